@@ -1,0 +1,134 @@
+// yolort: run a YOLO detector on NCNN, TensorRT, ONNX Runtime or OpenVINO behind one class.
+//
+//   yolort::Detector detector("yolo26n_ncnn_model");
+//   yolort::Detections found = detector.detect({pixels, width, height});
+//   for (std::size_t i = 0; i < found.size(); ++i)
+//     std::cout << detector.names().at(found.classes[i]) << ' ' << found.scores[i] << '\n';
+//
+// A Detector works as soon as it is constructed. Anything wrong is an exception that says what, where and what to
+// do: FileNotFound, ModelError, EngineError (all yolort::Error) or std::invalid_argument for a bad argument.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace yolort {
+
+struct Error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+/// A path that does not exist.
+struct FileNotFound : Error {
+  using Error::Error;
+};
+/// The model file or its metadata is missing parts, damaged, hostile or newer than this library.
+struct ModelError : Error {
+  using Error::Error;
+};
+/// No engine can run the model here, or the engine failed.
+struct EngineError : Error {
+  using Error::Error;
+};
+
+enum class PixelFormat { bgr, rgb, bgra, rgba, gray };
+
+/// Borrowed 8-bit pixels; they must stay valid during the call that takes them.
+struct Image {
+  const std::uint8_t* pixels = nullptr;  ///< first pixel of the top row
+  int width = 0;                         ///< pixels, 1 to max_side
+  int height = 0;                        ///< pixels, 1 to max_side
+  std::ptrdiff_t stride = 0;             ///< bytes from one row to the next (may be negative); 0: rows are packed
+  PixelFormat format = PixelFormat::bgr;
+
+  static constexpr int max_side = 65535;
+};
+
+struct Box {
+  float x1, y1, x2, y2;  ///< pixels of the original image, clipped to it
+};
+
+/// Detections of one image, best score first; the three vectors have the same length.
+struct Detections {
+  std::vector<Box> boxes;
+  std::vector<float> scores;  ///< 0 to 1
+  std::vector<int> classes;   ///< keys of Detector::names()
+
+  std::size_t size() const { return boxes.size(); }
+  bool empty() const { return boxes.empty(); }
+};
+
+/// What counts as a detection. The defaults are those of Ultralytics' predict.
+struct Thresholds {
+  float conf = 0.25f;         ///< keep scores above this, 0 to 1
+  float iou = 0.7f;           ///< NMS drops a box whose IoU with a better one is above this, 0 to 1
+  int max_det = 300;          ///< at most this many detections an image, 1 or more
+  std::vector<int> classes;   ///< keep only these classes; empty: all
+  bool agnostic = false;      ///< NMS across classes
+  bool multi_label = false;   ///< every class of a box above conf, not only its best (evaluation)
+};
+
+struct Options : Thresholds {
+  std::string engine;          ///< "ncnn", "onnxruntime", ...; empty: $YOLORT_ENGINE, else the best available
+  std::string device;          ///< "cpu", "vulkan", "vulkan:1"; empty: the engine's default
+  std::string precision;       ///< "fp32", "fp16", "bf16"; empty: the fastest that keeps the accuracy
+  std::optional<int> threads;  ///< 1 or more; unset: one a core
+  std::vector<std::string> names;           ///< class names, for a model that carries none
+  std::optional<std::array<int, 2>> imgsz;  ///< height, width, for a dynamic model or one that carries none
+};
+
+/// Milliseconds of the last detect(), per call (a batch is one call).
+struct Speed {
+  double pre = 0, inference = 0, post = 0;
+};
+
+/// One model on one engine. Calls on one Detector are serialised; give each thread its own clone().
+class Detector {
+ public:
+  /// `model`: an .onnx file, an NCNN folder (`*_ncnn_model`) or .param, an OpenVINO folder (`*_openvino_model`) or
+  /// .xml. Throws FileNotFound, ModelError, EngineError, std::invalid_argument.
+  explicit Detector(const std::string& model, const Options& options = {});
+  Detector(Detector&&) noexcept;
+  Detector& operator=(Detector&&) noexcept;
+  ~Detector();
+
+  Detections detect(const Image& image);
+  Detections detect(const Image& image, const Thresholds& thresholds);
+  /// One result an image, in order; engines with a batch dimension run them together.
+  std::vector<Detections> detect(const std::vector<Image>& images, const Thresholds& thresholds);
+
+  /// Another Detector on the same weights, with its own buffers.
+  Detector clone() const;
+
+  const std::vector<std::string>& names() const;
+  std::array<int, 2> imgsz() const;       ///< height, width of the network input
+  const Thresholds& thresholds() const;   ///< those given at construction
+  const std::string& engine() const;      ///< name of the engine that runs
+  const std::string& device() const;      ///< "cpu", "vulkan:0 <name>", ...
+  const std::string& precision() const;   ///< what the engine computes in: "fp32", "bf16", ...
+  const std::string& head() const;        ///< "raw", "raw-e2e", "boxes" or "end2end"
+  const std::map<std::string, std::string>& metadata() const;  ///< the model's own, as text
+  Speed speed() const;
+
+ private:
+  struct Impl;
+  explicit Detector(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+struct EngineStatus {
+  std::string name;
+  bool available;
+  std::string reason;  ///< why it is not available; empty when it is
+};
+
+/// Every engine this build knows, best first.
+std::vector<EngineStatus> engines();
+
+}  // namespace yolort

@@ -1,0 +1,373 @@
+// yolort._core: convert, release the GIL, call, wrap; nothing else.
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "engine.h"
+#include "letterbox.h"
+#include "yolort/yolort.h"
+
+namespace py = pybind11;
+
+namespace yolort {
+namespace {
+
+/// Names and messages come from files: bytes that are no UTF-8 must not raise.
+py::str to_str(const std::string& text) {
+  return py::reinterpret_steal<py::str>(
+      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
+}
+
+// ---- images ----
+
+PixelFormat parse_format(const std::string& name) {
+  static const std::pair<const char*, PixelFormat> formats[] = {{"bgr", PixelFormat::bgr},
+                                                                {"rgb", PixelFormat::rgb},
+                                                                {"bgra", PixelFormat::bgra},
+                                                                {"rgba", PixelFormat::rgba},
+                                                                {"gray", PixelFormat::gray}};
+  for (const auto& [known, format] : formats) {
+    if (name == known) return format;
+  }
+  throw std::invalid_argument("format is \"" + name + "\", expected bgr, rgb, bgra, rgba or gray");
+}
+
+struct HeldImage {
+  py::array owner;
+  Image image;
+};
+
+/// HxW, HxWx1, HxWx3 or HxWx4 uint8. Rows may lie anywhere; pixels that are not packed within a row are copied.
+HeldImage hold_image(const py::handle& object, std::optional<PixelFormat> asked) {
+  if (!py::isinstance<py::array>(object)) {
+    throw py::type_error("image: expected a numpy array of uint8, got " +
+                         std::string(py::str(py::type::of(object).attr("__name__"))));
+  }
+  auto array = py::reinterpret_borrow<py::array>(object);
+  if (!py::dtype::of<std::uint8_t>().is(array.dtype())) {
+    throw py::type_error("image: expected uint8 pixels (0 to 255), got " + std::string(py::str(array.dtype())) +
+                         (array.dtype().kind() == 'f' ? "; convert with (image * 255).astype(numpy.uint8)" : ""));
+  }
+  const py::ssize_t channels = array.ndim() == 2 ? 1 : array.ndim() == 3 ? array.shape(2) : 0;
+  if (channels != 1 && channels != 3 && channels != 4) {
+    throw std::invalid_argument("image: expected shape (height, width), (height, width, 3) or (height, width, 4), got " +
+                                std::string(py::str(array.attr("shape"))));
+  }
+  const py::ssize_t height = array.shape(0), width = array.shape(1);
+  if (height < 1 || width < 1 || height > Image::max_side || width > Image::max_side) {
+    throw std::invalid_argument("image: " + std::to_string(width) + " x " + std::to_string(height) +
+                                " pixels, expected 1 to " + std::to_string(Image::max_side) + " a side");
+  }
+  PixelFormat format = channels == 1   ? PixelFormat::gray
+                       : channels == 3 ? PixelFormat::bgr
+                                       : PixelFormat::bgra;
+  if (asked) {
+    const bool four = *asked == PixelFormat::bgra || *asked == PixelFormat::rgba;
+    const py::ssize_t needed = *asked == PixelFormat::gray ? 1 : four ? 4 : 3;
+    if (needed != channels) {
+      throw std::invalid_argument("image: the format asked for has " + std::to_string(needed) +
+                                  " channel(s), the array " + std::to_string(channels));
+    }
+    format = *asked;
+  }
+  const bool packed = (channels == 1 || array.strides(2) == 1) && (width == 1 || array.strides(1) == channels) &&
+                      (height == 1 || std::abs(array.strides(0)) >= width * channels);
+  if (!packed) array = py::module_::import("numpy").attr("ascontiguousarray")(array);
+  Image image{static_cast<const std::uint8_t*>(array.data()), static_cast<int>(width), static_cast<int>(height),
+              height == 1 ? 0 : array.strides(0), format};
+  return {std::move(array), image};
+}
+
+// ---- results ----
+
+template <class T, class Source>
+py::array_t<T> to_array(const std::vector<Source>& values, std::vector<py::ssize_t> shape) {
+  py::array_t<T> out(std::move(shape));
+  if (!values.empty()) std::memcpy(out.mutable_data(), values.data(), values.size() * sizeof(Source));
+  return out;
+}
+
+py::tuple to_tuple(const Detections& found) {
+  static_assert(sizeof(Box) == 4 * sizeof(float) && sizeof(int) == sizeof(std::int32_t));
+  const auto n = static_cast<py::ssize_t>(found.size());
+  return py::make_tuple(to_array<float>(found.boxes, {n, 4}), to_array<float>(found.scores, {n}),
+                        to_array<std::int32_t>(found.classes, {n}));
+}
+
+// ---- engines written in Python ----
+
+std::vector<int> shape_of(const py::array& array) {
+  return std::vector<int>(array.shape(), array.shape() + array.ndim());
+}
+
+/// Borrows a C-contiguous f32 or f16 array.
+Tensor as_tensor(const py::array& array, const std::string& engine) {
+  const char kind = array.dtype().kind();
+  const auto size = array.dtype().itemsize();
+  if (kind != 'f' || (size != 4 && size != 2)) {
+    throw ModelError("engine \"" + engine + "\": a tensor is " + std::string(py::str(array.dtype())) +
+                     ", expected float32 or float16");
+  }
+  if (array.ndim() < 3 || array.ndim() > 4 || !(array.flags() & py::array::c_style)) {
+    throw ModelError("engine \"" + engine + "\": a tensor has shape " + std::string(py::str(array.attr("shape"))) +
+                     ", expected 3 or 4 dimensions");
+  }
+  std::ptrdiff_t cells = 1;
+  for (py::ssize_t d = 2; d < array.ndim(); ++d) cells *= array.shape(d);
+  return {const_cast<void*>(array.data()), shape_of(array), cells, size == 4 ? Type::f32 : Type::f16};
+}
+
+/// Turns what Python raised into the library's exceptions, so that C++ callers see one kind.
+[[noreturn]] void rethrow(const std::string& engine, const py::error_already_set& error) {
+  if (error.matches(PyExc_KeyboardInterrupt) || error.matches(PyExc_MemoryError)) throw error;
+  const auto module = py::module_::import("yolort._core");
+  const auto text = [&] { return std::string(py::str(error.value())); };
+  if (error.matches(module.attr("ModelError"))) throw ModelError(text());
+  if (error.matches(module.attr("EngineError"))) throw EngineError(text());
+  if (error.matches(PyExc_ValueError)) throw std::invalid_argument(text());
+  throw EngineError("engine \"" + engine + "\": " + text());
+}
+
+template <class Call>
+auto in_python(const std::string& engine, Call call) {
+  py::gil_scoped_acquire gil;
+  try {
+    return call();
+  } catch (const py::error_already_set& error) {
+    rethrow(engine, error);
+  }
+}
+
+/// The GIL is held only while Python runs; the buffers are the engine's own arrays.
+class PythonEngine final : public Engine {
+ public:
+  PythonEngine(std::string name, py::object impl) : name_(std::move(name)), impl_(std::move(impl)) {
+    const auto shape = impl_.attr("input_shape").cast<std::tuple<int, int, int>>();
+    shape_ = {std::get<0>(shape), std::get<1>(shape), std::get<2>(shape)};
+    device_ = impl_.attr("device").cast<std::string>();
+    precision_ = impl_.attr("precision").cast<std::string>();
+    run_ = impl_.attr("run");
+  }
+  ~PythonEngine() override {
+    py::gil_scoped_acquire gil;
+    held_.clear();
+    input_ = py::array();
+    run_ = py::object();
+    impl_ = py::object();
+  }
+
+  InputShape input_shape() const override { return shape_; }
+
+  Tensor input(int batch, int height, int width) override {
+    if (lent_.data && lent_.shape[0] == batch && lent_.shape[2] == height && lent_.shape[3] == width) return lent_;
+    lent_ = in_python(name_, [&] {
+      input_ = impl_.attr("input")(batch, height, width).cast<py::array>();
+      Tensor tensor = as_tensor(input_, name_);
+      if (tensor.shape != std::vector<int>{batch, 3, height, width}) {
+        throw ModelError("engine \"" + name_ + "\": the model's input does not take (" + std::to_string(batch) +
+                         ", 3, " + std::to_string(height) + ", " + std::to_string(width) + ")");
+      }
+      return tensor;
+    });
+    return lent_;
+  }
+
+  const std::vector<Tensor>& run() override {
+    in_python(name_, [&] {
+      const py::object outputs = run_();
+      tensors_.clear();
+      held_.clear();
+      for (const py::handle output : outputs) {
+        held_.push_back(py::array::ensure(output, py::array::c_style));
+        if (!held_.back()) throw py::error_already_set();
+        tensors_.push_back(as_tensor(held_.back(), name_));
+      }
+    });
+    return tensors_;
+  }
+
+  std::unique_ptr<Engine> clone() const override {
+    return in_python(name_, [&] { return std::make_unique<PythonEngine>(name_, impl_.attr("clone")()); });
+  }
+  std::string device() const override { return device_; }
+  std::string precision() const override { return precision_; }
+
+ private:
+  std::string name_;
+  py::object impl_, run_;
+  InputShape shape_;
+  std::string device_, precision_;
+  py::array input_;
+  Tensor lent_;
+  std::vector<py::array> held_;
+  std::vector<Tensor> tensors_;
+};
+
+const char* format_name(Format format) {
+  switch (format) {
+    case Format::onnx: return "onnx";
+    case Format::ncnn: return "ncnn";
+    case Format::openvino: return "openvino";
+  }
+  return "";
+}
+
+/// `unavailable()` gives the reason or "", `load(path, device, precision, threads)` the engine.
+void register_python_engine(const std::string& name, int priority, const std::vector<std::string>& formats,
+                            py::object unavailable, py::object load) {
+  // Entries outlive the interpreter (static registry): their Python parts are never released.
+  const py::handle why = unavailable.release(), make = load.release();
+  EngineEntry entry;
+  entry.name = name;
+  entry.priority = priority;
+  entry.unavailable = [name, why] { return in_python(name, [&] { return why().cast<std::string>(); }); };
+  entry.accepts = [formats](const ModelSpec& spec) {
+    return std::find(formats.begin(), formats.end(), format_name(spec.format)) != formats.end();
+  };
+  entry.load = [name, make](const ModelSpec& spec, const Options& options) -> std::unique_ptr<Engine> {
+    return in_python(name, [&] {
+      return std::make_unique<PythonEngine>(
+          name, make(spec.graph.string(), options.device, options.precision, options.threads));
+    });
+  };
+  register_engine(std::move(entry));
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The C++ core of yolort.";
+
+  static py::exception<Error> base(m, "Error", PyExc_RuntimeError);
+  static py::exception<ModelError> model_error(m, "ModelError", base.ptr());
+  static py::exception<EngineError> engine_error(m, "EngineError", base.ptr());
+  py::register_exception_translator([](std::exception_ptr pointer) {
+    const auto raise = [](PyObject* type, const std::exception& error) { PyErr_SetObject(type, to_str(error.what()).ptr()); };
+    try {
+      if (pointer) std::rethrow_exception(pointer);
+    } catch (const FileNotFound& error) {
+      raise(PyExc_FileNotFoundError, error);
+    } catch (const ModelError& error) {
+      raise(model_error.ptr(), error);
+    } catch (const EngineError& error) {
+      raise(engine_error.ptr(), error);
+    } catch (const Error& error) {
+      raise(base.ptr(), error);
+    }
+  });
+
+  py::class_<Thresholds>(m, "Thresholds")
+      .def(py::init([](float conf, float iou, int max_det, std::vector<int> classes, bool agnostic, bool multi_label) {
+             return Thresholds{conf, iou, max_det, std::move(classes), agnostic, multi_label};
+           }),
+           py::kw_only(), py::arg("conf"), py::arg("iou"), py::arg("max_det"), py::arg("classes"), py::arg("agnostic"),
+           py::arg("multi_label"))
+      .def_readonly("conf", &Thresholds::conf)
+      .def_readonly("iou", &Thresholds::iou)
+      .def_readonly("max_det", &Thresholds::max_det)
+      .def_readonly("classes", &Thresholds::classes)
+      .def_readonly("agnostic", &Thresholds::agnostic)
+      .def_readonly("multi_label", &Thresholds::multi_label);
+
+  py::class_<Detector>(m, "Detector")
+      .def(py::init([](const std::string& model, const Thresholds& thresholds, std::string engine, std::string device,
+                       std::string precision, std::optional<int> threads, std::vector<std::string> names,
+                       std::optional<std::array<int, 2>> imgsz) {
+             Options options;
+             static_cast<Thresholds&>(options) = thresholds;
+             options.engine = std::move(engine);
+             options.device = std::move(device);
+             options.precision = std::move(precision);
+             options.threads = threads;
+             options.names = std::move(names);
+             options.imgsz = imgsz;
+             py::gil_scoped_release release;
+             return std::make_unique<Detector>(model, options);
+           }),
+           py::arg("model"), py::arg("thresholds"), py::kw_only(), py::arg("engine"), py::arg("device"),
+           py::arg("precision"), py::arg("threads"), py::arg("names"), py::arg("imgsz"))
+      .def(
+          "detect",
+          [](Detector& self, const py::sequence& images, const Thresholds& thresholds, std::optional<std::string> format) {
+            std::optional<PixelFormat> asked;
+            if (format) asked = parse_format(*format);
+            std::vector<HeldImage> held;
+            std::vector<Image> views;
+            for (const py::handle image : images) {
+              held.push_back(hold_image(image, asked));
+              views.push_back(held.back().image);
+            }
+            std::vector<Detections> found;
+            {
+              py::gil_scoped_release release;
+              found = self.detect(views, thresholds);
+            }
+            py::list out;
+            for (const Detections& one : found) out.append(to_tuple(one));
+            return out;
+          },
+          py::arg("images"), py::arg("thresholds"), py::arg("format") = py::none())
+      .def("clone", [](const Detector& self) {
+        py::gil_scoped_release release;
+        return self.clone();
+      })
+      .def_property_readonly("names", [](const Detector& self) {
+        py::list out;
+        for (const std::string& name : self.names()) out.append(to_str(name));
+        return out;
+      })
+      .def_property_readonly("imgsz", [](const Detector& self) { return std::pair(self.imgsz()[0], self.imgsz()[1]); })
+      .def_property_readonly("thresholds", &Detector::thresholds)
+      .def_property_readonly("engine", &Detector::engine)
+      .def_property_readonly("device", &Detector::device)
+      .def_property_readonly("precision", &Detector::precision)
+      .def_property_readonly("head", &Detector::head)
+      .def_property_readonly("metadata", [](const Detector& self) {
+        py::dict out;
+        for (const auto& [key, value] : self.metadata()) out[to_str(key)] = to_str(value);
+        return out;
+      })
+      .def_property_readonly("speed", [](const Detector& self) {
+        py::gil_scoped_release release;
+        const Speed speed = self.speed();
+        return std::tuple(speed.pre, speed.inference, speed.post);
+      });
+
+  m.def("engines", [] {
+    std::vector<std::tuple<std::string, bool, std::string>> out;
+    py::gil_scoped_release release;
+    for (const EngineStatus& status : engines()) out.emplace_back(status.name, status.available, status.reason);
+    return out;
+  });
+  m.def("register_engine", &register_python_engine, py::arg("name"), py::arg("priority"), py::arg("formats"),
+        py::arg("unavailable"), py::arg("load"));
+  m.def(
+      "letterbox",
+      [](const py::handle& object, int height, int width, std::optional<std::string> format) {
+        if (height < 1 || width < 1 || height > 16384 || width > 16384) {
+          throw std::invalid_argument("imgsz is out of range, expected 1 to 16384");
+        }
+        std::optional<PixelFormat> asked;
+        if (format) asked = parse_format(*format);
+        const HeldImage held = hold_image(object, asked);
+        py::array_t<float> out({1, 3, height, width});
+        const Tensor tensor{out.mutable_data(), {1, 3, height, width}, static_cast<std::ptrdiff_t>(height) * width,
+                            Type::f32};
+        {
+          py::gil_scoped_release release;
+          Letterbox()(held.image, Geometry::fit(held.image.width, held.image.height, width, height), tensor, 0, false);
+        }
+        return out;
+      },
+      py::arg("image"), py::arg("height"), py::arg("width"), py::arg("format") = py::none());
+  m.def("simd", [] { return kernels().name; });
+}
+
+}  // namespace yolort

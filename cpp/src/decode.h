@@ -1,0 +1,47 @@
+// Outputs to detections: threshold in logit space first, box arithmetic only for survivors, NMS only where needed.
+#pragma once
+
+#include <vector>
+
+#include "engine.h"
+#include "letterbox.h"
+#include "model.h"
+#include "nms.h"
+#include "simd/kernels.h"
+
+namespace yolort {
+
+/// Throws std::invalid_argument naming the setting that is out of range.
+void check_thresholds(const Thresholds& thresholds, int classes);
+
+/// Completes a layout from the outputs' shapes and checks that they fit it. `classes` 0: taken from the shapes.
+/// Throws ModelError with expected and actual shapes.
+HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tensor>& outputs, int height, int width);
+
+class Decoder {
+ public:
+  explicit Decoder(const Kernels& kernels = yolort::kernels()) : kernels_(&kernels) {}
+
+  /// Detections of image `index` of the batch. Throws EngineError where the outputs hold NaN or infinity.
+  Detections operator()(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
+                        const Geometry& geometry, const Thresholds& thresholds);
+
+ private:
+  struct View;  ///< one image's output as f32
+  View view(const Tensor& tensor, int index, std::size_t slot);
+  void decode_raw(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
+                  const Thresholds& thresholds);
+  void decode_boxes(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds);
+  void decode_end2end(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds);
+  template <class Score, class DecodeBox>
+  void collect(const View& scores, std::size_t cells, float threshold, bool every_class, const Thresholds& thresholds,
+               Score score, DecodeBox decode_box);
+
+  const Kernels* kernels_;
+  std::vector<Candidate> candidates_;
+  std::vector<float> best_;
+  std::vector<float> widened_[16];  ///< f32 copies of f16 outputs
+  std::vector<bool> wanted_;        ///< by class; empty: all
+};
+
+}  // namespace yolort

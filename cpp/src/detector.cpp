@@ -1,0 +1,222 @@
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <utility>
+
+#include "decode.h"
+#include "engine.h"
+#include "letterbox.h"
+#include "model.h"
+#include "yolort/yolort.h"
+
+namespace yolort {
+namespace {
+
+/// Images of a dynamic batch that run together; bounds the memory of a long list.
+constexpr int max_dynamic_batch = 16;
+
+double milliseconds(std::chrono::steady_clock::duration time) {
+  return std::chrono::duration<double, std::milli>(time).count();
+}
+
+}  // namespace
+
+struct Detector::Impl {
+  // What the model is: the same for every clone.
+  ModelSpec spec;
+  Thresholds thresholds;
+  std::string engine_name, device, precision, head;
+
+  // What runs: one of each clone, under the mutex.
+  std::unique_ptr<Engine> engine;
+  Letterbox letterbox;
+  Decoder decoder;
+  Speed speed;
+  std::mutex mutex;
+
+  /// What every run must give, the batch aside: found at load, so that decoding can trust the shapes.
+  std::vector<std::vector<int>> output_shapes;
+
+  /// The geometry whose padding a slot of the input buffer holds.
+  const void* padded_buffer = nullptr;
+  std::vector<Geometry> padded;
+  std::vector<Geometry> geometries;
+
+  Impl() = default;
+  Impl(const Impl& other)
+      : spec(other.spec),
+        thresholds(other.thresholds),
+        engine_name(other.engine_name),
+        device(other.device),
+        precision(other.precision),
+        head(other.head),
+        output_shapes(other.output_shapes) {}
+
+  void load(const std::string& model, const Options& options);
+  void resolve_imgsz(const Options& options);
+  void check_outputs(const std::vector<Tensor>& outputs, int batch) const;
+  int batch_size() const {
+    const int fixed = engine->input_shape().batch;
+    return fixed ? fixed : max_dynamic_batch;
+  }
+  void run_batch(const Image* images, int count, const Thresholds& settings, std::vector<Detections>& out);
+};
+
+void Detector::Impl::load(const std::string& model, const Options& options) {
+  if (options.threads && *options.threads < 1) {
+    throw std::invalid_argument("threads is " + std::to_string(*options.threads) + ", expected 1 or more");
+  }
+  for (const char* known : {"", "fp32", "fp16", "bf16"}) {
+    if (options.precision == known) break;
+    if (std::string(known) == "bf16") {
+      throw std::invalid_argument("precision is \"" + options.precision + "\", expected fp32, fp16 or bf16");
+    }
+  }
+  spec = read_model(model);
+  if (!options.names.empty()) spec.names = options.names;
+  thresholds = options;
+  check_thresholds(thresholds, spec.names.empty() ? INT32_MAX : static_cast<int>(spec.names.size()));
+
+  const EngineEntry entry = choose_engine(spec, options);
+  engine_name = entry.name;
+  engine = entry.load(spec, options);
+  device = engine->device();
+  precision = engine->precision();
+  resolve_imgsz(options);
+  if (spec.names.empty()) {
+    throw ModelError("model \"" + spec.given + "\" carries no class names (" +
+                     (spec.format == Format::onnx ? "no 'names' in its metadata" : "no metadata.yaml beside it") +
+                     "); give names=");
+  }
+  // The outputs' shapes are known once the engine has run; a model that fits no head fails here, not at first use.
+  const int batch = std::max(engine->input_shape().batch, 1);
+  engine->input(batch, spec.height, spec.width);
+  const std::vector<Tensor>& outputs = engine->run();
+  try {
+    spec.layout = resolve_layout(spec.layout, static_cast<int>(spec.names.size()), outputs, spec.height, spec.width);
+  } catch (const ModelError& what) {
+    throw ModelError("model \"" + spec.given + "\": " + what.what());
+  }
+  head = spec.layout.name();
+  for (const Tensor& output : outputs) output_shapes.push_back(output.shape);
+  check_outputs(outputs, batch);
+}
+
+void Detector::Impl::check_outputs(const std::vector<Tensor>& outputs, int batch) const {
+  bool same = outputs.size() == output_shapes.size();
+  for (std::size_t i = 0; same && i < outputs.size(); ++i) {
+    const std::vector<int>&shape = outputs[i].shape, &expected = output_shapes[i];
+    same = shape.size() == expected.size() && shape[0] == batch &&
+           std::equal(shape.begin() + 1, shape.end(), expected.begin() + 1);
+  }
+  if (!same) {
+    throw EngineError("engine \"" + engine_name + "\": the outputs' shapes changed from one run to the next, or lack a "
+                      "row for each of the " + std::to_string(batch) + " images");
+  }
+}
+
+void Detector::Impl::resolve_imgsz(const Options& options) {
+  const InputShape fixed = engine->input_shape();
+  const auto resolve = [&](const char* name, int asked, int metadata, int static_side) {
+    if (asked < 0 || asked > 16384) {
+      throw std::invalid_argument(std::string("imgsz: ") + name + " is " + std::to_string(asked) +
+                                  ", expected 1 to 16384");
+    }
+    if (static_side && asked && asked != static_side) {
+      throw std::invalid_argument(std::string("imgsz: ") + name + " is " + std::to_string(asked) + ", but model \"" +
+                                  spec.given + "\" is fixed to " + std::to_string(static_side));
+    }
+    const int side = asked ? asked : static_side ? static_side : metadata;
+    if (!side) {
+      throw ModelError("model \"" + spec.given + "\" does not say its input size (no 'imgsz' in its metadata); give "
+                       "imgsz=");
+    }
+    return side;
+  };
+  const std::array<int, 2> asked = options.imgsz.value_or(std::array<int, 2>{0, 0});
+  if (options.imgsz && (asked[0] < 1 || asked[1] < 1)) {
+    throw std::invalid_argument("imgsz is " + std::to_string(asked[0]) + " x " + std::to_string(asked[1]) +
+                                ", expected 1 to 16384");
+  }
+  spec.height = resolve("height", asked[0], spec.height, fixed.height);
+  spec.width = resolve("width", asked[1], spec.width, fixed.width);
+}
+
+void Detector::Impl::run_batch(const Image* images, int count, const Thresholds& settings,
+                               std::vector<Detections>& out) {
+  const auto start = std::chrono::steady_clock::now();
+  const int fixed = engine->input_shape().batch;
+  const Tensor input = engine->input(fixed ? fixed : count, spec.height, spec.width);
+  if (input.data != padded_buffer) {
+    padded_buffer = input.data;
+    padded.clear();
+  }
+  padded.resize(static_cast<std::size_t>(input.shape[0]));
+  geometries.resize(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    const auto slot = static_cast<std::size_t>(i);
+    geometries[slot] = Geometry::fit(images[i].width, images[i].height, spec.width, spec.height);
+    letterbox(images[i], geometries[slot], input, i, padded[slot] == geometries[slot]);
+    padded[slot] = geometries[slot];
+  }
+  const auto ready = std::chrono::steady_clock::now();
+  const std::vector<Tensor>& outputs = engine->run();
+  check_outputs(outputs, input.shape[0]);
+  const auto done = std::chrono::steady_clock::now();
+  for (int i = 0; i < count; ++i) {
+    out.push_back(decoder(spec.layout, outputs, i, geometries[static_cast<std::size_t>(i)], settings));
+  }
+  speed.pre += milliseconds(ready - start);
+  speed.inference += milliseconds(done - ready);
+  speed.post += milliseconds(std::chrono::steady_clock::now() - done);
+}
+
+Detector::Detector(const std::string& model, const Options& options) : impl_(std::make_unique<Impl>()) {
+  impl_->load(model, options);
+}
+Detector::Detector(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Detector::Detector(Detector&&) noexcept = default;
+Detector& Detector::operator=(Detector&&) noexcept = default;
+Detector::~Detector() = default;
+
+Detections Detector::detect(const Image& image) { return detect(image, impl_->thresholds); }
+
+Detections Detector::detect(const Image& image, const Thresholds& thresholds) {
+  return std::move(detect(std::vector<Image>{image}, thresholds).front());
+}
+
+std::vector<Detections> Detector::detect(const std::vector<Image>& images, const Thresholds& thresholds) {
+  check_thresholds(thresholds, impl_->spec.layout.classes);
+  for (const Image& image : images) check_image(image);
+  std::lock_guard lock(impl_->mutex);
+  impl_->speed = {};
+  std::vector<Detections> out;
+  out.reserve(images.size());
+  const auto batch = static_cast<std::size_t>(impl_->batch_size());
+  for (std::size_t at = 0; at < images.size(); at += batch) {
+    impl_->run_batch(&images[at], static_cast<int>(std::min(batch, images.size() - at)), thresholds, out);
+  }
+  return out;
+}
+
+Detector Detector::clone() const {
+  auto copy = std::make_unique<Impl>(*impl_);
+  std::lock_guard lock(impl_->mutex);
+  copy->engine = impl_->engine->clone();
+  return Detector(std::move(copy));
+}
+
+const std::vector<std::string>& Detector::names() const { return impl_->spec.names; }
+std::array<int, 2> Detector::imgsz() const { return {impl_->spec.height, impl_->spec.width}; }
+const Thresholds& Detector::thresholds() const { return impl_->thresholds; }
+const std::string& Detector::engine() const { return impl_->engine_name; }
+const std::string& Detector::device() const { return impl_->device; }
+const std::string& Detector::precision() const { return impl_->precision; }
+const std::string& Detector::head() const { return impl_->head; }
+const std::map<std::string, std::string>& Detector::metadata() const { return impl_->spec.metadata; }
+Speed Detector::speed() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->speed;
+}
+
+}  // namespace yolort

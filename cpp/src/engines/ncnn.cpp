@@ -1,0 +1,194 @@
+// NCNN on the CPU and, through Vulkan, on the GPU.
+#include <cpu.h>
+#include <gpu.h>
+#include <layer.h>
+#include <net.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <optional>
+
+#include "engine.h"
+
+namespace yolort {
+namespace {
+
+/// -1: the CPU; else the index of a Vulkan device.
+int parse_device(const std::string& device) {
+  if (device.empty() || device == "cpu") return -1;
+  const std::size_t colon = std::min(device.find(':'), device.size());
+  const std::string kind = device.substr(0, colon);
+  int index = 0;
+  if (colon < device.size()) {
+    const char* end = device.data() + device.size();
+    auto [stop, error] = std::from_chars(device.data() + colon + 1, end, index);
+    if (error != std::errc() || stop != end || index < 0) index = -1;
+  }
+  if ((kind != "vulkan" && kind != "gpu") || index < 0) {
+    throw std::invalid_argument("device \"" + device + "\" is none of ncnn's: cpu, vulkan, vulkan:0, vulkan:1, ...");
+  }
+  const int count = ncnn::get_gpu_count();  // opens the Vulkan driver at the first call
+  if (count == 0) throw EngineError("engine \"ncnn\" has no Vulkan device here; use device=\"cpu\" or install a driver");
+  if (index >= count) {
+    throw EngineError("engine \"ncnn\" has " + std::to_string(count) + " Vulkan device(s) here, there is no \"" +
+                      device + "\"");
+  }
+  return colon < device.size() ? index : ncnn::get_default_gpu_index();
+}
+
+bool has_bf16_arithmetic() {
+  return ncnn::cpu_support_x86_avx512_bf16() || ncnn::cpu_support_arm_bf16() || ncnn::cpu_support_arm_svebf16();
+}
+
+/// Number at the end of "out12"; other names keep the order of the file, behind.
+int output_rank(const char* name) {
+  int rank = 0;
+  const char* end = name + std::strlen(name);
+  if (std::strncmp(name, "out", 3) != 0) return INT32_MAX;
+  auto [stop, error] = std::from_chars(name + 3, end, rank);
+  return error == std::errc() && stop == end ? rank : INT32_MAX;
+}
+
+/// The loaded network, shared by clones.
+struct Network {
+  ncnn::Net net;
+  int input = -1;
+  std::vector<int> outputs;
+  std::string device, precision;
+};
+
+void set_precision(Network& network, const std::string& asked, bool vulkan) {
+  ncnn::Option& opt = network.net.opt;
+  std::string precision = asked;
+  // bf16 loses less accuracy than fp16 here and is the faster one on CPUs that multiply it.
+  if (precision.empty()) precision = !vulkan && has_bf16_arithmetic() ? "bf16" : vulkan ? "fp16" : "fp32";
+  const bool fp16 = precision == "fp16";
+  opt.use_fp16_packed = opt.use_fp16_storage = opt.use_fp16_arithmetic = fp16;
+  opt.use_bf16_packed = opt.use_bf16_storage = precision == "bf16";
+  network.precision = precision;
+}
+
+/// The layers that give boxes and scores, which stay in fp32 when the rest is bf16. A layer masked for good would be
+/// handed bf16 data as it is (ncnn casts by the masked option); so the mask holds only while the weights are laid out,
+/// and after that the layer is one that cannot take bf16, for which ncnn does cast.
+class FloatLayers {
+ public:
+  explicit FloatLayers(ncnn::Net& net) {
+    for (const int blob : net.output_indexes()) {
+      const int producer = net.blobs()[static_cast<std::size_t>(blob)].producer;
+      if (producer >= 0) layers_.push_back(net.mutable_layers()[static_cast<std::size_t>(producer)]);
+    }
+    for (ncnn::Layer* layer : layers_) layer->featmask |= mask_bf16;
+  }
+  void weights_loaded() {
+    for (ncnn::Layer* layer : layers_) {
+      layer->featmask &= ~mask_bf16;
+      layer->support_bf16_storage = false;
+    }
+  }
+
+ private:
+  static constexpr int mask_bf16 = 1 << 2;  // key 31 of a .param line
+  std::vector<ncnn::Layer*> layers_;
+};
+
+class NcnnEngine final : public Engine {
+ public:
+  explicit NcnnEngine(std::shared_ptr<const Network> network) : network_(std::move(network)) {}
+
+  InputShape input_shape() const override { return {1, 0, 0}; }  // a .param does not say; the metadata does
+
+  Tensor input(int batch, int height, int width) override {
+    if (batch != 1) throw EngineError("engine \"ncnn\" runs one image at a time");
+    if (input_.w != width || input_.h != height) {
+      input_.create(width, height, 3);
+      if (input_.empty()) throw EngineError("engine \"ncnn\": no memory for the input");
+      input_.fill(0.f);
+    }
+    return {input_.data, {1, 3, height, width}, static_cast<std::ptrdiff_t>(input_.cstep), Type::f32};
+  }
+
+  const std::vector<Tensor>& run() override {
+    outputs_.clear();
+    tensors_.clear();
+    ncnn::Extractor extractor = network_->net.create_extractor();
+    if (extractor.input(network_->input, input_) != 0) throw EngineError("engine \"ncnn\": the input was refused");
+    for (const int index : network_->outputs) {
+      ncnn::Mat output;
+      if (extractor.extract(index, output) != 0 || output.empty()) {
+        throw EngineError("engine \"ncnn\": the network failed to run; the model may be damaged or made for another "
+                          "input size");
+      }
+      outputs_.push_back(output);
+    }
+    for (ncnn::Mat& output : outputs_) tensors_.push_back(as_tensor(output));
+    return tensors_;
+  }
+
+  std::unique_ptr<Engine> clone() const override { return std::make_unique<NcnnEngine>(network_); }
+  std::string device() const override { return network_->device; }
+  std::string precision() const override { return network_->precision; }
+
+ private:
+  static Tensor as_tensor(ncnn::Mat& mat) {
+    if (mat.elemsize != 4 || mat.elempack != 1) throw EngineError("engine \"ncnn\": an output is not fp32");
+    if (mat.dims == 3) return {mat.data, {1, mat.c, mat.h, mat.w}, static_cast<std::ptrdiff_t>(mat.cstep), Type::f32};
+    if (mat.dims == 2) return {mat.data, {1, mat.h, mat.w}, mat.w, Type::f32};
+    throw ModelError("an output has " + std::to_string(mat.dims) + " dimension(s), expected 2 or 3");
+  }
+
+  std::shared_ptr<const Network> network_;  // first: the outputs lie in its memory pool
+  ncnn::Mat input_;
+  std::vector<ncnn::Mat> outputs_;
+  std::vector<Tensor> tensors_;
+};
+
+std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
+  const auto damaged = [&](const std::filesystem::path& file) {
+    return ModelError("model \"" + spec.given + "\": ncnn cannot read " + file.filename().string() +
+                      "; it is truncated, damaged, or uses a layer this build lacks. Export it again");
+  };
+  const int gpu = parse_device(options.device);
+  auto network = std::make_shared<Network>();
+  ncnn::Net& net = network->net;
+  net.opt.num_threads = options.threads.value_or(ncnn::get_physical_cpu_count());
+  net.opt.use_vulkan_compute = gpu >= 0;
+  if (gpu >= 0) net.set_vulkan_device(gpu);
+  set_precision(*network, options.precision, gpu >= 0);
+  network->device = gpu < 0 ? "cpu" : "vulkan:" + std::to_string(gpu) + " " + ncnn::get_gpu_info(gpu).device_name();
+
+  if (net.load_param(spec.graph.c_str()) != 0) throw damaged(spec.graph);
+  std::optional<FloatLayers> float_layers;
+  if (net.opt.use_bf16_storage) float_layers.emplace(net);
+  if (net.load_model(spec.weights.c_str()) != 0) throw damaged(spec.weights);
+  if (float_layers) float_layers->weights_loaded();
+  if (net.input_indexes().size() != 1) {
+    throw ModelError("model \"" + spec.given + "\" has " + std::to_string(net.input_indexes().size()) +
+                     " inputs, expected one image");
+  }
+  if (net.output_indexes().empty()) throw ModelError("model \"" + spec.given + "\" has no outputs");
+  network->input = net.input_indexes()[0];
+
+  std::vector<std::pair<int, int>> ranked;
+  for (std::size_t i = 0; i < net.output_indexes().size(); ++i) {
+    ranked.emplace_back(output_rank(net.output_names()[i]), net.output_indexes()[i]);
+  }
+  std::stable_sort(ranked.begin(), ranked.end(), [](auto& a, auto& b) { return a.first < b.first; });
+  for (const auto& [rank, index] : ranked) network->outputs.push_back(index);
+  return std::make_unique<NcnnEngine>(std::move(network));
+}
+
+}  // namespace
+
+EngineEntry ncnn_engine() {
+  EngineEntry entry;
+  entry.name = "ncnn";
+  entry.priority = 50;
+  entry.unavailable = [] { return std::string(); };
+  entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::ncnn; };
+  entry.load = load;
+  return entry;
+}
+
+}  // namespace yolort

@@ -1,0 +1,150 @@
+#include "letterbox.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+namespace yolort {
+namespace {
+
+constexpr float padding = 114.0f / 255.0f;
+
+const ChannelOrder& order_of(PixelFormat format) {
+  static const ChannelOrder bgr{3, {2, 1, 0}}, rgb{3, {0, 1, 2}}, bgra{4, {2, 1, 0}}, rgba{4, {0, 1, 2}},
+      gray{1, {0, 0, 0}};
+  switch (format) {
+    case PixelFormat::bgr: return bgr;
+    case PixelFormat::rgb: return rgb;
+    case PixelFormat::bgra: return bgra;
+    case PixelFormat::rgba: return rgba;
+    case PixelFormat::gray: return gray;
+  }
+  throw std::invalid_argument("image: unknown pixel format");
+}
+
+int round_side(double side) { return std::max(static_cast<int>(std::nearbyint(side)), 1); }
+
+template <class T>
+void fill_padding(T* plane, const Geometry& g, T value) {
+  const int right = g.left + g.new_width, bottom = g.top + g.new_height;
+  std::fill(plane, plane + static_cast<std::ptrdiff_t>(g.top) * g.width, value);
+  std::fill(plane + static_cast<std::ptrdiff_t>(bottom) * g.width, plane + static_cast<std::ptrdiff_t>(g.height) * g.width,
+            value);
+  if (g.new_width == g.width) return;
+  for (int y = g.top; y < bottom; ++y) {
+    T* row = plane + static_cast<std::ptrdiff_t>(y) * g.width;
+    std::fill(row, row + g.left, value);
+    std::fill(row + right, row + g.width, value);
+  }
+}
+
+}  // namespace
+
+Geometry Geometry::fit(int source_width, int source_height, int width, int height) {
+  const double ratio =
+      std::min(static_cast<double>(height) / source_height, static_cast<double>(width) / source_width);
+  Geometry g;
+  g.source_width = source_width;
+  g.source_height = source_height;
+  g.width = width;
+  g.height = height;
+  g.new_width = std::min(round_side(source_width * ratio), width);
+  g.new_height = std::min(round_side(source_height * ratio), height);
+  g.left = static_cast<int>(std::nearbyint((width - g.new_width) / 2.0 - 0.1));
+  g.top = static_cast<int>(std::nearbyint((height - g.new_height) / 2.0 - 0.1));
+  return g;
+}
+
+Box Geometry::to_image(const Box& box) const {
+  const float gain_x = static_cast<float>(static_cast<double>(new_width) / source_width);
+  const float gain_y = static_cast<float>(static_cast<double>(new_height) / source_height);
+  const auto map = [](float at, int pad, float gain, int limit) {
+    return std::clamp((at - static_cast<float>(pad)) / gain, 0.0f, static_cast<float>(limit));
+  };
+  return {map(box.x1, left, gain_x, source_width), map(box.y1, top, gain_y, source_height),
+          map(box.x2, left, gain_x, source_width), map(box.y2, top, gain_y, source_height)};
+}
+
+bool Geometry::operator==(const Geometry& o) const {
+  return source_width == o.source_width && source_height == o.source_height && width == o.width &&
+         height == o.height && new_width == o.new_width && new_height == o.new_height && left == o.left &&
+         top == o.top;
+}
+
+void check_image(const Image& image) {
+  if (image.width < 1 || image.height < 1 || image.width > Image::max_side || image.height > Image::max_side) {
+    throw std::invalid_argument("image: " + std::to_string(image.width) + " x " + std::to_string(image.height) +
+                                " pixels, expected 1 to " + std::to_string(Image::max_side) + " a side");
+  }
+  if (!image.pixels) throw std::invalid_argument("image: no pixels (null pointer)");
+  const std::ptrdiff_t packed = static_cast<std::ptrdiff_t>(image.width) * order_of(image.format).step;
+  if (image.stride != 0 && std::abs(image.stride) < packed) {
+    throw std::invalid_argument("image: a stride of " + std::to_string(image.stride) + " bytes is less than a row's " +
+                                std::to_string(packed));
+  }
+}
+
+/// Source positions of OpenCV's INTER_LINEAR: pixel centres at half, edges clamped (imgproc/src/resize.cpp).
+Letterbox::Taps Letterbox::taps(int source, int target) {
+  Taps out;
+  const double scale = 1.0 / (static_cast<double>(target) / source);
+  for (int i = 0; i < target; ++i) {
+    auto at = static_cast<float>((i + 0.5) * scale - 0.5);
+    int first = static_cast<int>(std::floor(at));
+    float weight = at - static_cast<float>(first);
+    if (first < 0) first = 0, weight = 0;
+    if (first >= source - 1) first = source - 1, weight = 0;
+    out.first.push_back(first);
+    out.second.push_back(std::min(first + 1, source - 1));
+    out.weight.push_back(weight);
+  }
+  return out;
+}
+
+void Letterbox::prepare(const Image& image, const Geometry& geometry) {
+  const int step = order_of(image.format).step;
+  if (geometry == geometry_ && step == step_) return;
+  const Taps across = taps(image.width, geometry.new_width);
+  columns_ = {};
+  for (int x = 0; x < geometry.new_width; ++x) {
+    const auto right = static_cast<std::uint32_t>(std::lround(across.weight[x] * (1 << weight_bits)));
+    columns_.offsets.push_back(across.first[x] * step);
+    columns_.weights.push_back(((1u << weight_bits) - right) | right << 16);
+  }
+  rows_ = taps(image.height, geometry.new_height);
+  row_.assign(static_cast<std::size_t>(image.width) * step + row_padding, 0);
+  geometry_ = geometry;
+  step_ = step;
+}
+
+void Letterbox::operator()(const Image& image, const Geometry& geometry, const Tensor& input, int index,
+                           bool keep_padding) {
+  prepare(image, geometry);
+  const ChannelOrder& order = order_of(image.format);
+  const std::size_t row_bytes = static_cast<std::size_t>(image.width) * order.step;
+  const std::ptrdiff_t stride = image.stride ? image.stride : static_cast<std::ptrdiff_t>(row_bytes);
+  const std::ptrdiff_t origin = index * input.batch_stride();
+
+  const auto write = [&](auto* base, auto resample, auto pad) {
+    if (!keep_padding) {
+      for (int c = 0; c < 3; ++c) fill_padding(base + c * input.channel_stride, geometry, pad);
+    }
+    for (int y = 0; y < geometry.new_height; ++y) {
+      const auto weight = static_cast<std::int16_t>(std::min(std::lround(rows_.weight[y] * 32768.0f), 32767L));
+      kernels_->blend_rows(image.pixels + rows_.first[y] * stride, image.pixels + rows_.second[y] * stride, weight,
+                           row_bytes, row_.data());
+      auto* row = base + static_cast<std::ptrdiff_t>(geometry.top + y) * geometry.width + geometry.left;
+      decltype(base) planes[3] = {row, row + input.channel_stride, row + 2 * input.channel_stride};
+      resample(row_.data(), columns_, static_cast<std::size_t>(geometry.new_width), order, planes);
+    }
+  };
+  if (input.type == Type::f32) {
+    write(static_cast<float*>(input.data) + origin, kernels_->resample_f32, padding);
+  } else {
+    write(static_cast<std::uint16_t*>(input.data) + origin, kernels_->resample_f16, float_to_half(padding));
+  }
+}
+
+}  // namespace yolort

@@ -1,0 +1,54 @@
+// Pixels to network input in one pass: resize, pad, BGR to RGB, scale and cast, straight into the engine's buffer.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine.h"
+#include "simd/kernels.h"
+#include "yolort/yolort.h"
+
+namespace yolort {
+
+/// Where an image lies in the network input. The rounding is that of Ultralytics' LetterBox (data/augment.py) and
+/// scale_boxes (utils/ops.py), half to even.
+struct Geometry {
+  int source_width = 0, source_height = 0;
+  int width = 0, height = 0;          ///< network input
+  int new_width = 0, new_height = 0;  ///< the resized image within it
+  int left = 0, top = 0;
+
+  static Geometry fit(int source_width, int source_height, int width, int height);
+  /// From network input to original image, clipped.
+  Box to_image(const Box& box) const;
+  bool operator==(const Geometry& other) const;
+};
+
+/// Throws std::invalid_argument for pixels, sides or strides that cannot be an image.
+void check_image(const Image& image);
+
+class Letterbox {
+ public:
+  explicit Letterbox(const Kernels& kernels = yolort::kernels()) : kernels_(&kernels) {}
+
+  /// Writes image `index` of the batch in `input` (batch x 3 x height x width). With `keep_padding` only the image is
+  /// written: the caller knows that the padding of the same geometry is already there.
+  void operator()(const Image& image, const Geometry& geometry, const Tensor& input, int index, bool keep_padding);
+
+ private:
+  struct Taps {
+    std::vector<int> first, second;
+    std::vector<float> weight;  ///< of second
+  };
+  static Taps taps(int source, int target);
+  void prepare(const Image& image, const Geometry& geometry);
+
+  const Kernels* kernels_;
+  Geometry geometry_;  ///< of the tables below
+  int step_ = 0;
+  Columns columns_;
+  Taps rows_;
+  std::vector<std::int16_t> row_;
+};
+
+}  // namespace yolort

@@ -1,0 +1,51 @@
+// What a model file says of itself.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "yolort/yolort.h"
+
+namespace yolort {
+
+enum class Format { onnx, ncnn, openvino };
+
+enum class Head {
+  unknown,
+  raw,      ///< box and class maps of each level, as the last convolutions leave them
+  boxes,    ///< batch x (4 + classes) x anchors: cx cy w h in input pixels, scores
+  end2end,  ///< batch x rows x 6: x1 y1 x2 y2 score class
+};
+
+/// How to read the outputs.
+struct HeadLayout {
+  Head head = Head::unknown;
+  bool nms = true;           ///< raw one-to-one branches (`raw-e2e`) and end2end need none
+  int classes = 0;
+  int reg_max = 0;           ///< raw: bins of a box side; 1 means the distance itself
+  std::vector<int> strides;  ///< raw: input pixels a cell, level by level
+
+  std::string name() const;
+};
+
+struct ModelSpec {
+  std::string given;               ///< the path as the user wrote it, for messages
+  Format format = Format::onnx;
+  std::filesystem::path graph;     ///< .onnx, .param or .xml
+  std::filesystem::path weights;   ///< .bin of NCNN and OpenVINO
+  std::vector<std::string> names;  ///< empty: the model does not say
+  int height = 0, width = 0;       ///< 0: the model does not say
+  HeadLayout layout;
+  std::string precision;           ///< what the file holds; empty: the model does not say
+  std::map<std::string, std::string> metadata;
+};
+
+/// Metadata layout this library writes and reads; a newer one is refused.
+inline constexpr int metadata_format = 1;
+
+/// Finds the files and reads the metadata; nothing of the network itself. Throws FileNotFound, ModelError.
+ModelSpec read_model(const std::string& path);
+
+}  // namespace yolort

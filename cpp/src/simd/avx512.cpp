@@ -1,0 +1,125 @@
+#if defined(__GNUC__) && !defined(__clang__)  // GCC bug 105593: its own header warns
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "simd/kernels.h"
+
+namespace yolort {
+namespace {
+
+void blend_rows(const std::uint8_t* a, const std::uint8_t* b, std::int16_t weight, std::size_t n, std::int16_t* out) {
+  const __m512i w = _mm512_set1_epi16(weight);
+  for (std::size_t i = 0; i < n; i += 32) {
+    const __mmask32 mask = n - i >= 32 ? ~__mmask32{0} : (__mmask32{1} << (n - i)) - 1;
+    const __m512i low = _mm512_slli_epi16(_mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(mask, a + i)), row_bits);
+    const __m512i high = _mm512_slli_epi16(_mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(mask, b + i)), row_bits);
+    const __m512i blend = _mm512_add_epi16(low, _mm512_mulhrs_epi16(_mm512_sub_epi16(high, low), w));
+    _mm512_mask_storeu_epi16(out + i, mask, blend);
+  }
+}
+
+/// Byte shuffle that puts a pixel and its right neighbour as r r' g g' b b' 0 0.
+__m128i pair_shuffle(const ChannelOrder& order) {
+  alignas(16) std::int8_t bytes[16];
+  std::memset(bytes, -1, sizeof(bytes));
+  for (int c = 0; c < 3; ++c) {
+    for (int side = 0; side < 2; ++side) {
+      for (int byte = 0; byte < 2; ++byte) {
+        bytes[4 * c + 2 * side + byte] = static_cast<std::int8_t>(2 * (order.rgb[c] + side * order.step) + byte);
+      }
+    }
+  }
+  return _mm_load_si128(reinterpret_cast<const __m128i*>(bytes));
+}
+
+/// Sixteen output pixels; pixels k, k + 4, k + 8, k + 12 share register k, so that the 4x4 transposes within the
+/// lanes leave the pixels in order.
+inline void resample16(const std::int16_t* row, const std::int32_t* offsets, const std::uint32_t* weights,
+                       __m512i shuffle, __m512 rgb[3]) {
+  const __m512i all_weights = _mm512_loadu_si512(weights);
+  const __m512i half = _mm512_set1_epi32(1 << (row_bits + weight_bits - 1));
+  const auto load = [&](int k) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + offsets[k])); };
+  const auto sum = [&](int k, __m512i pixel_weights) {
+    const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(load(k)), load(k + 4), 1);
+    const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(load(k + 8)), load(k + 12), 1);
+    const __m512i pairs = _mm512_shuffle_epi8(_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1), shuffle);
+    return _mm512_srai_epi32(_mm512_add_epi32(_mm512_madd_epi16(pairs, pixel_weights), half), row_bits + weight_bits);
+  };
+  const __m512i p0 = sum(0, _mm512_shuffle_epi32(all_weights, _MM_PERM_AAAA));
+  const __m512i p1 = sum(1, _mm512_shuffle_epi32(all_weights, _MM_PERM_BBBB));
+  const __m512i p2 = sum(2, _mm512_shuffle_epi32(all_weights, _MM_PERM_CCCC));
+  const __m512i p3 = sum(3, _mm512_shuffle_epi32(all_weights, _MM_PERM_DDDD));
+  const __m512i rg01 = _mm512_unpacklo_epi32(p0, p1), b01 = _mm512_unpackhi_epi32(p0, p1);
+  const __m512i rg23 = _mm512_unpacklo_epi32(p2, p3), b23 = _mm512_unpackhi_epi32(p2, p3);
+  const __m512 scale = _mm512_set1_ps(1.0f / 255.0f);
+  rgb[0] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_unpacklo_epi64(rg01, rg23)), scale);
+  rgb[1] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_unpackhi_epi64(rg01, rg23)), scale);
+  rgb[2] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_unpacklo_epi64(b01, b23)), scale);
+}
+
+/// The last n % 16 pixels go through a block of sixteen whose spare columns repeat the first.
+template <class T, class Store>
+void resample(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
+              T* const planes[3], Store store) {
+  const __m512i shuffle = _mm512_broadcast_i32x4(pair_shuffle(order));
+  __m512 rgb[3];
+  std::size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    resample16(row, columns.offsets.data() + i, columns.weights.data() + i, shuffle, rgb);
+    for (int c = 0; c < 3; ++c) store(planes[c] + i, __mmask16(0xFFFF), rgb[c]);
+  }
+  if (i == n) return;
+  std::int32_t offsets[16] = {};
+  std::uint32_t weights[16] = {};
+  std::memcpy(offsets, columns.offsets.data() + i, (n - i) * sizeof(offsets[0]));
+  std::memcpy(weights, columns.weights.data() + i, (n - i) * sizeof(weights[0]));
+  resample16(row, offsets, weights, shuffle, rgb);
+  for (int c = 0; c < 3; ++c) store(planes[c] + i, static_cast<__mmask16>((1u << (n - i)) - 1), rgb[c]);
+}
+
+void resample_f32(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
+                  float* const planes[3]) {
+  resample(row, columns, n, order, planes,
+           [](float* to, __mmask16 mask, __m512 values) { _mm512_mask_storeu_ps(to, mask, values); });
+}
+
+void resample_f16(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
+                  std::uint16_t* const planes[3]) {
+  resample(row, columns, n, order, planes, [](std::uint16_t* to, __mmask16 mask, __m512 values) {
+    _mm256_mask_storeu_epi16(to, mask, _mm512_cvtps_ph(values, _MM_FROUND_TO_NEAREST_INT));
+  });
+}
+
+bool column_max(const float* values, std::ptrdiff_t stride, std::size_t rows, std::size_t n, float* best) {
+  // x * 0 is 0 for every finite x and NaN for the others; the sum keeps the NaN.
+  const __m512 zero = _mm512_setzero_ps();
+  __m512 taint = zero;
+  std::size_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    __m512 top[4];
+    for (auto& t : top) t = _mm512_set1_ps(-INFINITY);
+    const float* at = values + i;
+    for (std::size_t r = 0; r < rows; ++r, at += stride) {
+      for (int k = 0; k < 4; ++k) {
+        const __m512 x = _mm512_loadu_ps(at + 16 * k);
+        top[k] = _mm512_max_ps(x, top[k]);
+        taint = _mm512_fmadd_ps(x, zero, taint);
+      }
+    }
+    for (int k = 0; k < 4; ++k) _mm512_storeu_ps(best + i + 16 * k, top[k]);
+  }
+  bool finite = _mm512_cmp_ps_mask(taint, taint, _CMP_UNORD_Q) == 0;
+  if (i < n) finite &= avx2_kernels.column_max(values + i, stride, rows, n - i, best + i);
+  return finite;
+}
+
+}  // namespace
+
+extern const Kernels avx512_kernels = {"avx512", blend_rows, resample_f32, resample_f16, column_max};
+
+}  // namespace yolort

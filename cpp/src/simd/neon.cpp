@@ -1,0 +1,123 @@
+#include <arm_neon.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "simd/kernels.h"
+
+namespace yolort {
+namespace {
+
+void blend_rows(const std::uint8_t* a, const std::uint8_t* b, std::int16_t weight, std::size_t n, std::int16_t* out) {
+  const int16x8_t w = vdupq_n_s16(weight);
+  std::size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const int16x8_t low = vreinterpretq_s16_u16(vshll_n_u8(vld1_u8(a + i), row_bits));
+    const int16x8_t high = vreinterpretq_s16_u16(vshll_n_u8(vld1_u8(b + i), row_bits));
+    vst1q_s16(out + i, vaddq_s16(low, vqrdmulhq_s16(vsubq_s16(high, low), w)));
+  }
+  if (i < n) scalar_kernels.blend_rows(a + i, b + i, weight, n - i, out + i);
+}
+
+/// Byte shuffle that puts a pixel as r g b 0 and its right neighbour behind it, 16 bits each.
+uint8x16_t side_shuffle(const ChannelOrder& order) {
+  std::uint8_t bytes[16];
+  std::memset(bytes, 0xFF, sizeof(bytes));
+  for (int side = 0; side < 2; ++side) {
+    for (int c = 0; c < 3; ++c) {
+      for (int byte = 0; byte < 2; ++byte) {
+        bytes[8 * side + 2 * c + byte] = static_cast<std::uint8_t>(2 * (order.rgb[c] + side * order.step) + byte);
+      }
+    }
+  }
+  return vld1q_u8(bytes);
+}
+
+/// Four output pixels: red, green and blue, each 4 x f32 in order.
+inline void resample4(const std::int16_t* row, const std::int32_t* offsets, const std::uint32_t* weights,
+                      uint8x16_t shuffle, float32x4_t rgb[3]) {
+  int32x4_t pixel[4];
+  for (int k = 0; k < 4; ++k) {
+    const int16x8_t sides =
+        vreinterpretq_s16_u8(vqtbl1q_u8(vreinterpretq_u8_s16(vld1q_s16(row + offsets[k])), shuffle));
+    const int32x4_t left = vmull_n_s16(vget_low_s16(sides), static_cast<std::int16_t>(weights[k] & 0xFFFF));
+    const int32x4_t both = vmlal_n_s16(left, vget_high_s16(sides), static_cast<std::int16_t>(weights[k] >> 16));
+    pixel[k] = vrshrq_n_s32(both, row_bits + weight_bits);
+  }
+  const int32x4_t rb01 = vtrn1q_s32(pixel[0], pixel[1]), g01 = vtrn2q_s32(pixel[0], pixel[1]);
+  const int32x4_t rb23 = vtrn1q_s32(pixel[2], pixel[3]), g23 = vtrn2q_s32(pixel[2], pixel[3]);
+  const auto join = [](int32x4_t a, int32x4_t b, bool high) {
+    const int64x2_t x = vreinterpretq_s64_s32(a), y = vreinterpretq_s64_s32(b);
+    return vmulq_n_f32(vcvtq_f32_s32(vreinterpretq_s32_s64(high ? vtrn2q_s64(x, y) : vtrn1q_s64(x, y))),
+                       1.0f / 255.0f);
+  };
+  rgb[0] = join(rb01, rb23, false);
+  rgb[1] = join(g01, g23, false);
+  rgb[2] = join(rb01, rb23, true);
+}
+
+/// The last n % 4 pixels go through a block of four whose spare columns repeat the first.
+template <class T, class Store>
+void resample(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
+              T* const planes[3], Store store) {
+  const uint8x16_t shuffle = side_shuffle(order);
+  float32x4_t rgb[3];
+  std::size_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    resample4(row, columns.offsets.data() + i, columns.weights.data() + i, shuffle, rgb);
+    for (int c = 0; c < 3; ++c) store(planes[c] + i, rgb[c]);
+  }
+  if (i == n) return;
+  std::int32_t offsets[4] = {};
+  std::uint32_t weights[4] = {};
+  std::memcpy(offsets, columns.offsets.data() + i, (n - i) * sizeof(offsets[0]));
+  std::memcpy(weights, columns.weights.data() + i, (n - i) * sizeof(weights[0]));
+  resample4(row, offsets, weights, shuffle, rgb);
+  for (int c = 0; c < 3; ++c) {
+    T rest[4];
+    store(rest, rgb[c]);
+    std::memcpy(planes[c] + i, rest, (n - i) * sizeof(T));
+  }
+}
+
+void resample_f32(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
+                  float* const planes[3]) {
+  resample(row, columns, n, order, planes, [](float* to, float32x4_t values) { vst1q_f32(to, values); });
+}
+
+void resample_f16(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
+                  std::uint16_t* const planes[3]) {
+  resample(row, columns, n, order, planes, [](std::uint16_t* to, float32x4_t values) {
+    vst1_u16(to, vreinterpret_u16_f16(vcvt_f16_f32(values)));
+  });
+}
+
+bool column_max(const float* values, std::ptrdiff_t stride, std::size_t rows, std::size_t n, float* best) {
+  // x * 0 is 0 for every finite x and NaN for the others; the sum keeps the NaN.
+  const float32x4_t zero = vdupq_n_f32(0);
+  float32x4_t taint = zero;
+  std::size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    float32x4_t top[4];
+    for (auto& t : top) t = vdupq_n_f32(-INFINITY);
+    const float* at = values + i;
+    for (std::size_t r = 0; r < rows; ++r, at += stride) {
+      for (int k = 0; k < 4; ++k) {
+        const float32x4_t x = vld1q_f32(at + 4 * k);
+        top[k] = vmaxnmq_f32(x, top[k]);
+        taint = vfmaq_f32(taint, x, zero);
+      }
+    }
+    for (int k = 0; k < 4; ++k) vst1q_f32(best + i + 4 * k, top[k]);
+  }
+  const float sum = vaddvq_f32(taint);
+  bool finite = sum == sum;
+  if (i < n) finite &= scalar_kernels.column_max(values + i, stride, rows, n - i, best + i);
+  return finite;
+}
+
+}  // namespace
+
+extern const Kernels neon_kernels = {"neon", blend_rows, resample_f32, resample_f16, column_max};
+
+}  // namespace yolort

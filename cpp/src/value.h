@@ -1,0 +1,43 @@
+// Metadata values: JSON, Python literals (what Ultralytics stores in ONNX files) and the block YAML it writes beside
+// NCNN and OpenVINO models. The text is untrusted: nothing is evaluated, depth and size are bounded.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace yolort {
+
+struct Value;
+using List = std::vector<Value>;
+using Dict = std::vector<std::pair<Value, Value>>;
+
+struct Value {
+  std::variant<std::nullptr_t, bool, std::int64_t, double, std::string, List, Dict> data = nullptr;
+
+  template <class T>
+  const T* as() const {
+    return std::get_if<T>(&data);
+  }
+  /// The entry of a dict under a string key; null when there is none.
+  const Value* find(std::string_view key) const;
+};
+
+/// What is wrong and at which character or line.
+struct ParseError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// JSON or a Python literal: null/None, true/True, numbers, quoted strings, lists, tuples, dicts. At most 1 MiB and
+/// 32 levels. Throws ParseError.
+Value parse_literal(std::string_view text);
+
+/// The subset of YAML that PyYAML's dump() writes: block mappings and lists, flow collections, quoted and folded
+/// scalars; no anchors, tags or block scalars. At most 1 MiB and 32 levels. Throws ParseError.
+Value parse_yaml(std::string_view text);
+
+}  // namespace yolort

@@ -1,0 +1,65 @@
+"""yolort: run a YOLO detector on NCNN, ONNX Runtime or OpenVINO behind one `Detector`.
+
+    import yolort
+
+    detector = yolort.Detector("yolo26n.onnx")
+    found = detector(image)                       # numpy HxWx3 BGR uint8, a path, or a list of them
+    for box, score, cls in found[found.scores > 0.5]:
+        print(detector.names[cls], score, box)
+"""
+
+from importlib import resources as _resources
+from pathlib import Path as _Path
+
+from yolort import engines as _engines  # registers the engines written in Python
+from yolort import images
+from yolort._core import EngineError, Error, ModelError
+from yolort.detections import Detections
+from yolort.detector import Detector, Speed
+from yolort.engines import EngineStatus
+from yolort.images import ImageError
+
+__version__ = "0.1.0"
+__all__ = [
+    "Detections",
+    "Detector",
+    "EngineError",
+    "EngineStatus",
+    "Error",
+    "ImageError",
+    "ModelError",
+    "Speed",
+    "demo_image",
+    "demo_model",
+    "engines",
+    "images",
+]
+
+
+def engines() -> list[EngineStatus]:
+    """Every engine this build knows, best first, each with why it cannot run here."""
+    return _engines.status()
+
+
+def demo_model(format: str = "onnx") -> _Path:
+    """Path of the embedded model, a small YOLO26 trained on generated scenes.
+
+    Args:
+        format: "onnx" (ONNX Runtime, OpenVINO) or "ncnn".
+
+    Raises:
+        ValueError: another format.
+    """
+    files = {"onnx": "scenes.onnx", "ncnn": "scenes_ncnn_model"}
+    if format not in files:
+        raise ValueError(f"format is {format!r}, expected one of {', '.join(files)}")
+    return _asset(files[format])
+
+
+def demo_image() -> _Path:
+    """Path of the embedded sample image, a scene the embedded model was not trained on."""
+    return _asset("scenes.jpg")
+
+
+def _asset(name: str) -> _Path:
+    return _Path(str(_resources.files("yolort"))) / "assets" / name

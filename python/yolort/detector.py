@@ -1,0 +1,234 @@
+"""One model on one engine."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeAlias, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from yolort import _core, images
+from yolort.detections import Detections
+
+Array: TypeAlias = npt.NDArray[np.uint8]
+Source: TypeAlias = "Array | str | os.PathLike[str] | Sequence[Array | str | os.PathLike[str]]"
+
+
+class Speed(NamedTuple):
+    """Milliseconds of a call: letterbox, engine, and decoding with NMS."""
+
+    pre: float
+    inference: float
+    post: float
+
+
+class Detector:
+    """Loads a model and detects objects with it.
+
+    Threads may share a Detector, whose calls then wait for each other; give each thread its own `clone()` to run side
+    by side.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        engine: str | None = None,
+        device: str | None = None,
+        threads: int | None = None,
+        precision: str | None = None,
+        conf: float = 0.25,
+        iou: float = 0.7,
+        max_det: int = 300,
+        classes: Sequence[int] | None = None,
+        agnostic: bool = False,
+        multi_label: bool = False,
+        names: Sequence[str] | Mapping[int, str] | None = None,
+        imgsz: int | tuple[int, int] | None = None,
+    ) -> None:
+        """Load a model; it is ready when this returns.
+
+        Args:
+            model: an .onnx file, an NCNN folder (`*_ncnn_model`) or .param, an OpenVINO folder (`*_openvino_model`) or
+                .xml: ours, or as Ultralytics exports them.
+            engine: "onnxruntime", "openvino" or "ncnn"; default: the environment variable YOLORT_ENGINE, else the
+                best one available for the model.
+            device: "cpu"; ncnn also takes "vulkan" and "vulkan:1"; onnxruntime "cuda"; openvino its own names ("GPU").
+            threads: CPU threads, 1 or more; default: one a core.
+            precision: what to compute in, "fp32", "fp16" or "bf16"; default: the fastest that keeps the accuracy.
+            conf: keep detections with a score above this, 0 to 1.
+            iou: NMS drops a box whose IoU with a better one is above this, 0 to 1.
+            max_det: at most this many detections an image, 1 or more.
+            classes: keep only these class indices; default: all.
+            agnostic: NMS across classes.
+            multi_label: a detection for every class of a box above `conf`, not only for its best; for evaluation.
+            names: class names, for a model whose file carries none.
+            imgsz: network input as a side or (height, width) in pixels, for a dynamic model or one that does not say.
+
+        Raises:
+            FileNotFoundError: no such model.
+            ModelError: the model or its metadata is damaged, incomplete, or newer than this yolort.
+            EngineError: no engine here can run it; the message says why.
+            ValueError, TypeError: an argument out of range.
+        """
+        if isinstance(names, Mapping):
+            if sorted(names) != list(range(len(names))):
+                raise ValueError(f"names: keys must be 0 to {len(names) - 1}, got {sorted(names)[:10]}")
+            names = [names[i] for i in range(len(names))]
+        self._core = _core.Detector(
+            os.fspath(model),
+            _thresholds(conf, iou, max_det, classes, agnostic, multi_label),
+            engine=engine or "",
+            device=device or "",
+            precision=precision or "",
+            threads=threads,
+            names=list(names or []),
+            imgsz=(imgsz, imgsz) if isinstance(imgsz, int) else imgsz,
+        )
+        self._names = dict(enumerate(self._core.names))
+
+    @overload
+    def __call__(self, source: Array, **overrides: object) -> Detections: ...
+    @overload
+    def __call__(self, source: Sequence[Array | str | os.PathLike[str]], **overrides: object) -> list[Detections]: ...
+    @overload
+    def __call__(self, source: str | os.PathLike[str], **overrides: object) -> Detections | list[Detections]: ...
+
+    def __call__(
+        self,
+        source: Source,
+        *,
+        conf: float | None = None,
+        iou: float | None = None,
+        max_det: int | None = None,
+        classes: Sequence[int] | None = None,
+        agnostic: bool | None = None,
+        multi_label: bool | None = None,
+        format: str | None = None,
+    ) -> Detections | list[Detections]:
+        """Detect objects.
+
+        Args:
+            source: an image, (height, width, 3) BGR, (height, width, 4) BGRA or (height, width) gray, uint8; or the
+                path of an image; or a list of either, a folder or a glob pattern of images.
+            conf, iou, max_det, classes, agnostic, multi_label: for this call, instead of the constructor's.
+            format: channel order of arrays: "bgr", "rgb", "bgra", "rgba" or "gray".
+
+        Returns:
+            Detections for one image, a list of them (in order, `path` set) for a list, folder or glob. Images of a
+            folder or glob that cannot be read are left out, each with a UserWarning.
+
+        Raises:
+            FileNotFoundError: no such path, or nothing matches.
+            ImageError: the image, or one of a list, cannot be read.
+            TypeError, ValueError: an array that is no image, or a threshold out of range.
+            EngineError: the engine failed, or gave NaN or infinity.
+        """
+        base = self._core.thresholds
+        thresholds = _thresholds(
+            base.conf if conf is None else conf,
+            base.iou if iou is None else iou,
+            base.max_det if max_det is None else max_det,
+            base.classes if classes is None else classes,
+            base.agnostic if agnostic is None else agnostic,
+            base.multi_label if multi_label is None else multi_label,
+        )
+        if isinstance(source, np.ndarray):
+            return self._detect([source], [None], thresholds, format)[0]
+        if isinstance(source, (str, os.PathLike)):
+            if Path(source).is_file():
+                return self._detect([images.read(source)], [os.fspath(source)], thresholds, None)[0]
+            return self._detect_files(images.find(source), thresholds)
+        if not isinstance(source, Sequence):
+            raise TypeError(
+                f"source: expected an image (numpy array), a path or a list of them, got {type(source).__name__}"
+            )
+        arrays = [item if isinstance(item, np.ndarray) else images.read(item) for item in source]
+        paths = [None if isinstance(item, np.ndarray) else os.fspath(item) for item in source]
+        return self._detect(arrays, paths, thresholds, format)
+
+    def clone(self) -> Detector:
+        """Another Detector on the same weights, with its own buffers: one a thread."""
+        copy = object.__new__(type(self))
+        copy._core = self._core.clone()
+        copy._names = self._names
+        return copy
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Class names by class index."""
+        return self._names
+
+    @property
+    def imgsz(self) -> tuple[int, int]:
+        """Height and width of the network input in pixels."""
+        return self._core.imgsz
+
+    @property
+    def engine(self) -> str:
+        """Name of the engine that runs the model."""
+        return self._core.engine
+
+    @property
+    def device(self) -> str:
+        """Where it runs: "cpu", "vulkan:0 <name>", ..."""
+        return self._core.device
+
+    @property
+    def precision(self) -> str:
+        """What the engine computes in: "fp32", "bf16", ..."""
+        return self._core.precision
+
+    @property
+    def head(self) -> str:
+        """What the model puts out: "raw", "raw-e2e", "boxes" or "end2end"."""
+        return self._core.head
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the model file says of itself, as text."""
+        return self._core.metadata
+
+    @property
+    def speed(self) -> Speed:
+        """Milliseconds of the last call."""
+        return Speed(*self._core.speed)
+
+    def __repr__(self) -> str:
+        height, width = self.imgsz
+        return (
+            f"Detector(engine={self.engine!r}, device={self.device!r}, precision={self.precision!r}, "
+            f"head={self.head!r}, imgsz={height}x{width}, classes={len(self._names)})"
+        )
+
+    def _detect(
+        self, arrays: list[Array], paths: Sequence[str | None], thresholds: _core.Thresholds, format: str | None
+    ) -> list[Detections]:
+        found = self._core.detect(arrays, thresholds, format)
+        return [
+            Detections(boxes, scores, classes, names=self._names, path=path, shape=array.shape[:2])
+            for (boxes, scores, classes), path, array in zip(found, paths, arrays, strict=True)
+        ]
+
+    def _detect_files(self, paths: list[Path], thresholds: _core.Thresholds) -> list[Detections]:
+        out = []
+        for path in paths:  # one at a time: a folder may not fit in memory
+            try:
+                array = images.read(path)
+            except images.ImageError as error:
+                warnings.warn(f"left out: {error}", stacklevel=3)
+                continue
+            out += self._detect([array], [os.fspath(path)], thresholds, None)
+        return out
+
+
+def _thresholds(
+    conf: float, iou: float, max_det: int, classes: Sequence[int] | None, agnostic: bool, multi_label: bool
+) -> _core.Thresholds:
+    return _core.Thresholds(
+        conf=conf, iou=iou, max_det=max_det, classes=list(classes or []), agnostic=agnostic, multi_label=multi_label
+    )

@@ -1,0 +1,73 @@
+"""Engines written in Python. Each is one file here and one line in `_ENGINES`; the C++ core drives them all.
+
+An engine's module has `unavailable() -> str`, the reason it cannot run here or "" (without importing what it wraps),
+and `load(path, device, precision, threads)`, which gives an object with:
+
+    input_shape     (batch, height, width) of the network input, 0 where any value goes
+    device, precision   text for the user
+    input(batch, height, width)   lends a C-contiguous (batch, 3, height, width) float32 or float16 array, zero at
+                    first, which must stay the same, and unwritten, until another shape is asked for
+    run()           runs on it; returns the outputs as C-contiguous arrays, valid until the next run
+    clone()         the same weights with buffers of its own
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from yolort import _core
+
+#: name, priority (higher is tried first; the C++ core's ncnn has 50), formats it reads
+_ENGINES = (
+    ("onnxruntime", 40, ["onnx"]),
+    ("openvino", 30, ["onnx", "openvino"]),
+)
+
+
+class EngineStatus(NamedTuple):
+    """An engine and whether it can run here; `reason` says why not, and is empty when it can."""
+
+    name: str
+    available: bool
+    reason: str
+
+
+class PythonEngine(Protocol):
+    """What `load` gives; see the module's text."""
+
+    input_shape: tuple[int, int, int]
+    device: str
+    precision: str
+
+    def input(self, batch: int, height: int, width: int) -> Any: ...
+    def run(self) -> list[Any]: ...
+    def clone(self) -> PythonEngine: ...
+
+
+def status() -> list[EngineStatus]:
+    """Every engine this build knows, best first."""
+    return [EngineStatus(*entry) for entry in _core.engines()]
+
+
+def missing_package(package: str) -> str:
+    """Why an engine whose package is not installed cannot run; "" when it is. Imports nothing."""
+    if importlib.util.find_spec(package) is None:
+        return f"the package {package} is not installed; pip install {package}"
+    return ""
+
+
+def _register(name: str, priority: int, formats: list[str]) -> None:
+    def load(path: str, device: str, precision: str, threads: int | None) -> PythonEngine:
+        module = importlib.import_module(f"yolort.engines.{name}")
+        engine: PythonEngine = module.load(path, device, precision, threads)
+        return engine
+
+    unavailable: Callable[[], str] = lambda: missing_package(name)  # noqa: E731
+    _core.register_engine(name, priority, formats, unavailable, load)
+
+
+for _engine in _ENGINES:
+    _register(*_engine)

@@ -1,0 +1,100 @@
+"""ONNX Runtime. Input and outputs are bound to arrays of ours, so that nothing is copied or allocated in a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from yolort._core import EngineError, ModelError
+
+_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+def load(path: str, device: str, precision: str, threads: int | None) -> OnnxRuntimeEngine:
+    """Open an ONNX file.
+
+    Args:
+        path: the .onnx file.
+        device: "" or "cpu"; "cuda" or "cuda:1" with onnxruntime-gpu.
+        precision: "" or "fp32": the file decides what ONNX Runtime computes in.
+        threads: CPU threads of one operator; None: ONNX Runtime's choice, one a core.
+
+    Raises:
+        ValueError: a device or precision this engine does not know.
+        EngineError: the device cannot be used here.
+        ModelError: ONNX Runtime refuses the file, or its input is no image.
+    """
+    if precision not in ("", "fp32"):
+        raise ValueError(f'precision "{precision}": onnxruntime computes in what the file holds; export it so')
+    kind, _, index = device.partition(":")
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if kind == "cuda" and (index or "0").isdigit():
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            raise EngineError(f'device "{device}": this onnxruntime has no CUDA; pip install onnxruntime-gpu')
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(index or 0)}))
+    elif device not in ("", "cpu"):
+        raise ValueError(f'device "{device}" is none of onnxruntime\'s: cpu, cuda, cuda:1')
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=providers)
+    except Exception as error:  # its exceptions share no base class
+        raise ModelError(f'model "{path}": onnxruntime cannot load it: {error}') from error
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        raise ModelError(f'model "{path}" has {len(inputs)} inputs, expected one image')
+    if inputs[0].type not in _TYPES or len(inputs[0].shape) != 4 or inputs[0].shape[1] not in (3, None):
+        raise ModelError(
+            f'model "{path}": its input is {inputs[0].type} {inputs[0].shape}, expected float (batch, 3, height, width)'
+        )
+    return OnnxRuntimeEngine(session)
+
+
+class OnnxRuntimeEngine:
+    """One session with its own binding; `clone()` shares the session, whose run is thread-safe."""
+
+    precision = "fp32"
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+        self._input = session.get_inputs()[0]
+        batch, _, height, width = (side if isinstance(side, int) else 0 for side in self._input.shape)
+        self.input_shape = (batch, height, width)
+        self.device = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
+        self._outputs: list[npt.NDArray[Any]] = []
+
+    def input(self, batch: int, height: int, width: int) -> npt.NDArray[Any]:
+        """Lend a (batch, 3, height, width) array and bind it."""
+        self._array = np.zeros((batch, 3, height, width), _TYPES[self._input.type])
+        self._binding = self._session.io_binding()
+        self._binding.bind_input(
+            self._input.name, "cpu", 0, self._array.dtype, self._array.shape, self._array.ctypes.data
+        )
+        for output in self._session.get_outputs():
+            self._binding.bind_output(output.name)
+        self._outputs = []
+        return self._array
+
+    def run(self) -> list[npt.NDArray[Any]]:
+        """Run; the outputs are the same arrays each time."""
+        try:
+            self._session.run_with_iobinding(self._binding)
+            if not self._outputs:  # the first run told the shapes: from now on ONNX Runtime writes into these arrays
+                self._outputs = self._binding.copy_outputs_to_cpu()
+                self._binding.clear_binding_outputs()
+                for output, array in zip(self._session.get_outputs(), self._outputs, strict=True):
+                    self._binding.bind_output(
+                        output.name, "cpu", 0, array.dtype, array.shape, array.ctypes.data
+                    )
+        except Exception as error:  # its exceptions share no base class
+            raise EngineError(f'engine "onnxruntime" failed to run the model: {error}') from error
+        return self._outputs
+
+    def clone(self) -> OnnxRuntimeEngine:
+        """The same session with buffers of its own."""
+        return OnnxRuntimeEngine(self._session)

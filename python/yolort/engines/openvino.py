@@ -1,0 +1,84 @@
+"""OpenVINO. The input array is shared with the infer request, and the outputs are its own tensors: no copies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import openvino
+
+from yolort._core import EngineError, ModelError
+
+_TYPES = {"f32": np.float32, "f16": np.float16}
+_PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+
+
+def load(path: str, device: str, precision: str, threads: int | None) -> OpenvinoEngine:
+    """Compile an .onnx or .xml file.
+
+    Args:
+        path: the .onnx file, or the .xml with its .bin beside it.
+        device: "" or "cpu", or a device name of OpenVINO ("GPU", "NPU", "AUTO").
+        precision: "fp32", "fp16" or "bf16"; "": fp32, since bf16 costs accuracy on YOLO26.
+        threads: CPU threads; None: OpenVINO's choice, one a core.
+
+    Raises:
+        EngineError: OpenVINO does not have the device.
+        ModelError: OpenVINO refuses the file, or its input is no image.
+    """
+    core = openvino.Core()
+    name = (device or "cpu").upper()
+    if name.partition(".")[0].partition(":")[0] not in (*core.available_devices, "AUTO"):
+        devices = ", ".join(core.available_devices)
+        raise EngineError(f'device "{device}" is none of OpenVINO\'s here: {devices}')
+    precision = precision or "fp32"
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISIONS[precision]}
+    if threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    try:
+        compiled = core.compile_model(core.read_model(path), name, settings)
+    except RuntimeError as error:
+        raise ModelError(f'model "{path}": OpenVINO cannot load it: {error}') from error
+    if len(compiled.inputs) != 1:
+        raise ModelError(f'model "{path}" has {len(compiled.inputs)} inputs, expected one image')
+    shape, kind = compiled.input().partial_shape, compiled.input().element_type.get_type_name()
+    if kind not in _TYPES or len(shape) != 4 or (shape[1].is_static and shape[1].get_length() != 3):
+        raise ModelError(f'model "{path}": its input is {kind} {shape}, expected float (batch, 3, height, width)')
+    return OpenvinoEngine(compiled, name.lower(), precision)
+
+
+class OpenvinoEngine:
+    """One compiled model with its own infer request; `clone()` shares the compiled model."""
+
+    def __init__(self, compiled: openvino.CompiledModel, device: str, precision: str) -> None:
+        self._compiled = compiled
+        self._request = compiled.create_infer_request()
+        self.device = device
+        self.precision = precision
+        self._type = _TYPES[compiled.input().element_type.get_type_name()]
+        batch, _, height, width = (
+            side.get_length() if side.is_static else 0 for side in compiled.input().partial_shape
+        )
+        self.input_shape = (batch, height, width)
+
+    def input(self, batch: int, height: int, width: int) -> npt.NDArray[Any]:
+        """Lend a (batch, 3, height, width) array that the request reads in place."""
+        self._array = np.zeros((batch, 3, height, width), self._type)
+        try:
+            self._request.set_input_tensor(openvino.Tensor(self._array, shared_memory=True))
+        except RuntimeError as error:
+            raise EngineError(f'engine "openvino" refused an input of {self._array.shape}: {error}') from error
+        return self._array
+
+    def run(self) -> list[npt.NDArray[Any]]:
+        """Run; the outputs are views of the request's tensors."""
+        try:
+            self._request.infer()
+        except RuntimeError as error:
+            raise EngineError(f'engine "openvino" failed to run the model: {error}') from error
+        return [tensor.data for tensor in self._request.output_tensors]
+
+    def clone(self) -> OpenvinoEngine:
+        """The same compiled model with a request of its own."""
+        return OpenvinoEngine(self._compiled, self.device, self.precision)

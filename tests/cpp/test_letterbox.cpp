@@ -1,0 +1,168 @@
+#include "letterbox.h"
+
+#include <cmath>
+#include <cstring>
+#include <random>
+
+#include "check.h"
+
+using namespace yolort;
+
+namespace {
+
+std::vector<std::uint8_t> noise(std::size_t n) {
+  std::mt19937 random(1);
+  std::vector<std::uint8_t> out(n);
+  for (auto& value : out) value = static_cast<std::uint8_t>(random());
+  return out;
+}
+
+Tensor tensor(std::vector<float>& data, int height, int width) {
+  return {data.data(), {1, 3, height, width}, static_cast<std::ptrdiff_t>(height) * width, Type::f32};
+}
+
+std::vector<float> run(const Kernels& table, const Image& image, int height, int width) {
+  std::vector<float> out(static_cast<std::size_t>(3) * height * width, -1.0f);
+  Letterbox letterbox(table);
+  letterbox(image, Geometry::fit(image.width, image.height, width, height), tensor(out, height, width), 0,
+                   false);
+  return out;
+}
+
+/// Bilinear in doubles, straight from the definition.
+double expected(const Image& image, int channel, int step, const Geometry& g, int x, int y) {
+  if (x < g.left || x >= g.left + g.new_width || y < g.top || y >= g.top + g.new_height) return 114;
+  const auto at = [&](double position, int limit, int& low, int& high) {
+    position = std::fmin(std::fmax(position, 0), limit - 1);
+    low = static_cast<int>(position);
+    high = std::min(low + 1, limit - 1);
+    return position - low;
+  };
+  int x0, x1, y0, y1;
+  const double fx = at((x - g.left + 0.5) * image.width / g.new_width - 0.5, image.width, x0, x1);
+  const double fy = at((y - g.top + 0.5) * image.height / g.new_height - 0.5, image.height, y0, y1);
+  const auto pixel = [&](int px, int py) { return double(image.pixels[py * image.stride + px * step + channel]); };
+  return (pixel(x0, y0) * (1 - fx) + pixel(x1, y0) * fx) * (1 - fy) +
+         (pixel(x0, y1) * (1 - fx) + pixel(x1, y1) * fx) * fy;
+}
+
+void test_every_table_and_format() {
+  struct Case {
+    int width, height;
+  };
+  struct Channels {
+    PixelFormat format;
+    int step, rgb[3];
+  };
+  const Channels formats[] = {{PixelFormat::bgr, 3, {2, 1, 0}},
+                              {PixelFormat::rgb, 3, {0, 1, 2}},
+                              {PixelFormat::bgra, 4, {2, 1, 0}},
+                              {PixelFormat::rgba, 4, {0, 1, 2}},
+                              {PixelFormat::gray, 1, {0, 0, 0}}};
+  for (const auto& [width, height] : {Case{97, 61}, {1, 1}, {1, 500}, {500, 1}, {64, 96}, {33, 200}, {320, 31}}) {
+    for (const Channels& format : formats) {
+      const std::ptrdiff_t stride = width * format.step + 5;
+      const std::vector<std::uint8_t> pixels = noise(static_cast<std::size_t>(stride * height));
+      const Image image{pixels.data(), width, height, stride, format.format};
+      const int H = 64, W = 96;
+      const Geometry g = Geometry::fit(width, height, W, H);
+      const std::vector<float> reference = run(scalar_kernels, image, H, W);
+      double worst = 0;
+      for (int c = 0; c < 3; ++c) {
+        for (int y = 0; y < H; ++y) {
+          for (int x = 0; x < W; ++x) {
+            const double got = reference[static_cast<std::size_t>((c * H + y) * W + x)] * 255.0;
+            worst = std::fmax(worst, std::fabs(got - expected(image, format.rgb[c], format.step, g, x, y)));
+          }
+        }
+      }
+      CHECK(worst < 0.52);  // rounded to a whole level, plus the fixed point's own error
+      for (const Kernels* table : available_kernels()) CHECK(run(*table, image, H, W) == reference);
+    }
+  }
+}
+
+void test_negative_stride_flips() {
+  const std::vector<std::uint8_t> pixels = noise(3 * 20 * 30);
+  std::vector<std::uint8_t> flipped(pixels.size());
+  for (int y = 0; y < 30; ++y) std::memcpy(&flipped[y * 60], &pixels[(29 - y) * 60], 60);
+  const Image up{pixels.data() + 29 * 60, 20, 30, -60, PixelFormat::bgr};
+  CHECK(run(kernels(), up, 32, 32) == run(kernels(), {flipped.data(), 20, 30, 60, PixelFormat::bgr}, 32, 32));
+}
+
+void test_half_output() {
+  const std::vector<std::uint8_t> pixels = noise(3 * 50 * 40);
+  const Image image{pixels.data(), 50, 40};
+  const std::vector<float> reference = run(scalar_kernels, image, 64, 64);
+  for (const Kernels* table : available_kernels()) {
+    std::vector<std::uint16_t> half(3 * 64 * 64);
+    const Tensor input{half.data(), {1, 3, 64, 64}, 64 * 64, Type::f16};
+    Letterbox letterbox(*table);
+    letterbox(image, Geometry::fit(50, 40, 64, 64), input, 0, false);
+    bool same = true;
+    for (std::size_t i = 0; i < half.size(); ++i) same &= half[i] == float_to_half(reference[i]);
+    CHECK(same);
+  }
+}
+
+void test_half_conversion() {
+  for (std::uint32_t bits = 0; bits < 65536; ++bits) {
+    const float value = half_to_float(static_cast<std::uint16_t>(bits));
+    if (std::isnan(value)) continue;
+    if (float_to_half(value) != bits) check::fail(__FILE__, __LINE__, "half " + std::to_string(bits));
+  }
+  CHECK(float_to_half(65519.0f) == 0x7BFF);
+  CHECK(float_to_half(65520.0f) == 0x7C00);
+  CHECK(float_to_half(1.0f + 1.0f / 2048) == 0x3C00);   // ties to even
+  CHECK(float_to_half(1.0f + 3.0f / 2048) == 0x3C02);
+  CHECK(float_to_half(5.9604645e-8f) == 1);
+}
+
+/// Numbers of Ultralytics' LetterBox for the same shapes.
+void test_geometry() {
+  Geometry g = Geometry::fit(1280, 720, 640, 640);
+  CHECK(g.new_width == 640 && g.new_height == 360 && g.left == 0 && g.top == 140);
+  g = Geometry::fit(500, 333, 640, 640);  // 333 * 1.28 = 426.24
+  CHECK(g.new_height == 426 && g.top == 107);
+  g = Geometry::fit(10, 9999, 640, 640);
+  CHECK(g.new_width == 1 && g.new_height == 640 && g.left == 319);
+  g = Geometry::fit(333, 500, 640, 384);  // rectangular input, height 384
+  CHECK(g.new_height == 384 && g.new_width == 256 && g.left == 192);
+
+  g = Geometry::fit(1280, 720, 640, 640);
+  const Box box = g.to_image({-5, 140, 320, 1000});
+  CHECK(box.x1 == 0 && box.y1 == 0 && box.x2 == 640 && box.y2 == 720);
+}
+
+void test_keep_padding() {
+  const std::vector<std::uint8_t> pixels = noise(3 * 40 * 20);
+  const Image image{pixels.data(), 40, 20};
+  const Geometry g = Geometry::fit(40, 20, 32, 32);
+  std::vector<float> out(3 * 32 * 32, -1.0f);
+  Letterbox letterbox;
+  letterbox(image, g, tensor(out, 32, 32), 0, true);
+  CHECK(out[0] == -1.0f);
+  letterbox(image, g, tensor(out, 32, 32), 0, false);
+  CHECK(out == run(kernels(), image, 32, 32));
+}
+
+void test_bad_images() {
+  const std::uint8_t pixel[3] = {};
+  CHECK_THROWS(check_image({pixel, 0, 1}), std::invalid_argument, "0 x 1");
+  CHECK_THROWS(check_image({pixel, 1, 65536}), std::invalid_argument, "65535");
+  CHECK_THROWS(check_image({nullptr, 1, 1}), std::invalid_argument, "null");
+  CHECK_THROWS(check_image({pixel, 10, 10, 29}), std::invalid_argument, "stride");
+}
+
+}  // namespace
+
+int main() {
+  test_every_table_and_format();
+  test_negative_stride_flips();
+  test_half_output();
+  test_half_conversion();
+  test_geometry();
+  test_keep_padding();
+  test_bad_images();
+  return check::result();
+}
