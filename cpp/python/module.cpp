@@ -57,17 +57,16 @@ HeldImage hold_image(const py::handle& object, std::optional<PixelFormat> asked)
   }
   const py::ssize_t channels = array.ndim() == 2 ? 1 : array.ndim() == 3 ? array.shape(2) : 0;
   if (channels != 1 && channels != 3 && channels != 4) {
-    throw std::invalid_argument("image: expected shape (height, width), (height, width, 3) or (height, width, 4), got " +
-                                std::string(py::str(array.attr("shape"))));
+    throw std::invalid_argument(
+        "image: expected shape (height, width), (height, width, 3) or (height, width, 4), got " +
+        std::string(py::str(array.attr("shape"))));
   }
   const py::ssize_t height = array.shape(0), width = array.shape(1);
   if (height < 1 || width < 1 || height > Image::max_side || width > Image::max_side) {
     throw std::invalid_argument("image: " + std::to_string(width) + " x " + std::to_string(height) +
                                 " pixels, expected 1 to " + std::to_string(Image::max_side) + " a side");
   }
-  PixelFormat format = channels == 1   ? PixelFormat::gray
-                       : channels == 3 ? PixelFormat::bgr
-                                       : PixelFormat::bgra;
+  PixelFormat format = channels == 1 ? PixelFormat::gray : channels == 3 ? PixelFormat::bgr : PixelFormat::bgra;
   if (asked) {
     const bool four = *asked == PixelFormat::bgra || *asked == PixelFormat::rgba;
     const py::ssize_t needed = *asked == PixelFormat::gray ? 1 : four ? 4 : 3;
@@ -249,7 +248,9 @@ PYBIND11_MODULE(_core, m) {
   static py::exception<ModelError> model_error(m, "ModelError", base.ptr());
   static py::exception<EngineError> engine_error(m, "EngineError", base.ptr());
   py::register_exception_translator([](std::exception_ptr pointer) {
-    const auto raise = [](PyObject* type, const std::exception& error) { PyErr_SetObject(type, to_str(error.what()).ptr()); };
+    const auto raise = [](PyObject* type, const std::exception& error) {
+      PyErr_SetObject(type, to_str(error.what()).ptr());
+    };
     try {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const FileNotFound& error) {
@@ -295,7 +296,8 @@ PYBIND11_MODULE(_core, m) {
            py::arg("precision"), py::arg("threads"), py::arg("names"), py::arg("imgsz"))
       .def(
           "detect",
-          [](Detector& self, const py::sequence& images, const Thresholds& thresholds, std::optional<std::string> format) {
+          [](Detector& self, const py::sequence& images, const Thresholds& thresholds,
+             std::optional<std::string> format) {
             std::optional<PixelFormat> asked;
             if (format) asked = parse_format(*format);
             std::vector<HeldImage> held;
@@ -314,26 +316,29 @@ PYBIND11_MODULE(_core, m) {
             return out;
           },
           py::arg("images"), py::arg("thresholds"), py::arg("format") = py::none())
-      .def("clone", [](const Detector& self) {
-        py::gil_scoped_release release;
-        return self.clone();
-      })
-      .def_property_readonly("names", [](const Detector& self) {
-        py::list out;
-        for (const std::string& name : self.names()) out.append(to_str(name));
-        return out;
-      })
+      .def("clone",
+           [](const Detector& self) {
+             py::gil_scoped_release release;
+             return self.clone();
+           })
+      .def_property_readonly("names",
+                             [](const Detector& self) {
+                               py::list out;
+                               for (const std::string& name : self.names()) out.append(to_str(name));
+                               return out;
+                             })
       .def_property_readonly("imgsz", [](const Detector& self) { return std::pair(self.imgsz()[0], self.imgsz()[1]); })
       .def_property_readonly("thresholds", &Detector::thresholds)
       .def_property_readonly("engine", &Detector::engine)
       .def_property_readonly("device", &Detector::device)
       .def_property_readonly("precision", &Detector::precision)
       .def_property_readonly("head", &Detector::head)
-      .def_property_readonly("metadata", [](const Detector& self) {
-        py::dict out;
-        for (const auto& [key, value] : self.metadata()) out[to_str(key)] = to_str(value);
-        return out;
-      })
+      .def_property_readonly("metadata",
+                             [](const Detector& self) {
+                               py::dict out;
+                               for (const auto& [key, value] : self.metadata()) out[to_str(key)] = to_str(value);
+                               return out;
+                             })
       .def_property_readonly("speed", [](const Detector& self) {
         py::gil_scoped_release release;
         const Speed speed = self.speed();
@@ -358,8 +363,8 @@ PYBIND11_MODULE(_core, m) {
         if (format) asked = parse_format(*format);
         const HeldImage held = hold_image(object, asked);
         py::array_t<float> out({1, 3, height, width});
-        const Tensor tensor{out.mutable_data(), {1, 3, height, width}, static_cast<std::ptrdiff_t>(height) * width,
-                            Type::f32};
+        const Tensor tensor{
+            out.mutable_data(), {1, 3, height, width}, static_cast<std::ptrdiff_t>(height) * width, Type::f32};
         {
           py::gil_scoped_release release;
           Letterbox()(held.image, Geometry::fit(held.image.width, held.image.height, width, height), tensor, 0, false);

@@ -114,8 +114,10 @@ HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tens
   } else if (layout.head == Head::boxes) {
     if (is_rows() && classes == 0) layout.classes = outputs[0].shape[1] - 4;
     if (!is_rows() || layout.classes < 1 || outputs[0].shape[1] != 4 + layout.classes) {
-      no_fit("boxes", "(batch, " + std::to_string(4 + layout.classes) + ", anchors): 4 + " +
-                          std::to_string(layout.classes) + " classes", outputs);
+      no_fit("boxes",
+             "(batch, " + std::to_string(4 + layout.classes) + ", anchors): 4 + " + std::to_string(layout.classes) +
+                 " classes",
+             outputs);
     }
   } else if (!is_rows() || outputs[0].shape[2] != 6) {
     no_fit("end2end", "(batch, rows, 6)", outputs);
@@ -199,12 +201,13 @@ void Decoder::decode_raw(const HeadLayout& layout, const std::vector<Tensor>& ou
 void Decoder::decode_boxes(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds) {
   const View all = view(output, index, 0);
   const View scores{all.data + 4 * all.stride, all.stride, static_cast<std::size_t>(layout.classes), all.cells};
-  collect(scores, scores.cells, thresholds.conf, thresholds.multi_label, thresholds, [](float value) { return value; },
-          [&](std::size_t i) {
-            const float* at = all.data + i;
-            const float x = at[0], y = at[all.stride], w = at[2 * all.stride] / 2, h = at[3 * all.stride] / 2;
-            return Box{x - w, y - h, x + w, y + h};
-          });
+  collect(
+      scores, scores.cells, thresholds.conf, thresholds.multi_label, thresholds, [](float value) { return value; },
+      [&](std::size_t i) {
+        const float* at = all.data + i;
+        const float x = at[0], y = at[all.stride], w = at[2 * all.stride] / 2, h = at[3 * all.stride] / 2;
+        return Box{x - w, y - h, x + w, y + h};
+      });
 }
 
 void Decoder::decode_end2end(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds) {

@@ -110,8 +110,10 @@ void Detector::Impl::check_outputs(const std::vector<Tensor>& outputs, int batch
            std::equal(shape.begin() + 1, shape.end(), expected.begin() + 1);
   }
   if (!same) {
-    throw EngineError("engine \"" + engine_name + "\": the outputs' shapes changed from one run to the next, or lack a "
-                      "row for each of the " + std::to_string(batch) + " images");
+    throw EngineError("engine \"" + engine_name +
+                      "\": the outputs' shapes changed from one run to the next, or lack a "
+                      "row for each of the " +
+                      std::to_string(batch) + " images");
   }
 }
 
@@ -128,7 +130,8 @@ void Detector::Impl::resolve_imgsz(const Options& options) {
     }
     const int side = asked ? asked : static_side ? static_side : metadata;
     if (!side) {
-      throw ModelError("model \"" + spec.given + "\" does not say its input size (no 'imgsz' in its metadata); give "
+      throw ModelError("model \"" + spec.given +
+                       "\" does not say its input size (no 'imgsz' in its metadata); give "
                        "imgsz=");
     }
     return side;

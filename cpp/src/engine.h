@@ -35,8 +35,8 @@ class Engine {
   virtual ~Engine() = default;
 
   virtual InputShape input_shape() const = 0;
-  /// Lends the input buffer, batch x 3 x height x width, zero at first. It stays valid and keeps its contents until input() is
-  /// called with another shape: run() does not write to it.
+  /// Lends the input buffer, batch x 3 x height x width, zero at first. It stays valid and keeps its contents until
+  /// input() is called with another shape: run() does not write to it.
   virtual Tensor input(int batch, int height, int width) = 0;
   /// Runs on what input() holds. The outputs, in the model's order, stay valid until the next input() or run().
   virtual const std::vector<Tensor>& run() = 0;
@@ -48,9 +48,9 @@ class Engine {
 
 struct EngineEntry {
   std::string name;
-  int priority = 0;                                     ///< higher is tried first
-  std::function<std::string()> unavailable;             ///< why it cannot run here; empty: it can
-  std::function<bool(const ModelSpec&)> accepts;        ///< does it read this format
+  int priority = 0;                               ///< higher is tried first
+  std::function<std::string()> unavailable;       ///< why it cannot run here; empty: it can
+  std::function<bool(const ModelSpec&)> accepts;  ///< does it read this format
   std::function<std::unique_ptr<Engine>(const ModelSpec&, const Options&)> load;
 };
 

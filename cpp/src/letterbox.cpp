@@ -30,8 +30,8 @@ template <class T>
 void fill_padding(T* plane, const Geometry& g, T value) {
   const int right = g.left + g.new_width, bottom = g.top + g.new_height;
   std::fill(plane, plane + static_cast<std::ptrdiff_t>(g.top) * g.width, value);
-  std::fill(plane + static_cast<std::ptrdiff_t>(bottom) * g.width, plane + static_cast<std::ptrdiff_t>(g.height) * g.width,
-            value);
+  std::fill(plane + static_cast<std::ptrdiff_t>(bottom) * g.width,
+            plane + static_cast<std::ptrdiff_t>(g.height) * g.width, value);
   if (g.new_width == g.width) return;
   for (int y = g.top; y < bottom; ++y) {
     T* row = plane + static_cast<std::ptrdiff_t>(y) * g.width;
@@ -43,8 +43,7 @@ void fill_padding(T* plane, const Geometry& g, T value) {
 }  // namespace
 
 Geometry Geometry::fit(int source_width, int source_height, int width, int height) {
-  const double ratio =
-      std::min(static_cast<double>(height) / source_height, static_cast<double>(width) / source_width);
+  const double ratio = std::min(static_cast<double>(height) / source_height, static_cast<double>(width) / source_width);
   Geometry g;
   g.source_width = source_width;
   g.source_height = source_height;
@@ -68,9 +67,8 @@ Box Geometry::to_image(const Box& box) const {
 }
 
 bool Geometry::operator==(const Geometry& o) const {
-  return source_width == o.source_width && source_height == o.source_height && width == o.width &&
-         height == o.height && new_width == o.new_width && new_height == o.new_height && left == o.left &&
-         top == o.top;
+  return source_width == o.source_width && source_height == o.source_height && width == o.width && height == o.height &&
+         new_width == o.new_width && new_height == o.new_height && left == o.left && top == o.top;
 }
 
 void check_image(const Image& image) {
@@ -86,58 +84,93 @@ void check_image(const Image& image) {
   }
 }
 
-/// Source positions of OpenCV's INTER_LINEAR: pixel centres at half, edges clamped (imgproc/src/resize.cpp).
-Letterbox::Taps Letterbox::taps(int source, int target) {
-  Taps out;
-  const double scale = 1.0 / (static_cast<double>(target) / source);
-  for (int i = 0; i < target; ++i) {
-    auto at = static_cast<float>((i + 0.5) * scale - 0.5);
-    int first = static_cast<int>(std::floor(at));
-    float weight = at - static_cast<float>(first);
-    if (first < 0) first = 0, weight = 0;
-    if (first >= source - 1) first = source - 1, weight = 0;
-    out.first.push_back(first);
-    out.second.push_back(std::min(first + 1, source - 1));
-    out.weight.push_back(weight);
+namespace {
+
+/// Source position of an output pixel in OpenCV's INTER_LINEAR: pixel centres at half. The fraction is that of the next
+/// source pixel.
+struct Position {
+  int first;
+  float fraction;
+
+  Position(int i, int source, int target) {
+    const double scale = 1.0 / (static_cast<double>(target) / source);
+    const auto at = static_cast<float>((i + 0.5) * scale - 0.5);
+    first = static_cast<int>(std::floor(at));
+    fraction = at - static_cast<float>(first);
   }
-  return out;
+};
+
+/// OpenCV rounds each of the two weights by itself, half to even.
+std::int16_t to_weight(float fraction) {
+  return static_cast<std::int16_t>(std::lrint(fraction * static_cast<float>(1 << weight_bits)));
 }
+
+}  // namespace
 
 void Letterbox::prepare(const Image& image, const Geometry& geometry) {
   const int step = order_of(image.format).step;
   if (geometry == geometry_ && step == step_) return;
-  const Taps across = taps(image.width, geometry.new_width);
   columns_ = {};
   for (int x = 0; x < geometry.new_width; ++x) {
-    const auto right = static_cast<std::uint32_t>(std::lround(across.weight[x] * (1 << weight_bits)));
-    columns_.offsets.push_back(across.first[x] * step);
-    columns_.weights.push_back(((1u << weight_bits) - right) | right << 16);
+    Position at(x, image.width, geometry.new_width);
+    if (at.first < 0 || at.first >= image.width - 1) {  // across, the edge pixel counts alone
+      at.first = std::clamp(at.first, 0, image.width - 1);
+      at.fraction = 0;
+    }
+    columns_.offsets.push_back(at.first * step);
+    columns_.weights.push_back(static_cast<std::uint32_t>(to_weight(1.0f - at.fraction)) |
+                               static_cast<std::uint32_t>(to_weight(at.fraction)) << 16);
   }
-  rows_ = taps(image.height, geometry.new_height);
-  row_.assign(static_cast<std::size_t>(image.width) * step + row_padding, 0);
+  first_row_.clear();
+  for (auto& weights : row_weights_) weights.clear();
+  for (int y = 0; y < geometry.new_height; ++y) {  // down, it counts twice, each time rounded
+    const Position at(y, image.height, geometry.new_height);
+    first_row_.push_back(at.first);
+    row_weights_[0].push_back(to_weight(1.0f - at.fraction));
+    row_weights_[1].push_back(to_weight(at.fraction));
+  }
+
+  const int row_bytes = image.width * step;
+  const auto safe = std::upper_bound(columns_.offsets.begin(), columns_.offsets.end(), row_bytes - row_slack);
+  constexpr std::size_t block = 16;  // columns of the widest kernel: a body of whole blocks has no remainder
+  body_ = static_cast<std::size_t>(safe - columns_.offsets.begin()) / block * block;
+  tail_offset_ = body_ < columns_.offsets.size() ? columns_.offsets[body_] : row_bytes;
+  for (std::size_t x = body_; x < columns_.offsets.size(); ++x) columns_.offsets[x] -= tail_offset_;
+  for (auto& tail : tail_) tail.assign(static_cast<std::size_t>(row_bytes - tail_offset_ + row_slack), 0);
   geometry_ = geometry;
   step_ = step;
+}
+
+RowPair Letterbox::row_pair(const Image& image, std::ptrdiff_t stride, int y) const {
+  const auto row = [&](int at) { return image.pixels + std::clamp(at, 0, image.height - 1) * stride; };
+  const auto i = static_cast<std::size_t>(y);
+  return {{row(first_row_[i]), row(first_row_[i] + 1)}, {row_weights_[0][i], row_weights_[1][i]}};
 }
 
 void Letterbox::operator()(const Image& image, const Geometry& geometry, const Tensor& input, int index,
                            bool keep_padding) {
   prepare(image, geometry);
   const ChannelOrder& order = order_of(image.format);
-  const std::size_t row_bytes = static_cast<std::size_t>(image.width) * order.step;
-  const std::ptrdiff_t stride = image.stride ? image.stride : static_cast<std::ptrdiff_t>(row_bytes);
+  const auto row_bytes = static_cast<std::ptrdiff_t>(image.width) * order.step;
+  const std::ptrdiff_t stride = image.stride ? image.stride : row_bytes;
   const std::ptrdiff_t origin = index * input.batch_stride();
+  const std::size_t columns = columns_.offsets.size();
 
   const auto write = [&](auto* base, auto resample, auto pad) {
     if (!keep_padding) {
       for (int c = 0; c < 3; ++c) fill_padding(base + c * input.channel_stride, geometry, pad);
     }
     for (int y = 0; y < geometry.new_height; ++y) {
-      const auto weight = static_cast<std::int16_t>(std::min(std::lround(rows_.weight[y] * 32768.0f), 32767L));
-      kernels_->blend_rows(image.pixels + rows_.first[y] * stride, image.pixels + rows_.second[y] * stride, weight,
-                           row_bytes, row_.data());
+      RowPair pair = row_pair(image, stride, y);
       auto* row = base + static_cast<std::ptrdiff_t>(geometry.top + y) * geometry.width + geometry.left;
       decltype(base) planes[3] = {row, row + input.channel_stride, row + 2 * input.channel_stride};
-      resample(row_.data(), columns_, static_cast<std::size_t>(geometry.new_width), order, planes);
+      resample(pair, columns_, 0, body_, order, planes);
+      for (int r = 0; r < 2; ++r) {
+        std::copy(pair.rows[r] + tail_offset_, pair.rows[r] + row_bytes, tail_[r].begin());
+        pair.rows[r] = tail_[r].data();
+      }
+      for (auto& plane : planes) plane += body_;
+      resample(pair, columns_, body_, columns - body_, order, planes);
     }
   };
   if (input.type == Type::f32) {

@@ -36,19 +36,19 @@ class Letterbox {
   void operator()(const Image& image, const Geometry& geometry, const Tensor& input, int index, bool keep_padding);
 
  private:
-  struct Taps {
-    std::vector<int> first, second;
-    std::vector<float> weight;  ///< of second
-  };
-  static Taps taps(int source, int target);
   void prepare(const Image& image, const Geometry& geometry);
+  RowPair row_pair(const Image& image, std::ptrdiff_t stride, int y) const;
 
   const Kernels* kernels_;
   Geometry geometry_;  ///< of the tables below
   int step_ = 0;
   Columns columns_;
-  Taps rows_;
-  std::vector<std::int16_t> row_;
+  std::vector<int> first_row_;                ///< upper source row of each output row; may be -1, meaning 0
+  std::vector<std::int16_t> row_weights_[2];  ///< Q11
+  /// The last columns would be read past the row's end: they read a copy of its last bytes instead.
+  std::size_t body_ = 0;          ///< columns before them
+  std::int32_t tail_offset_ = 0;  ///< where the copy starts in the row
+  std::vector<std::uint8_t> tail_[2];
 };
 
 }  // namespace yolort

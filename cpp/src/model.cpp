@@ -240,8 +240,8 @@ class MetadataReader {
 
   void check_class_count(std::size_t count) const {
     if (count == 0 || count > max_classes) {
-      fail(spec_, "metadata 'names' has " + std::to_string(count) + " classes, expected 1 to " +
-                      std::to_string(max_classes));
+      fail(spec_,
+           "metadata 'names' has " + std::to_string(count) + " classes, expected 1 to " + std::to_string(max_classes));
     }
   }
 

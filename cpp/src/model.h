@@ -22,7 +22,7 @@ enum class Head {
 /// How to read the outputs.
 struct HeadLayout {
   Head head = Head::unknown;
-  bool nms = true;           ///< raw one-to-one branches (`raw-e2e`) and end2end need none
+  bool nms = true;  ///< raw one-to-one branches (`raw-e2e`) and end2end need none
   int classes = 0;
   int reg_max = 0;           ///< raw: bins of a box side; 1 means the distance itself
   std::vector<int> strides;  ///< raw: input pixels a cell, level by level
@@ -31,14 +31,14 @@ struct HeadLayout {
 };
 
 struct ModelSpec {
-  std::string given;               ///< the path as the user wrote it, for messages
+  std::string given;  ///< the path as the user wrote it, for messages
   Format format = Format::onnx;
   std::filesystem::path graph;     ///< .onnx, .param or .xml
   std::filesystem::path weights;   ///< .bin of NCNN and OpenVINO
   std::vector<std::string> names;  ///< empty: the model does not say
   int height = 0, width = 0;       ///< 0: the model does not say
   HeadLayout layout;
-  std::string precision;           ///< what the file holds; empty: the model does not say
+  std::string precision;  ///< what the file holds; empty: the model does not say
   std::map<std::string, std::string> metadata;
 };
 

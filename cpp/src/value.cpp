@@ -333,8 +333,10 @@ class YamlParser {
     for (std::size_t i = 0; i < text.size(); ++i) {
       char c = text[i];
       if (quote) {
-        if (c == '\\' && quote == '"') ++i;
-        else if (c == quote) quote = 0;
+        if (c == '\\' && quote == '"')
+          ++i;
+        else if (c == quote)
+          quote = 0;
       } else if ((c == '"' || c == '\'') && i == 0) {
         quote = c;
       } else if (c == ':' && (i + 1 == text.size() || text[i + 1] == ' ')) {

@@ -21,21 +21,21 @@ inline int result() {
 
 }  // namespace check
 
-#define CHECK(condition)                                              \
-  do {                                                                \
+#define CHECK(condition)                                                        \
+  do {                                                                          \
     if (!(condition)) check::fail(__FILE__, __LINE__, "not true: " #condition); \
   } while (false)
 
 /// The expression must throw `type` with `text` somewhere in the message.
-#define CHECK_THROWS(expression, type, text)                                                            \
-  do {                                                                                                  \
-    try {                                                                                               \
-      static_cast<void>(expression);                                                                    \
-      check::fail(__FILE__, __LINE__, "no exception: " #expression);                                    \
-    } catch (const type& error) {                                                                       \
-      if (std::string(error.what()).find(text) == std::string::npos)                                    \
+#define CHECK_THROWS(expression, type, text)                                                               \
+  do {                                                                                                     \
+    try {                                                                                                  \
+      static_cast<void>(expression);                                                                       \
+      check::fail(__FILE__, __LINE__, "no exception: " #expression);                                       \
+    } catch (const type& error) {                                                                          \
+      if (std::string(error.what()).find(text) == std::string::npos)                                       \
         check::fail(__FILE__, __LINE__, std::string("message without '") + (text) + "': " + error.what()); \
-    } catch (const std::exception& error) {                                                             \
-      check::fail(__FILE__, __LINE__, std::string("another exception: ") + error.what());               \
-    }                                                                                                   \
+    } catch (const std::exception& error) {                                                                \
+      check::fail(__FILE__, __LINE__, std::string("another exception: ") + error.what());                  \
+    }                                                                                                      \
   } while (false)

@@ -117,7 +117,8 @@ void test_thresholds() {
 
   CHECK_THROWS((thresholds.conf = 1.5f, check_thresholds(thresholds, 3)), std::invalid_argument, "conf");
   CHECK_THROWS((thresholds.conf = nan, check_thresholds(thresholds, 3)), std::invalid_argument, "conf");
-  CHECK_THROWS((thresholds = {}, thresholds.iou = -0.1f, check_thresholds(thresholds, 3)), std::invalid_argument, "iou");
+  CHECK_THROWS((thresholds = {}, thresholds.iou = -0.1f, check_thresholds(thresholds, 3)), std::invalid_argument,
+               "iou");
   CHECK_THROWS((thresholds = {}, thresholds.max_det = 0, check_thresholds(thresholds, 3)), std::invalid_argument,
                "max_det");
   CHECK_THROWS((thresholds = {}, thresholds.classes = {3}, check_thresholds(thresholds, 3)), std::invalid_argument,
@@ -183,13 +184,17 @@ void test_layouts() {
   raw.reg_max = 16;
   raw.strides = {8};
   CHECK(resolve_layout(raw, 80, shapes({{1, 64, 48, 80}, {1, 80, 48, 80}}), 384, 640).classes == 80);
-  CHECK_THROWS(resolve_layout(raw, 80, shapes({{1, 64, 80, 48}, {1, 80, 80, 48}}), 384, 640), ModelError, "(1, 64, 48, 80)");
+  CHECK_THROWS(resolve_layout(raw, 80, shapes({{1, 64, 80, 48}, {1, 80, 80, 48}}), 384, 640), ModelError,
+               "(1, 64, 48, 80)");
   CHECK_THROWS(resolve_layout(raw, 80, shapes({{1, 64, 48, 80}}), 384, 640), ModelError, "do not fit");
 }
 
 void test_nms() {
-  std::vector<Candidate> all = {{{0, 0, 10, 10}, 0.9f, 0}, {{0, 0, 10, 10}, 0.8f, 1}, {{1, 0, 11, 10}, 0.7f, 0},
-                                {{20, 0, 30, 10}, 0.6f, 0}, {{5, 5, 5, 5}, 0.5f, 0}};
+  std::vector<Candidate> all = {{{0, 0, 10, 10}, 0.9f, 0},
+                                {{0, 0, 10, 10}, 0.8f, 1},
+                                {{1, 0, 11, 10}, 0.7f, 0},
+                                {{20, 0, 30, 10}, 0.6f, 0},
+                                {{5, 5, 5, 5}, 0.5f, 0}};
   auto kept = all;
   non_maximum_suppression(kept, 0.7f, false, 300);  // IoU of 0 and 2: 90 / 110 = 0.818
   CHECK(kept.size() == 4 && kept[2].score == 0.6f);

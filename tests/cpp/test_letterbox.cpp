@@ -24,8 +24,7 @@ Tensor tensor(std::vector<float>& data, int height, int width) {
 std::vector<float> run(const Kernels& table, const Image& image, int height, int width) {
   std::vector<float> out(static_cast<std::size_t>(3) * height * width, -1.0f);
   Letterbox letterbox(table);
-  letterbox(image, Geometry::fit(image.width, image.height, width, height), tensor(out, height, width), 0,
-                   false);
+  letterbox(image, Geometry::fit(image.width, image.height, width, height), tensor(out, height, width), 0, false);
   return out;
 }
 
@@ -76,7 +75,7 @@ void test_every_table_and_format() {
           }
         }
       }
-      CHECK(worst < 0.52);  // rounded to a whole level, plus the fixed point's own error
+      CHECK(worst < 1.02);  // the fixed point cuts up to half a level before it rounds, as OpenCV does
       for (const Kernels* table : available_kernels()) CHECK(run(*table, image, H, W) == reference);
     }
   }
@@ -113,7 +112,7 @@ void test_half_conversion() {
   }
   CHECK(float_to_half(65519.0f) == 0x7BFF);
   CHECK(float_to_half(65520.0f) == 0x7C00);
-  CHECK(float_to_half(1.0f + 1.0f / 2048) == 0x3C00);   // ties to even
+  CHECK(float_to_half(1.0f + 1.0f / 2048) == 0x3C00);  // ties to even
   CHECK(float_to_half(1.0f + 3.0f / 2048) == 0x3C02);
   CHECK(float_to_half(5.9604645e-8f) == 1);
 }

@@ -66,20 +66,20 @@ struct Detections {
 
 /// What counts as a detection. The defaults are those of Ultralytics' predict.
 struct Thresholds {
-  float conf = 0.25f;         ///< keep scores above this, 0 to 1
-  float iou = 0.7f;           ///< NMS drops a box whose IoU with a better one is above this, 0 to 1
-  int max_det = 300;          ///< at most this many detections an image, 1 or more
-  std::vector<int> classes;   ///< keep only these classes; empty: all
-  bool agnostic = false;      ///< NMS across classes
-  bool multi_label = false;   ///< every class of a box above conf, not only its best (evaluation)
+  float conf = 0.25f;        ///< keep scores above this, 0 to 1
+  float iou = 0.7f;          ///< NMS drops a box whose IoU with a better one is above this, 0 to 1
+  int max_det = 300;         ///< at most this many detections an image, 1 or more
+  std::vector<int> classes;  ///< keep only these classes; empty: all
+  bool agnostic = false;     ///< NMS across classes
+  bool multi_label = false;  ///< every class of a box above conf, not only its best (evaluation)
 };
 
 struct Options : Thresholds {
-  std::string engine;          ///< "ncnn", "onnxruntime", ...; empty: $YOLORT_ENGINE, else the best available
-  std::string device;          ///< "cpu", "vulkan", "vulkan:1"; empty: the engine's default
-  std::string precision;       ///< "fp32", "fp16", "bf16"; empty: the fastest that keeps the accuracy
-  std::optional<int> threads;  ///< 1 or more; unset: one a core
-  std::vector<std::string> names;           ///< class names, for a model that carries none
+  std::string engine;              ///< "ncnn", "onnxruntime", ...; empty: $YOLORT_ENGINE, else the best available
+  std::string device;              ///< "cpu", "vulkan", "vulkan:1"; empty: the engine's default
+  std::string precision;           ///< "fp32", "fp16", "bf16"; empty: the fastest that keeps the accuracy
+  std::optional<int> threads;      ///< 1 or more; unset: one a core
+  std::vector<std::string> names;  ///< class names, for a model that carries none
   std::optional<std::array<int, 2>> imgsz;  ///< height, width, for a dynamic model or one that carries none
 };
 
@@ -107,12 +107,12 @@ class Detector {
   Detector clone() const;
 
   const std::vector<std::string>& names() const;
-  std::array<int, 2> imgsz() const;       ///< height, width of the network input
-  const Thresholds& thresholds() const;   ///< those given at construction
-  const std::string& engine() const;      ///< name of the engine that runs
-  const std::string& device() const;      ///< "cpu", "vulkan:0 <name>", ...
-  const std::string& precision() const;   ///< what the engine computes in: "fp32", "bf16", ...
-  const std::string& head() const;        ///< "raw", "raw-e2e", "boxes" or "end2end"
+  std::array<int, 2> imgsz() const;                            ///< height, width of the network input
+  const Thresholds& thresholds() const;                        ///< those given at construction
+  const std::string& engine() const;                           ///< name of the engine that runs
+  const std::string& device() const;                           ///< "cpu", "vulkan:0 <name>", ...
+  const std::string& precision() const;                        ///< what the engine computes in: "fp32", "bf16", ...
+  const std::string& head() const;                             ///< "raw", "raw-e2e", "boxes" or "end2end"
   const std::map<std::string, std::string>& metadata() const;  ///< the model's own, as text
   Speed speed() const;
 

@@ -29,7 +29,8 @@ int parse_device(const std::string& device) {
     throw std::invalid_argument("device \"" + device + "\" is none of ncnn's: cpu, vulkan, vulkan:0, vulkan:1, ...");
   }
   const int count = ncnn::get_gpu_count();  // opens the Vulkan driver at the first call
-  if (count == 0) throw EngineError("engine \"ncnn\" has no Vulkan device here; use device=\"cpu\" or install a driver");
+  if (count == 0)
+    throw EngineError("engine \"ncnn\" has no Vulkan device here; use device=\"cpu\" or install a driver");
   if (index >= count) {
     throw EngineError("engine \"ncnn\" has " + std::to_string(count) + " Vulkan device(s) here, there is no \"" +
                       device + "\"");
@@ -117,8 +118,9 @@ class NcnnEngine final : public Engine {
     for (const int index : network_->outputs) {
       ncnn::Mat output;
       if (extractor.extract(index, output) != 0 || output.empty()) {
-        throw EngineError("engine \"ncnn\": the network failed to run; the model may be damaged or made for another "
-                          "input size");
+        throw EngineError(
+            "engine \"ncnn\": the network failed to run; the model may be damaged or made for another "
+            "input size");
       }
       outputs_.push_back(output);
     }

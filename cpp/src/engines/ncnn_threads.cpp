@@ -93,7 +93,9 @@ struct alignas(64) Slot {
     part_index = 0;
     part_count = 1;
     if (done.fetch_add(1, std::memory_order_acq_rel) + 1 == parts) {
-      { std::lock_guard lock(mutex); }
+      {
+        std::lock_guard lock(mutex);
+      }
       finished.notify_one();
     }
     return true;
@@ -119,7 +121,9 @@ class Pool {
     if (!slot) return run_alone(function, data, parts);
     slot->open(function, data, parts);
     if (sleeping_.load() > 0) {
-      { std::lock_guard lock(mutex_); }
+      {
+        std::lock_guard lock(mutex_);
+      }
       parts > 2 ? work_there_.notify_all() : work_there_.notify_one();
     }
     while (slot->run_part()) {

@@ -8,75 +8,69 @@
 namespace yolort {
 namespace {
 
-void blend_rows(const std::uint8_t* a, const std::uint8_t* b, std::int16_t weight, std::size_t n, std::int16_t* out) {
-  const __m256i w = _mm256_set1_epi16(weight);
-  std::size_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    const __m256i low = _mm256_slli_epi16(
-        _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a + i))), row_bits);
-    const __m256i high = _mm256_slli_epi16(
-        _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b + i))), row_bits);
-    const __m256i blend = _mm256_add_epi16(low, _mm256_mulhrs_epi16(_mm256_sub_epi16(high, low), w));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), blend);
-  }
-  if (i < n) scalar_kernels.blend_rows(a + i, b + i, weight, n - i, out + i);
-}
-
-/// Byte shuffle that puts a pixel and its right neighbour as r r' g g' b b' 0 0.
+/// Byte shuffle that widens a pixel and its right neighbour to 16 bits, as r r' g g' b b' 0 0.
 __m128i pair_shuffle(const ChannelOrder& order) {
   alignas(16) std::int8_t bytes[16];
   std::memset(bytes, -1, sizeof(bytes));
   for (int c = 0; c < 3; ++c) {
     for (int side = 0; side < 2; ++side) {
-      for (int byte = 0; byte < 2; ++byte) {
-        bytes[4 * c + 2 * side + byte] = static_cast<std::int8_t>(2 * (order.rgb[c] + side * order.step) + byte);
-      }
+      bytes[4 * c + 2 * side] = static_cast<std::int8_t>(order.rgb[c] + side * order.step);
     }
   }
   return _mm_load_si128(reinterpret_cast<const __m128i*>(bytes));
 }
 
-/// Eight output pixels: red, green and blue, each 8 x f32 in order. Pixels k and k + 4 share register k, so that the
-/// 4x4 transposes within the lanes leave the pixels in order.
-inline void resample8(const std::int16_t* row, const std::int32_t* offsets, const std::uint32_t* weights,
-                      __m256i shuffle, __m256 rgb[3]) {
+/// Eight output pixels: red, green and blue, each 8 x f32 in order. Pixels k and k + 4 share a register, so that the
+/// transposes within its lanes leave the pixels in order.
+inline void resample8(const RowPair& pair, const std::int32_t* offsets, const std::uint32_t* weights, __m256i shuffle,
+                      __m256 rgb[3]) {
   const __m256i all_weights = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights));
-  const __m256i half = _mm256_set1_epi32(1 << (row_bits + weight_bits - 1));
-  const auto sum = [&](int k, __m256i pixel_weights) {
+  const auto across = [&](const std::uint8_t* row, int k, __m256i pixel_weights) {
     const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + offsets[k]));
     const __m128i high = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + offsets[k + 4]));
     const __m256i pairs = _mm256_shuffle_epi8(_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1), shuffle);
-    return _mm256_srai_epi32(_mm256_add_epi32(_mm256_madd_epi16(pairs, pixel_weights), half), row_bits + weight_bits);
+    return _mm256_srai_epi32(_mm256_madd_epi16(pairs, pixel_weights), 4);
   };
-  const __m256i p0 = sum(0, _mm256_shuffle_epi32(all_weights, 0x00));
-  const __m256i p1 = sum(1, _mm256_shuffle_epi32(all_weights, 0x55));
-  const __m256i p2 = sum(2, _mm256_shuffle_epi32(all_weights, 0xAA));
-  const __m256i p3 = sum(3, _mm256_shuffle_epi32(all_weights, 0xFF));
-  const __m256i rg01 = _mm256_unpacklo_epi32(p0, p1), b01 = _mm256_unpackhi_epi32(p0, p1);
-  const __m256i rg23 = _mm256_unpacklo_epi32(p2, p3), b23 = _mm256_unpackhi_epi32(p2, p3);
+  // Pixels k and k + 1 of each lane as 16-bit r g b 0 r g b 0.
+  const auto levels = [&](int k, __m256i weights_k, __m256i weights_next) {
+    __m256i sum = _mm256_set1_epi16(2);
+    for (int r = 0; r < 2; ++r) {
+      const __m256i both =
+          _mm256_packs_epi32(across(pair.rows[r], k, weights_k), across(pair.rows[r], k + 1, weights_next));
+      sum = _mm256_add_epi16(sum, _mm256_mulhi_epi16(both, _mm256_set1_epi16(pair.weights[r])));
+    }
+    return _mm256_srai_epi16(sum, 2);
+  };
+  const __m256i p01 = levels(0, _mm256_shuffle_epi32(all_weights, 0x00), _mm256_shuffle_epi32(all_weights, 0x55));
+  const __m256i p23 = levels(2, _mm256_shuffle_epi32(all_weights, 0xAA), _mm256_shuffle_epi32(all_weights, 0xFF));
+  const __m256i p02 = _mm256_unpacklo_epi16(p01, p23), p13 = _mm256_unpackhi_epi16(p01, p23);
+  const __m256i rg = _mm256_unpacklo_epi16(p02, p13), b = _mm256_unpackhi_epi16(p02, p13);
+  const __m256i zero = _mm256_setzero_si256();
   const __m256 scale = _mm256_set1_ps(1.0f / 255.0f);
-  rgb[0] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_unpacklo_epi64(rg01, rg23)), scale);
-  rgb[1] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_unpackhi_epi64(rg01, rg23)), scale);
-  rgb[2] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_unpacklo_epi64(b01, b23)), scale);
+  rgb[0] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_unpacklo_epi16(rg, zero)), scale);
+  rgb[1] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_unpackhi_epi16(rg, zero)), scale);
+  rgb[2] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_unpacklo_epi16(b, zero)), scale);
 }
 
-/// The last n % 8 pixels go through a block of eight whose spare columns repeat the first.
+/// The last n % 8 columns go through a block of 8 whose spare columns repeat the start of the row.
 template <class T, class Store>
-void resample(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
+void resample(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n, const ChannelOrder& order,
               T* const planes[3], Store store) {
   const __m256i shuffle = _mm256_broadcastsi128_si256(pair_shuffle(order));
+  const std::int32_t* offsets = columns.offsets.data() + first;
+  const std::uint32_t* weights = columns.weights.data() + first;
   __m256 rgb[3];
   std::size_t i = 0;
   for (; i + 8 <= n; i += 8) {
-    resample8(row, columns.offsets.data() + i, columns.weights.data() + i, shuffle, rgb);
+    resample8(pair, offsets + i, weights + i, shuffle, rgb);
     for (int c = 0; c < 3; ++c) store(planes[c] + i, rgb[c]);
   }
   if (i == n) return;
-  std::int32_t offsets[8] = {};
-  std::uint32_t weights[8] = {};
-  std::memcpy(offsets, columns.offsets.data() + i, (n - i) * sizeof(offsets[0]));
-  std::memcpy(weights, columns.weights.data() + i, (n - i) * sizeof(weights[0]));
-  resample8(row, offsets, weights, shuffle, rgb);
+  std::int32_t last_offsets[8] = {};
+  std::uint32_t last_weights[8] = {};
+  std::memcpy(last_offsets, offsets + i, (n - i) * sizeof(offsets[0]));
+  std::memcpy(last_weights, weights + i, (n - i) * sizeof(weights[0]));
+  resample8(pair, last_offsets, last_weights, shuffle, rgb);
   for (int c = 0; c < 3; ++c) {
     T rest[8];
     store(rest, rgb[c]);
@@ -84,14 +78,14 @@ void resample(const std::int16_t* row, const Columns& columns, std::size_t n, co
   }
 }
 
-void resample_f32(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
-                  float* const planes[3]) {
-  resample(row, columns, n, order, planes, [](float* to, __m256 values) { _mm256_storeu_ps(to, values); });
+void resample_f32(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
+                  const ChannelOrder& order, float* const planes[3]) {
+  resample(pair, columns, first, n, order, planes, [](float* to, __m256 values) { _mm256_storeu_ps(to, values); });
 }
 
-void resample_f16(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
-                  std::uint16_t* const planes[3]) {
-  resample(row, columns, n, order, planes, [](std::uint16_t* to, __m256 values) {
+void resample_f16(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
+                  const ChannelOrder& order, std::uint16_t* const planes[3]) {
+  resample(pair, columns, first, n, order, planes, [](std::uint16_t* to, __m256 values) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph(values, _MM_FROUND_TO_NEAREST_INT));
   });
 }
@@ -121,6 +115,6 @@ bool column_max(const float* values, std::ptrdiff_t stride, std::size_t rows, st
 
 }  // namespace
 
-extern const Kernels avx2_kernels = {"avx2", blend_rows, resample_f32, resample_f16, column_max};
+extern const Kernels avx2_kernels = {"avx2", resample_f32, resample_f16, column_max};
 
 }  // namespace yolort

@@ -12,85 +12,84 @@
 namespace yolort {
 namespace {
 
-void blend_rows(const std::uint8_t* a, const std::uint8_t* b, std::int16_t weight, std::size_t n, std::int16_t* out) {
-  const __m512i w = _mm512_set1_epi16(weight);
-  for (std::size_t i = 0; i < n; i += 32) {
-    const __mmask32 mask = n - i >= 32 ? ~__mmask32{0} : (__mmask32{1} << (n - i)) - 1;
-    const __m512i low = _mm512_slli_epi16(_mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(mask, a + i)), row_bits);
-    const __m512i high = _mm512_slli_epi16(_mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(mask, b + i)), row_bits);
-    const __m512i blend = _mm512_add_epi16(low, _mm512_mulhrs_epi16(_mm512_sub_epi16(high, low), w));
-    _mm512_mask_storeu_epi16(out + i, mask, blend);
-  }
-}
-
-/// Byte shuffle that puts a pixel and its right neighbour as r r' g g' b b' 0 0.
+/// Byte shuffle that widens a pixel and its right neighbour to 16 bits, as r r' g g' b b' 0 0.
 __m128i pair_shuffle(const ChannelOrder& order) {
   alignas(16) std::int8_t bytes[16];
   std::memset(bytes, -1, sizeof(bytes));
   for (int c = 0; c < 3; ++c) {
     for (int side = 0; side < 2; ++side) {
-      for (int byte = 0; byte < 2; ++byte) {
-        bytes[4 * c + 2 * side + byte] = static_cast<std::int8_t>(2 * (order.rgb[c] + side * order.step) + byte);
-      }
+      bytes[4 * c + 2 * side] = static_cast<std::int8_t>(order.rgb[c] + side * order.step);
     }
   }
   return _mm_load_si128(reinterpret_cast<const __m128i*>(bytes));
 }
 
-/// Sixteen output pixels; pixels k, k + 4, k + 8, k + 12 share register k, so that the 4x4 transposes within the
-/// lanes leave the pixels in order.
-inline void resample16(const std::int16_t* row, const std::int32_t* offsets, const std::uint32_t* weights,
-                       __m512i shuffle, __m512 rgb[3]) {
+/// Sixteen output pixels; pixels k, k + 4, k + 8, k + 12 share a register, so that the transposes within its lanes
+/// leave the pixels in order.
+inline void resample16(const RowPair& pair, const std::int32_t* offsets, const std::uint32_t* weights, __m512i shuffle,
+                       __m512 rgb[3]) {
   const __m512i all_weights = _mm512_loadu_si512(weights);
-  const __m512i half = _mm512_set1_epi32(1 << (row_bits + weight_bits - 1));
-  const auto load = [&](int k) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + offsets[k])); };
-  const auto sum = [&](int k, __m512i pixel_weights) {
+  const auto across = [&](const std::uint8_t* row, int k, __m512i pixel_weights) {
+    const auto load = [&](int p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + offsets[p])); };
     const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(load(k)), load(k + 4), 1);
     const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(load(k + 8)), load(k + 12), 1);
     const __m512i pairs = _mm512_shuffle_epi8(_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1), shuffle);
-    return _mm512_srai_epi32(_mm512_add_epi32(_mm512_madd_epi16(pairs, pixel_weights), half), row_bits + weight_bits);
+    return _mm512_srai_epi32(_mm512_madd_epi16(pairs, pixel_weights), 4);
   };
-  const __m512i p0 = sum(0, _mm512_shuffle_epi32(all_weights, _MM_PERM_AAAA));
-  const __m512i p1 = sum(1, _mm512_shuffle_epi32(all_weights, _MM_PERM_BBBB));
-  const __m512i p2 = sum(2, _mm512_shuffle_epi32(all_weights, _MM_PERM_CCCC));
-  const __m512i p3 = sum(3, _mm512_shuffle_epi32(all_weights, _MM_PERM_DDDD));
-  const __m512i rg01 = _mm512_unpacklo_epi32(p0, p1), b01 = _mm512_unpackhi_epi32(p0, p1);
-  const __m512i rg23 = _mm512_unpacklo_epi32(p2, p3), b23 = _mm512_unpackhi_epi32(p2, p3);
+  // Pixels k and k + 1 of each lane as 16-bit r g b 0 r g b 0.
+  const auto levels = [&](int k, __m512i weights_k, __m512i weights_next) {
+    __m512i sum = _mm512_set1_epi16(2);
+    for (int r = 0; r < 2; ++r) {
+      const __m512i both =
+          _mm512_packs_epi32(across(pair.rows[r], k, weights_k), across(pair.rows[r], k + 1, weights_next));
+      sum = _mm512_add_epi16(sum, _mm512_mulhi_epi16(both, _mm512_set1_epi16(pair.weights[r])));
+    }
+    return _mm512_srai_epi16(sum, 2);
+  };
+  const __m512i p01 =
+      levels(0, _mm512_shuffle_epi32(all_weights, _MM_PERM_AAAA), _mm512_shuffle_epi32(all_weights, _MM_PERM_BBBB));
+  const __m512i p23 =
+      levels(2, _mm512_shuffle_epi32(all_weights, _MM_PERM_CCCC), _mm512_shuffle_epi32(all_weights, _MM_PERM_DDDD));
+  const __m512i p02 = _mm512_unpacklo_epi16(p01, p23), p13 = _mm512_unpackhi_epi16(p01, p23);
+  const __m512i rg = _mm512_unpacklo_epi16(p02, p13), b = _mm512_unpackhi_epi16(p02, p13);
+  const __m512i zero = _mm512_setzero_si512();
   const __m512 scale = _mm512_set1_ps(1.0f / 255.0f);
-  rgb[0] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_unpacklo_epi64(rg01, rg23)), scale);
-  rgb[1] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_unpackhi_epi64(rg01, rg23)), scale);
-  rgb[2] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_unpacklo_epi64(b01, b23)), scale);
+  rgb[0] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_unpacklo_epi16(rg, zero)), scale);
+  rgb[1] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_unpackhi_epi16(rg, zero)), scale);
+  rgb[2] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_unpacklo_epi16(b, zero)), scale);
 }
 
-/// The last n % 16 pixels go through a block of sixteen whose spare columns repeat the first.
+/// The last n % 16 columns go through a block of 16 whose spare columns repeat the start of the row.
 template <class T, class Store>
-void resample(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
+void resample(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n, const ChannelOrder& order,
               T* const planes[3], Store store) {
   const __m512i shuffle = _mm512_broadcast_i32x4(pair_shuffle(order));
+  const std::int32_t* offsets = columns.offsets.data() + first;
+  const std::uint32_t* weights = columns.weights.data() + first;
   __m512 rgb[3];
   std::size_t i = 0;
   for (; i + 16 <= n; i += 16) {
-    resample16(row, columns.offsets.data() + i, columns.weights.data() + i, shuffle, rgb);
+    resample16(pair, offsets + i, weights + i, shuffle, rgb);
     for (int c = 0; c < 3; ++c) store(planes[c] + i, __mmask16(0xFFFF), rgb[c]);
   }
   if (i == n) return;
-  std::int32_t offsets[16] = {};
-  std::uint32_t weights[16] = {};
-  std::memcpy(offsets, columns.offsets.data() + i, (n - i) * sizeof(offsets[0]));
-  std::memcpy(weights, columns.weights.data() + i, (n - i) * sizeof(weights[0]));
-  resample16(row, offsets, weights, shuffle, rgb);
+  std::int32_t last_offsets[16] = {};
+  std::uint32_t last_weights[16] = {};
+  std::memcpy(last_offsets, offsets + i, (n - i) * sizeof(offsets[0]));
+  std::memcpy(last_weights, weights + i, (n - i) * sizeof(weights[0]));
+  resample16(pair, last_offsets, last_weights, shuffle, rgb);
   for (int c = 0; c < 3; ++c) store(planes[c] + i, static_cast<__mmask16>((1u << (n - i)) - 1), rgb[c]);
 }
 
-void resample_f32(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
-                  float* const planes[3]) {
-  resample(row, columns, n, order, planes,
+void resample_f32(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
+                  const ChannelOrder& order, float* const planes[3]) {
+  resample(pair, columns, first, n, order, planes,
            [](float* to, __mmask16 mask, __m512 values) { _mm512_mask_storeu_ps(to, mask, values); });
 }
 
-void resample_f16(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
-                  std::uint16_t* const planes[3]) {
-  resample(row, columns, n, order, planes, [](std::uint16_t* to, __mmask16 mask, __m512 values) {
+void resample_f16(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
+                  const ChannelOrder& order, std::uint16_t* const planes[3]) {
+  resample(pair, columns, first, n, order, planes, [](std::uint16_t* to, __mmask16 mask, __m512 values) {
     _mm256_mask_storeu_epi16(to, mask, _mm512_cvtps_ph(values, _MM_FROUND_TO_NEAREST_INT));
   });
 }
@@ -120,6 +119,6 @@ bool column_max(const float* values, std::ptrdiff_t stride, std::size_t rows, st
 
 }  // namespace
 
-extern const Kernels avx512_kernels = {"avx512", blend_rows, resample_f32, resample_f16, column_max};
+extern const Kernels avx512_kernels = {"avx512", resample_f32, resample_f16, column_max};
 
 }  // namespace yolort

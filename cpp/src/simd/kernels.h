@@ -9,36 +9,38 @@ namespace yolort {
 
 /// Where a pixel's red, green and blue stand in a source row, and how far apart pixels are.
 struct ChannelOrder {
-  int step;     ///< values a pixel
-  int rgb[3];   ///< index of each
+  int step;    ///< values a pixel
+  int rgb[3];  ///< index of each
 };
 
-/// Fixed point of the bilinear resize. Vertical: grey levels as Q7 int16, weight Q15. Horizontal: weights Q14, so the
-/// sum is Q21 and fits int32; it is rounded to a whole grey level, as OpenCV's 8-bit INTER_LINEAR does.
-inline constexpr int row_bits = 7;
-inline constexpr int weight_bits = 14;
-
-/// One output column: its left source value in the row buffer and the weights of left and right, packed low | high << 16.
+/// Output columns: where each one's left source pixel starts in the row, in bytes, and the Q11 weights of left and
+/// right pixel, packed left | right << 16.
 struct Columns {
   std::vector<std::int32_t> offsets;
   std::vector<std::uint32_t> weights;
 };
 
-/// Values that may be read (but do not count) past the end of a row buffer.
-inline constexpr int row_padding = 16;
+/// The two source rows of an output row and their Q11 weights. `row_slack` bytes may be read (but do not count) behind
+/// every offset.
+struct RowPair {
+  const std::uint8_t* rows[2];
+  std::int16_t weights[2];
+};
+inline constexpr int row_slack = 16;
+
+/// Fixed point of OpenCV's INTER_LINEAR on 8-bit pixels (imgproc/src/resize.cpp: HResizeLinear, VResizeLinear), which
+/// the models were trained with: each row sum is cut to Q7, each weighted row to Q2.
+inline constexpr int weight_bits = 11;
 
 struct Kernels {
   const char* name;
 
-  /// out[i] = a[i] + (b[i] - a[i]) * weight, weight Q15.
-  void (*blend_rows)(const std::uint8_t* a, const std::uint8_t* b, std::int16_t weight, std::size_t n,
-                     std::int16_t* out);
-
-  /// One row of the network input: red, green and blue planes, grey level / 255, as f32 or as IEEE f16 bits.
-  void (*resample_f32)(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
-                       float* const planes[3]);
-  void (*resample_f16)(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
-                       std::uint16_t* const planes[3]);
+  /// One row of the network input: red, green and blue planes, grey level / 255, as f32 or as IEEE f16 bits. Columns
+  /// `first` to `first + n` are written to planes[c][0] onwards.
+  void (*resample_f32)(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
+                       const ChannelOrder& order, float* const planes[3]);
+  void (*resample_f16)(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
+                       const ChannelOrder& order, std::uint16_t* const planes[3]);
 
   /// best[i] = the largest of `rows` values that stand `stride` apart, from values + i. Returns false where any value
   /// is NaN or infinite.

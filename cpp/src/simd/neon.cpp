@@ -8,71 +8,63 @@
 namespace yolort {
 namespace {
 
-void blend_rows(const std::uint8_t* a, const std::uint8_t* b, std::int16_t weight, std::size_t n, std::int16_t* out) {
-  const int16x8_t w = vdupq_n_s16(weight);
-  std::size_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    const int16x8_t low = vreinterpretq_s16_u16(vshll_n_u8(vld1_u8(a + i), row_bits));
-    const int16x8_t high = vreinterpretq_s16_u16(vshll_n_u8(vld1_u8(b + i), row_bits));
-    vst1q_s16(out + i, vaddq_s16(low, vqrdmulhq_s16(vsubq_s16(high, low), w)));
-  }
-  if (i < n) scalar_kernels.blend_rows(a + i, b + i, weight, n - i, out + i);
-}
-
-/// Byte shuffle that puts a pixel as r g b 0 and its right neighbour behind it, 16 bits each.
+/// Byte shuffle that widens a pixel to 16-bit r g b 0, and its right neighbour behind it.
 uint8x16_t side_shuffle(const ChannelOrder& order) {
   std::uint8_t bytes[16];
   std::memset(bytes, 0xFF, sizeof(bytes));
   for (int side = 0; side < 2; ++side) {
     for (int c = 0; c < 3; ++c) {
-      for (int byte = 0; byte < 2; ++byte) {
-        bytes[8 * side + 2 * c + byte] = static_cast<std::uint8_t>(2 * (order.rgb[c] + side * order.step) + byte);
-      }
+      bytes[8 * side + 2 * c] = static_cast<std::uint8_t>(order.rgb[c] + side * order.step);
     }
   }
   return vld1q_u8(bytes);
 }
 
 /// Four output pixels: red, green and blue, each 4 x f32 in order.
-inline void resample4(const std::int16_t* row, const std::int32_t* offsets, const std::uint32_t* weights,
+inline void resample4(const RowPair& pair, const std::int32_t* offsets, const std::uint32_t* weights,
                       uint8x16_t shuffle, float32x4_t rgb[3]) {
-  int32x4_t pixel[4];
+  int16x4_t pixel[4];
   for (int k = 0; k < 4; ++k) {
-    const int16x8_t sides =
-        vreinterpretq_s16_u8(vqtbl1q_u8(vreinterpretq_u8_s16(vld1q_s16(row + offsets[k])), shuffle));
-    const int32x4_t left = vmull_n_s16(vget_low_s16(sides), static_cast<std::int16_t>(weights[k] & 0xFFFF));
-    const int32x4_t both = vmlal_n_s16(left, vget_high_s16(sides), static_cast<std::int16_t>(weights[k] >> 16));
-    pixel[k] = vrshrq_n_s32(both, row_bits + weight_bits);
+    pixel[k] = vdup_n_s16(0);
+    for (int r = 0; r < 2; ++r) {
+      const int16x8_t sides = vreinterpretq_s16_u8(vqtbl1q_u8(vld1q_u8(pair.rows[r] + offsets[k]), shuffle));
+      const int32x4_t left = vmull_n_s16(vget_low_s16(sides), static_cast<std::int16_t>(weights[k] & 0xFFFF));
+      const int32x4_t sum = vmlal_n_s16(left, vget_high_s16(sides), static_cast<std::int16_t>(weights[k] >> 16));
+      pixel[k] = vadd_s16(pixel[k], vshrn_n_s32(vmull_n_s16(vshrn_n_s32(sum, 4), pair.weights[r]), 16));
+    }
+    pixel[k] = vrshr_n_s16(pixel[k], 2);
   }
-  const int32x4_t rb01 = vtrn1q_s32(pixel[0], pixel[1]), g01 = vtrn2q_s32(pixel[0], pixel[1]);
-  const int32x4_t rb23 = vtrn1q_s32(pixel[2], pixel[3]), g23 = vtrn2q_s32(pixel[2], pixel[3]);
-  const auto join = [](int32x4_t a, int32x4_t b, bool high) {
-    const int64x2_t x = vreinterpretq_s64_s32(a), y = vreinterpretq_s64_s32(b);
-    return vmulq_n_f32(vcvtq_f32_s32(vreinterpretq_s32_s64(high ? vtrn2q_s64(x, y) : vtrn1q_s64(x, y))),
-                       1.0f / 255.0f);
+  const int16x4_t rb01 = vtrn1_s16(pixel[0], pixel[1]), g01 = vtrn2_s16(pixel[0], pixel[1]);
+  const int16x4_t rb23 = vtrn1_s16(pixel[2], pixel[3]), g23 = vtrn2_s16(pixel[2], pixel[3]);
+  const auto join = [](int16x4_t a, int16x4_t b, bool high) {
+    const int32x2_t x = vreinterpret_s32_s16(a), y = vreinterpret_s32_s16(b);
+    const int16x4_t levels = vreinterpret_s16_s32(high ? vtrn2_s32(x, y) : vtrn1_s32(x, y));
+    return vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(levels)), 1.0f / 255.0f);
   };
   rgb[0] = join(rb01, rb23, false);
   rgb[1] = join(g01, g23, false);
   rgb[2] = join(rb01, rb23, true);
 }
 
-/// The last n % 4 pixels go through a block of four whose spare columns repeat the first.
+/// The last n % 4 columns go through a block of 4 whose spare columns repeat the start of the row.
 template <class T, class Store>
-void resample(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
+void resample(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n, const ChannelOrder& order,
               T* const planes[3], Store store) {
   const uint8x16_t shuffle = side_shuffle(order);
+  const std::int32_t* offsets = columns.offsets.data() + first;
+  const std::uint32_t* weights = columns.weights.data() + first;
   float32x4_t rgb[3];
   std::size_t i = 0;
   for (; i + 4 <= n; i += 4) {
-    resample4(row, columns.offsets.data() + i, columns.weights.data() + i, shuffle, rgb);
+    resample4(pair, offsets + i, weights + i, shuffle, rgb);
     for (int c = 0; c < 3; ++c) store(planes[c] + i, rgb[c]);
   }
   if (i == n) return;
-  std::int32_t offsets[4] = {};
-  std::uint32_t weights[4] = {};
-  std::memcpy(offsets, columns.offsets.data() + i, (n - i) * sizeof(offsets[0]));
-  std::memcpy(weights, columns.weights.data() + i, (n - i) * sizeof(weights[0]));
-  resample4(row, offsets, weights, shuffle, rgb);
+  std::int32_t last_offsets[4] = {};
+  std::uint32_t last_weights[4] = {};
+  std::memcpy(last_offsets, offsets + i, (n - i) * sizeof(offsets[0]));
+  std::memcpy(last_weights, weights + i, (n - i) * sizeof(weights[0]));
+  resample4(pair, last_offsets, last_weights, shuffle, rgb);
   for (int c = 0; c < 3; ++c) {
     T rest[4];
     store(rest, rgb[c]);
@@ -80,16 +72,15 @@ void resample(const std::int16_t* row, const Columns& columns, std::size_t n, co
   }
 }
 
-void resample_f32(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
-                  float* const planes[3]) {
-  resample(row, columns, n, order, planes, [](float* to, float32x4_t values) { vst1q_f32(to, values); });
+void resample_f32(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
+                  const ChannelOrder& order, float* const planes[3]) {
+  resample(pair, columns, first, n, order, planes, [](float* to, float32x4_t values) { vst1q_f32(to, values); });
 }
 
-void resample_f16(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
-                  std::uint16_t* const planes[3]) {
-  resample(row, columns, n, order, planes, [](std::uint16_t* to, float32x4_t values) {
-    vst1_u16(to, vreinterpret_u16_f16(vcvt_f16_f32(values)));
-  });
+void resample_f16(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
+                  const ChannelOrder& order, std::uint16_t* const planes[3]) {
+  resample(pair, columns, first, n, order, planes,
+           [](std::uint16_t* to, float32x4_t values) { vst1_u16(to, vreinterpret_u16_f16(vcvt_f16_f32(values))); });
 }
 
 bool column_max(const float* values, std::ptrdiff_t stride, std::size_t rows, std::size_t n, float* best) {
@@ -118,6 +109,6 @@ bool column_max(const float* values, std::ptrdiff_t stride, std::size_t rows, st
 
 }  // namespace
 
-extern const Kernels neon_kernels = {"neon", blend_rows, resample_f32, resample_f16, column_max};
+extern const Kernels neon_kernels = {"neon", resample_f32, resample_f16, column_max};
 
 }  // namespace yolort

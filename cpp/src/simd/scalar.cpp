@@ -9,39 +9,36 @@
 namespace yolort {
 namespace {
 
-void blend_rows(const std::uint8_t* a, const std::uint8_t* b, std::int16_t weight, std::size_t n, std::int16_t* out) {
-  for (std::size_t i = 0; i < n; ++i) {
-    const int low = a[i] << row_bits, high = b[i] << row_bits;
-    out[i] = static_cast<std::int16_t>(low + (((high - low) * weight + (1 << 14)) >> 15));
+int resample_one(const RowPair& pair, std::int32_t offset, int step, std::uint32_t weights) {
+  const int left = static_cast<std::int16_t>(weights & 0xFFFF), right = static_cast<std::int16_t>(weights >> 16);
+  int sum = 2;
+  for (int r = 0; r < 2; ++r) {
+    const std::uint8_t* at = pair.rows[r] + offset;
+    sum += (pair.weights[r] * ((at[0] * left + at[step] * right) >> 4)) >> 16;
   }
-}
-
-int resample_one(const std::int16_t* left, int step, std::uint32_t weights) {
-  const int w0 = static_cast<std::int16_t>(weights & 0xFFFF), w1 = static_cast<std::int16_t>(weights >> 16);
-  constexpr int shift = row_bits + weight_bits;
-  return (left[0] * w0 + left[step] * w1 + (1 << (shift - 1))) >> shift;
+  return sum >> 2;
 }
 
 template <class T, class Convert>
-void resample(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
+void resample(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n, const ChannelOrder& order,
               T* const planes[3], Convert convert) {
   for (std::size_t i = 0; i < n; ++i) {
-    const std::int16_t* pixel = row + columns.offsets[i];
     for (int c = 0; c < 3; ++c) {
-      const int level = resample_one(pixel + order.rgb[c], order.step, columns.weights[i]);
+      const std::int32_t offset = columns.offsets[first + i] + order.rgb[c];
+      const int level = resample_one(pair, offset, order.step, columns.weights[first + i]);
       planes[c][i] = convert(static_cast<float>(level) * (1.0f / 255.0f));
     }
   }
 }
 
-void resample_f32(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
-                  float* const planes[3]) {
-  resample(row, columns, n, order, planes, [](float value) { return value; });
+void resample_f32(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
+                  const ChannelOrder& order, float* const planes[3]) {
+  resample(pair, columns, first, n, order, planes, [](float value) { return value; });
 }
 
-void resample_f16(const std::int16_t* row, const Columns& columns, std::size_t n, const ChannelOrder& order,
-                  std::uint16_t* const planes[3]) {
-  resample(row, columns, n, order, planes, float_to_half);
+void resample_f16(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
+                  const ChannelOrder& order, std::uint16_t* const planes[3]) {
+  resample(pair, columns, first, n, order, planes, float_to_half);
 }
 
 bool column_max(const float* values, std::ptrdiff_t stride, std::size_t rows, std::size_t n, float* best) {
@@ -58,7 +55,7 @@ bool column_max(const float* values, std::ptrdiff_t stride, std::size_t rows, st
 
 }  // namespace
 
-extern const Kernels scalar_kernels = {"scalar", blend_rows, resample_f32, resample_f16, column_max};
+extern const Kernels scalar_kernels = {"scalar", resample_f32, resample_f16, column_max};
 
 std::uint16_t float_to_half(float value) {
   std::uint32_t bits;

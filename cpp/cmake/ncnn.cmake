@@ -1,0 +1,102 @@
+# Finds ncnn: an installed one (ncnn_DIR, CMAKE_PREFIX_PATH), else the pinned source, built once into a user-level cache.
+# Sets the target `ncnn` and, for the cached build, YOLORT_NCNN_PREFIX.
+
+find_package(ncnn CONFIG QUIET)
+if(TARGET ncnn)
+  message(STATUS "yolort: ncnn ${ncnn_VERSION} from ${ncnn_DIR}")
+  return()
+endif()
+
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+
+# Layers that no YOLO detector uses: two thirds of the compile time.
+set(unused_layers
+    argmax bnll celu convolution1d convolution3d convolutiondepthwise1d convolutiondepthwise3d cumulativesum
+    deconvolution1d deconvolution3d deconvolutiondepthwise1d deconvolutiondepthwise3d deformableconv2d detectionoutput
+    diag einsum embed erf fold glu gridsample gru inversespectrogram log lrn lstm mvn noise pooling1d pooling3d
+    priorbox proposal psroipooling reorg rmsnorm rnn roialign roipooling rotaryembed selu shrink spectrogram spp
+    statisticspooling threshold unfold yolodetectionoutput yolov3detectionoutput)
+set(options
+    -DCMAKE_BUILD_TYPE=Release -DCMAKE_POSITION_INDEPENDENT_CODE=ON -DCMAKE_CXX_VISIBILITY_PRESET=hidden
+    -DNCNN_SHARED_LIB=OFF -DNCNN_VULKAN=ON -DNCNN_DISABLE_RTTI=OFF -DNCNN_DISABLE_EXCEPTION=OFF
+    -DNCNN_BUILD_TOOLS=OFF -DNCNN_BUILD_EXAMPLES=OFF -DNCNN_BUILD_BENCHMARK=OFF -DNCNN_BUILD_TESTS=OFF
+    -DNCNN_PIXEL=OFF -DNCNN_C_API=OFF)
+foreach(layer IN LISTS unused_layers)
+  list(APPEND options -DWITH_LAYER_${layer}=OFF)
+endforeach()
+# The OpenMP functions that yolort's own threads stand in for (cpp/src/engines/ncnn_threads.cpp).
+set(openmp_functions GOMP_parallel omp_get_thread_num omp_get_num_threads omp_get_max_threads omp_get_dynamic
+                     omp_set_dynamic omp_set_num_threads)
+
+file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/fetch_ncnn.py version REGEX "^VERSION = ")
+string(REGEX MATCH "[0-9.]+" version "${version}")
+if(DEFINED ENV{YOLORT_CACHE})
+  set(cache $ENV{YOLORT_CACHE})
+elseif(DEFINED ENV{XDG_CACHE_HOME})
+  set(cache $ENV{XDG_CACHE_HOME}/yolort)
+else()
+  set(cache $ENV{HOME}/.cache/yolort)
+endif()
+string(SHA256 key "${options};${openmp_functions};${CMAKE_CXX_COMPILER_ID};${CMAKE_CXX_COMPILER_VERSION};\
+${CMAKE_SYSTEM_NAME};${CMAKE_SYSTEM_PROCESSOR};${CMAKE_TOOLCHAIN_FILE};${CMAKE_CXX_FLAGS}")
+string(SUBSTRING ${key} 0 16 key)
+set(YOLORT_NCNN_PREFIX ${cache}/ncnn-${version}-${key})
+
+# Builds into a scratch folder that is renamed when whole, so that an interrupted build leaves nothing half; the lock
+# makes a second build wait for the first.
+function(yolort_build_ncnn)
+  file(MAKE_DIRECTORY ${cache})
+  file(LOCK ${cache}/lock GUARD FUNCTION TIMEOUT 3600)
+  if(EXISTS ${YOLORT_NCNN_PREFIX})
+    return()
+  endif()
+  set(scratch ${YOLORT_NCNN_PREFIX}.building)
+  file(REMOVE_RECURSE ${scratch})
+  file(MAKE_DIRECTORY ${scratch})
+  set(source ${scratch}/source)
+  if(YOLORT_NCNN_SOURCE)
+    set(source ${YOLORT_NCNN_SOURCE})
+  else()
+    message(STATUS "yolort: fetching the source of ncnn ${version}")
+    execute_process(COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/fetch_ncnn.py ${source}
+                    RESULT_VARIABLE failed ERROR_VARIABLE why)
+    if(failed)
+      message(FATAL_ERROR "yolort: ${why}\nGive an installed ncnn with -Dncnn_DIR=<folder of ncnnConfig.cmake>, its "
+                          "unpacked source with -DYOLORT_NCNN_SOURCE=<folder>, or build without it: -DYOLORT_NCNN=OFF")
+    endif()
+  endif()
+  message(STATUS "yolort: building ncnn ${version} into ${YOLORT_NCNN_PREFIX}, once (6 to 10 minutes on 2 cores)")
+  set(log ${scratch}/build.log)
+  foreach(variable CMAKE_C_COMPILER CMAKE_CXX_COMPILER CMAKE_TOOLCHAIN_FILE CMAKE_MAKE_PROGRAM CMAKE_CXX_FLAGS)
+    if(${variable})
+      list(APPEND options "-D${variable}=${${variable}}")
+    endif()
+  endforeach()
+  cmake_host_system_information(RESULT jobs QUERY NUMBER_OF_LOGICAL_CORES)
+  foreach(command "-S;${source};-B;${scratch}/build;-G;${CMAKE_GENERATOR};-DCMAKE_INSTALL_PREFIX=${scratch}/prefix;\
+-DCMAKE_INSTALL_LIBDIR=lib;${options}" "--build;${scratch}/build;--parallel;${jobs}" "--install;${scratch}/build")
+    execute_process(COMMAND ${CMAKE_COMMAND} ${command} RESULT_VARIABLE failed OUTPUT_FILE ${log} ERROR_FILE ${log})
+    if(failed)
+      file(COPY ${log} DESTINATION ${cache})
+      message(FATAL_ERROR "yolort: building ncnn failed; see ${cache}/build.log")
+    endif()
+  endforeach()
+  list(TRANSFORM openmp_functions REPLACE "(.+)" "--redefine-sym;\\1=yolort_\\1" OUTPUT_VARIABLE renames)
+  execute_process(COMMAND ${CMAKE_OBJCOPY} ${renames} ${scratch}/prefix/lib/libncnn.a RESULT_VARIABLE failed)
+  if(failed)
+    message(FATAL_ERROR "yolort: objcopy failed on libncnn.a")
+  endif()
+  foreach(file ncnn.cmake ncnnConfig.cmake)
+    file(READ ${scratch}/prefix/lib/cmake/ncnn/${file} text)
+    string(REPLACE "OpenMP::OpenMP_CXX;" "" text "${text}")
+    string(REPLACE "set(NCNN_OPENMP ON)" "set(NCNN_OPENMP OFF)" text "${text}")
+    file(WRITE ${scratch}/prefix/lib/cmake/ncnn/${file} "${text}")
+  endforeach()
+  file(REMOVE_RECURSE ${YOLORT_NCNN_PREFIX})
+  file(RENAME ${scratch}/prefix ${YOLORT_NCNN_PREFIX})
+  file(REMOVE_RECURSE ${scratch})
+endfunction()
+
+yolort_build_ncnn()
+find_package(ncnn CONFIG REQUIRED PATHS ${YOLORT_NCNN_PREFIX} NO_DEFAULT_PATH)
+message(STATUS "yolort: ncnn ${version} from ${YOLORT_NCNN_PREFIX}")

@@ -1,0 +1,207 @@
+// The Detector over an engine made for the test: batches, clones, errors, and what is checked before and after a run.
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "check.h"
+#include "engine.h"
+
+using namespace yolort;
+
+namespace {
+
+/// Finds one object: class 1, box in the middle of the input, its score the mean of the image's first pixel.
+class FakeEngine final : public Engine {
+ public:
+  static inline int batch = 0;  ///< of input_shape()
+  static inline int runs = 0;
+  static inline int rows_missing = 0;  ///< rows the output is short of
+  static inline int extra_classes = 0;
+
+  InputShape input_shape() const override { return {batch, 0, 0}; }
+  Tensor input(int n, int height, int width) override {
+    const std::vector<int> shape = {n, 3, height, width};
+    if (shape != shape_) {
+      shape_ = shape;
+      data_.assign(static_cast<std::size_t>(n * 3 * height * width), 0);
+    }
+    return {data_.data(), shape_, static_cast<std::ptrdiff_t>(height) * width, Type::f32};
+  }
+  const std::vector<Tensor>& run() override {
+    ++runs;
+    const int n = shape_[0] - rows_missing, channels = 6 + extra_classes;
+    rows_.assign(static_cast<std::size_t>(shape_[0] * channels * 4), 0);
+    for (int i = 0; i < shape_[0]; ++i) {
+      float* row = &rows_[static_cast<std::size_t>(i * channels * 4)];
+      const float* image = &data_[static_cast<std::size_t>(i * 3 * shape_[2] * shape_[3])];
+      row[0] = 16, row[4] = 16, row[8] = 8, row[12] = 8;  // cx cy w h of anchor 0
+      row[20] = image[0];                                 // class 1
+    }
+    outputs_ = {{rows_.data(), {n, channels, 4}, 4, Type::f32}};
+    return outputs_;
+  }
+  std::unique_ptr<Engine> clone() const override { return std::make_unique<FakeEngine>(); }
+  std::string device() const override { return "fake device"; }
+  std::string precision() const override { return "fp32"; }
+
+ private:
+  std::vector<int> shape_;
+  std::vector<float> data_, rows_;
+  std::vector<Tensor> outputs_;
+};
+
+std::string why_not;
+
+void register_fake() {
+  EngineEntry entry;
+  entry.name = "fake";
+  entry.priority = 1000;
+  entry.unavailable = [] { return why_not; };
+  entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::onnx; };
+  entry.load = [](const ModelSpec&, const Options&) { return std::make_unique<FakeEngine>(); };
+  register_engine(entry);
+}
+
+const std::string model =
+    (std::filesystem::temp_directory_path() / ("yolort_test_detector_" + std::to_string(getpid()) + ".onnx")).string();
+
+Options options() {
+  Options out;
+  out.names = {"zero", "one"};
+  out.imgsz = {32, 32};
+  return out;
+}
+
+std::vector<std::uint8_t> gray(int level) {
+  return std::vector<std::uint8_t>(32 * 32 * 3, static_cast<std::uint8_t>(level));
+}
+Image image(const std::vector<std::uint8_t>& pixels) { return {pixels.data(), 32, 32}; }
+
+void test_one_image() {
+  Detector detector(model, options());
+  CHECK(detector.engine() == "fake" && detector.device() == "fake device" && detector.head() == "boxes");
+  CHECK(detector.names()[1] == "one");
+  CHECK((detector.imgsz() == std::array<int, 2>{32, 32}));
+  const auto pixels = gray(204);
+  const Detections found = detector.detect(image(pixels));
+  CHECK(found.size() == 1 && found.classes[0] == 1 && found.boxes[0].x1 == 12);
+  CHECK(detector.speed().pre > 0 && detector.speed().inference > 0);
+  Thresholds strict;
+  strict.conf = 0.9f;
+  CHECK(detector.detect(image(pixels), strict).empty());
+}
+
+void test_batches() {
+  std::vector<std::vector<std::uint8_t>> pixels;
+  std::vector<Image> images;
+  for (int i = 0; i < 19; ++i) pixels.push_back(gray(100 + 5 * i));
+  for (const auto& one : pixels) images.push_back(image(one));
+  for (const auto& [batch, expected_runs] : {std::pair{0, 2}, {1, 19}, {4, 5}}) {
+    FakeEngine::batch = batch;
+    Detector detector(model, options());
+    FakeEngine::runs = 0;
+    const std::vector<Detections> found = detector.detect(images, {});
+    CHECK(FakeEngine::runs == expected_runs);
+    CHECK(found.size() == 19);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      CHECK(found[i].size() == 1 &&
+            std::abs(found[i].scores[0] - (100.0f + 5.0f * static_cast<float>(i)) / 255) < 1e-5);
+    }
+  }
+  FakeEngine::batch = 0;
+  Detector detector(model, options());
+  CHECK(detector.detect(std::vector<Image>{}, {}).empty());
+}
+
+void test_padding_is_written_again_when_the_shape_changes() {
+  Detector detector(model, options());
+  const auto pixels = gray(255);
+  const Image wide{pixels.data(), 32, 8}, square = image(pixels);  // the first pixel of `wide` is padding: 114
+  for (int i = 0; i < 2; ++i) {
+    CHECK(std::abs(detector.detect(wide).scores.at(0) - 114.0f / 255) < 1e-5);
+    CHECK(std::abs(detector.detect(square).scores.at(0) - 1.0f) < 1e-5);
+  }
+}
+
+void test_clones_run_side_by_side() {
+  Detector detector(model, options());
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([t, mine = detector.clone(), &detector]() mutable {
+      const auto pixels = gray(100 + 10 * t);
+      for (int i = 0; i < 50; ++i) {
+        if (mine.detect(image(pixels)).size() != 1) std::abort();
+        if (detector.detect(image(pixels)).size() != 1) std::abort();  // shared: serialised
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+void test_refuses() {
+  const auto with = [](auto change) {
+    Options out = options();
+    change(out);
+    Detector detector(model, out);
+  };
+  for (const int threads : {0, -1}) {
+    CHECK_THROWS(with([&](Options& o) { o.threads = threads; }), std::invalid_argument, "threads");
+  }
+  CHECK_THROWS(with([](Options& o) { o.conf = 2; }), std::invalid_argument, "conf");
+  CHECK_THROWS(with([](Options& o) { o.classes = {7}; }), std::invalid_argument, "no class");
+  CHECK_THROWS(with([](Options& o) { o.precision = "int3"; }), std::invalid_argument, "precision");
+  CHECK_THROWS(with([](Options& o) { o.imgsz = {-32, 32}; }), std::invalid_argument, "imgsz");
+  CHECK_THROWS(with([](Options& o) { o.imgsz = {32, 1 << 20}; }), std::invalid_argument, "imgsz");
+  CHECK_THROWS(with([](Options& o) { o.imgsz.reset(); }), ModelError, "imgsz=");
+  CHECK_THROWS(with([](Options& o) { o.names.clear(); }), ModelError, "names=");
+  CHECK_THROWS(with([](Options& o) { o.engine = "warp"; }), std::invalid_argument, "engines are: fake");
+  CHECK_THROWS(with([](Options& o) { o.engine = "ncnn"; }), EngineError, "ncnn");
+  why_not = "no luck";
+  CHECK_THROWS(with([](Options& o) { o.engine = "fake"; }), EngineError, "no luck");
+  CHECK_THROWS(with([](Options&) {}), EngineError, "no luck");
+  CHECK(engines().front().name == "fake" && !engines().front().available);
+  why_not.clear();
+  FakeEngine::extra_classes = 3;
+  CHECK_THROWS(with([](Options&) {}), ModelError, "(1, 9, 4)");
+  FakeEngine::extra_classes = 0;
+
+  Detector detector(model, options());
+  CHECK_THROWS(detector.detect(Image{}), std::invalid_argument, "image");
+  const auto pixels = gray(200);
+  FakeEngine::extra_classes = 1;
+  CHECK_THROWS(detector.detect(image(pixels)), EngineError, "changed");
+  FakeEngine::extra_classes = 0;
+  FakeEngine::rows_missing = 1;
+  CHECK_THROWS(detector.detect({image(pixels), image(pixels)}, {}), EngineError, "2 images");
+  FakeEngine::rows_missing = 0;
+  CHECK(detector.detect(image(pixels)).size() == 1);
+}
+
+void test_forced_by_environment() {
+  setenv("YOLORT_ENGINE", "warp", 1);
+  CHECK_THROWS(Detector(model, options()), std::invalid_argument, "YOLORT_ENGINE");
+  Options chosen = options();
+  chosen.engine = "fake";  // the option wins
+  CHECK(Detector(model, chosen).engine() == "fake");
+  setenv("YOLORT_ENGINE", "fake", 1);
+  CHECK(Detector(model, options()).engine() == "fake");
+  unsetenv("YOLORT_ENGINE");
+}
+
+}  // namespace
+
+int main() {
+  register_fake();
+  std::ofstream(model, std::ios::binary) << std::string("\x3A\x01g", 3);  // a ModelProto with a graph and no more
+  test_one_image();
+  test_batches();
+  test_padding_is_written_again_when_the_shape_changes();
+  test_clones_run_side_by_side();
+  test_refuses();
+  test_forced_by_environment();
+  std::filesystem::remove(model);
+  return check::result();
+}

@@ -1,0 +1,161 @@
+#include "model.h"
+
+#include <unistd.h>
+
+#include <fstream>
+
+#include "check.h"
+
+namespace fs = std::filesystem;
+using namespace yolort;
+
+namespace {
+
+const fs::path folder = fs::temp_directory_path() / ("yolort_test_model_" + std::to_string(getpid()));
+
+std::string write(const fs::path& path, const std::string& text) {
+  fs::create_directories(path.parent_path());
+  std::ofstream(path, std::ios::binary) << text;
+  return path.string();
+}
+
+std::string field(int number, const std::string& bytes) {
+  std::string out(1, static_cast<char>(number << 3 | 2));
+  for (std::size_t n = bytes.size();; n >>= 7) {
+    out += static_cast<char>((n & 0x7F) | (n > 0x7F ? 0x80 : 0));
+    if (n <= 0x7F) return out + bytes;
+  }
+}
+
+/// A ModelProto with ir_version, an opaque graph and metadata.
+std::string onnx(const std::map<std::string, std::string>& metadata) {
+  std::string out = std::string("\x08\x08", 2) + field(7, std::string(5000, 'g'));
+  for (const auto& [key, value] : metadata) out += field(14, field(1, key) + field(2, value));
+  return out;
+}
+
+ModelSpec read_onnx(const std::map<std::string, std::string>& metadata) {
+  return read_model(write(folder / "m.onnx", onnx(metadata)));
+}
+
+ModelSpec read_ncnn(const std::string& yaml) {
+  fs::remove_all(folder / "m_ncnn_model");
+  write(folder / "m_ncnn_model/model.ncnn.param", "7767517\n");
+  write(folder / "m_ncnn_model/model.ncnn.bin", "x");
+  if (!yaml.empty()) write(folder / "m_ncnn_model/metadata.yaml", yaml);
+  return read_model((folder / "m_ncnn_model").string());
+}
+
+const char* raw = R"({"format": 1, "head": "raw-e2e", "strides": [8, 16, 32], "reg_max": 1,
+                     "input": {"shape": [1, 3, 64, 96], "colour": "rgb", "scale": 255, "pad": 114},
+                     "precision": "fp32"})";
+
+void test_ultralytics_onnx() {
+  const ModelSpec boxes = read_onnx({{"names", "{0: 'a', 1: \"driver's\"}"},
+                                     {"imgsz", "[384, 640]"},
+                                     {"task", "detect"},
+                                     {"stride", "32"},
+                                     {"end2end", "False"},
+                                     {"args", "{'batch': 1, 'nms': False}"}});
+  CHECK(boxes.format == Format::onnx);
+  CHECK(boxes.names == (std::vector<std::string>{"a", "driver's"}));
+  CHECK(boxes.height == 384 && boxes.width == 640);
+  CHECK(boxes.layout.head == Head::boxes && boxes.layout.nms);
+  CHECK(boxes.metadata.at("stride") == "32");
+  for (const std::map<std::string, std::string>& flags :
+       {std::map<std::string, std::string>{{"names", "{0: 'a'}"}, {"end2end", "True"}},
+        {{"names", "{0: 'a'}"}, {"end2end", "False"}, {"args", "{'nms': True}"}}}) {
+    const ModelSpec end2end = read_onnx(flags);
+    CHECK(end2end.layout.head == Head::end2end && !end2end.layout.nms);
+  }
+  const ModelSpec bare = read_onnx({});
+  CHECK(bare.names.empty() && bare.height == 0 && bare.layout.head == Head::unknown);
+}
+
+void test_ours() {
+  const ModelSpec spec = read_onnx({{"names", "{0: 'a'}"}, {"imgsz", "64"}, {"end2end", "True"}, {"yolort", raw}});
+  CHECK(spec.layout.head == Head::raw && !spec.layout.nms && spec.layout.reg_max == 1);
+  CHECK(spec.layout.strides == (std::vector<int>{8, 16, 32}));
+  CHECK(spec.height == 64 && spec.width == 64);
+  CHECK(spec.precision == "fp32");
+}
+
+void test_ncnn_sidecar() {
+  const ModelSpec spec = read_ncnn("imgsz:\n- 640\n- 320\nnames:\n  0: one\n  1: two\nargs:\n  nms: true\n");
+  CHECK(spec.format == Format::ncnn && spec.graph.filename() == "model.ncnn.param" &&
+        spec.weights.filename() == "model.ncnn.bin");
+  CHECK(spec.names.size() == 2 && spec.width == 320);
+  CHECK(spec.layout.head == Head::end2end);
+  CHECK(read_model((folder / "m_ncnn_model/model.ncnn.param").string()).names.size() == 2);
+  CHECK(read_ncnn("").names.empty());
+}
+
+void test_files_that_are_missing_or_no_model() {
+  CHECK_THROWS(read_model((folder / "no.onnx").string()), FileNotFound, "does not exist");
+  CHECK_THROWS(read_model(""), FileNotFound, "does not exist");
+  CHECK_THROWS(read_model(std::string("a\0b.onnx", 8)), FileNotFound, "does not exist");
+  CHECK_THROWS(read_model(write(folder / "m.pt", "x")), ModelError, "yolort export");
+  CHECK_THROWS(read_model(write(folder / "empty.onnx", "")), ModelError, "empty");
+  CHECK_THROWS(read_model(write(folder / "garbage.onnx", "hello, this is no protobuf")), ModelError, "ONNX");
+  const std::string whole = onnx({{"names", "{0: 'a'}"}});
+  for (const std::size_t length : {std::size_t{1}, std::size_t{100}, whole.size() - 3}) {
+    CHECK_THROWS(read_model(write(folder / "cut.onnx", whole.substr(0, length))), ModelError, "truncated");
+  }
+  fs::create_directories(folder / "bare");
+  CHECK_THROWS(read_model((folder / "bare").string()), ModelError, "no .param");
+  write(folder / "half_ncnn_model/model.ncnn.param", "7767517\n");
+  CHECK_THROWS(read_model((folder / "half_ncnn_model").string()), ModelError, "weights");
+  write(folder / "two_ncnn_model/a.param", "x");
+  write(folder / "two_ncnn_model/b.param", "x");
+  CHECK_THROWS(read_model((folder / "two_ncnn_model").string()), ModelError, "more than one");
+}
+
+void test_hostile_metadata() {
+  CHECK_THROWS(read_onnx({{"names", "__import__('os').system('touch pwned')"}}), ModelError, "names");
+  CHECK_THROWS(read_onnx({{"names", "{0: __import__('os')}"}}), ModelError, "names");
+  CHECK_THROWS(read_onnx({{"names", "{1000000000: 'a'}"}}), ModelError, "names");
+  CHECK_THROWS(read_onnx({{"names", "{0: 'a', 0: 'b'}"}}), ModelError, "names");
+  CHECK_THROWS(read_onnx({{"names", "{}"}}), ModelError, "0 classes");
+  std::string many = "[";
+  for (int i = 0; i < 70000; ++i) many += "'c',";
+  CHECK_THROWS(read_onnx({{"names", many + "]"}}), ModelError, "70000 classes");
+  CHECK_THROWS(read_onnx({{"names", "{0: '" + std::string(5000, 'x') + "'}"}}), ModelError, "1024");
+  CHECK_THROWS(read_onnx({{"names", std::string(5000, '{')}}), ModelError, "nested");
+  CHECK_THROWS(read_onnx({{"names", std::string(2 << 20, ' ')}}), ModelError, "1 MiB");
+  for (const char* imgsz : {"-640", "[640, -1]", "0", "999999999999", "[1, 2, 3]", "640.5", "'big'", "{}"}) {
+    CHECK_THROWS(read_onnx({{"imgsz", imgsz}}), ModelError, "imgsz");
+  }
+  CHECK_THROWS(read_onnx({{"task", "segment"}}), ModelError, "segment");
+  CHECK_THROWS(read_onnx({{"channels", "1"}}), ModelError, "channels");
+  CHECK_THROWS(read_ncnn("names: !!python/object/apply:os.system [id]\n"), ModelError, "metadata.yaml");
+  CHECK_THROWS(read_ncnn("just words"), ModelError, "metadata.yaml");
+  CHECK_THROWS(read_ncnn(std::string(2 << 20, 'a')), ModelError, "1 MiB");
+}
+
+void test_bad_own_key() {
+  const auto own = [](const std::string& json) { return read_onnx({{"names", "{0: 'a'}"}, {"yolort", json}}); };
+  CHECK_THROWS(own(R"({"format": 2, "head": "raw"})"), ModelError, "newer");
+  CHECK_THROWS(own(R"({"head": "raw"})"), ModelError, "format");
+  CHECK_THROWS(own(R"({"format": -1})"), ModelError, "format");
+  CHECK_THROWS(own(R"({"format": 1, "head": "pose"})"), ModelError, "pose");
+  CHECK_THROWS(own(R"({"format": 1, "head": "raw", "reg_max": 1000000, "strides": [8]})"), ModelError, "reg_max");
+  CHECK_THROWS(own(R"({"format": 1, "head": "raw", "reg_max": 1, "strides": [0]})"), ModelError, "strides");
+  CHECK_THROWS(own(R"({"format": 1, "head": "raw", "reg_max": 1, "strides": []})"), ModelError, "strides");
+  CHECK_THROWS(own(R"({"format": 1, "head": "raw", "reg_max": 1})"), ModelError, "strides");
+  CHECK_THROWS(own(R"({"format": 1, "head": "boxes", "input": {"colour": "bgr"}})"), ModelError, "colour");
+  CHECK_THROWS(own("{"), ModelError, "yolort");
+  CHECK_THROWS(own("[1]"), ModelError, "format");
+}
+
+}  // namespace
+
+int main() {
+  test_ultralytics_onnx();
+  test_ours();
+  test_ncnn_sidecar();
+  test_files_that_are_missing_or_no_model();
+  test_hostile_metadata();
+  test_bad_own_key();
+  fs::remove_all(folder);
+  return check::result();
+}
