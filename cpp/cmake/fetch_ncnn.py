@@ -70,8 +70,10 @@ def main() -> None:
         archive = Path(scratch, FILE)
         try:
             download(archive)
-        except (ImportError, LookupError) as error:
-    X
+        except ImportError as error:
+            sys.exit(f"{sys.executable} cannot fetch {FILE}: {error}; pip install pypi-simple")
+        except LookupError as error:
+            sys.exit(f"cannot fetch {FILE}:\n  {error}")
         digest = hashlib.sha256(archive.read_bytes()).hexdigest()
         if digest != SHA256:
             sys.exit(f"{FILE} has SHA-256 {digest}, expected {SHA256}")

@@ -157,7 +157,7 @@ class PythonEngine final : public Engine {
   ~PythonEngine() override {
     py::gil_scoped_acquire gil;
     held_.clear();
-    input_ = py::array();
+    input_ = py::object();
     run_ = py::object();
     impl_ = py::object();
   }
@@ -167,8 +167,9 @@ class PythonEngine final : public Engine {
   Tensor input(int batch, int height, int width) override {
     if (lent_.data && lent_.shape[0] == batch && lent_.shape[2] == height && lent_.shape[3] == width) return lent_;
     lent_ = in_python(name_, [&] {
-      input_ = impl_.attr("input")(batch, height, width).cast<py::array>();
-      Tensor tensor = as_tensor(input_, name_);
+      const auto array = impl_.attr("input")(batch, height, width).cast<py::array>();
+      input_ = array;
+      Tensor tensor = as_tensor(array, name_);
       if (tensor.shape != std::vector<int>{batch, 3, height, width}) {
         throw ModelError("engine \"" + name_ + "\": the model's input does not take (" + std::to_string(batch) +
                          ", 3, " + std::to_string(height) + ", " + std::to_string(width) + ")");
@@ -203,7 +204,7 @@ class PythonEngine final : public Engine {
   py::object impl_, run_;
   InputShape shape_;
   std::string device_, precision_;
-  py::array input_;
+  py::object input_;  // an empty py::array would itself be an object to release
   Tensor lent_;
   std::vector<py::array> held_;
   std::vector<Tensor> tensors_;

@@ -141,13 +141,13 @@ class Detector:
             return self._detect([source], [None], thresholds, format)[0]
         if isinstance(source, (str, os.PathLike)):
             if Path(source).is_file():
-                return self._detect([images.read(source)], [os.fspath(source)], thresholds, None)[0]
+                return self._detect([_read(source)], [os.fspath(source)], thresholds, None)[0]
             return self._detect_files(images.find(source), thresholds)
         if not isinstance(source, Sequence):
             raise TypeError(
                 f"source: expected an image (numpy array), a path or a list of them, got {type(source).__name__}"
             )
-        arrays = [item if isinstance(item, np.ndarray) else images.read(item) for item in source]
+        arrays = [_read(item) for item in source]
         paths = [None if isinstance(item, np.ndarray) else os.fspath(item) for item in source]
         return self._detect(arrays, paths, thresholds, format)
 
@@ -224,6 +224,14 @@ class Detector:
                 continue
             out += self._detect([array], [os.fspath(path)], thresholds, None)
         return out
+
+
+def _read(item: Array | str | os.PathLike[str]) -> Array:
+    if isinstance(item, np.ndarray):
+        return item
+    if isinstance(item, (str, os.PathLike)):
+        return images.read(item)
+    raise TypeError(f"image: expected a numpy array of uint8 or a path, got {type(item).__name__}")
 
 
 def _thresholds(

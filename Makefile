@@ -1,0 +1,73 @@
+# make demo   build, and detect in the embedded picture
+# make test   build, and run every test
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+# Build tools come from the virtual environment; warnings in our own C++ are errors here.
+export PATH := $(VENV)/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+INSTALL := pip install --quiet --no-build-isolation --config-settings=cmake.define.YOLORT_WERROR=ON \
+           --config-settings=build-dir=build/python --constraint tests/constraints.txt --editable
+NATIVE := $(shell find cpp -type f) CMakeLists.txt pyproject.toml Makefile
+CXX_FILES = $(shell find cpp tests -name '*.cpp' -o -name '*.h')
+CMAKE := cmake -G Ninja -S . -DYOLORT_WERROR=ON -DYOLORT_BUILD_TESTS=ON -DPython3_EXECUTABLE=$(VENV)/bin/python
+
+.PHONY: demo test test-cpp sanitize lint format bench clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/demo
+	yolort demo
+
+test: $(VENV)/test test-cpp
+	pytest
+
+test-cpp: $(VENV)/test
+	$(CMAKE) -B build/cpp
+	cmake --build build/cpp
+	ctest --test-dir build/cpp --output-on-failure
+
+# The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer.
+sanitize: $(VENV)/test
+	$(CMAKE) -B build/sanitize -DYOLORT_SANITIZE=ON
+	cmake --build build/sanitize
+	ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 ctest --test-dir build/sanitize --output-on-failure
+
+lint: $(VENV)/lint
+	ruff check
+	ruff format --check
+	mypy python/yolort
+	python -m mypy.stubtest yolort._core
+	clang-format --dry-run -Werror $(CXX_FILES)
+
+format: $(VENV)/lint
+	ruff check --fix
+	ruff format
+	clang-format -i $(CXX_FILES)
+
+bench: $(VENV)/test
+	python tests/bench/run.py
+
+clean:
+	rm -rf build $(VENV)
+
+$(VENV)/ready:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and \
+	  "yolort needs Python 3.10 or newer, $(PYTHON) is " + sys.version.split()[0] + "; run make PYTHON=python3.12")'
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	pip install --quiet "scikit-build-core>=0.11" "pybind11>=2.13" "pypi-simple>=1.6" "cmake>=3.21" ninja
+	touch $@
+
+$(VENV)/demo: $(VENV)/ready $(NATIVE)
+	$(INSTALL) ".[onnxruntime,openvino,cli]"
+	touch $@
+
+# Ultralytics asks for opencv-python, which needs libGL; the headless build of the same module does not.
+$(VENV)/test: $(VENV)/ready $(NATIVE) tests/constraints.txt
+	$(INSTALL) ".[all,test]"
+	if pip show --quiet opencv-python 2>/dev/null; then \
+	  pip uninstall --quiet --yes opencv-python; \
+	  pip install --quiet --force-reinstall --no-deps opencv-python-headless; fi
+	touch $@
+
+$(VENV)/lint: $(VENV)/test
+	$(INSTALL) ".[lint]"
+	touch $@

@@ -1,0 +1,282 @@
+"""The contract that every engine keeps: the same model gives the same detections and the same errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import NAMES, Target, boxes_output, metadata
+
+import yolort
+
+IMAGE = np.full((64, 64, 3), 50, np.uint8)
+Make = Callable[..., Path]
+
+
+def raw_outputs() -> dict[str, np.ndarray]:
+    """Two levels of a 64 x 64 input: one object of class 2 in cell (x 1, y 2) of stride 16, with its twin beside it."""
+    maps = {
+        "out0": np.zeros((4, 4, 4), np.float32),
+        "out1": np.full((3, 4, 4), -9, np.float32),
+        "out2": np.zeros((4, 2, 2), np.float32),
+        "out3": np.full((3, 2, 2), -9, np.float32),
+    }
+    maps["out1"][2, 2, 1] = 2
+    maps["out0"][:, 2, 1] = 0.5, 1, 0.5, 1
+    maps["out1"][2, 2, 2] = 1
+    maps["out0"][:, 2, 2] = 1.5, 1, -0.5, 1
+    return maps
+
+
+def test_boxes_head(target: Target, make_model: Make) -> None:
+    model = make_model(boxes_output((32, 32, 16, 8, 0.9, 1), (33, 32, 16, 8, 0.8, 1), (33, 32, 16, 8, 0.7, 0)))
+    detector = target.detector(model)
+    assert detector.engine == target.engine
+    assert detector.device.startswith(target.device)
+    assert detector.head == "boxes"
+    assert detector.names == dict(enumerate(NAMES))
+    assert detector.imgsz == (64, 64)
+    found = detector(IMAGE)
+    assert found.classes.tolist() == [1, 0]  # the second box is the first one's twin
+    np.testing.assert_allclose(found.scores, [0.9, 0.7], atol=1e-3)
+    np.testing.assert_allclose(found.boxes[0], [24, 28, 40, 36], atol=0.1)
+    assert len(detector(IMAGE, iou=0.95)) == 3
+    assert len(detector(IMAGE, agnostic=True)) == 1
+    assert len(detector(IMAGE, conf=0.8)) == 1
+    assert len(detector(IMAGE, classes=[2])) == 0
+    assert len(detector(IMAGE, max_det=1)) == 1
+    assert len(detector(IMAGE)) == 2  # overrides last one call
+    assert detector.speed.inference > 0
+
+
+def test_end2end_head(target: Target, make_model: Make) -> None:
+    rows = np.zeros((300, 6), np.float32)
+    rows[0] = 24, 28, 40, 36, 0.9, 1
+    rows[1] = 25, 28, 41, 36, 0.8, 1  # no NMS: both stay
+    found = target.detector(make_model({"out0": rows}, metadata(head="end2end")))(IMAGE)
+    assert found.classes.tolist() == [1, 1]
+    np.testing.assert_allclose(found.boxes[1], [25, 28, 41, 36], atol=0.1)
+
+
+@pytest.mark.parametrize(("head", "count"), [("raw", 1), ("raw-e2e", 2)])
+def test_raw_head(target: Target, make_model: Make, head: str, count: int) -> None:
+    detector = target.detector(make_model(raw_outputs(), metadata(head=head)))
+    assert detector.head == head
+    found = detector(IMAGE)
+    assert found.classes.tolist() == [2] * count
+    np.testing.assert_allclose(found.boxes[0], [16, 24, 32, 56], atol=0.1)
+    np.testing.assert_allclose(found.scores[0], 1 / (1 + np.exp(-2)), atol=1e-3)
+
+
+def test_boxes_return_to_the_original_image(target: Target, make_model: Make) -> None:
+    detector = target.detector(make_model(boxes_output((32, 32, 200, 16, 0.9, 1))))
+    found = detector(np.zeros((160, 320, 3), np.uint8))  # 5 times as wide as the input, 16 rows of padding above
+    np.testing.assert_allclose(found.boxes[0], [0, 40, 320, 120], atol=0.5)
+    assert found.shape == (160, 320)
+
+
+def test_lists_and_clones_agree(target: Target, make_model: Make) -> None:
+    detector = target.detector(make_model(boxes_output((32, 32, 16, 8, 0.9, 1))))
+    images = [np.full((h, w, 3), 9, np.uint8) for h, w in [(64, 64), (30, 80), (200, 100), (1, 1)]]
+    single = [detector(image).boxes for image in images]
+    for found in (detector(images), detector.clone()(images)):
+        for one, expected in zip(found, single, strict=True):
+            np.testing.assert_array_equal(one.boxes, expected)
+    assert detector([]) == []
+
+
+def test_clones_run_in_threads(target: Target, make_model: Make) -> None:
+    detector = target.detector(make_model(boxes_output((32, 32, 16, 8, 0.9, 1))))
+    failures: list[BaseException] = []
+
+    def work(mine: yolort.Detector) -> None:
+        try:
+            for _ in range(20):
+                assert len(mine(IMAGE)) == 1
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(mine,)) for mine in (detector, detector, detector.clone())]
+    for thread in threads:
+        thread.start()
+    del detector  # clones outlive the one they came from
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_outputs_that_are_not_finite(target: Target, make_model: Make, bad: float) -> None:
+    outputs = boxes_output((32, 32, 16, 8, 0.9, 1))
+    outputs["out0"][5, 2] = bad
+    detector = target.detector(make_model(outputs))
+    with pytest.raises(yolort.EngineError, match="NaN or infinity"):
+        detector(IMAGE)
+
+
+def test_outputs_that_fit_no_head(target: Target, make_model: Make) -> None:
+    with pytest.raises(yolort.ModelError, match=r"4 \+ 3 classes"):
+        target.detector(make_model({"out0": np.zeros((9, 4), np.float32)}))
+    with pytest.raises(yolort.ModelError, match="do not fit the head 'raw'"):
+        target.detector(make_model(boxes_output(), metadata(head="raw")))
+    with pytest.raises(yolort.ModelError, match="do not fit"):
+        target.detector(make_model(raw_outputs(), metadata(head="raw", imgsz=128)))
+
+
+def test_inputs_that_are_no_image(target: Target, make_model: Make) -> None:
+    with pytest.raises(yolort.ModelError, match=r"2 input"):
+        target.detector(make_model(boxes_output(), inputs=2))
+    if target.engine != "ncnn":
+        for shape in ([1, 1, 64, 64], [1, 3, 64]):
+            with pytest.raises(yolort.ModelError, match="input"):
+                target.detector(make_model(boxes_output(), shape=shape))
+
+
+def test_metadata_that_is_missing(target: Target, make_model: Make) -> None:
+    outputs = boxes_output((32, 32, 16, 8, 0.9, 1))
+    bare = make_model(outputs, {})
+    with pytest.raises(yolort.ModelError, match="give (names|imgsz)="):
+        target.detector(bare)
+    with pytest.raises(yolort.ModelError, match="give names="):
+        target.detector(bare, imgsz=64)
+    detector = target.detector(bare, names=NAMES, imgsz=(64, 64))
+    assert detector(IMAGE).classes.tolist() == [1]
+    assert target.detector(bare, names=dict(enumerate(NAMES)), imgsz=64).names == detector.names
+    with pytest.raises(ValueError, match="keys must be"):
+        target.detector(bare, names={0: "a", 2: "b"}, imgsz=64)
+
+
+def test_metadata_that_is_hostile(target: Target, make_model: Make, tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    evil = metadata() | {"names": f"__import__('pathlib').Path({str(trap)!r}).touch()"}
+    with pytest.raises(yolort.ModelError, match="names"):
+        target.detector(make_model(boxes_output(), evil))
+    assert not trap.exists()
+    for change in ({"imgsz": [-64, 64]}, {"imgsz": [10**9, 64]}, {"names": {10**9: "a"}}, {"task": "segment"}):
+        with pytest.raises(yolort.ModelError, match=next(iter(change))):
+            target.detector(make_model(boxes_output(), metadata() | change, shape=[1, 3, 64, 64]))
+    with pytest.raises(yolort.ModelError, match="newer yolort"):
+        target.detector(make_model(boxes_output(), metadata(format=2, head="raw")))
+
+
+def test_files_that_are_damaged(target: Target, make_model: Make) -> None:
+    model = make_model(boxes_output((32, 32, 16, 8, 0.9, 1)))
+    files = sorted(model.glob("model*")) if model.is_dir() else [model]
+    for file in files:
+        whole = file.read_bytes()
+        for damaged in (b"", whole[: len(whole) // 2], b"garbage" * 100, bytes(len(whole))):
+            file.write_bytes(damaged)
+            if file.suffix == ".bin" and len(damaged) >= len(whole):
+                continue  # weights of another value are still weights
+            with pytest.raises(yolort.ModelError):
+                target.detector(model)
+        file.write_bytes(whole)
+    assert len(target.detector(model)(IMAGE)) == 1
+
+
+def test_arguments_out_of_range(target: Target, make_model: Make) -> None:
+    model = make_model(boxes_output())
+    for options, message in [
+        ({"threads": 0}, "threads"),
+        ({"threads": -1}, "threads"),
+        ({"conf": 1.5}, "conf"),
+        ({"iou": -0.1}, "iou"),
+        ({"max_det": 0}, "max_det"),
+        ({"classes": [3]}, "classes"),
+        ({"precision": "int3"}, "precision"),
+        ({"imgsz": 0}, "imgsz"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            target.detector(model, **options)
+    detector = target.detector(model)
+    with pytest.raises(ValueError, match="conf"):
+        detector(IMAGE, conf=float("nan"))
+    with pytest.raises((ValueError, yolort.EngineError), match="device"):
+        yolort.Detector(model, engine=target.engine, device="abacus")
+    assert target.detector(model, threads=1)(IMAGE) is not None
+
+
+def test_the_embedded_model_agrees_with_onnxruntime(target: Target) -> None:
+    pytest.importorskip("cv2")
+    image = yolort.images.read(yolort.demo_image())
+    reference = yolort.Detector(yolort.demo_model("onnx"), engine="onnxruntime")(image)
+    model = yolort.demo_model("ncnn" if target.engine == "ncnn" else "onnx")
+    found = target.detector(model, precision=None if target.engine == "onnxruntime" else "fp32")(image)
+    assert len(reference) >= 6
+    assert len(found) == len(reference)
+    np.testing.assert_allclose(found.scores, reference.scores, atol=2e-3)
+    assert found.classes.tolist() == reference.classes.tolist()
+    np.testing.assert_allclose(found.boxes, reference.boxes, atol=1)
+
+
+def test_a_dynamic_batch_runs_at_once(tmp_path: Path) -> None:
+    """And a model whose output lacks the rows of the batch is refused, not read past its end."""
+    pytest.importorskip("onnxruntime")
+    from conftest import write_onnx
+
+    model = write_onnx(tmp_path, boxes_output((32, 32, 16, 8, 0.9, 1)), metadata(), shape=["n", 3, "h", "w"])
+    for engine in ("onnxruntime", "openvino"):
+        detector = yolort.Detector(model, engine=engine, imgsz=(64, 32))
+        assert detector.imgsz == (64, 32)
+        assert len(detector(IMAGE)) == 1
+        with pytest.raises(yolort.EngineError, match="2 images"):
+            detector([IMAGE, IMAGE])
+
+
+def test_engines_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from conftest import write_onnx
+
+    model = write_onnx(tmp_path, boxes_output(), metadata())
+    with pytest.raises(ValueError, match="engines are:"):
+        yolort.Detector(model, engine="warp")
+    with pytest.raises(yolort.EngineError, match="does not read this format.*Available for it: .*onnxruntime"):
+        yolort.Detector(model, engine="ncnn")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    status = {entry.name: entry for entry in yolort.engines()}
+    assert not status["openvino"].available
+    assert "pip install openvino" in status["openvino"].reason
+    with pytest.raises(yolort.EngineError, match="pip install onnxruntime"):
+        yolort.Detector(model)
+
+
+def test_the_environment_forces_an_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from conftest import write_onnx
+
+    pytest.importorskip("openvino")
+    model = write_onnx(tmp_path, boxes_output(), metadata())
+    assert yolort.Detector(model).engine == "onnxruntime"
+    monkeypatch.setenv("YOLORT_ENGINE", "openvino")
+    assert yolort.Detector(model).engine == "openvino"
+    assert yolort.Detector(model, engine="onnxruntime").engine == "onnxruntime"
+
+
+def test_ncnn_survives_a_fork(tmp_path: Path) -> None:
+    """A forked child has none of the parent's threads and must start its own."""
+    program = """
+import os, sys, numpy, warnings, yolort
+warnings.simplefilter("ignore", DeprecationWarning)
+detector = yolort.Detector(yolort.demo_model("ncnn"), threads=2)
+image = numpy.full((320, 320, 3), 99, numpy.uint8)
+detector(image)
+child = os.fork()
+detector(image)
+if child == 0:
+    os._exit(7)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 7)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_a_failed_engine_package_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from conftest import write_onnx
+
+    model = write_onnx(tmp_path, boxes_output(), metadata())
+    monkeypatch.setitem(sys.modules, "yolort.engines.onnxruntime", None)
+    with warnings.catch_warnings(), pytest.raises(yolort.EngineError, match="onnxruntime"):
+        yolort.Detector(model, engine="onnxruntime")
