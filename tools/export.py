@@ -158,9 +158,7 @@ def export(
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
     _check_head(head)
     if opset is not None and (format != "onnx" or opset not in _OPSETS):
-        raise ValueError(
-            f"opset is for onnx and within {_OPSETS[0]}..{_OPSETS[-1]}, not {opset!r} for {format}"
-        )
+        raise ValueError(f"opset is for onnx and within {_OPSETS[0]}..{_OPSETS[-1]}, not {opset!r} for {format}")
     path = _find(Path(model))
     target = _target(path, Path(model), FORMATS[format], output)
     with _folder_beside(target) as folder:
@@ -222,17 +220,13 @@ def _metadata(
 
 def _check_head(head: str) -> None:
     if head not in HEADS:
-        raise ValueError(
-            f"head must be one of {', '.join(HEADS)}, not {head!r}; decoded heads come from Ultralytics"
-        )
+        raise ValueError(f"head must be one of {', '.join(HEADS)}, not {head!r}; decoded heads come from Ultralytics")
 
 
 def _find(model: Path) -> Path:
     """The file that `model` means: itself, or the YAML of that name in the Ultralytics package."""
     if model.suffix not in (".pt", ".yaml", ".yml"):
-        raise ValueError(
-            f"model must be an Ultralytics checkpoint (.pt) or architecture (.yaml), not '{model}'"
-        )
+        raise ValueError(f"model must be an Ultralytics checkpoint (.pt) or architecture (.yaml), not '{model}'")
     if model.is_file():
         return model
     if model.suffix != ".pt" and model.name == str(model):
@@ -306,9 +300,7 @@ def _build(path: Path, name: str) -> Any:
     task = guess_model_task(described) if isinstance(described, dict) and "head" in described else None
     if task != "detect":
         described_as = f"a {task} model" if task else "no detection model"
-        raise ExportError(
-            f"{path} cannot be exported: it describes {described_as}; only detection models can"
-        )
+        raise ExportError(f"{path} cannot be exported: it describes {described_as}; only detection models can")
     described["scale"] = guess_model_scale(name) or described.get("scale", "")
     described["yaml_file"] = name
     with torch.random.fork_rng(devices=[]):
@@ -326,9 +318,7 @@ def _detect_head(model: Any) -> Any:
     layers: Any = model.model
     head: Any = layers[-1]
     if type(head) not in (Detect, v10Detect):  # its subclasses segment, rotate or estimate poses
-        raise ExportError(
-            f"only detection models can be exported; this one ends in a {type(head).__name__} head"
-        )
+        raise ExportError(f"only detection models can be exported; this one ends in a {type(head).__name__} head")
     return head
 
 
@@ -336,18 +326,14 @@ def _size(imgsz: int | Sequence[int], stride: int) -> tuple[int, int]:
     sides = tuple(imgsz) if isinstance(imgsz, Sequence) else (imgsz, imgsz)
     fits = [isinstance(side, int) and 32 <= side <= 8192 and side % stride == 0 for side in sides]
     if fits != [True, True]:
-        raise ValueError(
-            f"imgsz must be one side or (height, width), multiples of {stride} in 32..8192, not {imgsz}"
-        )
+        raise ValueError(f"imgsz must be one side or (height, width), multiples of {stride} in 32..8192, not {imgsz}")
     return sides[0], sides[1]
 
 
 # --- the formats
 
 
-def _to_onnx(
-    cut: nn.Module, image: torch.Tensor, described: dict[str, Any], folder: Path, opset: int
-) -> Path:
+def _to_onnx(cut: nn.Module, image: torch.Tensor, described: dict[str, Any], folder: Path, opset: int) -> Path:
     """Writes `model.onnx` into `folder`: input `images`, outputs box0, cls0, ...; metadata_props."""
     onnx, onnxslim = _need("onnx"), _need("onnxslim")
     levels = len(json.loads(described["yolort"])["strides"])
@@ -418,9 +404,7 @@ def _run_ncnn(path: Path, image: np.ndarray, outputs: int) -> list[np.ndarray]:
     for index in range(outputs):
         status, extracted = extractor.extract(f"out{index}")
         if status:
-            raise ExportError(
-                f"ncnn cannot compute output out{index} of the model that pnnx made (status {status})"
-            )
+            raise ExportError(f"ncnn cannot compute output out{index} of the model that pnnx made (status {status})")
         maps.append(np.array(extracted)[None])
     return maps
 
@@ -461,9 +445,7 @@ def _verify(
     differences = [float(np.abs(a - b).max()) for a, b in zip(expected, got, strict=True)]
     worst = int(np.argmax(differences))  # argmax takes a nan for the largest
     if not differences[worst] <= _TOLERANCE:
-        raise ExportError(
-            f"output {worst} of the export is {differences[worst]:.2g} off torch, more than {_TOLERANCE}"
-        )
+        raise ExportError(f"output {worst} of the export is {differences[worst]:.2g} off torch, more than {_TOLERANCE}")
     return differences[worst]
 
 

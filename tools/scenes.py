@@ -272,9 +272,7 @@ def _grey(rng: np.random.Generator, low: float, high: float) -> Colour:
     return _hsv(rng, (0, 360), (0, 0.08), (low, high))
 
 
-def _ellipse(
-    x: float, y: float, rx: float, ry: float, start: float = 0, end: float = 360
-) -> npt.NDArray[Any]:
+def _ellipse(x: float, y: float, rx: float, ry: float, start: float = 0, end: float = 360) -> npt.NDArray[Any]:
     """Points of an ellipse or arc; angles in degrees, clockwise from the right."""
     t = np.radians(np.linspace(start, end, max(12, int(abs(end - start) / 6))))
     return np.stack([x + rx * np.cos(t), y + ry * np.sin(t)], 1)
@@ -468,9 +466,7 @@ def _clock(brush: _Brush, rng: np.random.Generator) -> None:
         )
     hour = rng.uniform(0, 2 * math.pi)
     for angle, length, width in ((hour, 0.42, 0.1), (hour * 12, 0.66, 0.065)):
-        brush.stroke(
-            [(0, y), (radius * length * math.cos(angle), y + radius * length * math.sin(angle))], width, ink
-        )
+        brush.stroke([(0, y), (radius * length * math.cos(angle), y + radius * length * math.sin(angle))], width, ink)
     brush.fill(_ellipse(0, y, 0.07, 0.07), _hsv(rng, (0, 20), (0.7, 1), (0.6, 0.9)))
 
 
@@ -634,18 +630,14 @@ def _tree(brush: _Brush, rng: np.random.Generator) -> None:
         for _ in range(40):
             t, r = rng.uniform(0, 2 * math.pi), 0.62 * math.sqrt(rng.random())
             x, y = r * math.cos(t), -0.4 + 0.72 * r * math.sin(t)
-            tone = float(
-                np.clip(1 + 0.4 * (x * light[0] + (y + 0.4) * light[1]) + rng.uniform(-0.25, 0.25), 0.5, 1.6)
-            )
+            tone = float(np.clip(1 + 0.4 * (x * light[0] + (y + 0.4) * light[1]) + rng.uniform(-0.25, 0.25), 0.5, 1.6))
             brush.fill(_ellipse(x, y, 0.07, 0.05), np.clip(leaf * tone, 0, 255))
 
 
 def _umbrella(brush: _Brush, rng: np.random.Generator) -> None:
     hue = rng.uniform(0, 360)
     first = _hsv(rng, (hue, hue), (0.65, 1), (0.6, 0.95))
-    second = (
-        _grey(rng, 0.85, 1) if rng.random() < 0.5 else _hsv(rng, (hue + 30, hue + 180), (0.6, 1), (0.6, 0.95))
-    )
+    second = _grey(rng, 0.85, 1) if rng.random() < 0.5 else _hsv(rng, (hue + 30, hue + 180), (0.6, 1), (0.6, 0.95))
     if rng.random() < 0.3:
         second = first * 0.82
     pole = _hsv(rng, (20, 40), (0.1, 0.7), (0.25, 0.5))
@@ -662,9 +654,7 @@ def _umbrella(brush: _Brush, rng: np.random.Generator) -> None:
         brush.fill(
             np.concatenate([left, scallop, right]),
             first if k % 2 == 0 else second,
-            lambda u, v: (
-                0.92 + 0.28 * (u * brush.light_here[0] + (v + 0.5) * brush.light_here[1]) - 0.15 * (v + 0.4)
-            ),
+            lambda u, v: 0.92 + 0.28 * (u * brush.light_here[0] + (v + 0.5) * brush.light_here[1]) - 0.15 * (v + 0.4),
         )
         brush.stroke(left, 0.02, first * 0.5)
     brush.stroke([(0, -0.84), (0, -0.97)], 0.05, pole)
@@ -685,9 +675,7 @@ _PAINTERS: dict[str, tuple[Callable[[_Brush, np.random.Generator], None], float]
 """Painter of each class and the largest tilt, radians, at which it is drawn."""
 
 
-def _draw_object(
-    cls: int, size: float, rng: np.random.Generator, light: tuple[float, float]
-) -> tuple[Float, Float]:
+def _draw_object(cls: int, size: float, rng: np.random.Generator, light: tuple[float, float]) -> tuple[Float, Float]:
     """One object, longest side about `size` pixels, cut to its silhouette: premultiplied paint, alpha."""
     paint_class, tilt = _PAINTERS[CLASSES[cls]]
     tilted = rng.uniform(-tilt, tilt) if tilt > 3 or rng.random() < 0.6 else 0.0
@@ -728,9 +716,7 @@ def _background(rng: np.random.Generator, height: int, width: int) -> Float:
             _hsv(rng, (20, 220), (0.02, 0.3), (0.85, 1)),
             _ramp(height, width, math.pi / 2) * height / horizon,
         )
-        sky = _blend(
-            sky, _grey(rng, 0.9, 1), np.clip(_cloud(rng, height, width, 4) - 0.15, 0, 1) * rng.uniform(0, 1.5)
-        )
+        sky = _blend(sky, _grey(rng, 0.9, 1), np.clip(_cloud(rng, height, width, 4) - 0.15, 0, 1) * rng.uniform(0, 1.5))
         hue = ((75, 125), (28, 45), (20, 35), (200, 230))[rng.choice(4, p=[0.5, 0.2, 0.2, 0.1])]
         near, far = _hsv(rng, hue, (0.2, 0.6), (0.3, 0.6)), _hsv(rng, hue, (0.1, 0.4), (0.45, 0.8))
         ground = _blend(
@@ -739,9 +725,9 @@ def _background(rng: np.random.Generator, height: int, width: int) -> Float:
             (np.arange(height, dtype=np.float32)[:, None] - horizon) / (height - horizon)
             + np.zeros((1, width), np.float32),
         )
-        ground *= (
-            1 + 0.18 * _cloud(rng, height, width, 10) + rng.normal(0, rng.uniform(0.02, 0.1), (height, width))
-        )[..., None]
+        ground *= (1 + 0.18 * _cloud(rng, height, width, 10) + rng.normal(0, rng.uniform(0.02, 0.1), (height, width)))[
+            ..., None
+        ]
         edge = horizon + (height * 0.03 * _cloud(rng, 1, width, 3)[0] * rng.random()).astype(np.int32)
         return np.where((np.arange(height)[:, None] < edge)[..., None], sky, ground).astype(np.float32)
     if kind == "room":
@@ -770,18 +756,14 @@ def _background(rng: np.random.Generator, height: int, width: int) -> Float:
         h = int(w * rng.uniform(0.4, 1))
         row = y // h
         shifted = x + (row % 2) * (w // 2) * int(rng.integers(2))
-        tone = rng.uniform(0.85, 1.15, (height // h + 2, (width + w) // w + 2)).astype(np.float32)[
-            row, shifted // w
-        ]
+        tone = rng.uniform(0.85, 1.15, (height // h + 2, (width + w) // w + 2)).astype(np.float32)[row, shifted // w]
         joint = (shifted % w < 2) | (y % h < 2)
         return np.where(joint[..., None], other, base * tone[..., None]).astype(np.float32)
     if kind == "planks":
         wood, w = _hsv(rng, (18, 40), (0.25, 0.6), (0.35, 0.75)), int(rng.integers(18, 60))
         tone = rng.uniform(0.8, 1.15, height // w + 2).astype(np.float32)[y // w]
         grain = np.asarray(cv2.resize(rng.uniform(-1, 1, (height, 6)).astype(np.float32), (width, height)))
-        return np.asarray(
-            wood * (tone * (1 + 0.1 * grain) * np.where(y % w < 2, 0.5, 1))[..., None], np.float32
-        )
+        return np.asarray(wood * (tone * (1 + 0.1 * grain) * np.where(y % w < 2, 0.5, 1))[..., None], np.float32)
     spacing, angle = rng.uniform(8, 50), rng.uniform(0, math.pi)
     wave = np.sin((x * math.cos(angle) + y * math.sin(angle)) * 2 * math.pi / spacing)
     return _blend(base, base + (other - base) * 0.5, (0.5 + 2 * wave).astype(np.float32))
@@ -800,10 +782,7 @@ def _add_clutter(image: Float, rng: np.random.Generator) -> None:
 
     def at(points: Sequence[tuple[float, float]]) -> npt.NDArray[np.int32]:
         return np.array(
-            [
-                [(x + (u * cos - v * sin) * size) * 16, (y + (u * sin + v * cos) * size) * 16]
-                for u, v in points
-            ]
+            [[(x + (u * cos - v * sin) * size) * 16, (y + (u * sin + v * cos) * size) * 16] for u, v in points]
         ).astype(np.int32)
 
     if kind == 0:
@@ -815,9 +794,7 @@ def _add_clutter(image: Float, rng: np.random.Generator) -> None:
     elif kind == 2:
         turns = np.sort(rng.uniform(0, 2 * math.pi, int(rng.integers(6, 12))))
         radii = rng.uniform(0.3, 1, len(turns))
-        ragged = [
-            (float(r * math.cos(t)), float(0.6 * r * math.sin(t))) for t, r in zip(turns, radii, strict=True)
-        ]
+        ragged = [(float(r * math.cos(t)), float(0.6 * r * math.sin(t))) for t, r in zip(turns, radii, strict=True)]
         cv2.fillPoly(mask, [at(ragged)], 255, cv2.LINE_AA, 4)
     elif kind == 3:
         arc = _ellipse(0, 0, 1, 0.8, 0, rng.uniform(90, 240))
@@ -837,9 +814,7 @@ def _add_clutter(image: Float, rng: np.random.Generator) -> None:
 # ------------------------------------------------------------------------------------------------------ scene
 
 
-def _cast_shadow(
-    image: Float, alpha: Float, x: int, y: int, light: tuple[float, float], strength: float
-) -> None:
+def _cast_shadow(image: Float, alpha: Float, x: int, y: int, light: tuple[float, float], strength: float) -> None:
     """Darkens what lies behind an object, on the side away from the light."""
     height, width = alpha.shape
     reach = 0.12 * max(height, width)
@@ -899,10 +874,7 @@ def _paint_objects(
     count = int(rng.integers(config.objects[0], config.objects[1] + 1))
     spans = list(SIZES.values())
     wanted = sorted(
-        (
-            math.exp(rng.uniform(*np.log(spans[rng.choice(len(spans), p=mix / mix.sum())])))
-            for _ in range(count)
-        ),
+        (math.exp(rng.uniform(*np.log(spans[rng.choice(len(spans), p=mix / mix.sum())]))) for _ in range(count)),
         reverse=True,
     )
     owner = np.full((height, width), -1, np.int32)
@@ -933,9 +905,7 @@ def _camera(image: Float, config: SceneConfig, rng: np.random.Generator) -> npt.
     if chance[0] < config.light:
         tint = 1 + rng.uniform(-0.1, 0.1, 3)
         field = 1 + rng.uniform(-0.35, 0.35) * (2 * _ramp(height, width, rng.uniform(0, 2 * math.pi)) - 1)
-        image = (
-            image * (tint * rng.uniform(0.6, 1.2)).astype(np.float32) * field[..., None].astype(np.float32)
-        )
+        image = image * (tint * rng.uniform(0.6, 1.2)).astype(np.float32) * field[..., None].astype(np.float32)
     if chance[1] < config.blur:
         scale = min(height, width) / 320
         if rng.random() < 0.5:
@@ -1016,9 +986,7 @@ def _results(
             raise
 
 
-def _write_split(
-    folder: Path, split: str, indices: range, config: SceneConfig, processes: int, progress: bool
-) -> None:
+def _write_split(folder: Path, split: str, indices: range, config: SceneConfig, processes: int, progress: bool) -> None:
     images, labels = folder / "images" / split, folder / "labels" / split
     images.mkdir(parents=True)
     labels.mkdir(parents=True)
@@ -1095,9 +1063,7 @@ def write_dataset(
         for split, indices in splits.items():
             _write_split(work, split, indices, config, processes, progress)
         names = "".join(f"  {k}: {name}\n" for k, name in enumerate(CLASSES))
-        (work / "data.yaml").write_text(
-            f"train: images/train\nval: images/val\nnames:\n{names}", encoding="utf-8"
-        )
+        (work / "data.yaml").write_text(f"train: images/train\nval: images/val\nnames:\n{names}", encoding="utf-8")
         recipe = {"train": train, "val": val, "val_start": VAL_START, "config": dataclasses.asdict(config)}
         (work / "scenes.json").write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
         work.chmod(0o755)
@@ -1124,9 +1090,7 @@ def main(
     imgsz: Annotated[str, typer.Option(help="Side in pixels, or height,width.")] = "320",
     seed: Annotated[int, typer.Option(help="Another seed, other scenes.")] = 0,
     objects: Annotated[str, typer.Option(help="Least and most objects of a scene.")] = "3,12",
-    size_weights: Annotated[
-        str, typer.Option(help="Weights of small, medium and large objects.")
-    ] = "0.3,0.45,0.25",
+    size_weights: Annotated[str, typer.Option(help="Weights of small, medium and large objects.")] = "0.3,0.45,0.25",
     class_weights: Annotated[
         str | None, typer.Option(help="A weight for each class; equal shares when left out.")
     ] = None,

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-
 from yolort.tools._compat import allow_missing_torchvision
 from yolort.tools.scenes import CLASSES, SceneConfig, write_dataset
 
@@ -161,18 +160,14 @@ def evaluate(weights: Path, data: Path, *, imgsz: int = 320) -> dict[str, Any]:
 
 
 def main(
-    out: Annotated[
-        Path, typer.Argument(help="Folder for the data set, the run, scenes.pt and metrics.json.")
-    ],
+    out: Annotated[Path, typer.Argument(help="Folder for the data set, the run, scenes.pt and metrics.json.")],
     train_scenes: Annotated[int, typer.Option("--train", help="Training scenes.")] = 2400,
     val_scenes: Annotated[int, typer.Option("--val", help="Held-out scenes.")] = 400,
     epochs: Annotated[int, typer.Option(help="Epochs.")] = 32,
     hours: Annotated[float | None, typer.Option(help="Fit the epochs into this time instead.")] = None,
     imgsz: Annotated[int, typer.Option(help="Side of the scenes and of the network's input, pixels.")] = 320,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
-    only_evaluate: Annotated[
-        bool, typer.Option("--evaluate", help="Score OUT/scenes.pt; train nothing.")
-    ] = False,
+    only_evaluate: Annotated[bool, typer.Option("--evaluate", help="Score OUT/scenes.pt; train nothing.")] = False,
 ) -> None:
     """Makes the data set where OUT/data is missing, trains the default model and scores both heads."""
     data = out / "data" / "data.yaml"

@@ -49,7 +49,10 @@ def download(target: Path) -> None:
     if cert := settings.get("cert"):
         session.verify = cert
     tried = []
-    for url in [settings.get("index-url", PYPI_SIMPLE_ENDPOINT), *settings.get("extra-index-url", "").split()]:
+    for url in [
+        settings.get("index-url", PYPI_SIMPLE_ENDPOINT),
+        *settings.get("extra-index-url", "").split(),
+    ]:
         if not url.startswith(("http://", "https://")):
             continue
         try:

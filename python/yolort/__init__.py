@@ -1,11 +1,11 @@
 """yolort: run a YOLO detector on NCNN, ONNX Runtime or OpenVINO behind one `Detector`.
 
-    import yolort
+import yolort
 
-    detector = yolort.Detector("yolo26n.onnx")
-    found = detector(image)                       # numpy HxWx3 BGR uint8, a path, or a list of them
-    for box, score, cls in found[found.scores > 0.5]:
-        print(detector.names[cls], score, box)
+detector = yolort.Detector("yolo26n.onnx")
+found = detector(image)                       # numpy HxWx3 BGR uint8, a path, or a list of them
+for box, score, cls in found[found.scores > 0.5]:
+    print(detector.names[cls], score, box)
 """
 
 from importlib import resources as _resources

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypedDict, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,26 @@ import numpy.typing as npt
 from yolort import _core, images
 from yolort.detections import Detections
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 Array: TypeAlias = npt.NDArray[np.uint8]
 Source: TypeAlias = "Array | str | os.PathLike[str] | Sequence[Array | str | os.PathLike[str]]"
+
+
+class Settings(TypedDict, total=False):
+    """What one call may set; None leaves the constructor's."""
+
+    conf: float | None
+    iou: float | None
+    max_det: int | None
+    classes: Sequence[int] | None
+    agnostic: bool | None
+    multi_label: bool | None
+    format: str | None
+
+
+_THRESHOLDS = ("conf", "iou", "max_det", "classes", "agnostic", "multi_label")
 
 
 class Speed(NamedTuple):
@@ -92,31 +110,24 @@ class Detector:
         self._names = dict(enumerate(self._core.names))
 
     @overload
-    def __call__(self, source: Array, **overrides: object) -> Detections: ...
+    def __call__(self, source: Array, **settings: Unpack[Settings]) -> Detections: ...
     @overload
-    def __call__(self, source: Sequence[Array | str | os.PathLike[str]], **overrides: object) -> list[Detections]: ...
-    @overload
-    def __call__(self, source: str | os.PathLike[str], **overrides: object) -> Detections | list[Detections]: ...
-
     def __call__(
-        self,
-        source: Source,
-        *,
-        conf: float | None = None,
-        iou: float | None = None,
-        max_det: int | None = None,
-        classes: Sequence[int] | None = None,
-        agnostic: bool | None = None,
-        multi_label: bool | None = None,
-        format: str | None = None,
-    ) -> Detections | list[Detections]:
+        self, source: Sequence[Array | str | os.PathLike[str]], **settings: Unpack[Settings]
+    ) -> list[Detections]: ...
+    @overload
+    def __call__(
+        self, source: str | os.PathLike[str], **settings: Unpack[Settings]
+    ) -> Detections | list[Detections]: ...
+
+    def __call__(self, source: Source, **settings: Unpack[Settings]) -> Detections | list[Detections]:
         """Detect objects.
 
         Args:
             source: an image, (height, width, 3) BGR, (height, width, 4) BGRA or (height, width) gray, uint8; or the
                 path of an image; or a list of either, a folder or a glob pattern of images.
-            conf, iou, max_det, classes, agnostic, multi_label: for this call, instead of the constructor's.
-            format: channel order of arrays: "bgr", "rgb", "bgra", "rgba" or "gray".
+            **settings: conf, iou, max_det, classes, agnostic, multi_label for this call, instead of the
+                constructor's; format, the channel order of arrays: "bgr", "rgb", "bgra", "rgba" or "gray".
 
         Returns:
             Detections for one image, a list of them (in order, `path` set) for a list, folder or glob. Images of a
@@ -128,15 +139,15 @@ class Detector:
             TypeError, ValueError: an array that is no image, or a threshold out of range.
             EngineError: the engine failed, or gave NaN or infinity.
         """
+        unknown = settings.keys() - Settings.__annotations__.keys()
+        if unknown:
+            raise TypeError(
+                f"unknown setting {', '.join(sorted(unknown))}; known: {', '.join(Settings.__annotations__)}"
+            )
+        given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+        format = given.pop("format", None)
         base = self._core.thresholds
-        thresholds = _thresholds(
-            base.conf if conf is None else conf,
-            base.iou if iou is None else iou,
-            base.max_det if max_det is None else max_det,
-            base.classes if classes is None else classes,
-            base.agnostic if agnostic is None else agnostic,
-            base.multi_label if multi_label is None else multi_label,
-        )
+        thresholds = _thresholds(**{name: given.get(name, getattr(base, name)) for name in _THRESHOLDS})
         if isinstance(source, np.ndarray):
             return self._detect([source], [None], thresholds, format)[0]
         if isinstance(source, (str, os.PathLike)):
@@ -206,7 +217,11 @@ class Detector:
         )
 
     def _detect(
-        self, arrays: list[Array], paths: Sequence[str | None], thresholds: _core.Thresholds, format: str | None
+        self,
+        arrays: list[Array],
+        paths: Sequence[str | None],
+        thresholds: _core.Thresholds,
+        format: str | None,
     ) -> list[Detections]:
         found = self._core.detect(arrays, thresholds, format)
         return [
@@ -238,5 +253,10 @@ def _thresholds(
     conf: float, iou: float, max_det: int, classes: Sequence[int] | None, agnostic: bool, multi_label: bool
 ) -> _core.Thresholds:
     return _core.Thresholds(
-        conf=conf, iou=iou, max_det=max_det, classes=list(classes or []), agnostic=agnostic, multi_label=multi_label
+        conf=conf,
+        iou=iou,
+        max_det=max_det,
+        classes=list(classes or []),
+        agnostic=agnostic,
+        multi_label=multi_label,
     )

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-
 import yolort
 
 NAMES = ["zero", "driver's licence", "two"]
@@ -25,7 +24,12 @@ class Target(NamedTuple):
         return yolort.Detector(model, engine=self.engine, device=self.device, **options)
 
 
-TARGETS = [Target("onnxruntime", "cpu"), Target("openvino", "cpu"), Target("ncnn", "cpu"), Target("ncnn", "vulkan")]
+TARGETS = [
+    Target("onnxruntime", "cpu"),
+    Target("openvino", "cpu"),
+    Target("ncnn", "cpu"),
+    Target("ncnn", "vulkan"),
+]
 
 
 @pytest.fixture(params=TARGETS, ids=lambda target: f"{target.engine}-{target.device}", scope="session")
@@ -118,7 +122,10 @@ def write_ncnn(
     yaml = pytest.importorskip("yaml")
     lines, weights = [], b""
     for i in range(inputs):
-        lines += [f"Input in{i} 0 1 in{i}", f"Noop sink{i} 1 0 in{i}"]  # ncnn takes a blob nobody reads for an output
+        lines += [
+            f"Input in{i} 0 1 in{i}",
+            f"Noop sink{i} 1 0 in{i}",
+        ]  # ncnn takes a blob nobody reads for an output
     for name, array in outputs.items():
         sides = " ".join(f"{key}={side}" for key, side in zip((0, 1, 2), reversed(array.shape), strict=False))
         lines.append(f"MemoryData {name} 0 1 {name} {sides}")

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 import yolort
 
 
@@ -30,7 +29,12 @@ def test_columns(found: yolort.Detections) -> None:
 
 
 def test_indexing_selects_rows_of_every_column(found: yolort.Detections) -> None:
-    for rows, expected in [(found.scores > 0.4, [1, 0]), ([2, 0], [1, 1]), (slice(1, None), [0, 1]), (-1, [1])]:
+    for rows, expected in [
+        (found.scores > 0.4, [1, 0]),
+        ([2, 0], [1, 1]),
+        (slice(1, None), [0, 1]),
+        (-1, [1]),
+    ]:
         part = found[rows]
         assert part.classes.tolist() == expected
         assert len(part.boxes) == len(part.scores) == len(expected)

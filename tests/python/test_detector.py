@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import NAMES, boxes_output, metadata, write_onnx
-
 import yolort
+from conftest import NAMES, boxes_output, metadata, write_onnx
 
 pytest.importorskip("onnxruntime")
 cv2 = pytest.importorskip("cv2")
@@ -50,7 +49,12 @@ def test_memory_layouts_give_the_same(detector: yolort.Detector) -> None:
     expected = letterbox(image, 64, 64)
     wide = np.zeros((61, 90, 3), np.uint8)
     wide[:, 20:67] = image
-    for view in (wide[:, 20:67], np.asfortranarray(image), image[::-1].copy()[::-1], image[:, ::-1].copy()[:, ::-1]):
+    for view in (
+        wide[:, 20:67],
+        np.asfortranarray(image),
+        image[::-1].copy()[::-1],
+        image[:, ::-1].copy()[:, ::-1],
+    ):
         np.testing.assert_array_equal(letterbox(view, 64, 64), expected)
     np.testing.assert_array_equal(letterbox(image[:, :, ::-1], 64, 64, "rgb"), expected)
     four = np.dstack([image, np.zeros((61, 47), np.uint8)])
@@ -65,7 +69,17 @@ def test_letterbox_is_that_of_opencv(imgsz: tuple[int, int]) -> None:
     """To the bit: the models were trained on cv2.resize(INTER_LINEAR), and a level more or less moves their scores."""
     random = np.random.default_rng(1)
     height, width = imgsz
-    sizes = [(720, 1280), (480, 640), (333, 517), (1080, 1920), (640, 640), (100, 57), (1, 1), (999, 1), (2, 3)]
+    sizes = [
+        (720, 1280),
+        (480, 640),
+        (333, 517),
+        (1080, 1920),
+        (640, 640),
+        (100, 57),
+        (1, 1),
+        (999, 1),
+        (2, 3),
+    ]
     for h, w in sizes + [tuple(random.integers(1, 900, 2)) for _ in range(20)]:
         image = random.integers(0, 256, (h, w, 3), np.uint8)
         ratio = min(height / h, width / w)

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import NAMES, Target, boxes_output, metadata
-
 import yolort
+from conftest import NAMES, Target, boxes_output, metadata
 
 IMAGE = np.full((64, 64, 3), 50, np.uint8)
 Make = Callable[..., Path]
@@ -158,7 +157,12 @@ def test_metadata_that_is_hostile(target: Target, make_model: Make, tmp_path: Pa
     with pytest.raises(yolort.ModelError, match="names"):
         target.detector(make_model(boxes_output(), evil))
     assert not trap.exists()
-    for change in ({"imgsz": [-64, 64]}, {"imgsz": [10**9, 64]}, {"names": {10**9: "a"}}, {"task": "segment"}):
+    for change in (
+        {"imgsz": [-64, 64]},
+        {"imgsz": [10**9, 64]},
+        {"names": {10**9: "a"}},
+        {"task": "segment"},
+    ):
         with pytest.raises(yolort.ModelError, match=next(iter(change))):
             target.detector(make_model(boxes_output(), metadata() | change, shape=[1, 3, 64, 64]))
     with pytest.raises(yolort.ModelError, match="newer yolort"):

@@ -16,9 +16,7 @@ def class_names() -> dict[int, str]:
 
 
 @pytest.fixture(scope="session")
-def checkpoint(
-    tmp_path_factory: pytest.TempPathFactory, class_names: dict[int, str]
-) -> Callable[[str], Path]:
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, class_names: dict[int, str]) -> Callable[[str], Path]:
     """From an Ultralytics architecture (`yolo26n`) to a checkpoint of it with the classes `class_names`."""
     torch = pytest.importorskip("torch")
     tasks = pytest.importorskip("ultralytics.nn.tasks")

@@ -56,9 +56,7 @@ def reference(path: Path, head: str, pixels: np.ndarray) -> list[np.ndarray]:
     """The raw maps of the checkpoint as it is, not fused, from its own branches."""
     model = load(path)
     detect = model.model[-1]
-    boxes, scores = (
-        (detect.one2one_cv2, detect.one2one_cv3) if head == "raw-e2e" else (detect.cv2, detect.cv3)
-    )
+    boxes, scores = (detect.one2one_cv2, detect.one2one_cv3) if head == "raw-e2e" else (detect.cv2, detect.cv3)
     features: list[Any] = []
     detect.register_forward_pre_hook(lambda _, arguments: features.extend(arguments[0]))
     with torch.inference_mode():
@@ -106,16 +104,10 @@ def test_onnx_computes_the_raw_maps(family: str, head: str, checkpoint: Checkpoi
 
 
 @pytest.mark.parametrize(("family", "head"), FAMILIES)
-def test_ncnn_computes_the_raw_maps(
-    family: str, head: str, checkpoint: Checkpoint, tmp_path: Path, ncnn: Any
-) -> None:
-    made = export(
-        checkpoint(family), format="ncnn", head=head, imgsz=(64, 96), output=tmp_path / "m_ncnn_model"
-    )
+def test_ncnn_computes_the_raw_maps(family: str, head: str, checkpoint: Checkpoint, tmp_path: Path, ncnn: Any) -> None:
+    made = export(checkpoint(family), format="ncnn", head=head, imgsz=(64, 96), output=tmp_path / "m_ncnn_model")
     pixels = image(64, 96)
-    for got, want in zip(
-        run_ncnn(ncnn, made, pixels), reference(checkpoint(family), head, pixels), strict=True
-    ):
+    for got, want in zip(run_ncnn(ncnn, made, pixels), reference(checkpoint(family), head, pixels), strict=True):
         np.testing.assert_allclose(got, want, atol=1e-3, rtol=1e-3)
     assert left_in(tmp_path) == ["m_ncnn_model"]
     assert left_in(made) == ["metadata.yaml", "model.ncnn.bin", "model.ncnn.param"]
@@ -171,9 +163,7 @@ def test_onnx_metadata(checkpoint: Checkpoint, class_names: dict[int, str], tmp_
     assert made.opset_import[0].version == 17
 
 
-def test_ncnn_metadata(
-    checkpoint: Checkpoint, class_names: dict[int, str], tmp_path: Path, ncnn: Any
-) -> None:
+def test_ncnn_metadata(checkpoint: Checkpoint, class_names: dict[int, str], tmp_path: Path, ncnn: Any) -> None:
     path = checkpoint("yolo11n")
     made = export(path, format="ncnn", imgsz=(64, 96), output=tmp_path / "m_ncnn_model")
     text = (made / "metadata.yaml").read_text(encoding="utf-8")
@@ -185,9 +175,7 @@ def test_ncnn_metadata(
     assert line.endswith("}'")
 
 
-def test_defaults_are_beside_the_source_at_the_size_of_the_training(
-    checkpoint: Checkpoint, tmp_path: Path
-) -> None:
+def test_defaults_are_beside_the_source_at_the_size_of_the_training(checkpoint: Checkpoint, tmp_path: Path) -> None:
     source = tmp_path / "mine.v2.pt"
     source.write_bytes(checkpoint("yolov8n").read_bytes())
     made = export(str(source), opset=20)
@@ -219,15 +207,10 @@ def test_own_architecture_wins_over_the_shipped_one(tmp_path: Path) -> None:
     assert made == tmp_path / "yolov8n.onnx"
     maps = run_onnx(made, image(64, 64))
     assert maps[1].shape == (1, 2, 8, 8)
-    assert (
-        sum(weight.size for weight in map(onnx.numpy_helper.to_array, onnx.load(made).graph.initializer))
-        < 4e6
-    )
+    assert sum(weight.size for weight in map(onnx.numpy_helper.to_array, onnx.load(made).graph.initializer)) < 4e6
 
 
-@pytest.mark.parametrize(
-    "imgsz", [0, 16, 100, -64, 8224, (64,), (64, 64, 64), (64, 65), 64.0, (64, "64"), True]
-)
+@pytest.mark.parametrize("imgsz", [0, 16, 100, -64, 8224, (64,), (64, 64, 64), (64, 65), 64.0, (64, "64"), True])
 def test_bad_imgsz(imgsz: Any, checkpoint: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"multiples of 32 in 32\.\.8192"):
         export(checkpoint("yolov8n"), imgsz=imgsz, output=tmp_path / "m.onnx")
@@ -400,9 +383,7 @@ def test_failed_swap_restores_the_old_folder(tmp_path: Path, monkeypatch: pytest
     assert left_in(tmp_path / "work") == []
 
 
-def test_wrong_results_are_refused(
-    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_results_are_refused(checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = exporting._run_onnx
     for wrong, says in [
         (lambda maps: [maps[0] + 0.1, *maps[1:]], "output 0 of the export is 0.1 off torch"),
@@ -418,9 +399,7 @@ def test_wrong_results_are_refused(
     assert left_in(tmp_path) == []
 
 
-def test_failure_of_pnnx_shows_its_log(
-    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failure_of_pnnx_shows_its_log(checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pnnx = pytest.importorskip("pnnx")
     broken = tmp_path / "broken"
     broken.write_text("#!/bin/sh\necho unknown operator; exit 3\n")

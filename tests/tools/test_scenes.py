@@ -249,9 +249,7 @@ def test_data_yaml_is_what_ultralytics_reads(dataset: Path) -> None:
 def test_processes_write_the_same_bytes(dataset: Path, tmp_path: Path) -> None:
     write_dataset(tmp_path / "data", train=5, val=3, config=SMALL, processes=2, progress=False)
     files = sorted(p.relative_to(dataset) for p in dataset.rglob("*") if p.is_file())
-    assert files == sorted(
-        p.relative_to(tmp_path / "data") for p in (tmp_path / "data").rglob("*") if p.is_file()
-    )
+    assert files == sorted(p.relative_to(tmp_path / "data") for p in (tmp_path / "data").rglob("*") if p.is_file())
     assert all((dataset / p).read_bytes() == (tmp_path / "data" / p).read_bytes() for p in files)
 
 

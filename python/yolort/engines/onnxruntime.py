@@ -88,9 +88,7 @@ class OnnxRuntimeEngine:
                 self._outputs = self._binding.copy_outputs_to_cpu()
                 self._binding.clear_binding_outputs()
                 for output, array in zip(self._session.get_outputs(), self._outputs, strict=True):
-                    self._binding.bind_output(
-                        output.name, "cpu", 0, array.dtype, array.shape, array.ctypes.data
-                    )
+                    self._binding.bind_output(output.name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
         except Exception as error:  # its exceptions share no base class
             raise EngineError(f'engine "onnxruntime" failed to run the model: {error}') from error
         return self._outputs

@@ -33,7 +33,10 @@ def load(path: str, device: str, precision: str, threads: int | None) -> Openvin
         devices = ", ".join(core.available_devices)
         raise EngineError(f'device "{device}" is none of OpenVINO\'s here: {devices}')
     precision = precision or "fp32"
-    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISIONS[precision]}
+    settings: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+    }
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
     try:
