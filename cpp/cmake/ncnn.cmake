@@ -1,9 +1,14 @@
 # Finds ncnn: an installed one (ncnn_DIR, CMAKE_PREFIX_PATH), else the pinned source, built once into a user-level cache.
-# Sets the target `ncnn` and, for the cached build, YOLORT_NCNN_PREFIX.
+# Sets the target `ncnn` and, where it is our own build, YOLORT_NCNN_PREFIX.
 
+set(marker built-by-yolort)  # a file in the prefix of our own build
 find_package(ncnn CONFIG QUIET)
 if(TARGET ncnn)
-  message(STATUS "yolort: ncnn ${ncnn_VERSION} from ${ncnn_DIR}")
+  get_filename_component(prefix ${ncnn_DIR}/../../.. ABSOLUTE)
+  if(EXISTS ${prefix}/${marker})
+    set(YOLORT_NCNN_PREFIX ${prefix})
+  endif()
+  message(STATUS "yolort: ncnn from ${ncnn_DIR}")
   return()
 endif()
 
@@ -92,6 +97,7 @@ function(yolort_build_ncnn)
     string(REPLACE "set(NCNN_OPENMP ON)" "set(NCNN_OPENMP OFF)" text "${text}")
     file(WRITE ${scratch}/prefix/lib/cmake/ncnn/${file} "${text}")
   endforeach()
+  file(TOUCH ${scratch}/prefix/${marker})
   file(REMOVE_RECURSE ${YOLORT_NCNN_PREFIX})
   file(RENAME ${scratch}/prefix ${YOLORT_NCNN_PREFIX})
   file(REMOVE_RECURSE ${scratch})

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "engine.h"
+#include "engines/ncnn_threads.h"
 
 namespace yolort {
 namespace {
@@ -154,7 +155,7 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   const int gpu = parse_device(options.device);
   auto network = std::make_shared<Network>();
   ncnn::Net& net = network->net;
-  net.opt.num_threads = options.threads.value_or(ncnn::get_physical_cpu_count());
+  net.opt.num_threads = options.threads.value_or(available_cores());
   net.opt.use_vulkan_compute = gpu >= 0;
   if (gpu >= 0) net.set_vulkan_device(gpu);
   set_precision(*network, options.precision, gpu >= 0);

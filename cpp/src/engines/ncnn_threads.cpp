@@ -9,8 +9,11 @@
 // The build renames the few OpenMP functions that libncnn.a calls to the yolort_ names below (cpp/cmake/ncnn.cmake);
 // an application's own OpenMP is left alone. Their contract is that of GCC's libgomp for
 // `#pragma omp parallel for num_threads(n)`, static schedule, the only form ncnn uses.
+#include "engines/ncnn_threads.h"
+
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -112,8 +115,7 @@ struct alignas(64) Slot {
 class Pool {
  public:
   Pool() {
-    const unsigned cores = std::thread::hardware_concurrency();
-    for (unsigned i = 1; i < cores; ++i) std::thread([this] { work(); }).detach();
+    for (int i = 1; i < yolort::available_cores(); ++i) std::thread([this] { work(); }).detach();
   }
 
   void run(void (*function)(void*), void* data, unsigned parts) {
@@ -199,11 +201,13 @@ Pool& pool() {
 
 }  // namespace
 
+int yolort::available_cores() { return std::max(static_cast<int>(std::thread::hardware_concurrency()), 1); }
+
 extern "C" {
 
 void yolort_GOMP_parallel(void (*function)(void*), void* data, unsigned threads, unsigned /*flags*/) {
   const bool nested = part_count > 1;
-  if (threads == 0) threads = std::thread::hardware_concurrency();
+  if (threads == 0) threads = static_cast<unsigned>(yolort::available_cores());
   if (threads > 0xFFFF) threads = 0xFFFF;
   if (threads <= 1 || nested) return Pool::run_alone(function, data, threads ? threads : 1);
   pool().run(function, data, threads);
@@ -211,7 +215,7 @@ void yolort_GOMP_parallel(void (*function)(void*), void* data, unsigned threads,
 
 int yolort_omp_get_thread_num() { return part_index; }
 int yolort_omp_get_num_threads() { return part_count; }
-int yolort_omp_get_max_threads() { return static_cast<int>(std::thread::hardware_concurrency()); }
+int yolort_omp_get_max_threads() { return yolort::available_cores(); }
 int yolort_omp_get_dynamic() { return 0; }
 void yolort_omp_set_dynamic(int) {}
 void yolort_omp_set_num_threads(int) {}
