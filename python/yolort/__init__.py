@@ -8,7 +8,6 @@ for box, score, cls in found[found.scores > 0.5]:
     print(detector.names[cls], score, box)
 """
 
-from importlib import resources as _resources
 from pathlib import Path as _Path
 
 from yolort import engines as _engines  # registers the engines written in Python
@@ -62,4 +61,4 @@ def demo_image() -> _Path:
 
 
 def _asset(name: str) -> _Path:
-    return _Path(str(_resources.files("yolort"))) / "assets" / name
+    return _Path(__file__).parent / "assets" / name
