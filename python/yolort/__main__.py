@@ -1,0 +1,3 @@
+from yolort.cli import main
+
+main()

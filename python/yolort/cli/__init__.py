@@ -1,0 +1,21 @@
+"""The `yolort` command."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Entry point.
+
+    Exit codes: 0 done; 1 something failed while the rest went on (an image, an engine); 2 wrong use, a missing or
+    damaged file, nothing done; 130 interrupted.
+    """
+    try:
+        from yolort.cli.commands import app
+    except ImportError as error:  # the runtime needs numpy only
+        sys.exit(f'yolort: error: the command line needs more packages ({error}); pip install "yolort[cli]"')
+    try:
+        app()()
+    except KeyboardInterrupt:
+        sys.exit(130)

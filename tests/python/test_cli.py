@@ -1,0 +1,154 @@
+"""The command line, as a person uses it: what it prints where, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yolort
+
+pytest.importorskip("typer")
+cv2 = pytest.importorskip("cv2")
+
+
+def run(*arguments: object, code: int = 0, program: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program] if program else [sys.executable, "-m", "yolort"]
+    done = subprocess.run(
+        [*command, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    image = yolort.images.read(yolort.demo_image())
+    for name in ("a.png", "b.jpg"):
+        yolort.images.write(folder / name, image)
+    return folder
+
+
+@pytest.fixture
+def model() -> Path:
+    return yolort.demo_model("ncnn")
+
+
+def test_demo(tmp_path: Path) -> None:
+    out = run("demo", "--save", tmp_path / "demo.png", "--runs", 1).stdout
+    for status in yolort.engines():
+        assert status.name in out
+    assert "written to" in out
+    drawn = yolort.images.read(tmp_path / "demo.png")
+    assert (drawn != yolort.images.read(yolort.demo_image())).any()
+
+
+def test_demo_of_one_engine(tmp_path: Path) -> None:
+    out = run("demo", "--save", tmp_path / "demo.png", "--runs", 1, "--engine", "ncnn").stdout
+    assert "ncnn" in out
+    assert "openvino" not in out
+    assert "warp" in run("demo", "--engine", "warp", "--save", tmp_path / "no.png", code=2).stderr
+    assert not (tmp_path / "no.png").exists()
+
+
+def test_predict_text_and_pictures(folder: Path, model: Path, tmp_path: Path) -> None:
+    done = run("predict", folder, "--model", model, "--save", tmp_path / "out")
+    lines = done.stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [str(folder / "a.png"), str(folder / "b.jpg")]
+    assert all(line.endswith(" ms") for line in lines)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.jpg"]
+
+
+def test_predict_json(folder: Path, model: Path) -> None:
+    lines = run("predict", folder / "*.png", "--model", model, "--json", "--conf", 0.5).stdout.splitlines()
+    (found,) = [json.loads(line) for line in lines]
+    assert found["path"].endswith("a.png")
+    assert found["detections"]
+    assert all(one["score"] > 0.5 for one in found["detections"])
+    assert found["speed"]["inference"] > 0
+
+
+def test_an_unreadable_image_is_reported_and_the_rest_go_on(folder: Path, model: Path) -> None:
+    (folder / "aa.jpg").write_bytes(b"this is no JPEG")
+    done = run("predict", folder, "--model", model, code=1)
+    assert len(done.stdout.splitlines()) == 2
+    assert "aa.jpg" in done.stderr
+    assert "1 of 3 image(s) failed" in done.stderr
+
+
+def test_equal_names_do_not_overwrite_each_other(folder: Path, model: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    yolort.images.write(other / "a.png", np.zeros((50, 50, 3), np.uint8))
+    run("predict", folder, other, "--model", model, "--save", tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a-2.png", "a.png", "b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "nothing.onnx"], "nothing.onnx"),
+        (["--conf", "7"], "conf"),
+        (["--engine", "warp"], "engines are"),
+        (["--engine", "onnxruntime"], "does not read this format"),
+        (["--classes", "cat"], "--classes"),
+        (["--classes", "999"], "no class"),
+        (["--imgsz", "big"], "--imgsz"),
+        (["--threads", "0"], "threads"),
+        (["--device", "abacus"], "abacus"),
+    ],
+)
+def test_wrong_use_is_one_line(folder: Path, model: Path, arguments: list[str], message: str) -> None:
+    done = run("predict", folder, "--model", model, *arguments, code=2)
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_no_images(model: Path, tmp_path: Path) -> None:
+    assert "holds no images" in run("predict", tmp_path, "--model", model, code=2).stderr
+
+
+def test_engines() -> None:
+    out = run("engines").stdout
+    assert all(status.name in out for status in yolort.engines())
+
+
+def test_info(model: Path) -> None:
+    assert "ncnn" in run("info", model).stdout
+    facts = json.loads(run("info", model, "--json").stdout)
+    assert facts["classes"] == len(facts["names"]) >= 8
+    assert facts["head"] in ("raw", "raw-e2e")
+
+
+def test_text_of_a_model_is_no_markup(tmp_path: Path) -> None:
+    from conftest import boxes_output, metadata, write_onnx
+
+    names = ["[/red]", "[link=x]y", "plain"]
+    model = write_onnx(tmp_path, boxes_output(), metadata(names))
+    assert "[/red], [link=x]y, plain" in run("info", model).stdout
+
+
+def test_export_without_the_toolchain(tmp_path: Path) -> None:
+    program = "import sys; sys.modules['torch'] = None; from yolort.cli import main; main()"
+    assert 'pip install "yolort[tools]"' in run("export", tmp_path / "x.pt", program=program, code=2).stderr
+
+
+def test_without_typer() -> None:
+    program = "import sys; sys.modules['typer'] = None; from yolort.cli import main; main()"
+    assert 'pip install "yolort[cli]"' in run(program=program, code=1).stderr
+
+
+def test_version() -> None:
+    assert yolort.__version__ in run("--version").stdout
