@@ -1,0 +1,259 @@
+"""Speed of the runtime against its rivals: run.py [TABLE...] [--weights a.pt b.pt] [--image photo.jpg].
+
+Tables: letterbox, detector, ncnn, busy, import. Without --weights the embedded model is measured, and the rivals that
+need a checkpoint are left out. Rivals run in processes of their own, in alternating rounds: two spinning thread pools
+in one process spoil each other. Quote ratios of one run; single times depend on what else the machine does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import yolort
+from yolort import _core
+
+WORKER = Path(__file__).with_name("worker.py")
+
+
+class Rival(NamedTuple):
+    name: str
+    kind: str
+    model: Path
+    options: Mapping[str, Any] = MappingProxyType({})
+
+
+class Model(NamedTuple):
+    name: str
+    onnx: Path
+    ncnn: Path
+    ultralytics: Path | None = None  # Ultralytics' own ONNX export
+
+
+def measure(rivals: list[Rival], image: Path, rounds: int, burst: int) -> dict[str, dict[str, float]]:
+    """p50 in milliseconds of each rival's parts, over `rounds` alternating bursts."""
+    workers = {}
+    for rival in rivals:
+        command = [
+            sys.executable,
+            str(WORKER),
+            rival.kind,
+            str(rival.model),
+            str(image),
+            json.dumps(dict(rival.options)),
+        ]
+        workers[rival.name] = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+    samples: dict[str, list[dict[str, float]]] = {rival.name: [] for rival in rivals}
+    for number in range(rounds + 1):
+        for name, worker in workers.items():
+            done = ask(worker, burst)
+            if number:  # the first round warms up
+                samples[name] += done
+            time.sleep(0.2)  # its threads go to sleep
+    for worker in workers.values():
+        worker.communicate()
+    return {
+        name: {part: statistics.median(sample[part] for sample in done) for part in done[0]}
+        for name, done in samples.items()
+    }
+
+
+def ask(worker: subprocess.Popen[str], count: int) -> list[dict[str, float]]:
+    assert worker.stdin
+    assert worker.stdout
+    worker.stdin.write(f"{count}\n")
+    worker.stdin.flush()
+    for line in worker.stdout:
+        if line.startswith("[{"):
+            answer: list[dict[str, float]] = json.loads(line)
+            return answer
+    raise RuntimeError(f"a rival failed: {worker.args}")
+
+
+def table(title: str, columns: list[str], rows: list[list[object]]) -> None:
+    print(f"\n### {title}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    for row in rows:
+        cells = [f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row]
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def letterbox(models: list[Model], path: Path, rounds: int, burst: int) -> None:
+    """Against the OpenCV chain, one thread each, in alternating rounds."""
+    cv2.setNumThreads(1)
+    image = yolort.images.read(path)
+    detect = yolort.Detector(models[0].ncnn, threads=1)
+    side = detect.imgsz[0]
+    geometry = side, side * 9 // 16, side * 7 // 32  # of a 16:9 image: width, height, padding above
+
+    def chain() -> float:
+        start = time.perf_counter()
+        width, height, above = geometry
+        resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+        padded = cv2.copyMakeBorder(resized, above, above, 0, 0, cv2.BORDER_CONSTANT, value=(114, 114, 114))
+        planes = cv2.cvtColor(padded, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
+        scaled = np.ascontiguousarray(planes).astype(np.float32)
+        scaled *= np.float32(1 / 255)  # in place: a division into a new array takes five times as long
+        return (time.perf_counter() - start) * 1e3
+
+    def new_array() -> float:
+        start = time.perf_counter()
+        _core.letterbox(image, side, side)
+        return (time.perf_counter() - start) * 1e3
+
+    def into_engine() -> float:
+        detect(image)
+        return detect.speed.pre
+
+    calls = {"OpenCV chain": chain, "yolort, a new array a call": new_array, "yolort, in a Detector": into_engine}
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            times[name] += [call() for _ in range(burst)]
+    p50 = {name: statistics.median(values) for name, values in times.items()}
+    rows: list[list[object]] = [[name, value, p50["OpenCV chain"] / value] for name, value in p50.items()]
+    table(f"Letterbox of 1280 x 720 to {side} x {side} float32, one thread ({_core.simd()})", ["", "ms", "x"], rows)
+
+
+def detector(models: list[Model], image: Path, rounds: int, burst: int) -> None:
+    rows: list[list[object]] = []
+    for model in models:
+        rivals = [
+            Rival("yolort onnxruntime", "detector", model.onnx, {"engine": "onnxruntime"}),
+            Rival("bare session.run", "session", model.onnx),
+            Rival("yolort openvino", "detector", model.onnx, {"engine": "openvino"}),
+            Rival("yolort ncnn", "detector", model.ncnn),
+        ]
+        if model.ultralytics:
+            rivals.append(Rival("Ultralytics predict (ONNX)", "ultralytics", model.ultralytics))
+        p50 = measure(rivals, image, rounds, burst)
+        for name, parts in p50.items():
+            around = [parts.get(part, "") for part in ("pre", "inference", "post")]
+            ratio = parts["total"] / p50["bare session.run"]["total"]
+            rows.append([model.name, name, parts["total"], *around, ratio])
+    table("End to end, p50", ["model", "", "total ms", "pre", "inference", "post", "/ session.run"], rows)
+
+
+def ncnn(models: list[Model], image: Path, rounds: int, burst: int) -> None:
+    rows: list[list[object]] = []
+    for model in models:
+        rivals = [
+            Rival("default", "detector", model.ncnn),
+            Rival("fp32", "detector", model.ncnn, {"precision": "fp32"}),
+        ]
+        p50 = measure(rivals, image, rounds, burst)
+        rows += [
+            [model.name, name, parts["total"], parts["total"] / p50["fp32"]["total"]] for name, parts in p50.items()
+        ]
+    table("NCNN precisions, p50", ["model", "precision", "total ms", "/ fp32"], rows)
+
+
+def busy(models: list[Model], image: Path, rounds: int, burst: int) -> None:
+    """Alone, and beside a process that keeps one core busy."""
+    rows: list[list[object]] = []
+    for model in models:
+        samples: dict[bool, list[float]] = {False: [], True: []}
+        command = [sys.executable, str(WORKER), "detector", str(model.ncnn), str(image), "{}"]
+        worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        ask(worker, burst)
+        for _ in range(rounds):
+            for loaded in samples:
+                spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if loaded else None
+                time.sleep(0.3)
+                samples[loaded] += [one["total"] for one in ask(worker, burst)]
+                if spinner:
+                    spinner.kill()
+                    spinner.wait()
+        worker.communicate()
+        quiet = statistics.median(samples[False])
+        for loaded, times in samples.items():
+            p50 = statistics.median(times)
+            name = "one core busy" if loaded else "quiet"
+            rows.append([model.name, name, p50, max(times), p50 / quiet])
+    table("NCNN beside another process", ["model", "", "p50 ms", "max ms", "/ quiet"], rows)
+
+
+def import_time() -> None:
+    program = (
+        "import sys, time; start = time.perf_counter(); import yolort; print(time.perf_counter() - start, "
+        "*({'torch', 'ultralytics', 'onnxruntime', 'cv2'} & sys.modules.keys()))"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+        for _ in range(10)
+    ]
+    heavy = ", ".join(runs[0][1:]) or "none"
+    seconds = statistics.median(float(run[0]) for run in runs)
+    table("import yolort", ["seconds", "torch, ultralytics, onnxruntime, cv2 imported"], [[f"{seconds:.3f}", heavy]])
+
+
+def export_models(weights: list[Path], folder: Path) -> list[Model]:
+    """Each checkpoint as ours (ONNX, NCNN) and as Ultralytics' own ONNX export, all 640 x 640 FP32."""
+    import shutil
+
+    from yolort.tools.export import export
+
+    models = []
+    for path in weights:
+        copy = folder / f"ultralytics-{path.name}"
+        shutil.copy(path, copy)
+        program = (
+            "from yolort.tools._compat import allow_missing_torchvision; allow_missing_torchvision(); import sys; "
+            "from ultralytics import YOLO; YOLO(sys.argv[1]).export(format='onnx', imgsz=640)"
+        )
+        subprocess.run([sys.executable, "-c", program, str(copy)], check=True, stdout=subprocess.DEVNULL)
+        onnx, ncnn = (
+            export(path, format=kind, imgsz=640, output=folder / f"{path.stem}{ending}")
+            for kind, ending in (("onnx", ".onnx"), ("ncnn", "_ncnn_model"))
+        )
+        models.append(Model(path.stem, onnx, ncnn, copy.with_suffix(".onnx")))
+    return models
+
+
+def cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="*", default=["letterbox", "detector", "ncnn", "busy", "import"])
+    parser.add_argument("--weights", nargs="*", type=Path, default=[], help="Ultralytics checkpoints")
+    parser.add_argument("--image", type=Path, default=yolort.demo_image(), help="resized to 1280 x 720")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--burst", type=int, default=20, help="detections a round")
+    options = parser.parse_args()
+    print(f"{cpu_name()}, {os.cpu_count()} cores, Python {platform.python_version()}: {' '.join(sys.argv)}")
+    with tempfile.TemporaryDirectory() as folder:
+        models = export_models(options.weights, Path(folder)) if options.weights else []
+        models = models or [Model("embedded", yolort.demo_model("onnx"), yolort.demo_model("ncnn"))]
+        pixels = cv2.resize(yolort.images.read(options.image), (1280, 720))
+        image = Path(folder, "image.png")
+        yolort.images.write(image, pixels)
+        for name in options.tables:
+            if name == "import":
+                import_time()
+            else:
+                tables = {"letterbox": letterbox, "detector": detector, "ncnn": ncnn, "busy": busy}
+                tables[name](models, image, options.rounds, options.burst)
+
+
+if __name__ == "__main__":
+    main()
