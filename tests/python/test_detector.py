@@ -30,6 +30,12 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+def letterbox(image: np.ndarray, height: int, width: int, format: str | None = None) -> np.ndarray:
+    out = np.full((1, 3, height, width), -1, np.float32)
+    yolort._core.letterbox(image, out, format)
+    return out
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 10000, 3), (10000, 1, 3), (50, 40), (50, 40, 1), (50, 40, 4)])
 def test_shapes(detector: yolort.Detector, shape: tuple[int, ...]) -> None:
     found = detector(np.zeros(shape, np.uint8))
@@ -45,7 +51,6 @@ def test_a_huge_image_that_takes_no_memory(detector: yolort.Detector) -> None:
 
 def test_memory_layouts_give_the_same(detector: yolort.Detector) -> None:
     image = np.random.default_rng(0).integers(0, 256, (61, 47, 3), np.uint8)
-    letterbox = yolort._core.letterbox
     expected = letterbox(image, 64, 64)
     wide = np.zeros((61, 90, 3), np.uint8)
     wide[:, 20:67] = image
@@ -88,7 +93,7 @@ def test_letterbox_is_that_of_opencv(imgsz: tuple[int, int]) -> None:
         left, top = round((width - new_w) / 2 - 0.1), round((height - new_h) / 2 - 0.1)
         expected = np.full((height, width, 3), 114, np.uint8)
         expected[top : top + new_h, left : left + new_w] = resized
-        got = yolort._core.letterbox(image, height, width)[0].transpose(1, 2, 0)[:, :, ::-1] * 255
+        got = letterbox(image, height, width)[0].transpose(1, 2, 0)[:, :, ::-1] * 255
         np.testing.assert_allclose(got, expected, atol=1e-4, err_msg=f"{w} x {h}")
 
 
