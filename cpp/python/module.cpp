@@ -356,23 +356,22 @@ PYBIND11_MODULE(_core, m) {
         py::arg("unavailable"), py::arg("load"));
   m.def(
       "letterbox",
-      [](const py::handle& object, int height, int width, std::optional<std::string> format) {
-        if (height < 1 || width < 1 || height > 16384 || width > 16384) {
-          throw std::invalid_argument("imgsz is out of range, expected 1 to 16384");
+      [](const py::handle& object, py::array_t<float, py::array::c_style> out, std::optional<std::string> format) {
+        if (out.ndim() != 4 || out.shape(0) != 1 || out.shape(1) != 3 || out.shape(2) < 1 || out.shape(3) < 1 ||
+            out.shape(2) > 16384 || out.shape(3) > 16384) {
+          throw std::invalid_argument("out: expected shape (1, 3, height, width), got " +
+                                      std::string(py::str(out.attr("shape"))));
         }
         std::optional<PixelFormat> asked;
         if (format) asked = parse_format(*format);
         const HeldImage held = hold_image(object, asked);
-        py::array_t<float> out({1, 3, height, width});
+        const auto height = static_cast<int>(out.shape(2)), width = static_cast<int>(out.shape(3));
         const Tensor tensor{
             out.mutable_data(), {1, 3, height, width}, static_cast<std::ptrdiff_t>(height) * width, Type::f32};
-        {
-          py::gil_scoped_release release;
-          Letterbox()(held.image, Geometry::fit(held.image.width, held.image.height, width, height), tensor, 0, false);
-        }
-        return out;
+        py::gil_scoped_release release;
+        Letterbox()(held.image, Geometry::fit(held.image.width, held.image.height, width, height), tensor, 0, false);
       },
-      py::arg("image"), py::arg("height"), py::arg("width"), py::arg("format") = py::none());
+      py::arg("image"), py::arg("out").noconvert(), py::arg("format") = py::none());
   m.def("simd", [] { return kernels().name; });
 }
 

@@ -16,7 +16,6 @@ from rich.console import Console
 
 import yolort
 
-
 _HELP = "Run YOLO detectors on NCNN, ONNX Runtime and OpenVINO, and make models for them."
 
 
