@@ -53,6 +53,7 @@ struct Detector::Impl {
         output_shapes(other.output_shapes) {}
 
   void load(const std::string& model, const Options& options);
+  void ask_imgsz(const Options& options);
   void resolve_imgsz(const Options& options);
   void check_outputs(const std::vector<Tensor>& outputs, int batch) const;
   int batch_size() const {
@@ -66,14 +67,13 @@ void Detector::Impl::load(const std::string& model, const Options& options) {
   if (options.threads && *options.threads < 1) {
     throw std::invalid_argument("threads is " + std::to_string(*options.threads) + ", expected 1 or more");
   }
-  for (const char* known : {"", "fp32", "fp16", "bf16"}) {
-    if (options.precision == known) break;
-    if (std::string(known) == "bf16") {
-      throw std::invalid_argument("precision is \"" + options.precision + "\", expected fp32, fp16 or bf16");
-    }
+  const std::string& precision_asked = options.precision;
+  if (!precision_asked.empty() && precision_asked != "fp32" && precision_asked != "fp16" && precision_asked != "bf16") {
+    throw std::invalid_argument("precision is \"" + precision_asked + "\", expected fp32, fp16 or bf16");
   }
   spec = read_model(model);
   if (!options.names.empty()) spec.names = options.names;
+  ask_imgsz(options);
   thresholds = options;
   check_thresholds(thresholds, spec.names.empty() ? INT32_MAX : static_cast<int>(spec.names.size()));
 
@@ -117,32 +117,32 @@ void Detector::Impl::check_outputs(const std::vector<Tensor>& outputs, int batch
   }
 }
 
+/// The input size asked for, or the model's own.
+void Detector::Impl::ask_imgsz(const Options& options) {
+  if (!options.imgsz) return;
+  const auto [height, width] = *options.imgsz;
+  if (height < 1 || width < 1 || height > max_imgsz || width > max_imgsz) {
+    throw std::invalid_argument("imgsz is " + std::to_string(height) + " x " + std::to_string(width) +
+                                ", expected 1 to " + std::to_string(max_imgsz));
+  }
+  spec.height = height;
+  spec.width = width;
+}
+
+/// The size that the engine has fixed wins over the metadata, and refuses another one that was asked for.
 void Detector::Impl::resolve_imgsz(const Options& options) {
   const InputShape fixed = engine->input_shape();
-  const auto resolve = [&](const char* name, int asked, int metadata, int static_side) {
-    if (asked < 0 || asked > 16384) {
-      throw std::invalid_argument(std::string("imgsz: ") + name + " is " + std::to_string(asked) +
-                                  ", expected 1 to 16384");
+  const auto resolve = [&](int& side, int fixed_side) {
+    if (options.imgsz && fixed_side && side != fixed_side) {
+      throw std::invalid_argument("imgsz is " + std::to_string(spec.height) + " x " + std::to_string(spec.width) +
+                                  ", but model \"" + spec.given + "\" is fixed to " + std::to_string(fixed.height) +
+                                  " x " + std::to_string(fixed.width));
     }
-    if (static_side && asked && asked != static_side) {
-      throw std::invalid_argument(std::string("imgsz: ") + name + " is " + std::to_string(asked) + ", but model \"" +
-                                  spec.given + "\" is fixed to " + std::to_string(static_side));
-    }
-    const int side = asked ? asked : static_side ? static_side : metadata;
-    if (!side) {
-      throw ModelError("model \"" + spec.given +
-                       "\" does not say its input size (no 'imgsz' in its metadata); give "
-                       "imgsz=");
-    }
-    return side;
+    if (fixed_side) side = fixed_side;
   };
-  const std::array<int, 2> asked = options.imgsz.value_or(std::array<int, 2>{0, 0});
-  if (options.imgsz && (asked[0] < 1 || asked[1] < 1)) {
-    throw std::invalid_argument("imgsz is " + std::to_string(asked[0]) + " x " + std::to_string(asked[1]) +
-                                ", expected 1 to 16384");
-  }
-  spec.height = resolve("height", asked[0], spec.height, fixed.height);
-  spec.width = resolve("width", asked[1], spec.width, fixed.width);
+  resolve(spec.height, fixed.height);
+  resolve(spec.width, fixed.width);
+  if (!spec.height || !spec.width) throw unknown_imgsz(spec);
 }
 
 void Detector::Impl::run_batch(const Image* images, int count, const Thresholds& settings,

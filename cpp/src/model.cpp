@@ -15,7 +15,6 @@ namespace {
 
 constexpr std::size_t max_metadata_bytes = 1 << 20;
 constexpr std::int64_t max_classes = 65536;
-constexpr std::int64_t max_imgsz = 16384;
 constexpr std::size_t max_name_bytes = 1024;
 
 [[noreturn]] void fail(const ModelSpec& spec, const std::string& what) {
@@ -361,6 +360,11 @@ std::string HeadLayout::name() const {
     case Head::unknown: break;
   }
   return "unknown";
+}
+
+ModelError unknown_imgsz(const ModelSpec& spec) {
+  return ModelError("model \"" + spec.given +
+                    "\" does not say its input size (no 'imgsz' in its metadata); give imgsz=");
 }
 
 ModelSpec read_model(const std::string& given) {

@@ -45,6 +45,12 @@ struct ModelSpec {
 /// Metadata layout this library writes and reads; a newer one is refused.
 inline constexpr int metadata_format = 1;
 
+/// Largest side of a network input, pixels.
+inline constexpr int max_imgsz = 16384;
+
+/// For a model that does not say its input size where nobody else does either.
+ModelError unknown_imgsz(const ModelSpec& spec);
+
 /// Finds the files and reads the metadata; nothing of the network itself. Throws FileNotFound, ModelError.
 ModelSpec read_model(const std::string& path);
 

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "engine.h"
+#include "engines/ncnn_check.h"
 #include "engines/ncnn_threads.h"
 
 namespace yolort {
@@ -55,6 +56,7 @@ int output_rank(const char* name) {
 /// The loaded network, shared by clones.
 struct Network {
   ncnn::Net net;
+  InputShape shape;
   int input = -1;
   std::vector<int> outputs;
   std::string device, precision;
@@ -99,11 +101,10 @@ class NcnnEngine final : public Engine {
  public:
   explicit NcnnEngine(std::shared_ptr<const Network> network) : network_(std::move(network)) {}
 
-  InputShape input_shape() const override { return {1, 0, 0}; }  // a .param does not say; the metadata does
+  InputShape input_shape() const override { return network_->shape; }
 
-  Tensor input(int batch, int height, int width) override {
-    if (batch != 1) throw EngineError("engine \"ncnn\" runs one image at a time");
-    if (input_.w != width || input_.h != height) {
+  Tensor input(int, int height, int width) override {
+    if (input_.empty()) {
       input_.create(width, height, 3);
       if (input_.empty()) throw EngineError("engine \"ncnn\": no memory for the input");
       input_.fill(0.f);
@@ -153,7 +154,15 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
                       "; it is truncated, damaged, or uses a layer this build lacks. Export it again");
   };
   const int gpu = parse_device(options.device);
+  // A .param does not say the input's size, and holds for one only.
+  if (!spec.height || !spec.width) throw unknown_imgsz(spec);
+  try {
+    check_ncnn_graph(spec.graph, std::filesystem::file_size(spec.weights), spec.height, spec.width);
+  } catch (const ModelError& what) {
+    throw ModelError("model \"" + spec.given + "\": " + what.what());
+  }
   auto network = std::make_shared<Network>();
+  network->shape = {1, spec.height, spec.width};
   ncnn::Net& net = network->net;
   net.opt.num_threads = options.threads.value_or(available_cores());
   net.opt.use_vulkan_compute = gpu >= 0;

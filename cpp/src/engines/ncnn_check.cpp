@@ -1,0 +1,427 @@
+#include "engines/ncnn_check.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "yolort/yolort.h"
+
+namespace yolort {
+namespace {
+
+constexpr std::uintmax_t max_file_bytes = 16 << 20;
+constexpr std::size_t max_layers = 100000;
+constexpr std::int64_t max_elements = std::int64_t{1} << 28;  // of one blob
+
+/// Outermost side first: {c, h, w}, {h, w} or {w}.
+using Shape = std::vector<std::int64_t>;
+
+struct Layer {
+  std::string type, name;
+  std::vector<std::string> bottoms, tops;
+  std::map<int, std::vector<double>> parameters;
+};
+
+[[noreturn]] void fail(const Layer& layer, const std::string& what) {
+  throw ModelError("layer \"" + layer.name + "\" (" + layer.type + "): " + what);
+}
+
+/// A whole number of a layer, its default where it is not given.
+std::int64_t integer(const Layer& layer, int key, std::int64_t fallback, std::int64_t low, std::int64_t high) {
+  const auto found = layer.parameters.find(key);
+  if (found == layer.parameters.end()) return fallback;
+  const double value = found->second.size() == 1 ? found->second[0] : NAN;
+  if (!(value >= static_cast<double>(low) && value <= static_cast<double>(high)) || value != std::floor(value)) {
+    fail(layer, "parameter " + std::to_string(key) + " is out of range, expected " + std::to_string(low) + " to " +
+                    std::to_string(high));
+  }
+  return static_cast<std::int64_t>(value);
+}
+
+std::int64_t elements(const Layer& layer, const Shape& shape) {
+  std::int64_t count = 1;
+  for (const std::int64_t side : shape) {
+    if (side < 1) fail(layer, "gives a blob without elements");
+    count *= side;
+    if (count > max_elements) fail(layer, "gives a blob of more than 2^28 elements");
+  }
+  return count;
+}
+
+/// Numbers the layer reads from the .bin.
+using Weights = std::int64_t;
+using Rule = Shape (*)(const Layer&, const std::vector<Shape>&, Weights&);
+
+void expect_rank(const Layer& layer, const Shape& shape, std::size_t rank) {
+  if (shape.size() != rank) {
+    fail(layer, "takes a blob of " + std::to_string(rank) + " dimensions, got " + std::to_string(shape.size()));
+  }
+}
+
+std::size_t axis_of(const Layer& layer, int key, std::size_t rank) {
+  const auto sides = static_cast<std::int64_t>(rank);
+  const std::int64_t axis = integer(layer, key, 0, -sides, sides - 1);
+  return static_cast<std::size_t>(axis < 0 ? axis + sides : axis);
+}
+
+/// Kernel, dilation, stride and padding of one direction, by their keys in the .param.
+struct Window {
+  std::int64_t kernel, dilation, stride, before, after;
+
+  std::int64_t output(const Layer& layer, std::int64_t side) const {
+    const std::int64_t padded = side + before + after, extent = dilation * (kernel - 1) + 1;
+    if (padded < extent) fail(layer, "its kernel is larger than the map it gets");
+    return (padded - extent) / stride + 1;
+  }
+};
+
+constexpr std::int64_t max_window = 128;
+
+Window convolution_window(const Layer& layer, bool vertical) {
+  const auto either = [&](int across, int down, std::int64_t fallback, std::int64_t low) {
+    const std::int64_t value = integer(layer, across, fallback, low, max_window);
+    return vertical ? integer(layer, down, value, low, max_window) : value;
+  };
+  const std::int64_t left = integer(layer, 4, 0, 0, max_window), right = integer(layer, 15, left, 0, max_window);
+  const std::int64_t top = integer(layer, 14, left, 0, max_window), bottom = integer(layer, 16, top, 0, max_window);
+  return {either(1, 11, 0, 1), either(2, 12, 1, 1), either(3, 13, 1, 1), vertical ? top : left,
+          vertical ? bottom : right};
+}
+
+Shape convolution(const Layer& layer, const std::vector<Shape>& in, Weights& weights) {
+  expect_rank(layer, in[0], 3);
+  const std::int64_t channels = in[0][0], outputs = integer(layer, 0, 0, 1, 1 << 20);
+  const std::int64_t groups = layer.type == "Convolution" ? 1 : integer(layer, 7, 1, 1, 1 << 20);
+  const Window across = convolution_window(layer, false), down = convolution_window(layer, true);
+  if (channels % groups != 0 || outputs % groups != 0) fail(layer, "its groups do not divide its channels");
+  weights = integer(layer, 6, 0, 1, max_elements);
+  if (weights != outputs * (channels / groups) * across.kernel * down.kernel) {
+    fail(layer, "has " + std::to_string(weights) + " weights, which do not fit the " + std::to_string(channels) +
+                    " channels it gets");
+  }
+  if (integer(layer, 5, 0, 0, 1)) weights += outputs;
+  return {outputs, down.output(layer, in[0][1]), across.output(layer, in[0][2])};
+}
+
+Shape pooling(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  expect_rank(layer, in[0], 3);
+  integer(layer, 0, 0, 0, 1);
+  if (integer(layer, 4, 0, 0, 1)) return {in[0][0]};  // global
+  if (integer(layer, 5, 0, 0, 1) != 1) fail(layer, "its padding mode is not known here");
+  const std::int64_t kernel = integer(layer, 1, 0, 1, max_window), stride = integer(layer, 2, 1, 1, max_window);
+  const std::int64_t left = integer(layer, 3, 0, 0, max_window), top = integer(layer, 13, left, 0, max_window);
+  const Window across{kernel, 1, stride, left, integer(layer, 14, left, 0, max_window)};
+  const Window down{integer(layer, 11, kernel, 1, max_window), 1, integer(layer, 12, stride, 1, max_window), top,
+                    integer(layer, 15, top, 0, max_window)};
+  return {in[0][0], down.output(layer, in[0][1]), across.output(layer, in[0][2])};
+}
+
+Shape same(const Layer&, const std::vector<Shape>& in, Weights&) { return in[0]; }
+
+Shape softmax(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  axis_of(layer, 0, in[0].size());
+  return in[0];
+}
+
+Shape binary(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  const bool scalar = integer(layer, 1, 0, 0, 1) == 1;
+  integer(layer, 0, 0, 0, 12);
+  if (in.size() != (scalar ? 1u : 2u)) fail(layer, "takes " + std::string(scalar ? "one input" : "two inputs"));
+  if (scalar) return in[0];
+  if (in[0].size() != in[1].size()) fail(layer, "its inputs differ in dimensions");
+  Shape out;
+  for (std::size_t d = 0; d < in[0].size(); ++d) {
+    if (in[0][d] != in[1][d] && in[0][d] != 1 && in[1][d] != 1) fail(layer, "its inputs differ in shape");
+    out.push_back(std::max(in[0][d], in[1][d]));
+  }
+  return out;
+}
+
+Shape concat(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  const std::size_t axis = axis_of(layer, 0, in[0].size());
+  Shape out = in[0];
+  for (std::size_t i = 1; i < in.size(); ++i) {
+    Shape other = in[i];
+    if (other.size() != out.size()) fail(layer, "its inputs differ in dimensions");
+    const std::int64_t sum = out[axis] + other[axis];
+    other[axis] = out[axis];
+    if (other != out) fail(layer, "its inputs differ in shape");
+    out[axis] = sum;
+  }
+  return out;
+}
+
+Shape interp(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  expect_rank(layer, in[0], 3);
+  integer(layer, 0, 0, 1, 3);
+  Shape out = in[0];
+  const std::int64_t height = integer(layer, 3, 0, 0, 1 << 14), width = integer(layer, 4, 0, 0, 1 << 14);
+  for (const int side : {1, 2}) {
+    const auto scale = layer.parameters.find(side);
+    const double factor = scale == layer.parameters.end() ? 1.0 : scale->second.at(0);
+    if (!(factor > 0 && factor <= 64)) fail(layer, "its scale is out of range, expected up to 64");
+    const auto i = static_cast<std::size_t>(side);
+    out[i] = static_cast<std::int64_t>(static_cast<float>(in[0][i]) * static_cast<float>(factor));
+  }
+  if (height && width) out = {in[0][0], height, width};
+  return out;
+}
+
+Shape reshape(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  Shape out;
+  for (const int key : {2, 1, 0}) {  // c, h, w
+    if (layer.parameters.count(key)) {
+      out.push_back(integer(layer, key, 0, -1, max_elements));
+    } else if (!out.empty()) {
+      fail(layer, "its shape has a gap");
+    }
+  }
+  if (out.empty()) fail(layer, "has no shape");
+  const std::int64_t total = elements(layer, in[0]);
+  std::int64_t known = 1;
+  std::size_t open = out.size();
+  for (std::size_t d = 0; d < out.size(); ++d) {
+    if (out[d] == 0) fail(layer, "a side of 0 is not known here");
+    if (out[d] == -1) {
+      if (open != out.size()) fail(layer, "has two open sides");
+      open = d;
+    } else {
+      known *= out[d];
+      if (known > max_elements) break;
+    }
+  }
+  if (open != out.size() && known <= total && total % known == 0) out[open] = total / known;
+  if (elements(layer, out) != total) fail(layer, "its shape does not hold the " + std::to_string(total) + " elements");
+  return out;
+}
+
+Shape permute(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  const Shape& s = in[0];
+  if (s.size() == 2) return integer(layer, 0, 0, 0, 1) ? Shape{s[1], s[0]} : s;
+  expect_rank(layer, s, 3);
+  const std::int64_t c = s[0], h = s[1], w = s[2];  // ncnn's order types, as {c, h, w}
+  const Shape orders[] = {{c, h, w}, {c, w, h}, {h, c, w}, {h, w, c}, {w, c, h}, {w, h, c}};
+  return orders[integer(layer, 0, 0, 0, 5)];
+}
+
+Shape matmul(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  const Shape &a = in[0], &b = in[1];
+  const std::size_t rank = a.size();
+  if (rank < 2 || b.size() != rank) fail(layer, "takes two blobs of 2 or 3 dimensions");
+  const bool transposed = integer(layer, 0, 0, 0, 1) == 1;
+  const std::int64_t inner = transposed ? b[rank - 1] : b[rank - 2], columns = transposed ? b[rank - 2] : b[rank - 1];
+  if (a[rank - 1] != inner || (rank == 3 && a[0] != b[0])) fail(layer, "its inputs differ in shape");
+  Shape out = a;
+  out[rank - 1] = columns;
+  return out;
+}
+
+Shape memory_data(const Layer& layer, const std::vector<Shape>&, Weights& weights) {
+  Shape out;
+  for (const int key : {2, 1, 0}) {  // c, h, w; 0 means that there is none
+    const std::int64_t side = integer(layer, key, 0, 0, max_elements);
+    if (side || !out.empty()) out.push_back(side);
+  }
+  weights = elements(layer, out.empty() ? Shape{0} : out);
+  return out;
+}
+
+constexpr int any = -1;
+
+struct Known {
+  int bottoms, tops;
+  std::vector<int> keys;
+  Rule rule;
+};
+
+/// Every layer that is let through, with the parameters it may have (9 and 10 are the activation).
+const std::map<std::string, Known>& known_layers() {
+  static const std::vector<int> window = {0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18};
+  static const std::vector<int> grouped = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18};
+  static const std::map<std::string, Known> layers = {
+      {"Convolution", {1, 1, window, convolution}},
+      {"ConvolutionDepthWise", {1, 1, grouped, convolution}},
+      {"Pooling", {1, 1, {0, 1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15}, pooling}},
+      {"BinaryOp", {any, 1, {0, 1, 2}, binary}},
+      {"Concat", {any, 1, {0}, concat}},
+      {"Interp", {1, 1, {0, 1, 2, 3, 4, 6}, interp}},
+      {"Reshape", {1, 1, {0, 1, 2}, reshape}},
+      {"Permute", {1, 1, {0}, permute}},
+      {"MatMul", {2, 1, {0}, matmul}},
+      {"MemoryData", {0, 1, {0, 1, 2}, memory_data}},
+      {"Softmax", {1, 1, {0, 1}, softmax}},
+      {"Split", {1, any, {}, same}},
+      {"Slice", {1, any, {0, 1}, nullptr}},  // several shapes: see slice()
+      {"Noop", {1, any, {}, same}},
+      {"Swish", {1, 1, {}, same}},
+      {"Sigmoid", {1, 1, {}, same}},
+      {"ReLU", {1, 1, {0}, same}},
+      {"TanH", {1, 1, {}, same}},
+      {"Mish", {1, 1, {}, same}},
+      {"GELU", {1, 1, {0}, same}},
+      {"Clip", {1, 1, {0, 1}, same}},
+      {"HardSwish", {1, 1, {0, 1}, same}},
+      {"HardSigmoid", {1, 1, {0, 1}, same}},
+      {"Dropout", {1, 1, {0}, same}},
+  };
+  return layers;
+}
+
+std::vector<Shape> slice(const Layer& layer, const Shape& in) {
+  const std::size_t axis = axis_of(layer, 1, in.size());
+  const auto sizes = layer.parameters.find(0);
+  if (sizes == layer.parameters.end() || sizes->second.size() != layer.tops.size()) {
+    fail(layer, "needs a size for each of its " + std::to_string(layer.tops.size()) + " outputs");
+  }
+  std::vector<Shape> out;
+  std::int64_t left = in[axis];
+  for (std::size_t i = 0; i < layer.tops.size(); ++i) {
+    const double given = sizes->second[i];
+    const std::int64_t side = given == -233 ? left / static_cast<std::int64_t>(layer.tops.size() - i)
+                              : given >= 1 && given <= static_cast<double>(left) ? static_cast<std::int64_t>(given)
+                                                                                 : 0;
+    if (side < 1) fail(layer, "its sizes do not fit the " + std::to_string(in[axis]) + " it divides");
+    left -= side;
+    out.push_back(in);
+    out.back()[axis] = side;
+  }
+  return out;
+}
+
+class Graph {
+ public:
+  Graph(std::uintmax_t weight_bytes, Shape input) : weights_left_(weight_bytes), input_(std::move(input)) {}
+
+  void add(const Layer& layer) {
+    std::vector<Shape> in;
+    for (const std::string& bottom : layer.bottoms) {
+      const auto found = blobs_.find(bottom);
+      if (found == blobs_.end()) fail(layer, "takes the blob \"" + bottom + "\", which no layer before it gives");
+      in.push_back(found->second);
+      blobs_.erase(found);  // a blob has one consumer; Split makes more
+    }
+    const std::vector<Shape> out = run(layer, in);
+    for (std::size_t i = 0; i < layer.tops.size(); ++i) {
+      elements(layer, out[i]);
+      if (!names_.emplace(layer.tops[i], true).second) fail(layer, "gives the blob \"" + layer.tops[i] + "\" again");
+      blobs_[layer.tops[i]] = out[i];
+    }
+  }
+
+ private:
+  std::vector<Shape> run(const Layer& layer, const std::vector<Shape>& in) {
+    if (layer.type == "Input" && layer.bottoms.empty() && layer.tops.size() == 1) return {input_};
+    const auto found = known_layers().find(layer.type);
+    if (found == known_layers().end()) {
+      fail(layer, "is not among the layers of YOLO detectors that are checked here (cpp/src/engines/ncnn_check.cpp)");
+    }
+    const Known& known = found->second;
+    const auto arity = [](int wanted, std::size_t got) {
+      return wanted == any ? got >= 1 : got == static_cast<std::size_t>(wanted);
+    };
+    // A Noop without outputs is legal; every other layer gives something.
+    if (!arity(known.bottoms, in.size()) || (!arity(known.tops, layer.tops.size()) && layer.type != "Noop")) {
+      fail(layer, "has " + std::to_string(in.size()) + " inputs and " + std::to_string(layer.tops.size()) + " outputs");
+    }
+    for (const auto& [key, values] : layer.parameters) {
+      const bool common = key == 30 || key == 31;  // shape hints, feature mask
+      if (!common && std::find(known.keys.begin(), known.keys.end(), key) == known.keys.end()) {
+        fail(layer, "parameter " + std::to_string(key) + " is not known here");
+      }
+    }
+    if (!known.rule) return slice(layer, in[0]);
+    Weights weights = 0;
+    const Shape shape = known.rule(layer, in, weights);
+    if (static_cast<std::uintmax_t>(weights) > weights_left_) fail(layer, "has more weights than the .bin holds");
+    weights_left_ -= static_cast<std::uintmax_t>(weights);
+    return std::vector<Shape>(std::max<std::size_t>(layer.tops.size(), 1), shape);
+  }
+
+  std::uintmax_t weights_left_;  // a weight takes a byte or more
+  Shape input_;
+  std::map<std::string, Shape> blobs_;
+  std::map<std::string, bool> names_;
+};
+
+/// "key=value", "key=a,b" or, for an array, "-23300-key=count,a,b"; numbers only.
+void parse_parameter(Layer& layer, const std::string& token) {
+  const auto number = [&](const std::string& text) {
+    std::size_t used = 0;
+    double value = NAN;
+    try {
+      value = std::stod(text, &used);
+    } catch (const std::exception&) {
+    }
+    if (text.empty() || used != text.size() || !std::isfinite(value)) {
+      fail(layer, "\"" + token.substr(0, 64) + "\" is no parameter");
+    }
+    return value;
+  };
+  const std::size_t equals = token.find('=');
+  if (equals == std::string::npos) fail(layer, "\"" + token.substr(0, 64) + "\" is no parameter");
+  const double key = number(token.substr(0, equals));
+  std::vector<double> values;
+  std::stringstream parts(token.substr(equals + 1));
+  for (std::string part; std::getline(parts, part, ',');) values.push_back(number(part));
+  const bool array = key <= -23300 && key > -23400;
+  if (array && (values.empty() || values[0] != static_cast<double>(values.size() - 1))) {
+    fail(layer, "an array parameter does not have the length it says");
+  }
+  if (array) values.erase(values.begin());
+  const double index = array ? -23300 - key : key;
+  if (!(index >= 0 && index < 32) || index != std::floor(index)) fail(layer, "parameter keys are 0 to 31");
+  if (!layer.parameters.emplace(static_cast<int>(index), values).second) fail(layer, "a parameter stands twice");
+}
+
+Layer parse_layer(const std::string& line) {
+  std::istringstream words(line);
+  Layer layer;
+  std::int64_t bottoms = -1, tops = -1;
+  words >> layer.type >> layer.name >> bottoms >> tops;
+  if (!words || bottoms < 0 || tops < 0 || bottoms + tops > 1024) fail(layer, "is not a line of a .param");
+  const auto read = [&](std::int64_t count, std::vector<std::string>& names) {
+    for (std::string word; count > 0 && words >> word; --count) names.push_back(word);
+    if (count > 0) fail(layer, "ends before its inputs and outputs");
+  };
+  read(bottoms, layer.bottoms);
+  read(tops, layer.tops);
+  for (std::string word; words >> word;) parse_parameter(layer, word);
+  return layer;
+}
+
+}  // namespace
+
+void check_ncnn_graph(const std::filesystem::path& param, std::uintmax_t weight_bytes, int height, int width) {
+  std::error_code error;
+  if (std::filesystem::file_size(param, error) > max_file_bytes || error) {
+    throw ModelError(param.filename().string() + " cannot be read or is larger than 16 MiB");
+  }
+  std::ifstream file(param);
+  std::string line;
+  std::int64_t magic = 0;
+  std::size_t layers = 0, blobs = 0;
+  file >> magic >> layers >> blobs;
+  if (!file || magic != 7767517 || layers < 1 || layers > max_layers) {
+    throw ModelError(param.filename().string() + " is no .param of ncnn, or a damaged one");
+  }
+  Graph graph(weight_bytes, {3, height, width});
+  std::size_t count = 0, tops = 0;
+  for (std::getline(file, line); std::getline(file, line);) {
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    const Layer layer = parse_layer(line);
+    graph.add(layer);
+    tops += layer.tops.size();
+    ++count;
+  }
+  if (count != layers || tops != blobs) {
+    throw ModelError(param.filename().string() + " has " + std::to_string(count) + " layers and " +
+                     std::to_string(tops) + " blobs, and says " + std::to_string(layers) + " and " +
+                     std::to_string(blobs) + "; it is truncated or damaged");
+  }
+}
+
+}  // namespace yolort

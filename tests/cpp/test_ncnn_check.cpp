@@ -1,0 +1,114 @@
+#include "engines/ncnn_check.h"
+
+#include <unistd.h>
+
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "yolort/yolort.h"
+
+using namespace yolort;
+
+namespace {
+
+const std::filesystem::path path =
+    std::filesystem::temp_directory_path() / ("yolort_test_ncnn_check_" + std::to_string(getpid()) + ".param");
+
+void check_text(const std::string& text, std::uintmax_t weight_bytes = 1 << 20) {
+  std::ofstream(path, std::ios::binary) << text;
+  check_ncnn_graph(path, weight_bytes, 32, 48);
+}
+
+/// `lines` behind an input of 3 x 32 x 48 named "in".
+void check_lines(const std::vector<std::string>& lines, int blobs, std::uintmax_t weight_bytes = 1 << 20) {
+  std::string text =
+      "7767517\n" + std::to_string(lines.size() + 1) + " " + std::to_string(blobs) + "\nInput in 0 1 in\n";
+  for (const std::string& line : lines) text += line + "\n";
+  check_text(text, weight_bytes);
+}
+
+const std::string conv = "Convolution conv 1 1 in a 0=8 1=3 3=2 4=1 5=1 6=216";  // to 8 x 16 x 24
+
+void test_what_fits() {
+  check_lines(
+      {conv, "Swish act 1 1 a b", "Split split 1 3 b c d e", "ConvolutionDepthWise dw 1 1 c f 0=8 1=3 4=1 6=72 7=8",
+       "Concat cat 2 1 d f g 0=0",                      // 16 x 16 x 24
+       "Slice slice 1 2 g h i -23300=2,-233,-233 1=0",  // 8 and 8
+       "BinaryOp add 2 1 h i j 0=0", "Pooling pool 1 1 j k 0=0 1=5 2=1 3=2 5=1",
+       "Interp up 1 1 k l 0=1 1=2.0 2=2.0",  // 8 x 32 x 48
+       "Reshape flat 1 1 l m 0=1536 1=8",
+       "Permute turn 1 1 m n 0=1",  // 1536 x 8
+       "Softmax soft 1 1 n o 0=1 1=1", "BinaryOp scale 1 1 o p 0=2 1=1 2=0.5", "MemoryData data 0 1 q 0=5 1=8",
+       "MatMul mul 2 1 p q r",  // 1536 x 5
+       "Reshape open 1 1 e s 0=-1 1=8", "Sigmoid out 1 1 s t", "Noop sink 1 0 t"},
+      21);
+}
+
+void test_what_does_not() {
+  const auto refused = [](const std::vector<std::string>& lines, const char* why) {
+    CHECK_THROWS(check_lines(lines, static_cast<int>(lines.size()) + 1), ModelError, why);
+  };
+  refused({"Convolution c 1 1 in a 0=8 1=3 6=100"}, "weights, which do not fit");
+  refused({"Convolution c 1 1 in a 0=8 1=3 12=20 6=216"}, "larger than the map");
+  refused({"Convolution c 1 1 in a 0=8 1=3 3=1000000 6=216"}, "parameter 3 is out of range");
+  refused({"Convolution c 1 1 in a 0=8 1=3 4=2147483647 6=216"}, "parameter 4 is out of range");
+  refused({"Convolution c 1 1 in a 0=-8 1=3 6=216"}, "parameter 0 is out of range");
+  refused({"Convolution c 1 1 in a 0=8 1=3 6=216 19=1"}, "parameter 19 is not known");
+  refused({"ConvolutionDepthWise c 1 1 in a 0=8 1=3 6=72 7=2"}, "groups");
+  refused({"BinaryOp b 1 1 in a 0=0"}, "takes two inputs");
+  refused({"BinaryOp b 1 1 in a 0=99 1=1"}, "parameter 0");
+  refused({"MatMul m 1 1 in a"}, "1 inputs");
+  refused({"MemoryData m 1 1 in a 0=4"}, "1 inputs");
+  refused({"MemoryData m 0 1 a 0=100000 1=100000 2=1000"}, "2^28");
+  refused({"MemoryData m 0 1 a"}, "without elements");
+  refused({"Swish s 1 1 nothing a"}, "no layer before it gives");
+  refused({"Swish s 1 1 in a", "Swish t 1 1 in b"}, "no layer before it gives");  // a blob has one consumer
+  refused({"Swish s 1 1 in in"}, "again");
+  refused({"Reshape r 1 1 in a 0=7 1=8"}, "4608 elements");
+  refused({"Reshape r 1 1 in a 0=-1 1=-1"}, "two open sides");
+  refused({"Reshape r 1 1 in a 2=3"}, "gap");
+  refused({"Permute p 1 1 in a 0=6"}, "parameter 0");
+  refused({"Slice s 1 1 in a -23300=1,4 1=0"}, "sizes do not fit");
+  refused({"Slice s 1 1 in a -23300=2,1,1 1=0"}, "a size for each");
+  refused({"Slice s 1 1 in a -23300=1,1 1=7"}, "parameter 1");
+  refused({"Interp i 1 1 in a 0=1 1=1e9 2=1"}, "scale");
+  refused({"Interp i 1 1 in a 0=1 3=16000 4=16000"}, "2^28");
+  refused({"Pooling p 1 1 in a 0=0 1=99 5=1"}, "larger than the map");
+  refused({"Concat c 1 1 in a 0=-9"}, "parameter 0");
+  refused({"LSTM l 1 1 in a"}, "not among the layers");
+  refused({"Swish s 1 1 in"}, "ends before");
+  refused({"Swish s -1 1 in a"}, "not a line");
+  refused({"Swish s 999999999 1 in a"}, "not a line");
+  refused({"Swish s"}, "not a line");
+  refused({"ReLU r 1 1 in a 0=abc"}, "no parameter");
+  refused({"ReLU r 1 1 in a 0"}, "no parameter");
+  refused({"ReLU r 1 1 in a 0=nan"}, "no parameter");
+  refused({"ReLU r 1 1 in a 0=1 0=2"}, "twice");
+  refused({"ReLU r 1 1 in a 99=1"}, "0 to 31");
+  refused({"Slice s 1 1 in a -23300=5,1 1=0"}, "length it says");
+  CHECK_THROWS(
+      check_lines({"Split s 1 2 in a b", conv.substr(0, 22) + "a c" + conv.substr(26), "Concat c 2 1 b c d"}, 5),
+      ModelError, "");
+  CHECK_THROWS(check_lines({conv}, 2, 200), ModelError, "more weights than the .bin holds");
+}
+
+void test_text_that_is_no_param() {
+  for (const char* text : {"", "garbage", "7767517\n", "7767516\n1 1\nInput in 0 1 in\n", "7767517\n0 0\n",
+                           "7767517\n999999999 1\nInput in 0 1 in\n", "7767517\n2 1\nInput in 0 1 in\n",
+                           "7767517\n1 2\nInput in 0 1 in\n"}) {
+    CHECK_THROWS(check_text(text), ModelError, "damaged");
+  }
+  CHECK_THROWS(check_text(std::string(17 << 20, ' ')), ModelError, "16 MiB");
+}
+
+}  // namespace
+
+int main() {
+  test_what_fits();
+  test_what_does_not();
+  test_text_that_is_no_param();
+  std::filesystem::remove(path);
+  return check::result();
+}
