@@ -133,7 +133,7 @@ def test_info(model: Path) -> None:
 
 
 def test_text_of_a_model_is_no_markup(tmp_path: Path) -> None:
-    from conftest import boxes_output, metadata, write_onnx
+    from known_models import boxes_output, metadata, write_onnx
 
     names = ["[/red]", "[link=x]y", "plain"]
     model = write_onnx(tmp_path, boxes_output(), metadata(names))

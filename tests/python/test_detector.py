@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yolort
-from conftest import NAMES, boxes_output, metadata, write_onnx
+from known_models import NAMES, boxes_output, metadata, write_onnx
 
 pytest.importorskip("onnxruntime")
 cv2 = pytest.importorskip("cv2")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yolort
-from conftest import NAMES, Target, boxes_output, metadata
+from known_models import NAMES, Target, boxes_output, metadata, write_onnx
 
 IMAGE = np.full((64, 64, 3), 50, np.uint8)
 Make = Callable[..., Path]
@@ -222,8 +222,6 @@ def test_the_embedded_model_agrees_with_onnxruntime(target: Target) -> None:
 def test_a_dynamic_batch_runs_at_once(tmp_path: Path) -> None:
     """And a model whose output lacks the rows of the batch is refused, not read past its end."""
     pytest.importorskip("onnxruntime")
-    from conftest import write_onnx
-
     model = write_onnx(tmp_path, boxes_output((32, 32, 16, 8, 0.9, 1)), metadata(), shape=["n", 3, "h", "w"])
     for engine in ("onnxruntime", "openvino"):
         detector = yolort.Detector(model, engine=engine, imgsz=(64, 32))
@@ -234,8 +232,6 @@ def test_a_dynamic_batch_runs_at_once(tmp_path: Path) -> None:
 
 
 def test_engines_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from conftest import write_onnx
-
     model = write_onnx(tmp_path, boxes_output(), metadata())
     with pytest.raises(ValueError, match="engines are:"):
         yolort.Detector(model, engine="warp")
@@ -250,8 +246,6 @@ def test_engines_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_the_environment_forces_an_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from conftest import write_onnx
-
     pytest.importorskip("openvino")
     model = write_onnx(tmp_path, boxes_output(), metadata())
     assert yolort.Detector(model).engine == "onnxruntime"
@@ -278,8 +272,6 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 7)
 
 
 def test_a_failed_engine_package_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from conftest import write_onnx
-
     model = write_onnx(tmp_path, boxes_output(), metadata())
     monkeypatch.setitem(sys.modules, "yolort.engines.onnxruntime", None)
     with warnings.catch_warnings(), pytest.raises(yolort.EngineError, match="onnxruntime"):

@@ -1,0 +1,116 @@
+"""Models whose outputs are known, and the engines to run them on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import yolort
+
+NAMES = ["zero", "driver's licence", "two"]
+
+
+class Target(NamedTuple):
+    """An engine on a device."""
+
+    engine: str
+    device: str
+
+    def detector(self, model: Path, **options: Any) -> yolort.Detector:
+        return yolort.Detector(model, engine=self.engine, device=self.device, **options)
+
+
+TARGETS = [
+    Target("onnxruntime", "cpu"),
+    Target("openvino", "cpu"),
+    Target("ncnn", "cpu"),
+    Target("ncnn", "vulkan"),
+]
+
+
+def metadata(names: list[str] | None = None, *, head: str = "boxes", imgsz: int = 64, **own: Any) -> dict[str, Any]:
+    """What Ultralytics writes, and the key `yolort` for the raw heads."""
+    out: dict[str, Any] = {
+        "description": "a model of a name so long that the YAML dumper folds it onto a second line of its own",
+        "stride": 32,
+        "task": "detect",
+        "batch": 1,
+        "imgsz": [imgsz, imgsz],
+        "names": dict(enumerate(names or NAMES)),
+        "end2end": head == "end2end",
+    }
+    if head.startswith("raw"):
+        own = {"format": 1, "head": head, "strides": [16, 32], "reg_max": 1, **own}
+    if own:
+        out["yolort"] = json.dumps(own)
+    return out
+
+
+def write_onnx(
+    folder: Path, outputs: dict[str, np.ndarray], data: dict[str, Any], *, inputs: int = 1, shape: Any = None
+) -> Path:
+    """An ONNX file whose outputs are constants (plus 0 x input); `shape` of the input, strings are dynamic."""
+    onnx = pytest.importorskip("onnx")
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    imgsz = data.get("imgsz", [64, 64])
+    shape = shape or [1, 3, *imgsz]
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "nought"], ["nothing"]),
+    ]
+    constants = [onnx.numpy_helper.from_array(np.float32(0), "nought")]
+    for name, array in outputs.items():
+        constants.append(onnx.numpy_helper.from_array(array[None].astype(np.float32), f"{name}_value"))
+        nodes.append(helper.make_node("Add", [f"{name}_value", "nothing"], [name]))
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("images", float32, shape)]
+        + [helper.make_tensor_value_info(f"extra{i}", float32, shape) for i in range(inputs - 1)],
+        [helper.make_tensor_value_info(name, float32, [1, *array.shape]) for name, array in outputs.items()],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    for key, value in data.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, str(value)
+    path = folder / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def write_ncnn(
+    folder: Path, outputs: dict[str, np.ndarray], data: dict[str, Any], *, inputs: int = 1, shape: Any = None
+) -> Path:
+    """An NCNN folder whose outputs are constants. `shape` is not NCNN's to say."""
+    yaml = pytest.importorskip("yaml")
+    lines, weights = [], b""
+    for i in range(inputs):
+        lines += [
+            f"Input in{i} 0 1 in{i}",
+            f"Noop sink{i} 1 0 in{i}",
+        ]  # ncnn takes a blob nobody reads for an output
+    for name, array in outputs.items():
+        sides = " ".join(f"{key}={side}" for key, side in zip((0, 1, 2), reversed(array.shape), strict=False))
+        lines.append(f"MemoryData {name} 0 1 {name} {sides}")
+        weights += array.astype("<f4").tobytes()
+    target = folder / "model_ncnn_model"
+    target.mkdir()
+    counts = f"{len(lines)} {inputs + len(outputs)}"
+    (target / "model.ncnn.param").write_text("\n".join(["7767517", counts, *lines, ""]))
+    (target / "model.ncnn.bin").write_bytes(weights)
+    if data:
+        (target / "metadata.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
+    return target
+
+
+def boxes_output(*rows: tuple[float, float, float, float, float, int], anchors: int = 4) -> dict[str, np.ndarray]:
+    """A `boxes` head of NAMES: rows of cx cy w h score class."""
+    out = np.zeros((4 + len(NAMES), anchors), np.float32)
+    for i, (*box, score, cls) in enumerate(rows):
+        out[:4, i] = box
+        out[4 + cls, i] = score
+    return {"out0": out}
