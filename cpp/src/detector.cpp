@@ -15,6 +15,9 @@ namespace {
 /// Images of a dynamic batch that run together; bounds the memory of a long list.
 constexpr int max_dynamic_batch = 16;
 
+/// Of a network input: 4 GiB of float32.
+constexpr std::int64_t max_input_elements = std::int64_t{1} << 30;
+
 double milliseconds(std::chrono::steady_clock::duration time) {
   return std::chrono::duration<double, std::milli>(time).count();
 }
@@ -39,6 +42,7 @@ struct Detector::Impl {
 
   /// The geometry whose padding a slot of the input buffer holds.
   const void* padded_buffer = nullptr;
+  std::vector<int> padded_shape;
   std::vector<Geometry> padded;
   std::vector<Geometry> geometries;
 
@@ -143,6 +147,11 @@ void Detector::Impl::resolve_imgsz(const Options& options) {
   resolve(spec.height, fixed.height);
   resolve(spec.width, fixed.width);
   if (!spec.height || !spec.width) throw unknown_imgsz(spec);
+  const std::int64_t elements = std::int64_t{3} * spec.height * spec.width;
+  if (spec.height > max_imgsz || spec.width > max_imgsz || fixed.batch > max_input_elements / elements) {
+    throw ModelError("model \"" + spec.given + "\" takes " + std::to_string(fixed.batch) + " images of " +
+                     std::to_string(spec.height) + " x " + std::to_string(spec.width) + ", more than is run here");
+  }
 }
 
 void Detector::Impl::run_batch(const Image* images, int count, const Thresholds& settings,
@@ -150,8 +159,9 @@ void Detector::Impl::run_batch(const Image* images, int count, const Thresholds&
   const auto start = std::chrono::steady_clock::now();
   const int fixed = engine->input_shape().batch;
   const Tensor input = engine->input(fixed ? fixed : count, spec.height, spec.width);
-  if (input.data != padded_buffer) {
+  if (input.data != padded_buffer || input.shape != padded_shape) {
     padded_buffer = input.data;
+    padded_shape = input.shape;
     padded.clear();
   }
   padded.resize(static_cast<std::size_t>(input.shape[0]));

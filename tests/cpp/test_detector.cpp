@@ -168,6 +168,10 @@ void test_refuses() {
   CHECK_THROWS(with([](Options&) {}), ModelError, "(1, 9, 4)");
   FakeEngine::extra_classes = 0;
 
+  FakeEngine::batch = 1 << 30;
+  CHECK_THROWS(with([](Options&) {}), ModelError, "more than is run here");
+  FakeEngine::batch = 0;
+
   Detector detector(model, options());
   CHECK_THROWS(detector.detect(Image{}), std::invalid_argument, "image");
   const auto pixels = gray(200);
