@@ -124,6 +124,12 @@ void test_padding_is_written_again_when_the_shape_changes() {
     CHECK(std::abs(detector.detect(wide).scores.at(0) - 114.0f / 255) < 1e-5);
     CHECK(std::abs(detector.detect(square).scores.at(0) - 1.0f) < 1e-5);
   }
+  // Another batch size is another buffer, even where it lies at the same address.
+  for (const std::size_t count : {2, 1, 2}) {
+    for (const Detections& found : detector.detect(std::vector<Image>(count, wide), {})) {
+      CHECK(found.size() == 1 && std::abs(found.scores[0] - 114.0f / 255) < 1e-5);
+    }
+  }
 }
 
 void test_clones_run_side_by_side() {
