@@ -4,21 +4,10 @@
 #include <cstring>
 
 #include "simd/kernels.h"
+#include "simd/x86.h"
 
 namespace yolort {
 namespace {
-
-/// Byte shuffle that widens a pixel and its right neighbour to 16 bits, as r r' g g' b b' 0 0.
-__m128i pair_shuffle(const ChannelOrder& order) {
-  alignas(16) std::int8_t bytes[16];
-  std::memset(bytes, -1, sizeof(bytes));
-  for (int c = 0; c < 3; ++c) {
-    for (int side = 0; side < 2; ++side) {
-      bytes[4 * c + 2 * side] = static_cast<std::int8_t>(order.rgb[c] + side * order.step);
-    }
-  }
-  return _mm_load_si128(reinterpret_cast<const __m128i*>(bytes));
-}
 
 /// Eight output pixels: red, green and blue, each 8 x f32 in order. Pixels k and k + 4 share a register, so that the
 /// transposes within its lanes leave the pixels in order.
