@@ -1,11 +1,13 @@
 #include "engines/ncnn_check.h"
 
 #include <algorithm>
-#include <cmath>
+#include <charconv>
 #include <fstream>
+#include <locale>
 #include <map>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "yolort/yolort.h"
@@ -13,33 +15,41 @@
 namespace yolort {
 namespace {
 
-constexpr std::uintmax_t max_file_bytes = 16 << 20;
-constexpr std::size_t max_layers = 100000;
+constexpr std::uintmax_t max_file_bytes = 1 << 20;
+constexpr std::int64_t max_layers = 2000;  // ncnn recurses from layer to layer: this fits a stack of 512 KiB
 constexpr std::int64_t max_elements = std::int64_t{1} << 28;  // of one blob
+constexpr std::size_t max_name = 255;                         // of a layer or blob, ncnn's own
 
 /// Outermost side first: {c, h, w}, {h, w} or {w}.
 using Shape = std::vector<std::int64_t>;
 
+/// ncnn keeps the type that the text has, and gives a layer that asks for another one its default.
+struct Parameter {
+  bool array = false, real = false;
+  std::vector<double> values;
+};
+
 struct Layer {
   std::string type, name;
   std::vector<std::string> bottoms, tops;
-  std::map<int, std::vector<double>> parameters;
+  std::map<int, Parameter> parameters;
 };
 
 [[noreturn]] void fail(const Layer& layer, const std::string& what) {
   throw ModelError("layer \"" + layer.name + "\" (" + layer.type + "): " + what);
 }
 
-/// A whole number of a layer, its default where it is not given.
+/// A whole number of a layer, its default where it is not given. The default, too, must be within the range.
 std::int64_t integer(const Layer& layer, int key, std::int64_t fallback, std::int64_t low, std::int64_t high) {
   const auto found = layer.parameters.find(key);
-  if (found == layer.parameters.end()) return fallback;
-  const double value = found->second.size() == 1 ? found->second[0] : NAN;
-  if (!(value >= static_cast<double>(low) && value <= static_cast<double>(high)) || value != std::floor(value)) {
-    fail(layer, "parameter " + std::to_string(key) + " is out of range, expected " + std::to_string(low) + " to " +
-                    std::to_string(high));
+  const bool given = found != layer.parameters.end();
+  const bool whole = !given || (!found->second.array && !found->second.real);
+  const std::int64_t value = given && whole ? static_cast<std::int64_t>(found->second.values[0]) : fallback;
+  if (!whole || value < low || value > high) {
+    fail(layer, "parameter " + std::to_string(key) + " is out of range, expected a whole number from " +
+                    std::to_string(low) + " to " + std::to_string(high));
   }
-  return static_cast<std::int64_t>(value);
+  return value;
 }
 
 std::int64_t elements(const Layer& layer, const Shape& shape) {
@@ -52,8 +62,12 @@ std::int64_t elements(const Layer& layer, const Shape& shape) {
   return count;
 }
 
-/// Numbers the layer reads from the .bin.
-using Weights = std::int64_t;
+/// Numbers the layer reads from the .bin: of at least a byte after a tag of 4, and of fp32.
+struct Weights {
+  std::int64_t tagged = 0, plain = 0;
+
+  std::uintmax_t bytes() const { return static_cast<std::uintmax_t>((tagged ? 4 + tagged : 0) + 4 * plain); }
+};
 using Rule = Shape (*)(const Layer&, const std::vector<Shape>&, Weights&);
 
 void expect_rank(const Layer& layer, const Shape& shape, std::size_t rank) {
@@ -95,15 +109,23 @@ Window convolution_window(const Layer& layer, bool vertical) {
 Shape convolution(const Layer& layer, const std::vector<Shape>& in, Weights& weights) {
   expect_rank(layer, in[0], 3);
   const std::int64_t channels = in[0][0], outputs = integer(layer, 0, 0, 1, 1 << 20);
-  const std::int64_t groups = layer.type == "Convolution" ? 1 : integer(layer, 7, 1, 1, 1 << 20);
   const Window across = convolution_window(layer, false), down = convolution_window(layer, true);
-  if (channels % groups != 0 || outputs % groups != 0) fail(layer, "its groups do not divide its channels");
-  weights = integer(layer, 6, 0, 1, max_elements);
-  if (weights != outputs * (channels / groups) * across.kernel * down.kernel) {
-    fail(layer, "has " + std::to_string(weights) + " weights, which do not fit the " + std::to_string(channels) +
+  const bool depthwise = layer.type == "ConvolutionDepthWise";
+  if (depthwise) {
+    // Other groups ncnn runs as convolutions of their own, and with bf16 reads their weights as if they were fp32.
+    const std::int64_t groups = integer(layer, 7, 1, 1, 1 << 20);
+    if (groups != channels || groups != outputs) fail(layer, "its groups are not one for each channel");
+    const bool special = across.kernel == 3 && down.kernel == 3 && across.dilation == 1 && down.dilation == 1 &&
+                         across.stride == down.stride && across.stride <= 2;
+    if (channels % 4 != 0 && !special) fail(layer, "its channels are no multiple of 4, which takes a 3 x 3 kernel");
+  }
+  integer(layer, 8, 0, 0, 0);  // INT8 scales
+  const std::int64_t count = integer(layer, 6, 0, 1, max_elements);
+  if (count != outputs * (depthwise ? 1 : channels) * across.kernel * down.kernel) {
+    fail(layer, "has " + std::to_string(count) + " weights, which do not fit the " + std::to_string(channels) +
                     " channels it gets");
   }
-  if (integer(layer, 5, 0, 0, 1)) weights += outputs;
+  weights = {count, integer(layer, 5, 0, 0, 1) * outputs};
   return {outputs, down.output(layer, in[0][1]), across.output(layer, in[0][2])};
 }
 
@@ -158,16 +180,20 @@ Shape concat(const Layer& layer, const std::vector<Shape>& in, Weights&) {
 Shape interp(const Layer& layer, const std::vector<Shape>& in, Weights&) {
   expect_rank(layer, in[0], 3);
   integer(layer, 0, 0, 1, 3);
-  Shape out = in[0];
   const std::int64_t height = integer(layer, 3, 0, 0, 1 << 14), width = integer(layer, 4, 0, 0, 1 << 14);
+  if (height && width) return {in[0][0], height, width};
+  if (height || width) fail(layer, "has one of height and width");
+  Shape out = in[0];
   for (const int side : {1, 2}) {
     const auto scale = layer.parameters.find(side);
-    const double factor = scale == layer.parameters.end() ? 1.0 : scale->second.at(0);
-    if (!(factor > 0 && factor <= 64)) fail(layer, "its scale is out of range, expected up to 64");
-    const auto i = static_cast<std::size_t>(side);
-    out[i] = static_cast<std::int64_t>(static_cast<float>(in[0][i]) * static_cast<float>(factor));
+    // Sixteenths are exact in any float arithmetic, so ncnn gets the same size.
+    const double parts = scale == layer.parameters.end() ? 16 : scale->second.array ? 0 : 16 * scale->second.values[0];
+    if (!(parts >= 1 && parts <= 1024) || parts != static_cast<double>(static_cast<std::int64_t>(parts))) {
+      fail(layer, "its scale is out of range, expected a multiple of 1/16 up to 64");
+    }
+    auto& length = out[static_cast<std::size_t>(side)];
+    length = length * static_cast<std::int64_t>(parts) / 16;
   }
-  if (height && width) out = {in[0][0], height, width};
   return out;
 }
 
@@ -226,7 +252,7 @@ Shape memory_data(const Layer& layer, const std::vector<Shape>&, Weights& weight
     const std::int64_t side = integer(layer, key, 0, 0, max_elements);
     if (side || !out.empty()) out.push_back(side);
   }
-  weights = elements(layer, out.empty() ? Shape{0} : out);
+  weights.plain = elements(layer, out.empty() ? Shape{0} : out);
   return out;
 }
 
@@ -256,9 +282,10 @@ const std::map<std::string, Known>& known_layers() {
       {"Softmax", {1, 1, {0, 1}, softmax}},
       {"Split", {1, any, {}, same}},
       {"Slice", {1, any, {0, 1}, nullptr}},  // several shapes: see slice()
-      {"Noop", {1, any, {}, same}},
+      {"Noop", {1, 1, {}, same}},
       {"Swish", {1, 1, {}, same}},
       {"Sigmoid", {1, 1, {}, same}},
+      {"UnaryOp", {1, 1, {0}, same}},
       {"ReLU", {1, 1, {0}, same}},
       {"TanH", {1, 1, {}, same}},
       {"Mish", {1, 1, {}, same}},
@@ -274,13 +301,14 @@ const std::map<std::string, Known>& known_layers() {
 std::vector<Shape> slice(const Layer& layer, const Shape& in) {
   const std::size_t axis = axis_of(layer, 1, in.size());
   const auto sizes = layer.parameters.find(0);
-  if (sizes == layer.parameters.end() || sizes->second.size() != layer.tops.size()) {
+  if (sizes == layer.parameters.end() || !sizes->second.array || sizes->second.real ||
+      sizes->second.values.size() != layer.tops.size()) {
     fail(layer, "needs a size for each of its " + std::to_string(layer.tops.size()) + " outputs");
   }
   std::vector<Shape> out;
   std::int64_t left = in[axis];
   for (std::size_t i = 0; i < layer.tops.size(); ++i) {
-    const double given = sizes->second[i];
+    const double given = sizes->second.values[i];
     const std::int64_t side = given == -233 ? left / static_cast<std::int64_t>(layer.tops.size() - i)
                               : given >= 1 && given <= static_cast<double>(left) ? static_cast<std::int64_t>(given)
                                                                                  : 0;
@@ -301,20 +329,23 @@ class Graph {
     for (const std::string& bottom : layer.bottoms) {
       const auto found = blobs_.find(bottom);
       if (found == blobs_.end()) fail(layer, "takes the blob \"" + bottom + "\", which no layer before it gives");
-      in.push_back(found->second);
-      blobs_.erase(found);  // a blob has one consumer; Split makes more
+      if (found->second.empty()) fail(layer, "takes the blob \"" + bottom + "\", which another layer takes");
+      in.push_back(std::exchange(found->second, {}));
     }
     const std::vector<Shape> out = run(layer, in);
     for (std::size_t i = 0; i < layer.tops.size(); ++i) {
       elements(layer, out[i]);
-      if (!names_.emplace(layer.tops[i], true).second) fail(layer, "gives the blob \"" + layer.tops[i] + "\" again");
-      blobs_[layer.tops[i]] = out[i];
+      if (!blobs_.emplace(layer.tops[i], out[i]).second) fail(layer, "gives the blob \"" + layer.tops[i] + "\" again");
     }
   }
 
  private:
   std::vector<Shape> run(const Layer& layer, const std::vector<Shape>& in) {
-    if (layer.type == "Input" && layer.bottoms.empty() && layer.tops.size() == 1) return {input_};
+    if (layer.type == "Input" && layer.bottoms.empty() && layer.tops.size() == 1) {
+      if (has_input_) fail(layer, "is a second input, expected one image");
+      has_input_ = true;
+      return {input_};
+    }
     const auto found = known_layers().find(layer.type);
     if (found == known_layers().end()) {
       fail(layer, "is not among the layers of YOLO detectors that are checked here (cpp/src/engines/ncnn_check.cpp)");
@@ -324,72 +355,110 @@ class Graph {
       return wanted == any ? got >= 1 : got == static_cast<std::size_t>(wanted);
     };
     // A Noop without outputs is legal; every other layer gives something.
-    if (!arity(known.bottoms, in.size()) || (!arity(known.tops, layer.tops.size()) && layer.type != "Noop")) {
+    if (!arity(known.bottoms, in.size()) ||
+        (!arity(known.tops, layer.tops.size()) && !(layer.type == "Noop" && layer.tops.empty()))) {
       fail(layer, "has " + std::to_string(in.size()) + " inputs and " + std::to_string(layer.tops.size()) + " outputs");
     }
-    for (const auto& [key, values] : layer.parameters) {
-      const bool common = key == 30 || key == 31;  // shape hints, feature mask
-      if (!common && std::find(known.keys.begin(), known.keys.end(), key) == known.keys.end()) {
+    // Neither the feature mask (31), which has ncnn pass bf16 data for fp32, nor shape hints (30) are taken.
+    for (const auto& [key, parameter] : layer.parameters) {
+      if (std::find(known.keys.begin(), known.keys.end(), key) == known.keys.end()) {
         fail(layer, "parameter " + std::to_string(key) + " is not known here");
       }
     }
     if (!known.rule) return slice(layer, in[0]);
-    Weights weights = 0;
+    Weights weights;
     const Shape shape = known.rule(layer, in, weights);
-    if (static_cast<std::uintmax_t>(weights) > weights_left_) fail(layer, "has more weights than the .bin holds");
-    weights_left_ -= static_cast<std::uintmax_t>(weights);
+    if (weights.bytes() > weights_left_) fail(layer, "has more weights than the .bin holds");
+    weights_left_ -= weights.bytes();
     return std::vector<Shape>(std::max<std::size_t>(layer.tops.size(), 1), shape);
   }
 
-  std::uintmax_t weights_left_;  // a weight takes a byte or more
+  std::uintmax_t weights_left_;  // bytes
   Shape input_;
-  std::map<std::string, Shape> blobs_;
-  std::map<std::string, bool> names_;
+  std::map<std::string, Shape> blobs_;  // empty once a layer took it: only Split lets two have one
+  bool has_input_ = false;
 };
 
-/// "key=value", "key=a,b" or, for an array, "-23300-key=count,a,b"; numbers only.
-void parse_parameter(Layer& layer, const std::string& token) {
-  const auto number = [&](const std::string& text) {
-    std::size_t used = 0;
-    double value = NAN;
-    try {
-      value = std::stod(text, &used);
-    } catch (const std::exception&) {
+/// Words between spaces, whatever the locale says of other characters.
+std::vector<std::string> split(const std::string& line, char also) {
+  std::vector<std::string> words(1);
+  for (const char c : line) {
+    if (c != ' ' && c != also) {
+      words.back() += c;
+    } else if (also == ',' || !words.back().empty()) {
+      words.emplace_back();
     }
-    if (text.empty() || used != text.size() || !std::isfinite(value)) {
-      fail(layer, "\"" + token.substr(0, 64) + "\" is no parameter");
-    }
-    return value;
-  };
-  const std::size_t equals = token.find('=');
-  if (equals == std::string::npos) fail(layer, "\"" + token.substr(0, 64) + "\" is no parameter");
-  const double key = number(token.substr(0, equals));
-  std::vector<double> values;
-  std::stringstream parts(token.substr(equals + 1));
-  for (std::string part; std::getline(parts, part, ',');) values.push_back(number(part));
-  const bool array = key <= -23300 && key > -23400;
-  if (array && (values.empty() || values[0] != static_cast<double>(values.size() - 1))) {
-    fail(layer, "an array parameter does not have the length it says");
   }
-  if (array) values.erase(values.begin());
-  const double index = array ? -23300 - key : key;
-  if (!(index >= 0 && index < 32) || index != std::floor(index)) fail(layer, "parameter keys are 0 to 31");
-  if (!layer.parameters.emplace(static_cast<int>(index), values).second) fail(layer, "a parameter stands twice");
+  if (words.back().empty()) words.pop_back();
+  return words;
+}
+
+bool parse_whole(const std::string& text, std::int64_t& value) {
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  return error == std::errc() && stop == end && value >= INT32_MIN && value <= INT32_MAX;
+}
+
+/// Real as ncnn says: with a point or an exponent.
+bool parse_number(const std::string& text, bool& real, double& value) {
+  std::int64_t whole = 0;
+  real = text.find_first_of(".eE") != std::string::npos;
+  if (text.empty() || text.size() > 64 || text.find_first_not_of("+-0123456789.eE") != std::string::npos) return false;
+  if (!real && !parse_whole(text, whole)) return false;
+  value = static_cast<double>(whole);
+  if (!real) return true;
+  std::istringstream stream(text);
+  stream.imbue(std::locale::classic());
+  return stream >> value && stream.peek() == std::char_traits<char>::eof();
+}
+
+/// "key=value", "key=a,b", "key=a," or, of old, "-23300-key=count,a,b"; numbers only.
+void parse_parameter(Layer& layer, const std::string& word) {
+  const std::size_t equals = std::min(word.find('='), word.size());
+  std::int64_t key = 0;
+  const std::string text = equals < word.size() ? word.substr(equals + 1) : "";
+  bool valid = parse_whole(word.substr(0, equals), key) && !text.empty();
+  Parameter parameter;
+  const bool counted = key <= -23300;
+  parameter.array = counted || text.find(',') != std::string::npos;
+  for (const std::string& part : split(text, ',')) {
+    const bool first = parameter.values.size() < (counted ? 2 : 1);
+    bool real = false;
+    double value = 0;
+    valid = valid && parse_number(part, real, value) && (first || real == parameter.real);
+    parameter.real = real;
+    parameter.values.push_back(value);
+  }
+  if (!valid || parameter.values.empty()) fail(layer, "\"" + word.substr(0, 64) + "\" is no parameter");
+  if (counted) {
+    if (parameter.values[0] != static_cast<double>(parameter.values.size() - 1)) {
+      fail(layer, "an array parameter does not have the length it says");
+    }
+    parameter.values.erase(parameter.values.begin());
+    key = -23300 - key;
+  }
+  if (key < 0 || key > 31) fail(layer, "parameter keys are 0 to 31");
+  if (!layer.parameters.emplace(static_cast<int>(key), parameter).second) fail(layer, "a parameter stands twice");
 }
 
 Layer parse_layer(const std::string& line) {
-  std::istringstream words(line);
+  if (std::any_of(line.begin(), line.end(), [](char c) { return c != '\t' && (c < ' ' || c > '~'); })) {
+    throw ModelError("the .param has a character that is not printable ASCII");
+  }
+  const std::vector<std::string> words = split(line, '\t');
   Layer layer;
   std::int64_t bottoms = -1, tops = -1;
-  words >> layer.type >> layer.name >> bottoms >> tops;
-  if (!words || bottoms < 0 || tops < 0 || bottoms + tops > 1024) fail(layer, "is not a line of a .param");
-  const auto read = [&](std::int64_t count, std::vector<std::string>& names) {
-    for (std::string word; count > 0 && words >> word; --count) names.push_back(word);
-    if (count > 0) fail(layer, "ends before its inputs and outputs");
-  };
-  read(bottoms, layer.bottoms);
-  read(tops, layer.tops);
-  for (std::string word; words >> word;) parse_parameter(layer, word);
+  layer.type = words[0].substr(0, max_name);
+  if (words.size() > 1) layer.name = words[1].substr(0, max_name);
+  if (words.size() < 4 || !parse_whole(words[2], bottoms) || !parse_whole(words[3], tops) || bottoms < 0 || tops < 0 ||
+      std::any_of(words.begin(), words.end(), [](const std::string& word) { return word.size() > max_name; })) {
+    fail(layer, "is not a line of a .param");
+  }
+  if (bottoms + tops > static_cast<std::int64_t>(words.size()) - 4) fail(layer, "ends before its inputs and outputs");
+  const auto inputs = words.begin() + 4, outputs = inputs + bottoms, parameters = outputs + tops;
+  layer.bottoms.assign(inputs, outputs);
+  layer.tops.assign(outputs, parameters);
+  for (auto word = parameters; word != words.end(); ++word) parse_parameter(layer, *word);
   return layer;
 }
 
@@ -398,23 +467,35 @@ Layer parse_layer(const std::string& line) {
 void check_ncnn_graph(const std::filesystem::path& param, std::uintmax_t weight_bytes, int height, int width) {
   std::error_code error;
   if (std::filesystem::file_size(param, error) > max_file_bytes || error) {
-    throw ModelError(param.filename().string() + " cannot be read or is larger than 16 MiB");
+    throw ModelError(param.filename().string() + " cannot be read or is larger than 1 MiB");
   }
-  std::ifstream file(param);
+  std::ifstream file(param, std::ios::binary);
+  std::vector<std::string> words;  // of one line
   std::string line;
-  std::int64_t magic = 0;
-  std::size_t layers = 0, blobs = 0;
-  file >> magic >> layers >> blobs;
-  if (!file || magic != 7767517 || layers < 1 || layers > max_layers) {
+  const auto next = [&] {
+    line.clear();
+    const bool read = static_cast<bool>(std::getline(file, line));
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    words = split(line, '\t');
+    return read;
+  };
+  std::int64_t layers = 0, blobs = 0;
+  const bool magic = next() && words == std::vector<std::string>{"7767517"};
+  if (!magic || !next() || words.size() != 2 || !parse_whole(words[0], layers) || !parse_whole(words[1], blobs) ||
+      layers < 1) {
     throw ModelError(param.filename().string() + " is no .param of ncnn, or a damaged one");
   }
+  if (layers > max_layers) {
+    throw ModelError(param.filename().string() + " has " + std::to_string(layers) + " layers, expected up to " +
+                     std::to_string(max_layers));
+  }
   Graph graph(weight_bytes, {3, height, width});
-  std::size_t count = 0, tops = 0;
-  for (std::getline(file, line); std::getline(file, line);) {
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+  std::int64_t count = 0, tops = 0;
+  while (next()) {
+    if (words.empty()) continue;
     const Layer layer = parse_layer(line);
     graph.add(layer);
-    tops += layer.tops.size();
+    tops += static_cast<std::int64_t>(layer.tops.size());
     ++count;
   }
   if (count != layers || tops != blobs) {
