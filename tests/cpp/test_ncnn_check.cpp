@@ -13,20 +13,34 @@ using namespace yolort;
 
 namespace {
 
-const std::filesystem::path path =
-    std::filesystem::temp_directory_path() / ("yolort_test_ncnn_check_" + std::to_string(getpid()) + ".param");
+const std::filesystem::path folder =
+    std::filesystem::temp_directory_path() / ("yolort_test_ncnn_check_" + std::to_string(getpid()));
+const std::filesystem::path param = folder / "model.param", bin = folder / "model.bin";
 
-void check_text(const std::string& text, std::uintmax_t weight_bytes = 1 << 20) {
-  std::ofstream(path, std::ios::binary) << text;
-  check_ncnn_graph(path, weight_bytes, 32, 48);
+void write(const std::filesystem::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+/// Weights of one convolution behind the tag of their type (little-endian), then a bias of 8 in fp32.
+std::string weights(unsigned tag, std::size_t bytes) {
+  std::string out;
+  for (const int shift : {0, 8, 16, 24}) out += static_cast<char>(tag >> shift & 0xFF);
+  return out + std::string(bytes + 32, '\0');
+}
+
+void check_text(const std::string& text, const std::string& bin_bytes = std::string(1 << 16, '\0')) {
+  write(param, text);
+  write(bin, bin_bytes);
+  check_ncnn_graph(param, bin, 32, 48);
 }
 
 /// `lines` behind an input of 3 x 32 x 48 named "in".
-void check_lines(const std::vector<std::string>& lines, int blobs, std::uintmax_t weight_bytes = 1 << 20) {
+void check_lines(const std::vector<std::string>& lines, int blobs,
+                 const std::string& bin_bytes = std::string(1 << 16, '\0')) {
   std::string text =
       "7767517\n" + std::to_string(lines.size() + 1) + " " + std::to_string(blobs) + "\nInput in 0 1 in\n";
   for (const std::string& line : lines) text += line + "\n";
-  check_text(text, weight_bytes);
+  check_text(text, bin_bytes);
 }
 
 const std::string conv = "Convolution conv 1 1 in a 0=8 1=3 3=2 4=1 5=1 6=216";  // to 8 x 16 x 24
@@ -48,8 +62,12 @@ void test_what_fits() {
                "Concat c 1 1 d e 0=-3", "Clip f 1 1 e g 0=-1.5e0 1=6", "UnaryOp h 1 1 g h 0=7"},
               8);
   check_text("7767517\r\n2 2\r\n\r\nInput in 0 1 in 0=48 1=32 2=3\r\nSwish\ts 1 1 in a\r\n");
-  // 216 weights of a byte and their tag, 8 of fp32
-  check_lines({conv}, 2, 4 + 216 + 32);
+  // The types of ncnn's ModelBin for 216 weights: fp32 (two tags), fp16, bf16, and a table of 256 with a byte each.
+  check_lines({conv}, 2, weights(0, 4 * 216));
+  check_lines({conv}, 2, weights(0x0002C056, 4 * 216));
+  check_lines({conv}, 2, weights(0x01306B47, 2 * 216));
+  check_lines({conv}, 2, weights(0x01348B83, 2 * 216));
+  check_lines({conv}, 2, weights(1, 1024 + 216));
 }
 
 void test_what_does_not() {
@@ -70,7 +88,7 @@ void test_what_does_not() {
   refused({"ConvolutionDepthWise c 1 1 in a 0=8 1=3 6=72 7=2"}, "groups");
   refused({"ConvolutionDepthWise c 1 1 in a 0=6 1=3 6=54 7=3"}, "groups");
   refused({"ConvolutionDepthWise c 1 1 in a 0=3 1=5 6=75 7=3"}, "3 x 3 kernel");
-  refused({"Input i 0 1 a"}, "second input");
+  refused({"Input i 0 1 a"}, "has 2 inputs");
   refused({"Noop n 1 2 in a b"}, "2 outputs");
   // ncnn takes the default for a number of another type than it asks for.
   refused({"Permute p 1 1 in a 0=2.0"}, "parameter 0");
@@ -124,7 +142,13 @@ void test_what_does_not() {
   CHECK_THROWS(
       check_lines({"Split s 1 2 in a b", conv.substr(0, 22) + "a c" + conv.substr(26), "Concat c 2 1 b c d"}, 5),
       ModelError, "");
-  CHECK_THROWS(check_lines({conv}, 2, 4 + 216 + 31), ModelError, "more weights than the .bin holds");
+  for (const unsigned tag : {0u, 0x01306B47u, 1u}) {
+    const std::size_t bytes = tag == 0 ? 4 * 216 : tag == 1 ? 1024 + 216 : 2 * 216;
+    CHECK_THROWS(check_lines({conv}, 2, weights(tag, bytes - 1)), ModelError, "more weights than the .bin holds");
+  }
+  CHECK_THROWS(check_lines({conv}, 2, ""), ModelError, "more weights than the .bin holds");
+  // ncnn takes INT8 weights for a layer with scales, and reads those outside its memory.
+  CHECK_THROWS(check_lines({conv}, 2, weights(0x000D4B38, 4 * 216)), ModelError, "INT8 weights without scales");
   // The kernel that has ncnn corrupt memory at a Concat behind it.
   refused({"Split s 1 2 in a b", "Convolution c 1 1 b c 0=8 1=3 4=1 12=10 6=216", "Concat d 2 1 a c d"}, "differ in");
 }
@@ -142,7 +166,7 @@ void test_text_that_is_no_param() {
   }
   CHECK_THROWS(check_lines({"Swish s 1 1 in " + std::string(256, 'a')}, 2), ModelError, "not a line");
   CHECK_THROWS(check_text(std::string(2 << 20, ' ')), ModelError, "1 MiB");
-  CHECK_THROWS(check_ncnn_graph(path.parent_path(), 0, 32, 48), ModelError, "cannot be read");
+  CHECK_THROWS(check_ncnn_graph(folder, bin, 32, 48), ModelError, "cannot be read");
   std::vector<std::string> chain = {"Swish s 1 1 in b0"};  // ncnn recurses through it
   for (int i = 0; i < 3000; ++i) chain.push_back("Swish s 1 1 b" + std::to_string(i) + " b" + std::to_string(i + 1));
   CHECK_THROWS(check_lines(chain, 3002), ModelError, "3002 layers");
@@ -151,9 +175,10 @@ void test_text_that_is_no_param() {
 }  // namespace
 
 int main() {
+  std::filesystem::create_directories(folder);
   test_what_fits();
   test_what_does_not();
   test_text_that_is_no_param();
-  std::filesystem::remove(path);
+  std::filesystem::remove_all(folder);
   return check::result();
 }

@@ -157,7 +157,7 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   // A .param does not say the input's size, and holds for one only.
   if (!spec.height || !spec.width) throw unknown_imgsz(spec);
   try {
-    check_ncnn_graph(spec.graph, std::filesystem::file_size(spec.weights), spec.height, spec.width);
+    check_ncnn_graph(spec.graph, spec.weights, spec.height, spec.width);
   } catch (const ModelError& what) {
     throw ModelError("model \"" + spec.given + "\": " + what.what());
   }
@@ -175,10 +175,6 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   if (net.opt.use_bf16_storage) float_layers.emplace(net);
   if (net.load_model(spec.weights.c_str()) != 0) throw damaged(spec.weights);
   if (float_layers) float_layers->weights_loaded();
-  if (net.input_indexes().size() != 1) {
-    throw ModelError("model \"" + spec.given + "\" has " + std::to_string(net.input_indexes().size()) +
-                     " inputs, expected one image");
-  }
   if (net.output_indexes().empty()) throw ModelError("model \"" + spec.given + "\" has no outputs");
   network->input = net.input_indexes()[0];
 

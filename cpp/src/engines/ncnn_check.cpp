@@ -62,11 +62,9 @@ std::int64_t elements(const Layer& layer, const Shape& shape) {
   return count;
 }
 
-/// Numbers the layer reads from the .bin: of at least a byte after a tag of 4, and of fp32.
+/// Numbers the layer reads from the .bin: behind a tag that says their type, and of fp32.
 struct Weights {
   std::int64_t tagged = 0, plain = 0;
-
-  std::uintmax_t bytes() const { return static_cast<std::uintmax_t>((tagged ? 4 + tagged : 0) + 4 * plain); }
 };
 using Rule = Shape (*)(const Layer&, const std::vector<Shape>&, Weights&);
 
@@ -322,7 +320,12 @@ std::vector<Shape> slice(const Layer& layer, const Shape& in) {
 
 class Graph {
  public:
-  Graph(std::uintmax_t weight_bytes, Shape input) : weights_left_(weight_bytes), input_(std::move(input)) {}
+  Graph(const std::filesystem::path& bin, Shape input) : bin_(bin, std::ios::binary), input_(std::move(input)) {
+    bin_.seekg(0, std::ios::end);
+    bin_bytes_ = static_cast<std::int64_t>(bin_.tellg());
+  }
+
+  int inputs() const { return inputs_; }
 
   void add(const Layer& layer) {
     std::vector<Shape> in;
@@ -342,8 +345,7 @@ class Graph {
  private:
   std::vector<Shape> run(const Layer& layer, const std::vector<Shape>& in) {
     if (layer.type == "Input" && layer.bottoms.empty() && layer.tops.size() == 1) {
-      if (has_input_) fail(layer, "is a second input, expected one image");
-      has_input_ = true;
+      ++inputs_;
       return {input_};
     }
     const auto found = known_layers().find(layer.type);
@@ -368,15 +370,33 @@ class Graph {
     if (!known.rule) return slice(layer, in[0]);
     Weights weights;
     const Shape shape = known.rule(layer, in, weights);
-    if (weights.bytes() > weights_left_) fail(layer, "has more weights than the .bin holds");
-    weights_left_ -= weights.bytes();
+    read(layer, weights);
     return std::vector<Shape>(std::max<std::size_t>(layer.tops.size(), 1), shape);
   }
 
-  std::uintmax_t weights_left_;  // bytes
+  /// Steps over the weights; the types are those of ncnn's ModelBin.
+  void read(const Layer& layer, const Weights& weights) {
+    if (weights.tagged) {
+      unsigned char tag[4] = {};
+      bin_.seekg(position_);
+      bin_.read(reinterpret_cast<char*>(tag), 4);
+      const unsigned value = tag[0] | tag[1] << 8 | tag[2] << 16 | static_cast<unsigned>(tag[3]) << 24;
+      if (!bin_) fail(layer, "has more weights than the .bin holds");
+      // ncnn takes them for a layer of INT8, and reads the scales that it does not have.
+      if (value == 0x000D4B38) fail(layer, "has INT8 weights without scales");
+      const bool half = value == 0x01306B47 || value == 0x01348B83, full = value == 0 || value == 0x0002C056;
+      const std::int64_t bytes = half ? 2 * weights.tagged : full ? 4 * weights.tagged : 1024 + weights.tagged;
+      position_ += 4 + (bytes + 3) / 4 * 4;
+    }
+    position_ += 4 * weights.plain;
+    if (position_ > bin_bytes_) fail(layer, "has more weights than the .bin holds");
+  }
+
+  std::ifstream bin_;
+  std::int64_t position_ = 0, bin_bytes_ = 0;
   Shape input_;
   std::map<std::string, Shape> blobs_;  // empty once a layer took it: only Split lets two have one
-  bool has_input_ = false;
+  int inputs_ = 0;
 };
 
 /// Words between spaces, whatever the locale says of other characters.
@@ -464,7 +484,7 @@ Layer parse_layer(const std::string& line) {
 
 }  // namespace
 
-void check_ncnn_graph(const std::filesystem::path& param, std::uintmax_t weight_bytes, int height, int width) {
+void check_ncnn_graph(const std::filesystem::path& param, const std::filesystem::path& bin, int height, int width) {
   std::error_code error;
   if (std::filesystem::file_size(param, error) > max_file_bytes || error) {
     throw ModelError(param.filename().string() + " cannot be read or is larger than 1 MiB");
@@ -489,7 +509,7 @@ void check_ncnn_graph(const std::filesystem::path& param, std::uintmax_t weight_
     throw ModelError(param.filename().string() + " has " + std::to_string(layers) + " layers, expected up to " +
                      std::to_string(max_layers));
   }
-  Graph graph(weight_bytes, {3, height, width});
+  Graph graph(bin, {3, height, width});
   std::int64_t count = 0, tops = 0;
   while (next()) {
     if (words.empty()) continue;
@@ -502,6 +522,9 @@ void check_ncnn_graph(const std::filesystem::path& param, std::uintmax_t weight_
     throw ModelError(param.filename().string() + " has " + std::to_string(count) + " layers and " +
                      std::to_string(tops) + " blobs, and says " + std::to_string(layers) + " and " +
                      std::to_string(blobs) + "; it is truncated or damaged");
+  }
+  if (graph.inputs() != 1) {
+    throw ModelError("has " + std::to_string(graph.inputs()) + " inputs, expected one image");
   }
 }
 
