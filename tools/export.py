@@ -1,32 +1,25 @@
-"""Exports a YOLOv8, YOLO11 or YOLO26 detector to ONNX or NCNN, cut at the raw convolutions of its head.
+"""Exports a YOLOv8, YOLO11 or YOLO26 detector to ONNX, NCNN or OpenVINO.
 
     from yolort.tools.export import export
     export("yolo26n.pt")                                      # yolo26n.onnx beside it
-    export("yolo26n.pt", format="ncnn", imgsz=(384, 640))     # yolo26n_ncnn_model/
+    export("yolo26n.pt", format="ncnn", precision="fp16")     # yolo26n_ncnn_model/
     export("yolo26n.pt", head="raw-e2e", output="nms-free.onnx")
 
-The graph ends where the Detect head still has one box map and one class map a level; decoding and NMS are the
-work of the yolort runtime. So boxes and scores never share a quantisation scale, and the one-to-one branch of
-YOLO26 converts to NCNN. The artefact describes itself: its metadata hold what Ultralytics writes, and the key
-`yolort`.
+By default the graph ends where the Detect head still has one box map and one class map a level; decoding and NMS are
+the work of the yolort runtime. So boxes and scores never share a quantisation scale, and the one-to-one branch of
+YOLO26 converts to NCNN. The artefact describes itself: its metadata hold what Ultralytics writes, and the key `yolort`.
 """
 
 from __future__ import annotations
 
 import copy
-import ctypes
-import hashlib
 import importlib
 import json
 import logging
-import os
-import pickletools
-import re
 import subprocess
 import sys
-import tempfile
 import warnings
-import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,41 +31,54 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+import yolort
 from torch import nn
+from yolort import _core
+from yolort.tools.checkpoints import Checkpoint, detect_head, find_checkpoint, load_checkpoint
+from yolort.tools.files import folder_beside, place, replaceable
 
-__all__ = ["FORMATS", "HEADS", "ExportError", "export", "raw_maps"]
+__all__ = ["FORMATS", "HEADS", "PRECISIONS", "ExportError", "export", "with_head"]
 
 _log = logging.getLogger(__name__)
 
-HEADS = ("raw", "raw-e2e")
+HEADS = ("raw", "raw-e2e", "boxes", "end2end")
+PRECISIONS = ("fp32", "fp16")
 _CONTRACT = 1  # version of the `yolort` metadata key
-_TOLERANCE = 1e-2  # largest accepted |artefact - torch|, in logits and in grid cells
 _OPSETS = range(13, 21)  # 13 brought per-channel Q/DQ, 20 is the last of torch's TorchScript exporter
-_NCNN_FILES = frozenset(  # what an NCNN folder may hold and still be replaced; Ultralytics adds the script
-    {"model.ncnn.param", "model.ncnn.bin", "metadata.yaml", "model_ncnn.py"}
-)
+_MAX_BATCH = 128
+
+#: Largest accepted difference from torch: a side of a box in pixels, a score.
+_TOLERANCES = {"fp32": (0.25, 0.0025), "fp16": (12.0, 0.05)}
+_BEST = 100  # boxes of an image that are compared
 
 
-class ExportError(RuntimeError):
+class ExportError(yolort.Error):
     """The model cannot be exported, or its export does not compute what the model computes."""
 
 
 @dataclass(frozen=True)
-class _Source:
-    """A model read from a file, on the CPU, float32, in evaluation mode, not fused."""
+class _Request:
+    """What is to be made, checked."""
 
-    name: str  # file name
-    sha256: str  # of the file
-    model: nn.Module  # ultralytics DetectionModel
-    imgsz: int | None  # the size it was trained at, where the file tells
-    license: str
+    format: str
+    precision: str
+    head: str
+    size: tuple[int, int]  # height, width; the one that is traced where any goes
+    batch: int
+    dynamic: bool
+    opset: int
+
+    @property
+    def image(self) -> torch.Tensor:
+        """(batch, 3, height, width), what the graph is traced with."""
+        return torch.rand(self.batch, 3, *self.size, generator=torch.Generator().manual_seed(0))
 
 
 class _RawMaps(nn.Module):
     """Stands for a Detect head: the last convolutions of one of its branches and nothing after them.
 
-    Takes the feature maps of the levels, (B, C_i, H/s_i, W/s_i); returns the tuple box0, cls0, box1, cls1,
-    ... of `raw_maps`.
+    Takes the feature maps of the levels, (B, C_i, H/s_i, W/s_i); returns the tuple box0, cls0, box1, cls1, ... of
+    `with_head`.
     """
 
     def __init__(self, boxes: nn.ModuleList, scores: nn.ModuleList) -> None:
@@ -87,23 +93,30 @@ class _RawMaps(nn.Module):
         return tuple(maps)
 
 
-def raw_maps(model: nn.Module, head: str = "raw") -> nn.Module:
-    """A copy of an Ultralytics `DetectionModel`, cut at the raw maps of its head, Conv and BatchNorm fused.
+def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False) -> nn.Module:
+    """A copy of an Ultralytics `DetectionModel` that ends in `head`, Conv and BatchNorm fused.
 
-    Takes (B, 3, H, W) float32 RGB in 0..1 with H and W multiples of the largest stride; returns the tuple
-    box0, cls0, box1, cls1, ... of float32 maps, finest level first: box_i (B, 4 * reg_max, H/s_i, W/s_i),
-    distances from the cell's centre to left, top, right, bottom in grid cells (DFL logits where reg_max > 1),
-    and cls_i (B, nc, H/s_i, W/s_i), logits.
+    Takes (B, 3, H, W) float32 RGB in 0..1 with H and W multiples of the largest stride. `model` is not changed.
 
-    `head` is "raw", the one-to-many branch (needs NMS), or "raw-e2e", the one-to-one branch of YOLO26 (needs
-    none). `model` itself is not changed. Raises ValueError for another `head`, ExportError where the model is
-    no detector or lacks that branch.
+    - "raw" and "raw-e2e" return the tuple box0, cls0, box1, cls1, ... of float32 maps, finest level first: box_i
+      (B, 4 * reg_max, H/s_i, W/s_i), distances from the cell's centre to left, top, right, bottom in grid cells (DFL
+      logits where reg_max > 1), and cls_i (B, nc, H/s_i, W/s_i), logits. "raw" is the one-to-many branch (needs NMS),
+      "raw-e2e" the one-to-one branch of YOLO26 (needs none).
+    - "boxes" returns (B, 4 + nc, N): cx cy w h in pixels and scores in 0..1, of the one-to-many branch.
+    - "end2end" returns (B, 300, 6): x1 y1 x2 y2 in pixels, score and class, of the one-to-one branch.
+
+    `dynamic` keeps the grid of the decoded heads from being that of the traced size.
+
+    Raises ValueError for another `head`, CheckpointError where the model is no detector, ExportError where it lacks the
+    branch.
     """
-    _check_head(head)
-    detect = _detect_head(model)
-    prefix = "one2one_" if head == "raw-e2e" else ""
-    if getattr(detect, f"{prefix}cv2", None) is None:
-        branch, other = ("one-to-one", "raw") if prefix else ("one-to-many", "raw-e2e")
+    if head not in HEADS:
+        raise ValueError(f"head must be one of {', '.join(HEADS)}, not {head!r}")
+    one_to_one = head in ("raw-e2e", "end2end")
+    prefix = "one2one_" if one_to_one else ""
+    if getattr(detect_head(model), f"{prefix}cv2", None) is None:
+        branch = "one-to-one" if one_to_one else "one-to-many"
+        other = {"raw": "raw-e2e", "raw-e2e": "raw", "boxes": "end2end", "end2end": "boxes"}[head]
         raise ExportError(f'head "{head}" needs the {branch} branch, which this model lacks; use "{other}"')
 
     from ultralytics.nn.modules.block import C2f
@@ -111,9 +124,13 @@ def raw_maps(model: nn.Module, head: str = "raw") -> nn.Module:
     cut = copy.deepcopy(model).float().eval().requires_grad_(False)
     layers: Any = cut.model
     detect = layers[-1]
-    maps: Any = _RawMaps(getattr(detect, f"{prefix}cv2"), getattr(detect, f"{prefix}cv3"))
-    maps.f, maps.i, maps.type = detect.f, detect.i, "RawMaps"  # what Ultralytics wires its layers by
-    layers[-1] = maps  # before fusing: Detect.fuse() would delete a branch of its own choice
+    if head.startswith("raw"):
+        maps: Any = _RawMaps(getattr(detect, f"{prefix}cv2"), getattr(detect, f"{prefix}cv3"))
+        maps.f, maps.i, maps.type = detect.f, detect.i, "RawMaps"  # what Ultralytics wires its layers by
+        layers[-1] = maps  # before fusing: Detect.fuse() would delete a branch of its own choice
+    else:
+        detect.end2end = one_to_one
+        detect.export, detect.format, detect.dynamic, detect.max_det = True, "onnx", dynamic, 300
     fuse: Any = cut.fuse
     fuse(verbose=False)
     for module in cut.modules():
@@ -126,77 +143,109 @@ def export(
     model: str | Path,
     *,
     format: str = "onnx",
+    precision: str = "fp32",
     head: str = "raw",
     imgsz: int | Sequence[int] | None = None,
+    batch: int = 1,
+    dynamic: bool = False,
     output: str | Path | None = None,
     opset: int | None = None,
+    images: Sequence[str | Path] = (),
 ) -> Path:
     """Converts a detector to what `yolort.Detector` loads, checks it against torch and returns its path.
 
-    `model` is an Ultralytics detection checkpoint (`.pt`) or an architecture, which then has random weights
-    (`.yaml`: a file, or the name of one that Ultralytics ships). Checkpoints are unpickled with
-    `weights_only=True` and Ultralytics' list of known classes, so that a hostile file runs no code. That
-    needs torch 2.6: on an older one Ultralytics falls back to plain unpickling, which runs whatever the file
-    says; export only files you trust.
+    Args:
+        model: an Ultralytics detection checkpoint (`.pt`) or architecture (`.yaml`); see `load_checkpoint`.
+        format: "onnx", "ncnn" or "openvino".
+        precision: "fp32", or "fp16": weights of half the size. ONNX then computes in fp16 too, between inputs and
+            outputs of fp32; NCNN and OpenVINO compute in what the runtime is told.
+        head: what the graph ends in, see `with_head`. "raw" and "raw-e2e" are for yolort, "boxes" and "end2end" load
+            in Ultralytics as well. NCNN has no top-k, and so no "end2end".
+        imgsz: one side or (height, width) in pixels, 32..8192, multiples of the largest stride; None takes the size of
+            the training, else 640.
+        batch: images of one run, 1..128; NCNN has no batches.
+        dynamic: any batch and any size that is a multiple of the largest stride; `imgsz` is then the default. Not for
+            NCNN.
+        output: path of the artefact, `*.onnx` or a folder `*_ncnn_model`, `*_openvino_model`; None puts
+            `<stem><ending>` beside the source.
+        opset: for ONNX and OpenVINO, 13..20; None takes 17.
+        images: pictures to compare with torch on; none takes the embedded picture and noise.
 
-    `format` is "onnx" or "ncnn"; `head` as in `raw_maps`. `imgsz` is one side or (height, width) in pixels,
-    32..8192, multiples of the largest stride; None takes the size of the training, else 640. `output` is the
-    path of the artefact, `*.onnx` or a folder `*_ncnn_model`; None puts `<stem>.onnx` or `<stem>_ncnn_model`
-    beside the source. `opset` is for ONNX only, 13..20; None takes 17.
+    The artefact is built in a hidden folder beside `output`, run on its engine, and renamed into place when boxes and
+    scores agree with torch's: within 0.25 pixels and 0.0025 for fp32, 12 pixels and 0.05 for fp16. Whatever interrupts
+    it, `output` is the old artefact or the new one, never a part of one; a killed process can leave the hidden folder.
+    Where the swap of two folders is not atomic (not Linux), a kill between two renames can leave the old folder in
+    there. What was fused, the sizes and the differences are logged.
 
-    The artefact is float32: input (1, 3, H, W), RGB in 0..1; outputs as in `raw_maps` with B = 1. It is built
-    in a hidden folder beside `output` and renamed into place once its outputs agree with torch's within 1e-2
-    on a seeded image. Whatever interrupts it, `output` is the old artefact or the new one, never a part of
-    one; a killed process can leave the hidden folder. Where the swap of two folders is not atomic (not
-    Linux), a kill between two renames can leave the old NCNN folder in there.
-
-    Raises FileNotFoundError for a missing `model` or folder, ValueError for bad arguments, other OSError
-    where `output` cannot be written or would replace something else, ModuleNotFoundError for a converter that
-    is not installed, ExportError where the model cannot be exported or the result differs from torch.
+    Raises:
+        FileNotFoundError: no such `model`, image or folder.
+        ValueError: bad arguments.
+        OSError: `output` cannot be written or would replace something else.
+        ModuleNotFoundError: a converter is not installed.
+        CheckpointError: the model is no detector.
+        ExportError: it cannot be exported, or the result differs from torch.
     """
     if format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
-    _check_head(head)
-    if opset is not None and (format != "onnx" or opset not in _OPSETS):
-        raise ValueError(f"opset is for onnx and within {_OPSETS[0]}..{_OPSETS[-1]}, not {opset!r} for {format}")
-    path = _find(Path(model))
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+    if head not in HEADS:
+        raise ValueError(f"head must be one of {', '.join(HEADS)}, not {head!r}")
+    if not 1 <= batch <= _MAX_BATCH:
+        raise ValueError(f"batch must be within 1..{_MAX_BATCH}, not {batch}")
+    if format == "ncnn":
+        for given, what in (
+            (batch != 1, "batch must be 1"),
+            (dynamic, "the size is fixed"),
+            (opset is not None, "opset is for onnx"),
+            (head == "end2end", 'it has no top-k; head "raw-e2e" has the runtime do it'),
+        ):
+            if given:
+                raise ValueError(f"ncnn: {what}")
+    if opset is not None and opset not in _OPSETS:
+        raise ValueError(f"opset must be within {_OPSETS[0]}..{_OPSETS[-1]}, not {opset}")
+    path = find_checkpoint(Path(model))
     target = _target(path, Path(model), FORMATS[format], output)
-    with _folder_beside(target) as folder:
-        source = _load(path, Path(model).name)
-        detect = _detect_head(source.model)
-        strides = [int(stride) for stride in detect.stride]
-        height, width = _size(imgsz if imgsz is not None else source.imgsz or 640, max(strides))
-        cut = raw_maps(source.model, head)
-        image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
-        described = _metadata(source, head, strides, detect.reg_max, (height, width), FORMATS[format].engine)
-        built = FORMATS[format].convert(cut, image, described, folder, opset or 17)
-        difference = _verify(cut, FORMATS[format].run, built, image)
-        size = sum(file.stat().st_size for file in ([built] if built.is_file() else built.iterdir()))
-        _place(built, target)
-    checked = "not run here" if difference is None else f"largest difference from torch {difference:.1e}"
-    _log.info("%s: head %s, %dx%d, %.1f MB, %s", target, head, height, width, size / 1e6, checked)
+    with folder_beside(target) as folder:
+        source = load_checkpoint(model)
+        detect = detect_head(source.model)
+        size = _size(imgsz if imgsz is not None else source.imgsz or 640, int(max(detect.stride)))
+        request = _Request(format, precision, head, size, batch, dynamic, opset or 17)
+        cut = with_head(source.model, head, dynamic=dynamic)
+        described = _metadata(source, cut, request)
+        built = folder / f"built{FORMATS[format].ending}"  # the runtime tells formats by the ending
+        report = [_fusions(cut), *FORMATS[format].convert(cut, request, described, built, folder)]
+        pictures = _pictures(images, size)
+        report.append(_verify(cut, request, detect, built, pictures))
+        place(built, target)
+    for line in (f"{target}: head {head}, {precision}, {size[0]}x{size[1]}", *report):
+        _log.info("%s", line)
     return target
 
 
-def _metadata(
-    source: _Source, head: str, strides: list[int], reg_max: int, imgsz: tuple[int, int], engine: str
-) -> dict[str, Any]:
+def _metadata(source: Checkpoint, cut: nn.Module, request: _Request) -> dict[str, Any]:
     """What the artefact says about itself: the keys Ultralytics writes, and `yolort`, one line of JSON.
 
-    `strides` in pixels, finest level first; `imgsz` is (height, width); `engine` the one that can run it, or
-    "any". ONNX keeps the values as `str()`, NCNN as YAML.
+    ONNX keeps the values as `str()`, NCNN and OpenVINO as YAML.
     """
     import ultralytics
+    from torch.utils.flop_counter import FlopCounterMode
 
     model: Any = source.model
+    detect = detect_head(model)
+    strides = [int(stride) for stride in detect.stride]
+    with FlopCounterMode(display=False) as flops, torch.inference_mode():
+        cut(request.image[:1])
     contract = {
         "format": _CONTRACT,
-        "head": head,
+        "head": request.head,
         "strides": strides,
-        "reg_max": reg_max,
-        "input": {"shape": [1, 3, *imgsz], "colour": "rgb", "scale": 255, "pad": 114},
-        "precision": "fp32",
-        "engine": engine,
+        "reg_max": detect.reg_max,
+        "input": {"shape": [request.batch, 3, *request.size], "colour": "rgb", "scale": 255, "pad": 114},
+        "precision": request.precision,
+        "engine": FORMATS[request.format].engine,
+        "parameters": sum(parameter.numel() for parameter in cut.parameters()),
+        "gflops": round(flops.get_total_flops() / 1e9, 3),  # 2 a multiply-add, of one image
         "source": {"name": source.name, "sha256": source.sha256},
     }
     return {
@@ -206,120 +255,14 @@ def _metadata(
         "license": source.license,
         "stride": max(strides),
         "task": "detect",
-        "batch": 1,
-        "imgsz": list(imgsz),
+        "batch": request.batch,
+        "imgsz": list(request.size),
         "names": dict(model.names),
         "channels": 3,
-        "end2end": head == "raw-e2e",
+        "end2end": request.head in ("raw-e2e", "end2end"),
+        "dynamic": request.dynamic,
         "yolort": json.dumps(contract),
     }
-
-
-# --- the source
-
-
-def _check_head(head: str) -> None:
-    if head not in HEADS:
-        raise ValueError(f"head must be one of {', '.join(HEADS)}, not {head!r}; decoded heads come from Ultralytics")
-
-
-def _find(model: Path) -> Path:
-    """The file that `model` means: itself, or the YAML of that name in the Ultralytics package."""
-    if model.suffix not in (".pt", ".yaml", ".yml"):
-        raise ValueError(f"model must be an Ultralytics checkpoint (.pt) or architecture (.yaml), not '{model}'")
-    if model.is_file():
-        return model
-    if model.suffix != ".pt" and model.name == str(model):
-        import ultralytics
-
-        unscaled = re.sub(r"(\d+)[nslmx]", r"\1", model.name, count=1)  # yolo26n is yolo26 at scale n
-        shipped = Path(ultralytics.__file__).parent / "cfg" / "models"
-        for file in sorted(shipped.rglob("*.yaml")):
-            if file.name in (model.name, unscaled):
-                return file
-    raise FileNotFoundError(f"no such model file: {model}")
-
-
-def _load(path: Path, name: str) -> _Source:
-    """Reads the model of a `.pt` or `.yaml` file; ExportError where that is no detector of Ultralytics'."""
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    if path.suffix == ".pt":
-        checkpoint = _read_checkpoint(path)
-        model: Any = checkpoint.get("ema") or checkpoint.get("model")
-        trained = checkpoint.get("train_args") or {}
-        imgsz, license = trained.get("imgsz"), checkpoint.get("license")
-    else:
-        model, imgsz, license = _build(path, name), None, None
-    detect = _detect_head(model)
-    names = model.names if isinstance(model.names, dict) else dict(enumerate(model.names))
-    if sorted(names) != list(range(detect.nc)):
-        raise ExportError(f"{path} has {detect.nc} classes and names for the classes {sorted(names)}")
-    model.names = {index: str(names[index]) for index in range(detect.nc)}
-    channels = model.yaml.get("channels", 3)
-    if channels != 3:
-        raise ExportError(f"{path} takes images of {channels} channels; only RGB models can be exported")
-    size = imgsz if isinstance(imgsz, int) else None
-    return _Source(name, sha256, model.float().eval(), size, license or "not stated")
-
-
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    classes = _model_classes(path)
-    if not any(name.endswith("DetectionModel") for name in classes):
-        found = f"it holds a {', '.join(sorted(classes))}" if classes else "it holds no Ultralytics model"
-        raise ExportError(f"{path} cannot be exported: {found}; only detection checkpoints can")
-
-    from ultralytics.nn.tasks import torch_safe_load
-
-    try:
-        checkpoint, _ = torch_safe_load(str(path.resolve()), safe_only=True)
-    except Exception as error:  # whatever the unpickler meets in a damaged or foreign file
-        raise ExportError(f"{path} cannot be loaded as an Ultralytics checkpoint: {error}") from error
-    if checkpoint.get("modelopt"):
-        raise ExportError(f"{path} is a quantisation-aware checkpoint; export the float one it came from")
-    loaded: dict[str, Any] = checkpoint
-    return loaded
-
-
-def _model_classes(path: Path) -> set[str]:
-    """The model classes of Ultralytics that a checkpoint names, read from its pickle without running it."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            pickled = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-            opcodes = list(pickletools.genops(archive.read(pickled)))
-    except (zipfile.BadZipFile, StopIteration, ValueError, EOFError, RuntimeError) as error:
-        raise ExportError(f"{path} is not a PyTorch checkpoint, or a damaged one") from error
-    named = [str(argument).partition(" ") for opcode, argument, _ in opcodes if opcode.name == "GLOBAL"]
-    return {name for module, _, name in named if module == "ultralytics.nn.tasks" and name.endswith("Model")}
-
-
-def _build(path: Path, name: str) -> Any:
-    """The model of an architecture file, at the scale in its `name`, with random but repeatable weights."""
-    from ultralytics.nn.tasks import DetectionModel, guess_model_scale, guess_model_task
-
-    described = yaml.safe_load(path.read_text(encoding="utf-8"))
-    task = guess_model_task(described) if isinstance(described, dict) and "head" in described else None
-    if task != "detect":
-        described_as = f"a {task} model" if task else "no detection model"
-        raise ExportError(f"{path} cannot be exported: it describes {described_as}; only detection models can")
-    described["scale"] = guess_model_scale(name) or described.get("scale", "")
-    described["yaml_file"] = name
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return DetectionModel(described, verbose=False)
-
-
-def _detect_head(model: Any) -> Any:
-    """The Detect head of a model; ExportError where it has another one."""
-    from ultralytics.nn.modules.head import Detect, v10Detect
-    from ultralytics.nn.tasks import DetectionModel
-
-    if not isinstance(model, DetectionModel):
-        raise ExportError(f"only Ultralytics detection models can be exported, not {type(model).__name__}")
-    layers: Any = model.model
-    head: Any = layers[-1]
-    if type(head) not in (Detect, v10Detect):  # its subclasses segment, rotate or estimate poses
-        raise ExportError(f"only detection models can be exported; this one ends in a {type(head).__name__} head")
-    return head
 
 
 def _size(imgsz: int | Sequence[int], stride: int) -> tuple[int, int]:
@@ -330,123 +273,229 @@ def _size(imgsz: int | Sequence[int], stride: int) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
+def _fusions(cut: nn.Module) -> str:
+    from ultralytics.nn.modules.conv import Conv
+
+    count = sum(isinstance(module, Conv) and not hasattr(module, "bn") for module in cut.modules())
+    return f"fused: {count} BatchNorm into their convolutions"
+
+
 # --- the formats
 
 
-def _to_onnx(cut: nn.Module, image: torch.Tensor, described: dict[str, Any], folder: Path, opset: int) -> Path:
-    """Writes `model.onnx` into `folder`: input `images`, outputs box0, cls0, ...; metadata_props."""
+def _to_onnx(cut: nn.Module, request: _Request, described: dict[str, Any], built: Path, folder: Path) -> Iterator[str]:
+    """Writes an ONNX file: input `images`, outputs box0, cls0, ... or output0; metadata_props."""
     onnx, onnxslim = _need("onnx"), _need("onnxslim")
     levels = len(json.loads(described["yolort"])["strides"])
-    path = folder / "model.onnx"
+    raw = [f"{kind}{level}" for level in range(levels) for kind in ("box", "cls")]
+    outputs = raw if request.head.startswith("raw") else ["output0"]
+    axes: dict[str, dict[int, str]] = {}
+    if request.dynamic:
+        axes = {"images": {0: "batch", 2: "height", 3: "width"}}
+        for name in outputs:
+            rest = {2: f"height_{name[-1]}", 3: f"width_{name[-1]}"} if name in raw else {2: "anchors"}
+            axes[name] = {0: "batch", **(rest if request.head != "end2end" else {1: "rows"})}
     with _quiet():
         torch.onnx.export(
             cut,
-            (image,),
-            path,
+            (request.image,),
+            built,
             input_names=["images"],
-            output_names=[f"{kind}{level}" for level in range(levels) for kind in ("box", "cls")],
-            opset_version=opset,
+            output_names=outputs,
+            dynamic_axes=axes,
+            opset_version=request.opset,
             dynamo=False,  # the other exporter needs onnxscript and turns a static graph into a larger one
         )
-        graph = onnxslim.slim(onnx.load(path))
+        traced = onnx.load(built)
+        graph = onnxslim.slim(traced)
+    yield f"simplified: {len(traced.graph.node)} to {len(graph.graph.node)} nodes"
+    if request.precision == "fp16":
+        before = built.stat().st_size
+        float16 = importlib.import_module("onnxruntime.transformers.float16")
+        with _quiet():
+            graph = onnxslim.slim(float16.convert_float_to_float16(graph, keep_io_types=True))  # sorts it too
     del graph.metadata_props[:]
     for key, value in described.items():
         graph.metadata_props.add(key=key, value=str(value))
     onnx.checker.check_model(graph, full_check=True)
-    onnx.save(graph, path)
-    return path
+    onnx.save(graph, built)
+    if request.precision == "fp16":
+        yield _sizes(before, built)
 
 
-def _to_ncnn(cut: nn.Module, image: torch.Tensor, described: dict[str, Any], folder: Path, _: int) -> Path:
-    """Writes the folder `model` into `folder`: blobs in0 and out0, out1, ...; metadata.yaml."""
+def _to_ncnn(cut: nn.Module, request: _Request, described: dict[str, Any], built: Path, folder: Path) -> Iterator[str]:
+    """Writes an NCNN folder: blobs in0 and out0, out1, ...; metadata.yaml."""
     pnnx = _need("pnnx")
-    work, path = folder / "pnnx", folder / "model"
-    work.mkdir()
-    path.mkdir()
+    work = folder / "pnnx"
+    for path in (work, built):
+        path.mkdir()
     with _quiet():
-        torch.jit.trace(cut, image, check_trace=False).save(work / "model.pt")
-    shape = ",".join(str(side) for side in image.shape)
-    command = [pnnx.EXEC_PATH, "model.pt", f"inputshape=[{shape}]f32", "fp16=0"]
+        torch.jit.trace(cut, request.image, check_trace=False).save(work / "model.pt")
+    shape = ",".join(str(side) for side in request.image.shape)
+    command = [pnnx.EXEC_PATH, "model.pt", f"inputshape=[{shape}]f32", f"fp16={int(request.precision == 'fp16')}"]
     done = subprocess.run(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     made = [work / "model.ncnn.param", work / "model.ncnn.bin"]
     if done.returncode != 0 or not all(file.is_file() for file in made):
         log = "\n".join(done.stdout.decode(errors="replace").splitlines()[-20:])
         raise ExportError(f"pnnx could not convert the model (exit status {done.returncode}):\n{log}")
     for file in made:
-        file.rename(path / file.name)
+        file.rename(built / file.name)
+    _write_sidecar(built, described)
+    layers = [line.split() for line in (built / "model.ncnn.param").read_text().splitlines()[2:]]
+    types = Counter(layer[0] for layer in layers)
+    fused = sum(word.startswith("9=") and word != "9=0" for layer in layers for word in layer)
+    separate = {name: types[name] for name in ("ReLU", "Swish", "HardSwish", "Mish", "Sigmoid") if types[name]}
+    left = ", ".join(f"{count} {name}" for name, count in separate.items()) or "none"
+    yield f"{len(layers)} layers; activations in their convolutions: {fused}, layers of their own: {left}"
+    if request.precision == "fp16":
+        yield _sizes((work / "model.pt").stat().st_size, built)
+
+
+def _to_openvino(
+    cut: nn.Module, request: _Request, described: dict[str, Any], built: Path, folder: Path
+) -> Iterator[str]:
+    """Writes an OpenVINO folder: model.xml, model.bin, metadata.yaml."""
+    openvino = _need("openvino")
+    onnx = folder / "model.onnx"
+    full = _Request(**{**vars(request), "precision": "fp32"})
+    yield from _to_onnx(cut, full, described, onnx, folder)
+    built.mkdir()
+    openvino.save_model(openvino.convert_model(onnx), built / "model.xml", compress_to_fp16=request.precision == "fp16")
+    _write_sidecar(built, described)
+    if request.precision == "fp16":
+        yield _sizes(onnx.stat().st_size, built)
+
+
+def _write_sidecar(built: Path, described: dict[str, Any]) -> None:
     text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=sys.maxsize)
-    (path / "metadata.yaml").write_text(text, encoding="utf-8")
-    return path
+    (built / "metadata.yaml").write_text(text, encoding="utf-8")
 
 
-def _run_onnx(path: Path, image: np.ndarray, _: int) -> list[np.ndarray]:
-    onnxruntime = importlib.import_module("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return [np.asarray(output) for output in session.run(None, {"images": image})]
-
-
-def _run_ncnn(path: Path, image: np.ndarray, outputs: int) -> list[np.ndarray]:
-    ncnn = importlib.import_module("ncnn")
-    net = ncnn.Net()
-    net.opt.num_threads = 1  # OpenMP's spinning costs more than it brings where another process is busy
-    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
-    net.opt.use_bf16_storage = False
-    if net.load_param(str(path / "model.ncnn.param")) or net.load_model(str(path / "model.ncnn.bin")):
-        raise ExportError("ncnn cannot load the model that pnnx made")
-    extractor = net.create_extractor()
-    extractor.set_light_mode(False)  # keep what the outputs share instead of computing it again for each
-    borrowed = ncnn.Mat(image[0])  # borrows the memory of `image`
-    if extractor.input("in0", borrowed):
-        raise ExportError("the model that pnnx made has no input in0")
-    maps = []
-    for index in range(outputs):
-        status, extracted = extractor.extract(f"out{index}")
-        if status:
-            raise ExportError(f"ncnn cannot compute output out{index} of the model that pnnx made (status {status})")
-        maps.append(np.array(extracted)[None])
-    return maps
+def _sizes(before: int, built: Path) -> str:
+    after = sum(file.stat().st_size for file in ([built] if built.is_file() else built.iterdir()))
+    return f"size: {before / 1e6:.1f} MB in fp32, {after / 1e6:.1f} MB in fp16"
 
 
 @dataclass(frozen=True)
 class _Format:
-    """How a cut model becomes an artefact in a folder, and how that artefact is run for comparison."""
+    """How a model becomes an artefact; `convert` yields lines of the report."""
 
     ending: str  # of the artefact's name; a file where it begins with a dot, else a folder
     engine: str  # the engine that can run the artefact, or "any"
-    convert: Callable[[nn.Module, torch.Tensor, dict[str, Any], Path, int], Path]
-    run: Callable[[Path, np.ndarray, int], list[np.ndarray]]
+    runner: str  # the engine that it is compared with torch on
+    files: frozenset[str]  # endings of what a folder may hold and still be replaced
+    convert: Callable[[nn.Module, _Request, dict[str, Any], Path, Path], Iterator[str]]
 
 
 FORMATS = {
-    "onnx": _Format(".onnx", "any", _to_onnx, _run_onnx),
-    "ncnn": _Format("_ncnn_model", "ncnn", _to_ncnn, _run_ncnn),
+    "onnx": _Format(".onnx", "any", "onnxruntime", frozenset(), _to_onnx),
+    # Ultralytics adds a script to NCNN folders.
+    "ncnn": _Format("_ncnn_model", "ncnn", "ncnn", frozenset({".param", ".bin", ".yaml", ".py"}), _to_ncnn),
+    "openvino": _Format("_openvino_model", "openvino", "openvino", frozenset({".xml", ".bin", ".yaml"}), _to_openvino),
 }
 
 
-def _verify(
-    cut: nn.Module, run: Callable[[Path, np.ndarray, int], list[np.ndarray]], built: Path, image: torch.Tensor
-) -> float | None:
-    """The largest absolute difference of the artefact from torch; None where its runtime is not installed.
+# --- the comparison with torch
 
-    ExportError where it exceeds the tolerance, or is not a number, or where a shape differs.
+
+def _pictures(paths: Sequence[str | Path], size: tuple[int, int]) -> np.ndarray:
+    """(n, 3, height, width) float32: the pictures letterboxed, or the embedded one and noise."""
+    out = []
+    for path in paths or [yolort.demo_image()]:
+        out.append(np.empty((1, 3, *size), np.float32))
+        _core.letterbox(yolort.images.read(path), out[-1])
+    if not paths:
+        out.append(np.random.default_rng(0).random((1, 3, *size), np.float32))
+    return np.concatenate(out)
+
+
+def _verify(cut: nn.Module, request: _Request, detect: Any, built: Path, pictures: np.ndarray) -> str:
+    """Runs the artefact on its engine; a line with the largest differences from torch.
+
+    ExportError where they exceed the tolerance, or are not numbers, or where a shape differs.
     """
-    with torch.inference_mode():
-        expected = [output.numpy() for output in cut(image)]
-    try:
-        got = run(built, image.numpy(), len(expected))
-    except ModuleNotFoundError as error:
-        _log.warning("%s is not installed: the export is not compared with torch", error.name)
-        return None
-    shapes = [array.shape for array in expected], [array.shape for array in got]
-    if shapes[0] != shapes[1]:
-        raise ExportError(f"the export has outputs of shapes {shapes[1]}, torch has {shapes[0]}")
-    differences = [float(np.abs(a - b).max()) for a, b in zip(expected, got, strict=True)]
-    worst = int(np.argmax(differences))  # argmax takes a nan for the largest
-    if not differences[worst] <= _TOLERANCE:
-        raise ExportError(f"output {worst} of the export is {differences[worst]:.2g} off torch, more than {_TOLERANCE}")
-    return differences[worst]
+    runs = [(request.batch, pictures)]
+    if request.dynamic:
+        taller = [(0, 0), (0, 0), (0, int(max(detect.stride))), (0, 0)]
+        runs.append((request.batch + 1, np.pad(pictures, taller)))
+    worst_box = worst_score = 0.0
+    for batch, at in runs:
+        try:
+            runner, (height, width) = FORMATS[request.format].runner, at.shape[2:]
+            detector = yolort.Detector(built, engine=runner, precision="fp32", imgsz=(height, width))
+        except yolort.EngineError as error:
+            _log.warning("the export is not compared with torch: %s", error)
+            return "not run here"
+        except yolort.ModelError as error:
+            raise ExportError(f"the runtime cannot load the export: {error}") from error
+        for start in range(0, len(at), batch):
+            chunk = at[start : start + batch]
+            full = np.concatenate([chunk, np.repeat(chunk[:1], batch - len(chunk), axis=0)])
+            with torch.inference_mode():
+                made = cut(torch.from_numpy(full))
+            expected = [one.numpy() for one in (made if isinstance(made, tuple) else (made,))]
+            got = detector.infer(full)
+            shapes = [array.shape for array in expected], [array.shape for array in got]
+            if shapes[0] != shapes[1]:
+                raise ExportError(f"the export has outputs of shapes {shapes[1]}, torch has {shapes[0]}")
+            box, score = _difference(request.head, detect, expected, got)
+            worst_box, worst_score = _larger(worst_box, box), _larger(worst_score, score)
+    accepted = _TOLERANCES[request.precision]
+    found = f"largest difference from torch: {worst_box:.2g} pixels, {worst_score:.2g} of a score"
+    if not (worst_box <= accepted[0] and worst_score <= accepted[1]):
+        raise ExportError(f"{found}; accepted are {accepted[0]} and {accepted[1]}")
+    return f"{found} ({len(pictures)} images)"
+
+
+def _larger(a: float, b: float) -> float:
+    """A nan is larger than any number."""
+    return a if np.isnan(a) or a > b else b
+
+
+def _difference(head: str, detect: Any, expected: list[np.ndarray], got: list[np.ndarray]) -> tuple[float, float]:
+    """The largest difference of a score, and of a box side in pixels among the boxes that torch scores best.
+
+    A box that nothing is in may be any, and is by far the most sensitive to rounding.
+    """
+    if not all(np.isfinite(array).all() for array in got):
+        return float("nan"), float("nan")
+    if head == "end2end":
+        return _row_difference(expected[0], got[0])
+    a, b = (_decoded(head, detect, outputs) for outputs in (expected, got))
+    best = np.argsort(-a[:, 4:].max(axis=1), axis=1)[:, None, :_BEST]
+    box = np.take_along_axis(np.abs(a - b)[:, :4], best, axis=2)
+    return float(box.max()), float(np.abs(a[:, 4:] - b[:, 4:]).max())
+
+
+def _decoded(head: str, detect: Any, outputs: list[np.ndarray]) -> np.ndarray:
+    """(B, 4 + nc, N): distances of the box sides or cx cy w h, in pixels; scores in 0..1."""
+    if head == "boxes":
+        return outputs[0]
+    levels = []
+    for stride, box, cls in zip(detect.stride, outputs[::2], outputs[1::2], strict=True):
+        sides = torch.from_numpy(box).flatten(2).unflatten(1, (4, detect.reg_max))
+        if detect.reg_max > 1:  # DFL, arXiv:2006.04388: the mean of the distribution
+            sides = sides.softmax(2) * torch.arange(detect.reg_max)[:, None]
+        scores = torch.from_numpy(cls).flatten(2).sigmoid()
+        levels.append(torch.cat([sides.sum(2) * stride, scores], 1))
+    return torch.cat(levels, 2).numpy()
+
+
+def _row_difference(expected: np.ndarray, got: np.ndarray) -> tuple[float, float]:
+    """Of (B, rows, 6): torch's best rows against the nearest of the export's of the same class.
+
+    Near ties may stand in another order, and at the end of the list be missing.
+    """
+    box = score = 0.0
+    for rows, others in zip(expected, got, strict=True):
+        for row in rows[: min(_BEST, (len(rows) + 1) // 2)]:
+            same = others[others[:, 5] == row[5]]
+            if not len(same):
+                return float("inf"), float("inf")
+            far = np.abs(same[:, :4] - row[:4]).max(axis=1)
+            nearest = int(far.argmin())
+            box, score = max(box, float(far[nearest])), max(score, abs(float(same[nearest, 4] - row[4])))
+    return box, score
 
 
 def _need(package: str) -> ModuleType:
@@ -460,7 +509,7 @@ def _need(package: str) -> ModuleType:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences the deprecation and tracing warnings of torch's converters: the result is checked instead."""
+    """Silences the deprecation and tracing warnings of the converters: the result is checked instead."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -475,56 +524,10 @@ def _target(path: Path, model: Path, format: _Format, output: str | Path | None)
     target = Path(output) if output is not None else beside / f"{model.stem}{format.ending}"
     if not target.name.endswith(format.ending) or target.name == format.ending:
         raise ValueError(f"the output must be named *{format.ending}, not '{output}'")
-    if not target.parent.is_dir():
+    if not format.ending.startswith("."):
+        replaceable(target, format.files)
+    elif not target.parent.is_dir():
         raise FileNotFoundError(f"no such folder: {target.parent}")
-    if format.ending.startswith("."):
-        if target.is_dir():
-            raise IsADirectoryError(f"{target} is a folder; this format writes a file")
     elif target.is_dir():
-        foreign = {file.name for file in target.iterdir()} - _NCNN_FILES
-        if foreign:
-            raise FileExistsError(
-                f"{target} would be replaced, but holds other files too: {', '.join(sorted(foreign))}"
-            )
-    elif target.exists():
-        raise NotADirectoryError(f"{target} is a file; this format writes a folder")
+        raise IsADirectoryError(f"{target} is a folder; this format writes a file")
     return target
-
-
-@contextmanager
-def _folder_beside(target: Path) -> Iterator[Path]:
-    """A temporary folder on the file system of `target`, so that what is built there can be renamed."""
-    try:
-        folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-")
-    except OSError as error:
-        raise OSError(
-            error.errno, f"cannot write there ({error.strerror}); choose another output", str(target.parent)
-        ) from error
-    with folder as path:
-        yield Path(path)
-
-
-def _place(built: Path, target: Path) -> None:
-    """Renames a built file or folder to `target`; a folder that was there is left beside `built` or as it."""
-    if built.is_file() or not target.exists():
-        os.replace(built, target)
-    elif not _exchange(built, target):
-        aside = built.with_name("replaced")
-        os.rename(target, aside)
-        try:
-            os.rename(built, target)
-        except BaseException:
-            os.rename(aside, target)
-            raise
-
-
-def _exchange(a: Path, b: Path) -> bool:
-    """Swaps two folders atomically with Linux's renameat2(2); False where that does not exist."""
-    if sys.platform != "linux":
-        return False
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    at_fdcwd, rename_exchange = -100, 2
-    return (
-        renameat2 is not None
-        and renameat2(at_fdcwd, os.fsencode(a), at_fdcwd, os.fsencode(b), ctypes.c_uint(rename_exchange)) == 0
-    )

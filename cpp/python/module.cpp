@@ -317,6 +317,27 @@ PYBIND11_MODULE(_core, m) {
             return out;
           },
           py::arg("images"), py::arg("thresholds"), py::arg("format") = py::none())
+      .def(
+          "infer",
+          [](Detector& self, const py::array_t<float, py::array::c_style>& input) {
+            const auto [height, width] = self.imgsz();
+            if (input.ndim() != 4 || input.shape(1) != 3 || input.shape(2) != height || input.shape(3) != width) {
+              throw std::invalid_argument("input: expected shape (batch, 3, " + std::to_string(height) + ", " +
+                                          std::to_string(width) + "), got " +
+                                          std::string(py::str(input.attr("shape"))));
+            }
+            std::vector<Array> outputs;
+            {
+              py::gil_scoped_release release;
+              outputs = self.infer(input.data(), static_cast<int>(input.shape(0)));
+            }
+            py::list out;
+            for (const Array& output : outputs) {
+              out.append(to_array<float>(output.values, {output.shape.begin(), output.shape.end()}));
+            }
+            return out;
+          },
+          py::arg("input").noconvert())
       .def("clone",
            [](const Detector& self) {
              py::gil_scoped_release release;
@@ -329,6 +350,7 @@ PYBIND11_MODULE(_core, m) {
                                return out;
                              })
       .def_property_readonly("imgsz", [](const Detector& self) { return std::pair(self.imgsz()[0], self.imgsz()[1]); })
+      .def_property_readonly("batch", &Detector::batch)
       .def_property_readonly("thresholds", &Detector::thresholds)
       .def_property_readonly("engine", &Detector::engine)
       .def_property_readonly("device", &Detector::device)

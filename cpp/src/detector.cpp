@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <mutex>
 #include <utility>
 
@@ -7,6 +8,7 @@
 #include "engine.h"
 #include "letterbox.h"
 #include "model.h"
+#include "simd/kernels.h"
 #include "yolort/yolort.h"
 
 namespace yolort {
@@ -20,6 +22,23 @@ constexpr std::int64_t max_input_elements = std::int64_t{1} << 30;
 
 double milliseconds(std::chrono::steady_clock::duration time) {
   return std::chrono::duration<double, std::milli>(time).count();
+}
+
+Array to_array(const Tensor& tensor) {
+  Array out{tensor.shape, {}};
+  std::size_t cells = 1;
+  for (std::size_t d = 2; d < tensor.shape.size(); ++d) cells *= static_cast<std::size_t>(tensor.shape[d]);
+  for (std::ptrdiff_t channel = 0; channel < tensor.shape[0] * tensor.shape[1]; ++channel) {
+    const std::ptrdiff_t at = channel * tensor.channel_stride;
+    if (tensor.type == Type::f32) {
+      const float* from = static_cast<const float*>(tensor.data) + at;
+      out.values.insert(out.values.end(), from, from + cells);
+    } else {
+      const std::uint16_t* from = static_cast<const std::uint16_t*>(tensor.data) + at;
+      std::transform(from, from + cells, std::back_inserter(out.values), half_to_float);
+    }
+  }
+  return out;
 }
 
 }  // namespace
@@ -86,6 +105,7 @@ void Detector::Impl::load(const std::string& model, const Options& options) {
   engine = entry.load(spec, options);
   device = engine->device();
   precision = engine->precision();
+  if (precision.empty()) precision = spec.precision.empty() ? "fp32" : spec.precision;
   resolve_imgsz(options);
   if (spec.names.empty()) {
     throw ModelError("model \"" + spec.given + "\" carries no class names (" +
@@ -212,6 +232,35 @@ std::vector<Detections> Detector::detect(const std::vector<Image>& images, const
   return out;
 }
 
+std::vector<Array> Detector::infer(const float* input, int batch) {
+  Impl& impl = *impl_;
+  std::lock_guard lock(impl.mutex);
+  const int fixed = impl.engine->input_shape().batch;
+  if (batch < 1 || (fixed ? batch != fixed : batch > max_dynamic_batch)) {
+    throw std::invalid_argument("infer: the batch is " + std::to_string(batch) + ", expected " +
+                                (fixed ? std::to_string(fixed) : "1 to " + std::to_string(max_dynamic_batch)));
+  }
+  const Tensor to = impl.engine->input(batch, impl.spec.height, impl.spec.width);
+  impl.padded_buffer = nullptr;  // what the buffer held of an image is gone
+  const std::size_t plane = static_cast<std::size_t>(impl.spec.height) * static_cast<std::size_t>(impl.spec.width);
+  for (int i = 0; i < batch; ++i) {
+    for (int c = 0; c < 3; ++c) {
+      const std::ptrdiff_t at = i * to.batch_stride() + c * to.channel_stride;
+      if (to.type == Type::f32) {
+        std::copy_n(input, plane, static_cast<float*>(to.data) + at);
+      } else {
+        std::transform(input, input + plane, static_cast<std::uint16_t*>(to.data) + at, float_to_half);
+      }
+      input += plane;
+    }
+  }
+  const std::vector<Tensor>& outputs = impl.engine->run();
+  impl.check_outputs(outputs, batch);
+  std::vector<Array> out;
+  for (const Tensor& from : outputs) out.push_back(to_array(from));
+  return out;
+}
+
 Detector Detector::clone() const {
   auto copy = std::make_unique<Impl>(*impl_);
   std::lock_guard lock(impl_->mutex);
@@ -221,6 +270,7 @@ Detector Detector::clone() const {
 
 const std::vector<std::string>& Detector::names() const { return impl_->spec.names; }
 std::array<int, 2> Detector::imgsz() const { return {impl_->spec.height, impl_->spec.width}; }
+int Detector::batch() const { return impl_->engine->input_shape().batch; }
 const Thresholds& Detector::thresholds() const { return impl_->thresholds; }
 const std::string& Detector::engine() const { return impl_->engine_name; }
 const std::string& Detector::device() const { return impl_->device; }

@@ -43,7 +43,7 @@ class Engine {
   virtual std::unique_ptr<Engine> clone() const = 0;
 
   virtual std::string device() const = 0;
-  virtual std::string precision() const = 0;
+  virtual std::string precision() const = 0;  ///< empty: what the file holds
 };
 
 struct EngineEntry {

@@ -162,6 +162,21 @@ class Detector:
         paths = [None if isinstance(item, np.ndarray) else os.fspath(item) for item in source]
         return self._detect(arrays, paths, thresholds, format)
 
+    def infer(self, tensor: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+        """Run the network alone: for tools that compare or calibrate; a detection needs `detector(image)` only.
+
+        Args:
+            tensor: (batch, 3, height, width) float32, RGB in 0 to 1, of `imgsz`; `batch` images where that is fixed.
+
+        Returns:
+            Copies of the model's outputs, float32, in its order; what they hold depends on `head`.
+
+        Raises:
+            TypeError, ValueError: not float32, or another shape.
+            EngineError: the engine failed.
+        """
+        return self._core.infer(tensor)
+
     def clone(self) -> Detector:
         """Another Detector on the same weights, with its own buffers: one a thread."""
         copy = object.__new__(type(self))
@@ -178,6 +193,11 @@ class Detector:
     def imgsz(self) -> tuple[int, int]:
         """Height and width of the network input in pixels."""
         return self._core.imgsz
+
+    @property
+    def batch(self) -> int:
+        """Images of one run of the network; 0 where any number goes."""
+        return self._core.batch
 
     @property
     def engine(self) -> str:

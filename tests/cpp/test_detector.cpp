@@ -116,6 +116,26 @@ void test_batches() {
   CHECK(detector.detect(std::vector<Image>{}, {}).empty());
 }
 
+void test_infer() {
+  for (const int batch : {0, 2}) {
+    FakeEngine::batch = batch;
+    Detector detector(model, options());
+    CHECK(detector.batch() == batch);
+    const auto pixels = gray(255);
+    const Image wide{pixels.data(), 32, 8};  // its first pixel is padding
+    CHECK(detector.detect(wide).size() == 1);
+    std::vector<float> input(2 * 3 * 32 * 32, 0.25f);
+    const std::vector<Array> outputs = detector.infer(input.data(), 2);
+    CHECK(outputs.size() == 1 && (outputs[0].shape == std::vector<int>{2, 6, 4}));
+    CHECK(outputs[0].values.size() == 48 && outputs[0].values[20] == 0.25f && outputs[0].values[44] == 0.25f);
+    CHECK(std::abs(detector.detect(wide).scores.at(0) - 114.0f / 255) < 1e-5);
+    for (const int wrong : {0, batch ? 1 : 17}) {
+      CHECK_THROWS(detector.infer(input.data(), wrong), std::invalid_argument, "batch");
+    }
+  }
+  FakeEngine::batch = 0;
+}
+
 void test_padding_is_written_again_when_the_shape_changes() {
   Detector detector(model, options());
   const auto pixels = gray(255);
@@ -208,6 +228,7 @@ int main() {
   std::ofstream(model, std::ios::binary) << std::string("\x3A\x01g", 3);  // a ModelProto with a graph and no more
   test_one_image();
   test_batches();
+  test_infer();
   test_padding_is_written_again_when_the_shape_changes();
   test_clones_run_side_by_side();
   test_refuses();

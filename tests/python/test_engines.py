@@ -54,6 +54,21 @@ def test_boxes_head(target: Target, make_model: Make) -> None:
     assert detector.speed.inference > 0
 
 
+def test_infer(target: Target, make_model: Make) -> None:
+    detector = target.detector(make_model(raw_outputs(), metadata(head="raw")))
+    before = detector(IMAGE)
+    outputs = detector.infer(np.random.default_rng(0).random((1, 3, 64, 64), np.float32))
+    for output, expected in zip(outputs, raw_outputs().values(), strict=True):
+        assert output.dtype == np.float32
+        np.testing.assert_allclose(output, expected[None], atol=0.01)
+    np.testing.assert_array_equal(detector(IMAGE).boxes, before.boxes)
+    for shape in ((1, 3, 64, 32), (3, 64, 64), (2, 3, 64, 64)):
+        with pytest.raises(ValueError, match="expected"):
+            detector.infer(np.zeros(shape, np.float32))
+    with pytest.raises(TypeError):
+        detector.infer(np.zeros((1, 3, 64, 64), np.float64))
+
+
 def test_end2end_head(target: Target, make_model: Make) -> None:
     rows = np.zeros((300, 6), np.float32)
     rows[0] = 24, 28, 40, 36, 0.9, 1

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+import yolort
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("ultralytics")
@@ -23,7 +24,9 @@ pytest.importorskip("onnxslim")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from yolort.tools import export as exporting  # noqa: E402
-from yolort.tools.export import ExportError, export, raw_maps  # noqa: E402
+from yolort.tools import files  # noqa: E402
+from yolort.tools.checkpoints import CheckpointError  # noqa: E402
+from yolort.tools.export import ExportError, export, with_head  # noqa: E402
 
 Checkpoint = Callable[[str], Path]
 FAMILIES = [("yolov8n", "raw"), ("yolo11n", "raw"), ("yolo26n", "raw"), ("yolo26n", "raw-e2e")]
@@ -115,7 +118,7 @@ def test_ncnn_computes_the_raw_maps(family: str, head: str, checkpoint: Checkpoi
 
 def test_heads_of_yolo26_differ(checkpoint: Checkpoint) -> None:
     model, pixels = load(checkpoint("yolo26n")), torch.from_numpy(image(64, 64))
-    many, one = (raw_maps(model, head)(pixels) for head in ("raw", "raw-e2e"))
+    many, one = (with_head(model, head)(pixels) for head in ("raw", "raw-e2e"))
     assert all(not torch.allclose(a, b) for a, b in zip(many, one, strict=True))
 
 
@@ -124,7 +127,7 @@ def test_raw_maps_leaves_the_model_alone(head: str, checkpoint: Checkpoint) -> N
     model = load(checkpoint("yolo26n")).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     wants_gradient = [parameter.requires_grad for parameter in model.parameters()]
-    cut = raw_maps(model, head)
+    cut = with_head(model, head)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in cut.modules())
     after = model.state_dict()
     assert before.keys() == after.keys()
@@ -140,7 +143,10 @@ def check_metadata(read: dict[str, Any], path: Path, head: str, reg_max: int, en
     assert read["end2end"] is (head == "raw-e2e")
     assert read["license"] == "CC0"
     assert {"description", "date", "version"} <= read.keys()
-    assert json.loads(read["yolort"]) == {
+    own = json.loads(read["yolort"])
+    assert own.pop("parameters") > 1e6
+    assert own.pop("gflops") > 0.05
+    assert own == {
         "format": 1,
         "head": head,
         "strides": [8, 16, 32],
@@ -220,8 +226,13 @@ def test_bad_imgsz(imgsz: Any, checkpoint: Checkpoint, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"format": "tflite"}, "format must be one of onnx, ncnn"),
-        ({"head": "boxes"}, "head must be one of raw, raw-e2e"),
+        ({"format": "tflite"}, "format must be one of onnx, ncnn, openvino"),
+        ({"precision": "int8"}, "precision must be one of fp32, fp16"),
+        ({"batch": 0}, "within 1..128"),
+        ({"batch": 2, "format": "ncnn"}, "batch must be 1"),
+        ({"dynamic": True, "format": "ncnn"}, "size is fixed"),
+        ({"head": "end2end", "format": "ncnn"}, "no top-k"),
+        ({"head": "maps"}, "head must be one of raw, raw-e2e, boxes, end2end"),
         ({"opset": 9}, "within 13..20"),
         ({"opset": 17, "format": "ncnn"}, "opset is for onnx"),
         ({"output": "m.bin"}, "must be named"),
@@ -252,9 +263,9 @@ def test_not_a_checkpoint(tmp_path: Path, checkpoint: Checkpoint) -> None:
         "half.pt": whole[: len(whole) // 2],
     }.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ExportError, match=f"{name} is not a PyTorch checkpoint"):
+        with pytest.raises(CheckpointError, match=f"{name} is not a PyTorch checkpoint"):
             export(tmp_path / name)
-    with pytest.raises(ExportError, match="holds no Ultralytics model"):
+    with pytest.raises(CheckpointError, match="holds no Ultralytics model"):
         export(tmp_path / "tensors.pt")
     assert left_in(tmp_path) == ["empty.pt", "half.pt", "tensors.pt", "text.pt"]
 
@@ -272,18 +283,18 @@ class Hostile:
 def test_hostile_checkpoint_runs_no_code(tmp_path: Path, checkpoint: Checkpoint) -> None:
     marker = tmp_path / "pwned"
     torch.save({"model": load(checkpoint("yolov8n")), "x": Hostile(marker)}, tmp_path / "bad.pt")
-    with pytest.raises(ExportError, match="cannot be loaded"):
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
         export(tmp_path / "bad.pt", imgsz=64)
     assert not marker.exists()
 
 
 def test_other_tasks_are_refused(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    with pytest.raises(ExportError, match="holds a ClassificationModel; only detection"):
+    with pytest.raises(CheckpointError, match="holds a ClassificationModel; only detection"):
         export(checkpoint("yolo11n-cls"), output=tmp_path / "m.onnx")
-    with pytest.raises(ExportError, match="describes a segment model"):
+    with pytest.raises(CheckpointError, match="describes a segment model"):
         export("yolo11n-seg.yaml", output=tmp_path / "m.onnx")
-    with pytest.raises(ExportError, match="not Linear"):
-        raw_maps(torch.nn.Linear(1, 1))
+    with pytest.raises(CheckpointError, match="not Linear"):
+        with_head(torch.nn.Linear(1, 1))
     assert left_in(tmp_path) == []
 
 
@@ -294,7 +305,7 @@ def test_absent_branches_are_refused(checkpoint: Checkpoint, tmp_path: Path) -> 
     fused.model[-1].end2end = True
     fused.fuse(verbose=False)
     with pytest.raises(ExportError, match=r'"raw" needs the one-to-many branch.*use "raw-e2e"'):
-        raw_maps(fused)
+        with_head(fused)
     assert left_in(tmp_path) == []
 
 
@@ -319,7 +330,7 @@ def test_unwritable_outputs(tmp_path: Path, checkpoint: Checkpoint, monkeypatch:
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(exporting.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(files.tempfile, "mkdtemp", refuse)
     with pytest.raises(PermissionError, match="choose another output"):
         export(path, imgsz=64, output=tmp_path / "m.onnx")
     assert left_in(tmp_path) == ["d.onnx", "f_ncnn_model", "file", "p_ncnn_model"]
@@ -362,41 +373,174 @@ def test_folders_are_swapped(atomic: bool, tmp_path: Path, monkeypatch: pytest.M
     if atomic and sys.platform != "linux":
         pytest.skip("only Linux swaps two folders in one step")
     if not atomic:
-        monkeypatch.setattr(exporting, "_exchange", lambda *_: False)
+        monkeypatch.setattr(files, "_exchange", lambda *_: False)
     work, target = tmp_path / "work", tmp_path / "m_ncnn_model"
     for folder, content in ((work / "model", "new"), (target, "old")):
         folder.mkdir(parents=True)
         (folder / "model.ncnn.param").write_text(content)
-    exporting._place(work / "model", target)
+    files.place(work / "model", target)
     assert (target / "model.ncnn.param").read_text() == "new"
     assert left_in(work) == (["model"] if atomic else ["replaced"])
 
 
 def test_failed_swap_restores_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporting, "_exchange", lambda *_: False)
+    monkeypatch.setattr(files, "_exchange", lambda *_: False)
     (tmp_path / "work").mkdir()
     target = tmp_path / "m_ncnn_model"
     target.mkdir()
     with pytest.raises(FileNotFoundError):
-        exporting._place(tmp_path / "work" / "missing", target)
+        files.place(tmp_path / "work" / "missing", target)
     assert target.is_dir()
     assert left_in(tmp_path / "work") == []
 
 
 def test_wrong_results_are_refused(checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = exporting._run_onnx
+    right = yolort.Detector.infer
     for wrong, says in [
-        (lambda maps: [maps[0] + 0.1, *maps[1:]], "output 0 of the export is 0.1 off torch"),
-        (lambda maps: [*maps[:-1], maps[-1] * np.nan], "output 5 of the export is nan off torch"),
+        (lambda maps: [maps[0] + 10, *maps[1:]], "difference from torch: 80 pixels"),
+        (lambda maps: [*maps[:-1], maps[-1] * 1.5], r"0\.\d+ of a score; accepted are 0\.25 and 0\.0025"),
+        (lambda maps: [*maps[:-1], maps[-1] * np.nan], "nan of a score"),
         (lambda maps: maps[::-1], "outputs of shapes"),
     ]:
-        run = exporting._Format(
-            ".onnx", "any", exporting._to_onnx, lambda *arguments, wrong=wrong: wrong(right(*arguments))
-        )
-        monkeypatch.setitem(exporting.FORMATS, "onnx", run)
+        monkeypatch.setattr(yolort.Detector, "infer", lambda self, x, wrong=wrong: wrong(right(self, x)))
         with pytest.raises(ExportError, match=says):
-            export(checkpoint("yolov8n"), imgsz=64, output=tmp_path / "m.onnx")
+            export(checkpoint("yolo26n"), imgsz=64, output=tmp_path / "m.onnx")
     assert left_in(tmp_path) == []
+
+
+def test_wrong_rows_are_refused(checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = yolort.Detector.infer
+    for column, shift in ((0, 3), (4, 0.1), (5, 7), (2, np.nan)):
+        change = np.eye(6, dtype=np.float32)[column] * np.float32(shift)
+        monkeypatch.setattr(yolort.Detector, "infer", lambda self, x, c=change: [rows + c for rows in right(self, x)])
+        with pytest.raises(ExportError, match="difference from torch"):
+            export(checkpoint("yolo26n"), head="end2end", imgsz=64, output=tmp_path / "m.onnx")
+    assert left_in(tmp_path) == []
+
+
+DECODED = [
+    (format, head)
+    for format in ("onnx", "openvino", "ncnn")
+    for head in ("boxes", "end2end")
+    if (format, head) != ("ncnn", "end2end")
+]
+
+
+def as_ultralytics(path: Path, pixels: np.ndarray) -> np.ndarray:
+    """The output of an artefact in Ultralytics' own runtime."""
+    import ultralytics.nn.autobackend as autobackend
+    from yolort.tools._compat import allow_missing_torchvision
+
+    allow_missing_torchvision()
+    backend = autobackend.AutoBackend(str(path), device=torch.device("cpu"), verbose=False)
+    output = backend(torch.from_numpy(pixels))
+    output = output[0] if isinstance(output, (list, tuple)) else output
+    return np.asarray(output).reshape(1, *np.shape(output)[-2:])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(("format", "head"), DECODED)
+@pytest.mark.filterwarnings("ignore")
+def test_decoded_heads_load_in_ultralytics_too(
+    format: str,
+    head: str,
+    precision: str,
+    checkpoint: Checkpoint,
+    class_names: dict[int, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for package in {"onnx": ["onnxruntime"], "openvino": ["openvino"], "ncnn": ["ncnn", "pnnx"]}[format]:
+        pytest.importorskip(package)
+    import ultralytics.utils.checks as checks
+
+    monkeypatch.setattr(checks, "check_requirements", lambda *_, **__: True)  # it would install what it pins
+    ending = exporting.FORMATS[format].ending
+    made = export(
+        checkpoint("yolo26n"),
+        format=format,
+        head=head,
+        precision=precision,
+        imgsz=(64, 96),
+        output=tmp_path / f"m{ending}",
+    )
+    pixels = image(64, 96)
+    with torch.inference_mode():
+        expected = with_head(load(checkpoint("yolo26n")), head)(torch.from_numpy(pixels)).numpy()
+    detector = yolort.Detector(made, precision="fp32")
+    exact = 1e-2 if precision == "fp32" else 1
+    theirs = exact if format != "openvino" else 1  # Ultralytics lets OpenVINO compute in bf16
+    for got, atol in ((detector.infer(pixels)[0], exact), (as_ultralytics(made, pixels), theirs)):
+        if head == "end2end":  # rows of near ties may change places, their scores do not
+            np.testing.assert_allclose(got[..., 4], expected[..., 4], atol=0.02)
+        else:
+            np.testing.assert_allclose(got, expected, atol=atol)
+    assert detector.head == head
+    assert detector.names == class_names
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+@pytest.mark.parametrize("head", ["raw", "boxes", "end2end"])
+def test_dynamic_and_batched(format: str, head: str, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    ending = exporting.FORMATS[format].ending
+    pixels = np.random.default_rng(5).integers(0, 256, (3, 60, 90, 3), np.uint8)
+    made = {
+        name: yolort.Detector(
+            export(
+                checkpoint("yolo26n"), format=format, head=head, imgsz=64, output=tmp_path / f"{name}{ending}", **how
+            ),
+            conf=0,
+            multi_label=True,
+            max_det=20,
+        )
+        for name, how in (("one", {}), ("three", {"batch": 3}), ("any", {"dynamic": True}))
+    }
+    assert [detector.batch for detector in made.values()] == [1, 3, 0]
+    results = [detector(list(pixels)) for detector in made.values()]
+    for name in ("boxes", "scores"):
+        one, *others = ([getattr(found, name) for found in result] for result in results)
+        for other in others:
+            np.testing.assert_allclose(other, one, atol=1e-2)
+    larger = yolort.Detector(tmp_path / f"any{ending}", imgsz=(96, 128), conf=0)
+    assert larger.imgsz == (96, 128)
+    assert len(larger(pixels[0])) > 0
+
+
+def test_fp16_halves_the_file(checkpoint: Checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("openvino")
+    pytest.importorskip("pnnx")
+    caplog.set_level("INFO", "yolort")
+    for format, ending in ((name, one.ending) for name, one in exporting.FORMATS.items()):
+        sizes = []
+        for precision in ("fp32", "fp16"):
+            made = export(
+                checkpoint("yolo11n"), format=format, precision=precision, imgsz=64, output=tmp_path / f"m{ending}"
+            )
+            sizes.append(sum(file.stat().st_size for file in ([made] if made.is_file() else made.iterdir())))
+        assert sizes[1] < 0.6 * sizes[0]
+        assert json.loads(yolort.Detector(made).metadata["yolort"])["precision"] == "fp16"
+    assert yolort.Detector(tmp_path / "m.onnx").precision == "fp16"
+    assert "BatchNorm into their convolutions" in caplog.text
+    assert "MB in fp16" in caplog.text
+
+
+def test_pruned_widths(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """A checkpoint whose layers are not those of its YAML: what is exported is the module."""
+    read = torch.load(checkpoint("yolov8n"), weights_only=False)
+    first, second = read["model"].model[0], read["model"].model[1]
+    first.conv.weight = torch.nn.Parameter(first.conv.weight[:9])
+    first.conv.out_channels = first.bn.num_features = 9
+    for name in ("weight", "bias"):
+        setattr(first.bn, name, torch.nn.Parameter(getattr(first.bn, name)[:9]))
+    for name in ("running_mean", "running_var"):
+        setattr(first.bn, name, getattr(first.bn, name)[:9])
+    second.conv.weight = torch.nn.Parameter(second.conv.weight[:, :9])
+    second.conv.in_channels = 9
+    torch.save(read, tmp_path / "pruned.pt")
+    made = export(tmp_path / "pruned.pt", imgsz=64)
+    weights = {tuple(onnx.numpy_helper.to_array(one).shape) for one in onnx.load(made).graph.initializer}
+    assert (9, 3, 3, 3) in weights
 
 
 def test_failure_of_pnnx_shows_its_log(checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -420,9 +564,13 @@ def test_missing_converter_and_runtime(
         patch.setitem(sys.modules, "onnxslim", None)
         with pytest.raises(ModuleNotFoundError, match="needs the package onnxslim"):
             export(checkpoint("yolov8n"), imgsz=64, output=tmp_path / "m.onnx")
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+
+    def unavailable(*_: Any, **__: Any) -> None:
+        raise yolort.EngineError("the package onnxruntime is not installed")
+
+    monkeypatch.setattr(yolort, "Detector", unavailable)
     assert export(checkpoint("yolov8n"), imgsz=64, output=tmp_path / "m.onnx").is_file()
-    assert "onnxruntime is not installed: the export is not compared with torch" in caplog.text
+    assert "not compared with torch: the package onnxruntime is not installed" in caplog.text
 
 
 BROKEN = "import torchvision.extension\nraise RuntimeError('operator torchvision::nms does not exist')\n"

@@ -88,6 +88,12 @@ struct Speed {
   double pre = 0, inference = 0, post = 0;
 };
 
+/// Numbers of a tensor, row by row.
+struct Array {
+  std::vector<int> shape;  ///< the first is the batch
+  std::vector<float> values;
+};
+
 /// One model on one engine. Calls on one Detector are serialised; give each thread its own clone().
 class Detector {
  public:
@@ -103,11 +109,16 @@ class Detector {
   /// One result an image, in order; engines with a batch dimension run them together.
   std::vector<Detections> detect(const std::vector<Image>& images, const Thresholds& thresholds);
 
+  /// The network alone: `input`, `batch` x 3 x height x width in 0 to 1, to the outputs of the model, copied. A
+  /// static batch must be met. Not for detecting, which copies nothing; for tools that compare or calibrate.
+  std::vector<Array> infer(const float* input, int batch);
+
   /// Another Detector on the same weights, with its own buffers.
   Detector clone() const;
 
   const std::vector<std::string>& names() const;
   std::array<int, 2> imgsz() const;                            ///< height, width of the network input
+  int batch() const;                                           ///< images of a run; 0: any number
   const Thresholds& thresholds() const;                        ///< those given at construction
   const std::string& engine() const;                           ///< name of the engine that runs
   const std::string& device() const;                           ///< "cpu", "vulkan:0 <name>", ...

@@ -1,22 +1,27 @@
-"""The subcommands of `yolort`, a function each; what only one of them needs is imported in it."""
+"""The `yolort` command: its subcommands, and how their errors look."""
 
 from __future__ import annotations
 
 import functools
-import json
 import os
-import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from statistics import median
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 import yolort
+from yolort.cli import runtime, toolchain
+from yolort.cli.common import report
 
-_HELP = "Run YOLO detectors on NCNN, ONNX Runtime and OpenVINO, and make models for them."
+_HELP = "Run YOLO detectors on NCNN, ONNX Runtime and OpenVINO, and make, measure and choose models for them."
+_COMMANDS = (
+    runtime.demo,
+    runtime.predict,
+    runtime.engines,
+    runtime.info,
+    toolchain.export,
+    toolchain.val,
+)
 
 
 def app() -> typer.Typer:
@@ -27,7 +32,7 @@ def app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback(help=_HELP)(_options)
-    for command in (demo, predict, engines, info, export):
+    for command in _COMMANDS:
         app.command()(_with_clear_errors(command))
     return app
 
@@ -53,244 +58,16 @@ def _with_clear_errors(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(**arguments: Any) -> None:
         try:
             command(**arguments)
+        except ModuleNotFoundError as error:
+            if os.environ.get("YOLORT_TRACEBACK"):
+                raise
+            hint = "" if "pip install" in str(error) else '; the toolchain has it: pip install "yolort[tools]"'
+            report(f"{error}{hint}")
+            raise typer.Exit(2) from None
         except (yolort.Error, OSError, ValueError, TypeError, ImportError) as error:
             if os.environ.get("YOLORT_TRACEBACK"):
                 raise
-            _report(error)
+            report(error)
             raise typer.Exit(2) from None
 
     return wrapped
-
-
-def _report(error: object) -> None:
-    print(f"yolort: error: {error}", file=sys.stderr)
-
-
-# ---- options that several commands share ----
-
-_MODEL_HELP = "An .onnx file, *_ncnn_model or *_openvino_model folder."
-Model = Annotated[Path, typer.Argument(help=_MODEL_HELP, show_default=False)]
-Engine = Annotated[str | None, typer.Option(help="ncnn, onnxruntime or openvino; default: the best available.")]
-Device = Annotated[str | None, typer.Option(help="cpu, vulkan, vulkan:1, cuda, ...")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads; default: one a core.")]
-Precision = Annotated[str | None, typer.Option(help="fp32, fp16 or bf16; default: the fastest that is accurate.")]
-Imgsz = Annotated[str | None, typer.Option(help="Network input: 640, or height,width.")]
-
-
-def _parse_imgsz(text: str | None) -> int | tuple[int, int] | None:
-    if text is None:
-        return None
-    try:
-        sides = [int(side) for side in text.replace("x", ",").split(",")]
-    except ValueError:
-        sides = []
-    if len(sides) == 1:
-        return sides[0]
-    if len(sides) == 2:
-        return sides[0], sides[1]
-    raise ValueError(f"--imgsz is {text!r}, expected a side (640) or height,width (384,640)")
-
-
-# ---- commands ----
-
-
-def demo(
-    engine: Engine = None,
-    save: Annotated[Path, typer.Option(help="Where the annotated picture goes.")] = Path("yolort-demo.jpg"),
-    runs: Annotated[int, typer.Option(min=1, help="Timed runs an engine.")] = 20,
-) -> None:
-    """Detect in the embedded picture with the embedded model, on every engine."""
-    image = yolort.images.read(yolort.demo_image())
-    rows: list[list[object]] = []
-    drawn: yolort.Detections | None = None
-    for status in yolort.engines():
-        if engine not in (None, status.name):
-            continue
-        if not status.available:
-            rows.append([status.name, "-", "-", status.reason])
-            continue
-        model = yolort.demo_model("ncnn" if status.name == "ncnn" else "onnx")
-        try:
-            detector = yolort.Detector(model, engine=status.name)
-            found = detector(image)
-        except yolort.Error as error:
-            rows.append([status.name, "-", "-", error])
-            continue
-        drawn = drawn or found
-        speeds = [(detector(image), detector.speed)[1] for _ in range(runs)]
-        parts = [median(speed[part] for speed in speeds) for part in range(3)]
-        total = median(sum(speed) for speed in speeds)
-        cells = [f"{milliseconds:.2f}" for milliseconds in (*parts, total)]
-        rows.append([status.name, detector.device, detector.precision, len(found), *cells])
-        del detector  # its threads would disturb the next engine's
-    columns = ["engine", "device", "precision", "found", "pre ms", "run ms", "post ms", "total"]
-    _print_table(columns, rows)
-    if drawn is None:
-        raise yolort.EngineError(f"engine {engine!r} cannot run here" if engine else "no engine can run here")
-    drawn.save(save, image)
-    print(f"{drawn}\nwritten to {save}")
-
-
-def predict(
-    source: Annotated[list[str], typer.Argument(help="Images, folders or glob patterns.", show_default=False)],
-    model: Annotated[Path, typer.Option(help=_MODEL_HELP)],
-    save: Annotated[Path | None, typer.Option(help="Folder for annotated pictures.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object an image, on standard output.")] = False,
-    engine: Engine = None,
-    device: Device = None,
-    threads: Threads = None,
-    precision: Precision = None,
-    conf: Annotated[float, typer.Option(help="Keep scores above this.")] = 0.25,
-    iou: Annotated[float, typer.Option(help="NMS drops boxes that overlap a better one by more.")] = 0.7,
-    max_det: Annotated[int, typer.Option(help="At most this many detections an image.")] = 300,
-    classes: Annotated[str | None, typer.Option(help="Keep only these class indices: 0,2,5.")] = None,
-    agnostic: Annotated[bool, typer.Option(help="NMS across classes.")] = False,
-    imgsz: Imgsz = None,
-) -> None:
-    """Detect objects in images."""
-    paths = [path for one in source for path in yolort.images.find(one)]
-    detector = yolort.Detector(
-        model,
-        engine=engine,
-        device=device,
-        threads=threads,
-        precision=precision,
-        conf=conf,
-        iou=iou,
-        max_det=max_det,
-        classes=_parse_classes(classes),
-        agnostic=agnostic,
-        imgsz=_parse_imgsz(imgsz),
-    )
-    if save:
-        save.mkdir(parents=True, exist_ok=True)
-    targets = _distinct_names(paths)
-    failures = 0
-    for path in _progress(paths):
-        try:
-            image = yolort.images.read(path)
-            found = detector(image)
-            if save:
-                found.save(save / targets[path], image)
-        except yolort.ImageError as error:
-            _report(error)
-            failures += 1
-            continue
-        found.path = str(path)
-        if as_json:
-            print(json.dumps({**found.to_dict(), "speed": detector.speed._asdict()}), flush=True)
-        else:
-            print(f"{path}: {_summary(found)}; {sum(detector.speed):.1f} ms", flush=True)
-    if failures:
-        _report(f"{failures} of {len(paths)} image(s) failed")
-        raise typer.Exit(1)
-
-
-def engines() -> None:
-    """List the engines, and why those that cannot run here cannot."""
-    rows: list[list[object]] = [
-        [status.name, "yes" if status.available else "no", status.reason] for status in yolort.engines()
-    ]
-    _print_table(["engine", "available", "why not"], rows)
-
-
-def info(
-    model: Model,
-    engine: Engine = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
-) -> None:
-    """Show what a model is and which engine runs it."""
-    detector = yolort.Detector(model, engine=engine)
-    facts: dict[str, Any] = {
-        "model": str(model),
-        "head": detector.head,
-        "imgsz": list(detector.imgsz),
-        "classes": len(detector.names),
-        "names": list(detector.names.values()),
-        "engine": detector.engine,
-        "device": detector.device,
-        "precision": detector.precision,
-        "metadata": {key: value for key, value in detector.metadata.items() if key not in ("names", "imgsz")},
-    }
-    if as_json:
-        print(json.dumps(facts))
-        return
-    shown = facts.pop("names")
-    facts["names"] = ", ".join(shown[:12]) + (f", ... ({len(shown) - 12} more)" if len(shown) > 12 else "")
-    metadata = facts.pop("metadata")
-    facts.update({f"metadata.{key}": value for key, value in metadata.items()})
-    _print_table([], [[key, value] for key, value in facts.items()])
-
-
-def export(
-    model: Annotated[Path, typer.Argument(help="A checkpoint (.pt) or architecture (.yaml).", show_default=False)],
-    format: Annotated[str, typer.Option(help="onnx or ncnn.")] = "onnx",
-    head: Annotated[str, typer.Option(help="raw, or raw-e2e: the NMS-free branch of YOLO26.")] = "raw",
-    imgsz: Imgsz = None,
-    output: Annotated[Path | None, typer.Option(help="Default: beside the model.")] = None,
-) -> None:
-    """Turn an Ultralytics checkpoint into a model that `Detector` loads."""
-    import logging
-
-    try:
-        from yolort.tools.export import ExportError
-        from yolort.tools.export import export as run
-    except ModuleNotFoundError as error:
-        raise ImportError(f'export needs the toolchain ({error}); pip install "yolort[tools]"') from error
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("yolort").setLevel(logging.INFO)
-    try:
-        written = run(model, format=format, head=head, imgsz=_parse_imgsz(imgsz), output=output)
-    except ExportError as error:
-        raise yolort.ModelError(str(error)) from error
-    print(f"written to {written}")
-
-
-# ---- pieces of the above ----
-
-
-def _parse_classes(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    try:
-        return [int(index) for index in text.split(",")]
-    except ValueError:
-        raise ValueError(f"--classes is {text!r}, expected class indices like 0,2,5") from None
-
-
-def _summary(found: yolort.Detections) -> str:
-    return repr(found).removeprefix("Detections(").removesuffix(")")
-
-
-def _distinct_names(paths: list[Path]) -> dict[Path, str]:
-    """A file name for each path; the second a.jpg becomes a-2.jpg."""
-    names: dict[Path, str] = {}
-    taken: set[str] = set()
-    for path in paths:
-        name, count = path.name, 1
-        while name in taken:
-            count += 1
-            name = f"{path.stem}-{count}{path.suffix}"
-        taken.add(name)
-        names[path] = name
-    return names
-
-
-def _progress(paths: list[Path]) -> Iterable[Path]:
-    """The paths, with a progress bar on standard error where that is a terminal."""
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    quiet = not console.is_terminal or len(paths) < 2
-    return track(paths, description="detecting", console=console, transient=True, disable=quiet)
-
-
-def _print_table(columns: list[str], rows: list[list[object]]) -> None:
-    """Cells are shown as they are: text from a model file is no markup."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*columns, show_header=bool(columns))
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    Console().print(table)

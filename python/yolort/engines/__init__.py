@@ -4,7 +4,7 @@ An engine's module has `unavailable() -> str`, the reason it cannot run here or 
 and `load(path, device, precision, threads)`, which gives an object with:
 
     input_shape     (batch, height, width) of the network input, 0 where any value goes
-    device, precision   text for the user
+    device, precision   text for the user; precision "" where it is what the file holds
     input(batch, height, width)   lends a C-contiguous (batch, 3, height, width) float32 or float16 array, zero at
                     first, which must stay the same, and unwritten, until another shape is asked for
     run()           runs on it; returns the outputs as C-contiguous arrays, valid until the next run

@@ -19,7 +19,7 @@ def load(path: str, device: str, precision: str, threads: int | None) -> OnnxRun
     Args:
         path: the .onnx file.
         device: "" or "cpu"; "cuda" or "cuda:1" with onnxruntime-gpu.
-        precision: "" or "fp32": the file decides what ONNX Runtime computes in.
+        precision: "" or "fp32"; the file decides what ONNX Runtime computes in.
         threads: CPU threads of one operator; None: ONNX Runtime's choice, one a core.
 
     Raises:
@@ -58,7 +58,7 @@ def load(path: str, device: str, precision: str, threads: int | None) -> OnnxRun
 class OnnxRuntimeEngine:
     """One session with its own binding; `clone()` shares the session, whose run is thread-safe."""
 
-    precision = "fp32"
+    precision = ""  # what the file holds
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session

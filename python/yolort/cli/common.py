@@ -1,0 +1,59 @@
+"""What several subcommands share: options, progress bar, tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+
+T = TypeVar("T")
+
+MODEL_HELP = "An .onnx file, *_ncnn_model or *_openvino_model folder."
+Model = Annotated[Path, typer.Argument(help=MODEL_HELP, show_default=False)]
+Engine = Annotated[str | None, typer.Option(help="ncnn, onnxruntime or openvino; default: the best available.")]
+Device = Annotated[str | None, typer.Option(help="cpu, vulkan, vulkan:1, cuda, ...")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; default: one a core.")]
+Precision = Annotated[str | None, typer.Option(help="fp32, fp16 or bf16; default: the fastest that is accurate.")]
+Imgsz = Annotated[str | None, typer.Option(help="Network input: 640, or height,width.")]
+
+
+def parse_imgsz(text: str | None) -> int | tuple[int, int] | None:
+    if text is None:
+        return None
+    try:
+        sides = [int(side) for side in text.replace("x", ",").split(",")]
+    except ValueError:
+        sides = []
+    if len(sides) == 1:
+        return sides[0]
+    if len(sides) == 2:
+        return sides[0], sides[1]
+    raise ValueError(f"--imgsz is {text!r}, expected a side (640) or height,width (384,640)")
+
+
+def report(error: object) -> None:
+    print(f"yolort: error: {error}", file=sys.stderr)
+
+
+def progress(items: Sequence[T], description: str = "detecting") -> Iterable[T]:
+    """The items, with a progress bar on standard error where that is a terminal."""
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    quiet = not console.is_terminal or len(items) < 2
+    return track(items, description=description, console=console, transient=True, disable=quiet)
+
+
+def print_table(columns: list[str], rows: list[list[object]]) -> None:
+    """Cells are shown as they are: text from a model file is no markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, show_header=bool(columns))
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    Console().print(table)

@@ -1,0 +1,180 @@
+"""The subcommands that need the runtime only; what only one of them needs is imported in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import typer
+
+import yolort
+from yolort.cli.common import (
+    MODEL_HELP,
+    Device,
+    Engine,
+    Imgsz,
+    Model,
+    Precision,
+    Threads,
+    parse_imgsz,
+    print_table,
+    progress,
+    report,
+)
+
+
+def demo(
+    engine: Engine = None,
+    save: Annotated[Path, typer.Option(help="Where the annotated picture goes.")] = Path("yolort-demo.jpg"),
+    runs: Annotated[int, typer.Option(min=1, help="Timed runs an engine.")] = 20,
+) -> None:
+    """Detect in the embedded picture with the embedded model, on every engine."""
+    image = yolort.images.read(yolort.demo_image())
+    rows: list[list[object]] = []
+    drawn: yolort.Detections | None = None
+    for status in yolort.engines():
+        if engine not in (None, status.name):
+            continue
+        if not status.available:
+            rows.append([status.name, "-", "-", status.reason])
+            continue
+        model = yolort.demo_model("ncnn" if status.name == "ncnn" else "onnx")
+        try:
+            detector = yolort.Detector(model, engine=status.name)
+            found = detector(image)
+        except yolort.Error as error:
+            rows.append([status.name, "-", "-", error])
+            continue
+        drawn = drawn or found
+        speeds = [(detector(image), detector.speed)[1] for _ in range(runs)]
+        parts = [median(speed[part] for speed in speeds) for part in range(3)]
+        total = median(sum(speed) for speed in speeds)
+        cells = [f"{milliseconds:.2f}" for milliseconds in (*parts, total)]
+        rows.append([status.name, detector.device, detector.precision, len(found), *cells])
+        del detector  # its threads would disturb the next engine's
+    columns = ["engine", "device", "precision", "found", "pre ms", "run ms", "post ms", "total"]
+    print_table(columns, rows)
+    if drawn is None:
+        raise yolort.EngineError(f"engine {engine!r} cannot run here" if engine else "no engine can run here")
+    drawn.save(save, image)
+    print(f"{drawn}\nwritten to {save}")
+
+
+def predict(
+    source: Annotated[list[str], typer.Argument(help="Images, folders or glob patterns.", show_default=False)],
+    model: Annotated[Path, typer.Option(help=MODEL_HELP)],
+    save: Annotated[Path | None, typer.Option(help="Folder for annotated pictures.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object an image, on standard output.")] = False,
+    engine: Engine = None,
+    device: Device = None,
+    threads: Threads = None,
+    precision: Precision = None,
+    conf: Annotated[float, typer.Option(help="Keep scores above this.")] = 0.25,
+    iou: Annotated[float, typer.Option(help="NMS drops boxes that overlap a better one by more.")] = 0.7,
+    max_det: Annotated[int, typer.Option(help="At most this many detections an image.")] = 300,
+    classes: Annotated[str | None, typer.Option(help="Keep only these class indices: 0,2,5.")] = None,
+    agnostic: Annotated[bool, typer.Option(help="NMS across classes.")] = False,
+    imgsz: Imgsz = None,
+) -> None:
+    """Detect objects in images."""
+    paths = [path for one in source for path in yolort.images.find(one)]
+    detector = yolort.Detector(
+        model,
+        engine=engine,
+        device=device,
+        threads=threads,
+        precision=precision,
+        conf=conf,
+        iou=iou,
+        max_det=max_det,
+        classes=_parse_classes(classes),
+        agnostic=agnostic,
+        imgsz=parse_imgsz(imgsz),
+    )
+    if save:
+        save.mkdir(parents=True, exist_ok=True)
+    targets = _distinct_names(paths)
+    failures = 0
+    for path in progress(paths):
+        try:
+            image = yolort.images.read(path)
+            found = detector(image)
+            if save:
+                found.save(save / targets[path], image)
+        except yolort.ImageError as error:
+            report(error)
+            failures += 1
+            continue
+        found.path = str(path)
+        if as_json:
+            print(json.dumps({**found.to_dict(), "speed": detector.speed._asdict()}), flush=True)
+        else:
+            print(f"{path}: {_summary(found)}; {sum(detector.speed):.1f} ms", flush=True)
+    if failures:
+        report(f"{failures} of {len(paths)} image(s) failed")
+        raise typer.Exit(1)
+
+
+def engines() -> None:
+    """List the engines, and why those that cannot run here cannot."""
+    rows: list[list[object]] = [
+        [status.name, "yes" if status.available else "no", status.reason] for status in yolort.engines()
+    ]
+    print_table(["engine", "available", "why not"], rows)
+
+
+def info(
+    model: Model,
+    engine: Engine = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Show what a model is and which engine runs it."""
+    detector = yolort.Detector(model, engine=engine)
+    facts: dict[str, Any] = {
+        "model": str(model),
+        "head": detector.head,
+        "imgsz": list(detector.imgsz),
+        "classes": len(detector.names),
+        "names": list(detector.names.values()),
+        "engine": detector.engine,
+        "device": detector.device,
+        "precision": detector.precision,
+        "metadata": {key: value for key, value in detector.metadata.items() if key not in ("names", "imgsz")},
+    }
+    if as_json:
+        print(json.dumps(facts))
+        return
+    shown = facts.pop("names")
+    facts["names"] = ", ".join(shown[:12]) + (f", ... ({len(shown) - 12} more)" if len(shown) > 12 else "")
+    metadata = facts.pop("metadata")
+    facts.update({f"metadata.{key}": value for key, value in metadata.items()})
+    print_table([], [[key, value] for key, value in facts.items()])
+
+
+def _parse_classes(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(index) for index in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--classes is {text!r}, expected class indices like 0,2,5") from None
+
+
+def _summary(found: yolort.Detections) -> str:
+    return repr(found).removeprefix("Detections(").removesuffix(")")
+
+
+def _distinct_names(paths: list[Path]) -> dict[Path, str]:
+    """A file name for each path; the second a.jpg becomes a-2.jpg."""
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    for path in paths:
+        name, count = path.name, 1
+        while name in taken:
+            count += 1
+            name = f"{path.stem}-{count}{path.suffix}"
+        taken.add(name)
+        names[path] = name
+    return names

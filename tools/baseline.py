@@ -1,0 +1,105 @@
+"""A checkpoint in PyTorch, by Ultralytics' own predict, with the words of `Detector`: the baseline of artefacts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from yolort import Detections, Speed
+from yolort.tools._compat import allow_missing_torchvision
+from yolort.tools.checkpoints import load_checkpoint
+
+__all__ = ["TorchDetector"]
+
+
+class TorchDetector:
+    """Runs a `.pt` through Ultralytics' predict: square letterbox as the artefacts have it, float32, on the CPU.
+
+    The one-to-many branch is used, as Ultralytics does by default. Attributes as those of `Detector`.
+    """
+
+    engine = "torch"
+    device = "cpu"
+    precision = "fp32"
+    batch = 0
+    head = "boxes"
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        threads: int | None = None,
+        imgsz: int | tuple[int, int] | None = None,
+        conf: float = 0.25,
+        iou: float = 0.7,
+        max_det: int = 300,
+        multi_label: bool = False,
+    ) -> None:
+        """Loads it; FileNotFoundError and CheckpointError as `load_checkpoint`, which also keeps code from running."""
+        import torch
+
+        checkpoint = load_checkpoint(model)
+        allow_missing_torchvision()
+        if threads is not None:
+            torch.set_num_threads(threads)
+        size = imgsz or checkpoint.imgsz or 640
+        self.imgsz = (size, size) if isinstance(size, int) else tuple(size)
+        self.names: dict[int, str] = dict(checkpoint.model.names)  # type: ignore[arg-type]
+        self.speed = Speed(0, 0, 0)
+        self.metadata: dict[str, str] = {}
+        self._settings = {"conf": conf, "iou": iou, "max_det": max_det}
+        self._predictor = _predictor(multi_label)
+        from ultralytics import YOLO
+
+        self._yolo = YOLO(str(model))
+
+    def __call__(self, source: np.ndarray | Sequence[np.ndarray]) -> Any:
+        """Detections of an image, (height, width, 3) BGR uint8, or a list of them for a list."""
+        images = [source] if isinstance(source, np.ndarray) else list(source)
+        results = self._yolo.predict(
+            images,
+            predictor=self._predictor,
+            imgsz=list(self.imgsz),
+            rect=False,
+            verbose=False,
+            save=False,
+            batch=len(images),
+            **self._settings,
+        )
+        parts = [[result.speed[key] for key in ("preprocess", "inference", "postprocess")] for result in results]
+        self.speed = Speed(*np.sum(parts, axis=0).tolist())
+        found = [
+            Detections(
+                result.boxes.xyxy.numpy().astype(np.float32),
+                result.boxes.conf.numpy().astype(np.float32),
+                result.boxes.cls.numpy().astype(np.int32),
+                names=self.names,
+                shape=result.orig_shape,
+            )
+            for result in results
+        ]
+        return found[0] if isinstance(source, np.ndarray) else found
+
+
+def _predictor(multi_label: bool) -> Any:
+    """Ultralytics' predictor; with a detection for every class of a box where val would have it."""
+    from ultralytics.models.yolo.detect import DetectionPredictor
+    from ultralytics.utils import nms
+
+    class MultiLabel(DetectionPredictor):  # type: ignore[misc]
+        def postprocess(self, preds: Any, img: Any, orig_imgs: Any, **_: Any) -> Any:
+            settings = self.args
+            kept = nms.non_max_suppression(
+                preds,
+                settings.conf,
+                settings.iou,
+                multi_label=True,
+                max_det=settings.max_det,
+                max_time_img=1e9,  # it drops what it has not looked at in time
+                end2end=getattr(self.model, "end2end", False),
+            )
+            return self.construct_results(kept, img, orig_imgs)
+
+    return MultiLabel if multi_label else DetectionPredictor

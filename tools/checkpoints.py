@@ -1,0 +1,141 @@
+"""Reads the detectors of Ultralytics: checkpoints (.pt) and architectures (.yaml)."""
+
+from __future__ import annotations
+
+import hashlib
+import pickletools
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+from yolort import Error
+
+__all__ = ["Checkpoint", "CheckpointError", "detect_head", "find_checkpoint", "load_checkpoint"]
+
+
+class CheckpointError(Error):
+    """The file is no detector of Ultralytics', or a damaged one."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model read from a file, on the CPU, float32, in evaluation mode, not fused."""
+
+    name: str  # file name
+    sha256: str  # of the file
+    model: nn.Module  # ultralytics DetectionModel
+    imgsz: int | None  # the size it was trained at, where the file tells
+    license: str
+
+
+def load_checkpoint(model: str | Path) -> Checkpoint:
+    """Reads a checkpoint, or builds an architecture, which then has random but repeatable weights.
+
+    `model` is a `.pt` file or a `.yaml`: a file, or the name of one that Ultralytics ships (`yolo26n.yaml`).
+    Checkpoints are unpickled with `weights_only=True` and Ultralytics' list of known classes, so that a hostile
+    file runs no code. That needs torch 2.6: on an older one Ultralytics falls back to plain unpickling, which runs
+    whatever the file says; use only files you trust.
+
+    Raises FileNotFoundError, ValueError for another kind of file, CheckpointError for one that is no detector.
+    """
+    path, name = find_checkpoint(Path(model)), Path(model).name
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    if path.suffix == ".pt":
+        read = _read_checkpoint(path)
+        network: Any = read.get("ema") or read.get("model")
+        trained = read.get("train_args") or {}
+        imgsz, license = trained.get("imgsz"), read.get("license")
+    else:
+        network, imgsz, license = _build(path, name), None, None
+    detect = detect_head(network)
+    names = network.names if isinstance(network.names, dict) else dict(enumerate(network.names))
+    if sorted(names) != list(range(detect.nc)):
+        raise CheckpointError(f"{path} has {detect.nc} classes and names for the classes {sorted(names)}")
+    network.names = {index: str(names[index]) for index in range(detect.nc)}
+    channels = network.yaml.get("channels", 3)
+    if channels != 3:
+        raise CheckpointError(f"{path} takes images of {channels} channels; only RGB models can be used")
+    size = imgsz if isinstance(imgsz, int) else None
+    return Checkpoint(name, sha256, network.float().eval(), size, license or "not stated")
+
+
+def find_checkpoint(model: Path) -> Path:
+    """The file that `model` means: itself, or the YAML of that name in the Ultralytics package."""
+    if model.suffix not in (".pt", ".yaml", ".yml"):
+        raise ValueError(f"model must be an Ultralytics checkpoint (.pt) or architecture (.yaml), not '{model}'")
+    if model.is_file():
+        return model
+    if model.suffix != ".pt" and model.name == str(model):
+        import ultralytics
+
+        unscaled = re.sub(r"(\d+)[nslmx]", r"\1", model.name, count=1)  # yolo26n is yolo26 at scale n
+        shipped = Path(ultralytics.__file__).parent / "cfg" / "models"
+        for file in sorted(shipped.rglob("*.yaml")):
+            if file.name in (model.name, unscaled):
+                return file
+    raise FileNotFoundError(f"no such model file: {model}")
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    classes = _model_classes(path)
+    if not any(name.endswith("DetectionModel") for name in classes):
+        found = f"it holds a {', '.join(sorted(classes))}" if classes else "it holds no Ultralytics model"
+        raise CheckpointError(f"{path} cannot be used: {found}; only detection checkpoints can")
+
+    from ultralytics.nn.tasks import torch_safe_load
+
+    try:
+        checkpoint, _ = torch_safe_load(str(path.resolve()), safe_only=True)
+    except Exception as error:  # whatever the unpickler meets in a damaged or foreign file
+        raise CheckpointError(f"{path} cannot be loaded as an Ultralytics checkpoint: {error}") from error
+    if checkpoint.get("modelopt"):
+        raise CheckpointError(f"{path} is a quantisation-aware checkpoint; export the float one it came from")
+    loaded: dict[str, Any] = checkpoint
+    return loaded
+
+
+def _model_classes(path: Path) -> set[str]:
+    """The model classes of Ultralytics that a checkpoint names, read from its pickle without running it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            pickled = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+            opcodes = list(pickletools.genops(archive.read(pickled)))
+    except (zipfile.BadZipFile, StopIteration, ValueError, EOFError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is not a PyTorch checkpoint, or a damaged one") from error
+    named = [str(argument).partition(" ") for opcode, argument, _ in opcodes if opcode.name == "GLOBAL"]
+    return {name for module, _, name in named if module == "ultralytics.nn.tasks" and name.endswith("Model")}
+
+
+def _build(path: Path, name: str) -> Any:
+    """The model of an architecture file, at the scale in its `name`, with random but repeatable weights."""
+    from ultralytics.nn.tasks import DetectionModel, guess_model_scale, guess_model_task
+
+    described = yaml.safe_load(path.read_text(encoding="utf-8"))
+    task = guess_model_task(described) if isinstance(described, dict) and "head" in described else None
+    if task != "detect":
+        described_as = f"a {task} model" if task else "no detection model"
+        raise CheckpointError(f"{path} cannot be used: it describes {described_as}; only detection models can")
+    described["scale"] = guess_model_scale(name) or described.get("scale", "")
+    described["yaml_file"] = name
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return DetectionModel(described, verbose=False)
+
+
+def detect_head(model: Any) -> Any:
+    """The Detect head of a model; CheckpointError where it has another one."""
+    from ultralytics.nn.modules.head import Detect, v10Detect
+    from ultralytics.nn.tasks import DetectionModel
+
+    if not isinstance(model, DetectionModel):
+        raise CheckpointError(f"expected an Ultralytics detection model, not {type(model).__name__}")
+    layers: Any = model.model
+    head: Any = layers[-1]
+    if type(head) not in (Detect, v10Detect):  # its subclasses segment, rotate or estimate poses
+        raise CheckpointError(f"expected a detection model; this one ends in a {type(head).__name__} head")
+    return head
