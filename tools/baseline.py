@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 from yolort import Detections, Speed
 from yolort.tools._compat import allow_missing_torchvision
-from yolort.tools.checkpoints import load_checkpoint
+from yolort.tools.checkpoints import detect_head, load_checkpoint
+from yolort.tools.export import complexity, with_head
 
 __all__ = ["TorchDetector"]
 
@@ -44,11 +46,13 @@ class TorchDetector:
         allow_missing_torchvision()
         if threads is not None:
             torch.set_num_threads(threads)
+        has_one_to_many = getattr(detect_head(checkpoint.model), "cv2", None) is not None
         size = imgsz or checkpoint.imgsz or 640
-        self.imgsz = (size, size) if isinstance(size, int) else tuple(size)
+        self.imgsz: tuple[int, int] = (size, size) if isinstance(size, int) else size
         self.names: dict[int, str] = dict(checkpoint.model.names)  # type: ignore[arg-type]
         self.speed = Speed(0, 0, 0)
-        self.metadata: dict[str, str] = {}
+        counted = complexity(with_head(checkpoint.model, "raw" if has_one_to_many else "raw-e2e"), self.imgsz)
+        self.metadata = {"yolort": json.dumps(counted)}
         self._settings = {"conf": conf, "iou": iou, "max_det": max_det}
         self._predictor = _predictor(multi_label)
         from ultralytics import YOLO

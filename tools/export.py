@@ -37,7 +37,7 @@ from yolort import _core
 from yolort.tools.checkpoints import Checkpoint, detect_head, find_checkpoint, load_checkpoint
 from yolort.tools.files import folder_beside, place, replaceable
 
-__all__ = ["FORMATS", "HEADS", "PRECISIONS", "ExportError", "export", "with_head"]
+__all__ = ["FORMATS", "HEADS", "PRECISIONS", "ExportError", "complexity", "export", "with_head"]
 
 _log = logging.getLogger(__name__)
 
@@ -229,13 +229,10 @@ def _metadata(source: Checkpoint, cut: nn.Module, request: _Request) -> dict[str
     ONNX keeps the values as `str()`, NCNN and OpenVINO as YAML.
     """
     import ultralytics
-    from torch.utils.flop_counter import FlopCounterMode
 
     model: Any = source.model
     detect = detect_head(model)
     strides = [int(stride) for stride in detect.stride]
-    with FlopCounterMode(display=False) as flops, torch.inference_mode():
-        cut(request.image[:1])
     contract = {
         "format": _CONTRACT,
         "head": request.head,
@@ -244,8 +241,7 @@ def _metadata(source: Checkpoint, cut: nn.Module, request: _Request) -> dict[str
         "input": {"shape": [request.batch, 3, *request.size], "colour": "rgb", "scale": 255, "pad": 114},
         "precision": request.precision,
         "engine": FORMATS[request.format].engine,
-        "parameters": sum(parameter.numel() for parameter in cut.parameters()),
-        "gflops": round(flops.get_total_flops() / 1e9, 3),  # 2 a multiply-add, of one image
+        **complexity(cut, request.size),
         "source": {"name": source.name, "sha256": source.sha256},
     }
     return {
@@ -263,6 +259,16 @@ def _metadata(source: Checkpoint, cut: nn.Module, request: _Request) -> dict[str
         "dynamic": request.dynamic,
         "yolort": json.dumps(contract),
     }
+
+
+def complexity(cut: nn.Module, size: tuple[int, int]) -> dict[str, float]:
+    """`parameters` of a model, and its `gflops` for one image of (height, width): 2 a multiply-add, in 10^9."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as flops, torch.inference_mode():
+        cut(torch.zeros(1, 3, *size))
+    count = sum(parameter.numel() for parameter in cut.parameters())
+    return {"parameters": count, "gflops": round(flops.get_total_flops() / 1e9, 3)}
 
 
 def _size(imgsz: int | Sequence[int], stride: int) -> tuple[int, int]:

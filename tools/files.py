@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["folder_beside", "place", "replaceable"]
+__all__ = ["folder_beside", "place", "replaceable", "write"]
 
 
 def replaceable(target: Path, endings: Collection[str]) -> None:
@@ -28,6 +28,19 @@ def replaceable(target: Path, endings: Collection[str]) -> None:
             )
     elif target.exists():
         raise NotADirectoryError(f"{target} is a file; this writes a folder")
+
+
+def write(path: str | Path, text: str) -> None:
+    """Writes a text file that appears whole or not at all; OSError where it cannot."""
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"no such folder: {target.parent}")
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder; this writes a file")
+    with folder_beside(target) as folder:
+        built = folder / "built"
+        built.write_text(text, encoding="utf-8")
+        place(built, target)
 
 
 @contextmanager

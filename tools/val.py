@@ -136,6 +136,7 @@ def open_detector(model: str | Path, **options: Any) -> Any:
     """`Detector`, or `TorchDetector` for a checkpoint, with what of the options that takes."""
     if Path(model).suffix != ".pt":
         return Detector(model, **options)
+    options.pop("tuned", None)
     other = {key: options.pop(key, None) for key in ("engine", "device", "precision")}
     for key, only in (("engine", "torch"), ("device", "cpu"), ("precision", "fp32")):
         if other[key] not in (None, only):

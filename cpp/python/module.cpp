@@ -12,6 +12,7 @@
 
 #include "engine.h"
 #include "letterbox.h"
+#include "tuning.h"
 #include "yolort/yolort.h"
 
 namespace py = pybind11;
@@ -193,6 +194,16 @@ class PythonEngine final : public Engine {
     return tensors_;
   }
 
+  std::vector<LayerTime> layer_times() override {
+    return in_python(name_, [&] {
+      std::vector<LayerTime> out;
+      for (const py::handle one : impl_.attr("layer_times")()) {
+        const auto [name, type, ms] = one.cast<std::tuple<std::string, std::string, double>>();
+        out.push_back({name, type, ms});
+      }
+      return out;
+    });
+  }
   std::unique_ptr<Engine> clone() const override {
     return in_python(name_, [&] { return std::make_unique<PythonEngine>(name_, impl_.attr("clone")()); });
   }
@@ -221,9 +232,9 @@ const char* format_name(Format format) {
 
 /// `unavailable()` gives the reason or "", `load(path, device, precision, threads)` the engine.
 void register_python_engine(const std::string& name, int priority, const std::vector<std::string>& formats,
-                            py::object unavailable, py::object load) {
+                            py::object unavailable, py::object load, py::object precisions) {
   // Entries outlive the interpreter (static registry): their Python parts are never released.
-  const py::handle why = unavailable.release(), make = load.release();
+  const py::handle why = unavailable.release(), make = load.release(), pay = precisions.release();
   EngineEntry entry;
   entry.name = name;
   entry.priority = priority;
@@ -234,9 +245,10 @@ void register_python_engine(const std::string& name, int priority, const std::ve
   entry.load = [name, make](const ModelSpec& spec, const Options& options) -> std::unique_ptr<Engine> {
     return in_python(name, [&] {
       return std::make_unique<PythonEngine>(
-          name, make(spec.graph.string(), options.device, options.precision, options.threads));
+          name, make(spec.graph.string(), options.device, options.precision, options.threads, options.profile));
     });
   };
+  entry.precisions = [name, pay] { return in_python(name, [&] { return pay().cast<std::vector<std::string>>(); }); };
   register_engine(std::move(entry));
 }
 
@@ -281,7 +293,7 @@ PYBIND11_MODULE(_core, m) {
   py::class_<Detector>(m, "Detector")
       .def(py::init([](const std::string& model, const Thresholds& thresholds, std::string engine, std::string device,
                        std::string precision, std::optional<int> threads, std::vector<std::string> names,
-                       std::optional<std::array<int, 2>> imgsz) {
+                       std::optional<std::array<int, 2>> imgsz, bool tuned, bool profile) {
              Options options;
              static_cast<Thresholds&>(options) = thresholds;
              options.engine = std::move(engine);
@@ -290,11 +302,14 @@ PYBIND11_MODULE(_core, m) {
              options.threads = threads;
              options.names = std::move(names);
              options.imgsz = imgsz;
+             options.tuned = tuned;
+             options.profile = profile;
              py::gil_scoped_release release;
              return std::make_unique<Detector>(model, options);
            }),
            py::arg("model"), py::arg("thresholds"), py::kw_only(), py::arg("engine"), py::arg("device"),
-           py::arg("precision"), py::arg("threads"), py::arg("names"), py::arg("imgsz"))
+           py::arg("precision"), py::arg("threads"), py::arg("names"), py::arg("imgsz"), py::arg("tuned"),
+           py::arg("profile"))
       .def(
           "detect",
           [](Detector& self, const py::sequence& images, const Thresholds& thresholds,
@@ -338,6 +353,17 @@ PYBIND11_MODULE(_core, m) {
             return out;
           },
           py::arg("input").noconvert())
+      .def("layer_times",
+           [](Detector& self) {
+             std::vector<LayerTime> times;
+             {
+               py::gil_scoped_release release;
+               times = self.layer_times();
+             }
+             py::list out;
+             for (const LayerTime& one : times) out.append(py::make_tuple(to_str(one.name), to_str(one.type), one.ms));
+             return out;
+           })
       .def("clone",
            [](const Detector& self) {
              py::gil_scoped_release release;
@@ -355,6 +381,7 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("engine", &Detector::engine)
       .def_property_readonly("device", &Detector::device)
       .def_property_readonly("precision", &Detector::precision)
+      .def_property_readonly("tuned", &Detector::tuned)
       .def_property_readonly("head", &Detector::head)
       .def_property_readonly("metadata",
                              [](const Detector& self) {
@@ -375,7 +402,31 @@ PYBIND11_MODULE(_core, m) {
     return out;
   });
   m.def("register_engine", &register_python_engine, py::arg("name"), py::arg("priority"), py::arg("formats"),
-        py::arg("unavailable"), py::arg("load"));
+        py::arg("unavailable"), py::arg("load"), py::arg("precisions"));
+  m.def(
+      "candidates",
+      [](const std::string& model) {
+        std::vector<std::tuple<std::string, std::string, std::vector<std::string>>> out;
+        py::gil_scoped_release release;
+        const ModelSpec spec = read_model(model);
+        for (const EngineEntry& entry : all_engines()) {
+          if (!entry.accepts(spec)) continue;
+          const std::string reason = entry.unavailable();
+          out.emplace_back(entry.name, reason, reason.empty() ? entry.precisions() : std::vector<std::string>());
+        }
+        return out;
+      },
+      py::arg("model"));
+  m.def("machine", &machine);
+  m.def(
+      "tuning_paths",
+      [](const std::string& model) {
+        std::vector<std::string> out;
+        for (const auto& path : tuning_paths(model)) out.push_back(path.string());
+        return out;
+      },
+      py::arg("model"));
+  m.def("model_bytes", [](const std::string& model) { return model_bytes(read_model(model)); }, py::arg("model"));
   m.def(
       "letterbox",
       [](const py::handle& object, py::array_t<float, py::array::c_style> out, std::optional<std::string> format) {

@@ -1,14 +1,18 @@
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
 #include <iterator>
 #include <mutex>
 #include <utility>
 
 #include "decode.h"
 #include "engine.h"
+#include "engines/nvtx.h"
 #include "letterbox.h"
 #include "model.h"
 #include "simd/kernels.h"
+#include "tuning.h"
 #include "yolort/yolort.h"
 
 namespace yolort {
@@ -48,6 +52,7 @@ struct Detector::Impl {
   ModelSpec spec;
   Thresholds thresholds;
   std::string engine_name, device, precision, head;
+  bool tuned = false;
 
   // What runs: one of each clone, under the mutex.
   std::unique_ptr<Engine> engine;
@@ -73,9 +78,11 @@ struct Detector::Impl {
         device(other.device),
         precision(other.precision),
         head(other.head),
+        tuned(other.tuned),
         output_shapes(other.output_shapes) {}
 
-  void load(const std::string& model, const Options& options);
+  void load(const std::string& model, Options options);
+  bool take_tuning(Options& options);
   void ask_imgsz(const Options& options);
   void resolve_imgsz(const Options& options);
   void check_outputs(const std::vector<Tensor>& outputs, int batch) const;
@@ -86,7 +93,39 @@ struct Detector::Impl {
   void run_batch(const Image* images, int count, const Thresholds& settings, std::vector<Detections>& out);
 };
 
-void Detector::Impl::load(const std::string& model, const Options& options) {
+/// Sets `options` and `spec` to what `yolort tune` found fastest here, where that can run.
+bool Detector::Impl::take_tuning(Options& options) {
+  const bool open = options.tuned && options.engine.empty() && options.device.empty() && options.precision.empty() &&
+                    !options.threads && !std::getenv("YOLORT_ENGINE");
+  const std::optional<Tuning> found = open ? find_tuning(spec) : std::nullopt;
+  if (!found) return false;
+  ModelSpec chosen = spec;
+  if (!found->use.empty()) {
+    std::filesystem::path beside = std::filesystem::absolute(spec.given);
+    if (!beside.has_filename()) beside = beside.parent_path();
+    beside.replace_filename(found->use);
+    std::error_code error;
+    if (options.imgsz || !std::filesystem::exists(beside, error)) return false;
+    chosen = read_model(beside.string());
+    // Another training, size or head would be another model.
+    if (spec.source.empty() || chosen.source != spec.source || chosen.layout.name() != spec.layout.name() ||
+        chosen.height != spec.height || chosen.width != spec.width || chosen.names != spec.names) {
+      return false;
+    }
+  }
+  for (const EngineEntry& entry : all_engines()) {
+    if (entry.name != found->engine || !entry.unavailable().empty() || !entry.accepts(chosen)) continue;
+    spec = std::move(chosen);
+    options.engine = found->engine;
+    options.device = found->device;
+    options.precision = found->precision;
+    options.threads = found->threads;
+    return true;
+  }
+  return false;
+}
+
+void Detector::Impl::load(const std::string& model, Options options) {
   if (options.threads && *options.threads < 1) {
     throw std::invalid_argument("threads is " + std::to_string(*options.threads) + ", expected 1 or more");
   }
@@ -95,6 +134,7 @@ void Detector::Impl::load(const std::string& model, const Options& options) {
     throw std::invalid_argument("precision is \"" + precision_asked + "\", expected fp32, fp16 or bf16");
   }
   spec = read_model(model);
+  tuned = take_tuning(options);
   if (!options.names.empty()) spec.names = options.names;
   ask_imgsz(options);
   thresholds = options;
@@ -186,6 +226,7 @@ void Detector::Impl::run_batch(const Image* images, int count, const Thresholds&
   }
   padded.resize(static_cast<std::size_t>(input.shape[0]));
   geometries.resize(static_cast<std::size_t>(count));
+  std::optional<NvtxRange> range("pre");
   for (int i = 0; i < count; ++i) {
     const auto slot = static_cast<std::size_t>(i);
     geometries[slot] = Geometry::fit(images[i].width, images[i].height, spec.width, spec.height);
@@ -193,9 +234,11 @@ void Detector::Impl::run_batch(const Image* images, int count, const Thresholds&
     padded[slot] = geometries[slot];
   }
   const auto ready = std::chrono::steady_clock::now();
+  range.emplace("inference");
   const std::vector<Tensor>& outputs = engine->run();
   check_outputs(outputs, input.shape[0]);
   const auto done = std::chrono::steady_clock::now();
+  range.emplace("post");
   for (int i = 0; i < count; ++i) {
     out.push_back(decoder(spec.layout, outputs, i, geometries[static_cast<std::size_t>(i)], settings));
   }
@@ -261,6 +304,11 @@ std::vector<Array> Detector::infer(const float* input, int batch) {
   return out;
 }
 
+std::vector<LayerTime> Detector::layer_times() {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->engine->layer_times();
+}
+
 Detector Detector::clone() const {
   auto copy = std::make_unique<Impl>(*impl_);
   std::lock_guard lock(impl_->mutex);
@@ -275,6 +323,7 @@ const Thresholds& Detector::thresholds() const { return impl_->thresholds; }
 const std::string& Detector::engine() const { return impl_->engine_name; }
 const std::string& Detector::device() const { return impl_->device; }
 const std::string& Detector::precision() const { return impl_->precision; }
+bool Detector::tuned() const { return impl_->tuned; }
 const std::string& Detector::head() const { return impl_->head; }
 const std::map<std::string, std::string>& Detector::metadata() const { return impl_->spec.metadata; }
 Speed Detector::speed() const {

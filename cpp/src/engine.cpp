@@ -22,15 +22,15 @@ Registry& registry() {
   return instance;
 }
 
+}  // namespace
+
 /// A copy: an entry may call back into Python, which must not happen under the lock.
-std::vector<EngineEntry> snapshot() {
+std::vector<EngineEntry> all_engines() {
   Registry& all = registry();
   std::lock_guard lock(all.mutex);
   all.sort();
   return all.entries;
 }
-
-}  // namespace
 
 void register_engine(EngineEntry entry) {
   Registry& all = registry();
@@ -54,7 +54,7 @@ EngineEntry unavailable_engine(const std::string& name, const std::string& reaso
 }
 
 EngineEntry choose_engine(const ModelSpec& spec, const Options& options) {
-  const std::vector<EngineEntry> entries = snapshot();
+  const std::vector<EngineEntry> entries = all_engines();
   std::string wanted = options.engine;
   const char* source = "engine";
   if (const char* forced = std::getenv("YOLORT_ENGINE"); wanted.empty() && forced) {
@@ -90,7 +90,7 @@ EngineEntry choose_engine(const ModelSpec& spec, const Options& options) {
 
 std::vector<EngineStatus> engines() {
   std::vector<EngineStatus> out;
-  for (const EngineEntry& entry : snapshot()) {
+  for (const EngineEntry& entry : all_engines()) {
     std::string reason = entry.unavailable();
     out.push_back({entry.name, reason.empty(), reason});
   }

@@ -42,6 +42,9 @@ class Engine {
   virtual const std::vector<Tensor>& run() = 0;
   virtual std::unique_ptr<Engine> clone() const = 0;
 
+  /// See Detector::layer_times(). An engine that cannot tell throws EngineError at load, of Options::profile.
+  virtual std::vector<LayerTime> layer_times() { return {}; }
+
   virtual std::string device() const = 0;
   virtual std::string precision() const = 0;  ///< empty: what the file holds
 };
@@ -52,6 +55,7 @@ struct EngineEntry {
   std::function<std::string()> unavailable;       ///< why it cannot run here; empty: it can
   std::function<bool(const ModelSpec&)> accepts;  ///< does it read this format
   std::function<std::unique_ptr<Engine>(const ModelSpec&, const Options&)> load;
+  std::function<std::vector<std::string>()> precisions;  ///< what pays on this machine, for `yolort tune`
 };
 
 /// Adds or replaces (same name) an engine. Thread-safe.
@@ -60,6 +64,9 @@ void register_engine(EngineEntry entry);
 /// The engine that runs the model: the one asked for (option, then $YOLORT_ENGINE), else the available one of the
 /// highest priority. Throws EngineError or std::invalid_argument, naming the alternatives.
 EngineEntry choose_engine(const ModelSpec& spec, const Options& options);
+
+/// Every engine, best first.
+std::vector<EngineEntry> all_engines();
 
 /// An entry for an engine that this build left out.
 EngineEntry unavailable_engine(const std::string& name, const std::string& reason);

@@ -14,7 +14,7 @@ from yolort import engines as _engines  # registers the engines written in Pytho
 from yolort import images
 from yolort._core import EngineError, Error, ModelError
 from yolort.detections import Detections
-from yolort.detector import Detector, Speed
+from yolort.detector import Detector, LayerTime, Speed
 from yolort.engines import EngineStatus
 from yolort.images import ImageError
 
@@ -26,6 +26,7 @@ __all__ = [
     "EngineStatus",
     "Error",
     "ImageError",
+    "LayerTime",
     "ModelError",
     "Speed",
     "demo_image",

@@ -44,6 +44,14 @@ class Speed(NamedTuple):
     post: float
 
 
+class LayerTime(NamedTuple):
+    """What a layer of the network takes of one run: the engine's names for it, and milliseconds."""
+
+    name: str
+    type: str
+    ms: float
+
+
 class Detector:
     """Loads a model and detects objects with it.
 
@@ -67,6 +75,8 @@ class Detector:
         multi_label: bool = False,
         names: Sequence[str] | Mapping[int, str] | None = None,
         imgsz: int | tuple[int, int] | None = None,
+        tuned: bool = True,
+        profile: bool = False,
     ) -> None:
         """Load a model; it is ready when this returns.
 
@@ -85,6 +95,9 @@ class Detector:
             agnostic: NMS across classes.
             multi_label: a detection for every class of a box above `conf`, not only for its best; for evaluation.
             names: class names, for a model whose file carries none.
+            tuned: take what `yolort tune` recorded for this model and machine, where engine, device, precision and
+                threads are left open.
+            profile: time every layer, which slows the whole; see `layer_times`.
             imgsz: network input as a side or (height, width) in pixels, for a dynamic model or one that does not say.
 
         Raises:
@@ -106,6 +119,8 @@ class Detector:
             threads=threads,
             names=list(names or []),
             imgsz=(imgsz, imgsz) if isinstance(imgsz, int) else imgsz,
+            tuned=tuned,
+            profile=profile,
         )
         self._names = dict(enumerate(self._core.names))
 
@@ -177,6 +192,12 @@ class Detector:
         """
         return self._core.infer(tensor)
 
+    def layer_times(self) -> list[LayerTime]:
+        """Means of every layer, in order of execution, over the runs since the last call; of a Detector made with
+        `profile=True`, else empty. ONNX Runtime tells once, and stops timing then.
+        """
+        return [LayerTime(*one) for one in self._core.layer_times()]
+
     def clone(self) -> Detector:
         """Another Detector on the same weights, with its own buffers: one a thread."""
         copy = object.__new__(type(self))
@@ -215,6 +236,11 @@ class Detector:
         return self._core.precision
 
     @property
+    def tuned(self) -> bool:
+        """Whether it runs as `yolort tune` recorded."""
+        return self._core.tuned
+
+    @property
     def head(self) -> str:
         """What the model puts out: "raw", "raw-e2e", "boxes" or "end2end"."""
         return self._core.head
@@ -233,7 +259,7 @@ class Detector:
         height, width = self.imgsz
         return (
             f"Detector(engine={self.engine!r}, device={self.device!r}, precision={self.precision!r}, "
-            f"head={self.head!r}, imgsz={height}x{width}, classes={len(self._names)})"
+            f"tuned={self.tuned}, head={self.head!r}, imgsz={height}x{width}, classes={len(self._names)})"
         )
 
     def _detect(

@@ -80,12 +80,20 @@ struct Options : Thresholds {
   std::string precision;           ///< "fp32", "fp16", "bf16"; empty: the fastest that keeps the accuracy
   std::optional<int> threads;      ///< 1 or more; unset: one a core
   std::vector<std::string> names;  ///< class names, for a model that carries none
+  bool profile = false;  ///< time every layer, which slows the whole; see Detector::layer_times()
+  bool tuned = true;  ///< take what `yolort tune` recorded, where engine, device, precision and threads are left open
   std::optional<std::array<int, 2>> imgsz;  ///< height, width, for a dynamic model or one that carries none
 };
 
 /// Milliseconds of the last detect(), per call (a batch is one call).
 struct Speed {
   double pre = 0, inference = 0, post = 0;
+};
+
+/// What a layer of the network takes of one run.
+struct LayerTime {
+  std::string name, type;  ///< the engine's own
+  double ms = 0;
 };
 
 /// Numbers of a tensor, row by row.
@@ -113,6 +121,10 @@ class Detector {
   /// static batch must be met. Not for detecting, which copies nothing; for tools that compare or calibrate.
   std::vector<Array> infer(const float* input, int batch);
 
+  /// Means of every layer, in order of execution, over the runs since the last call, of Options::profile. Empty
+  /// without that.
+  std::vector<LayerTime> layer_times();
+
   /// Another Detector on the same weights, with its own buffers.
   Detector clone() const;
 
@@ -123,6 +135,7 @@ class Detector {
   const std::string& engine() const;                           ///< name of the engine that runs
   const std::string& device() const;                           ///< "cpu", "vulkan:0 <name>", ...
   const std::string& precision() const;                        ///< what the engine computes in: "fp32", "bf16", ...
+  bool tuned() const;                                          ///< it runs as `yolort tune` recorded
   const std::string& head() const;                             ///< "raw", "raw-e2e", "boxes" or "end2end"
   const std::map<std::string, std::string>& metadata() const;  ///< the model's own, as text
   Speed speed() const;

@@ -11,6 +11,7 @@
 
 #include "engine.h"
 #include "engines/ncnn_check.h"
+#include "engines/ncnn_profile.h"
 #include "engines/ncnn_threads.h"
 
 namespace yolort {
@@ -60,6 +61,7 @@ struct Network {
   int input = -1;
   std::vector<int> outputs;
   std::string device, precision;
+  std::optional<NcnnLayerTimes> times;
 };
 
 void set_precision(Network& network, const std::string& asked, bool vulkan) {
@@ -130,6 +132,9 @@ class NcnnEngine final : public Engine {
     return tensors_;
   }
 
+  std::vector<LayerTime> layer_times() override {
+    return network_->times ? network_->times->take() : std::vector<LayerTime>();
+  }
   std::unique_ptr<Engine> clone() const override { return std::make_unique<NcnnEngine>(network_); }
   std::string device() const override { return network_->device; }
   std::string precision() const override { return network_->precision; }
@@ -154,6 +159,7 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
                       "; it is truncated, damaged, or uses a layer this build lacks. Export it again");
   };
   const int gpu = parse_device(options.device);
+  if (options.profile && gpu >= 0) throw EngineError("engine \"ncnn\" times layers on the CPU only");
   // A .param does not say the input's size, and holds for one only.
   if (!spec.height || !spec.width) throw unknown_imgsz(spec);
   try {
@@ -175,6 +181,7 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   if (net.opt.use_bf16_storage) float_layers.emplace(net);
   if (net.load_model(spec.weights.c_str()) != 0) throw damaged(spec.weights);
   if (float_layers) float_layers->weights_loaded();
+  if (options.profile) network->times.emplace(net);
   if (net.output_indexes().empty()) throw ModelError("model \"" + spec.given + "\" has no outputs");
   network->input = net.input_indexes()[0];
 
@@ -196,6 +203,12 @@ EngineEntry ncnn_engine() {
   entry.unavailable = [] { return std::string(); };
   entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::ncnn; };
   entry.load = load;
+  entry.precisions = [] {
+    std::vector<std::string> out = {"fp32"};
+    if (has_bf16_arithmetic()) out.push_back("bf16");
+    if (ncnn::cpu_support_arm_asimdhp()) out.push_back("fp16");
+    return out;
+  };
   return entry;
 }
 

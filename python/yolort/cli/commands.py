@@ -21,6 +21,9 @@ _COMMANDS = (
     runtime.info,
     toolchain.export,
     toolchain.val,
+    toolchain.benchmark,
+    toolchain.profile,
+    toolchain.tune,
 )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,6 +112,160 @@ def val(
     if done.unreadable:
         report(f"{len(done.unreadable)} image(s) cannot be read and are left out")
         raise typer.Exit(1)
+
+
+def benchmark(
+    models: Annotated[list[Path], typer.Argument(help="What predict takes, and .pt files.", show_default=False)],
+    engine: Annotated[str | None, typer.Option(help="Only these: ncnn,openvino; default: all.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Only these: fp32,bf16; default: all that pay here.")] = None,
+    device: Annotated[str | None, typer.Option(help="These: cpu,vulkan; default: each engine's own.")] = None,
+    threads: Annotated[str | None, typer.Option(help="A row for each: 1,2,4; pinned. Default: one a core.")] = None,
+    data: Annotated[str | None, typer.Option(help="Measure mAP on this data.yaml or COCO JSON too.")] = None,
+    split: Annotated[str, typer.Option(help="train, val or test, of a data.yaml.")] = "val",
+    image: Annotated[Path | None, typer.Option(help="Picture to detect in; default: the embedded one.")] = None,
+    imgsz: Imgsz = None,
+    batch: Annotated[int, typer.Option(help="Above 1: throughput at this batch too.")] = 1,
+    workers: Annotated[int, typer.Option(help="Above 1: throughput of this many threads too.")] = 1,
+    runs: Annotated[int, typer.Option(help="Detections that count.")] = 200,
+    warmup: Annotated[int, typer.Option(help="Detections before them.")] = 50,
+    report: Annotated[list[Path] | None, typer.Option(help="Write .html, .md, .csv or .json; may stand often.")] = None,
+) -> None:
+    """Measure latency, throughput, memory and accuracy: one row per model, engine and precision."""
+    from yolort.tools.benchmark import benchmark as run
+    from yolort.tools.benchmark import cases, forms
+
+    for path in report or ():
+        if path.suffix not in forms():
+            raise ValueError(f"--report {path}: expected an ending of {', '.join(forms())}")
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"no such folder: {path.parent}")
+    chosen = cases(
+        models,
+        engines=_parts(engine),
+        precisions=_parts(precision),
+        devices=_parts(device),
+        threads=[_whole("--threads", part) for part in _parts(threads)],
+        imgsz=_pair(imgsz),
+    )
+    done = run(
+        chosen=chosen,
+        image=yolort.images.read(image) if image else None,
+        data=data,
+        split=split,
+        runs=runs,
+        warmup=warmup,
+        batch=batch,
+        workers=workers,
+        progress=lambda steps: progress(steps, "measuring"),
+    )
+    for path in report or ():
+        done.save(path)
+    headings, cells = done.table()
+    print_table(headings, [list(row) for row in cells])
+    print("\n".join(f"{key}: {value}" for key, value in done.setup.items()))
+    for path in report or ():
+        print(f"written to {path}")
+    failed = sum(bool(row.error) for row in done.rows)
+    if failed:
+        raise typer.Exit(1)
+
+
+def profile(
+    model: Annotated[Path, typer.Argument(help="What predict takes, or a .pt.", show_default=False)],
+    engine: Engine = None,
+    device: Device = None,
+    threads: Threads = None,
+    precision: Precision = None,
+    imgsz: Imgsz = None,
+    image: Annotated[Path | None, typer.Option(help="Picture to detect in; default: the embedded one.")] = None,
+    runs: Annotated[int, typer.Option(help="Detections that count.")] = 50,
+    top: Annotated[int, typer.Option(min=1, help="Layers that are shown.")] = 15,
+    trace: Annotated[Path | None, typer.Option(help="Write a Chrome trace (.json) for Perfetto.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Every layer, as one JSON object.")] = False,
+    nsys: Annotated[Path | None, typer.Option(help="Run in Nsight Systems, and write its report there.")] = None,
+) -> None:
+    """Show where the time of one image goes, layer by layer."""
+    from yolort.tools import profile as profiling
+
+    if nsys:
+        given = [part for part in sys.argv[1:] if part != "--nsys" and part != str(nsys) and "--nsys=" not in part]
+        raise typer.Exit(subprocess.call(profiling.nsys([sys.executable, "-m", "yolort", *given], nsys)))
+    done = profiling.profile(
+        model,
+        image=yolort.images.read(image) if image else None,
+        runs=runs,
+        trace=trace,
+        engine=engine,
+        device=device,
+        threads=threads,
+        precision=precision,
+        imgsz=_pair(imgsz),
+    )
+    if as_json:
+        print(json.dumps(done.to_dict()))
+        return
+    whole = sum(layer.ms for layer in done.layers) or 1.0
+    kinds: list[list[object]] = [
+        [kind, count, f"{ms:.3f}", f"{100 * ms / whole:.1f}"] for kind, count, ms in done.by_type()
+    ]
+    print_table(["type", "layers", "ms", "%"], kinds)
+    layers: list[list[object]] = [
+        [layer.name, layer.type, f"{layer.ms:.3f}", f"{100 * layer.ms / whole:.1f}"] for layer in done.top(top)
+    ]
+    print_table(["layer", "type", "ms", "%"], layers)
+    what = done.described
+    print(f"{what['model']}: {what['engine']}, {what['device']}, {what['precision']}, {what['runs']} runs")
+    print(f"pre {done.pre:.2f} ms, inference {done.inference:.2f} ms, post {done.post:.2f} ms (medians)")
+    print(f"layers {whole:.2f} ms, outside them {done.outside:.2f} ms")
+    if trace:
+        print(f"written to {trace}")
+
+
+def tune(
+    model: Annotated[Path, typer.Argument(help="What Detector will be given.", show_default=False)],
+    others: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Other artefacts of the same model, beside it, that may run instead.", show_default=False),
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help="Only these: ncnn,openvino.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Only these: fp32,bf16; bf16 costs a little accuracy.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Picture to detect in; default: the embedded one.")] = None,
+    seconds: Annotated[float, typer.Option(help="Time to measure in.")] = 45,
+) -> None:
+    """Find the fastest engine, precision and thread count for a model here; Detector uses it from then on."""
+    from yolort.tools.tune import tune as run
+
+    done = run(
+        model,
+        others or (),
+        engines=_parts(engine),
+        precisions=_parts(precision),
+        image=yolort.images.read(image) if image else None,
+        seconds=seconds,
+        progress=lambda steps: progress(steps, "tuning"),
+    )
+    rows: list[list[object]] = [
+        [row.case.model, row.case.engine, row.case.precision or "-", row.case.threads, row.error or f"{row.p50:.2f}"]
+        for row in done.rows
+    ]
+    print_table(["model", "engine", "precision", "threads", "p50 ms"], rows)
+    print(f"fastest: {done.best.case}; written to {done.path}")
+    print(f'yolort.Detector("{model}") runs it; tuned=False, or an engine of your own, does not')
+
+
+def _parts(text: str | None) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()] if text else []
+
+
+def _whole(option: str, text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{option}: {text!r} is no number of 1 or more")
+    return int(text)
+
+
+def _pair(imgsz: str | None) -> tuple[int, int] | None:
+    size = parse_imgsz(imgsz)
+    return (size, size) if isinstance(size, int) else size
 
 
 def _print_metrics(done: Any) -> None:

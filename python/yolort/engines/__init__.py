@@ -1,13 +1,15 @@
 """Engines written in Python. Each is one file here and one line in `_ENGINES`; the C++ core drives them all.
 
 An engine's module has `unavailable() -> str`, the reason it cannot run here or "" (without importing what it wraps),
-and `load(path, device, precision, threads)`, which gives an object with:
+`precisions() -> list[str]`, those of `load` that pay on this machine, and
+`load(path, device, precision, threads, profile)`, which gives an object with:
 
     input_shape     (batch, height, width) of the network input, 0 where any value goes
     device, precision   text for the user; precision "" where it is what the file holds
     input(batch, height, width)   lends a C-contiguous (batch, 3, height, width) float32 or float16 array, zero at
                     first, which must stay the same, and unwritten, until another shape is asked for
     run()           runs on it; returns the outputs as C-contiguous arrays, valid until the next run
+    layer_times()   (name, type, ms) of each layer, means over the runs since the last call, where `profile` was set
     clone()         the same weights with buffers of its own
 """
 
@@ -44,6 +46,7 @@ class PythonEngine(Protocol):
 
     def input(self, batch: int, height: int, width: int) -> Any: ...
     def run(self) -> list[Any]: ...
+    def layer_times(self) -> list[tuple[str, str, float]]: ...
     def clone(self) -> PythonEngine: ...
 
 
@@ -60,13 +63,17 @@ def missing_package(package: str) -> str:
 
 
 def _register(name: str, priority: int, formats: list[str]) -> None:
-    def load(path: str, device: str, precision: str, threads: int | None) -> PythonEngine:
+    def load(path: str, device: str, precision: str, threads: int | None, profile: bool) -> PythonEngine:
         module = importlib.import_module(f"yolort.engines.{name}")
-        engine: PythonEngine = module.load(path, device, precision, threads)
+        engine: PythonEngine = module.load(path, device, precision, threads, profile)
         return engine
 
+    def precisions() -> list[str]:
+        known: list[str] = importlib.import_module(f"yolort.engines.{name}").precisions()
+        return known
+
     unavailable: Callable[[], str] = lambda: missing_package(name)  # noqa: E731
-    _core.register_engine(name, priority, formats, unavailable, load)
+    _core.register_engine(name, priority, formats, unavailable, load, precisions)
 
 
 for _engine in _ENGINES:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,12 @@ from yolort._core import EngineError, ModelError
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
-def load(path: str, device: str, precision: str, threads: int | None) -> OnnxRuntimeEngine:
+def precisions() -> list[str]:
+    """One: the file decides."""
+    return ["fp32"]
+
+
+def load(path: str, device: str, precision: str, threads: int | None, profile: bool) -> OnnxRuntimeEngine:
     """Open an ONNX file.
 
     Args:
@@ -21,6 +29,7 @@ def load(path: str, device: str, precision: str, threads: int | None) -> OnnxRun
         device: "" or "cpu"; "cuda" or "cuda:1" with onnxruntime-gpu.
         precision: "" or "fp32"; the file decides what ONNX Runtime computes in.
         threads: CPU threads of one operator; None: ONNX Runtime's choice, one a core.
+        profile: time every operator.
 
     Raises:
         ValueError: a device or precision this engine does not know.
@@ -41,6 +50,9 @@ def load(path: str, device: str, precision: str, threads: int | None) -> OnnxRun
     options.log_severity_level = 3
     if threads is not None:
         options.intra_op_num_threads = threads
+    if profile:
+        options.enable_profiling = True
+        options.profile_file_prefix = os.path.join(tempfile.gettempdir(), f"yolort-{os.getpid()}")
     try:
         session = onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:  # its exceptions share no base class
@@ -52,7 +64,19 @@ def load(path: str, device: str, precision: str, threads: int | None) -> OnnxRun
         raise ModelError(
             f'model "{path}": its input is {inputs[0].type} {inputs[0].shape}, expected float (batch, 3, height, width)'
         )
-    return OnnxRuntimeEngine(session)
+    return OnnxRuntimeEngine(session, profile)
+
+
+def mean_times(events: list[dict[str, Any]]) -> list[tuple[str, str, float]]:
+    """(name, type, ms) of each operator: means over the runs of a profile (its microseconds), without the first run."""
+    runs = sorted(event["ts"] for event in events if event.get("name") == "model_run")
+    start = runs[1] if len(runs) > 1 else 0
+    sums: dict[tuple[str, str], float] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time") and event["ts"] >= start:
+            key = (event["name"].removesuffix("_kernel_time"), event["args"]["op_name"])
+            sums[key] = sums.get(key, 0) + event["dur"]
+    return [(*key, total / 1e3 / max(len(runs) - 1, 1)) for key, total in sums.items()]
 
 
 class OnnxRuntimeEngine:
@@ -60,8 +84,9 @@ class OnnxRuntimeEngine:
 
     precision = ""  # what the file holds
 
-    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, profile: bool = False) -> None:
         self._session = session
+        self._profile = profile
         self._input = session.get_inputs()[0]
         batch, _, height, width = (side if isinstance(side, int) else 0 for side in self._input.shape)
         self.input_shape = (batch, height, width)
@@ -92,6 +117,23 @@ class OnnxRuntimeEngine:
         except Exception as error:  # its exceptions share no base class
             raise EngineError(f'engine "onnxruntime" failed to run the model: {error}') from error
         return self._outputs
+
+    def layer_times(self) -> list[tuple[str, str, float]]:
+        """Of all runs but the first, from ONNX Runtime's profile, which ends here."""
+        if not self._profile:
+            return []
+        path = self.end_profile()
+        try:
+            with open(path, encoding="utf-8") as file:
+                return mean_times(json.load(file))
+        finally:
+            os.unlink(path)
+
+    def end_profile(self) -> str:
+        """Path of ONNX Runtime's profile, a Chrome trace among the temporary files; the caller deletes it."""
+        self._profile = False
+        path: str = self._session.end_profiling()
+        return path
 
     def clone(self) -> OnnxRuntimeEngine:
         """The same session with buffers of its own."""

@@ -14,7 +14,13 @@ _TYPES = {"f32": np.float32, "f16": np.float16}
 _PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 
 
-def load(path: str, device: str, precision: str, threads: int | None) -> OpenvinoEngine:
+def precisions() -> list[str]:
+    """Those that the CPU computes in itself."""
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ["fp32", *(name for name in ("bf16", "fp16") if name.upper() in able)]
+
+
+def load(path: str, device: str, precision: str, threads: int | None, profile: bool) -> OpenvinoEngine:
     """Compile an .onnx or .xml file.
 
     Args:
@@ -22,6 +28,7 @@ def load(path: str, device: str, precision: str, threads: int | None) -> Openvin
         device: "" or "cpu", or a device name of OpenVINO ("GPU", "NPU", "AUTO").
         precision: "fp32", "fp16" or "bf16"; "": fp32, since bf16 costs accuracy on YOLO26.
         threads: CPU threads; None: OpenVINO's choice, one a core.
+        profile: time every layer.
 
     Raises:
         EngineError: OpenVINO does not have the device.
@@ -36,6 +43,7 @@ def load(path: str, device: str, precision: str, threads: int | None) -> Openvin
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+        "PERF_COUNT": profile,
     }
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
@@ -48,14 +56,17 @@ def load(path: str, device: str, precision: str, threads: int | None) -> Openvin
     shape, kind = compiled.input().partial_shape, compiled.input().element_type.get_type_name()
     if kind not in _TYPES or len(shape) != 4 or (shape[1].is_static and shape[1].get_length() != 3):
         raise ModelError(f'model "{path}": its input is {kind} {shape}, expected float (batch, 3, height, width)')
-    return OpenvinoEngine(compiled, name.lower(), precision)
+    return OpenvinoEngine(compiled, name.lower(), precision, profile)
 
 
 class OpenvinoEngine:
     """One compiled model with its own infer request; `clone()` shares the compiled model."""
 
-    def __init__(self, compiled: openvino.CompiledModel, device: str, precision: str) -> None:
+    def __init__(self, compiled: openvino.CompiledModel, device: str, precision: str, profile: bool = False) -> None:
         self._compiled = compiled
+        self._profile = profile
+        self._times: dict[tuple[str, str], float] = {}
+        self._runs = 0
         self._request = compiled.create_infer_request()
         self.device = device
         self.precision = precision
@@ -80,8 +91,19 @@ class OpenvinoEngine:
             self._request.infer()
         except RuntimeError as error:
             raise EngineError(f'engine "openvino" failed to run the model: {error}') from error
+        if self._profile:
+            self._runs += 1
+            for layer in self._request.profiling_info:
+                key = (layer.node_name, f"{layer.node_type} {layer.exec_type}")
+                self._times[key] = self._times.get(key, 0) + layer.real_time.total_seconds() * 1e3
         return [tensor.data for tensor in self._request.output_tensors]
+
+    def layer_times(self) -> list[tuple[str, str, float]]:
+        """Means over the runs since the last call; layers that OpenVINO optimised away are left out."""
+        out = [(*key, total / self._runs) for key, total in self._times.items() if total]
+        self._times, self._runs = {}, 0
+        return out
 
     def clone(self) -> OpenvinoEngine:
         """The same compiled model with a request of its own."""
-        return OpenvinoEngine(self._compiled, self.device, self.precision)
+        return OpenvinoEngine(self._compiled, self.device, self.precision, self._profile)

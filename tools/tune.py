@@ -1,0 +1,160 @@
+"""Finds the fastest way to run a model on this machine, and writes it down where `Detector` looks."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yolort
+from yolort import _core
+from yolort.tools.benchmark import Row, cases, started
+from yolort.tools.files import write
+from yolort.tools.worker import WorkerError
+
+__all__ = ["Tuning", "tune"]
+
+_FORMAT = 1  # of the record; read by cpp/src/tuning.cpp
+_TURNS = 6  # of each case, each after the others, so that drift hits all alike
+
+
+@dataclass
+class TunedRow(Row):
+    """A row with its median."""
+
+    @property
+    def p50(self) -> float:
+        """Milliseconds of one image, end to end."""
+        return float(np.median(self.samples[:, 0])) if len(self.samples) else float("inf")
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The outcome of `tune`: every case, the fastest, and where that was written."""
+
+    rows: list[TunedRow]
+    best: TunedRow
+    path: Path
+
+
+def tune(
+    model: str | Path,
+    others: Sequence[str | Path] = (),
+    *,
+    engines: Sequence[str] = (),
+    precisions: Sequence[str] = (),
+    image: np.ndarray | None = None,
+    seconds: float = 45,
+    progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
+) -> Tuning:
+    """Measures engines x precisions x threads and records the fastest for `Detector(model)`.
+
+    Args:
+        model: an artefact.
+        others: artefacts of the same checkpoint beside it (an NCNN folder beside the ONNX file), which
+            `Detector(model)` then runs where one of them is fastest.
+        engines, precisions: only these.
+        image: (height, width, 3) BGR uint8; None takes the embedded picture.
+        seconds: to measure in, 1 or more; loading comes on top.
+
+    The record is `<model>.tuned.json`, or where that cannot be written a file in the user's cache. It holds for this
+    processor with these cores.
+
+    Raises ValueError where nothing can be tuned, EngineError where nothing runs (with the reasons), and what `cases`
+    raises.
+    """
+    if not 1 <= seconds <= 3600:
+        raise ValueError(f"seconds is {seconds}, expected 1 to 3600")
+    for other in others:
+        _check_same(Path(model), Path(other))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    counts = sorted({1, max(cores // 2, 1), cores})
+    found = cases([model, *others], engines=engines, precisions=precisions, threads=counts)
+    if any(case.engine == "torch" for case in found):
+        raise ValueError("tune takes what Detector loads; export the checkpoint first")
+    rows = [TunedRow(case) for case in found]
+    if image is None:
+        image = yolort.images.read(yolort.demo_image())
+    with started(rows, image) as there:
+        share = seconds / max(len(there), 1) / _TURNS
+        for turn in progress(range(_TURNS)):
+            for row, worker in there:
+                try:
+                    start = time.perf_counter()
+                    samples: list[list[float]] = worker.ask("run", count=3)[1:]
+                    # What cannot win gets no more time: its fastest is slower than another's slowest.
+                    rivals = [other.p50 for other, _ in there if other is not row]
+                    lost = turn > 0 and row.samples[:, 0].min() > 1.5 * min(rivals, default=float("inf"))
+                    while not lost and time.perf_counter() - start < share:
+                        samples += worker.ask("run", count=2)
+                    row.samples = np.concatenate([row.samples, samples])
+                except WorkerError as error:
+                    row.error = str(error)
+    best = min(rows, key=lambda row: row.p50)
+    if best.p50 == float("inf"):
+        reasons = "; ".join(f"{row.case}: {row.error}" for row in rows)
+        raise yolort.EngineError(f"nothing runs {model} here: {reasons}")
+    return Tuning(rows, best, _record(Path(model), best, rows))
+
+
+def _check_same(model: Path, other: Path) -> None:
+    """ValueError where `other` is not an artefact of the same checkpoint beside `model`."""
+    if other.resolve().parent != model.resolve().parent:
+        raise ValueError(f"{other} is not beside {model}; put them into one folder")
+    marks = []
+    for path in (model, other):
+        detector = yolort.Detector(path, tuned=False)
+        own = json.loads(detector.metadata.get("yolort") or "{}")
+        source = (own.get("source") or {}).get("sha256")
+        if not source:
+            raise ValueError(f"{path} does not say what checkpoint it was made from; export it with yolort")
+        marks.append((source, detector.head, detector.imgsz, tuple(detector.names.values())))
+    if marks[0] != marks[1]:
+        raise ValueError(f"{other} is not the same model as {model}: another checkpoint, head, imgsz or names")
+
+
+def _record(model: Path, best: TunedRow, rows: list[TunedRow]) -> Path:
+    case = best.case
+    record = {
+        "format": _FORMAT,
+        "machine": _core.machine(),
+        "bytes": _core.model_bytes(str(model)),
+        "engine": case.engine,
+        "device": case.device,
+        "precision": best.facts["precision"] if case.precision else "",
+        "threads": case.threads,
+        "use": "" if Path(case.model) == model else Path(case.model).name,
+        "p50_ms": round(best.p50, 4),
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "table": [
+            {
+                "model": Path(row.case.model).name,
+                "engine": row.case.engine,
+                "precision": row.case.precision,
+                "threads": row.case.threads,
+                "p50_ms": None if row.error else round(row.p50, 4),
+                "error": row.error,
+            }
+            for row in rows
+        ],
+    }
+    text = json.dumps(record, indent=1)
+    beside, *cache = map(Path, _core.tuning_paths(str(model)))
+    try:
+        write(beside, text)
+        return beside
+    except PermissionError:
+        if not cache:
+            raise
+    except OSError as error:
+        if not cache or error.errno != 30:  # EROFS
+            raise
+    cache[0].parent.mkdir(parents=True, exist_ok=True)
+    write(cache[0], text)
+    return cache[0]
