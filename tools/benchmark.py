@@ -107,13 +107,13 @@ _COLUMNS = (
     ("pre", "pre_p50_ms", "{:.2f}"),
     ("inference", "inference_p50_ms", "{:.2f}"),
     ("post", "post_p50_ms", "{:.2f}"),
+    ("mAP50-95", "map50_95", "{:.2f}"),
+    ("mAP50", "map50", "{:.2f}"),
     ("RSS MiB", "rss_mib", "{:.0f}"),
     ("GPU MiB", "gpu_mib", "{:.0f}"),
     ("file MB", "size_mb", "{:.1f}"),
     ("M params", "parameters", "{:.2f}"),
     ("GFLOPs", "gflops", "{:.1f}"),
-    ("mAP50-95", "map50_95", "{:.2f}"),
-    ("mAP50", "map50", "{:.2f}"),
 )
 _SCALES = {"parameters": 1e-6, "map50_95": 100, "map50": 100}
 
@@ -131,9 +131,9 @@ class Benchmark:
         flat = [row.to_dict() for row in self.rows]
         rates = list(dict.fromkeys(key for one in flat for key in one if key.startswith("images_per_s")))
         columns = [
-            *_COLUMNS[:8],
+            *_COLUMNS[:10],
             *((key.replace("images_per_s, ", "images/s, "), key, "{:.1f}") for key in rates),
-            *_COLUMNS[8:],
+            *_COLUMNS[10:],
         ]
         columns = [column for column in columns if any(one.get(column[1]) is not None for one in flat)]
         cells = []

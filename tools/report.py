@@ -45,7 +45,7 @@ def _svg(draw: Any, rows: list[Row]) -> str:
     from matplotlib.figure import Figure
 
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "yolort", "font.family": "sans-serif"}):
-        figure = Figure(figsize=(9, 1.4 + 0.36 * max(len(rows), 4)), layout="constrained")
+        figure = Figure(figsize=(11, 1.4 + 0.3 * max(len(rows), 6)), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         axes.spines[["top", "right"]].set_visible(False)
@@ -56,8 +56,10 @@ def _svg(draw: Any, rows: list[Row]) -> str:
     return svg[svg.index("<svg") :]
 
 
-def _names(axes: Any, rows: list[Row]) -> None:
-    axes.set_yticks(range(len(rows)), [_label(row) for row in rows])
+def _names(axes: Any, rows: list[Row], behind: list[str] | None = None) -> None:
+    axes.set_yticks(
+        range(len(rows)), [_label(row) + text for row, text in zip(rows, behind or [""] * len(rows), strict=True)]
+    )
     axes.invert_yaxis()
     axes.set_xlabel("ms")
     axes.grid(axis="x", alpha=0.3)
@@ -72,9 +74,8 @@ def _latency(axes: Any, rows: list[Row]) -> None:
         spread = at + rng.uniform(-0.28, 0.28, len(total))
         axes.scatter(total, spread, s=5, alpha=0.35, linewidths=0, color="#0072b2", rasterized=False)
         axes.plot([median, median], [at - 0.36, at + 0.36], color="#d55e00", linewidth=2)
-        axes.annotate(f"{median:.1f}", (median, at - 0.38), ha="center", va="bottom", fontsize=8, color="#d55e00")
     axes.set_xlim(0, 2 * max(medians))
-    _names(axes, rows)
+    _names(axes, rows, [f"  {median:.1f}" for median in medians])
 
 
 def _split(axes: Any, rows: list[Row]) -> None:
@@ -91,14 +92,13 @@ def _accuracy(axes: Any, rows: list[Row]) -> None:
     """Rows that no other beats in both are joined."""
     points = [(float(np.median(row.samples[:, 0])), 100 * (row.accuracy["map50_95"] or 0)) for row in rows]
     best = [p for p in sorted(points) if not any(q != p and q[0] <= p[0] and q[1] >= p[1] for q in points)]
-    axes.plot(*zip(*best, strict=True), color="#d55e00", linewidth=1, alpha=0.6, zorder=1)
-    for row, (x, y) in zip(rows, points, strict=True):
-        interval = row.accuracy.get("map50_95_ci")
-        if interval:
-            axes.plot([x, x], [100 * value for value in interval], color="#999999", linewidth=1, alpha=0.5, zorder=1)
-        axes.scatter([x], [y], s=28, color="#0072b2", zorder=2)
-        axes.annotate(_label(row), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
-    axes.set_xlabel("ms, median; bars: 95 % of mAP by resampling the images")
+    axes.plot(*zip(*best, strict=True), color="#999999", linewidth=1, zorder=1)
+    for at, (row, (x, y)) in enumerate(zip(rows, points, strict=True)):
+        how = {"color": f"C{at % 10}", "marker": "osD^vP*X<>"[at // 10 % 10]}
+        axes.scatter([x], [y], s=45, label=_label(row), edgecolors="white", linewidths=0.5, zorder=2, **how)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("ms, median")
     axes.set_ylabel("mAP50-95")
-    axes.margins(x=0.25)
+    axes.margins(y=0.15)
     axes.grid(alpha=0.3)

@@ -69,11 +69,17 @@ void test_what_counts() {
 void test_damaged() {
   const fs::path path = tuning_paths(model().given)[0];
   for (const std::string& text : {
-           std::string(), std::string("[1]"), record().substr(0, 40), std::string(2 << 20, ' '),
-           std::string(100000, '['), replaced(record(), "\"threads\": 2", "\"threads\": 0"),
-           replaced(record(), "\"threads\": 2", "\"threads\": \"two\""), replaced(record(), "\"engine\"", "\"motor\""),
+           std::string(),
+           std::string("[1]"),
+           record().substr(0, 40),
+           std::string(2 << 20, ' '),
+           std::string(100000, '['),
+           replaced(record(), "\"threads\": 2", "\"threads\": 0"),
+           replaced(record(), "\"threads\": 2", "\"threads\": \"two\""),
+           replaced(record(), "\"engine\"", "\"motor\""),
            replaced(record(), "\"use\": \"\"", "\"use\": \"../../etc\""),
-           replaced(record(), "\"use\": \"\"", "\"use\": \"..\""), replaced(record(), "\"bytes\": 5", "\"bytes\": 1e99"),
+           replaced(record(), "\"use\": \"\"", "\"use\": \"..\""),
+           replaced(record(), "\"bytes\": 5", "\"bytes\": 1e99"),
        }) {
     write(path, text);
     CHECK_THROWS(find_tuning(model()), ModelError, "run yolort tune again");

@@ -80,7 +80,7 @@ struct Options : Thresholds {
   std::string precision;           ///< "fp32", "fp16", "bf16"; empty: the fastest that keeps the accuracy
   std::optional<int> threads;      ///< 1 or more; unset: one a core
   std::vector<std::string> names;  ///< class names, for a model that carries none
-  bool profile = false;  ///< time every layer, which slows the whole; see Detector::layer_times()
+  bool profile = false;            ///< time every layer, which slows the whole; see Detector::layer_times()
   bool tuned = true;  ///< take what `yolort tune` recorded, where engine, device, precision and threads are left open
   std::optional<std::array<int, 2>> imgsz;  ///< height, width, for a dynamic model or one that carries none
 };
