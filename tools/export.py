@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import io
 import json
 import logging
 import subprocess
@@ -336,7 +337,8 @@ def _to_ncnn(cut: nn.Module, request: _Request, described: dict[str, Any], built
     for path in (work, built):
         path.mkdir()
     with _quiet():
-        torch.jit.trace(cut, request.image, check_trace=False).save(work / "model.pt")
+        torch.jit.save(torch.jit.trace(cut, request.image, check_trace=False), traced := io.BytesIO())
+    (work / "model.pt").write_bytes(traced.getvalue())  # torch aborts the process where a disk is full
     shape = ",".join(str(side) for side in request.image.shape)
     command = [pnnx.EXEC_PATH, "model.pt", f"inputshape=[{shape}]f32", f"fp16={int(request.precision == 'fp16')}"]
     done = subprocess.run(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
@@ -9,12 +10,14 @@ def main() -> None:
     """Entry point.
 
     Exit codes: 0 done; 1 something failed while the rest went on (an image, an engine); 2 wrong use, a missing or
-    damaged file, nothing done; 130 interrupted.
+    damaged file, nothing done; 130 interrupted; 143 terminated.
     """
     try:
         from yolort.cli.commands import app
     except ImportError as error:  # the runtime needs numpy only
         sys.exit(f'yolort: error: the command line needs more packages ({error}); pip install "yolort[cli]"')
+    # kill leaves as little behind as an interrupt does; it is an exception that runs what cleans up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         app()()
     except KeyboardInterrupt:
