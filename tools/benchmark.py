@@ -21,6 +21,7 @@ import numpy as np
 import yolort
 from yolort import _core
 from yolort.tools import machine
+from yolort.tools.data import load_dataset
 from yolort.tools.files import write
 from yolort.tools.worker import Worker, WorkerError
 
@@ -140,19 +141,24 @@ class Benchmark:
         for row, one in zip(self.rows, flat, strict=True):
             name = [Path(row.case.model).name, str(one["engine"] or "-"), str(one["precision"] or "-")]
             name[1] += f" {one['device']}" if one["device"] not in (None, "cpu") else ""
-            if row.error:
+            if row.error and not len(row.samples):
                 cells.append([*name, f"failed: {row.error}", *[""] * (len(columns) - 1)])
                 continue
             values = [(one.get(key), form, _SCALES.get(key, 1)) for _, key, form in columns]
             cells.append([*name, *("-" if v is None else form.format(v * scale) for v, form, scale in values)])
         return ["model", "engine", "precision", *(heading for heading, _, _ in columns)], cells
 
+    def notes(self) -> list[str]:
+        """What failed in rows that have figures all the same, such as the accuracy."""
+        return [f"{row.case}: {row.error}" for row in self.rows if row.error and len(row.samples)]
+
     def to_markdown(self) -> str:
         """The table and the set-up."""
         headings, cells = self.table()
         lines = [f"| {' | '.join(row)} |" for row in (headings, ["---"] * len(headings))]
         lines += [f"| {' | '.join(cell.replace('|', '/').replace(chr(10), ' ') for cell in row)} |" for row in cells]
-        return "\n".join([*lines, "", *(f"- {key}: {value}" for key, value in self.setup.items()), ""])
+        lines += ["", *(f"- failed: {' '.join(note.split())}" for note in self.notes())]
+        return "\n".join([*lines, *(f"- {key}: {value}" for key, value in self.setup.items()), ""])
 
     def to_csv(self) -> str:
         """A line a row, the columns of `Row.to_dict`."""
@@ -250,11 +256,13 @@ def benchmark(
         workers: above 1, throughput of that many threads with a clone each too.
         progress: wraps the steps, for a progress bar.
 
-    Raises ValueError for counts out of range, and what `cases` raises.
+    Raises ValueError for counts out of range, and what `cases` and `load_dataset` raise.
     """
     for name, value, least in (("runs", runs, 1), ("warmup", warmup, 0), ("batch", batch, 1), ("workers", workers, 1)):
         if not least <= value <= 1_000_000:
             raise ValueError(f"{name} is {value}, expected {least} or more")
+    if data is not None:
+        load_dataset(data, split)  # what is wrong with it is said before anything is measured
     setup = machine.describe()
     rows = [Row(case) for case in (cases(models) if chosen is None else chosen)]
     if image is None:

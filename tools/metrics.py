@@ -129,7 +129,7 @@ def score(
     """
     evaluated, stats = _coco(truths, found, len(names))
     matches = _matches(evaluated, len(truths), len(names))
-    from ultralytics.utils.metrics import ap_per_class
+    from ultralytics.utils.metrics import ap_per_class, smooth
 
     hits = np.concatenate([(m.hit & ~m.ignored)[:, ~m.ignored[0]] for m in matches], axis=1).T
     confs = np.concatenate([m.scores[~m.ignored[0]] for m in matches])
@@ -138,8 +138,6 @@ def score(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a class of which nothing is found
         _, _, p, r, f1, ap, present, p_curve, r_curve, f1_curve, conf, pr = ap_per_class(hits, confs, classes, targets)
-    from ultralytics.utils.metrics import smooth
-
     rows = {int(cls): row for row, cls in enumerate(present)}
     precision = evaluated.eval["precision"]  # IoU x recall x class x area x maxDets
     per_class = []

@@ -30,7 +30,12 @@ def render(benchmark: Benchmark) -> str:
         charts.append(("Accuracy against latency", _svg(_accuracy, [row for row in measured if row.accuracy])))
     environment = jinja2.Environment(autoescape=True)
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
-        headings=headings, cells=cells, charts=charts, setup=benchmark.setup, settings=benchmark.settings
+        headings=headings,
+        cells=cells,
+        notes=benchmark.notes(),
+        charts=charts,
+        setup=benchmark.setup,
+        settings=benchmark.settings,
     )
 
 

@@ -137,10 +137,13 @@ class _Server:
         return sum(done) / (time.perf_counter() - start)
 
     def accuracy(self, data: str, split: str, model: str, options: dict[str, Any]) -> dict[str, Any]:
-        """The metrics of `validate`."""
+        """The metrics of `validate`; an error where an image cannot be read, since rows would not compare."""
         from yolort.tools.val import validate
 
-        return validate(model, data, split=split, **options).metrics.to_dict()
+        done = validate(model, data, split=split, **options)
+        if done.unreadable:
+            raise ValueError(f"{len(done.unreadable)} image(s) of {data} cannot be read: {done.unreadable[0]}")
+        return done.metrics.to_dict()
 
     def memory(self) -> dict[str, float | None]:
         """Peak resident memory of the process in MiB, and what it holds of the GPU's, where nvidia-smi tells."""

@@ -109,12 +109,17 @@ def test_rows_have_figures_and_failures_have_reasons(image: np.ndarray, tmp_path
     assert torch.samples.shape == (6, 4)
     assert torch.facts["gflops"] > 0
     assert "classes" in torch.error  # its 3 are not those of the data
-    text = done.to_markdown()
-    assert "failed: " in text
-    assert "bad.onnx" in text
+    (note,) = done.notes()
+    assert "yolov8n.pt torch fp32" in note
+    lines = done.to_markdown().splitlines()
+    assert sum("bad.onnx" in line and "failed: " in line for line in lines) == 1
+    assert any(line.startswith("- failed: yolov8n.pt") for line in lines)
+    assert "failed: yolov8n.pt" in done.to_html()
 
 
 def test_counts_out_of_range(image: np.ndarray) -> None:
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        benchmark([NCNN], image=image, data="none.json")
     for wrong in ({"runs": 0}, {"warmup": -1}, {"batch": 0}, {"workers": 0}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} is"):
             benchmark([NCNN], image=image, **wrong)

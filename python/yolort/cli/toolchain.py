@@ -163,6 +163,7 @@ def benchmark(
     headings, cells = done.table()
     print_table(headings, [list(row) for row in cells])
     print("\n".join(f"{key}: {value}" for key, value in done.setup.items()))
+    print("".join(f"failed: {note}\n" for note in done.notes()), end="")
     for path in report or ():
         print(f"written to {path}")
     failed = sum(bool(row.error) for row in done.rows)
