@@ -6,6 +6,7 @@ profile("yolo26n.onnx", engine="openvino").by_type()
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import time
@@ -183,6 +184,7 @@ def _torch(model: Path, image: np.ndarray, runs: int, trace: Path | None, option
                 network(given)
             with _writing(trace) as path:
                 profiler.export_chrome_trace(str(path))
+        _unshare(network)
         for name, module in network.named_modules():
             if next(module.children(), None) is None:
 
@@ -196,6 +198,16 @@ def _torch(model: Path, image: np.ndarray, runs: int, trace: Path | None, option
             network(given)
     layers = [LayerTime(name, kinds[name], seconds * 1e3 / runs) for name, seconds in spent.items()]
     return Profile(_described(detector, model, runs), *speeds, layers)
+
+
+def _unshare(network: Any) -> None:
+    """Gives every place that one module stands in (Ultralytics' activation) a module of its own."""
+    seen: set[int] = set()
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if id(child) in seen:
+                setattr(parent, name, copy.deepcopy(child))
+            seen.add(id(child))
 
 
 @contextmanager

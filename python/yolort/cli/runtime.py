@@ -141,6 +141,7 @@ def info(
         "engine": detector.engine,
         "device": detector.device,
         "precision": detector.precision,
+        "tuned": detector.tuned,
         "metadata": {key: value for key, value in detector.metadata.items() if key not in ("names", "imgsz")},
     }
     if as_json:
