@@ -142,15 +142,15 @@ class Benchmark:
             name = [Path(row.case.model).name, str(one["engine"] or "-"), str(one["precision"] or "-")]
             name[1] += f" {one['device']}" if one["device"] not in (None, "cpu") else ""
             if row.error and not len(row.samples):
-                cells.append([*name, f"failed: {row.error}", *[""] * (len(columns) - 1)])
+                cells.append([*name, "failed", *["-"] * (len(columns) - 1)])
                 continue
             values = [(one.get(key), form, _SCALES.get(key, 1)) for _, key, form in columns]
             cells.append([*name, *("-" if v is None else form.format(v * scale) for v, form, scale in values)])
         return ["model", "engine", "precision", *(heading for heading, _, _ in columns)], cells
 
     def notes(self) -> list[str]:
-        """What failed in rows that have figures all the same, such as the accuracy."""
-        return [f"{row.case}: {row.error}" for row in self.rows if row.error and len(row.samples)]
+        """Why rows have no figures, or not all of them."""
+        return [f"{row.case}: {row.error}" for row in self.rows if row.error]
 
     def to_markdown(self) -> str:
         """The table and the set-up."""

@@ -109,8 +109,8 @@ def test_rows_have_figures_and_failures_have_reasons(image: np.ndarray, tmp_path
     assert torch.samples.shape == (6, 4)
     assert torch.facts["gflops"] > 0
     assert "classes" in torch.error  # its 3 are not those of the data
-    (note,) = done.notes()
-    assert "yolov8n.pt torch fp32" in note
+    assert len(done.notes()) == 3
+    assert done.notes()[2].startswith("yolov8n.pt torch fp32: ")
     lines = done.to_markdown().splitlines()
     assert sum("bad.onnx" in line and "failed: " in line for line in lines) == 1
     assert any(line.startswith("- failed: yolov8n.pt") for line in lines)
@@ -191,7 +191,7 @@ def test_html_is_one_page_and_escapes() -> None:
 
 def test_html_without_any_figures() -> None:
     page = Benchmark([Row(Case("d.onnx", "openvino"), error="why")], {}, {}).to_html()
-    assert "failed: why" in page
+    assert "failed: d.onnx openvino: why" in page
     assert "<svg" not in page
 
 

@@ -33,19 +33,20 @@ def demo(
     """Detect in the embedded picture with the embedded model, on every engine."""
     image = yolort.images.read(yolort.demo_image())
     rows: list[list[object]] = []
+    notes: list[str] = []
     drawn: yolort.Detections | None = None
     for status in yolort.engines():
         if engine not in (None, status.name):
             continue
         if not status.available:
-            rows.append([status.name, "-", "-", status.reason])
+            notes.append(f"{status.name}: {status.reason}")
             continue
         model = yolort.demo_model("ncnn" if status.name == "ncnn" else "onnx")
         try:
             detector = yolort.Detector(model, engine=status.name)
             found = detector(image)
         except yolort.Error as error:
-            rows.append([status.name, "-", "-", error])
+            notes.append(f"{status.name}: {error}")
             continue
         drawn = drawn or found
         speeds = [(detector(image), detector.speed)[1] for _ in range(runs)]
@@ -56,6 +57,7 @@ def demo(
         del detector  # its threads would disturb the next engine's
     columns = ["engine", "device", "precision", "found", "pre ms", "run ms", "post ms", "total"]
     print_table(columns, rows)
+    print("".join(f"{note}\n" for note in notes), end="")
     if drawn is None:
         raise yolort.EngineError(f"engine {engine!r} cannot run here" if engine else "no engine can run here")
     drawn.save(save, image)
