@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from yolort import Detections
-from yolort.tools.data import Sample
+from yolort.tools.data import LabelError, Sample
 
 __all__ = ["ClassMetrics", "Metrics", "Scores", "score"]
 
@@ -126,7 +126,11 @@ def score(
         found: detections of each, of a low threshold (0.001 is customary) and of every class of a box.
         names: of the classes, 0 to n - 1.
         resamples: of the images, for the confidence interval; 0 leaves it out.
+
+    Raises LabelError where there is nothing to be found.
     """
+    if not any((~truth.crowd).any() for truth in truths):
+        raise LabelError(f"none of the {len(truths)} images has an object to be found")
     evaluated, stats = _coco(truths, found, len(names))
     matches = _matches(evaluated, len(truths), len(names))
     from ultralytics.utils.metrics import ap_per_class, smooth

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from yolort import Detections
-from yolort.tools.data import Sample
+from yolort.tools.data import LabelError, Sample
 
 pytest.importorskip("pycocotools")
 pytest.importorskip("ultralytics")
@@ -109,6 +109,9 @@ def test_crowds_are_not_scored() -> None:
 
 
 def test_nothing_found_and_nothing_there() -> None:
+    for nothing in ([truth()], [truth((0, 0, 50, 50, 0), crowd=True)]):
+        with pytest.raises(LabelError, match="none of the 1 images has an object"):
+            score(nothing, [detections()], NAMES)
     m = score([truth((0, 0, 50, 50, 0)), truth()], [detections(), detections()], NAMES, resamples=5).metrics
     assert (m.map50_95, m.map50_95_ultralytics, m.f1) == (0, 0, 0)
     found = [detections(), detections((0, 0, 9, 9, 0.9, 1))]
