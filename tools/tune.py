@@ -127,7 +127,7 @@ def _record(model: Path, best: TunedRow, rows: list[TunedRow]) -> Path:
         "bytes": _core.model_bytes(str(model)),
         "engine": case.engine,
         "device": case.device,
-        "precision": best.facts["precision"] if case.precision else "",
+        "precision": case.precision,
         "threads": case.threads,
         "use": "" if Path(case.model) == model else Path(case.model).name,
         "p50_ms": round(best.p50, 4),

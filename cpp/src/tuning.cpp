@@ -111,6 +111,9 @@ std::optional<Tuning> find_tuning(const ModelSpec& spec) {
   out.engine = required<std::string>(path, record, "engine");
   out.device = required<std::string>(path, record, "device");
   out.precision = required<std::string>(path, record, "precision");
+  if (!out.precision.empty() && out.precision != "fp32" && out.precision != "fp16" && out.precision != "bf16") {
+    damaged(path, "precision");
+  }
   out.use = required<std::string>(path, record, "use");
   const std::int64_t threads = required<std::int64_t>(path, record, "threads");
   if (threads < 1 || threads > 4096) damaged(path, "threads");

@@ -77,6 +77,7 @@ void test_damaged() {
            replaced(record(), "\"threads\": 2", "\"threads\": 0"),
            replaced(record(), "\"threads\": 2", "\"threads\": \"two\""),
            replaced(record(), "\"engine\"", "\"motor\""),
+           replaced(record(), "bf16", "int4"),
            replaced(record(), "\"use\": \"\"", "\"use\": \"../../etc\""),
            replaced(record(), "\"use\": \"\"", "\"use\": \"..\""),
            replaced(record(), "\"bytes\": 5", "\"bytes\": 1e99"),

@@ -68,6 +68,13 @@ def test_the_fastest_is_recorded_and_runs(model: Path) -> None:
     assert sorted(path.name for path in model.parent.iterdir()) == ["scenes.onnx", "scenes.onnx.tuned.json"]
 
 
+def test_a_file_of_another_precision(checkpoint: Any, tmp_path: Path) -> None:
+    model = export(checkpoint("yolov8n"), imgsz=64, precision="fp16", output=tmp_path / "m.onnx")
+    tune(model, engines=["onnxruntime"], seconds=1)
+    detector = yolort.Detector(model)
+    assert (detector.engine, detector.precision, detector.tuned) == ("onnxruntime", "fp16", True)
+
+
 def test_what_is_asked_for_wins_over_the_record(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openvino")
     record(model)
