@@ -72,10 +72,11 @@ def test_every_combination_is_a_case() -> None:
 
 def test_turns_are_interleaved() -> None:
     turns = list(interleaved(2, 5, 50))
-    assert [row for row, _, _ in turns] == [0, 1] * 4
+    order = [row for row, _, _ in turns]
+    assert all(set(order[i : i + 2]) == {0, 1} for i in range(0, len(order), 2))
     assert sum(count for row, count, counts in turns if row == 1 and counts) == 50
     assert sum(count for row, count, counts in turns if row == 1 and not counts) == 5
-    assert max(count for _, count, _ in turns) == 20
+    assert max(count for _, count, _ in turns) <= 5
 
 
 def test_rows_have_figures_and_failures_have_reasons(image: np.ndarray, tmp_path: Path, checkpoint: Any) -> None:
