@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import yaml
 import yolort
-from yolort.images import ENDINGS
+from yolort.images import ENDINGS, find
 
-__all__ = ["Dataset", "LabelError", "Sample", "load_dataset"]
+__all__ = ["Dataset", "LabelError", "Sample", "list_images", "load_dataset", "splits"]
 
 _MAX_BYTES = {".txt": 8 << 20, ".yaml": 1 << 20, ".json": 4 << 30}
 _MAX_CLASSES = 65536
@@ -104,10 +104,45 @@ def load_dataset(data: str | Path, split: str = "val", images: str | Path | None
     return dataset
 
 
+def list_images(data: str | Path, split: str = "train") -> list[Path]:
+    """The image files of a folder or glob pattern, a .txt of paths, a split of a `data.yaml`, or COCO JSON, sorted.
+
+    Labels are not looked at. Raises FileNotFoundError, LabelError where the description is damaged or lists none.
+    """
+    path = Path(data)
+    ending = path.suffix.lower()
+    if ending in (".yaml", ".yml"):
+        files = _yolo_files(path, split)[0]
+    elif ending == ".txt":
+        files = _images_of(path, path.name, [path.parent])
+    elif ending == ".json":
+        files = [sample.path for sample in _read_coco(path, None).samples]
+    else:
+        files = find(path)
+    if not files:
+        raise LabelError(f"{data}: the split holds no images")
+    return sorted(set(files))
+
+
+def splits(data: str | Path) -> list[str]:
+    """The splits that a `data.yaml` file names; of anything else none."""
+    path = Path(data)
+    if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
+        return []
+    described = _parse_yaml(path)
+    return [name for name in ("train", "val", "test") if described.get(name)]
+
+
 # --- Ultralytics
 
 
 def _read_yolo(path: Path, split: str) -> Dataset:
+    files, names = _yolo_files(path, split)
+    return Dataset(str(path), [_read_labels(file, len(names)) for file in files], names)
+
+
+def _yolo_files(path: Path, split: str) -> tuple[list[Path], dict[int, str]]:
+    """The images of a split, sorted, and the names of the classes."""
     if path.is_file():
         described = _parse_yaml(path)
         roots = [path.parent / str(described.get("path") or ""), Path(str(described.get("path") or ""))]
@@ -124,8 +159,7 @@ def _read_yolo(path: Path, split: str) -> Dataset:
     files: list[Path] = []
     for entry in wanted if isinstance(wanted, list) else [wanted]:
         files += _images_of(path, str(entry), roots)
-    files = sorted(set(files))
-    return Dataset(str(path), [_read_labels(file, len(names)) for file in files], names)
+    return sorted(set(files)), names
 
 
 def _from_ultralytics(name: str, split: str) -> dict[str, Any]:

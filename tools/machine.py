@@ -13,7 +13,7 @@ from pathlib import Path
 import yolort
 from yolort import _core
 
-__all__ = ["describe"]
+__all__ = ["describe", "has_vnni"]
 
 _PACKAGES = ("numpy", "onnxruntime", "openvino", "tensorrt", "torch", "ultralytics")
 _INSTRUCTIONS = (
@@ -24,11 +24,7 @@ _INSTRUCTIONS = (
 
 def describe() -> dict[str, str]:
     """Processor, instruction sets, cores, governor, memory, GPUs and driver, system, libraries, command, date."""
-    flags: set[str] = set()
-    for line in _lines(Path("/proc/cpuinfo")):
-        name, _, value = line.partition(":")
-        if name.strip() in ("flags", "Features"):
-            flags.update(value.split())
+    flags = _flags()
     governor = "".join(_lines(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")))
     memory = next((line.split()[1] for line in _lines(Path("/proc/meminfo")) if line.startswith("MemTotal")), None)
     packages = []
@@ -49,6 +45,20 @@ def describe() -> dict[str, str]:
         "command": " ".join(sys.argv),
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
+
+
+def has_vnni() -> bool:
+    """Whether the CPU multiplies unsigned by signed bytes without saturating 16 bits on the way."""
+    return bool(_flags() & {"avx512_vnni", "avx_vnni", "amx_int8"})
+
+
+def _flags() -> set[str]:
+    out: set[str] = set()
+    for line in _lines(Path("/proc/cpuinfo")):
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            out.update(value.split())
+    return out
 
 
 def _lines(path: Path) -> list[str]:

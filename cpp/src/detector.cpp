@@ -146,6 +146,9 @@ void Detector::Impl::load(const std::string& model, Options options) {
   device = engine->device();
   precision = engine->precision();
   if (precision.empty()) precision = spec.precision.empty() ? "fp32" : spec.precision;
+  if (spec.precision == "int8" && precision != "int8") {  // what is not INT8 in it has a precision of its own
+    precision = precision == "fp32" ? "int8" : "int8+" + precision;
+  }
   resolve_imgsz(options);
   if (spec.names.empty()) {
     throw ModelError("model \"" + spec.given + "\" carries no class names (" +

@@ -54,7 +54,9 @@ EngineEntry unavailable_engine(const std::string& name, const std::string& reaso
 }
 
 EngineEntry choose_engine(const ModelSpec& spec, const Options& options) {
-  const std::vector<EngineEntry> entries = all_engines();
+  std::vector<EngineEntry> entries = all_engines();
+  // An INT8 model runs on any engine that reads it, but is fast on the one that it was made for.
+  std::stable_partition(entries.begin(), entries.end(), [&](const auto& entry) { return entry.name == spec.engine; });
   std::string wanted = options.engine;
   const char* source = "engine";
   if (const char* forced = std::getenv("YOLORT_ENGINE"); wanted.empty() && forced) {

@@ -293,6 +293,7 @@ class MetadataReader {
     }
     layout.nms = head == "raw" || head == "boxes";
     if (own.find("precision")) spec_.precision = text_of(own, "precision");
+    if (own.find("engine")) spec_.engine = text_of(own, "engine");
     if (const Value* source = own.find("source"); source && source->find("sha256")) {
       spec_.source = text_of(*source, "sha256");
     }

@@ -39,6 +39,7 @@ struct ModelSpec {
   int height = 0, width = 0;       ///< 0: the model does not say
   HeadLayout layout;
   std::string precision;  ///< what the file holds; empty: the model does not say
+  std::string engine;     ///< the one it was made for; empty or unknown: any
   std::string source;     ///< SHA-256 of the checkpoint it was made from; empty: the model does not say
   std::map<std::string, std::string> metadata;
 };

@@ -64,9 +64,11 @@ struct Network {
   std::optional<NcnnLayerTimes> times;
 };
 
-void set_precision(Network& network, const std::string& asked, bool vulkan) {
+void set_precision(Network& network, const std::string& asked, bool vulkan, bool int8) {
   ncnn::Option& opt = network.net.opt;
   std::string precision = asked;
+  // Between INT8 convolutions casts cost more than bf16 saves.
+  if (precision.empty() && int8 && !vulkan) precision = "fp32";
   // bf16 loses less accuracy than fp16 here and is the faster one on CPUs that multiply it.
   if (precision.empty()) precision = !vulkan && has_bf16_arithmetic() ? "bf16" : vulkan ? "fp16" : "fp32";
   const bool fp16 = precision == "fp16";
@@ -173,7 +175,7 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   net.opt.num_threads = options.threads.value_or(available_cores());
   net.opt.use_vulkan_compute = gpu >= 0;
   if (gpu >= 0) net.set_vulkan_device(gpu);
-  set_precision(*network, options.precision, gpu >= 0);
+  set_precision(*network, options.precision, gpu >= 0, spec.precision == "int8");
   network->device = gpu < 0 ? "cpu" : "vulkan:" + std::to_string(gpu) + " " + ncnn::get_gpu_info(gpu).device_name();
 
   if (net.load_param(spec.graph.c_str()) != 0) throw damaged(spec.graph);

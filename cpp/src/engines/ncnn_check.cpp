@@ -5,6 +5,7 @@
 #include <fstream>
 #include <locale>
 #include <map>
+#include <set>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -65,6 +66,8 @@ std::int64_t elements(const Layer& layer, const Shape& shape) {
 /// Numbers the layer reads from the .bin: behind a tag that says their type, and of fp32.
 struct Weights {
   std::int64_t tagged = 0, plain = 0;
+  bool int8 = false;  ///< the tagged ones must be INT8, and must not be elsewhere
+  bool int8_output = false;
 };
 using Rule = Shape (*)(const Layer&, const std::vector<Shape>&, Weights&);
 
@@ -117,13 +120,17 @@ Shape convolution(const Layer& layer, const std::vector<Shape>& in, Weights& wei
                          across.stride == down.stride && across.stride <= 2;
     if (channels % 4 != 0 && !special) fail(layer, "its channels are no multiple of 4, which takes a 3 x 3 kernel");
   }
-  integer(layer, 8, 0, 0, 0);  // INT8 scales
+  const std::int64_t scaled = integer(layer, 8, 0, 0, 102);  // 1, 2: in INT8; 101, 102: and so is the output
+  if (scaled % 100 > 2 || scaled == 100) fail(layer, "parameter 8 is none of 1, 2, 101, 102");
   const std::int64_t count = integer(layer, 6, 0, 1, max_elements);
   if (count != outputs * (depthwise ? 1 : channels) * across.kernel * down.kernel) {
     fail(layer, "has " + std::to_string(count) + " weights, which do not fit the " + std::to_string(channels) +
                     " channels it gets");
   }
-  weights = {count, integer(layer, 5, 0, 0, 1) * outputs};
+  weights = {count, integer(layer, 5, 0, 0, 1) * outputs, scaled > 0, scaled > 100};
+  if (scaled) {  // a scale for each channel, or for depthwise 2 one for all; of the input; of the output
+    weights.plain += (depthwise && scaled % 100 == 2 ? 1 : outputs) + 1 + (scaled > 100);
+  }
   return {outputs, down.output(layer, in[0][1]), across.output(layer, in[0][2])};
 }
 
@@ -338,12 +345,14 @@ class Graph {
     const std::vector<Shape> out = run(layer, in);
     for (std::size_t i = 0; i < layer.tops.size(); ++i) {
       elements(layer, out[i]);
+      if (int8_output_) int8_blobs_.insert(layer.tops[i]);
       if (!blobs_.emplace(layer.tops[i], out[i]).second) fail(layer, "gives the blob \"" + layer.tops[i] + "\" again");
     }
   }
 
  private:
   std::vector<Shape> run(const Layer& layer, const std::vector<Shape>& in) {
+    int8_output_ = false;
     if (layer.type == "Input" && layer.bottoms.empty() && layer.tops.size() == 1) {
       ++inputs_;
       return {input_};
@@ -367,10 +376,17 @@ class Graph {
         fail(layer, "parameter " + std::to_string(key) + " is not known here");
       }
     }
-    if (!known.rule) return slice(layer, in[0]);
+    if (!known.rule) {
+      if (int8_blobs_.count(layer.bottoms[0])) fail(layer, "takes an INT8 blob");
+      return slice(layer, in[0]);
+    }
     Weights weights;
     const Shape shape = known.rule(layer, in, weights);
     read(layer, weights);
+    for (const std::string& bottom : layer.bottoms) {  // other layers would read fp32 out of its bytes
+      if (int8_blobs_.count(bottom) && !weights.int8) fail(layer, "takes the INT8 blob \"" + bottom + "\"");
+    }
+    int8_output_ = weights.int8_output;
     return std::vector<Shape>(std::max<std::size_t>(layer.tops.size(), 1), shape);
   }
 
@@ -382,10 +398,15 @@ class Graph {
       bin_.read(reinterpret_cast<char*>(tag), 4);
       const unsigned value = tag[0] | tag[1] << 8 | tag[2] << 16 | static_cast<unsigned>(tag[3]) << 24;
       if (!bin_) fail(layer, "has more weights than the .bin holds");
-      // ncnn takes them for a layer of INT8, and reads the scales that it does not have.
-      if (value == 0x000D4B38) fail(layer, "has INT8 weights without scales");
+      // ncnn goes by the tag in one place and by the scales in another.
+      const bool int8 = value == 0x000D4B38;
+      if (int8 && !weights.int8) fail(layer, "has INT8 weights without scales");
+      if (!int8 && weights.int8) fail(layer, "has scales of INT8, but no INT8 weights");
       const bool half = value == 0x01306B47 || value == 0x01348B83, full = value == 0 || value == 0x0002C056;
-      const std::int64_t bytes = half ? 2 * weights.tagged : full ? 4 * weights.tagged : 1024 + weights.tagged;
+      const std::int64_t bytes = int8   ? weights.tagged
+                                 : half ? 2 * weights.tagged
+                                 : full ? 4 * weights.tagged
+                                        : 1024 + weights.tagged;
       position_ += 4 + (bytes + 3) / 4 * 4;
     }
     position_ += 4 * weights.plain;
@@ -396,6 +417,8 @@ class Graph {
   std::int64_t position_ = 0, bin_bytes_ = 0;
   Shape input_;
   std::map<std::string, Shape> blobs_;  // empty once a layer took it: only Split lets two have one
+  std::set<std::string> int8_blobs_;    // those that hold INT8
+  bool int8_output_ = false;            // of the layer that was run last
   int inputs_ = 0;
 };
 

@@ -24,6 +24,9 @@ _COMMANDS = (
     toolchain.benchmark,
     toolchain.profile,
     toolchain.tune,
+    toolchain.calibrate,
+    toolchain.quantize,
+    toolchain.study,
 )
 
 

@@ -132,13 +132,9 @@ def benchmark(
 ) -> None:
     """Measure latency, throughput, memory and accuracy: one row per model, engine and precision."""
     from yolort.tools.benchmark import benchmark as run
-    from yolort.tools.benchmark import cases, forms
+    from yolort.tools.benchmark import cases
 
-    for path in report or ():
-        if path.suffix not in forms():
-            raise ValueError(f"--report {path}: expected an ending of {', '.join(forms())}")
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"no such folder: {path.parent}")
+    _check_reports(report)
     chosen = cases(
         models,
         engines=_parts(engine),
@@ -158,17 +154,7 @@ def benchmark(
         workers=workers,
         progress=lambda steps: progress(steps, "measuring"),
     )
-    for path in report or ():
-        done.save(path)
-    headings, cells = done.table()
-    print_table(headings, [list(row) for row in cells])
-    print("\n".join(f"{key}: {value}" for key, value in done.setup.items()))
-    print("".join(f"failed: {note}\n" for note in done.notes()), end="")
-    for path in report or ():
-        print(f"written to {path}")
-    failed = sum(bool(row.error) for row in done.rows)
-    if failed:
-        raise typer.Exit(1)
+    _finish_benchmark(done, report)
 
 
 def profile(
@@ -252,6 +238,175 @@ def tune(
     print_table(["model", "engine", "precision", "threads", "p50 ms"], rows)
     print(f"fastest: {done.best.case}; written to {done.path}")
     print(f'yolort.Detector("{model}") runs it; tuned=False, or an engine of your own, does not')
+
+
+def calibrate(
+    model: Annotated[
+        Path, typer.Argument(help="An FP32 .onnx with raw head, or a checkpoint (.pt).", show_default=False)
+    ],
+    data: Annotated[
+        str, typer.Option(help="Images of the training: a data.yaml, COCO JSON, a folder, a .txt.", show_default=False)
+    ],
+    split: Annotated[str, typer.Option(help="train, val or test, of a data.yaml.")] = "train",
+    images: Annotated[int, typer.Option(help="At most so many, chosen at random, the same every time.")] = 512,
+    method: Annotated[str, typer.Option(help="minmax, entropy or percentile.")] = "percentile",
+    percentile: Annotated[float, typer.Option(help="Of the values; what is beyond is cut off.")] = 99.999,
+    batch: Annotated[int, typer.Option(help="Images of one run, of a model exported with --dynamic.")] = 8,
+    head: Annotated[str, typer.Option(help="Of a checkpoint: raw or raw-e2e.")] = "raw",
+    imgsz: Imgsz = None,
+    output: Annotated[Path, typer.Option(help="File to write.")] = Path("calibration.json"),
+    allow_overlap: Annotated[bool, typer.Option(help="Take images of the val and test splits too.")] = False,
+) -> None:
+    """Measure what INT8 has to hold, over images of the training: once, for every format."""
+    _show_log()
+    from yolort.tools.calibrate import calibrate as run
+
+    done = run(
+        model,
+        data,
+        split=split,
+        images=images,
+        method=method,
+        percentile=percentile,
+        batch=batch,
+        head=head,
+        imgsz=parse_imgsz(imgsz),
+        allow_overlap=allow_overlap,
+        progress=lambda steps: progress(steps, "calibrating"),
+    )
+    done.save(output)
+    print(f"{len(done.ranges)} activations over {len(done.images)} images, {done.method}")
+    print(f"written to {output}")
+
+
+def quantize(
+    model: Annotated[
+        Path, typer.Argument(help="What was calibrated; for ncnn its *_ncnn_model; or the .pt.", show_default=False)
+    ],
+    calibration: Annotated[Path | None, typer.Option(help="calibration.json; none for --dynamic.")] = None,
+    format: Annotated[str, typer.Option(help="onnx, ncnn, or cache: TensorRT's calibration cache.")] = "onnx",
+    target: Annotated[
+        str | None,
+        typer.Option(help="Of onnx: openvino, onnxruntime, arm, gpu. Default: openvino on x86, arm on ARM."),
+    ] = None,
+    dynamic: Annotated[bool, typer.Option(help="Activations by the range of each image.")] = False,
+    weights_only: Annotated[bool, typer.Option(help="Only store the weights in INT8.")] = False,
+    per_channel: Annotated[
+        bool, typer.Option("--per-channel/--per-tensor", help="A weight scale for each output channel.")
+    ] = True,
+    reduce_range: Annotated[
+        bool | None, typer.Option(help="Weights of 7 bits, for x86 without VNNI. Default: if this machine has none.")
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Convolutions that stay float; * and ? match.")] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Keep layers float until mAP50-95 falls by no more points; needs --data.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Labelled images to measure accuracy on before and after.")] = None,
+    split: Annotated[str, typer.Option(help="train, val or test, of a data.yaml.")] = "val",
+    allow_overlap: Annotated[bool, typer.Option(help="Score on images that were calibrated on.")] = False,
+    measure: Annotated[bool, typer.Option(help="Time both models here.")] = True,
+    output: Annotated[Path | None, typer.Option(help="Default: <model>-int8 beside the model.")] = None,
+) -> None:
+    """Make an INT8 model, check it against the float one, and say whether it pays."""
+    _show_log()
+    from yolort.tools.quantize import quantize as run
+
+    if dynamic and weights_only:
+        raise ValueError("--dynamic and --weights-only exclude each other")
+    done = run(
+        model,
+        calibration,
+        format=format,
+        target=target,
+        mode="dynamic" if dynamic else "weights" if weights_only else "static",
+        per_channel=per_channel,
+        reduce_range=reduce_range,
+        exclude=exclude or (),
+        data=data,
+        split=split,
+        max_drop=max_drop,
+        allow_overlap=allow_overlap,
+        measure=measure,
+        output=output,
+        progress=lambda steps: progress(steps, "sensitivity"),
+    )
+    _print_quantized(done)
+
+
+def study(
+    model: Annotated[Path, typer.Argument(help="A checkpoint (.pt).", show_default=False)],
+    data: Annotated[str, typer.Option(help="A data.yaml: calibrated on train, scored on val.", show_default=False)],
+    images: Annotated[str, typer.Option(help="Calibration-set sizes.")] = "100,500,1000,2000",
+    method: Annotated[str, typer.Option(help="Of calibration.")] = "minmax,entropy,percentile",
+    granularity: Annotated[str, typer.Option(help="Of weight scales: channel,tensor.")] = "channel,tensor",
+    target: Annotated[str, typer.Option(help="openvino,onnxruntime,arm,ncnn.")] = "openvino",
+    head: Annotated[str, typer.Option(help="raw or raw-e2e.")] = "raw",
+    imgsz: Imgsz = None,
+    runs: Annotated[int, typer.Option(help="Detections that are timed.")] = 100,
+    report: Annotated[list[Path] | None, typer.Option(help="Write .md, .csv, .json or .html; may stand often.")] = None,
+) -> None:
+    """Compare INT8 recipes: calibration-set size x method x granularity, weights only, dynamic, the naive one."""
+    _show_log()
+    _check_reports(report)
+    from yolort.tools.study import study as run
+
+    done = run(
+        model,
+        data,
+        images=[_whole("--images", part) for part in _parts(images)],
+        methods=_parts(method),
+        granularities=_parts(granularity),
+        targets=_parts(target),
+        head=head,
+        imgsz=parse_imgsz(imgsz),
+        runs=runs,
+        progress=progress,
+    )
+    _finish_benchmark(done, report)
+
+
+def _check_reports(report: list[Path] | None) -> None:
+    from yolort.tools.benchmark import forms
+
+    for path in report or ():
+        if path.suffix not in forms():
+            raise ValueError(f"--report {path}: expected an ending of {', '.join(forms())}")
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"no such folder: {path.parent}")
+
+
+def _finish_benchmark(done: Any, report: list[Path] | None) -> None:
+    for path in report or ():
+        done.save(path)
+    headings, cells = done.table()
+    print_table(headings, [list(row) for row in cells])
+    print("\n".join(f"{key}: {value}" for key, value in done.setup.items()))
+    print("".join(f"failed: {note}\n" for note in done.notes()), end="")
+    for path in report or ():
+        print(f"written to {path}")
+    failed = sum(bool(row.error) for row in done.rows)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _print_quantized(done: Any) -> None:
+    before, after = done.megabytes
+    rows: list[list[object]] = [
+        ["file", f"{before:.2f} MB", f"{after:.2f} MB", f"{after / before:.2f} x" if before else "-"]
+    ]
+    if done.ms:
+        rows.append(["time, p50", *(f"{ms:.2f} ms" for ms in done.ms), f"{done.ms[0] / done.ms[1]:.2f} x as fast"])
+    if done.map50_95:
+        drop = 100 * (done.map50_95[0] - done.map50_95[1])
+        rows.append(["mAP50-95", *map(_percent, done.map50_95), f"drop {drop:.2f}"])
+    if done.conf:
+        rows.append(["conf of the best F1", *(f"{conf:.3f}" for conf in done.conf), "recommended: the second"])
+    print_table(["", "float", "INT8", ""], rows)
+    for name, why in done.floats.items():
+        print(f"float: {name}: {why}")
+    for note in done.notes:
+        print(f"note: {note}")
+    print(f"written to {done.path}")
 
 
 def _parts(text: str | None) -> list[str]:
