@@ -94,8 +94,8 @@ class Calibration:
         shared = [path for path in images if _sha256(path) in known]
         if shared:
             raise CalibrationError(
-                f"{len(shared)} of the {len(images)} images of {what} were calibrated on, such as {shared[0]}: scores on "
-                "them say nothing of other images. Calibrate on others, or allow it (--allow-overlap)"
+                f"{len(shared)} of the {len(images)} images of {what} were calibrated on, such as {shared[0]}: scores "
+                "on them say nothing of other images. Calibrate on others, or allow it (--allow-overlap)"
             )
 
     def save(self, path: str | Path) -> None:

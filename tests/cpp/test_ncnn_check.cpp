@@ -70,6 +70,24 @@ void test_what_fits() {
   check_lines({conv}, 2, weights(1, 1024 + 216));
 }
 
+std::string int8_weights(std::size_t scales) { return weights(0x000D4B38, 216) + std::string(4 * scales, '\0'); }
+
+void test_int8() {
+  const std::string alone = conv + " 8=2", on = conv + " 8=102";
+  check_lines({alone}, 2, int8_weights(9));  // of 8 outputs, of the input
+  check_lines({on, "Convolution d 1 1 a b 0=1 1=1 6=8 8=2"}, 3,
+              int8_weights(10) + weights(0x000D4B38, 8) + std::string(8, '\0'));
+  CHECK_THROWS(check_lines({alone}, 2, int8_weights(8)), ModelError, "more weights than the .bin holds");
+  CHECK_THROWS(check_lines({on}, 2, int8_weights(9)), ModelError, "more weights than the .bin holds");
+  CHECK_THROWS(check_lines({alone}, 2), ModelError, "no INT8 weights");
+  // Other layers would read fp32 out of its bytes.
+  CHECK_THROWS(check_lines({on, "Swish s 1 1 a b"}, 3, int8_weights(10)), ModelError, "INT8 blob");
+  CHECK_THROWS(check_lines({on, "Split s 1 2 a b c"}, 4, int8_weights(10)), ModelError, "INT8 blob");
+  CHECK_THROWS(check_lines({on, "Slice s 1 2 a b c -23300=2,4,4"}, 4, int8_weights(10)), ModelError, "INT8 blob");
+  CHECK_THROWS(check_lines({on, "Convolution d 1 1 a b 0=1 1=1 6=8"}, 3, int8_weights(10) + weights(0, 32)),
+               ModelError, "INT8 blob");
+}
+
 void test_what_does_not() {
   const auto refused = [](const std::vector<std::string>& lines, const char* why) {
     CHECK_THROWS(check_lines(lines, static_cast<int>(lines.size()) + 1), ModelError, why);
@@ -82,7 +100,9 @@ void test_what_does_not() {
   refused({"Convolution c 1 1 in a 0=8 1=3 6=216 19=1"}, "parameter 19 is not known");
   refused({"Convolution c 1 1 in a 0=8 6=24"}, "parameter 1 is out of range");
   refused({"Convolution c 1 1 in a 0=8 1=3"}, "parameter 6 is out of range");
-  refused({"Convolution c 1 1 in a 0=8 1=3 6=216 8=2"}, "parameter 8 is out of range");
+  for (const char* scales : {"3", "100", "103", "-1"}) {
+    refused({"Convolution c 1 1 in a 0=8 1=3 6=216 8=" + std::string(scales)}, "parameter 8 is");
+  }
   refused({"Convolution c 1 1 in a 0=8 1=3 6=216 31=4"}, "parameter 31 is not known");
   refused({"Convolution c 1 1 in a 0=8 1=3 6=216 -23330=4,3,9,9,8"}, "parameter 30 is not known");
   refused({"ConvolutionDepthWise c 1 1 in a 0=8 1=3 6=72 7=2"}, "groups");
@@ -177,6 +197,7 @@ void test_text_that_is_no_param() {
 int main() {
   std::filesystem::create_directories(folder);
   test_what_fits();
+  test_int8();
   test_what_does_not();
   test_text_that_is_no_param();
   std::filesystem::remove_all(folder);
