@@ -92,8 +92,8 @@ def quantize(
         calibration: what `calibrate` wrote; none for the modes "dynamic" and "weights".
         format: "onnx", "ncnn", or "cache", the calibration cache that TensorRT 8 and 10 take for implicit INT8.
         target: of ONNX, the engine that it has to be fast on: "openvino", "onnxruntime", "arm" (ONNX Runtime on ARM,
-            signed activations), "gpu" (TensorRT, symmetric). None takes "openvino" on x86, "arm" on ARM. Any engine can
-            run the file.
+            signed activations), "gpu" (TensorRT, symmetric). None takes "openvino" on x86, or "onnxruntime" where
+            `mode` is not "static", and "arm" on ARM. Any engine can run the file.
         mode: "static"; of ONNX also "dynamic" (activations by the range of each image) and "weights" (stored in INT8,
             computed in float).
         per_channel: a weight scale for each output channel.
@@ -151,7 +151,8 @@ def quantize(
         with contextlib.ExitStack() as stack:
             if format == "onnx":
                 arm = platform.machine().lower() in ("aarch64", "arm64")
-                chosen = TARGETS[target or ("arm" if arm else "openvino")]
+                usual = "arm" if arm else "openvino" if mode == "static" else "onnxruntime"
+                chosen = TARGETS[target or usual]
                 head, size = (known.head, known.imgsz) if known else ("raw", None)
                 graph = stack.enter_context(float_graph(model, head, size))
                 if known is not None:
@@ -353,7 +354,7 @@ def _runner(recipe: _Recipe) -> str | None:
 
 
 def _signal(source: Path, built: Path, engine: str) -> float:
-    """Of the embedded picture's maps, in dB: the least of the outputs."""
+    """Of the embedded picture's maps, in dB: what varies within a channel to the difference; of the worst output."""
     maps = []
     for path in (source, built):
         detector = yolort.Detector(path, engine=engine, precision="fp32", tuned=False)
@@ -365,7 +366,9 @@ def _signal(source: Path, built: Path, engine: str) -> float:
         error = float(np.square(exact - got).sum())
         if not np.isfinite(error):
             return float("nan")
-        least = min(least, 10 * np.log10(max(float(np.square(exact).sum()), 1e-30) / max(error, 1e-30)))
+        # Biases alone, of a model that sees nothing, are no signal.
+        varying = float(np.square(exact - exact.mean((2, 3), keepdims=True)).sum())
+        least = min(least, 10 * np.log10(max(varying, 1e-30) / max(error, 1e-30)))
     return float(least)
 
 

@@ -49,7 +49,7 @@ def accuracy(model: Path, scenes: Path, engine: str) -> float:
 
 @pytest.mark.parametrize(
     ("target", "engine"),
-    [("openvino", "openvino"), ("onnxruntime", "onnxruntime"), ("arm", "onnxruntime"), ("gpu", "openvino")],
+    [("openvino", "openvino"), ("onnxruntime", "onnxruntime"), ("arm", "onnxruntime"), ("gpu", "onnxruntime")],
 )
 def test_onnx(target: str, engine: str, calibration: Calibration, scenes: Path, tmp_path: Path) -> None:
     if not next(one for one in yolort.engines() if one.name == engine).available:
@@ -73,7 +73,7 @@ def test_onnx(target: str, engine: str, calibration: Calibration, scenes: Path, 
     zero_points = {one.name: one for one in made.graph.initializer}
     for node in made.graph.node:
         if node.op_type == "Conv":
-            quantised = producers[node.input[0]].op_type == "DequantizeLinear" if node.input[0] in producers else False
+            quantised = node.input[1] in producers  # weights behind a DequantizeLinear
             assert quantised == (not set(node.output) & {one.name for one in made.graph.output})
         if node.op_type == "QuantizeLinear" and node.input[0] == "images":
             signed = target in ("arm", "gpu")
@@ -245,7 +245,7 @@ def test_images_that_were_calibrated_on(scenes: Path, tmp_path: Path) -> None:
         (lambda text: text.replace("Sigmoid", "LSTM", 1).replace("Swish", "LSTM", 1), "INT8 is not written for"),
         (lambda text: text.replace("7767517", "1"), "no .param"),
         (lambda text: text.replace("Convolution", "Convolution x", 1), "no line|damaged|not in the model|is a"),
-        (lambda text: text.replace(" 6=", " 6=9", 1), "weights"),
+        (lambda text: text.replace(" 6=", " 6=9", 1), "weights|not FP32"),
     ],
 )
 def test_damaged_ncnn(change: Any, says: str, calibration: Calibration, tmp_path: Path) -> None:
