@@ -324,7 +324,7 @@ def _make(
             floats = kept
             after = accuracy(build(floats))
         done.map50_95, done.conf = (before[0], after[0]), (before[1], after[1])
-        note |= {"map50_95": [round(before[0], 5), round(after[0], 5)], "conf": round(after[1], 3), "data": str(data)}
+        note |= {"map50_95": [round(before[0], 5), round(after[0], 5)], "conf": round(after[1], 3), "data": Path(data).name}
     done.floats = {name: floats[key] for key, name in recipe.layers.items() if key in floats}
     note["float"] = list(done.floats)
     build(floats)
