@@ -324,7 +324,8 @@ def _make(
             floats = kept
             after = accuracy(build(floats))
         done.map50_95, done.conf = (before[0], after[0]), (before[1], after[1])
-        note |= {"map50_95": [round(before[0], 5), round(after[0], 5)], "conf": round(after[1], 3), "data": Path(data).name}
+        note |= {"data": Path(data).name, "map50_95": [round(one[0], 5) for one in (before, after)]}
+        note["conf"] = round(after[1], 3)
     done.floats = {name: floats[key] for key, name in recipe.layers.items() if key in floats}
     note["float"] = list(done.floats)
     build(floats)

@@ -84,8 +84,8 @@ void test_int8() {
   CHECK_THROWS(check_lines({on, "Swish s 1 1 a b"}, 3, int8_weights(10)), ModelError, "INT8 blob");
   CHECK_THROWS(check_lines({on, "Split s 1 2 a b c"}, 4, int8_weights(10)), ModelError, "INT8 blob");
   CHECK_THROWS(check_lines({on, "Slice s 1 2 a b c -23300=2,4,4"}, 4, int8_weights(10)), ModelError, "INT8 blob");
-  CHECK_THROWS(check_lines({on, "Convolution d 1 1 a b 0=1 1=1 6=8"}, 3, int8_weights(10) + weights(0, 32)),
-               ModelError, "INT8 blob");
+  CHECK_THROWS(check_lines({on, "Convolution d 1 1 a b 0=1 1=1 6=8"}, 3, int8_weights(10) + weights(0, 32)), ModelError,
+               "INT8 blob");
 }
 
 void test_what_does_not() {
