@@ -152,3 +152,9 @@ def test_without_typer() -> None:
 
 def test_version() -> None:
     assert yolort.__version__ in run("--version").stdout
+
+
+def test_a_pipe_gets_rows_in_one_line() -> None:
+    program = "from yolort.cli.common import print_table; print_table(['a', 'b'], [['x' * 150, 'y' * 150]])"
+    out = run("", program=program).stdout
+    assert f"{'x' * 150} │ {'y' * 150}" in out

@@ -12,6 +12,7 @@ from rich.console import Console
 
 T = TypeVar("T")
 
+_PIPE_WIDTH = 500  # characters; tables take only what they need
 MODEL_HELP = "An .onnx file, *_ncnn_model or *_openvino_model folder."
 Model = Annotated[Path, typer.Argument(help=MODEL_HELP, show_default=False)]
 Engine = Annotated[str | None, typer.Option(help="ncnn, onnxruntime or openvino; default: the best available.")]
@@ -49,11 +50,12 @@ def progress(items: Sequence[T], description: str = "detecting") -> Iterable[T]:
 
 
 def print_table(columns: list[str], rows: list[list[object]]) -> None:
-    """Cells are shown as they are: text from a model file is no markup."""
+    """Cells are shown as they are: text from a model file is no markup. A file or pipe gets every row in one line."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(*columns, show_header=bool(columns))
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=_PIPE_WIDTH)).print(table)
