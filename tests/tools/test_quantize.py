@@ -21,6 +21,7 @@ pytest.importorskip("ultralytics")
 
 from yolort.tools import quantize as quantizing
 from yolort.tools import quantize_ncnn
+from yolort.tools.accuracy import times
 from yolort.tools.calibrate import Calibration, CalibrationError, Range, calibrate
 from yolort.tools.export import export
 from yolort.tools.graph import GraphError, read_graph
@@ -192,6 +193,14 @@ def test_a_budget_that_cannot_be_met(
     with pytest.raises(QuantizeError, match="stays above 0 points"):
         quantize(ONNX, ruined, data=scenes, max_drop=0, measure=False, output=tmp_path / "int8.onnx")
     assert left_in(tmp_path) == []
+
+
+@pytest.mark.skipif(
+    not next(one for one in yolort.engines() if one.name == "openvino").available, reason="engine openvino is not here"
+)
+def test_times_are_those_of_the_engine() -> None:
+    names = [node.name for node in onnx.load(ONNX).graph.node if node.op_type == "Conv"]
+    assert len(set(times(ONNX, "openvino", names).values())) > len(names) // 4
 
 
 def test_rounding() -> None:
