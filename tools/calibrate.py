@@ -42,7 +42,7 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 METHODS = ("minmax", "entropy", "percentile")
-PERCENTILE = 99.999  # of an activation's values: best of 99.99, 99.999 and 100 on COCO (docs/quantization.md)
+PERCENTILE = 99.999  # of an activation's values; docs/quantization.md has it beside others
 
 _FORMAT = 1  # version of calibration.json
 _MAX_JSON = 64 << 20
