@@ -92,7 +92,7 @@ class Activations:
         def reduce(operator: str, name: str, by: str) -> None:
             spatial = len(graph.shapes[name]) == 4
             inputs, options = [name], {"keepdims": 0}
-            if spatial and operator != "ReduceMax":
+            if spatial and operator == "ReduceMin":
                 if graph.opset >= 18:  # axes became an input
                     inputs.append("yolort:axes")
                 else:
@@ -140,9 +140,10 @@ class Activations:
             raise CalibrationError(f"{self._graph.name}: onnxruntime failed to run it: {error}") from error
         found = dict(zip(self._asked, got, strict=True))
         self._images += count
+        bounded = set(self._bounds)
         for name in self._means:
             mean = _by_channel(found[f"yolort:mean:{name}"]).mean(0)
-            if name in set(self._bounds):
+            if name in bounded:
                 low = _by_channel(found[f"yolort:low:{name}"]).min(0)
                 high = _by_channel(found[f"yolort:high:{name}"]).max(0)
             else:

@@ -32,7 +32,7 @@ from yolort.tools.accuracy import Budget, keep_float
 from yolort.tools.benchmark import Case, benchmark
 from yolort.tools.calibrate import Calibration, CalibrationError, float_graph
 from yolort.tools.data import load_dataset
-from yolort.tools.files import folder_beside, place, replaceable
+from yolort.tools.files import folder_beside, place, replaceable, write
 from yolort.tools.graph import Graph, GraphError
 from yolort.tools.quantize_onnx import TARGETS, Target
 from yolort.tools.val import validate
@@ -140,10 +140,9 @@ def quantize(
             known.check_images(scored, str(data))
     if format == "cache":
         assert known
-        with float_graph(model, known.head, known.imgsz) as graph, folder_beside(destination) as folder:
+        with float_graph(model, known.head, known.imgsz) as graph:
             known.check_graph(graph)
-            (folder / "built").write_text(_cache(known), encoding="ascii")
-            place(folder / "built", destination)
+        write(destination, _cache(known))
         return Quantized(destination, {}, (0.0, destination.stat().st_size / 1e6))
 
     with folder_beside(destination) as folder:

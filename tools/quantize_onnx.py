@@ -51,18 +51,17 @@ def static(
     *,
     per_channel: bool = True,
     reduce_range: bool = False,
-    correct: bool = True,
 ) -> onnx.ModelProto:
     """Weights and activations in INT8; the convolutions `floats`, by the names of their nodes, stay as they are.
 
     Args:
         per_channel: a weight scale for each output channel, else one for all.
         reduce_range: weights of 7 bits, for x86 without VNNI, whose INT8 products saturate 16 bits.
-        correct: shift each bias by what rounding the weights takes from the mean of the output (`bias_shift`).
+
+    Each bias is shifted by what rounding the weights takes from the mean of the output (`bias_shift`).
     """
     model = _copy(graph)
-    if correct:
-        _correct_biases(model, graph, calibration, floats, per_channel, reduce_range)
+    _correct_biases(model, graph, calibration, floats, per_channel, reduce_range)
     ranges = {}
     for name, found in calibration.ranges.items():
         low, high = (-found.peak, found.peak) if target.symmetric else (found.low, found.high)
@@ -93,9 +92,7 @@ def static(
     return made
 
 
-def weights_only(
-    graph: Graph, floats: Collection[str] = (), *, per_channel: bool = True, **_: object
-) -> onnx.ModelProto:
+def weights_only(graph: Graph, floats: Collection[str] = (), *, per_channel: bool = True) -> onnx.ModelProto:
     """Weights in INT8, the arithmetic in float: a quarter of the file, no more speed."""
     model = _copy(graph)
     stored = {one.name: one for one in model.graph.initializer}
