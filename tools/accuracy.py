@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import yolort
 from yolort.tools.profile import profile
 
-__all__ = ["Budget", "keep_float", "map_error", "times"]
+__all__ = ["Budget", "keep_float", "map_error", "raw_maps", "signal", "times"]
 
 _MOST_TRIALS = 10  # of giving a layer back to INT8
 
@@ -37,7 +37,7 @@ def keep_float(
     source: Path,
     build: Callable[[Collection[str]], Path],
     layers: Sequence[str],
-    excluded: Collection[str],
+    excluded: Mapping[str, str],
     engine: str,
     pictures: np.ndarray,
     budget: Budget,
@@ -49,6 +49,7 @@ def keep_float(
         source: the float artefact.
         build: makes the INT8 artefact that keeps these convolutions float.
         layers: all convolutions that may be INT8.
+        excluded: those that stay float whatever it costs, and why.
         pictures: (n, 3, height, width) float32, letterboxed, to measure sensitivity on.
         progress: wraps the layers, for a progress bar.
 
@@ -57,11 +58,11 @@ def keep_float(
     that meets the budget is found by bisection; then those in it that save most time are tried in INT8 again.
     """
     free = [layer for layer in layers if layer not in excluded]
-    exact = _maps(source, engine, pictures)
+    exact = raw_maps(source, engine, pictures)
     errors = {}
     for layer in progress(free):
         alone = build([other for other in layers if other != layer])
-        errors[layer] = map_error(source, exact, _maps(alone, engine, pictures))
+        errors[layer] = map_error(source, exact, raw_maps(alone, engine, pictures))
     taken = times(source, engine, free)
     order = sorted(free, key=lambda layer: -errors[layer] / taken[layer])
 
@@ -86,7 +87,7 @@ def keep_float(
         if len(chosen) > 1 and budget.met(chosen - {layer}):
             chosen -= {layer}
     return {
-        layer: "excluded" if layer in excluded else f"error {errors[layer]:.4f} alone in INT8, {taken[layer]:.2f} ms"
+        layer: excluded.get(layer) or f"error {errors[layer]:.4f} alone in INT8, {taken[layer]:.2f} ms"
         for layer in chosen
     }
 
@@ -101,13 +102,30 @@ def map_error(source: str | Path, exact: list[np.ndarray], got: list[np.ndarray]
     total = weight = 0.0
     for index in range(0, len(exact), 2):
         boxes = [_sides(maps[index], reg_max) for maps in (exact, got)]
-        scores = [1 / (1 + np.exp(-np.clip(maps[index + 1], -80, 80))) for maps in (exact, got)]
+        scores = [_sigmoid(maps[index + 1]) for maps in (exact, got)]
         sure = np.maximum(*scores)
         best = sure.max(1)
         total += float((sure * np.abs(scores[0] - scores[1])).sum())
         total += float((best * np.abs(boxes[0] - boxes[1]).mean(1)).sum())
         weight += float(best.sum())
     return total / max(weight, 1e-12)
+
+
+def signal(exact: list[np.ndarray], got: list[np.ndarray]) -> float:
+    """Raw maps against what became of them, in dB: what varies within a channel to the difference, of boxes or scores.
+
+    The lower of the two. Each place counts by its larger score, as in `map_error`: the background may differ as it
+    likes. NaN where a map is not finite.
+    """
+    varying, error = np.zeros(2), np.zeros(2)
+    for index in range(0, len(exact), 2):
+        sure = np.maximum(*(_sigmoid(maps[index + 1]) for maps in (exact, got)))
+        for kind, weight in enumerate((sure.max(1, keepdims=True), sure)):
+            before, after = (maps[index + kind].astype(np.float64) for maps in (exact, got))
+            # Biases alone, of a model that sees nothing, are no signal.
+            varying[kind] += (weight * np.square(before - before.mean((2, 3), keepdims=True))).sum()
+            error[kind] += (weight * np.square(before - after)).sum()
+    return float((10 * np.log10(np.maximum(varying, 1e-30) / np.maximum(error, 1e-30))).min())
 
 
 def times(source: Path, engine: str, layers: Sequence[str]) -> dict[str, float]:
@@ -122,6 +140,10 @@ def times(source: Path, engine: str, layers: Sequence[str]) -> dict[str, float]:
     return {layer: ms or typical for layer, ms in found.items()}
 
 
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(x.astype(np.float64), -80, 80)))
+
+
 def _sides(maps: np.ndarray, reg_max: int) -> np.ndarray:
     """(n, 4, height, width): distances of the box sides in strides."""
     if reg_max == 1:
@@ -132,7 +154,8 @@ def _sides(maps: np.ndarray, reg_max: int) -> np.ndarray:
     return sides
 
 
-def _maps(model: Path, engine: str, pictures: np.ndarray) -> list[np.ndarray]:
+def raw_maps(model: Path, engine: str, pictures: np.ndarray) -> list[np.ndarray]:
+    """What the engine gives for (n, 3, height, width) float32: boxes and scores of each level in turn, (n, c, h, w)."""
     detector = yolort.Detector(model, engine=engine, precision="fp32", tuned=False)
     batch = max(detector.batch, 1)
     rows = [detector.infer(np.repeat(picture[None], batch, axis=0)) for picture in pictures]

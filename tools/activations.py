@@ -6,7 +6,7 @@ What follows from them without looking (concatenation, the bounds behind SiLU, .
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,26 +45,29 @@ class _Seen:
     histogram: Histogram | None = None
 
 
+_PLANE, _ONE_CHANNEL = "yolort:plane", "yolort:one-channel"  # constants: axes, a shape
+_KINDS = ("low", "high", "mean")  # of each channel, measured
+_AVERAGED = 64  # images: enough for a mean, which costs time
+
 #: Operators that only move values.
 _MOVES = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity"}
 
 
 class Activations:
-    """Runs the graph, and keeps what it saw.
+    """Runs the graph, and keeps what it saw."""
 
-    `input` is (batch, 3, height, width) float32, to be filled before `add`.
-    """
-
-    def __init__(self, graph: Graph, size: tuple[int, int], batch: int, histograms: bool) -> None:
+    def __init__(self, graph: Graph, batch: int, histograms: bool) -> None:
         self._graph = graph
-        fixed = graph.shapes[graph.input.name][0]
-        self.batch = fixed or batch
-        self.input = np.zeros((self.batch, 3, *size), np.float32)
-        self._seen: dict[str, _Seen] = {}
-        self._images = 0
-        self._means = [name for name in graph.shapes if self._measured(name) or self._averaged(name)]
-        self._bounds = [name for name in self._means if self._measured(name)]
+        self._fixed = graph.shapes[graph.input.name][0]  # batch; 0 where it is open
+        self.batch = self._fixed or batch
+        self._averaged_images = 0
+        self._low, self._high = np.full(1, np.inf), np.full(1, -np.inf)  # of all channels of all `_bounds`
+        self._sum = np.zeros(1)  # of the means, of all channels of all `_means`
+        self._bounds = [name for name in graph.shapes if self._measured(name)]
+        self._means = sorted(self._wanted_means())
         self._histograms = [name for name in graph.shapes if self._counted(name)] if histograms else []
+        self._counts = {name: Histogram() for name in self._histograms}
+        self._kinds = _KINDS
         self._session = self._prepare()
 
     # What is measured: bounds of what no rule of `_derive` gives; means of what convolutions may take.
@@ -78,105 +81,112 @@ class Activations:
         node = self._graph.producer.get(name)
         return node is not None and (node.op_type == "MaxPool" or self._graph.before_silu(name) is not None)
 
+    def _wanted_means(self) -> set[str]:
+        """Those that the means of what convolutions take follow from."""
+        wanted, asked = set(), [node.input[0] for node in self._graph.convolutions]
+        seen = set(asked)
+        while asked:
+            name = asked.pop()
+            if self._measured(name) or self._averaged(name):
+                wanted.add(name)
+            elif name in self._graph.producer:
+                new = set(self._graph.producer[name].input) - seen
+                seen |= new
+                asked += new
+        return wanted
+
     def _counted(self, name: str) -> bool:
         node = self._graph.producer.get(name)
         known = {*_MOVES, "Concat", "Resize", "MaxPool", "Sigmoid", "Softmax"}
         return node is not None and node.op_type not in known
 
     def _prepare(self) -> onnxruntime.InferenceSession:
+        """The graph, with an output (images, channels of all tensors, 1, 1) for each of `_kinds`."""
         graph = self._graph
         model = onnx.ModelProto()
         model.CopyFrom(graph.model)
-        nodes, asked = [], []
-
-        def reduce(operator: str, name: str, by: str) -> None:
-            spatial = len(graph.shapes[name]) == 4
-            inputs, options = [name], {"keepdims": 0}
-            if spatial and operator == "ReduceMin":
-                if graph.opset >= 18:  # axes became an input
-                    inputs.append("yolort:axes")
-                else:
-                    options["axes"] = [2, 3]
-            if spatial and operator == "ReduceMax":  # the same, and twice as fast
-                nodes.append(helper.make_node("GlobalMaxPool", [name], [by]))
-            elif spatial and operator == "ReduceMean":
-                nodes.append(helper.make_node("GlobalAveragePool", [name], [by]))
-            else:
-                nodes.append(helper.make_node(operator, inputs, [by], **options))
-            asked.append(by)
-
-        for name in self._bounds:
-            reduce("ReduceMin", name, f"yolort:low:{name}")
-            reduce("ReduceMax", name, f"yolort:high:{name}")
-        for name in self._means:
-            reduce("ReduceMean", name, f"yolort:mean:{name}")
-        if graph.opset >= 18:
-            model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 3]), "yolort:axes"))
+        nodes, outputs = [], list(self._histograms)
+        for kind in self._kinds:
+            names = self._names(kind)
+            parts = [f"yolort:{kind}:{name}" for name in names]
+            for name, part in zip(names, parts, strict=True):
+                nodes += _reduction(kind, name, part, graph.opset, len(graph.shapes[name]) == 4)
+            nodes.append(helper.make_node("Concat", parts, [f"yolort:{kind}"], axis=1))
+            outputs.append(f"yolort:{kind}")
         model.graph.node.extend(nodes)
-        told = set(graph.outputs)
-        for name in [*asked, *(name for name in self._histograms if name not in told)]:
-            model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+        for constant, value in ((_PLANE, [2, 3]), (_ONE_CHANNEL, [0, 1, -1, 1])):
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value), constant))
+        for name in outputs:
+            if name not in graph.outputs:
+                model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:
-            session = onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions share no base class
             raise CalibrationError(f"{graph.name}: onnxruntime cannot run it: {error}") from error
-        self._asked = [*asked, *self._histograms]
-        return session
 
-    def add(self, count: int) -> None:
-        """Runs the first `count` images of `input`, and the rest with them where the batch is fixed."""
-        dynamic = self._graph.shapes[self._graph.input.name][0] == 0
-        if not dynamic and count < self.batch:
-            self.input[count:] = self.input[:1]  # counted again: bounds stay right
+    def _names(self, kind: str) -> list[str]:
+        return self._means if kind == "mean" else self._bounds
+
+    def add(self, images: np.ndarray) -> None:
+        """Runs the graph over images: (1 to `batch`, 3, height, width) float32."""
+        count = len(images)
+        if self._fixed and count < self.batch:  # some count again: bounds stay right
+            images = np.concatenate([images, np.repeat(images[:1], self.batch - count, axis=0)])
+        if self._averaged_images >= _AVERAGED and "mean" in self._kinds:
+            self._kinds = ("low", "high")
+            del self._session  # first: the threads of two in one process disturb each other
+            self._session = self._prepare()
+        asked = [*self._histograms, *(f"yolort:{kind}" for kind in self._kinds)]
         try:
-            got = self._session.run(
-                self._asked, {self._graph.input.name: self.input[: count if dynamic else self.batch]}
-            )
+            found = dict(zip(asked, self._session.run(asked, {self._graph.input.name: images}), strict=True))
         except Exception as error:
             raise CalibrationError(f"{self._graph.name}: onnxruntime failed to run it: {error}") from error
-        found = dict(zip(self._asked, got, strict=True))
-        self._images += count
-        bounded = set(self._bounds)
-        for name in self._means:
-            mean = _by_channel(found[f"yolort:mean:{name}"]).mean(0)
-            if name in bounded:
-                low = _by_channel(found[f"yolort:low:{name}"]).min(0)
-                high = _by_channel(found[f"yolort:high:{name}"]).max(0)
-            else:
-                low = high = np.zeros_like(mean)
-            if not (np.isfinite(mean).all() and np.isfinite(low).all() and np.isfinite(high).all()):
+        seen = {kind: found[f"yolort:{kind}"].reshape(len(images), -1) for kind in self._kinds}
+        for kind, values in seen.items():
+            if not np.isfinite(values).all():
+                column = int(np.flatnonzero(~np.isfinite(values).all(0))[0])
+                name = next(name for name, part in self._parts(kind) if column < part.stop)
                 raise CalibrationError(
                     f"{self._graph.name}: '{name}' is not finite on an image; the model is damaged, or overflows"
                 )
-            seen = self._seen.setdefault(name, _Seen(low, high, np.zeros_like(mean, np.float64)))
-            seen.low, seen.high = np.minimum(seen.low, low), np.maximum(seen.high, high)
-            seen.mean = seen.mean + count * mean
+        self._low = np.minimum(self._low, seen["low"].min(0))
+        self._high = np.maximum(self._high, seen["high"].max(0))
+        if "mean" in seen:
+            self._averaged_images += count
+            self._sum = self._sum + seen["mean"][:count].sum(0, dtype=np.float64)
         for name in self._histograms:
-            seen = self._seen.setdefault(name, _Seen(np.zeros(1), np.zeros(1)))
-            seen.histogram = seen.histogram or Histogram()
-            seen.histogram.add(found[name])
+            self._counts[name].add(found[name])
+
+    def _parts(self, kind: str) -> Iterator[tuple[str, slice]]:
+        """Where the channels of each tensor stand among all."""
+        at = 0
+        for name in self._names(kind):
+            shape = self._graph.shapes[name]
+            channels = shape[1] if len(shape) == 4 else 1
+            yield name, slice(at, at + channels)
+            at += channels
 
     def _derive(self) -> dict[str, _Seen]:
         """What was seen, of every activation."""
+        bounds = {name: (self._low[part], self._high[part]) for name, part in self._parts("low")}
+        means = {name: self._sum[part] / self._averaged_images for name, part in self._parts("mean")}
         out = {self._graph.input.name: _Seen(np.zeros(3), np.ones(3))}  # 0 to 1, whatever the images
         for node in self._graph.nodes:
             for index, name in enumerate(node.output):
-                if name in self._graph.shapes:
-                    out[name] = self._derived(node, index, name, out)
+                if name in bounds:
+                    out[name] = _Seen(*bounds[name], means.get(name), self._counts.get(name))
+                elif name in self._graph.shapes:
+                    out[name] = self._derived(node, index, name, means.get(name), out)
         return out
 
-    def _derived(self, node: onnx.NodeProto, index: int, name: str, known: dict[str, _Seen]) -> _Seen:
-        own = self._seen.get(name)
-        mean = own.mean / self._images if own is not None and own.mean is not None else None
-        histogram = own.histogram if own is not None else None
+    def _derived(
+        self, node: onnx.NodeProto, index: int, name: str, mean: np.ndarray | None, known: dict[str, _Seen]
+    ) -> _Seen:
+        histogram = self._counts.get(name)
         sources = [known[taken] for taken in node.input if taken in known]
         kind = node.op_type
-        if self._measured(name) and own is not None:
-            return _Seen(own.low, own.high, mean, histogram)
         x = self._graph.before_silu(name)
         if x is not None:
             return _Seen(*_silu_bounds(known[x].low, known[x].high), mean, histogram)
@@ -232,9 +242,19 @@ class Activations:
         return out
 
 
-def _by_channel(values: np.ndarray) -> np.ndarray:
-    """(images, channels), or (1, 1)."""
-    return values.reshape(len(values), -1) if values.ndim else values.reshape(1, 1)
+def _reduction(kind: str, name: str, to: str, opset: int, spatial: bool) -> list[onnx.NodeProto]:
+    """Nodes that take a tensor to (images, channels, 1, 1); one that is not (n, c, height, width) has one channel."""
+    nodes = []
+    if not spatial:
+        nodes.append(helper.make_node("Reshape", [name, _ONE_CHANNEL], [f"{to}:flat"]))
+        name = f"{to}:flat"
+    if kind != "low":  # twice as fast as ReduceMax and ReduceMean
+        nodes.append(helper.make_node("GlobalMaxPool" if kind == "high" else "GlobalAveragePool", [name], [to]))
+    elif opset >= 18:  # axes became an input
+        nodes.append(helper.make_node("ReduceMin", [name, _PLANE], [to]))
+    else:
+        nodes.append(helper.make_node("ReduceMin", [name], [to], axes=[2, 3]))
+    return nodes
 
 
 def _silu_bounds(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

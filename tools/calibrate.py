@@ -270,7 +270,8 @@ def observe(
     chosen = _choose(data, split, images, allow_overlap)
     with float_graph(model, head, imgsz) as graph:
         size = _size(graph, imgsz)
-        activations = Activations(graph, size, batch, histograms)
+        activations = Activations(graph, batch, histograms)
+        pictures = np.empty((activations.batch, 3, *size), np.float32)
         hashes: list[str] = []
         unreadable: list[str] = []
         blank = 0
@@ -283,11 +284,11 @@ def observe(
                     unreadable.append(str(error))
                     continue
                 blank += int(image.min()) == int(image.max())
-                _core.letterbox(image, activations.input[filled : filled + 1])
+                _core.letterbox(image, pictures[filled : filled + 1])
                 hashes.append(_sha256(path))
                 filled += 1
             if filled:
-                activations.add(filled)
+                activations.add(pictures[:filled])
     for reason in unreadable:
         _log.warning("left out: %s", reason)
     if not hashes:
@@ -328,9 +329,8 @@ def _choose(data: str | Path, split: str, count: int, allow_overlap: bool) -> li
     files = list_images(data, split)
     if len(files) < 2:
         raise CalibrationError(f"{data}: one image cannot stand for all others; take a few hundred of the training's")
-    if len(files) > count:
-        rows = np.random.default_rng(0).choice(len(files), count, replace=False)
-        files = [files[row] for row in sorted(rows)]
+    rows = np.random.default_rng(0).permutation(len(files))  # as well where all are taken: means are of the first
+    files = [files[row] for row in rows[:count]]
     if not allow_overlap:
         for other in splits(data):
             if other != "train":

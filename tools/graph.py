@@ -12,6 +12,7 @@ import onnx
 import yolort
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper, shape_inference
+from yolort.tools.int8 import Step, stem
 
 __all__ = ["Graph", "GraphError", "read_graph"]
 
@@ -56,6 +57,11 @@ class Graph:
     def convolutions(self) -> list[onnx.NodeProto]:
         """Those with constant weights."""
         return [node for node in self.nodes if node.op_type == "Conv" and node.input[1] in self.weights]
+
+    @property
+    def stem(self) -> set[str]:
+        """Names of the first convolutions."""
+        return stem(Step(node.name, node.op_type == "Conv", node.input, node.output) for node in self.nodes)
 
     def constant(self, name: str) -> np.ndarray | None:
         """The value of an initialiser or of a Constant node."""

@@ -28,7 +28,7 @@ import yaml
 import yolort
 from yolort import _core
 from yolort.tools import machine, quantize_ncnn, quantize_onnx
-from yolort.tools.accuracy import Budget, keep_float
+from yolort.tools.accuracy import Budget, keep_float, raw_maps, signal
 from yolort.tools.benchmark import Case, benchmark
 from yolort.tools.calibrate import Calibration, CalibrationError, float_graph
 from yolort.tools.data import load_dataset
@@ -45,7 +45,7 @@ FORMATS = {"onnx": ".onnx", "ncnn": "_ncnn_model", "cache": ".cache"}
 MODES = ("static", "dynamic", "weights")
 _NCNN_FILES = frozenset({".param", ".bin", ".yaml", ".table"})
 _PICTURES = 4  # that the sensitivity of layers is measured on
-_LEAST_SIGNAL = 3.0  # dB; below it the maps of the INT8 model are mostly error
+_LEAST_SIGNAL = 5.0  # dB; wrong ranges give less than 3, INT8 models that detect as they should more than 9
 
 
 class QuantizeError(yolort.Error):
@@ -76,6 +76,7 @@ def quantize(
     per_channel: bool = True,
     reduce_range: bool | None = None,
     exclude: Sequence[str] = (),
+    int8_stem: bool | None = None,
     data: str | Path | None = None,
     split: str = "val",
     max_drop: float | None = None,
@@ -100,6 +101,8 @@ def quantize(
         reduce_range: of ONNX for x86, weights of 7 bits; None takes them where this machine lacks VNNI, since INT8
             products then saturate.
         exclude: names of convolutions (* and ? match) that stay float.
+        int8_stem: of mode "static", whether the first three convolutions behind the image are INT8; None: where that
+            pays, which is on OpenVINO and TensorRT.
         data, split: labelled images to measure accuracy on before and after, see `load_dataset`.
         max_drop: of mAP50-95, in points of 100; needs `data`. The convolutions that cost most accuracy for the time
             they save are kept float, until the drop is within it.
@@ -162,7 +165,9 @@ def quantize(
             else:
                 assert known
                 recipe = _NcnnRecipe(_ncnn_folder(Path(model), known, folder), known, per_channel, folder)
-            excluded = _matching(recipe.layers, exclude)
+            excluded = dict.fromkeys(_matching(recipe.layers, exclude), "excluded")
+            if mode == "static" and not (recipe.int8_stem if int8_stem is None else int8_stem):
+                excluded |= dict.fromkeys(recipe.stem & set(recipe.layers), "stem")
             return _make(recipe, excluded, destination, folder, data, split, max_drop, measure, progress)
 
 
@@ -172,6 +177,8 @@ class _Recipe:
     ending: str
     engine: str  # the one it is made for
     layers: dict[str, str]  # convolutions that may be INT8: key, name as the user knows it
+    stem: set[str]  # the first of them
+    int8_stem: bool  # whether those gain by it
     source: Path  # the float artefact
 
     def build(self, path: Path, floats: Collection[str], note: dict[str, Any]) -> None:
@@ -200,6 +207,7 @@ class _OnnxRecipe(_Recipe):
         self.layers = {
             node.name: node.name.partition(":")[2] for node in graph.convolutions if node.name not in self._heads
         }
+        self.stem, self.int8_stem = graph.stem, target.stem
         self.source = folder / "float.onnx"
         onnx.save(graph.model, self.source)
 
@@ -237,6 +245,7 @@ class _NcnnRecipe(_Recipe):
         self._heads = {
             layer.name for layer in self._layers if layer.weights is not None and layer.name not in self.layers
         }
+        self.stem, self.int8_stem = quantize_ncnn.first_convolutions(self._layers), False
         sidecar = source / "metadata.yaml"
         if not sidecar.is_file():
             raise FileNotFoundError(f"no such file: {sidecar}; export the model again")
@@ -277,7 +286,7 @@ def _contract(
 
 def _make(
     recipe: _Recipe,
-    excluded: set[str],
+    excluded: dict[str, str],
     destination: Path,
     folder: Path,
     data: str | Path | None,
@@ -289,7 +298,7 @@ def _make(
     """Builds, checks, measures and places."""
     built = folder / f"built{recipe.ending}"
     engine = _runner(recipe)
-    floats = dict.fromkeys(excluded, "excluded")
+    floats = dict(excluded)
     note: dict[str, Any] = {}
 
     def build(kept: Collection[str]) -> Path:
@@ -304,7 +313,8 @@ def _make(
     build(floats)
     done = Quantized(destination, {}, (_megabytes(recipe.source), _megabytes(built)))
     if engine:
-        done.signal = _signal(recipe.source, built, engine)
+        picture = letterboxed([yolort.demo_image()], yolort.Detector(recipe.source, tuned=False).imgsz)
+        done.signal = signal(*(raw_maps(path, engine, picture) for path in (recipe.source, built)))
         if not done.signal >= _LEAST_SIGNAL:
             raise QuantizeError(
                 f"the INT8 model does not compute what the float one does: on a picture its maps are only "
@@ -351,25 +361,6 @@ def _runner(recipe: _Recipe) -> str | None:
     """The engine that the artefact is for, or one that computes the same where that is not here."""
     able = [engine for engine, why, _ in _core.candidates(str(recipe.source)) if not why]
     return recipe.engine if recipe.engine in able else None if recipe.engine == "ncnn" else next(iter(able), None)
-
-
-def _signal(source: Path, built: Path, engine: str) -> float:
-    """Of the embedded picture's maps, in dB: what varies within a channel to the difference; of the worst output."""
-    maps = []
-    for path in (source, built):
-        detector = yolort.Detector(path, engine=engine, precision="fp32", tuned=False)
-        picture = letterboxed([yolort.demo_image()], detector.imgsz)
-        batch = np.repeat(picture, max(detector.batch, 1), axis=0)
-        maps.append([output.astype(np.float64) for output in detector.infer(batch)])
-    least = np.inf
-    for exact, got in zip(*maps, strict=True):
-        error = float(np.square(exact - got).sum())
-        if not np.isfinite(error):
-            return float("nan")
-        # Biases alone, of a model that sees nothing, are no signal.
-        varying = float(np.square(exact - exact.mean((2, 3), keepdims=True)).sum())
-        least = min(least, 10 * np.log10(max(varying, 1e-30) / max(error, 1e-30)))
-    return float(least)
 
 
 def _pictures(model: Path, data: str | Path, split: str) -> np.ndarray:

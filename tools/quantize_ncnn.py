@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from yolort.tools.calibrate import Calibration, CalibrationError
 from yolort.tools.graph import GraphError
-from yolort.tools.int8 import bias_shift, round_weights
+from yolort.tools.int8 import Step, bias_shift, round_weights, stem
 
-__all__ = ["Layer", "convolutions", "read", "write_int8"]
+__all__ = ["Layer", "convolutions", "first_convolutions", "read", "write_int8"]
 
 _MAGIC = "7767517"
 _MAX_PARAM, _MAX_LAYERS = 1 << 20, 2000  # of cpp/src/engines/ncnn_check.cpp
@@ -159,6 +159,11 @@ def convolutions(layers: list[Layer], calibration: Calibration) -> dict[str, str
                 )
             out[layer.name] = inputs.pop(0) if len(inputs) > 1 else inputs[0]
     return out
+
+
+def first_convolutions(layers: list[Layer]) -> set[str]:
+    """Names of the stem."""
+    return stem(Step(layer.name, layer.weights is not None, layer.bottoms, layer.tops) for layer in layers)
 
 
 def _digest(weights: np.ndarray) -> str:

@@ -75,6 +75,18 @@ def test_ranges_are_those_of_all_values(model: Path, scenes: Path) -> None:
             np.testing.assert_allclose(done.means[node.input[0]], exact, atol=1e-4 * max(1, np.abs(exact).max()))
 
 
+def test_means_are_of_the_first_images(model: Path, scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = calibrate(model, scenes, method="minmax")
+    monkeypatch.setattr("yolort.tools.activations._AVERAGED", 2)
+    done = calibrate(model, scenes, method="minmax")
+    assert done.ranges == whole.ranges
+    order = np.random.default_rng(0).permutation(6)
+    values = every_value(model, scenes)
+    for name in done.means:
+        exact = values[name][order[:2]].mean((0, 1, 3, 4))
+        np.testing.assert_allclose(done.means[name], exact, atol=1e-4 * max(1, np.abs(exact).max()))
+
+
 def test_methods_cut_off_more_and_more(model: Path, scenes: Path) -> None:
     seen = observe(model, scenes)
     minmax, high, low = (

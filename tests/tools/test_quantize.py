@@ -21,7 +21,7 @@ pytest.importorskip("ultralytics")
 
 from yolort.tools import quantize as quantizing
 from yolort.tools import quantize_ncnn
-from yolort.tools.accuracy import times
+from yolort.tools.accuracy import signal, times
 from yolort.tools.calibrate import Calibration, CalibrationError, Range, calibrate
 from yolort.tools.export import export
 from yolort.tools.graph import GraphError, read_graph
@@ -72,13 +72,17 @@ def test_onnx(target: str, engine: str, calibration: Calibration, scenes: Path, 
     assert types.count("Conv") == float_types.count("Conv")
     producers = {output: node for node in made.graph.node for output in node.output}
     zero_points = {one.name: one for one in made.graph.initializer}
+    floats = {one.name for one in read_graph(ONNX).heads}
+    if target in ("onnxruntime", "arm"):
+        floats |= read_graph(ONNX).stem
+    signs = set()
     for node in made.graph.node:
         if node.op_type == "Conv":
             quantised = node.input[1] in producers  # weights behind a DequantizeLinear
-            assert quantised == (not set(node.output) & {one.name for one in made.graph.output})
-        if node.op_type == "QuantizeLinear" and node.input[0] == "images":
-            signed = target in ("arm", "gpu")
-            assert zero_points[node.input[2]].data_type == (onnx.TensorProto.INT8 if signed else onnx.TensorProto.UINT8)
+            assert quantised == (node.name not in floats)
+        if node.op_type == "QuantizeLinear":
+            signs.add(zero_points[node.input[2]].data_type)
+    assert signs == {onnx.TensorProto.INT8 if target in ("arm", "gpu") else onnx.TensorProto.UINT8}
 
 
 @pytest.mark.parametrize("options", [{"per_channel": False}, {"reduce_range": True}])
@@ -158,9 +162,9 @@ def test_cache_of_tensorrt(calibration: Calibration, tmp_path: Path) -> None:
 
 def test_exclude_and_measure(calibration: Calibration, scenes: Path, tmp_path: Path) -> None:
     done = quantize(
-        ONNX, calibration, exclude=["/model.0/*"], data=scenes, output=tmp_path / "int8.onnx", target="onnxruntime"
+        ONNX, calibration, exclude=["/model.3/*"], data=scenes, output=tmp_path / "int8.onnx", target="onnxruntime"
     )
-    assert list(done.floats.values()) == ["excluded"]
+    assert sorted(done.floats.values()) == ["excluded", *["stem"] * len(read_graph(ONNX).stem)]
     assert done.ms and min(done.ms) > 0
     assert done.map50_95 and done.conf
     noted = json.loads(yolort.Detector(done.path).metadata["yolort"])["quantization"]
@@ -168,6 +172,42 @@ def test_exclude_and_measure(calibration: Calibration, scenes: Path, tmp_path: P
     assert noted["conf"] == pytest.approx(done.conf[1], abs=1e-3)
     with pytest.raises(ValueError, match="no convolution is named"):
         quantize(ONNX, calibration, exclude=["nothing"], output=tmp_path / "x.onnx")
+
+
+@pytest.mark.parametrize("form", ["onnx", "ncnn"])
+def test_stem(form: str, calibration: Calibration, tmp_path: Path) -> None:
+    """The first three convolutions stay float, or do not, whatever the format calls them."""
+    made = {}
+    for int8_stem in (None, True, False):
+        source, output = (ONNX, "int8.onnx") if form == "onnx" else (NCNN, "int8_ncnn_model")
+        target = {"target": "onnxruntime"} if form == "onnx" else {}
+        done = quantize(
+            source, calibration, format=form, int8_stem=int8_stem, measure=False, output=tmp_path / output, **target
+        )
+        made[int8_stem] = done.floats
+    assert not made[True]
+    assert made[None] == made[False]
+    assert set(made[None].values()) == {"stem"}
+    if form == "onnx":
+        layers = {name.partition("/conv")[0].partition("/parts")[0] for name in made[None]}
+        assert layers == {"/model.0", "/model.1", "/model.2/cv1"}
+    else:
+        assert len(made[None]) == 3
+
+
+def test_signal_is_of_what_is_detected() -> None:
+    """Noise in logits of the background is none; a detection that is lost is."""
+    random = np.random.default_rng(0)
+    boxes, scores = np.zeros((1, 4, 8, 8), np.float32), random.normal(-12, 1, (1, 3, 8, 8)).astype(np.float32)
+    boxes[..., 2:4, 2:4], scores[:, 1, 2:4, 2:4] = 3, 2
+    noise = random.normal(0, 3, scores.shape).astype(np.float32)
+    noise[:, 1, 2:4, 2:4] = 0
+    assert signal([boxes, scores], [boxes, scores + noise]) > 15
+    lost = scores.copy()
+    lost[:, 1, 2:4, 2:4] = -12
+    assert signal([boxes, scores], [boxes, lost]) < 3
+    assert signal([boxes, scores], [np.zeros_like(boxes), scores]) < 3
+    assert np.isnan(signal([boxes, scores], [boxes, np.full_like(scores, np.nan)]))
 
 
 def test_max_drop(calibration: Calibration, scenes: Path, tmp_path: Path) -> None:
@@ -182,7 +222,7 @@ def test_max_drop(calibration: Calibration, scenes: Path, tmp_path: Path) -> Non
     taking = [one.name.partition(":")[2] for one in read_graph(ONNX).convolutions if one.input[0] == node.input[0]]
     assert set(taking) & set(done.floats)
     assert 0 < len(done.floats) < 20
-    assert all("alone in INT8" in why for why in done.floats.values())
+    assert {why for why in done.floats.values() if "alone in INT8" not in why} == {"stem"}
 
 
 def test_a_budget_that_cannot_be_met(

@@ -298,6 +298,12 @@ def quantize(
         bool | None, typer.Option(help="Weights of 7 bits, for x86 without VNNI. Default: if this machine has none.")
     ] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Convolutions that stay float; * and ? match.")] = None,
+    int8_stem: Annotated[
+        bool | None,
+        typer.Option(
+            "--int8-stem/--float-stem", help="The first three convolutions; by default as the target is best."
+        ),
+    ] = None,
     max_drop: Annotated[
         float | None, typer.Option(help="Keep layers float until mAP50-95 falls by no more points; needs --data.")
     ] = None,
@@ -322,6 +328,7 @@ def quantize(
         per_channel=per_channel,
         reduce_range=reduce_range,
         exclude=exclude or (),
+        int8_stem=int8_stem,
         data=data,
         split=split,
         max_drop=max_drop,
