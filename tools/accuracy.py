@@ -12,7 +12,7 @@ import numpy as np
 import yolort
 from yolort.tools.profile import profile
 
-__all__ = ["Budget", "keep_float", "map_error", "raw_maps", "signal", "times"]
+__all__ = ["Budget", "changed", "keep_float", "map_error", "raw_maps", "times"]
 
 _MOST_TRIALS = 10  # of giving a layer back to INT8
 
@@ -111,21 +111,25 @@ def map_error(source: str | Path, exact: list[np.ndarray], got: list[np.ndarray]
     return total / max(weight, 1e-12)
 
 
-def signal(exact: list[np.ndarray], got: list[np.ndarray]) -> float:
-    """Raw maps against what became of them, in dB: what varies within a channel to the difference, of boxes or scores.
+def changed(exact: list[np.ndarray], got: list[np.ndarray]) -> float:
+    """How much of what raw maps detect is another in others: 0 nothing, 1 all of it; NaN where one is not finite.
 
-    The lower of the two. Each place counts by its larger score, as in `map_error`: the background may differ as it
-    likes. NaN where a map is not finite.
+    Of scores, the sum of |difference| by that of the larger one, each by how much detection depends on it (as in
+    `map_error`); of boxes, the square root of their squared differences by what varies in them. The larger of the two.
     """
-    varying, error = np.zeros(2), np.zeros(2)
+    difference, whole, error, varying = 0.0, 0.0, 0.0, 0.0
     for index in range(0, len(exact), 2):
-        sure = np.maximum(*(_sigmoid(maps[index + 1]) for maps in (exact, got)))
-        for kind, weight in enumerate((sure.max(1, keepdims=True), sure)):
-            before, after = (maps[index + kind].astype(np.float64) for maps in (exact, got))
-            # Biases alone, of a model that sees nothing, are no signal.
-            varying[kind] += (weight * np.square(before - before.mean((2, 3), keepdims=True))).sum()
-            error[kind] += (weight * np.square(before - after)).sum()
-    return float((10 * np.log10(np.maximum(varying, 1e-30) / np.maximum(error, 1e-30))).min())
+        scores = [_sigmoid(maps[index + 1]) for maps in (exact, got)]
+        boxes = [maps[index].astype(np.float64) for maps in (exact, got)]
+        sure = np.maximum(*scores)
+        best = sure.max(1, keepdims=True)
+        difference += float((sure * np.abs(scores[0] - scores[1])).sum())
+        whole += float(np.square(sure).sum())
+        error += float((best * np.square(boxes[0] - boxes[1])).sum())
+        # Biases alone, of a model that sees nothing, are no boxes.
+        varying += float((best * np.square(boxes[0] - boxes[0].mean((2, 3), keepdims=True))).sum())
+    shares = np.float64([difference / max(whole, 1e-30), np.sqrt(error / max(varying, 1e-30))])
+    return float(np.minimum(shares, 1).max())
 
 
 def times(source: Path, engine: str, layers: Sequence[str]) -> dict[str, float]:

@@ -21,7 +21,7 @@ pytest.importorskip("ultralytics")
 
 from yolort.tools import quantize as quantizing
 from yolort.tools import quantize_ncnn
-from yolort.tools.accuracy import signal, times
+from yolort.tools.accuracy import changed, times
 from yolort.tools.calibrate import Calibration, CalibrationError, Range, calibrate
 from yolort.tools.export import export
 from yolort.tools.graph import GraphError, read_graph
@@ -57,7 +57,7 @@ def test_onnx(target: str, engine: str, calibration: Calibration, scenes: Path, 
         pytest.skip(f"engine {engine} is not here")
     done = quantize(ONNX, calibration, target=target, measure=False, output=tmp_path / "int8.onnx")
     assert done.megabytes[1] < 0.5 * done.megabytes[0]
-    assert done.signal > 10
+    assert done.changed < 0.5
     assert accuracy(done.path, scenes, engine) > accuracy(ONNX, scenes, engine) - 0.03
     detector = yolort.Detector(done.path, engine=engine)
     assert detector.precision == "int8"
@@ -114,7 +114,7 @@ def test_ncnn(per_channel: bool, calibration: Calibration, scenes: Path, tmp_pat
         "metadata.yaml", "model.ncnn.bin", "model.ncnn.param", "model.ncnn.table",
     ]  # fmt: skip
     assert done.megabytes[1] < 0.4 * done.megabytes[0]
-    assert done.signal > 5
+    assert done.changed < 0.5
     assert accuracy(output, scenes, "ncnn") > accuracy(NCNN, scenes, "ncnn") - 0.05
     assert yolort.Detector(output).precision == "int8"
     layers = {line.split()[1]: line for line in (output / "model.ncnn.param").read_text().splitlines()[2:]}
@@ -195,19 +195,20 @@ def test_stem(form: str, calibration: Calibration, tmp_path: Path) -> None:
         assert len(made[None]) == 3
 
 
-def test_signal_is_of_what_is_detected() -> None:
-    """Noise in logits of the background is none; a detection that is lost is."""
+def test_changed_is_of_what_is_detected() -> None:
+    """Noise in logits of the background is nothing; a detection that is lost or elsewhere is all."""
     random = np.random.default_rng(0)
     boxes, scores = np.zeros((1, 4, 8, 8), np.float32), random.normal(-12, 1, (1, 3, 8, 8)).astype(np.float32)
     boxes[..., 2:4, 2:4], scores[:, 1, 2:4, 2:4] = 3, 2
     noise = random.normal(0, 3, scores.shape).astype(np.float32)
     noise[:, 1, 2:4, 2:4] = 0
-    assert signal([boxes, scores], [boxes, scores + noise]) > 15
     lost = scores.copy()
     lost[:, 1, 2:4, 2:4] = -12
-    assert signal([boxes, scores], [boxes, lost]) < 3
-    assert signal([boxes, scores], [np.zeros_like(boxes), scores]) < 3
-    assert np.isnan(signal([boxes, scores], [boxes, np.full_like(scores, np.nan)]))
+    assert changed([boxes, scores], [boxes, scores]) == 0
+    assert changed([boxes, scores], [boxes, scores + noise]) < 0.1
+    assert changed([boxes, scores], [boxes, lost]) > 0.99
+    assert changed([boxes, scores], [np.zeros_like(boxes), scores]) > 0.99
+    assert np.isnan(changed([boxes, scores], [boxes, np.full_like(scores, np.nan)]))
 
 
 def test_max_drop(calibration: Calibration, scenes: Path, tmp_path: Path) -> None:
