@@ -94,7 +94,10 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # whatever the unpickler meets in a damaged or foreign file
         raise CheckpointError(f"{path} cannot be loaded as an Ultralytics checkpoint: {error}") from error
     if checkpoint.get("modelopt"):
-        raise CheckpointError(f"{path} is a quantisation-aware checkpoint; export the float one it came from")
+        raise CheckpointError(
+            f"{path} is a quantisation-aware checkpoint: export it with Ultralytics (format='onnx', quantize=8), which "
+            "yolort runs; or export the float one it came from"
+        )
     loaded: dict[str, Any] = checkpoint
     return loaded
 

@@ -179,6 +179,9 @@ class MetadataReader {
     const bool end2end = is_true(get("end2end")) || (nms && is_true(*nms));
     spec_.layout.head = end2end ? Head::end2end : metadata_.empty() ? Head::unknown : Head::boxes;
     spec_.layout.nms = !end2end;
+    const Value* quantize = args.find("quantize");  // of Ultralytics, before 8.4 "int8"
+    const Value* int8 = args.find("int8");
+    if ((quantize && to_text(*quantize) == "8") || (int8 && is_true(*int8))) spec_.precision = "int8";
     read_own();
   }
 

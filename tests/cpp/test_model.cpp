@@ -62,6 +62,10 @@ void test_ultralytics_onnx() {
   CHECK(boxes.height == 384 && boxes.width == 640);
   CHECK(boxes.layout.head == Head::boxes && boxes.layout.nms);
   CHECK(boxes.metadata.at("stride") == "32");
+  CHECK(boxes.precision.empty());
+  for (const char* args : {"{'quantize': 8}", "{'int8': True, 'quantize': None}"}) {
+    CHECK(read_onnx({{"names", "{0: 'a'}"}, {"args", args}}).precision == "int8");
+  }
   for (const std::map<std::string, std::string>& flags :
        {std::map<std::string, std::string>{{"names", "{0: 'a'}"}, {"end2end", "True"}},
         {{"names", "{0: 'a'}"}, {"end2end", "False"}, {"args", "{'nms': True}"}}}) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 import subprocess
 import sys
@@ -22,6 +23,7 @@ pytest.importorskip("ultralytics")
 from yolort.tools import quantize as quantizing
 from yolort.tools import quantize_ncnn
 from yolort.tools.accuracy import changed, times
+from yolort.tools.benchmark import benchmark
 from yolort.tools.calibrate import Calibration, CalibrationError, Range, calibrate
 from yolort.tools.export import export
 from yolort.tools.graph import GraphError, read_graph
@@ -50,7 +52,13 @@ def accuracy(model: Path, scenes: Path, engine: str) -> float:
 
 @pytest.mark.parametrize(
     ("target", "engine"),
-    [("openvino", "openvino"), ("onnxruntime", "onnxruntime"), ("arm", "onnxruntime"), ("gpu", "onnxruntime")],
+    [
+        ("openvino", "openvino"),
+        ("onnxruntime", "onnxruntime"),
+        ("arm", "onnxruntime"),
+        ("gpu", "onnxruntime"),
+        ("gpu", "openvino"),  # which computes signed INT8 wrongly where it is let
+    ],
 )
 def test_onnx(target: str, engine: str, calibration: Calibration, scenes: Path, tmp_path: Path) -> None:
     if not next(one for one in yolort.engines() if one.name == engine).available:
@@ -344,3 +352,34 @@ def test_command_line(scenes: Path, tmp_path: Path) -> None:
     assert "no calibration" in run(*quantize_it, "--output", "other.onnx", code=2)
     assert "exclude each other" in run("quantize", ONNX, "--dynamic", "--weights-only", code=2)
     assert left_in(tmp_path) == ["calibration.json", "int8.onnx"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("aware", [False, True])
+def test_int8_of_ultralytics(aware: bool, checkpoint: Callable[[str], Path], scenes: Path, tmp_path: Path) -> None:
+    """What Ultralytics quantises, afterwards or in training (`train(quantize=8)`), runs and is measured as INT8."""
+    import torch
+    from ultralytics import YOLO
+
+    source = tmp_path / "yolov8n.pt"
+    shutil.copy(checkpoint("yolov8n"), source)
+    model = YOLO(source)
+    if aware:
+        pytest.importorskip("modelopt", reason="training in INT8 needs nvidia-modelopt")
+        from ultralytics.utils.torch_utils import prepare_qat
+
+        prepare_qat(model.model.float(), [torch.rand(2, 3, 96, 96) for _ in range(2)], lambda batch: batch)
+    exported = Path(model.export(format="onnx", imgsz=96, quantize=8, data=str(scenes)))
+    types = {node.op_type for node in onnx.load(exported).graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= types
+    engines = [one.name for one in yolort.engines() if one.available and one.name in ("onnxruntime", "openvino")]
+    found = {engine: yolort.Detector(exported, engine=engine, tuned=False) for engine in engines}
+    assert {one.precision for one in found.values()} == {"int8"}
+    picture = yolort.images.read(yolort.demo_image())
+    maps = [one.infer(quantizing.letterboxed([yolort.demo_image()], (96, 96)))[0] for one in found.values()]
+    for other in maps[1:]:
+        np.testing.assert_allclose(other[:, 4:], maps[0][:, 4:], atol=0.05)
+    assert all(len(one(picture, conf=0.0)) for one in found.values())
+    rows = benchmark([exported], runs=2, warmup=1).rows
+    assert rows
+    assert not any(row.error for row in rows)
