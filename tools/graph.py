@@ -63,6 +63,12 @@ class Graph:
         """Names of the first convolutions."""
         return stem(Step(node.name, node.op_type == "Conv", node.input, node.output) for node in self.nodes)
 
+    @property
+    def attention(self) -> set[str]:
+        """Names of the convolutions of attention, which take its reshaped values."""
+        makers = {node.name: self.producer.get(node.input[0]) for node in self.convolutions}
+        return {name for name, maker in makers.items() if maker is not None and maker.op_type == "Reshape"}
+
     def constant(self, name: str) -> np.ndarray | None:
         """The value of an initialiser or of a Constant node."""
         if name in self.weights:

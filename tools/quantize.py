@@ -166,8 +166,10 @@ def quantize(
                 assert known
                 recipe = _NcnnRecipe(_ncnn_folder(Path(model), known, folder), known, per_channel, folder)
             excluded = dict.fromkeys(_matching(recipe.layers, exclude), "excluded")
-            if mode == "static" and not (recipe.int8_stem if int8_stem is None else int8_stem):
-                excluded |= dict.fromkeys(recipe.stem & set(recipe.layers), "stem")
+            if mode == "static":
+                excluded |= dict.fromkeys(recipe.attention, "attention")
+                if not (recipe.int8_stem if int8_stem is None else int8_stem):
+                    excluded |= dict.fromkeys(recipe.stem & set(recipe.layers), "stem")
             return _make(recipe, excluded, destination, folder, data, split, max_drop, measure, progress)
 
 
@@ -177,6 +179,7 @@ class _Recipe:
     ending: str
     engine: str  # the one it is made for
     layers: dict[str, str]  # convolutions that may be INT8: key, name as the user knows it
+    attention: set[str]  # those of attention: 8 bits cost them accuracy, and save no time
     stem: set[str]  # the first of them
     int8_stem: bool  # whether those gain by it
     source: Path  # the float artefact
@@ -207,7 +210,7 @@ class _OnnxRecipe(_Recipe):
         self.layers = {
             node.name: node.name.partition(":")[2] for node in graph.convolutions if node.name not in self._heads
         }
-        self.stem, self.int8_stem = graph.stem, target.stem
+        self.attention, self.stem, self.int8_stem = graph.attention, graph.stem, target.stem
         self.source = folder / "float.onnx"
         onnx.save(graph.model, self.source)
 
@@ -245,6 +248,7 @@ class _NcnnRecipe(_Recipe):
         self._heads = {
             layer.name for layer in self._layers if layer.weights is not None and layer.name not in self.layers
         }
+        self.attention = quantize_ncnn.attention(self._layers)
         self.stem, self.int8_stem = quantize_ncnn.first_convolutions(self._layers), False
         sidecar = source / "metadata.yaml"
         if not sidecar.is_file():

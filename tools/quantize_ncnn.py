@@ -17,7 +17,7 @@ from yolort.tools.calibrate import Calibration, CalibrationError
 from yolort.tools.graph import GraphError
 from yolort.tools.int8 import Step, bias_shift, round_weights, stem
 
-__all__ = ["Layer", "convolutions", "first_convolutions", "read", "write_int8"]
+__all__ = ["Layer", "attention", "convolutions", "first_convolutions", "read", "write_int8"]
 
 _MAGIC = "7767517"
 _MAX_PARAM, _MAX_LAYERS = 1 << 20, 2000  # of cpp/src/engines/ncnn_check.cpp
@@ -164,6 +164,12 @@ def convolutions(layers: list[Layer], calibration: Calibration) -> dict[str, str
 def first_convolutions(layers: list[Layer]) -> set[str]:
     """Names of the stem."""
     return stem(Step(layer.name, layer.weights is not None, layer.bottoms, layer.tops) for layer in layers)
+
+
+def attention(layers: list[Layer]) -> set[str]:
+    """Names of the convolutions of attention, which take its reshaped values."""
+    reshaped = {blob for layer in layers if layer.type == "Reshape" for blob in layer.tops}
+    return {layer.name for layer in layers if layer.weights is not None and layer.bottoms[0] in reshaped}
 
 
 def _digest(weights: np.ndarray) -> str:

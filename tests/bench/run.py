@@ -1,4 +1,4 @@
-"""Speed of the runtime against its rivals: run.py [TABLE...] [--weights a.pt b.pt] [--image photo.jpg].
+"""Speed of the runtime against its rivals: run.py [TABLE...] [--weights a.pt] [--calibrate data.yaml] [--image x.jpg].
 
 Tables: letterbox, detector, ncnn, busy, import. Without --weights the embedded model is measured, and the rivals that
 need a checkpoint are left out. Rivals run in processes of their own, in alternating rounds: two spinning thread pools
@@ -41,6 +41,7 @@ class Model(NamedTuple):
     onnx: Path
     ncnn: Path
     ultralytics: Path | None = None  # Ultralytics' own ONNX export
+    int8: Path | None = None  # for OpenVINO
 
 
 def measure(rivals: list[Rival], image: Path, rounds: int, burst: int) -> dict[str, dict[str, float]]:
@@ -140,6 +141,8 @@ def detector(models: list[Model], image: Path, rounds: int, burst: int) -> None:
             Rival("yolort openvino", "detector", model.onnx, {"engine": "openvino"}),
             Rival("yolort ncnn", "detector", model.ncnn),
         ]
+        if model.int8:
+            rivals.append(Rival("yolort openvino INT8", "detector", model.int8, {"engine": "openvino"}))
         if model.ultralytics:
             rivals.append(Rival("Ultralytics predict (ONNX)", "ultralytics", model.ultralytics))
         p50 = measure(rivals, image, rounds, burst)
@@ -203,11 +206,13 @@ def import_time() -> None:
     table("import yolort", ["seconds", "torch, ultralytics, onnxruntime, cv2 imported"], [[f"{seconds:.3f}", heavy]])
 
 
-def export_models(weights: list[Path], folder: Path) -> list[Model]:
-    """Each checkpoint as ours (ONNX, NCNN) and as Ultralytics' own ONNX export, all 640 x 640 FP32."""
+def export_models(weights: list[Path], data: str | None, folder: Path) -> list[Model]:
+    """Each checkpoint as ours (ONNX, NCNN, INT8 of `data`) and as Ultralytics' own ONNX export, all 640 x 640."""
     import shutil
 
+    from yolort.tools.calibrate import calibrate
     from yolort.tools.export import export
+    from yolort.tools.quantize import quantize
 
     models = []
     for path in weights:
@@ -222,7 +227,10 @@ def export_models(weights: list[Path], folder: Path) -> list[Model]:
             export(path, format=kind, imgsz=640, output=folder / f"{path.stem}{ending}")
             for kind, ending in (("onnx", ".onnx"), ("ncnn", "_ncnn_model"))
         )
-        models.append(Model(path.stem, onnx, ncnn, copy.with_suffix(".onnx")))
+        int8 = None
+        if data:
+            int8 = quantize(onnx, calibrate(onnx, data), target="openvino", measure=False).path
+        models.append(Model(path.stem, onnx, ncnn, copy.with_suffix(".onnx"), int8))
     return models
 
 
@@ -238,13 +246,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="*", default=["letterbox", "detector", "ncnn", "busy", "import"])
     parser.add_argument("--weights", nargs="*", type=Path, default=[], help="Ultralytics checkpoints")
+    parser.add_argument("--calibrate", help="data set to calibrate INT8 on; without it, no INT8")
     parser.add_argument("--image", type=Path, default=yolort.demo_image(), help="resized to 1280 x 720")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--burst", type=int, default=20, help="detections a round")
     options = parser.parse_args()
     print(f"{cpu_name()}, {os.cpu_count()} cores, Python {platform.python_version()}: {' '.join(sys.argv)}")
     with tempfile.TemporaryDirectory() as folder:
-        models = export_models(options.weights, Path(folder)) if options.weights else []
+        models = export_models(options.weights, options.calibrate, Path(folder)) if options.weights else []
         models = models or [Model("embedded", yolort.demo_model("onnx"), yolort.demo_model("ncnn"))]
         pixels = cv2.resize(yolort.images.read(options.image), (1280, 720))
         image = Path(folder, "image.png")

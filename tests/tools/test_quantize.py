@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -80,7 +81,7 @@ def test_onnx(target: str, engine: str, calibration: Calibration, scenes: Path, 
     assert types.count("Conv") == float_types.count("Conv")
     producers = {output: node for node in made.graph.node for output in node.output}
     zero_points = {one.name: one for one in made.graph.initializer}
-    floats = {one.name for one in read_graph(ONNX).heads}
+    floats = {one.name for one in read_graph(ONNX).heads} | read_graph(ONNX).attention
     if target in ("onnxruntime", "arm"):
         floats |= read_graph(ONNX).stem
     signs = set()
@@ -172,7 +173,9 @@ def test_exclude_and_measure(calibration: Calibration, scenes: Path, tmp_path: P
     done = quantize(
         ONNX, calibration, exclude=["/model.3/*"], data=scenes, output=tmp_path / "int8.onnx", target="onnxruntime"
     )
-    assert sorted(done.floats.values()) == ["excluded", *["stem"] * len(read_graph(ONNX).stem)]
+    graph = read_graph(ONNX)
+    kept = {"attention": len(graph.attention), "excluded": 1, "stem": len(graph.stem)}
+    assert Counter(done.floats.values()) == kept
     assert done.ms and min(done.ms) > 0
     assert done.map50_95 and done.conf
     noted = json.loads(yolort.Detector(done.path).metadata["yolort"])["quantization"]
@@ -184,7 +187,7 @@ def test_exclude_and_measure(calibration: Calibration, scenes: Path, tmp_path: P
 
 @pytest.mark.parametrize("form", ["onnx", "ncnn"])
 def test_stem(form: str, calibration: Calibration, tmp_path: Path) -> None:
-    """The first three convolutions stay float, or do not, whatever the format calls them."""
+    """The first three convolutions stay float, or do not, and those of attention do, whatever the format calls them."""
     made = {}
     for int8_stem in (None, True, False):
         source, output = (ONNX, "int8.onnx") if form == "onnx" else (NCNN, "int8_ncnn_model")
@@ -193,14 +196,15 @@ def test_stem(form: str, calibration: Calibration, tmp_path: Path) -> None:
             source, calibration, format=form, int8_stem=int8_stem, measure=False, output=tmp_path / output, **target
         )
         made[int8_stem] = done.floats
-    assert not made[True]
+    assert list(made[True].values()) == ["attention"] * 2
     assert made[None] == made[False]
-    assert set(made[None].values()) == {"stem"}
+    stem = [name for name, why in made[None].items() if why == "stem"]
+    assert len(stem) + 2 == len(made[None])
     if form == "onnx":
-        layers = {name.partition("/conv")[0].partition("/parts")[0] for name in made[None]}
+        layers = {name.partition("/conv")[0].partition("/parts")[0] for name in stem}
         assert layers == {"/model.0", "/model.1", "/model.2/cv1"}
     else:
-        assert len(made[None]) == 3
+        assert len(stem) == 3
 
 
 def test_changed_is_of_what_is_detected() -> None:
@@ -231,7 +235,7 @@ def test_max_drop(calibration: Calibration, scenes: Path, tmp_path: Path) -> Non
     taking = [one.name.partition(":")[2] for one in read_graph(ONNX).convolutions if one.input[0] == node.input[0]]
     assert set(taking) & set(done.floats)
     assert 0 < len(done.floats) < 20
-    assert {why for why in done.floats.values() if "alone in INT8" not in why} == {"stem"}
+    assert {why for why in done.floats.values() if "alone in INT8" not in why} == {"attention", "stem"}
 
 
 def test_a_budget_that_cannot_be_met(
