@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -147,9 +148,6 @@ class _Server:
 
     def memory(self) -> dict[str, float | None]:
         """Peak resident memory of the process in MiB, and what it holds of the GPU's, where nvidia-smi tells."""
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         gpu = None
         try:
             query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
@@ -157,7 +155,18 @@ class _Server:
             gpu = sum(float(row.split(",")[1]) for row in rows if row.split(",")[0].strip() == str(os.getpid())) or None
         except (OSError, ValueError, IndexError, subprocess.SubprocessError):
             pass
-        return {"rss_mib": peak, "gpu_mib": gpu}
+        return {"rss_mib": _peak_mib(), "gpu_mib": gpu}
+
+
+def _peak_mib() -> float:
+    """Peak resident memory. Not ru_maxrss where there is another way: Linux has a child start with its parent's."""
+    try:
+        told = Path("/proc/self/status").read_text()
+        return float(re.search(r"VmHWM:\s*(\d+) kB", told).group(1)) / 1024  # type: ignore[union-attr]
+    except (OSError, AttributeError):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20)
 
 
 def _parameters(model: str) -> int | None:

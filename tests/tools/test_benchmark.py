@@ -241,3 +241,11 @@ def test_machine() -> None:
     described = benchmarking.machine.describe()
     assert described["processor"].endswith("cores")
     assert f"yolort {yolort.__version__}" in described["libraries"]
+
+
+def test_memory_is_that_of_the_process(image: np.ndarray) -> None:
+    """Not that of the parent, which a child starts with in ru_maxrss."""
+    hold = np.ones(600 << 17)  # 600 MiB
+    with Worker(NCNN, image=image, engine="ncnn") as worker:
+        assert 20 < worker.ask("memory")["rss_mib"] < 500
+    assert hold.any()
