@@ -12,6 +12,7 @@
 
 #include "engine.h"
 #include "letterbox.h"
+#include "libraries.h"
 #include "tuning.h"
 #include "yolort/yolort.h"
 
@@ -221,15 +222,6 @@ class PythonEngine final : public Engine {
   std::vector<Tensor> tensors_;
 };
 
-const char* format_name(Format format) {
-  switch (format) {
-    case Format::onnx: return "onnx";
-    case Format::ncnn: return "ncnn";
-    case Format::openvino: return "openvino";
-  }
-  return "";
-}
-
 /// `unavailable()` gives the reason or "", `load(path, device, precision, threads)` the engine.
 void register_python_engine(const std::string& name, int priority, const std::vector<std::string>& formats,
                             py::object unavailable, py::object load, py::object precisions) {
@@ -240,7 +232,7 @@ void register_python_engine(const std::string& name, int priority, const std::ve
   entry.priority = priority;
   entry.unavailable = [name, why] { return in_python(name, [&] { return why().cast<std::string>(); }); };
   entry.accepts = [formats](const ModelSpec& spec) {
-    return std::find(formats.begin(), formats.end(), format_name(spec.format)) != formats.end();
+    return std::find(formats.begin(), formats.end(), to_text(spec.format)) != formats.end();
   };
   entry.load = [name, make](const ModelSpec& spec, const Options& options) -> std::unique_ptr<Engine> {
     return in_python(name, [&] {
@@ -403,6 +395,7 @@ PYBIND11_MODULE(_core, m) {
   });
   m.def("register_engine", &register_python_engine, py::arg("name"), py::arg("priority"), py::arg("formats"),
         py::arg("unavailable"), py::arg("load"), py::arg("precisions"));
+  m.def("add_library_folder", [](const std::string& folder) { add_library_folder(folder); }, py::arg("folder"));
   m.def(
       "candidates",
       [](const std::string& model) {

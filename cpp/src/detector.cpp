@@ -18,9 +18,6 @@
 namespace yolort {
 namespace {
 
-/// Images of a dynamic batch that run together; bounds the memory of a long list.
-constexpr int max_dynamic_batch = 16;
-
 /// Of a network input: 4 GiB of float32.
 constexpr std::int64_t max_input_elements = std::int64_t{1} << 30;
 
@@ -87,8 +84,8 @@ struct Detector::Impl {
   void resolve_imgsz(const Options& options);
   void check_outputs(const std::vector<Tensor>& outputs, int batch) const;
   int batch_size() const {
-    const int fixed = engine->input_shape().batch;
-    return fixed ? fixed : max_dynamic_batch;
+    const InputShape shape = engine->input_shape();
+    return shape.batch ? shape.batch : shape.most;
   }
   void run_batch(const Image* images, int count, const Thresholds& settings, std::vector<Detections>& out);
 };
@@ -152,7 +149,8 @@ void Detector::Impl::load(const std::string& model, Options options) {
   resolve_imgsz(options);
   if (spec.names.empty()) {
     throw ModelError("model \"" + spec.given + "\" carries no class names (" +
-                     (spec.format == Format::onnx ? "no 'names' in its metadata" : "no metadata.yaml beside it") +
+                     (spec.format == Format::ncnn || spec.format == Format::openvino ? "no metadata.yaml beside it"
+                                                                                     : "no 'names' in its metadata") +
                      "); give names=");
   }
   // The outputs' shapes are known once the engine has run; a model that fits no head fails here, not at first use.
@@ -281,10 +279,10 @@ std::vector<Detections> Detector::detect(const std::vector<Image>& images, const
 std::vector<Array> Detector::infer(const float* input, int batch) {
   Impl& impl = *impl_;
   std::lock_guard lock(impl.mutex);
-  const int fixed = impl.engine->input_shape().batch;
-  if (batch < 1 || (fixed ? batch != fixed : batch > max_dynamic_batch)) {
+  const InputShape shape = impl.engine->input_shape();
+  if (batch < 1 || (shape.batch ? batch != shape.batch : batch > shape.most)) {
     throw std::invalid_argument("infer: the batch is " + std::to_string(batch) + ", expected " +
-                                (fixed ? std::to_string(fixed) : "1 to " + std::to_string(max_dynamic_batch)));
+                                (shape.batch ? std::to_string(shape.batch) : "1 to " + std::to_string(shape.most)));
   }
   const Tensor to = impl.engine->input(batch, impl.spec.height, impl.spec.width);
   impl.padded_buffer = nullptr;  // what the buffer held of an image is gone

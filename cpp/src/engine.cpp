@@ -48,7 +48,7 @@ EngineEntry unavailable_engine(const std::string& name, const std::string& reaso
   EngineEntry entry;
   entry.name = name;
   entry.unavailable = [reason] { return reason; };
-  entry.accepts = [](const ModelSpec&) { return false; };
+  entry.accepts = [name](const ModelSpec& spec) { return to_text(spec.format) == name; };  // so that it is told why
   entry.load = [reason](const ModelSpec&, const Options&) -> std::unique_ptr<Engine> { throw EngineError(reason); };
   return entry;
 }

@@ -27,6 +27,7 @@ struct Tensor {
 /// Sizes the engine's input is fixed to; 0 where any value goes.
 struct InputShape {
   int batch = 0, height = 0, width = 0;
+  int most = 16;  ///< images of a run where `batch` is 0; bounds the memory of a long list
 };
 
 /// One instance serves one thread at a time; clones share the weights.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -114,6 +115,35 @@ Dict read_onnx_metadata(const ModelSpec& spec) {
   }
   if (!graph) file.truncated();
   return metadata;
+}
+
+// ---- the header that Ultralytics and yolort write before a TensorRT plan: int32 N, N bytes of JSON ----
+
+/// A file without one is a bare plan, which starts at 0.
+Dict read_plan_header(ModelSpec& spec) {
+  std::ifstream file(spec.graph, std::ios::binary);
+  std::error_code error;
+  const std::uintmax_t size = fs::file_size(spec.graph, error);
+  unsigned char start[5] = {};
+  file.read(reinterpret_cast<char*>(start), 5);
+  if (!file || error) fail(spec, "no TensorRT engine, or a truncated one; build it again");
+  if (start[4] != '{') return {};
+  const std::uint64_t length = start[0] | start[1] << 8 | start[2] << 16 | static_cast<std::uint64_t>(start[3]) << 24;
+  if (length > size - 4) fail(spec, "its metadata header is longer than the file, which is truncated; build it again");
+  if (length > max_metadata_bytes) fail(spec, "its metadata header is larger than 1 MiB");
+  std::string text(length, '{');
+  file.read(text.data() + 1, static_cast<std::streamsize>(length) - 1);
+  if (!file) fail(spec, "its metadata header cannot be read");
+  try {
+    Value value = parse_literal(text);
+    if (Dict* dict = std::get_if<Dict>(&value.data)) {
+      spec.plan = 4 + length;
+      return std::move(*dict);
+    }
+  } catch (const ParseError& what) {
+    fail(spec, std::string("its metadata header: ") + what.what());
+  }
+  fail(spec, "its metadata header is no JSON object");
 }
 
 // ---- metadata.yaml beside NCNN and OpenVINO models ----
@@ -230,7 +260,7 @@ class MetadataReader {
       std::vector<bool> seen(dict->size());
       const auto last = static_cast<std::int64_t>(dict->size()) - 1;
       for (const auto& [key, value] : *dict) {
-        std::int64_t index = integer(key, "names", 0, last);
+        std::int64_t index = integer(number_of(key), "names", 0, last);
         if (seen[index]) fail(spec_, "metadata 'names': class " + std::to_string(index) + " stands twice");
         seen[index] = true;
         spec_.names[index] = name_of(value);
@@ -238,6 +268,15 @@ class MetadataReader {
     } else if (!names.as<std::nullptr_t>()) {
       fail(spec_, "metadata 'names' is no list or dict of class names");
     }
+  }
+
+  /// The keys of a JSON object are text.
+  static Value number_of(const Value& key) {
+    const std::string* text = key.as<std::string>();
+    std::int64_t number = 0;
+    if (!text || text->empty()) return key;
+    const auto [stop, error] = std::from_chars(text->data(), text->data() + text->size(), number);
+    return error == std::errc() && stop == text->data() + text->size() ? Value{number} : key;
   }
 
   void check_class_count(std::size_t count) const {
@@ -359,6 +398,16 @@ bool has_file(const fs::path& folder, const std::string& ending) {
 
 }  // namespace
 
+std::string to_text(Format format) {
+  switch (format) {
+    case Format::onnx: return "onnx";
+    case Format::ncnn: return "ncnn";
+    case Format::openvino: return "openvino";
+    case Format::tensorrt: return "tensorrt";
+  }
+  return "";
+}
+
 std::string HeadLayout::name() const {
   switch (head) {
     case Head::raw: return nms ? "raw" : "raw-e2e";
@@ -392,14 +441,19 @@ ModelSpec read_model(const std::string& given) {
     spec.format = Format::ncnn;
   } else if (ending == ".xml") {
     spec.format = Format::openvino;
+  } else if (ending == ".engine" || ending == ".plan") {
+    spec.format = Format::tensorrt;
   } else if (ending != ".onnx") {
-    fail(spec, folder ? "the folder holds no .param (NCNN) or .xml (OpenVINO) file"
-                      : "unknown model format '" + ending +
-                            "'; give an .onnx file, an NCNN folder or .param, or an OpenVINO folder or .xml" +
-                            (ending == ".pt" ? " (yolort export makes them from a .pt)" : ""));
+    fail(
+        spec,
+        folder
+            ? "the folder holds no .param (NCNN) or .xml (OpenVINO) file"
+            : "unknown model format '" + ending +
+                  "'; give an .onnx file, a TensorRT .engine, an NCNN folder or .param, or an OpenVINO folder or .xml" +
+                  (ending == ".pt" ? " (yolort export makes them from a .pt)" : ""));
   }
 
-  if (spec.format == Format::onnx) {
+  if (spec.format == Format::onnx || spec.format == Format::tensorrt) {
     spec.graph = path;
   } else {
     spec.graph = find_graph(spec, path, spec.format == Format::ncnn ? ".param" : ".xml");
@@ -408,7 +462,9 @@ ModelSpec read_model(const std::string& given) {
   }
   if (fs::file_size(spec.graph, error) == 0 || error) fail(spec, "the file is empty or cannot be read");
 
-  const Dict metadata = spec.format == Format::onnx ? read_onnx_metadata(spec) : read_sidecar(spec);
+  const Dict metadata = spec.format == Format::onnx       ? read_onnx_metadata(spec)
+                        : spec.format == Format::tensorrt ? read_plan_header(spec)
+                                                          : read_sidecar(spec);
   MetadataReader(spec, metadata).read();
   return spec;
 }

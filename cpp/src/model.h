@@ -1,6 +1,7 @@
 // What a model file says of itself.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -10,7 +11,8 @@
 
 namespace yolort {
 
-enum class Format { onnx, ncnn, openvino };
+enum class Format { onnx, ncnn, openvino, tensorrt };
+std::string to_text(Format format);
 
 enum class Head {
   unknown,
@@ -33,8 +35,9 @@ struct HeadLayout {
 struct ModelSpec {
   std::string given;  ///< the path as the user wrote it, for messages
   Format format = Format::onnx;
-  std::filesystem::path graph;     ///< .onnx, .param or .xml
+  std::filesystem::path graph;     ///< .onnx, .param, .xml or .engine
   std::filesystem::path weights;   ///< .bin of NCNN and OpenVINO
+  std::uintmax_t plan = 0;         ///< of .engine: where TensorRT's own bytes start
   std::vector<std::string> names;  ///< empty: the model does not say
   int height = 0, width = 0;       ///< 0: the model does not say
   HeadLayout layout;

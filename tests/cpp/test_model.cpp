@@ -76,6 +76,38 @@ void test_ultralytics_onnx() {
   CHECK(bare.names.empty() && bare.height == 0 && bare.layout.head == Head::unknown);
 }
 
+/// As Ultralytics writes it: the length of the JSON in four bytes, the JSON, the plan.
+std::string with_header(const std::string& json, const std::string& plan) {
+  const auto size = static_cast<std::uint32_t>(json.size());
+  std::string out;
+  for (int shift = 0; shift < 32; shift += 8) out += static_cast<char>(size >> shift & 0xFF);
+  return out + json + plan;
+}
+
+void test_engine_header() {
+  const std::string json =
+      R"({"names": {"0": "a", "1": "it's"}, "imgsz": [384, 640], "end2end": false, "task": "detect",
+                              "args": {"nms": false, "quantize": 8}})";
+  const ModelSpec spec = read_model(write(folder / "m.engine", with_header(json, "ftrt...")));
+  CHECK(spec.format == Format::tensorrt && spec.plan == 4 + json.size());
+  CHECK(spec.names == (std::vector<std::string>{"a", "it's"}) && spec.height == 384 && spec.width == 640);
+  CHECK(spec.layout.head == Head::boxes && spec.precision == "int8");
+  const ModelSpec bare = read_model(write(folder / "bare.engine", "ftrt and what a plan holds"));
+  CHECK(bare.plan == 0 && bare.names.empty() && bare.layout.head == Head::unknown);
+  const auto fails = [](const std::string& bytes, const char* why) {
+    CHECK_THROWS(read_model(write(folder / "bad.engine", bytes)), ModelError, why);
+  };
+  fails("", "empty");
+  fails("abc", "truncated");
+  fails(with_header(json, "").substr(0, 40), "longer than the file");
+  fails(with_header(json, "").replace(3, 1, "\x7f"), "longer than the file");
+  fails(with_header("{\"names\": ", "ftrt"), "metadata header");
+  fails(with_header("{" + std::string(2 << 20, ' ') + "}", "ftrt"), "1 MiB");
+  fails(with_header("{\"a\": " + std::string(5000, '[') + std::string(5000, ']') + "}", "ftrt"), "nested");
+  fails(with_header(R"({"names": {"0": "a", "x": "b"}})", "ftrt"), "names");
+  CHECK_THROWS(Detector((folder / "bare.engine").string()), EngineError, "tensorrt: ");
+}
+
 void test_ours() {
   const ModelSpec spec = read_onnx({{"names", "{0: 'a'}"}, {"imgsz", "64"}, {"end2end", "True"}, {"yolort", raw}});
   CHECK(spec.layout.head == Head::raw && !spec.layout.nms && spec.layout.reg_max == 1);
@@ -155,6 +187,7 @@ void test_bad_own_key() {
 
 int main() {
   test_ultralytics_onnx();
+  test_engine_header();
   test_ours();
   test_ncnn_sidecar();
   test_files_that_are_missing_or_no_model();

@@ -29,6 +29,10 @@ _ENGINES = (
 )
 
 
+#: packages that bring libraries of the core's TensorRT engine
+_LIBRARIES = ("tensorrt_libs", "tensorrt_lean_libs", "tensorrt_dispatch_libs")
+
+
 class EngineStatus(NamedTuple):
     """An engine and whether it can run here; `reason` says why not, and is empty when it can."""
 
@@ -76,5 +80,14 @@ def _register(name: str, priority: int, formats: list[str]) -> None:
     _core.register_engine(name, priority, formats, unavailable, load, precisions)
 
 
+def _add_library_folders() -> None:
+    """Tells the core where Python packages keep libraries that it opens."""
+    for package in _LIBRARIES:
+        found = importlib.util.find_spec(package)
+        for folder in (found.submodule_search_locations or []) if found else []:
+            _core.add_library_folder(folder)
+
+
+_add_library_folders()
 for _engine in _ENGINES:
     _register(*_engine)

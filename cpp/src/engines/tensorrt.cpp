@@ -1,0 +1,138 @@
+// TensorRT on NVIDIA GPUs. libnvinfer and the CUDA driver are opened at run time.
+#include "engines/tensorrt.h"
+
+#include <dlfcn.h>
+
+#include <charconv>
+#include <fstream>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "cuda/driver.h"
+#include "libraries.h"
+
+namespace yolort {
+namespace {
+
+/// Of a plan: more is not read into memory.
+constexpr std::uintmax_t max_plan_bytes = std::uintmax_t{16} << 30;
+
+/// What this build has the headers of, newest first.
+const std::pair<int, TensorrtLoad*> compiled[] = {
+#ifdef YOLORT_TENSORRT_11
+    {11, load_tensorrt_11},
+#endif
+#ifdef YOLORT_TENSORRT_10
+    {10, load_tensorrt_10},
+#endif
+#ifdef YOLORT_TENSORRT_8
+    {8, load_tensorrt_8},
+#endif
+};
+
+std::string dotted(int version) {  // 8601, 101601
+  const int major = version >= 10000 ? version / 10000 : version / 1000;
+  const int rest = version - major * (version >= 10000 ? 10000 : 1000);
+  return std::to_string(major) + "." + std::to_string(rest / 100) + "." + std::to_string(rest % 100);
+}
+
+/// Opens a runtime of this major version: the whole, else the lean one, else the one that only dispatches.
+TensorrtLibrary open_runtime(int major) {
+  TensorrtLibrary out;
+  for (const char* kind : {"nvinfer", "nvinfer_lean", "nvinfer_dispatch"}) {
+    const std::string name = std::string("lib") + kind + ".so." + std::to_string(major);
+    void* library = open_library(name);
+    if (!library) continue;
+    const auto version = reinterpret_cast<std::int32_t (*)()>(dlsym(library, "getInferLibVersion"));
+    const auto create = reinterpret_cast<void* (*)(void*, std::int32_t)>(dlsym(library, "createInferRuntime_INTERNAL"));
+    if (!version || !create) continue;
+    out = {create, major, dotted(version()), name};
+    break;
+  }
+  return out;
+}
+
+/// Those that are here, newest first; opened at the first call.
+const std::vector<std::pair<TensorrtLibrary, TensorrtLoad*>>& runtimes() {
+  static const auto found = [] {
+    std::vector<std::pair<TensorrtLibrary, TensorrtLoad*>> out;
+    for (const auto& [major, load] : compiled) {
+      if (TensorrtLibrary library = open_runtime(major); library.create_runtime) out.emplace_back(library, load);
+    }
+    return out;
+  }();
+  return found;
+}
+
+std::string unavailable() {
+  if (std::string reason = Cuda::unavailable(); !reason.empty()) return reason;
+  if (!runtimes().empty()) return {};
+  std::string names;
+  for (const auto& [major, load] : compiled) {
+    names += (names.empty() ? "" : ", ") + std::string("libnvinfer.so.") + std::to_string(major);
+  }
+  return "no TensorRT is installed (" + names + " are not found); pip install tensorrt, or add its folder to " +
+         "LD_LIBRARY_PATH";
+}
+
+std::string read_plan(const ModelSpec& spec) {
+  std::ifstream file(spec.graph, std::ios::binary | std::ios::ate);
+  const std::streamoff end = file ? static_cast<std::streamoff>(file.tellg()) : -1;
+  const std::uintmax_t size = end < 0 ? 0 : static_cast<std::uintmax_t>(end);
+  if (size <= spec.plan) throw ModelError("model \"" + spec.given + "\" has no plan behind its metadata header");
+  if (size - spec.plan > max_plan_bytes) throw ModelError("model \"" + spec.given + "\" is larger than 16 GiB");
+  std::string plan(size - spec.plan, '\0');
+  file.seekg(static_cast<std::streamoff>(spec.plan));
+  file.read(plan.data(), static_cast<std::streamsize>(plan.size()));
+  if (!file) throw ModelError("model \"" + spec.given + "\" cannot be read");
+  return plan;
+}
+
+std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
+  if (!options.precision.empty()) {
+    throw std::invalid_argument("precision of a TensorRT engine is what it was built with; build another one");
+  }
+  if (std::string reason = unavailable(); !reason.empty()) throw EngineError(reason);
+  const std::string plan = read_plan(spec);
+  const auto* bytes = reinterpret_cast<const unsigned char*>(plan.data());
+  const std::string built = plan_version(bytes, plan.size());
+  // That of the same major version; a newer one can run a plan that was built to be compatible.
+  const auto& all = runtimes();
+  auto chosen = all.begin();
+  for (auto it = all.begin(); it != all.end(); ++it) {
+    if (built.compare(0, built.find('.'), std::to_string(it->first.major)) == 0) chosen = it;
+  }
+  return chosen->second(chosen->first, spec, options, plan.data(), plan.size());
+}
+
+}  // namespace
+
+std::string plan_version(const unsigned char* plan, std::size_t size) {
+  if (size < 28 || plan[24] < 5 || plan[24] > 40) return {};
+  return std::to_string(plan[24]) + "." + std::to_string(plan[25]) + "." + std::to_string(plan[26]);
+}
+
+int parse_cuda_device(const std::string& device) {
+  if (device.empty() || device == "cuda" || device == "gpu") return 0;
+  int index = -1;
+  const std::string_view text = device;
+  if (text.substr(0, 5) == "cuda:") {
+    auto [stop, error] = std::from_chars(text.data() + 5, text.data() + text.size(), index);
+    if (error == std::errc() && stop == text.data() + text.size() && index >= 0) return index;
+  }
+  throw std::invalid_argument("device \"" + device + "\" is none of TensorRT's: cuda, cuda:0, cuda:1, ...");
+}
+
+EngineEntry tensorrt_engine() {
+  EngineEntry entry;
+  entry.name = "tensorrt";
+  entry.priority = 100;
+  entry.unavailable = unavailable;
+  entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::tensorrt; };
+  entry.load = load;
+  entry.precisions = [] { return std::vector<std::string>(); };
+  return entry;
+}
+
+}  // namespace yolort
