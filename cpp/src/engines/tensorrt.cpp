@@ -18,6 +18,9 @@ namespace {
 /// Of a plan: more is not read into memory.
 constexpr std::uintmax_t max_plan_bytes = std::uintmax_t{16} << 30;
 
+/// The first version whose classes have what is called here: within a major version, functions are only added.
+constexpr std::int32_t oldest = 8600;
+
 /// What this build has the headers of, newest first.
 const std::pair<int, TensorrtLoad*> compiled[] = {
 #ifdef YOLORT_TENSORRT_11
@@ -46,8 +49,8 @@ TensorrtLibrary open_runtime(int major) {
     if (!library) continue;
     const auto version = reinterpret_cast<std::int32_t (*)()>(dlsym(library, "getInferLibVersion"));
     const auto create = reinterpret_cast<void* (*)(void*, std::int32_t)>(dlsym(library, "createInferRuntime_INTERNAL"));
-    if (!version || !create) continue;
-    out = {create, major, dotted(version()), name};
+    if (!version || !create || version() < oldest) continue;
+    out = {create, major, version(), dotted(version()), name};
     break;
   }
   return out;
@@ -72,7 +75,7 @@ std::string unavailable() {
   for (const auto& [major, load] : compiled) {
     names += (names.empty() ? "" : ", ") + std::string("libnvinfer.so.") + std::to_string(major);
   }
-  return "no TensorRT is installed (" + names + " are not found); pip install tensorrt, or add its folder to " +
+  return "no TensorRT from 8.6 on is installed (" + names + " not found); pip install tensorrt, or add its folder to " +
          "LD_LIBRARY_PATH";
 }
 

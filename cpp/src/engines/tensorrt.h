@@ -13,8 +13,9 @@ namespace yolort {
 struct TensorrtLibrary {
   void* (*create_runtime)(void* logger, std::int32_t version) = nullptr;
   int major = 0;
-  std::string version;  ///< such as "10.16.1"
-  std::string name;     ///< the file that was opened
+  std::int32_t number = 0;  ///< as the library tells it: 8601, 101601
+  std::string version;      ///< such as "10.16.1"
+  std::string name;         ///< the file that was opened
 };
 
 /// Loads a plan, `size` bytes, with headers of one major version (tensorrt_runtime.cpp). Throws EngineError,

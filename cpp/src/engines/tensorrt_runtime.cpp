@@ -263,7 +263,7 @@ std::unique_ptr<Engine> YOLORT_JOIN(load_tensorrt_,
   plan->profile = options.profile;
   plan->device = std::make_shared<const CudaDevice>(parse_cuda_device(options.device));
   const CudaDevice::Use use(*plan->device);
-  plan->runtime.reset(static_cast<trt::IRuntime*>(library.create_runtime(&plan->logger, NV_TENSORRT_VERSION)));
+  plan->runtime.reset(static_cast<trt::IRuntime*>(library.create_runtime(&plan->logger, library.number)));
   if (plan->runtime) plan->engine.reset(plan->runtime->deserializeCudaEngine(data, size));
   if (!plan->engine) {
     const std::string built = plan_version(static_cast<const unsigned char*>(data), size);
