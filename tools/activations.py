@@ -87,6 +87,8 @@ class Activations:
         seen = set(asked)
         while asked:
             name = asked.pop()
+            if name not in self._graph.shapes:  # no float activation
+                continue
             if self._measured(name) or self._averaged(name):
                 wanted.add(name)
             elif name in self._graph.producer:
@@ -132,7 +134,7 @@ class Activations:
     def add(self, images: np.ndarray) -> None:
         """Runs the graph over images: (1 to `batch`, 3, height, width) float32."""
         count = len(images)
-        if self._fixed and count < self.batch:  # some count again: bounds stay right
+        if self._fixed and count < self.batch:  # filled up with one, which is not counted
             images = np.concatenate([images, np.repeat(images[:1], self.batch - count, axis=0)])
         if self._averaged_images >= _AVERAGED and "mean" in self._kinds:
             self._kinds = ("low", "high")
@@ -143,7 +145,7 @@ class Activations:
             found = dict(zip(asked, self._session.run(asked, {self._graph.input.name: images}), strict=True))
         except Exception as error:
             raise CalibrationError(f"{self._graph.name}: onnxruntime failed to run it: {error}") from error
-        seen = {kind: found[f"yolort:{kind}"].reshape(len(images), -1) for kind in self._kinds}
+        seen = {kind: found[f"yolort:{kind}"].reshape(len(images), -1)[:count] for kind in self._kinds}
         for kind, values in seen.items():
             if not np.isfinite(values).all():
                 column = int(np.flatnonzero(~np.isfinite(values).all(0))[0])
@@ -155,9 +157,9 @@ class Activations:
         self._high = np.maximum(self._high, seen["high"].max(0))
         if "mean" in seen:
             self._averaged_images += count
-            self._sum = self._sum + seen["mean"][:count].sum(0, dtype=np.float64)
+            self._sum = self._sum + seen["mean"].sum(0, dtype=np.float64)
         for name in self._histograms:
-            self._counts[name].add(found[name])
+            self._counts[name].add(found[name][:count])
 
     def _parts(self, kind: str) -> Iterator[tuple[str, slice]]:
         """Where the channels of each tensor stand among all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ pytest.importorskip("ultralytics")
 
 from yolort.tools.calibrate import Calibration, CalibrationError, calibrate, observe
 from yolort.tools.data import LabelError
+from yolort.tools.export import export
 from yolort.tools.graph import GraphError, read_graph
 from yolort.tools.histogram import Histogram
 from yolort.tools.scenes import write_dataset
@@ -73,6 +75,21 @@ def test_ranges_are_those_of_all_values(model: Path, scenes: Path) -> None:
         if node.input[0] in done.means and node.input[0] != "images":
             exact = values[node.input[0]].mean((0, 1, 3, 4))
             np.testing.assert_allclose(done.means[node.input[0]], exact, atol=1e-4 * max(1, np.abs(exact).max()))
+
+
+@pytest.mark.parametrize("options", [{"batch": 4}, {"dynamic": True}])
+def test_batches(options: dict[str, Any], checkpoint: Callable[[str], Path], scenes: Path, tmp_path: Path) -> None:
+    """Six images, of which the last run is not full, are counted as one by one."""
+    one = export(checkpoint("yolo26n"), imgsz=64, output=tmp_path / "one.onnx")
+    many = export(checkpoint("yolo26n"), imgsz=64, output=tmp_path / "many.onnx", **options)
+    singly, done = calibrate(one, scenes), calibrate(many, scenes, batch=4, imgsz=64)
+    names = {*singly.ranges} & {*done.ranges}
+    assert len(names) > 0.9 * len(singly.ranges)
+    for name in names:
+        assert done.ranges[name].peak == pytest.approx(singly.ranges[name].peak, rel=0.01, abs=1e-4)
+    assert {*done.means} == {*singly.means}
+    for name, mean in singly.means.items():
+        np.testing.assert_allclose(done.means[name], mean, atol=1e-3)
 
 
 def test_means_are_of_the_first_images(model: Path, scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
