@@ -67,7 +67,7 @@ class Activations:
         self._means = sorted(self._wanted_means())
         self._histograms = [name for name in graph.shapes if self._counted(name)] if histograms else []
         self._counts = {name: Histogram() for name in self._histograms}
-        self._kinds = _KINDS
+        self._kinds = _KINDS if self._means else _KINDS[:2]
         self._session = self._prepare()
 
     # What is measured: bounds of what no rule of `_derive` gives; means of what convolutions may take.
@@ -112,7 +112,7 @@ class Activations:
             names = self._names(kind)
             parts = [f"yolort:{kind}:{name}" for name in names]
             for name, part in zip(names, parts, strict=True):
-                nodes += _reduction(kind, name, part, graph.opset, len(graph.shapes[name]) == 4)
+                nodes += _reduction(kind, name, part, graph.opset, _has_channels(graph.shapes[name]))
             nodes.append(helper.make_node("Concat", parts, [f"yolort:{kind}"], axis=1))
             outputs.append(f"yolort:{kind}")
         model.graph.node.extend(nodes)
@@ -137,7 +137,7 @@ class Activations:
         if self._fixed and count < self.batch:  # filled up with one, which is not counted
             images = np.concatenate([images, np.repeat(images[:1], self.batch - count, axis=0)])
         if self._averaged_images >= _AVERAGED and "mean" in self._kinds:
-            self._kinds = ("low", "high")
+            self._kinds = _KINDS[:2]
             del self._session  # first: the threads of two in one process disturb each other
             self._session = self._prepare()
         asked = [*self._histograms, *(f"yolort:{kind}" for kind in self._kinds)]
@@ -166,7 +166,7 @@ class Activations:
         at = 0
         for name in self._names(kind):
             shape = self._graph.shapes[name]
-            channels = shape[1] if len(shape) == 4 else 1
+            channels = shape[1] if _has_channels(shape) else 1
             yield name, slice(at, at + channels)
             at += channels
 
@@ -244,10 +244,15 @@ class Activations:
         return out
 
 
-def _reduction(kind: str, name: str, to: str, opset: int, spatial: bool) -> list[onnx.NodeProto]:
-    """Nodes that take a tensor to (images, channels, 1, 1); one that is not (n, c, height, width) has one channel."""
+def _has_channels(shape: Sequence[int]) -> bool:
+    """(n, c, height, width) with a known c."""
+    return len(shape) == 4 and shape[1] > 0
+
+
+def _reduction(kind: str, name: str, to: str, opset: int, channels: bool) -> list[onnx.NodeProto]:
+    """Nodes that take a tensor to (images, channels, 1, 1); one that does not tell channels apart has one."""
     nodes = []
-    if not spatial:
+    if not channels:
         nodes.append(helper.make_node("Reshape", [name, _ONE_CHANNEL], [f"{to}:flat"]))
         name = f"{to}:flat"
     if kind != "low":  # twice as fast as ReduceMax and ReduceMean
