@@ -31,8 +31,7 @@ def build_consumer(folder: Path, build: Path, *options: str) -> Path:
     run("cmake", "--install", build, "--prefix", prefix)
     assert sorted(path.name for path in (prefix / "include").rglob("*.h")) == ["yolort.h"]
     here = folder / "build"
-    found = [f"-Dyolort_DIR={path.parent}" for path in prefix.rglob("yolortConfig.cmake")]
-    run("cmake", "-G", "Ninja", "-S", HERE / "consumer", "-B", here, *found, *options)
+    run("cmake", "-G", "Ninja", "-S", HERE / "consumer", "-B", here, f"-DCMAKE_PREFIX_PATH={prefix}", *options)
     run("cmake", "--build", here)
     return here / "consumer"
 
