@@ -49,8 +49,11 @@ _PLANE, _ONE_CHANNEL = "yolort:plane", "yolort:one-channel"  # constants: axes, 
 _KINDS = ("low", "high", "mean")  # of each channel, measured
 _AVERAGED = 64  # images: enough for a mean, which costs time
 
-#: Operators that only move values.
-_MOVES = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity"}
+#: Operators whose bounds and histogram follow from what they take.
+_DERIVED = {
+    "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Concat", "Resize", "MaxPool", "Sigmoid",
+    "Softmax",
+}  # fmt: skip
 
 
 class Activations:
@@ -73,9 +76,8 @@ class Activations:
     # What is measured: bounds of what no rule of `_derive` gives; means of what convolutions may take.
 
     def _measured(self, name: str) -> bool:
-        node = self._graph.producer.get(name)
-        known = {*_MOVES, "Split", "Concat", "Resize", "MaxPool", "Sigmoid", "Softmax"}
-        return node is not None and node.op_type not in known and self._graph.before_silu(name) is None
+        split = self._counted(name) and self._graph.producer[name].op_type == "Split"
+        return self._counted(name) and not split and self._graph.before_silu(name) is None
 
     def _averaged(self, name: str) -> bool:
         node = self._graph.producer.get(name)
@@ -99,8 +101,7 @@ class Activations:
 
     def _counted(self, name: str) -> bool:
         node = self._graph.producer.get(name)
-        known = {*_MOVES, "Concat", "Resize", "MaxPool", "Sigmoid", "Softmax"}
-        return node is not None and node.op_type not in known
+        return node is not None and node.op_type not in _DERIVED
 
     def _prepare(self) -> onnxruntime.InferenceSession:
         """The graph, with an output (images, channels of all tensors, 1, 1) for each of `_kinds`."""
