@@ -41,6 +41,9 @@ void test_without_a_gpu() {
   Options options;
   options.precision = "fp16";
   CHECK_THROWS(entry.load(spec, options), std::invalid_argument, "built with");
+  TensorrtBuild build;
+  build.onnx = "model.onnx";
+  if (!Cuda::unavailable().empty()) CHECK_THROWS(build_tensorrt(build), EngineError, Cuda::unavailable().c_str());
 }
 
 }  // namespace

@@ -21,16 +21,21 @@ constexpr std::uintmax_t max_plan_bytes = std::uintmax_t{16} << 30;
 /// The first version whose classes have what is called here: within a major version, functions are only added.
 constexpr std::int32_t oldest = 8600;
 
+struct Compiled {
+  int major;
+  TensorrtLoad* load;
+  TensorrtBuildWith* build;
+};
 /// What this build has the headers of, newest first.
-const std::pair<int, TensorrtLoad*> compiled[] = {
+const Compiled compiled[] = {
 #ifdef YOLORT_TENSORRT_11
-    {11, load_tensorrt_11},
+    {11, load_tensorrt_11, build_tensorrt_11},
 #endif
 #ifdef YOLORT_TENSORRT_10
-    {10, load_tensorrt_10},
+    {10, load_tensorrt_10, build_tensorrt_10},
 #endif
 #ifdef YOLORT_TENSORRT_8
-    {8, load_tensorrt_8},
+    {8, load_tensorrt_8, build_tensorrt_8},
 #endif
 };
 
@@ -60,7 +65,7 @@ TensorrtLibrary open_runtime(int major) {
 const std::vector<std::pair<TensorrtLibrary, TensorrtLoad*>>& runtimes() {
   static const auto found = [] {
     std::vector<std::pair<TensorrtLibrary, TensorrtLoad*>> out;
-    for (const auto& [major, load] : compiled) {
+    for (const auto& [major, load, build] : compiled) {
       if (TensorrtLibrary library = open_runtime(major); library.create_runtime) out.emplace_back(library, load);
     }
     return out;
@@ -72,8 +77,8 @@ std::string unavailable() {
   if (std::string reason = Cuda::unavailable(); !reason.empty()) return reason;
   if (!runtimes().empty()) return {};
   std::string names;
-  for (const auto& [major, load] : compiled) {
-    names += (names.empty() ? "" : ", ") + std::string("libnvinfer.so.") + std::to_string(major);
+  for (const Compiled& version : compiled) {
+    names += (names.empty() ? "" : ", ") + std::string("libnvinfer.so.") + std::to_string(version.major);
   }
   return "no TensorRT from 8.6 on is installed (" + names + " not found); pip install tensorrt, or add its folder to " +
          "LD_LIBRARY_PATH";
@@ -110,6 +115,29 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
 }
 
 }  // namespace
+
+TensorrtPlan build_tensorrt(const TensorrtBuild& build) {
+  if (std::string reason = Cuda::unavailable(); !reason.empty()) throw EngineError(reason);
+  for (const Compiled& version : compiled) {
+    const std::string ending = ".so." + std::to_string(version.major);
+    void* builder = open_library("libnvinfer" + ending);
+    void* parser = builder ? open_library("libnvonnxparser" + ending) : nullptr;
+    if (!parser) continue;
+    const auto number = reinterpret_cast<std::int32_t (*)()>(dlsym(builder, "getInferLibVersion"));
+    TensorrtBuilderLibrary library;
+    library.create_builder =
+        reinterpret_cast<decltype(library.create_builder)>(dlsym(builder, "createInferBuilder_INTERNAL"));
+    library.create_parser =
+        reinterpret_cast<decltype(library.create_parser)>(dlsym(parser, "createNvOnnxParser_INTERNAL"));
+    if (!number || !library.create_builder || !library.create_parser || number() < oldest) continue;
+    library.number = number();
+    library.version = dotted(library.number);
+    return version.build(library, build);
+  }
+  throw EngineError(
+      "no TensorRT from 8.6 on that can build is installed (libnvinfer and libnvonnxparser); pip install "
+      "tensorrt, or add its folder to LD_LIBRARY_PATH");
+}
 
 std::string plan_version(const unsigned char* plan, std::size_t size) {
   if (size < 28 || plan[24] < 5 || plan[24] > 40) return {};

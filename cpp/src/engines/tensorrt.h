@@ -1,7 +1,9 @@
 // TensorRT: what is found at run time, and what is compiled once for each version of its headers.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -23,6 +25,40 @@ struct TensorrtLibrary {
 using TensorrtLoad = std::unique_ptr<Engine>(const TensorrtLibrary&, const ModelSpec&, const Options&, const void* plan,
                                              std::size_t size);
 TensorrtLoad load_tensorrt_8, load_tensorrt_10, load_tensorrt_11;
+
+/// How to build a plan from an ONNX file.
+struct TensorrtBuild {
+  std::string onnx;                  ///< path
+  std::string device;                ///< "", "cuda:1"
+  bool fp16 = false;                 ///< layers may compute in FP16; TensorRT 11 takes what the ONNX file says
+  std::string calibration;           ///< contents of a calibration cache, for INT8 without Q/DQ; up to TensorRT 10
+  std::size_t workspace_mib = 0;     ///< at most, for one layer; 0: all that the GPU has
+  std::string timing_cache;          ///< what another build gave, which makes this one faster; or empty
+  bool version_compatible = false;   ///< later versions of TensorRT can run it, slower
+  bool hardware_compatible = false;  ///< other GPUs from Ampere on can run it, slower
+  int level = -1;                    ///< of optimisation, 0 to 5; -1: TensorRT's own
+  /// Batch, height, width of what the model leaves open: least, usual, most.
+  std::array<std::array<int, 3>, 3> sizes{};
+  /// Told of each step of each phase, from TensorRT 10 on; false ends the build. May be empty.
+  std::function<bool(const std::string& phase, int step, int steps)> progress;
+};
+
+struct TensorrtPlan {
+  std::string bytes, timing_cache, version;
+};
+
+/// With the newest TensorRT that is here. Throws EngineError, and ModelError where it refuses the model.
+TensorrtPlan build_tensorrt(const TensorrtBuild& build);
+
+/// A library with the builder and the ONNX parser of its version.
+struct TensorrtBuilderLibrary {
+  void* (*create_builder)(void* logger, std::int32_t version) = nullptr;
+  void* (*create_parser)(void* network, void* logger, int version) = nullptr;
+  std::int32_t number = 0;
+  std::string version;
+};
+using TensorrtBuildWith = TensorrtPlan(const TensorrtBuilderLibrary&, const TensorrtBuild&);
+TensorrtBuildWith build_tensorrt_8, build_tensorrt_10, build_tensorrt_11;
 
 /// The version that built a plan, such as "8.6.1"; empty where its first bytes do not tell. They are bytes 24 to 26:
 /// https://github.com/NVIDIA/TensorRT/issues/3073

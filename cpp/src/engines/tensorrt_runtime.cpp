@@ -1,46 +1,14 @@
-// Runs a TensorRT plan. Compiled once for each major version whose headers are given (YOLORT_TENSORRT_MAJOR): the
-// classes of the versions have the same names and other layouts, so that each goes into a namespace of its own.
-#define YOLORT_JOIN_(a, b) a##b
-#define YOLORT_JOIN(a, b) YOLORT_JOIN_(a, b)
-#define nvinfer1 YOLORT_JOIN(nvinfer_, YOLORT_TENSORRT_MAJOR)
-#include <NvInferRuntime.h>
-
+// Runs a TensorRT plan; compiled once a major version.
 #include <algorithm>
 #include <map>
-#include <mutex>
 #include <utility>
 
 #include "cuda/driver.h"
 #include "engines/tensorrt.h"
-
-static_assert(NV_TENSORRT_MAJOR == YOLORT_TENSORRT_MAJOR, "headers of another version than CMake found");
+#include "engines/tensorrt_namespace.h"
 
 namespace yolort {
 namespace {
-
-namespace trt = nvinfer1;
-
-/// Keeps what TensorRT said last, for error messages.
-class Logger final : public trt::ILogger {
- public:
-  void log(Severity severity, const char* text) noexcept override {
-    if (severity > Severity::kERROR) return;
-    try {
-      std::lock_guard lock(mutex_);
-      said_ = std::string(text).substr(0, 2000);
-    } catch (...) {  // no memory for a message
-    }
-  }
-  /// And forgets it.
-  std::string take() {
-    std::lock_guard lock(mutex_);
-    return std::exchange(said_, {});
-  }
-
- private:
-  std::mutex mutex_;
-  std::string said_;
-};
 
 class Profiler final : public trt::IProfiler {
  public:
@@ -146,8 +114,7 @@ class TensorrtEngine final : public Engine {
 
  private:
   [[noreturn]] void fail(const std::string& what) const {
-    const std::string said = plan_->logger.take();
-    throw EngineError("engine \"tensorrt\": " + what + (said.empty() ? "" : ". TensorRT says: " + said));
+    throw EngineError("engine \"tensorrt\": " + what + plan_->logger.take());
   }
 
   static std::size_t bytes_of(const std::vector<int>& shape, Type type) {
@@ -267,13 +234,12 @@ std::unique_ptr<Engine> YOLORT_JOIN(load_tensorrt_,
   if (plan->runtime) plan->engine.reset(plan->runtime->deserializeCudaEngine(data, size));
   if (!plan->engine) {
     const std::string built = plan_version(static_cast<const unsigned char*>(data), size);
-    const std::string said = plan->logger.take();
     throw ModelError("model \"" + spec.given + "\" was built by TensorRT " +
                      (built.empty() ? "of unknown version" : built) + "; " + library.name + " here is " +
                      library.version + ", on " + plan->device->description() +
                      ", and cannot load it. An engine runs on the version and kind of GPU that it was built with: "
                      "build it again here, or install that version" +
-                     (said.empty() ? "" : ". TensorRT says: " + said));
+                     plan->logger.take());
   }
   read_ports(*plan);
   return std::make_unique<TensorrtEngine>(std::move(plan));

@@ -1,0 +1,46 @@
+// Headers of TensorRT, compiled once for each major version (YOLORT_TENSORRT_MAJOR). Their classes have the same names
+// and other layouts, so that each version goes into a namespace of its own.
+#pragma once
+
+#define YOLORT_JOIN_(a, b) a##b
+#define YOLORT_JOIN(a, b) YOLORT_JOIN_(a, b)
+#define nvinfer1 YOLORT_JOIN(nvinfer_, YOLORT_TENSORRT_MAJOR)
+#define nvonnxparser YOLORT_JOIN(nvonnxparser_, YOLORT_TENSORRT_MAJOR)
+#include <NvInfer.h>
+#include <NvOnnxParser.h>
+
+#include <mutex>
+#include <string>
+#include <utility>
+
+static_assert(NV_TENSORRT_MAJOR == YOLORT_TENSORRT_MAJOR, "headers of another version than CMake found");
+
+namespace yolort {
+namespace {
+
+namespace trt = nvinfer1;
+
+/// Keeps what TensorRT said last, for error messages.
+class Logger final : public trt::ILogger {
+ public:
+  void log(Severity severity, const char* text) noexcept override {
+    if (severity > Severity::kERROR) return;
+    try {
+      std::lock_guard lock(mutex_);
+      said_ = std::string(text).substr(0, 2000);
+    } catch (...) {  // no memory for a message
+    }
+  }
+  /// As the end of a message; and forgets it.
+  std::string take() {
+    std::lock_guard lock(mutex_);
+    return said_.empty() ? "" : ". TensorRT says: " + std::exchange(said_, {});
+  }
+
+ private:
+  std::mutex mutex_;
+  std::string said_;
+};
+
+}  // namespace
+}  // namespace yolort
