@@ -23,7 +23,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
@@ -200,16 +200,16 @@ def export(
 
     Args:
         model: an Ultralytics detection checkpoint (`.pt`) or architecture (`.yaml`); see `load_checkpoint`.
-        format: "onnx", "ncnn" or "openvino".
+        format: "onnx", "ncnn", "openvino" or "engine", which TensorRT builds on the GPU that it is for.
         precision: "fp32", or "fp16": weights of half the size. ONNX then computes in fp16 too, between inputs and
-            outputs of fp32; NCNN and OpenVINO compute in what the runtime is told.
+            outputs of fp32, and TensorRT where that is faster; NCNN and OpenVINO compute in what the runtime is told.
         head: what the graph ends in, see `with_head`. "raw" and "raw-e2e" are for yolort, "boxes" and "end2end" load
             in Ultralytics as well. NCNN has no top-k, and so no "end2end".
         imgsz: one side or (height, width) in pixels, 32..8192, multiples of the largest stride; None takes the size of
             the training, else 640.
         batch: images of one run, 1..128; NCNN has no batches.
         dynamic: any batch and any size that is a multiple of the largest stride; `imgsz` is then the default. Not for
-            NCNN.
+            NCNN; TensorRT is built for up to 16 images (or `batch`) and twice the sides.
         output: path of the artefact, `*.onnx` or a folder `*_ncnn_model`, `*_openvino_model`; None puts
             `<stem><ending>` beside the source.
         opset: for ONNX and OpenVINO, 13..20; None takes 17.
@@ -228,6 +228,7 @@ def export(
         ModuleNotFoundError: a converter is not installed.
         CheckpointError: the model is no detector.
         ExportError: it cannot be exported, or the result differs from torch.
+        EngineError: TensorRT cannot build here.
     """
     if format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
@@ -248,6 +249,10 @@ def export(
                 raise ValueError(f"ncnn: {what}")
     if opset is not None and opset not in _OPSETS:
         raise ValueError(f"opset must be within {_OPSETS[0]}..{_OPSETS[-1]}, not {opset}")
+    if format == "engine":
+        reason = next(one.reason for one in yolort.engines() if one.name == "tensorrt")
+        if reason:
+            raise yolort.EngineError(f"a TensorRT engine is built on the GPU that runs it: {reason}")
     path = find_checkpoint(Path(model))
     target = _target(path, Path(model), FORMATS[format], output)
     with folder_beside(target) as folder:
@@ -409,13 +414,32 @@ def _to_openvino(
     """Writes an OpenVINO folder: model.xml, model.bin, metadata.yaml."""
     openvino = _need("openvino")
     onnx = folder / "model.onnx"
-    full = _Request(**{**vars(request), "precision": "fp32"})
-    yield from _to_onnx(cut, full, described, onnx, folder)
+    yield from _to_onnx(cut, replace(request, precision="fp32"), described, onnx, folder)
     built.mkdir()
     openvino.save_model(openvino.convert_model(onnx), built / "model.xml", compress_to_fp16=request.precision == "fp16")
     _write_sidecar(built, described)
     if request.precision == "fp16":
         yield _sizes(onnx.stat().st_size, built)
+
+
+def _to_engine(
+    cut: nn.Module, request: _Request, described: dict[str, Any], built: Path, folder: Path
+) -> Iterator[str]:
+    """Writes a TensorRT engine as Ultralytics does: the length of the metadata in four bytes, JSON, the plan."""
+    onnx, half = folder / "model.onnx", folder / "half.onnx"
+    yield from _to_onnx(cut, replace(request, precision="fp32"), described, onnx, folder)
+    if request.precision == "fp16":  # for TensorRT 11, which knows no other FP16
+        yield from _to_onnx(cut, request, described, half, folder)
+    height, width = request.size
+    plan, _, version = _core.build_engine(
+        str(onnx),
+        onnx_fp16=str(half) if half.exists() else "",
+        sizes=((1, 32, 32), (request.batch, height, width), (max(request.batch, 16), 2 * height, 2 * width)),
+    )
+    own = {**json.loads(described["yolort"]), "tensorrt": version}
+    header = json.dumps({**described, "yolort": own}).encode()
+    built.write_bytes(len(header).to_bytes(4, "little") + header + plan)
+    yield f"built by TensorRT {version}: {len(plan) / 1e6:.1f} MB"
 
 
 def _write_sidecar(built: Path, described: dict[str, Any]) -> None:
@@ -444,6 +468,7 @@ FORMATS = {
     # Ultralytics adds a script to NCNN folders.
     "ncnn": _Format("_ncnn_model", "ncnn", "ncnn", frozenset({".param", ".bin", ".yaml", ".py"}), _to_ncnn),
     "openvino": _Format("_openvino_model", "openvino", "openvino", frozenset({".xml", ".bin", ".yaml"}), _to_openvino),
+    "engine": _Format(".engine", "tensorrt", "tensorrt", frozenset(), _to_engine),
 }
 
 

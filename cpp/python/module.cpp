@@ -5,8 +5,10 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <utility>
 
@@ -15,6 +17,9 @@
 #include "libraries.h"
 #include "tuning.h"
 #include "yolort/yolort.h"
+#ifdef YOLORT_TENSORRT
+#include "engines/tensorrt.h"
+#endif
 
 namespace py = pybind11;
 
@@ -222,6 +227,39 @@ class PythonEngine final : public Engine {
   std::vector<Tensor> tensors_;
 };
 
+/// See TensorrtBuild; `progress(phase, step, steps)` gives False to end the build. (plan, timing cache, version)
+std::tuple<py::bytes, py::bytes, std::string> build_engine(
+    const std::string& onnx, const std::string& onnx_fp16, const std::string& device, const py::bytes& calibration,
+    std::size_t workspace_mib, const py::bytes& timing_cache, bool version_compatible, bool hardware_compatible,
+    int level, const std::array<std::array<int, 3>, 3>& sizes,
+    const std::function<bool(const std::string&, int, int)>& progress) {
+#ifdef YOLORT_TENSORRT
+  TensorrtBuild build;
+  build.onnx = onnx;
+  build.onnx_fp16 = onnx_fp16;
+  build.fp16 = !onnx_fp16.empty();
+  build.device = device;
+  build.calibration = calibration;
+  build.workspace_mib = workspace_mib;
+  build.timing_cache = timing_cache;
+  build.version_compatible = version_compatible;
+  build.hardware_compatible = hardware_compatible;
+  build.level = level;
+  build.sizes = sizes;
+  build.progress = progress;
+  TensorrtPlan plan;
+  {
+    py::gil_scoped_release release;
+    plan = build_tensorrt(build);
+  }
+  return {py::bytes(plan.bytes), py::bytes(plan.timing_cache), plan.version};
+#else
+  (void)onnx, (void)onnx_fp16, (void)device, (void)calibration, (void)workspace_mib, (void)timing_cache;
+  (void)version_compatible, (void)hardware_compatible, (void)level, (void)sizes, (void)progress;
+  throw EngineError("this build was made without TensorRT's headers (TENSORRT_INCLUDE_DIR)");
+#endif
+}
+
 /// `unavailable()` gives the reason or "", `load(path, device, precision, threads)` the engine.
 void register_python_engine(const std::string& name, int priority, const std::vector<std::string>& formats,
                             py::object unavailable, py::object load, py::object precisions) {
@@ -395,6 +433,10 @@ PYBIND11_MODULE(_core, m) {
   });
   m.def("register_engine", &register_python_engine, py::arg("name"), py::arg("priority"), py::arg("formats"),
         py::arg("unavailable"), py::arg("load"), py::arg("precisions"));
+  m.def("build_engine", &build_engine, py::arg("onnx"), py::kw_only(), py::arg("onnx_fp16") = "",
+        py::arg("device") = "", py::arg("calibration") = py::bytes(), py::arg("workspace_mib") = 0,
+        py::arg("timing_cache") = py::bytes(), py::arg("version_compatible") = false,
+        py::arg("hardware_compatible") = false, py::arg("level") = -1, py::arg("sizes"), py::arg("progress") = nullptr);
   m.def("add_library_folder", [](const std::string& folder) { add_library_folder(folder); }, py::arg("folder"));
   m.def(
       "candidates",

@@ -85,6 +85,20 @@ def register_engine(
     load: Callable[[str, str, str, int | None, bool], Any],
     precisions: Callable[[], list[str]],
 ) -> None: ...
+def build_engine(
+    onnx: str,
+    *,
+    onnx_fp16: str = "",
+    device: str = "",
+    calibration: bytes = b"",
+    workspace_mib: int = 0,
+    timing_cache: bytes = b"",
+    version_compatible: bool = False,
+    hardware_compatible: bool = False,
+    level: int = -1,
+    sizes: tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]],
+    progress: Callable[[str, int, int], bool] | None = None,
+) -> tuple[bytes, bytes, str]: ...
 def add_library_folder(folder: str) -> None: ...
 def candidates(model: str) -> list[tuple[str, str, list[str]]]: ...
 def machine() -> str: ...

@@ -98,8 +98,10 @@ std::string read_plan(const ModelSpec& spec) {
 }
 
 std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
-  if (!options.precision.empty()) {
-    throw std::invalid_argument("precision of a TensorRT engine is what it was built with; build another one");
+  if (!options.precision.empty() && options.precision != "fp32") {
+    throw std::invalid_argument("precision \"" + options.precision +
+                                "\": TensorRT computes in what the engine was "
+                                "built with; build another one");
   }
   if (std::string reason = unavailable(); !reason.empty()) throw EngineError(reason);
   const std::string plan = read_plan(spec);

@@ -30,7 +30,8 @@ TensorrtLoad load_tensorrt_8, load_tensorrt_10, load_tensorrt_11;
 struct TensorrtBuild {
   std::string onnx;                  ///< path
   std::string device;                ///< "", "cuda:1"
-  bool fp16 = false;                 ///< layers may compute in FP16; TensorRT 11 takes what the ONNX file says
+  bool fp16 = false;                 ///< layers may compute in FP16
+  std::string onnx_fp16;             ///< path of the same in FP16, which TensorRT 11 takes for it
   std::string calibration;           ///< contents of a calibration cache, for INT8 without Q/DQ; up to TensorRT 10
   std::size_t workspace_mib = 0;     ///< at most, for one layer; 0: all that the GPU has
   std::string timing_cache;          ///< what another build gave, which makes this one faster; or empty

@@ -117,7 +117,8 @@ TensorrtPlan YOLORT_JOIN(build_tensorrt_, YOLORT_TENSORRT_MAJOR)(const TensorrtB
   const auto parser =
       made(static_cast<nvonnxparser::IParser*>(library.create_parser(network.get(), &logger, NV_ONNX_PARSER_VERSION)),
            logger, "ONNX parser");
-  if (!parser->parseFromFile(build.onnx.c_str(), static_cast<int>(trt::ILogger::Severity::kERROR))) {
+  const std::string& onnx = NV_TENSORRT_MAJOR >= 11 && build.fp16 ? build.onnx_fp16 : build.onnx;
+  if (!parser->parseFromFile(onnx.c_str(), static_cast<int>(trt::ILogger::Severity::kERROR))) {
     std::string why;
     for (int i = 0; i < parser->getNbErrors() && i < 3; ++i) why += std::string("; ") + parser->getError(i)->desc();
     throw ModelError("model \"" + build.onnx + "\": TensorRT " + library.version + " cannot read it" + why);
@@ -145,9 +146,8 @@ TensorrtPlan YOLORT_JOIN(build_tensorrt_, YOLORT_TENSORRT_MAJOR)(const TensorrtB
   }
 #pragma GCC diagnostic pop
 #else
-  if (build.fp16 || !build.calibration.empty()) {
-    throw EngineError(
-        "TensorRT 11 takes precision from the ONNX file: export it in FP16, or quantised for --target gpu");
+  if (!build.calibration.empty()) {
+    throw EngineError("TensorRT 11 takes INT8 from the ONNX file: quantise it for --target gpu");
   }
 #endif
 #if NV_TENSORRT_MAJOR >= 10

@@ -27,7 +27,7 @@ from yolort.cli.common import (
 
 def export(
     model: Annotated[Path, typer.Argument(help="A checkpoint (.pt) or architecture (.yaml).", show_default=False)],
-    format: Annotated[str, typer.Option(help="onnx, ncnn or openvino.")] = "onnx",
+    format: Annotated[str, typer.Option(help="onnx, ncnn, openvino or engine (TensorRT).")] = "onnx",
     precision: Annotated[str, typer.Option(help="fp32, or fp16: half the size.")] = "fp32",
     head: Annotated[
         str,
