@@ -76,14 +76,12 @@ CudaDevice::CudaDevice(int index) : index_(index) {
 
 CudaDevice::~CudaDevice() { Cuda::get().context_release(device_); }
 
-CudaDevice::Use::Use(const CudaDevice& device) {
-  const Cuda& cuda = Cuda::get();
-  cuda.check(cuda.context_push(device.context_), "taking the GPU");
-}
+CudaDevice::Use::Use(const CudaDevice& device) noexcept
+    : pushed_(Cuda::get().context_push(device.context_) == CUDA_SUCCESS) {}
 
 CudaDevice::Use::~Use() {
   CUcontext before = nullptr;
-  Cuda::get().context_pop(&before);
+  if (pushed_) Cuda::get().context_pop(&before);
 }
 
 void CudaBuffer::reserve(std::size_t bytes) {

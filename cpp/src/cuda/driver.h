@@ -59,13 +59,17 @@ class CudaDevice {
   /// Such as "NVIDIA H100, compute 9.0".
   const std::string& description() const { return description_; }
 
-  /// Makes the context that of the calling thread, as long as it lives.
+  /// Makes the context that of the calling thread, as long as it lives. Where that fails, what is called next tells;
+  /// so destructors can use it too.
   class Use {
    public:
-    explicit Use(const CudaDevice& device);
+    explicit Use(const CudaDevice& device) noexcept;
     ~Use();
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
+
+   private:
+    bool pushed_;
   };
 
  private:

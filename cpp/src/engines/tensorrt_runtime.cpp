@@ -48,6 +48,7 @@ struct Plan {
   std::string given;
   bool profile = false;
 
+  explicit Plan(std::shared_ptr<const CudaDevice> on) : device(std::move(on)) {}
   ~Plan() {
     const CudaDevice::Use use(*device);
     engine.reset();
@@ -225,10 +226,9 @@ void read_ports(Plan& plan) {
 std::unique_ptr<Engine> YOLORT_JOIN(load_tensorrt_,
                                     YOLORT_TENSORRT_MAJOR)(const TensorrtLibrary& library, const ModelSpec& spec,
                                                            const Options& options, const void* data, std::size_t size) {
-  auto plan = std::make_shared<Plan>();
+  auto plan = std::make_shared<Plan>(std::make_shared<const CudaDevice>(parse_cuda_device(options.device)));
   plan->given = spec.given;
   plan->profile = options.profile;
-  plan->device = std::make_shared<const CudaDevice>(parse_cuda_device(options.device));
   const CudaDevice::Use use(*plan->device);
   plan->runtime.reset(static_cast<trt::IRuntime*>(library.create_runtime(&plan->logger, library.number)));
   if (plan->runtime) plan->engine.reset(plan->runtime->deserializeCudaEngine(data, size));
