@@ -58,11 +58,12 @@ def keep_float(
     that meets the budget is found by bisection; then those in it that save most time are tried in INT8 again.
     """
     free = [layer for layer in layers if layer not in excluded]
+    reg_max = int(json.loads(yolort.Detector(source, tuned=False).metadata["yolort"])["reg_max"])
     exact = raw_maps(source, engine, pictures)
     errors = {}
     for layer in progress(free):
         alone = build([other for other in layers if other != layer])
-        errors[layer] = map_error(source, exact, raw_maps(alone, engine, pictures))
+        errors[layer] = map_error(reg_max, exact, raw_maps(alone, engine, pictures))
     taken = times(source, engine, free)
     order = sorted(free, key=lambda layer: -errors[layer] / taken[layer])
 
@@ -92,13 +93,12 @@ def keep_float(
     }
 
 
-def map_error(source: str | Path, exact: list[np.ndarray], got: list[np.ndarray]) -> float:
+def map_error(reg_max: int, exact: list[np.ndarray], got: list[np.ndarray]) -> float:
     """What a change of raw maps does to detections: 0 and more, without a unit.
 
     The mean over the scores of |difference|, each by how much detection depends on it (the larger of the two scores),
-    and the shift of box sides, in strides, by the same weight.
+    and the shift of box sides, in strides, by the same weight. `reg_max`: bins of a box side in the maps.
     """
-    reg_max = int(json.loads(yolort.Detector(source, tuned=False).metadata["yolort"])["reg_max"])
     total = weight = 0.0
     for index in range(0, len(exact), 2):
         boxes = [_sides(maps[index], reg_max) for maps in (exact, got)]

@@ -76,8 +76,9 @@ class Activations:
     # What is measured: bounds of what no rule of `_derive` gives; means of what convolutions may take.
 
     def _measured(self, name: str) -> bool:
-        split = self._counted(name) and self._graph.producer[name].op_type == "Split"
-        return self._counted(name) and not split and self._graph.before_silu(name) is None
+        if not self._counted(name) or self._graph.producer[name].op_type == "Split":
+            return False
+        return self._graph.before_silu(name) is None
 
     def _averaged(self, name: str) -> bool:
         node = self._graph.producer.get(name)

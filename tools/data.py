@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from typing import Any
 import numpy as np
 import yaml
 import yolort
+from yolort import _core
 from yolort.images import ENDINGS, find
 
-__all__ = ["Dataset", "LabelError", "Sample", "list_images", "load_dataset", "splits"]
+__all__ = ["Dataset", "LabelError", "Sample", "letterboxed", "list_images", "load_dataset", "splits"]
 
 _MAX_BYTES = {".txt": 8 << 20, ".yaml": 1 << 20, ".json": 4 << 30}
 _MAX_CLASSES = 65536
@@ -102,6 +104,14 @@ def load_dataset(data: str | Path, split: str = "val", images: str | Path | None
     if not any(len(sample.classes) for sample in dataset.samples):
         raise LabelError(f"{data}: none of the {len(dataset.samples)} images has a label ({_label_hint(dataset)})")
     return dataset
+
+
+def letterboxed(paths: Sequence[str | Path], size: tuple[int, int]) -> np.ndarray:
+    """Image files as the network takes them: (n, 3, height, width) float32; `size` is (height, width)."""
+    out = np.empty((len(paths), 3, *size), np.float32)
+    for index, path in enumerate(paths):
+        _core.letterbox(yolort.images.read(path), out[index : index + 1])
+    return out
 
 
 def list_images(data: str | Path, split: str = "train") -> list[Path]:

@@ -36,6 +36,7 @@ import yolort
 from torch import nn
 from yolort import _core
 from yolort.tools.checkpoints import Checkpoint, detect_head, find_checkpoint, load_checkpoint
+from yolort.tools.data import letterboxed
 from yolort.tools.files import folder_beside, place, replaceable
 
 __all__ = ["FORMATS", "HEADS", "PRECISIONS", "ExportError", "complexity", "export", "with_head"]
@@ -477,13 +478,10 @@ FORMATS = {
 
 def _pictures(paths: Sequence[str | Path], size: tuple[int, int]) -> np.ndarray:
     """(n, 3, height, width) float32: the pictures letterboxed, or the embedded one and noise."""
-    out = []
-    for path in paths or [yolort.demo_image()]:
-        out.append(np.empty((1, 3, *size), np.float32))
-        _core.letterbox(yolort.images.read(path), out[-1])
-    if not paths:
-        out.append(np.random.default_rng(0).random((1, 3, *size), np.float32))
-    return np.concatenate(out)
+    if paths:
+        return letterboxed(paths, size)
+    noise = np.random.default_rng(0).random((1, 3, *size), np.float32)
+    return np.concatenate([letterboxed([yolort.demo_image()], size), noise])
 
 
 def _verify(cut: nn.Module, request: _Request, detect: Any, built: Path, pictures: np.ndarray) -> str:

@@ -31,13 +31,13 @@ from yolort.tools import machine, quantize_ncnn, quantize_onnx
 from yolort.tools.accuracy import Budget, changed, keep_float, raw_maps
 from yolort.tools.benchmark import Case, benchmark
 from yolort.tools.calibrate import Calibration, CalibrationError, float_graph
-from yolort.tools.data import load_dataset
+from yolort.tools.data import letterboxed, load_dataset
 from yolort.tools.files import folder_beside, place, replaceable, write
 from yolort.tools.graph import Graph, GraphError
 from yolort.tools.quantize_onnx import TARGETS, Target
 from yolort.tools.val import validate
 
-__all__ = ["FORMATS", "MODES", "QuantizeError", "Quantized", "letterboxed", "quantize"]
+__all__ = ["FORMATS", "MODES", "QuantizeError", "Quantized", "quantize"]
 
 _log = logging.getLogger(__name__)
 
@@ -371,14 +371,6 @@ def _pictures(model: Path, data: str | Path, split: str) -> np.ndarray:
     """A few pictures of a data set, with something in them."""
     samples = [sample for sample in load_dataset(data, split).samples if len(sample.classes)]
     return letterboxed([sample.path for sample in samples[:_PICTURES]], yolort.Detector(model, tuned=False).imgsz)
-
-
-def letterboxed(paths: Sequence[Path], size: tuple[int, int]) -> np.ndarray:
-    """(n, 3, height, width) float32."""
-    out = np.empty((len(paths), 3, *size), np.float32)
-    for index, path in enumerate(paths):
-        _core.letterbox(yolort.images.read(path), out[index : index + 1])
-    return out
 
 
 def _matching(layers: dict[str, str], patterns: Sequence[str]) -> set[str]:

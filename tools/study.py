@@ -21,9 +21,9 @@ import yolort
 from yolort import _core
 from yolort.tools.benchmark import Benchmark, Case, Row, benchmark
 from yolort.tools.calibrate import METHODS, observe
-from yolort.tools.data import list_images
+from yolort.tools.data import letterboxed, list_images
 from yolort.tools.export import export
-from yolort.tools.quantize import FORMATS, letterboxed, quantize
+from yolort.tools.quantize import FORMATS, quantize
 from yolort.tools.quantize_onnx import TARGETS
 
 __all__ = ["GRANULARITIES", "study"]

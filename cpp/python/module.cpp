@@ -256,7 +256,10 @@ std::tuple<py::bytes, py::bytes, std::string> build_engine(
 #else
   (void)onnx, (void)onnx_fp16, (void)device, (void)calibration, (void)workspace_mib, (void)timing_cache;
   (void)version_compatible, (void)hardware_compatible, (void)level, (void)sizes, (void)progress;
-  throw EngineError("this build was made without TensorRT's headers (TENSORRT_INCLUDE_DIR)");
+  for (const EngineStatus& status : engines()) {
+    if (status.name == "tensorrt") throw EngineError(status.reason);
+  }
+  throw EngineError("this build knows no TensorRT");
 #endif
 }
 

@@ -81,8 +81,8 @@ class Detector:
         """Load a model; it is ready when this returns.
 
         Args:
-            model: an .onnx file, an NCNN folder (`*_ncnn_model`) or .param, an OpenVINO folder (`*_openvino_model`) or
-                .xml: ours, or as Ultralytics exports them.
+            model: an .onnx or .engine file, an NCNN folder (`*_ncnn_model`) or .param, an OpenVINO folder
+                (`*_openvino_model`) or .xml: ours, or as Ultralytics exports them.
             engine: "onnxruntime", "openvino" or "ncnn"; default: the environment variable YOLORT_ENGINE, else the
                 best one available for the model.
             device: "cpu"; ncnn also takes "vulkan" and "vulkan:1"; onnxruntime "cuda"; openvino its own names ("GPU").

@@ -26,6 +26,7 @@ from yolort.tools import quantize_ncnn
 from yolort.tools.accuracy import changed, times
 from yolort.tools.benchmark import benchmark
 from yolort.tools.calibrate import Calibration, CalibrationError, Range, calibrate
+from yolort.tools.data import letterboxed
 from yolort.tools.export import export
 from yolort.tools.graph import GraphError, read_graph
 from yolort.tools.int8 import bias_shift, round_weights
@@ -380,7 +381,7 @@ def test_int8_of_ultralytics(aware: bool, checkpoint: Callable[[str], Path], sce
     found = {engine: yolort.Detector(exported, engine=engine, tuned=False) for engine in engines}
     assert {one.precision for one in found.values()} == {"int8"}
     picture = yolort.images.read(yolort.demo_image())
-    maps = [one.infer(quantizing.letterboxed([yolort.demo_image()], (96, 96)))[0] for one in found.values()]
+    maps = [one.infer(letterboxed([yolort.demo_image()], (96, 96)))[0] for one in found.values()]
     for other in maps[1:]:
         np.testing.assert_allclose(other[:, 4:], maps[0][:, 4:], atol=0.05)
     assert all(len(one(picture, conf=0.0)) for one in found.values())

@@ -105,8 +105,8 @@ struct Array {
 /// One model on one engine. Calls on one Detector are serialised; give each thread its own clone().
 class Detector {
  public:
-  /// `model`: an .onnx file, an NCNN folder (`*_ncnn_model`) or .param, an OpenVINO folder (`*_openvino_model`) or
-  /// .xml. Throws FileNotFound, ModelError, EngineError, std::invalid_argument.
+  /// `model`: an .onnx or .engine file, an NCNN folder (`*_ncnn_model`) or .param, an OpenVINO folder
+  /// (`*_openvino_model`) or .xml. Throws FileNotFound, ModelError, EngineError, std::invalid_argument.
   explicit Detector(const std::string& model, const Options& options = {});
   Detector(Detector&&) noexcept;
   Detector& operator=(Detector&&) noexcept;

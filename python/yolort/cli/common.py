@@ -13,7 +13,7 @@ from rich.console import Console
 T = TypeVar("T")
 
 _PIPE_WIDTH = 500  # characters; tables take only what they need
-MODEL_HELP = "An .onnx file, *_ncnn_model or *_openvino_model folder."
+MODEL_HELP = "An .onnx or .engine file, *_ncnn_model or *_openvino_model folder."
 Model = Annotated[Path, typer.Argument(help=MODEL_HELP, show_default=False)]
 Engine = Annotated[str | None, typer.Option(help="ncnn, onnxruntime or openvino; default: the best available.")]
 Device = Annotated[str | None, typer.Option(help="cpu, vulkan, vulkan:1, cuda, ...")]
