@@ -38,13 +38,6 @@ bool is_finite(const Box& box) {
 
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
-/// The logit of a score, a little lower so that rounding loses nothing; the score itself is compared later.
-float logit(float score) {
-  if (score <= 0) return -INFINITY;
-  if (score >= 1) return INFINITY;
-  return std::log(score / (1 - score)) - 1e-4f;
-}
-
 /// Distance of one box side in cells: the value itself, or the mean of its distribution (DFL, arXiv:2006.04388).
 float side(const float* bins, std::ptrdiff_t stride, int reg_max) {
   if (reg_max == 1) return *bins;
@@ -60,6 +53,16 @@ float side(const float* bins, std::ptrdiff_t stride, int reg_max) {
 }
 
 }  // namespace
+
+float logit(float score) {
+  if (score <= 0) return -INFINITY;
+  if (score >= 1) return INFINITY;
+  return std::log(score / (1 - score)) - 1e-4f;
+}
+
+bool gives_every_class(const HeadLayout& layout, const Thresholds& thresholds) {
+  return thresholds.multi_label || (layout.head == Head::raw && !layout.nms);
+}
 
 void check_thresholds(const Thresholds& thresholds, int classes) {
   const auto unit = [](const char* name, float value) {
@@ -179,8 +182,7 @@ void Decoder::collect(const View& scores, std::size_t cells, float threshold, bo
 
 void Decoder::decode_raw(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
                          const Thresholds& thresholds) {
-  // One-to-one branches give every class of an anchor its own detection (Ultralytics Detect.get_topk_index).
-  const bool every_class = thresholds.multi_label || !layout.nms;
+  const bool every_class = gives_every_class(layout, thresholds);
   for (std::size_t level = 0; level < layout.strides.size(); ++level) {
     const View boxes = view(outputs[2 * level], index, (2 * level) % 16);
     const View scores = view(outputs[2 * level + 1], index, (2 * level + 1) % 16);
@@ -202,7 +204,8 @@ void Decoder::decode_boxes(const HeadLayout& layout, const Tensor& output, int i
   const View all = view(output, index, 0);
   const View scores{all.data + 4 * all.stride, all.stride, static_cast<std::size_t>(layout.classes), all.cells};
   collect(
-      scores, scores.cells, thresholds.conf, thresholds.multi_label, thresholds, [](float value) { return value; },
+      scores, scores.cells, thresholds.conf, gives_every_class(layout, thresholds), thresholds,
+      [](float value) { return value; },
       [&](std::size_t i) {
         const float* at = all.data + i;
         const float x = at[0], y = at[all.stride], w = at[2 * all.stride] / 2, h = at[3 * all.stride] / 2;

@@ -18,6 +18,13 @@ void check_thresholds(const Thresholds& thresholds, int classes);
 /// Throws ModelError with expected and actual shapes.
 HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tensor>& outputs, int height, int width);
 
+/// The logit of a score, a little lower so that rounding loses nothing; the score itself is compared later.
+float logit(float score);
+
+/// Whether each class of an anchor can be a detection of its own. One-to-one branches give them so (Ultralytics
+/// Detect.get_topk_index).
+bool gives_every_class(const HeadLayout& layout, const Thresholds& thresholds);
+
 class Decoder {
  public:
   explicit Decoder(const Kernels& kernels = yolort::kernels()) : kernels_(&kernels) {}

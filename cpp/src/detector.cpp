@@ -217,6 +217,17 @@ void Detector::Impl::resolve_imgsz(const Options& options) {
 
 void Detector::Impl::run_batch(const Image* images, int count, const Thresholds& settings,
                                std::vector<Detections>& out) {
+  geometries.resize(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    geometries[static_cast<std::size_t>(i)] = Geometry::fit(images[i].width, images[i].height, spec.width, spec.height);
+  }
+  const Job job{images, geometries.data(), count, spec.height, spec.width, &spec.layout, &settings};
+  if (engine->detect(job, out, speed)) return;
+  for (int i = 0; i < count; ++i) {
+    if (images[i].memory == Memory::host) continue;
+    throw std::invalid_argument("image: its pixels are in CUDA memory, which engine \"" + engine_name + "\" on " +
+                                device + " does not read; copy them to the host first");
+  }
   const auto start = std::chrono::steady_clock::now();
   const int fixed = engine->input_shape().batch;
   const Tensor input = engine->input(fixed ? fixed : count, spec.height, spec.width);
@@ -226,11 +237,9 @@ void Detector::Impl::run_batch(const Image* images, int count, const Thresholds&
     padded.clear();
   }
   padded.resize(static_cast<std::size_t>(input.shape[0]));
-  geometries.resize(static_cast<std::size_t>(count));
   std::optional<NvtxRange> range("pre");
   for (int i = 0; i < count; ++i) {
     const auto slot = static_cast<std::size_t>(i);
-    geometries[slot] = Geometry::fit(images[i].width, images[i].height, spec.width, spec.height);
     letterbox(images[i], geometries[slot], input, i, padded[slot] == geometries[slot]);
     padded[slot] = geometries[slot];
   }

@@ -12,6 +12,8 @@
 
 namespace yolort {
 
+struct Geometry;
+
 enum class Type { f32, f16 };
 
 /// Borrowed numbers: batch x channels x (the rest, contiguous). Engines may pad channels (ncnn does).
@@ -30,6 +32,16 @@ struct InputShape {
   int most = 16;  ///< images of a run where `batch` is 0; bounds the memory of a long list
 };
 
+/// Images to detect in, in one run.
+struct Job {
+  const Image* images = nullptr;
+  const Geometry* geometries = nullptr;  ///< of each image
+  int count = 0;
+  int height = 0, width = 0;  ///< of the network input
+  const HeadLayout* layout = nullptr;
+  const Thresholds* thresholds = nullptr;
+};
+
 /// One instance serves one thread at a time; clones share the weights.
 class Engine {
  public:
@@ -42,6 +54,10 @@ class Engine {
   /// Runs on what input() holds. The outputs, in the model's order, stay valid until the next input() or run().
   virtual const std::vector<Tensor>& run() = 0;
   virtual std::unique_ptr<Engine> clone() const = 0;
+
+  /// The whole job on the engine's device: appends the detections of each image, and adds to the times. False: the
+  /// engine has no such way, and nothing is done; the core does it with input() and run().
+  virtual bool detect(const Job&, std::vector<Detections>&, Speed&) { return false; }
 
   /// See Detector::layer_times(). An engine that cannot tell throws EngineError at load, of Options::profile.
   virtual std::vector<LayerTime> layer_times() { return {}; }

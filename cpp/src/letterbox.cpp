@@ -11,19 +11,6 @@ namespace {
 
 constexpr float padding = 114.0f / 255.0f;
 
-const ChannelOrder& order_of(PixelFormat format) {
-  static const ChannelOrder bgr{3, {2, 1, 0}}, rgb{3, {0, 1, 2}}, bgra{4, {2, 1, 0}}, rgba{4, {0, 1, 2}},
-      gray{1, {0, 0, 0}};
-  switch (format) {
-    case PixelFormat::bgr: return bgr;
-    case PixelFormat::rgb: return rgb;
-    case PixelFormat::bgra: return bgra;
-    case PixelFormat::rgba: return rgba;
-    case PixelFormat::gray: return gray;
-  }
-  throw std::invalid_argument("image: unknown pixel format");
-}
-
 int round_side(double side) { return std::max(static_cast<int>(std::nearbyint(side)), 1); }
 
 template <class T>
@@ -41,6 +28,19 @@ void fill_padding(T* plane, const Geometry& g, T value) {
 }
 
 }  // namespace
+
+const ChannelOrder& order_of(PixelFormat format) {
+  static const ChannelOrder bgr{3, {2, 1, 0}}, rgb{3, {0, 1, 2}}, bgra{4, {2, 1, 0}}, rgba{4, {0, 1, 2}},
+      gray{1, {0, 0, 0}};
+  switch (format) {
+    case PixelFormat::bgr: return bgr;
+    case PixelFormat::rgb: return rgb;
+    case PixelFormat::bgra: return bgra;
+    case PixelFormat::rgba: return rgba;
+    case PixelFormat::gray: return gray;
+  }
+  throw std::invalid_argument("image: unknown pixel format");
+}
 
 Geometry Geometry::fit(int source_width, int source_height, int width, int height) {
   const double ratio = std::min(static_cast<double>(height) / source_height, static_cast<double>(width) / source_width);

@@ -24,6 +24,8 @@ struct Geometry {
   bool operator==(const Geometry& other) const;
 };
 
+const ChannelOrder& order_of(PixelFormat format);
+
 /// Throws std::invalid_argument for pixels, sides or strides that cannot be an image.
 void check_image(const Image& image);
 

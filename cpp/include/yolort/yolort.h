@@ -39,6 +39,8 @@ struct EngineError : Error {
 
 enum class PixelFormat { bgr, rgb, bgra, rgba, gray };
 
+enum class Memory { host, cuda };
+
 /// Borrowed 8-bit pixels; they must stay valid during the call that takes them.
 struct Image {
   const std::uint8_t* pixels = nullptr;  ///< first pixel of the top row
@@ -46,6 +48,8 @@ struct Image {
   int height = 0;                        ///< pixels, 1 to max_side
   std::ptrdiff_t stride = 0;             ///< bytes from one row to the next (may be negative); 0: rows are packed
   PixelFormat format = PixelFormat::bgr;
+  Memory memory = Memory::host;  ///< cuda: pixels of the GPU that the Detector runs on, which are not copied
+  void* stream = nullptr;        ///< CUDA stream (CUstream) that writes pixels of a GPU; null: they are written
 
   static constexpr int max_side = 65535;
 };

@@ -19,27 +19,43 @@ struct Cuda {
   /// Throws EngineError where a call of the driver failed.
   void check(CUresult result, const char* what) const;
 
-#define YOLORT_CUDA_FUNCTIONS(X)                   \
-  X(init, cuInit)                                  \
-  X(error_string, cuGetErrorString)                \
-  X(driver_version, cuDriverGetVersion)            \
-  X(device_count, cuDeviceGetCount)                \
-  X(device_get, cuDeviceGet)                       \
-  X(device_name, cuDeviceGetName)                  \
-  X(device_attribute, cuDeviceGetAttribute)        \
-  X(context_retain, cuDevicePrimaryCtxRetain)      \
-  X(context_release, cuDevicePrimaryCtxRelease_v2) \
-  X(context_push, cuCtxPushCurrent_v2)             \
-  X(context_pop, cuCtxPopCurrent_v2)               \
-  X(allocate, cuMemAlloc_v2)                       \
-  X(release, cuMemFree_v2)                         \
-  X(allocate_host, cuMemHostAlloc)                 \
-  X(release_host, cuMemFreeHost)                   \
-  X(to_device, cuMemcpyHtoDAsync_v2)               \
-  X(to_host, cuMemcpyDtoHAsync_v2)                 \
-  X(stream_create, cuStreamCreate)                 \
-  X(stream_destroy, cuStreamDestroy_v2)            \
-  X(stream_synchronize, cuStreamSynchronize)
+#define YOLORT_CUDA_FUNCTIONS(X)                    \
+  X(init, cuInit)                                   \
+  X(error_string, cuGetErrorString)                 \
+  X(driver_version, cuDriverGetVersion)             \
+  X(device_count, cuDeviceGetCount)                 \
+  X(device_get, cuDeviceGet)                        \
+  X(device_name, cuDeviceGetName)                   \
+  X(device_attribute, cuDeviceGetAttribute)         \
+  X(context_retain, cuDevicePrimaryCtxRetain)       \
+  X(context_release, cuDevicePrimaryCtxRelease_v2)  \
+  X(context_push, cuCtxPushCurrent_v2)              \
+  X(context_pop, cuCtxPopCurrent_v2)                \
+  X(allocate, cuMemAlloc_v2)                        \
+  X(release, cuMemFree_v2)                          \
+  X(allocate_host, cuMemHostAlloc)                  \
+  X(release_host, cuMemFreeHost)                    \
+  X(to_device, cuMemcpyHtoDAsync_v2)                \
+  X(to_host, cuMemcpyDtoHAsync_v2)                  \
+  X(stream_create, cuStreamCreate)                  \
+  X(stream_destroy, cuStreamDestroy_v2)             \
+  X(stream_synchronize, cuStreamSynchronize)        \
+  X(stream_wait, cuStreamWaitEvent)                 \
+  X(event_create, cuEventCreate)                    \
+  X(event_destroy, cuEventDestroy_v2)               \
+  X(event_record, cuEventRecordWithFlags)           \
+  X(event_elapsed, cuEventElapsedTime)              \
+  X(pointer_attribute, cuPointerGetAttribute)       \
+  X(module_load, cuModuleLoadData)                  \
+  X(module_unload, cuModuleUnload)                  \
+  X(module_function, cuModuleGetFunction)           \
+  X(launch, cuLaunchKernel)                         \
+  X(capture_begin, cuStreamBeginCapture_v2)         \
+  X(capture_end, cuStreamEndCapture)                \
+  X(graph_instantiate, cuGraphInstantiateWithFlags) \
+  X(graph_launch, cuGraphLaunch)                    \
+  X(graph_destroy, cuGraphDestroy)                  \
+  X(graph_exec_destroy, cuGraphExecDestroy)
 
 #define YOLORT_CUDA_MEMBER(name, symbol) decltype(&::symbol) name = nullptr;
   YOLORT_CUDA_FUNCTIONS(YOLORT_CUDA_MEMBER)

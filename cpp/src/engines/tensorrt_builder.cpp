@@ -139,6 +139,10 @@ TensorrtPlan YOLORT_JOIN(build_tensorrt_, YOLORT_TENSORRT_MAJOR)(const TensorrtB
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"  // gone in 11
   CachedCalibrator calibrator(build.calibration);
+  // Those of libraries besides (cuBLAS, cuDNN) would have to be installed where the engine runs; convolutions gain
+  // nothing.
+  config->setTacticSources(1U << static_cast<int>(trt::TacticSource::kEDGE_MASK_CONVOLUTIONS) |
+                           1U << static_cast<int>(trt::TacticSource::kJIT_CONVOLUTIONS));
   if (build.fp16) config->setFlag(trt::BuilderFlag::kFP16);
   if (!build.calibration.empty()) {
     config->setFlag(trt::BuilderFlag::kINT8);

@@ -1,9 +1,11 @@
 // Runs a TensorRT plan; compiled once a major version.
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "cuda/driver.h"
+#include "cuda/pipeline.h"
 #include "engines/tensorrt.h"
 #include "engines/tensorrt_namespace.h"
 
@@ -39,6 +41,7 @@ struct Port {
 /// What clones share; destroyed from the last member to the first.
 struct Plan {
   std::shared_ptr<const CudaDevice> device;
+  std::shared_ptr<const CudaKernels> kernels;  ///< null: pre- and postprocessing are left to the CPU
   Logger logger;
   std::unique_ptr<trt::IRuntime> runtime;
   std::unique_ptr<trt::ICudaEngine> engine;
@@ -68,16 +71,16 @@ class TensorrtEngine final : public Engine {
     if (plan_->profile) context_->setProfiler(&profiler_);
     const Cuda& cuda = Cuda::get();
     cuda.check(cuda.stream_create(&stream_, CU_STREAM_NON_BLOCKING), "creating a stream");
+    if (plan_->kernels) pipeline_.emplace(plan_->device, plan_->kernels, stream_);
   }
 
   ~TensorrtEngine() override {
     const CudaDevice::Use use(*plan_->device);
     const Cuda& cuda = Cuda::get();
-    if (stream_) {
-      cuda.stream_synchronize(stream_);
-      cuda.stream_destroy(stream_);
-    }
+    if (stream_) cuda.stream_synchronize(stream_);
+    pipeline_.reset();
     context_.reset();
+    if (stream_) cuda.stream_destroy(stream_);
   }
 
   InputShape input_shape() const override { return plan_->shape; }
@@ -91,12 +94,23 @@ class TensorrtEngine final : public Engine {
     return {host_input_.data(), shape_, static_cast<std::ptrdiff_t>(height) * width, plan_->input.type};
   }
 
+  bool detect(const Job& job, std::vector<Detections>& out, Speed& speed) override {
+    if (!pipeline_) return false;
+    Tensor input = this->input(plan_->shape.batch ? plan_->shape.batch : job.count, job.height, job.width);
+    if (!CudaPipeline::takes(job, tensors_)) return false;
+    input.data = input_.data();
+    std::vector<Tensor> outputs = tensors_;
+    for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i].data = outputs_[i].data();
+    pipeline_->detect(job, input, outputs, [this] { enqueue(); }, out, speed);
+    ++runs_;
+    return true;
+  }
+
   const std::vector<Tensor>& run() override {
     const CudaDevice::Use use(*plan_->device);
     const Cuda& cuda = Cuda::get();
     cuda.check(cuda.to_device(input_.address(), host_input_.data(), input_bytes_, stream_), "copying the input");
-    // The CUDA runtime's streams are the driver's.
-    if (!context_->enqueueV3(reinterpret_cast<cudaStream_t>(stream_))) fail("it failed to run the model");
+    enqueue();
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
       cuda.check(cuda.to_host(host_outputs_[i].data(), outputs_[i].address(), output_bytes_[i], stream_),
                  "copying an output");
@@ -109,13 +123,19 @@ class TensorrtEngine final : public Engine {
   std::unique_ptr<Engine> clone() const override { return std::make_unique<TensorrtEngine>(plan_); }
   std::vector<LayerTime> layer_times() override { return profiler_.take(std::exchange(runs_, 0)); }
   std::string device() const override {
-    return "cuda:" + std::to_string(plan_->device->index()) + " " + plan_->device->description();
+    return "cuda:" + std::to_string(plan_->device->index()) + " " + plan_->device->description() +
+           (pipeline_ ? "" : ", letterbox and decoding on the CPU");
   }
   std::string precision() const override { return {}; }
 
  private:
   [[noreturn]] void fail(const std::string& what) const {
     throw EngineError("engine \"tensorrt\": " + what + plan_->logger.take());
+  }
+
+  void enqueue() {
+    // The CUDA runtime's streams are the driver's.
+    if (!context_->enqueueV3(reinterpret_cast<cudaStream_t>(stream_))) fail("it failed to run the model");
   }
 
   static std::size_t bytes_of(const std::vector<int>& shape, Type type) {
@@ -127,6 +147,7 @@ class TensorrtEngine final : public Engine {
   /// Buffers and addresses for this shape of the input.
   void prepare(const std::vector<int>& shape) {
     shape_.clear();
+    if (pipeline_) pipeline_->forget_graph();
     const CudaDevice::Use use(*plan_->device);
     const Cuda& cuda = Cuda::get();
     trt::Dims dims{};
@@ -178,6 +199,7 @@ class TensorrtEngine final : public Engine {
   std::size_t input_bytes_ = 0;
   std::vector<std::size_t> output_bytes_;
   std::vector<Tensor> tensors_;
+  std::optional<CudaPipeline> pipeline_;
 };
 
 Type type_of(const Plan& plan, const std::string& name) {
@@ -242,6 +264,7 @@ std::unique_ptr<Engine> YOLORT_JOIN(load_tensorrt_,
                      plan->logger.take());
   }
   read_ports(*plan);
+  if (!plan->profile) plan->kernels = CudaKernels::load(plan->device);  // layers are not timed within a graph
   return std::make_unique<TensorrtEngine>(std::move(plan));
 }
 

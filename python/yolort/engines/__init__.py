@@ -29,8 +29,8 @@ _ENGINES = (
 )
 
 
-#: packages that bring libraries of the core's TensorRT engine
-_LIBRARIES = ("tensorrt_libs", "tensorrt_lean_libs", "tensorrt_dispatch_libs")
+#: packages that bring libraries of the core's TensorRT engine; that of 8.6 keeps them in `tensorrt`
+_LIBRARIES = ("tensorrt_libs", "tensorrt_lean_libs", "tensorrt_dispatch_libs", "tensorrt")
 
 
 class EngineStatus(NamedTuple):

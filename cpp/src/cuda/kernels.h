@@ -1,0 +1,378 @@
+// Letterbox, decoding and NMS on a GPU: the twins of letterbox.cpp, decode.cpp and nms.cpp, with the same numbers. The
+// same functions are compiled for the GPU (kernels.cu) and, for tests, for the host.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#ifdef __CUDACC__
+#include <cuda_fp16.h>
+#define YOLORT_BOTH __host__ __device__
+#else
+#include "simd/kernels.h"
+#define YOLORT_BOTH
+#endif
+
+namespace yolort::cuda {
+
+constexpr int max_levels = 8;
+/// Candidates of an image that the GPU handles; with more, the CPU decodes.
+constexpr int max_candidates = 16384;
+
+enum Status { fine = 0, not_a_number = 1, unknown_class = 2 };  // bits
+
+/// Where an image lies, and how it goes into the network input; see Geometry and Letterbox.
+struct Source {
+  const std::uint8_t* pixels;  ///< of the GPU
+  std::int64_t stride;         ///< bytes from one row to the next; may be negative
+  int width, height;
+  int step, rgb[3];  ///< ChannelOrder
+  bool row_pairs;    ///< rows 2y and 2y + 1 are those that output row y needs; the others are not there
+  int new_width, new_height, left, top;
+  double scale_x, scale_y;  ///< source pixels an output pixel
+  float gain_x, gain_y;     ///< output pixels a source pixel
+};
+
+/// An output of the network: batch x channels x cells, contiguous.
+struct Map {
+  const void* data;
+  bool half;
+  int channels, cells;
+};
+
+struct Candidate {
+  std::uint64_t key;  ///< score, then the order in which the CPU finds them: the larger is first
+  float box[4];       ///< in the network input
+  float score;
+  int cls;
+};
+
+struct Found {
+  float box[4];
+  float score;
+  int cls;
+};
+
+enum class HeadKind { raw, boxes, end2end };
+
+/// All that the kernels need of one run, in the memory of the GPU.
+struct Run {
+  // letterbox
+  const Source* sources;
+  int images;  ///< fewer than the batch where that is fixed
+  int width, height;
+  void* input;
+  bool input_half;
+
+  // decode
+  HeadKind head;
+  int cells;                 ///< of all levels; rows of end2end
+  Map maps[2 * max_levels];  ///< raw: boxes and classes of each level
+  int columns[max_levels];   ///< raw: of the level's cells
+  float strides[max_levels];
+  int reg_max, classes;
+  bool every_class;
+  float conf, least;           ///< a score, and what the maps hold for it, a little lower
+  const std::uint8_t* wanted;  ///< by class; null: all
+  Candidate* candidates;       ///< max_candidates an image
+  int* counts;                 ///< candidates found, of each image; zero at first
+  int* status;                 ///< Status bits of each image; zero at first
+
+  // select
+  bool nms, agnostic;
+  float iou;
+  int max_det;
+  int* order;                ///< max_candidates an image
+  std::uint8_t* suppressed;  ///< max_candidates an image
+  Found* found;              ///< max_det an image
+  int* found_counts;         ///< of each image; -1: the CPU has to decode it
+};
+
+#ifdef __CUDACC__
+YOLORT_BOTH inline float to_float(std::uint16_t half) { return __half2float(__ushort_as_half(half)); }
+YOLORT_BOTH inline std::uint16_t to_half(float value) { return __half_as_ushort(__float2half_rn(value)); }
+#else
+inline float to_float(std::uint16_t half) { return half_to_float(half); }
+inline std::uint16_t to_half(float value) { return float_to_half(value); }
+#endif
+
+YOLORT_BOTH inline float at(const Map& map, std::int64_t index) {
+  return map.half ? to_float(static_cast<const std::uint16_t*>(map.data)[index])
+                  : static_cast<const float*>(map.data)[index];
+}
+
+YOLORT_BOTH inline bool finite(float value) { return value - value == 0; }
+
+/// Adds one; returns what was there.
+YOLORT_BOTH inline int count_up(int* counter) {
+#ifdef __CUDA_ARCH__
+  return atomicAdd(counter, 1);
+#else
+  return (*counter)++;
+#endif
+}
+
+YOLORT_BOTH inline void set(int* status, Status bit) {
+#ifdef __CUDA_ARCH__
+  atomicOr(status, bit);
+#else
+  *status |= bit;
+#endif
+}
+
+// ---- letterbox ----
+
+/// Two source pixels and their weights; see Position and to_weight of letterbox.cpp.
+struct Pair {
+  int first;
+  int weights[2];
+
+  YOLORT_BOTH Pair(int i, double scale) {
+    const float position = static_cast<float>((i + 0.5) * scale - 0.5);
+    const float floor = floorf(position);
+    const float fraction = position - floor;
+    first = static_cast<int>(floor);
+    weights[0] = static_cast<int>(rintf((1.0f - fraction) * 2048));
+    weights[1] = static_cast<int>(rintf(fraction * 2048));
+  }
+};
+
+YOLORT_BOTH inline int clamp(int value, int least, int most) {
+  return value < least ? least : value > most ? most : value;
+}
+
+/// Pixel x, y of image `image` in the network input: three values.
+YOLORT_BOTH inline void letterbox(const Run& run, int image, int x, int y) {
+  const Source& source = run.sources[image];
+  float rgb[3] = {114.0f / 255.0f, 114.0f / 255.0f, 114.0f / 255.0f};
+  const int column = x - source.left, row = y - source.top;
+  if (column >= 0 && column < source.new_width && row >= 0 && row < source.new_height) {
+    Pair across(column, source.scale_x);
+    if (across.first < 0 || across.first >= source.width - 1) {  // the edge pixel counts alone
+      across.first = clamp(across.first, 0, source.width - 1);
+      across.weights[0] = 2048;
+      across.weights[1] = 0;
+    }
+    const int second = across.weights[1] ? source.step : 0;
+    const Pair down(row, source.scale_y);
+    const std::uint8_t* rows[2];
+    for (int r = 0; r < 2; ++r) {
+      const std::int64_t y_source = source.row_pairs ? 2 * row + r : clamp(down.first + r, 0, source.height - 1);
+      rows[r] = source.pixels + y_source * source.stride + static_cast<std::int64_t>(across.first) * source.step;
+    }
+    for (int c = 0; c < 3; ++c) {
+      int sum = 2;
+      for (int r = 0; r < 2; ++r) {
+        const std::uint8_t* pixel = rows[r] + source.rgb[c];
+        sum += (down.weights[r] * ((pixel[0] * across.weights[0] + pixel[second] * across.weights[1]) >> 4)) >> 16;
+      }
+      rgb[c] = static_cast<float>(sum >> 2) * (1.0f / 255.0f);
+    }
+  }
+  const std::int64_t plane = static_cast<std::int64_t>(run.width) * run.height;
+  const std::int64_t origin = 3 * plane * image + static_cast<std::int64_t>(y) * run.width + x;
+  for (int c = 0; c < 3; ++c) {
+    if (run.input_half) {
+      static_cast<std::uint16_t*>(run.input)[origin + c * plane] = to_half(rgb[c]);
+    } else {
+      static_cast<float*>(run.input)[origin + c * plane] = rgb[c];
+    }
+  }
+}
+
+// ---- decode ----
+
+/// `order`: how many the CPU would have looked at before.
+YOLORT_BOTH inline void add(const Run& run, int image, std::uint32_t order, const float* box, float score, int cls) {
+  if (!(finite(box[0]) && finite(box[1]) && finite(box[2]) && finite(box[3]))) set(&run.status[image], not_a_number);
+  const int place = count_up(&run.counts[image]);
+  if (place >= max_candidates) return;
+  Candidate& to = run.candidates[static_cast<std::int64_t>(image) * max_candidates + place];
+  std::uint32_t bits;  // of a score, which is positive: they rise with it
+  memcpy(&bits, &score, sizeof bits);
+  to.key = static_cast<std::uint64_t>(bits) << 32 | (0xFFFFFFFFu - order);
+  for (int k = 0; k < 4; ++k) to.box[k] = box[k];
+  to.score = score;
+  to.cls = cls;
+}
+
+/// Distance of one box side in cells; see side() of decode.cpp.
+YOLORT_BOTH inline float side(const Map& map, std::int64_t index, int reg_max) {
+  if (reg_max == 1) return at(map, index);
+  float top = at(map, index);
+  for (int k = 1; k < reg_max; ++k) top = fmaxf(top, at(map, index + static_cast<std::int64_t>(k) * map.cells));
+  float sum = 0, weighted = 0;
+  for (int k = 0; k < reg_max; ++k) {
+    const float e = expf(at(map, index + static_cast<std::int64_t>(k) * map.cells) - top);
+    sum += e;
+    weighted += e * static_cast<float>(k);
+  }
+  return weighted / sum;
+}
+
+/// The candidates of one cell: `score_of` what a value of `scores` says, `box_of` writes the box.
+template <class Score, class BoxOf>
+YOLORT_BOTH inline void decode_cell(const Run& run, int image, const Map& scores, std::int64_t first, int before,
+                                    int cell, Score score_of, BoxOf box_of) {
+  const std::int64_t index = first + cell;
+  float best = -INFINITY;
+  int best_cls = 0;
+  bool numbers = true;
+  for (int c = 0; c < run.classes; ++c) {
+    const float value = at(scores, index + static_cast<std::int64_t>(c) * scores.cells);
+    numbers = numbers && finite(value);
+    if (value > best) {
+      best = value;
+      best_cls = c;
+    }
+  }
+  if (!numbers) set(&run.status[image], not_a_number);
+  if (!(best > run.least)) return;
+  float box[4] = {};
+  bool have_box = false;
+  const int from = run.every_class ? 0 : best_cls, to = run.every_class ? run.classes : best_cls + 1;
+  for (int c = from; c < to; ++c) {
+    const float value = at(scores, index + static_cast<std::int64_t>(c) * scores.cells);
+    if (!(value > run.least)) continue;
+    const float score = score_of(value);
+    if (!(score > run.conf) || (run.wanted && !run.wanted[c])) continue;
+    if (!have_box) box_of(box);
+    have_box = true;
+    add(run, image, static_cast<std::uint32_t>(before + cell) * static_cast<std::uint32_t>(run.classes) + c, box, score,
+        c);
+  }
+}
+
+/// Cell `cell` of all levels of image `image`; a row of end2end.
+YOLORT_BOTH inline void decode(const Run& run, int image, int cell) {
+  if (run.head == HeadKind::end2end) {
+    const Map& rows = run.maps[0];
+    float row[6];
+    for (int k = 0; k < 6; ++k) {
+      row[k] = at(rows, (static_cast<std::int64_t>(image) * rows.channels + cell) * rows.cells + k);
+    }
+    if (!finite(row[4])) set(&run.status[image], not_a_number);
+    if (!(row[4] > run.conf)) return;
+    if (!finite(row[0]) || !finite(row[1]) || !finite(row[2]) || !finite(row[3]) || !finite(row[5])) {
+      set(&run.status[image], not_a_number);
+    } else if (row[5] < 0 || row[5] >= static_cast<float>(run.classes)) {
+      set(&run.status[image], unknown_class);
+    } else if (!run.wanted || run.wanted[static_cast<int>(row[5])]) {
+      add(run, image, static_cast<std::uint32_t>(cell), row, row[4], static_cast<int>(row[5]));
+    }
+    return;
+  }
+  if (run.head == HeadKind::boxes) {
+    const Map& all = run.maps[0];
+    const std::int64_t origin = static_cast<std::int64_t>(image) * all.channels * all.cells;
+    decode_cell(
+        run, image, all, origin + 4 * static_cast<std::int64_t>(all.cells), 0, cell, [](float value) { return value; },
+        [&](float* box) {
+          float v[4];
+          for (int k = 0; k < 4; ++k) v[k] = at(all, origin + static_cast<std::int64_t>(k) * all.cells + cell);
+          box[0] = v[0] - v[2] / 2;
+          box[1] = v[1] - v[3] / 2;
+          box[2] = v[0] + v[2] / 2;
+          box[3] = v[1] + v[3] / 2;
+        });
+    return;
+  }
+  int level = 0, before = 0;
+  while (cell - before >= run.maps[2 * level].cells) before += run.maps[2 * level++].cells;
+  const Map &boxes = run.maps[2 * level], &scores = run.maps[2 * level + 1];
+  const int local = cell - before;
+  decode_cell(
+      run, image, scores, static_cast<std::int64_t>(image) * scores.channels * scores.cells, before, local,
+      [](float value) { return 1.0f / (1.0f + expf(-value)); },
+      [&](float* box) {
+        const std::int64_t origin = static_cast<std::int64_t>(image) * boxes.channels * boxes.cells + local;
+        const std::int64_t next_side = static_cast<std::int64_t>(run.reg_max) * boxes.cells;
+        const float x = static_cast<float>(local % run.columns[level]) + 0.5f;
+        const float y = static_cast<float>(local / run.columns[level]) + 0.5f;
+        box[0] = (x - side(boxes, origin, run.reg_max)) * run.strides[level];
+        box[1] = (y - side(boxes, origin + next_side, run.reg_max)) * run.strides[level];
+        box[2] = (x + side(boxes, origin + 2 * next_side, run.reg_max)) * run.strides[level];
+        box[3] = (y + side(boxes, origin + 3 * next_side, run.reg_max)) * run.strides[level];
+      });
+}
+
+// ---- select: sort, NMS, to the image ----
+
+YOLORT_BOTH inline float area(const float* box) { return (box[2] - box[0]) * (box[3] - box[1]); }
+
+YOLORT_BOTH inline bool overlaps(const float* better, const float* other, float iou) {
+  const float width = fminf(better[2], other[2]) - fmaxf(better[0], other[0]);
+  const float height = fminf(better[3], other[3]) - fmaxf(better[1], other[1]);
+  const float common = fmaxf(width, 0.0f) * fmaxf(height, 0.0f);
+  return common / (area(better) + area(other) - common) > iou;
+}
+
+/// See Geometry::to_image.
+YOLORT_BOTH inline float to_image(float at, int pad, float gain, int limit) {
+  const float value = (at - static_cast<float>(pad)) / gain;
+  return value < 0 ? 0.0f : value > static_cast<float>(limit) ? static_cast<float>(limit) : value;
+}
+
+/// One block an image. `block.each(n, f)` calls f(i) for i below n, spread over its threads, and then all wait.
+template <class Block>
+YOLORT_BOTH inline void select(const Run& run, int image, const Block& block) {
+  const int n = run.counts[image];
+  if (n > max_candidates || run.status[image]) {
+    block.one([&] { run.found_counts[image] = -1; });
+    return;
+  }
+  const std::int64_t first = static_cast<std::int64_t>(image) * max_candidates;
+  const Candidate* candidates = run.candidates + first;
+  int* order = run.order + first;
+  std::uint8_t* suppressed = run.suppressed + first;
+  block.each(n, [&](int i) {
+    int rank = 0;
+    for (int j = 0; j < n; ++j) rank += candidates[j].key > candidates[i].key;
+    order[rank] = i;
+    suppressed[i] = 0;
+  });
+  int kept = 0;
+  Found* found = run.found + static_cast<std::int64_t>(image) * run.max_det;
+  const Source& source = run.sources[image];
+  for (int i = 0; i < n && kept < run.max_det; ++i) {
+    if (suppressed[i]) continue;  // none writes this one any more
+    const Candidate& better = candidates[order[i]];
+    block.one([&] {
+      Found& to = found[kept];
+      to.box[0] = to_image(better.box[0], source.left, source.gain_x, source.width);
+      to.box[1] = to_image(better.box[1], source.top, source.gain_y, source.height);
+      to.box[2] = to_image(better.box[2], source.left, source.gain_x, source.width);
+      to.box[3] = to_image(better.box[3], source.top, source.gain_y, source.height);
+      to.score = better.score;
+      to.cls = better.cls;
+    });
+    ++kept;
+    if (!run.nms) continue;
+    block.each(n - i - 1, [&](int k) {
+      const int j = i + 1 + k;
+      const Candidate& other = candidates[order[j]];
+      if (!suppressed[j] && (run.agnostic || other.cls == better.cls) && overlaps(better.box, other.box, run.iou)) {
+        suppressed[j] = 1;
+      }
+    });
+  }
+  block.one([&] { run.found_counts[image] = kept; });
+}
+
+// ---- what each thread of a kernel does ----
+
+YOLORT_BOTH inline void letterbox_thread(const Run& run, int image, int x, int y) {
+  if (x < run.width && y < run.height && image < run.images) letterbox(run, image, x, y);
+}
+
+YOLORT_BOTH inline void decode_thread(const Run& run, int image, int cell) {
+  if (cell < run.cells && image < run.images) decode(run, image, cell);
+}
+
+template <class Block>
+YOLORT_BOTH inline void select_block(const Run& run, int image, const Block& block) {
+  if (image < run.images) select(run, image, block);
+}
+
+}  // namespace yolort::cuda

@@ -1,0 +1,90 @@
+// A whole detection on a GPU: letterbox, a network, decoding and NMS, so that only the survivors are copied back.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cuda/driver.h"
+#include "cuda/kernels.h"
+#include "decode.h"
+#include "engine.h"
+
+namespace yolort {
+
+/// The kernels of kernels.cu on one GPU.
+class CudaKernels {
+ public:
+  /// Null where they cannot run: built without nvcc, a GPU or driver that they do not fit, or YOLORT_CUDA_KERNELS=0.
+  static std::shared_ptr<const CudaKernels> load(std::shared_ptr<const CudaDevice> device);
+  ~CudaKernels();
+  CudaKernels(const CudaKernels&) = delete;
+  CudaKernels& operator=(const CudaKernels&) = delete;
+
+  CUfunction letterbox = nullptr, decode = nullptr, select = nullptr;
+
+ private:
+  explicit CudaKernels(std::shared_ptr<const CudaDevice> device) : device_(std::move(device)) {}
+
+  std::shared_ptr<const CudaDevice> device_;
+  CUmodule module_ = nullptr;
+};
+
+/// One stream of work; used by one thread at a time.
+class CudaPipeline {
+ public:
+  CudaPipeline(std::shared_ptr<const CudaDevice> device, std::shared_ptr<const CudaKernels> kernels, CUstream stream);
+  ~CudaPipeline();
+  CudaPipeline(const CudaPipeline&) = delete;
+  CudaPipeline& operator=(const CudaPipeline&) = delete;
+
+  /// Whether it can decode such outputs.
+  static bool takes(const Job& job, const std::vector<Tensor>& outputs);
+
+  /// Detects, with `network` queueing on the stream what reads `input` and writes `outputs`, all in memory of the GPU.
+  /// The second time in a row that it is called with the same tensors, everything is captured into a CUDA graph, which
+  /// runs from then on; a network that cannot be captured is queued each time. Where the GPU finds what only the CPU
+  /// can handle (more candidates than kernels.h allows) or has to report (NaN), the outputs are copied and decoded
+  /// there.
+  void detect(const Job& job, const Tensor& input, const std::vector<Tensor>& outputs,
+              const std::function<void()>& network, std::vector<Detections>& out, Speed& speed);
+
+  /// The network has changed behind the same tensors.
+  void forget_graph();
+
+ private:
+  void fill_sources(const Job& job);
+  void fill_run(const Job& job, const Tensor& input, const std::vector<Tensor>& outputs);
+  void send(const Image& image, const cuda::Source& source, std::size_t offset);
+  void await(const Image& image);
+  void queue(const std::function<void()>& network, bool captured);
+  bool capture(const std::function<void()>& network);
+  void launch(CUfunction kernel, const std::array<unsigned, 3>& grid, const std::array<unsigned, 3>& block);
+  void mark(int event, bool captured);
+  Detections found(int image) const;
+
+  std::shared_ptr<const CudaDevice> device_;  // first: all else is on it
+  std::shared_ptr<const CudaKernels> kernels_;
+  CUstream stream_;
+  CUevent events_[4] = {};  ///< before all, after the letterbox, after the network, after all
+  CUevent arrived_ = nullptr;
+  CUgraphExec graph_ = nullptr;
+  enum class Graph { none, capture, ready, impossible } graph_state_ = Graph::none;
+  std::vector<Tensor> tensors_;  ///< input and outputs of the last run
+
+  // The Run and the arrays that it points to, in pinned memory and, copied as a whole, on the GPU.
+  CudaBuffer run_, device_run_;
+  std::size_t run_bytes_ = 0;
+  cuda::Run* run() const { return static_cast<cuda::Run*>(run_.data()); }
+  std::vector<cuda::Source> sources_;
+  std::vector<std::size_t> offsets_;  ///< of the images' pixels in both of these
+  CudaBuffer pixels_, staging_;
+  CudaBuffer scratch_;  ///< candidates, order, suppressed
+  CudaBuffer found_;    ///< pinned: the GPU writes them into memory of the host
+  int batch_ = 0;
+  Decoder decoder_;
+};
+
+}  // namespace yolort
