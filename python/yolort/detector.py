@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypedDict, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypedDict, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,28 @@ from yolort import _core, images
 from yolort.detections import Detections
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing_extensions import TypeIs, Unpack
 
-Array: TypeAlias = npt.NDArray[np.uint8]
+
+class DlpackArray(Protocol):
+    """An array of another library, such as torch or cupy: of the host, or of the GPU that the Detector runs on."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+    def __dlpack__(self, *, stream: int | None = None) -> Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+
+
+class CudaArray(Protocol):
+    """An array of a GPU that speaks only CUDA's protocol, such as numba's."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]: ...
+
+
+Array: TypeAlias = npt.NDArray[np.uint8] | DlpackArray | CudaArray
 Source: TypeAlias = "Array | str | os.PathLike[str] | Sequence[Array | str | os.PathLike[str]]"
 
 
@@ -140,7 +159,8 @@ class Detector:
 
         Args:
             source: an image, (height, width, 3) BGR, (height, width, 4) BGRA or (height, width) gray, uint8; or the
-                path of an image; or a list of either, a folder or a glob pattern of images.
+                path of an image; or a list of either, a folder or a glob pattern of images. An image is a numpy array,
+                or any that speaks DLPack or `__cuda_array_interface__`; TensorRT takes those of its GPU as they are.
             **settings: conf, iou, max_det, classes, agnostic, multi_label for this call, instead of the
                 constructor's; format, the channel order of arrays: "bgr", "rgb", "bgra", "rgba" or "gray".
 
@@ -163,7 +183,7 @@ class Detector:
         format = given.pop("format", None)
         base = self._core.thresholds
         thresholds = _thresholds(**{name: given.get(name, getattr(base, name)) for name in _THRESHOLDS})
-        if isinstance(source, np.ndarray):
+        if _is_array(source):
             return self._detect([source], [None], thresholds, format)[0]
         if isinstance(source, (str, os.PathLike)):
             if Path(source).is_file():
@@ -171,10 +191,10 @@ class Detector:
             return self._detect_files(images.find(source), thresholds)
         if not isinstance(source, Sequence):
             raise TypeError(
-                f"source: expected an image (numpy array), a path or a list of them, got {type(source).__name__}"
+                f"source: expected an image (an array), a path or a list of them, got {type(source).__name__}"
             )
         arrays = [_read(item) for item in source]
-        paths = [None if isinstance(item, np.ndarray) else os.fspath(item) for item in source]
+        paths = [None if _is_array(item) else os.fspath(item) for item in source]
         return self._detect(arrays, paths, thresholds, format)
 
     def infer(self, tensor: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
@@ -271,7 +291,7 @@ class Detector:
     ) -> list[Detections]:
         found = self._core.detect(arrays, thresholds, format)
         return [
-            Detections(boxes, scores, classes, names=self._names, path=path, shape=array.shape[:2])
+            Detections(boxes, scores, classes, names=self._names, path=path, shape=(array.shape[0], array.shape[1]))
             for (boxes, scores, classes), path, array in zip(found, paths, arrays, strict=True)
         ]
 
@@ -287,12 +307,16 @@ class Detector:
         return out
 
 
+def _is_array(item: object) -> TypeIs[Array]:
+    return hasattr(item, "__dlpack__") or hasattr(item, "__cuda_array_interface__")
+
+
 def _read(item: Array | str | os.PathLike[str]) -> Array:
-    if isinstance(item, np.ndarray):
+    if _is_array(item):
         return item
     if isinstance(item, (str, os.PathLike)):
         return images.read(item)
-    raise TypeError(f"image: expected a numpy array of uint8 or a path, got {type(item).__name__}")
+    raise TypeError(f"image: expected an array of uint8 or a path, got {type(item).__name__}")
 
 
 def _thresholds(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -168,3 +170,70 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"x")
     with pytest.raises(yolort.ModelError, match="yolort export"):
         yolort.Detector(tmp_path / "model.pt")
+
+
+def test_arrays_of_another_library(detector: yolort.Detector) -> None:
+    torch = pytest.importorskip("torch")
+    image = np.random.default_rng(0).integers(0, 256, (30, 47, 3), np.uint8)
+    for tensor in (torch.from_numpy(image), torch.from_numpy(image).permute(2, 0, 1).contiguous().permute(1, 2, 0)):
+        found = detector(tensor)
+        assert found.shape == (30, 47)
+        np.testing.assert_array_equal(found.boxes, detector(image).boxes)
+        np.testing.assert_array_equal(letterbox(tensor, 64, 64), letterbox(image, 64, 64))
+    with pytest.raises(TypeError, match="got float32; convert"):
+        detector(torch.zeros(8, 8, 3))
+    with pytest.raises(ValueError, match="shape"):
+        detector(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+
+
+class CudaArray:
+    """An array that says it is in CUDA memory; nothing may read it."""
+
+    def __init__(self, shape: tuple[int, ...], typestr: str = "|u1", **own: object) -> None:
+        self.shape = shape
+        self.__cuda_array_interface__ = {"shape": shape, "typestr": typestr, "data": (64, False), "version": 3, **own}
+
+
+class DlTensor(ctypes.Structure):
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("device", ctypes.c_int32 * 2),
+        ("ndim", ctypes.c_int32),
+        ("dtype", ctypes.c_uint8 * 4),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    ]
+
+
+class DlpackArray:
+    """The same in DLPack."""
+
+    def __init__(self, shape: tuple[int, ...], strides: tuple[int, ...] | None = None, bits: int = 8) -> None:
+        self.shape = shape
+        self._sides = [(ctypes.c_int64 * len(shape))(*values) if values else None for values in (shape, strides)]
+        self._tensor = DlTensor(64, (2, 0), len(shape), (1, bits, 1, 0), *self._sides, 0)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (2, 0)
+
+    def __dlpack__(self, stream: int | None = None) -> object:
+        assert stream == 1
+        new = ctypes.pythonapi.PyCapsule_New
+        new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+        return new(ctypes.addressof(self._tensor), b"dltensor", None)
+
+
+@pytest.mark.parametrize("kind", [CudaArray, DlpackArray])
+def test_arrays_of_a_gpu_on_an_engine_of_the_cpu(detector: yolort.Detector, kind: Callable[..., object]) -> None:
+    for array in (kind((30, 40, 3)), kind((30, 40)), kind((30, 40, 3), strides=(200, 3, 1))):
+        with pytest.raises(ValueError, match='CUDA memory, which engine "onnxruntime" on cpu does not read; copy them'):
+            detector(array)
+        with pytest.raises(TypeError, match="CUDA memory"):
+            letterbox(array, 64, 64)
+    with pytest.raises(ValueError, match="not packed within a row"):
+        detector(kind((30, 40, 3), strides=(40, 1, 1200)))
+    with pytest.raises(ValueError, match=r"got \(3, 30, 40\)"):
+        detector(kind((3, 30, 40)))
+    with pytest.raises(TypeError, match="expected uint8"):
+        detector(kind((30, 40, 3), **({"bits": 32} if kind is DlpackArray else {"typestr": "<f4"})))
