@@ -158,9 +158,9 @@ def _sides(maps: np.ndarray, reg_max: int) -> np.ndarray:
     return sides
 
 
-def raw_maps(model: Path, engine: str, pictures: np.ndarray) -> list[np.ndarray]:
+def raw_maps(model: Path, engine: str, pictures: np.ndarray, device: str = "") -> list[np.ndarray]:
     """What the engine gives for (n, 3, height, width) float32: boxes and scores of each level in turn, (n, c, h, w)."""
-    detector = yolort.Detector(model, engine=engine, precision="fp32", tuned=False)
+    detector = yolort.Detector(model, engine=engine, device=device, precision="fp32", tuned=False)
     batch = max(detector.batch, 1)
     rows = [detector.infer(np.repeat(picture[None], batch, axis=0)) for picture in pictures]
     return [np.concatenate([row[index][:1] for row in rows]) for index in range(len(rows[0]))]

@@ -34,9 +34,9 @@ import torch
 import yaml
 import yolort
 from torch import nn
-from yolort import _core
 from yolort.tools.checkpoints import Checkpoint, detect_head, find_checkpoint, load_checkpoint
 from yolort.tools.data import letterboxed
+from yolort.tools.engine import EngineOptions, need_tensorrt, to_fp16, write_engine
 from yolort.tools.files import folder_beside, place, replaceable
 
 __all__ = ["FORMATS", "HEADS", "PRECISIONS", "ExportError", "complexity", "export", "with_head"]
@@ -69,6 +69,7 @@ class _Request:
     batch: int
     dynamic: bool
     opset: int
+    engine: EngineOptions | None = None
 
     @property
     def image(self) -> torch.Tensor:
@@ -196,6 +197,7 @@ def export(
     output: str | Path | None = None,
     opset: int | None = None,
     images: Sequence[str | Path] = (),
+    engine: EngineOptions | None = None,
 ) -> Path:
     """Converts a detector to what `yolort.Detector` loads, checks it against torch and returns its path.
 
@@ -210,11 +212,12 @@ def export(
             the training, else 640.
         batch: images of one run, 1..128; NCNN has no batches.
         dynamic: any batch and any size that is a multiple of the largest stride; `imgsz` is then the default. Not for
-            NCNN; TensorRT is built for up to 16 images (or `batch`) and twice the sides.
+            NCNN; of TensorRT `engine` says how many images and what sides at most.
         output: path of the artefact, `*.onnx` or a folder `*_ncnn_model`, `*_openvino_model`; None puts
             `<stem><ending>` beside the source.
         opset: for ONNX and OpenVINO, 13..20; None takes 17.
         images: pictures to compare with torch on; none takes the embedded picture and noise.
+        engine: how TensorRT builds, of format "engine". `build_engine` does it with an ONNX file.
 
     The artefact is built in a hidden folder beside `output`, run on its engine, and renamed into place when boxes and
     scores agree with torch's: within 0.25 pixels and 0.0025 for fp32, 12 pixels and 0.05 for fp16. Whatever interrupts
@@ -251,16 +254,17 @@ def export(
     if opset is not None and opset not in _OPSETS:
         raise ValueError(f"opset must be within {_OPSETS[0]}..{_OPSETS[-1]}, not {opset}")
     if format == "engine":
-        reason = next(one.reason for one in yolort.engines() if one.name == "tensorrt")
-        if reason:
-            raise yolort.EngineError(f"a TensorRT engine is built on the GPU that runs it: {reason}")
+        (engine or EngineOptions()).check()
+        need_tensorrt()
+    elif engine is not None:
+        raise ValueError(f'options of TensorRT are for format "engine", not "{format}"')
     path = find_checkpoint(Path(model))
     target = _target(path, Path(model), FORMATS[format], output)
     with folder_beside(target) as folder:
         source = load_checkpoint(model)
         detect = detect_head(source.model)
         size = _size(imgsz if imgsz is not None else source.imgsz or 640, int(max(detect.stride)))
-        request = _Request(format, precision, head, size, batch, dynamic, opset or 17)
+        request = _Request(format, precision, head, size, batch, dynamic, opset or 17, engine)
         cut = with_head(source.model, head, dynamic=dynamic, without_split=format != "ncnn")
         described = _metadata(source, cut, request)
         built = folder / f"built{FORMATS[format].ending}"  # the runtime tells formats by the ending
@@ -368,9 +372,7 @@ def _to_onnx(cut: nn.Module, request: _Request, described: dict[str, Any], built
     yield f"simplified: {len(traced.graph.node)} to {len(graph.graph.node)} nodes"
     if request.precision == "fp16":
         before = built.stat().st_size
-        float16 = importlib.import_module("onnxruntime.transformers.float16")
-        with _quiet():
-            graph = onnxslim.slim(float16.convert_float_to_float16(graph, keep_io_types=True))  # sorts it too
+        graph = to_fp16(graph)
     del graph.metadata_props[:]
     for key, value in described.items():
         graph.metadata_props.add(key=key, value=str(value))
@@ -431,16 +433,9 @@ def _to_engine(
     yield from _to_onnx(cut, replace(request, precision="fp32"), described, onnx, folder)
     if request.precision == "fp16":  # for TensorRT 11, which knows no other FP16
         yield from _to_onnx(cut, request, described, half, folder)
-    height, width = request.size
-    plan, _, version = _core.build_engine(
-        str(onnx),
-        onnx_fp16=str(half) if half.exists() else "",
-        sizes=((1, 32, 32), (request.batch, height, width), (max(request.batch, 16), 2 * height, 2 * width)),
+    yield from write_engine(
+        onnx, described, built, half=half if half.exists() else None, options=request.engine or EngineOptions()
     )
-    own = {**json.loads(described["yolort"]), "tensorrt": version}
-    header = json.dumps({**described, "yolort": own}).encode()
-    built.write_bytes(len(header).to_bytes(4, "little") + header + plan)
-    yield f"built by TensorRT {version}: {len(plan) / 1e6:.1f} MB"
 
 
 def _write_sidecar(built: Path, described: dict[str, Any]) -> None:

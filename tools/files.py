@@ -30,8 +30,8 @@ def replaceable(target: Path, endings: Collection[str]) -> None:
         raise NotADirectoryError(f"{target} is a file; this writes a folder")
 
 
-def write(path: str | Path, text: str) -> None:
-    """Writes a text file that appears whole or not at all; OSError where it cannot."""
+def write(path: str | Path, content: str | bytes) -> None:
+    """Writes a file that appears whole or not at all, text in UTF-8; OSError where it cannot."""
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"no such folder: {target.parent}")
@@ -39,7 +39,7 @@ def write(path: str | Path, text: str) -> None:
         raise IsADirectoryError(f"{target} is a folder; this writes a file")
     with folder_beside(target) as folder:
         built = folder / "built"
-        built.write_text(text, encoding="utf-8")
+        built.write_bytes(content.encode() if isinstance(content, str) else content)
         place(built, target)
 
 

@@ -6,9 +6,12 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <future>
 #include <optional>
 #include <utility>
 
@@ -333,12 +336,29 @@ std::tuple<py::bytes, py::bytes, std::string> build_engine(
   build.hardware_compatible = hardware_compatible;
   build.level = level;
   build.sizes = sizes;
-  build.progress = progress;
-  TensorrtPlan plan;
-  {
+  // It runs in a thread of its own, so that this one can see Ctrl-C, which ends it.
+  std::atomic<bool> ended = false;
+  build.progress = [&](const std::string& phase, int step, int steps) {
+    if (!ended && progress) {
+      py::gil_scoped_acquire gil;
+      return progress(phase, step, steps);
+    }
+    return !ended;
+  };
+  std::future<TensorrtPlan> running = std::async(std::launch::async, [&] { return build_tensorrt(build); });
+  const auto wait = [&](std::chrono::milliseconds time) {
     py::gil_scoped_release release;
-    plan = build_tensorrt(build);
+    return running.wait_for(time) == std::future_status::ready;
+  };
+  while (!wait(std::chrono::milliseconds(100))) {
+    if (PyErr_CheckSignals() == 0) continue;
+    ended = true;
+    py::error_already_set error;
+    py::gil_scoped_release release;
+    running.wait();
+    throw error;
   }
+  const TensorrtPlan plan = running.get();
   return {py::bytes(plan.bytes), py::bytes(plan.timing_cache), plan.version};
 #else
   (void)onnx, (void)onnx_fp16, (void)device, (void)calibration, (void)workspace_mib, (void)timing_cache;

@@ -677,7 +677,7 @@ def test_engine(checkpoint: Callable[[str], Path], tmp_path: Path, monkeypatch: 
 
     here = type(yolort.engines()[0])("tensorrt", True, "")
     monkeypatch.setattr(yolort, "engines", lambda: [here])
-    monkeypatch.setattr("yolort.tools.export._core.build_engine", build)
+    monkeypatch.setattr("yolort.tools.engine._core.build_engine", build)
     monkeypatch.setattr("yolort.tools.export._verify", lambda *_: "not run here")
     made = export(checkpoint("yolov8n"), format="engine", precision="fp16", imgsz=64, output=tmp_path / "m.engine")
     data = made.read_bytes()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -47,6 +48,28 @@ def progress(items: Sequence[T], description: str = "detecting") -> Iterable[T]:
     console = Console(stderr=True)
     quiet = not console.is_terminal or len(items) < 2
     return track(items, description=description, console=console, transient=True, disable=quiet)
+
+
+@contextmanager
+def phases() -> Iterator[Callable[[str, int, int], bool]]:
+    """Shows the steps of phases that run within each other, on standard error where that is a terminal: told of each
+    (name of the phase, step, steps).
+    """
+    from rich.progress import Progress, TaskID
+
+    console = Console(stderr=True)
+    tasks: dict[str, TaskID] = {}
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+
+        def step(phase: str, done: int, steps: int) -> bool:
+            if phase not in tasks:
+                tasks[phase] = bars.add_task(phase, total=steps)
+            bars.update(tasks[phase], completed=done)
+            if done >= steps:
+                bars.remove_task(tasks.pop(phase))
+            return True
+
+        yield step
 
 
 def print_table(columns: list[str], rows: list[list[object]]) -> None:
