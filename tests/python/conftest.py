@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yolort
-from known_models import TARGETS, Target, metadata, write_ncnn, write_onnx
+from known_models import TARGETS, Target, metadata, write_engine, write_ncnn, write_onnx
 
 
 @pytest.fixture(params=TARGETS, ids=lambda target: f"{target.engine}-{target.device}", scope="session")
@@ -39,6 +39,7 @@ def make_model(target: Target, tmp_path: Path) -> Iterator[Callable[..., Path]]:
         folder = tmp_path / f"model{count}"
         folder.mkdir()
         data = metadata() if data is None else data
-        return (write_ncnn if target.engine == "ncnn" else write_onnx)(folder, outputs, data, **options)
+        write = {"ncnn": write_ncnn, "tensorrt": write_engine}.get(target.engine, write_onnx)
+        return write(folder, outputs, data, **options)
 
     yield make

@@ -28,6 +28,7 @@ TARGETS = [
     Target("openvino", "cpu"),
     Target("ncnn", "cpu"),
     Target("ncnn", "vulkan"),
+    Target("tensorrt", "cuda"),
 ]
 
 
@@ -105,6 +106,16 @@ def write_ncnn(
     if data:
         (target / "metadata.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
     return target
+
+
+def write_engine(folder: Path, outputs: dict[str, np.ndarray], data: dict[str, Any], **options: Any) -> Path:
+    """A TensorRT engine of what `write_onnx` writes, built here."""
+    onnx = write_onnx(folder, outputs, data, **options)
+    plan, _, _ = yolort._core.build_engine(str(onnx), sizes=((1, 64, 64), (1, 64, 64), (4, 64, 64)))
+    header = json.dumps(data).encode()
+    path = folder / "model.engine"
+    path.write_bytes(len(header).to_bytes(4, "little") + header + plan if data else plan)
+    return path
 
 
 def boxes_output(*rows: tuple[float, float, float, float, float, int], anchors: int = 4) -> dict[str, np.ndarray]:

@@ -221,11 +221,13 @@ def test_arguments_out_of_range(target: Target, make_model: Make) -> None:
     assert target.detector(model, threads=1)(IMAGE) is not None
 
 
-def test_the_embedded_model_agrees_with_onnxruntime(target: Target) -> None:
+def test_the_embedded_model_agrees_with_onnxruntime(target: Target, tmp_path: Path) -> None:
     pytest.importorskip("cv2")
     image = yolort.images.read(yolort.demo_image())
     reference = yolort.Detector(yolort.demo_model("onnx"), engine="onnxruntime")(image)
     model = yolort.demo_model("ncnn" if target.engine == "ncnn" else "onnx")
+    if target.engine == "tensorrt":
+        model = pytest.importorskip("yolort.tools.engine").build_engine(model, output=tmp_path / "demo.engine")
     found = target.detector(model, precision=None if target.engine == "onnxruntime" else "fp32")(image)
     assert len(reference) >= 6
     assert len(found) == len(reference)

@@ -6,8 +6,11 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
+
+#include "engines/nvtx.h"
 
 namespace yolort {
 
@@ -120,6 +123,7 @@ void CudaPipeline::detect(const Job& job, const Tensor& input, const std::vector
   } else if (graph_state_ == Graph::none) {
     graph_state_ = Graph::capture;
   }
+  std::optional<NvtxRange> range("pre");
   fill_sources(job);
   fill_run(job, input, outputs);
   mark(0, false);
@@ -131,6 +135,7 @@ void CudaPipeline::detect(const Job& job, const Tensor& input, const std::vector
       await(job.images[i]);
     }
   }
+  range.emplace("inference");
   if (graph_state_ == Graph::capture) graph_state_ = capture(network) ? Graph::ready : Graph::impossible;
   if (graph_state_ == Graph::ready) {
     cuda.check(cuda.graph_launch(graph_, stream_), "running the graph");
@@ -141,6 +146,7 @@ void CudaPipeline::detect(const Job& job, const Tensor& input, const std::vector
   cuda.check(cuda.stream_synchronize(stream_), "running the model");
 
   const auto done = std::chrono::steady_clock::now();
+  range.emplace("post");
   std::vector<Tensor> copies;
   std::vector<std::vector<std::uint16_t>> copied(outputs.size());
   for (int i = 0; i < job.count; ++i) {

@@ -11,10 +11,19 @@ namespace yolort {
 namespace {
 
 #if NV_TENSORRT_MAJOR < 11
+/// A calibration cache begins with version and method, "TRT-8601-EntropyCalibration2". TensorRT takes one of its own
+/// version only, and from a calibrator of that method; what follows is the same in all.
+std::string of_this_version(const std::string& cache, std::int32_t version) {
+  const std::size_t method = cache.find('-', 4);
+  if (cache.compare(0, 4, "TRT-") != 0 || method == std::string::npos) return cache;
+  return "TRT-" + std::to_string(version) + cache.substr(method);
+}
+
 /// Hands over a calibration cache; there are no images to calibrate on.
-class CachedCalibrator final : public trt::IInt8EntropyCalibrator2 {
+template <class Calibrator>
+class Cached final : public Calibrator {
  public:
-  explicit CachedCalibrator(const std::string& cache) : cache_(cache) {}
+  explicit Cached(const std::string& cache) : cache_(cache) {}
   int32_t getBatchSize() const noexcept override { return 1; }
   bool getBatch(void**, const char**, int32_t) noexcept override { return false; }
   const void* readCalibrationCache(std::size_t& length) noexcept override {
@@ -138,7 +147,10 @@ TensorrtPlan YOLORT_JOIN(build_tensorrt_, YOLORT_TENSORRT_MAJOR)(const TensorrtB
 #if NV_TENSORRT_MAJOR < 11
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"  // gone in 11
-  CachedCalibrator calibrator(build.calibration);
+  const std::string ranges = of_this_version(build.calibration, library.number);
+  Cached<trt::IInt8EntropyCalibrator2> entropy(ranges);
+  Cached<trt::IInt8MinMaxCalibrator> min_max(ranges);
+  const bool is_min_max = ranges.substr(0, ranges.find('\n')).find("MinMax") != std::string::npos;
   // Those of libraries besides (cuBLAS, cuDNN) would have to be installed where the engine runs; convolutions gain
   // nothing.
   config->setTacticSources(1U << static_cast<int>(trt::TacticSource::kEDGE_MASK_CONVOLUTIONS) |
@@ -146,7 +158,7 @@ TensorrtPlan YOLORT_JOIN(build_tensorrt_, YOLORT_TENSORRT_MAJOR)(const TensorrtB
   if (build.fp16) config->setFlag(trt::BuilderFlag::kFP16);
   if (!build.calibration.empty()) {
     config->setFlag(trt::BuilderFlag::kINT8);
-    config->setInt8Calibrator(&calibrator);
+    config->setInt8Calibrator(is_min_max ? static_cast<trt::IInt8Calibrator*>(&min_max) : &entropy);
   }
 #pragma GCC diagnostic pop
 #else

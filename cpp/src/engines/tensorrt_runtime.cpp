@@ -227,8 +227,9 @@ void read_ports(Plan& plan) {
       plan.outputs.push_back({name, type_of(plan, name)});
       continue;
     }
-    if (++inputs > 1 || shape.nbDims != 4 || (shape.d[1] != 3 && shape.d[1] != -1)) {
-      throw ModelError("model \"" + plan.given + "\" has other inputs than one image, batch x 3 x height x width");
+    ++inputs;
+    if (shape.nbDims != 4 || (shape.d[1] != 3 && shape.d[1] != -1)) {
+      throw ModelError("model \"" + plan.given + "\": its input is no image, batch x 3 x height x width");
     }
     plan.input = {name, type_of(plan, name)};
     const auto fixed = [&](int d) { return shape.d[d] > 0 ? static_cast<int>(shape.d[d]) : 0; };
@@ -240,7 +241,10 @@ void read_ports(Plan& plan) {
       }
     }
   }
-  if (!inputs || plan.outputs.empty()) throw ModelError("model \"" + plan.given + "\" has no input or no outputs");
+  if (inputs != 1 || plan.outputs.empty()) {
+    throw ModelError("model \"" + plan.given + "\" has " + std::to_string(inputs) + " input(s) and " +
+                     std::to_string(plan.outputs.size()) + " output(s), expected one image in and one or more out");
+  }
 }
 
 }  // namespace
