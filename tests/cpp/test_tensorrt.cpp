@@ -5,6 +5,7 @@
 #include "cuda/driver.h"
 #include "engine.h"
 #include "engines/tensorrt.h"
+#include "libraries.h"
 
 using namespace yolort;
 
@@ -31,6 +32,15 @@ void test_device() {
   }
 }
 
+void test_libraries() {
+  std::string why;
+  CHECK(open_library("libm.so.6", &why) && why.empty());
+  CHECK(!open_library("libnothing.so.1", &why) && why.empty());
+  // One that is there and lacks another.
+  CHECK(!open_library("liblacking.so.1", &why));
+  CHECK(why.find("liblacking.so.1 needs libnothing.so.1: cannot open") == 0);
+}
+
 void test_without_a_gpu() {
   const EngineEntry entry = tensorrt_engine();
   if (entry.unavailable().empty()) return;  // there is one
@@ -51,6 +61,7 @@ void test_without_a_gpu() {
 int main() {
   test_plan_version();
   test_device();
+  test_libraries();
   test_without_a_gpu();
   return check::result();
 }

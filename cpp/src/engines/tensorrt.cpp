@@ -46,11 +46,11 @@ std::string dotted(int version) {  // 8601, 101601
 }
 
 /// Opens a runtime of this major version: the whole, else the lean one, else the one that only dispatches.
-TensorrtLibrary open_runtime(int major) {
+TensorrtLibrary open_runtime(int major, std::string* why) {
   TensorrtLibrary out;
   for (const char* kind : {"nvinfer", "nvinfer_lean", "nvinfer_dispatch"}) {
     const std::string name = std::string("lib") + kind + ".so." + std::to_string(major);
-    void* library = open_library(name);
+    void* library = open_library(name, why);
     if (!library) continue;
     const auto version = reinterpret_cast<std::int32_t (*)()>(dlsym(library, "getInferLibVersion"));
     const auto create = reinterpret_cast<void* (*)(void*, std::int32_t)>(dlsym(library, "createInferRuntime_INTERNAL"));
@@ -61,21 +61,28 @@ TensorrtLibrary open_runtime(int major) {
   return out;
 }
 
-/// Those that are here, newest first; opened at the first call.
-const std::vector<std::pair<TensorrtLibrary, TensorrtLoad*>>& runtimes() {
-  static const auto found = [] {
-    std::vector<std::pair<TensorrtLibrary, TensorrtLoad*>> out;
+struct Runtimes {
+  std::vector<std::pair<TensorrtLibrary, TensorrtLoad*>> found;  ///< newest first
+  std::string why;                                               ///< one that is here cannot be opened
+};
+
+/// Those that are here; opened at the first call.
+const Runtimes& runtimes() {
+  static const Runtimes instance = [] {
+    Runtimes out;
     for (const auto& [major, load, build] : compiled) {
-      if (TensorrtLibrary library = open_runtime(major); library.create_runtime) out.emplace_back(library, load);
+      TensorrtLibrary library = open_runtime(major, &out.why);
+      if (library.create_runtime) out.found.emplace_back(library, load);
     }
     return out;
   }();
-  return found;
+  return instance;
 }
 
 std::string unavailable() {
   if (std::string reason = Cuda::unavailable(); !reason.empty()) return reason;
-  if (!runtimes().empty()) return {};
+  if (!runtimes().found.empty()) return {};
+  if (!runtimes().why.empty()) return "TensorRT is installed, but cannot be opened: " + runtimes().why;
   std::string names;
   for (const Compiled& version : compiled) {
     names += (names.empty() ? "" : ", ") + std::string("libnvinfer.so.") + std::to_string(version.major);
@@ -108,7 +115,7 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   const auto* bytes = reinterpret_cast<const unsigned char*>(plan.data());
   const std::string built = plan_version(bytes, plan.size());
   // That of the same major version; a newer one can run a plan that was built to be compatible.
-  const auto& all = runtimes();
+  const auto& all = runtimes().found;
   auto chosen = all.begin();
   for (auto it = all.begin(); it != all.end(); ++it) {
     if (built.compare(0, built.find('.'), std::to_string(it->first.major)) == 0) chosen = it;
@@ -120,10 +127,11 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
 
 TensorrtPlan build_tensorrt(const TensorrtBuild& build) {
   if (std::string reason = Cuda::unavailable(); !reason.empty()) throw EngineError(reason);
+  std::string why;
   for (const Compiled& version : compiled) {
     const std::string ending = ".so." + std::to_string(version.major);
-    void* builder = open_library("libnvinfer" + ending);
-    void* parser = builder ? open_library("libnvonnxparser" + ending) : nullptr;
+    void* builder = open_library("libnvinfer" + ending, &why);
+    void* parser = builder ? open_library("libnvonnxparser" + ending, &why) : nullptr;
     if (!parser) continue;
     const auto number = reinterpret_cast<std::int32_t (*)()>(dlsym(builder, "getInferLibVersion"));
     TensorrtBuilderLibrary library;
@@ -137,8 +145,9 @@ TensorrtPlan build_tensorrt(const TensorrtBuild& build) {
     return version.build(library, build);
   }
   throw EngineError(
-      "no TensorRT from 8.6 on that can build is installed (libnvinfer and libnvonnxparser); pip install "
-      "tensorrt, or add its folder to LD_LIBRARY_PATH");
+      why.empty() ? "no TensorRT from 8.6 on that can build is installed (libnvinfer and libnvonnxparser); pip install "
+                    "tensorrt, or add its folder to LD_LIBRARY_PATH"
+                  : "TensorRT's builder cannot be opened: " + why);
 }
 
 std::string plan_version(const unsigned char* plan, std::size_t size) {
