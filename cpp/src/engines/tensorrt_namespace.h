@@ -20,13 +20,16 @@ namespace {
 
 namespace trt = nvinfer1;
 
-/// Keeps what TensorRT said last, for error messages.
+/// Keeps what TensorRT said last, for error messages: an error, else a warning, which is what it calls a CUDA that does
+/// not start.
 class Logger final : public trt::ILogger {
  public:
   void log(Severity severity, const char* text) noexcept override {
-    if (severity > Severity::kERROR) return;
+    if (severity > Severity::kWARNING) return;
     try {
       std::lock_guard lock(mutex_);
+      if (severity == Severity::kWARNING && error_) return;
+      error_ = severity < Severity::kWARNING;
       said_ = std::string(text).substr(0, 2000);
     } catch (...) {  // no memory for a message
     }
@@ -34,12 +37,14 @@ class Logger final : public trt::ILogger {
   /// As the end of a message; and forgets it.
   std::string take() {
     std::lock_guard lock(mutex_);
+    error_ = false;
     return said_.empty() ? "" : ". TensorRT says: " + std::exchange(said_, {});
   }
 
  private:
   std::mutex mutex_;
   std::string said_;
+  bool error_ = false;
 };
 
 }  // namespace
