@@ -265,8 +265,8 @@ Artefact Detector::Impl::artefact() const {
 
 /// Opens what the views run on, and runs each once: a size that the network cannot take fails here.
 void Detector::Impl::prepare_views(const Options& options) {
-  if (!options.augment && options.scales.empty() && options.scale_models.empty()) return;
   merge = parse_merge(options.merge);
+  if (!options.augment && options.scales.empty() && options.scale_models.empty()) return;
   std::vector<std::unique_ptr<Impl>> others;
   std::vector<Artefact> artefacts = {artefact()};
   for (const std::string& model : options.scale_models) {

@@ -311,9 +311,7 @@ class Detector:
             for (boxes, scores, classes), path, array in zip(found, paths, arrays, strict=True)
         ]
 
-    def _detect_files(
-        self, paths: list[Path], thresholds: _core.Thresholds, augment: bool | None
-    ) -> list[Detections]:
+    def _detect_files(self, paths: list[Path], thresholds: _core.Thresholds, augment: bool | None) -> list[Detections]:
         out = []
         for path in paths:  # one at a time: a folder may not fit in memory
             try:
