@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iterator>
+#include <map>
 #include <mutex>
 #include <utility>
 
@@ -113,6 +114,7 @@ struct Detector::Impl {
   void ask_imgsz(const Options& options);
   void resolve_imgsz(const Options& options);
   void probe();
+  std::unique_ptr<Impl> clone_for(const View& view) const;
   void prepare_views(const Options& options);
   Artefact artefact() const;
   void check_outputs(const std::vector<Tensor>& outputs, int batch) const;
@@ -263,6 +265,21 @@ Artefact Detector::Impl::artefact() const {
   return out;
 }
 
+/// On the same weights, at the input size of a view.
+std::unique_ptr<Detector::Impl> Detector::Impl::clone_for(const View& view) const {
+  std::unique_ptr<Impl> out = clone();
+  out->spec.height = view.imgsz[0];
+  out->spec.width = view.imgsz[1];
+  try {
+    out->probe();
+  } catch (const Error& what) {
+    throw EngineError("scales: model \"" + view.model + "\" cannot run at " + std::to_string(view.imgsz[0]) + " x " +
+                      std::to_string(view.imgsz[1]) + " for the scale " + std::to_string(view.scale) + ": " +
+                      what.what());
+  }
+  return out;
+}
+
 /// Opens what the views run on, and runs each once: a size that the network cannot take fails here.
 void Detector::Impl::prepare_views(const Options& options) {
   merge = parse_merge(options.merge);
@@ -282,30 +299,12 @@ void Detector::Impl::prepare_views(const Options& options) {
   const std::vector<PlacedView> placed = plan_views(options.scales, options.flip, artefacts);
   std::vector<std::unique_ptr<Impl>> made;
   std::vector<Look> planned;
-  for (std::size_t i = 0; i < placed.size(); ++i) {
-    const PlacedView& view = placed[i];
-    const auto same =
-        std::find_if(placed.begin(), placed.begin() + static_cast<std::ptrdiff_t>(i),
-                     [&](const auto& one) { return one.artefact == view.artefact && one.imgsz == view.imgsz; });
-    Look look{0, view.fraction, view.flip};
-    const Impl& source = view.artefact ? *others[view.artefact - 1] : *this;
-    if (same - placed.begin() < static_cast<std::ptrdiff_t>(i)) {
-      look.runner = planned[static_cast<std::size_t>(same - placed.begin())].runner;
-    } else if (view.artefact || view.imgsz != std::array{spec.height, spec.width}) {
-      made.push_back(source.clone());
-      look.runner = made.size();
-      Impl& runner = *made.back();
-      runner.spec.height = view.imgsz[0];
-      runner.spec.width = view.imgsz[1];
-      try {
-        runner.probe();
-      } catch (const Error& what) {
-        throw EngineError("scales: model \"" + view.model + "\" cannot run at " + std::to_string(view.imgsz[0]) +
-                          " x " + std::to_string(view.imgsz[1]) + " for the scale " + std::to_string(view.scale) +
-                          ": " + what.what());
-      }
-    }
-    planned.push_back(look);
+  std::map<std::pair<std::size_t, std::array<int, 2>>, std::size_t> runner_of;  // by artefact and input size
+  runner_of[{0, {spec.height, spec.width}}] = 0;
+  for (const PlacedView& view : placed) {
+    const auto [at, is_new] = runner_of.try_emplace({view.artefact, view.imgsz}, made.size() + 1);
+    if (is_new) made.push_back((view.artefact ? *others[view.artefact - 1] : *this).clone_for(view));
+    planned.push_back({at->second, view.fraction, view.flip});
   }
   views.assign(placed.begin(), placed.end());
   looks = std::move(planned);

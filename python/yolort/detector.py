@@ -88,10 +88,10 @@ class Detector:
         tuned: bool = True,
         profile: bool = False,
         augment: bool = False,
-        scales: Sequence[int] = (),
+        scales: int | Sequence[int] = (),
         flip: bool = True,
         merge: str = "wbf",
-        scale_models: Sequence[str | os.PathLike[str]] = (),
+        scale_models: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     ) -> None:
         """Load a model; it is ready when this returns.
 
@@ -133,6 +133,8 @@ class Detector:
             if sorted(names) != list(range(len(names))):
                 raise ValueError(f"names: keys must be 0 to {len(names) - 1}, got {sorted(names)[:10]}")
             names = [names[i] for i in range(len(names))]
+        if isinstance(scale_models, (str, os.PathLike)):
+            scale_models = [scale_models]
         self._core = _core.Detector(
             os.fspath(model),
             _thresholds(conf, iou, max_det, classes, agnostic, multi_label),
@@ -145,7 +147,7 @@ class Detector:
             tuned=tuned,
             profile=profile,
             augment=augment,
-            scales=list(scales),
+            scales=[scales] if isinstance(scales, int) else list(scales),
             flip=flip,
             merge=merge,
             scale_models=[os.fspath(path) for path in scale_models],

@@ -245,7 +245,7 @@ def test_a_view_merged_alone_is_a_plain_look(target: Target, merge: str) -> None
     pytest.importorskip("cv2")
     image = yolort.images.read(yolort.demo_image())
     expected = demo_detector(target)(image)
-    for options in ({"augment": True}, {"scales": [320]}):
+    for options in ({"augment": True}, {"scales": [320]}, {"scales": 320}):
         detector = demo_detector(target, flip=False, merge=merge, **options)
         assert [view[:3] for view in detector.views] == [(320, False, (320, 320))]
         for found in (detector(image), detector(image, augment=False)):
@@ -298,7 +298,7 @@ def test_views_are_mirrored_back(target: Target, make_model: Make) -> None:
 def test_an_artefact_a_scale(target: Target, make_model: Make) -> None:
     small = make_model(boxes_output((16, 32, 16, 8, 0.9, 1)))
     large = make_model(boxes_output((32, 64, 32, 16, 0.5, 1), anchors=7), metadata(imgsz=128))
-    detector = target.detector(small, scale_models=[large], flip=False)
+    detector = target.detector(small, scale_models=large, flip=False)
     assert [view.imgsz for view in detector.views] == [(64, 64), (128, 128)]
     assert [view.model for view in detector.views] == [str(small), str(large)]
     for _ in range(2):

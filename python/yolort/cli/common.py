@@ -52,15 +52,13 @@ def augmentation(
     except ValueError:
         raise ValueError(f"--scales is {scales!r}, expected sides in pixels like 640,800") from None
     given = {
-        "augment": augment,
-        "scales": sides,
+        "augment": augment or None,
+        "scales": sides or None,
         "flip": flip,
         "merge": merge,
-        "scale_models": scale_model,
+        "scale_models": scale_model or None,
     }
-    asked = {name: value for name, value in given.items() if value is not None and value != [] and value is not False}
-    if flip is False:
-        asked["flip"] = False
+    asked = {name: value for name, value in given.items() if value is not None}
     if asked and not asked.keys() & {"augment", "scales", "scale_models"}:
         raise ValueError(f"--{next(iter(asked))} is of augmentation: give --augment, --scales or --scale-model, too")
     return asked
