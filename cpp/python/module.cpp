@@ -46,6 +46,12 @@ PixelFormat parse_format(const std::string& name) {
   throw std::invalid_argument("format is \"" + name + "\", expected bgr, rgb, bgra, rgba or gray");
 }
 
+Merge parse_merge(const std::string& name) {
+  if (name == "wbf") return Merge::wbf;
+  if (name == "nms") return Merge::nms;
+  throw std::invalid_argument("merge is \"" + name + "\", expected wbf or nms");
+}
+
 struct HeldImage {
   py::array owner;
   Image image;
@@ -327,7 +333,8 @@ PYBIND11_MODULE(_core, m) {
       .def(py::init([](const std::string& model, const Thresholds& thresholds, std::string engine, std::string device,
                        std::string precision, std::optional<int> threads, std::vector<std::string> names,
                        std::optional<std::array<int, 2>> imgsz, bool tuned, bool profile, bool augment,
-                       std::vector<int> scales, bool flip, std::string merge, std::vector<std::string> scale_models) {
+                       std::vector<int> scales, bool flip, const std::string& merge,
+                       std::vector<std::string> scale_models) {
              Options options;
              static_cast<Thresholds&>(options) = thresholds;
              options.engine = std::move(engine);
@@ -341,7 +348,7 @@ PYBIND11_MODULE(_core, m) {
              options.augment = augment;
              options.scales = std::move(scales);
              options.flip = flip;
-             options.merge = std::move(merge);
+             options.merge = parse_merge(merge);
              options.scale_models = std::move(scale_models);
              py::gil_scoped_release release;
              return std::make_unique<Detector>(model, options);

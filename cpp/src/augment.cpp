@@ -130,12 +130,6 @@ std::vector<Candidate> fuse(const std::vector<ViewCandidate>& found, std::size_t
 
 }  // namespace
 
-Merge parse_merge(const std::string& name) {
-  if (name == "wbf") return Merge::wbf;
-  if (name == "nms") return Merge::nms;
-  throw std::invalid_argument("merge is \"" + name + "\", expected wbf or nms");
-}
-
 std::vector<PlacedView> plan_views(std::vector<int> scales, bool flip, const std::vector<Artefact>& artefacts) {
   if (scales.empty()) {
     for (const Artefact& artefact : artefacts) scales.push_back(long_side(artefact));

@@ -8,11 +8,6 @@
 
 namespace yolort {
 
-enum class Merge { wbf, nms };
-
-/// "wbf" or "nms"; throws std::invalid_argument for anything else.
-Merge parse_merge(const std::string& name);
-
 /// What a scale can run on.
 struct Artefact {
   std::string given;          ///< its path, for messages

@@ -282,8 +282,8 @@ std::unique_ptr<Detector::Impl> Detector::Impl::clone_for(const View& view) cons
 
 /// Opens what the views run on, and runs each once: a size that the network cannot take fails here.
 void Detector::Impl::prepare_views(const Options& options) {
-  merge = parse_merge(options.merge);
   if (!options.augment && options.scales.empty() && options.scale_models.empty()) return;
+  merge = options.merge;
   std::vector<std::unique_ptr<Impl>> others;
   std::vector<Artefact> artefacts = {artefact()};
   for (const std::string& model : options.scale_models) {

@@ -226,7 +226,8 @@ class Detector:
 
     def layer_times(self) -> list[LayerTime]:
         """Means of every layer, in order of execution, over the runs since the last call; of a Detector made with
-        `profile=True`, else empty. ONNX Runtime tells once, and stops timing then.
+        `profile=True`, else empty. With test-time augmentation: of the runs at `imgsz` only. ONNX Runtime tells once,
+        and stops timing then.
         """
         return [LayerTime(*one) for one in self._core.layer_times()]
 

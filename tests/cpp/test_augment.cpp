@@ -54,7 +54,6 @@ void test_plan() {
   }
   CHECK_THROWS(plan_views(std::vector<int>(33, 640), true, {dynamic}), std::invalid_argument, "at most 32");
   CHECK_THROWS(plan_views({640}, true, {fixed, large}), std::invalid_argument, "no scale runs on \"large\"");
-  CHECK_THROWS(parse_merge("average"), std::invalid_argument, "wbf or nms");
 }
 
 // ---- merging ----
@@ -275,7 +274,7 @@ void test_thresholds_of_a_call() {
   settings.classes = {0};
   CHECK(detector.detect(image, settings).empty());
   Options best = options({64, 192});
-  best.merge = "nms";
+  best.merge = Merge::nms;
   CHECK(Detector(model, best).detect(image).scores.at(0) == 0.75f);
 }
 
@@ -284,9 +283,6 @@ void test_refuses() {
   CHECK_THROWS(Detector(model, options({128, 256})), std::invalid_argument, "scale_models");
   CHECK_THROWS(Detector(model, options({7})), std::invalid_argument, "out of range");
   Options wrong = options();
-  wrong.merge = "mean";
-  CHECK_THROWS(Detector(model, wrong), std::invalid_argument, "wbf or nms");
-  wrong = options();
   wrong.scale_models = {model + ".none"};
   CHECK_THROWS(Detector(model, wrong), FileNotFound, "none");
   FinderEngine::fixed = {};

@@ -74,6 +74,12 @@ struct Thresholds {
   bool multi_label = false;  ///< every class of a box above conf, not only its best (evaluation)
 };
 
+/// How what several views of an image find becomes one set.
+enum class Merge {
+  wbf,  ///< weighted boxes fusion (arXiv:1910.13302): the mean of the boxes of an object, and of their scores
+  nms,  ///< the best box of an object
+};
+
 /// Of a Detector with test-time augmentation: one of the looks at an image whose detections are merged.
 struct View {
   int scale = 0;               ///< pixels: the longer side of what the image is fitted into
@@ -99,10 +105,10 @@ struct Options : Thresholds {
   /// A dynamic model runs at that size (padded to its stride), a fixed one with the image in the middle of its input.
   /// Empty: the input size alone.
   std::vector<int> scales;
-  bool flip = true;           ///< each scale mirrored too
-  std::string merge = "wbf";  ///< "wbf": weighted boxes fusion; "nms": the best box of each object
-  std::vector<std::string>
-      scale_models;  ///< artefacts with the same classes, for the scales that are their input sizes
+  bool flip = true;  ///< each scale mirrored too
+  Merge merge = Merge::wbf;
+  /// Artefacts with the same classes, for the scales that are their input sizes.
+  std::vector<std::string> scale_models;
 };
 
 /// Milliseconds of the last detect(), per call (a batch is one call).
@@ -145,7 +151,7 @@ class Detector {
   std::vector<Array> infer(const float* input, int batch);
 
   /// Means of every layer, in order of execution, over the runs since the last call, of Options::profile. Empty
-  /// without that.
+  /// without that. With test-time augmentation: of the runs at imgsz() only.
   std::vector<LayerTime> layer_times();
 
   /// Another Detector on the same weights, with its own buffers.
