@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from yolort import Detections, Speed
+from yolort import Detections, Speed, View
 from yolort.tools._compat import allow_missing_torchvision
 from yolort.tools.checkpoints import detect_head, load_checkpoint
 from yolort.tools.export import complexity, with_head
 
 __all__ = ["TorchDetector"]
+
+#: The views of Ultralytics' test-time augmentation (nn/tasks.py, _predict_augment): scale, mirrored.
+_VIEWS = ((1.0, False), (0.83, True), (0.67, False))
 
 
 class TorchDetector:
@@ -38,8 +41,13 @@ class TorchDetector:
         iou: float = 0.7,
         max_det: int = 300,
         multi_label: bool = False,
+        augment: bool = False,
     ) -> None:
-        """Loads it; FileNotFoundError and CheckpointError as `load_checkpoint`, which also keeps code from running."""
+        """Loads it; `augment` is Ultralytics' own, of three views.
+
+        Raises FileNotFoundError and CheckpointError as `load_checkpoint`, which also keeps code from running;
+        ValueError for `augment` of a checkpoint without a one-to-many branch, which Ultralytics does not augment.
+        """
         import torch
 
         checkpoint = load_checkpoint(model)
@@ -47,10 +55,14 @@ class TorchDetector:
         if threads is not None:
             torch.set_num_threads(threads)
         has_one_to_many = getattr(detect_head(checkpoint.model), "cv2", None) is not None
+        if augment and not has_one_to_many:
+            raise ValueError(f"{model}: Ultralytics does not augment a checkpoint with the NMS-free branch alone")
         size = imgsz or checkpoint.imgsz or 640
         self.imgsz: tuple[int, int] = (size, size) if isinstance(size, int) else size
         self.names: dict[int, str] = dict(checkpoint.model.names)  # type: ignore[arg-type]
         self.speed = Speed(0, 0, 0)
+        views = [View(round(scale * max(self.imgsz)), flip, self.imgsz, str(model)) for scale, flip in _VIEWS]
+        self.views = views if augment else []
         counted = complexity(with_head(checkpoint.model, "raw" if has_one_to_many else "raw-e2e"), self.imgsz)
         self.metadata = {"yolort": json.dumps(counted)}
         self._settings = {"conf": conf, "iou": iou, "max_det": max_det}
@@ -59,8 +71,11 @@ class TorchDetector:
 
         self._yolo = YOLO(str(model))
 
-    def __call__(self, source: np.ndarray | Sequence[np.ndarray]) -> Any:
-        """Detections of an image, (height, width, 3) BGR uint8, or a list of them for a list."""
+    def __call__(self, source: np.ndarray | Sequence[np.ndarray], *, augment: bool | None = None) -> Any:
+        """Detections of an image, (height, width, 3) BGR uint8, or a list of them for a list.
+
+        `augment=False`: without, of one that was made to augment.
+        """
         images = [source] if isinstance(source, np.ndarray) else list(source)
         results = self._yolo.predict(
             images,
@@ -70,6 +85,7 @@ class TorchDetector:
             verbose=False,
             save=False,
             batch=len(images),
+            augment=bool(self.views) if augment is None else augment,
             **self._settings,
         )
         parts = [[result.speed[key] for key in ("preprocess", "inference", "postprocess")] for result in results]

@@ -9,35 +9,62 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yolort
-from yolort import Detections, Detector
+from yolort import Detections, Detector, View
 from yolort.tools.baseline import TorchDetector
 from yolort.tools.data import Sample, load_dataset
 from yolort.tools.files import folder_beside, place, replaceable
 from yolort.tools.metrics import Metrics, Scores, score
 
-__all__ = ["Validation", "open_detector", "validate"]
+__all__ = ["Augmentation", "Validation", "open_detector", "validate"]
 
 _log = logging.getLogger(__name__)
 
 #: The thresholds of Ultralytics' val.
 THRESHOLDS: dict[str, Any] = {"conf": 0.001, "iou": 0.7, "max_det": 300, "multi_label": True}
+#: What of `Detector` only says how to augment, and its defaults.
+_AUGMENTATION: dict[str, Any] = {"scales": (), "flip": True, "merge": "wbf", "scale_models": ()}
 
-#: Test-time augmentation as Ultralytics has it for checkpoints (nn/tasks.py, _predict_augment): scale, mirrored.
-_VIEWS = ((1.0, False), (0.83, True), (0.67, False))
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What test-time augmentation is compared with: the same detector on the same images without it."""
+
+    views: list[View]
+    plain: Scores  # without
+    ms: tuple[float, float]  # median of an image: without, with
+    latency_ratio: float  # median over the images of with / without, measured one behind the other
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "views": [view._asdict() for view in self.views],
+            "plain": self.plain.metrics.to_dict(),
+            "ms_plain": round(self.ms[0], 3),
+            "ms": round(self.ms[1], 3),
+            "latency_ratio": round(self.latency_ratio, 4),
+        }
 
 
 class Validation:
     """The outcome of `validate`."""
 
-    def __init__(self, scores: Scores, unreadable: list[str], described: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        scores: Scores,
+        unreadable: list[str],
+        described: dict[str, Any],
+        augmentation: Augmentation | None = None,
+    ) -> None:
         self.scores = scores
         self.unreadable = unreadable  # why, of each image that was left out
         self.described = described  # model, engine, data, settings
+        self.augmentation = augmentation  # None: there was none
 
     @property
     def metrics(self) -> Metrics:
@@ -50,6 +77,7 @@ class Validation:
         curves = {name: np.round(values[every], 5).tolist() for name, values in self.scores.curves.items()}
         return {
             **self.described,
+            "augmentation": self.augmentation and self.augmentation.to_dict(),
             "unreadable": self.unreadable,
             "metrics": self.metrics.to_dict(),
             "curves": curves,
@@ -78,7 +106,6 @@ def validate(
     *,
     split: str = "val",
     images: str | Path | None = None,
-    augment: bool = False,
     resamples: int = 200,
     progress: Callable[[Sequence[Sample]], Iterable[Sample]] = iter,
     **options: Any,
@@ -88,11 +115,12 @@ def validate(
     Args:
         model: what `Detector` loads; or a checkpoint (.pt), run by Ultralytics, for the baseline.
         data, split, images: see `load_dataset`.
-        augment: detect in two more views of each image (0.83 of the size and mirrored, 0.67) and merge with NMS.
         resamples: see `score`.
         progress: wraps the samples, for a progress bar.
-        **options: of `Detector`: engine, device, threads, precision, imgsz; and its thresholds, by default those of
-            Ultralytics' val (conf 0.001, iou 0.7, max_det 300, every class of a box).
+        **options: of `Detector`: engine, device, threads, precision, imgsz; its thresholds, by default those of
+            Ultralytics' val (conf 0.001, iou 0.7, max_det 300, every class of a box); and its test-time augmentation
+            (augment, scales, flip, merge, scale_models), with which every image is detected in with and without,
+            in turns, for `Validation.augmentation`. Checkpoints take augment only, and do as Ultralytics does.
 
     Images that cannot be read are left out, counted, and told in `Validation.unreadable`.
 
@@ -105,8 +133,10 @@ def validate(
     dataset = load_dataset(data, split, images)
     detector = open_detector(model, **{**options, **thresholds})
     dataset = dataset.with_classes_of(detector.names)
+    looks = (False, True) if detector.views else (False,)  # without and with augmentation
     truths: list[Sample] = []
-    found: list[Detections] = []
+    found: dict[bool, list[Detections]] = {look: [] for look in looks}
+    ms: dict[bool, list[float]] = {look: [] for look in looks}
     unreadable: list[str] = []
     for sample in progress(dataset.samples):
         try:
@@ -115,7 +145,9 @@ def validate(
             unreadable.append(str(error))
             continue
         truths.append(sample.in_pixels(*image.shape[:2]))
-        found.append(_augmented(detector, image, thresholds) if augment else detector(image))
+        for look in looks if len(truths) % 2 else looks[::-1]:
+            found[look].append(detector(image, augment=look))
+            ms[look].append(sum(detector.speed))
     if not truths:
         raise yolort.ImageError(f"none of the {len(dataset.samples)} images can be read; the first: {unreadable[0]}")
     described = {
@@ -126,10 +158,18 @@ def validate(
         "imgsz": list(detector.imgsz),
         "data": dataset.name,
         "split": split,
-        "augment": augment,
         **thresholds,
     }
-    return Validation(score(truths, found, dataset.names, resamples=resamples), unreadable, described)
+    scores = score(truths, found[looks[-1]], dataset.names, resamples=resamples)
+    augmentation = None
+    if detector.views:
+        augmentation = Augmentation(
+            detector.views,
+            score(truths, found[False], dataset.names, resamples=resamples),
+            (float(np.median(ms[False])), float(np.median(ms[True]))),
+            float(np.median(np.divide(ms[True], ms[False]))),
+        )
+    return Validation(scores, unreadable, described, augmentation)
 
 
 def open_detector(model: str | Path, **options: Any) -> Any:
@@ -141,26 +181,8 @@ def open_detector(model: str | Path, **options: Any) -> Any:
     for key, only in (("engine", "torch"), ("device", "cpu"), ("precision", "fp32")):
         if other[key] not in (None, only):
             raise ValueError(f"{model}: a checkpoint runs with {key} {only}, not {other[key]}; export it for another")
+    for key, default in _AUGMENTATION.items():
+        given = options.pop(key, default)
+        if given not in (default, []):
+            raise ValueError(f"{model}: a checkpoint is augmented as Ultralytics does; export it for {key}={given!r}")
     return TorchDetector(model, **options)
-
-
-def _augmented(detector: Any, image: np.ndarray, thresholds: dict[str, Any]) -> Detections:
-    cv2 = yolort.images.opencv()
-    height, width = image.shape[:2]
-    boxes, scores, classes = [], [], []
-    for scale, mirrored in _VIEWS:
-        # A larger canvas makes the letterbox shrink the image by `scale`; 114 is the letterbox's own padding.
-        canvas = np.full((round(height / scale), round(width / scale), 3), 114, np.uint8)
-        canvas[:height, :width] = image[:, ::-1] if mirrored else image
-        view = detector(canvas)
-        sides = view.boxes.copy()
-        if mirrored:
-            sides[:, [0, 2]] = width - sides[:, [2, 0]]
-        boxes.append(sides.clip(0, [width, height, width, height]))
-        scores.append(view.scores)
-        classes.append(view.classes)
-    box, value, cls = np.concatenate(boxes), np.concatenate(scores), np.concatenate(classes)
-    corners = np.column_stack([box[:, :2], box[:, 2:] - box[:, :2]]).tolist()
-    kept = cv2.dnn.NMSBoxesBatched(corners, value.tolist(), cls.tolist(), thresholds["conf"], thresholds["iou"])
-    rows = np.array(kept, np.int64).reshape(-1)[: thresholds["max_det"]]
-    return Detections(box[rows].astype(np.float32), value[rows], cls[rows], names=detector.names, shape=(height, width))

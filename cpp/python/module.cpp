@@ -49,6 +49,12 @@ PixelFormat parse_format(const std::string& name) {
   throw std::invalid_argument("format is \"" + name + "\", expected bgr, rgb, bgra, rgba or gray");
 }
 
+Merge parse_merge(const std::string& name) {
+  if (name == "wbf") return Merge::wbf;
+  if (name == "nms") return Merge::nms;
+  throw std::invalid_argument("merge is \"" + name + "\", expected wbf or nms");
+}
+
 struct HeldImage {
   py::object owner;
   Image image;
@@ -433,7 +439,9 @@ PYBIND11_MODULE(_core, m) {
   py::class_<Detector>(m, "Detector")
       .def(py::init([](const std::string& model, const Thresholds& thresholds, std::string engine, std::string device,
                        std::string precision, std::optional<int> threads, std::vector<std::string> names,
-                       std::optional<std::array<int, 2>> imgsz, bool tuned, bool profile) {
+                       std::optional<std::array<int, 2>> imgsz, bool tuned, bool profile, bool augment,
+                       std::vector<int> scales, bool flip, const std::string& merge,
+                       std::vector<std::string> scale_models) {
              Options options;
              static_cast<Thresholds&>(options) = thresholds;
              options.engine = std::move(engine);
@@ -444,16 +452,22 @@ PYBIND11_MODULE(_core, m) {
              options.imgsz = imgsz;
              options.tuned = tuned;
              options.profile = profile;
+             options.augment = augment;
+             options.scales = std::move(scales);
+             options.flip = flip;
+             options.merge = parse_merge(merge);
+             options.scale_models = std::move(scale_models);
              py::gil_scoped_release release;
              return std::make_unique<Detector>(model, options);
            }),
            py::arg("model"), py::arg("thresholds"), py::kw_only(), py::arg("engine"), py::arg("device"),
            py::arg("precision"), py::arg("threads"), py::arg("names"), py::arg("imgsz"), py::arg("tuned"),
-           py::arg("profile"))
+           py::arg("profile"), py::arg("augment"), py::arg("scales"), py::arg("flip"), py::arg("merge"),
+           py::arg("scale_models"))
       .def(
           "detect",
           [](Detector& self, const py::sequence& images, const Thresholds& thresholds,
-             std::optional<std::string> format) {
+             std::optional<std::string> format, std::optional<bool> augment) {
             std::optional<PixelFormat> asked;
             if (format) asked = parse_format(*format);
             std::vector<HeldImage> held;
@@ -465,13 +479,13 @@ PYBIND11_MODULE(_core, m) {
             std::vector<Detections> found;
             {
               py::gil_scoped_release release;
-              found = self.detect(views, thresholds);
+              found = self.detect(views, thresholds, augment.value_or(!self.views().empty()));
             }
             py::list out;
             for (const Detections& one : found) out.append(to_tuple(one));
             return out;
           },
-          py::arg("images"), py::arg("thresholds"), py::arg("format") = py::none())
+          py::arg("images"), py::arg("thresholds"), py::arg("format") = py::none(), py::arg("augment") = py::none())
       .def(
           "infer",
           [](Detector& self, const py::array_t<float, py::array::c_style>& input) {
@@ -529,6 +543,16 @@ PYBIND11_MODULE(_core, m) {
                                for (const auto& [key, value] : self.metadata()) out[to_str(key)] = to_str(value);
                                return out;
                              })
+      .def_property_readonly(
+          "views",
+          [](const Detector& self) {
+            py::list out;
+            for (const View& view : self.views()) {
+              const auto [height, width] = view.imgsz;
+              out.append(py::make_tuple(view.scale, view.flip, std::pair(height, width), to_str(view.model)));
+            }
+            return out;
+          })
       .def_property_readonly("speed", [](const Detector& self) {
         py::gil_scoped_release release;
         const Speed speed = self.speed();

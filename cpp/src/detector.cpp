@@ -3,9 +3,11 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iterator>
+#include <map>
 #include <mutex>
 #include <utility>
 
+#include "augment.h"
 #include "decode.h"
 #include "engine.h"
 #include "engines/nvtx.h"
@@ -42,6 +44,13 @@ Array to_array(const Tensor& tensor) {
   return out;
 }
 
+/// An image and how it lies in the network input; see Geometry::fit.
+struct Job {
+  const Image* image;
+  double fraction = 1;
+  bool flip = false;
+};
+
 }  // namespace
 
 struct Detector::Impl {
@@ -67,6 +76,17 @@ struct Detector::Impl {
   std::vector<Geometry> padded;
   std::vector<Geometry> geometries;
 
+  // Test-time augmentation: its views, of each where it runs (0: here, i: runners[i - 1]) and how its images lie there.
+  struct Look {
+    std::size_t runner;
+    double fraction;
+    bool flip;
+  };
+  Merge merge = Merge::wbf;
+  std::vector<View> views;
+  std::vector<Look> looks;
+  std::vector<std::unique_ptr<Impl>> runners;  ///< other input sizes and artefacts
+
   Impl() = default;
   Impl(const Impl& other)
       : spec(other.spec),
@@ -76,18 +96,35 @@ struct Detector::Impl {
         precision(other.precision),
         head(other.head),
         tuned(other.tuned),
-        output_shapes(other.output_shapes) {}
+        output_shapes(other.output_shapes),
+        merge(other.merge),
+        views(other.views),
+        looks(other.looks) {}
+
+  /// On the same weights, with its own buffers.
+  std::unique_ptr<Impl> clone() const {
+    auto copy = std::make_unique<Impl>(*this);
+    copy->engine = engine->clone();
+    for (const auto& runner : runners) copy->runners.push_back(runner->clone());
+    return copy;
+  }
 
   void load(const std::string& model, Options options);
   bool take_tuning(Options& options);
   void ask_imgsz(const Options& options);
   void resolve_imgsz(const Options& options);
+  void probe();
+  std::unique_ptr<Impl> clone_for(const View& view) const;
+  void prepare_views(const Options& options);
+  Artefact artefact() const;
   void check_outputs(const std::vector<Tensor>& outputs, int batch) const;
   int batch_size() const {
     const InputShape shape = engine->input_shape();
     return shape.batch ? shape.batch : shape.most;
   }
-  void run_batch(const Image* images, int count, const Thresholds& settings, std::vector<Detections>& out);
+  void run_batch(const Job* jobs, int count, const Thresholds& settings, std::vector<Detections>& out);
+  std::vector<Detections> run(const std::vector<Job>& jobs, const Thresholds& settings);
+  std::vector<Detections> run_views(const std::vector<Image>& images, const Thresholds& settings);
 };
 
 /// Sets `options` and `spec` to what `yolort tune` found fastest here, where that can run.
@@ -153,7 +190,11 @@ void Detector::Impl::load(const std::string& model, Options options) {
                                                                                      : "no 'names' in its metadata") +
                      "); give names=");
   }
-  // The outputs' shapes are known once the engine has run; a model that fits no head fails here, not at first use.
+  probe();
+}
+
+/// The outputs' shapes are known once the engine has run; a model that fits no head fails here, not at first use.
+void Detector::Impl::probe() {
   const int batch = std::max(engine->input_shape().batch, 1);
   engine->input(batch, spec.height, spec.width);
   const std::vector<Tensor>& outputs = engine->run();
@@ -163,6 +204,7 @@ void Detector::Impl::load(const std::string& model, Options options) {
     throw ModelError("model \"" + spec.given + "\": " + what.what());
   }
   head = spec.layout.name();
+  output_shapes.clear();
   for (const Tensor& output : outputs) output_shapes.push_back(output.shape);
   check_outputs(outputs, batch);
 }
@@ -215,16 +257,71 @@ void Detector::Impl::resolve_imgsz(const Options& options) {
   }
 }
 
-void Detector::Impl::run_batch(const Image* images, int count, const Thresholds& settings,
-                               std::vector<Detections>& out) {
-  geometries.resize(static_cast<std::size_t>(count));
-  for (int i = 0; i < count; ++i) {
-    geometries[static_cast<std::size_t>(i)] = Geometry::fit(images[i].width, images[i].height, spec.width, spec.height);
+Artefact Detector::Impl::artefact() const {
+  const InputShape fixed = engine->input_shape();
+  const std::vector<int>& strides = spec.layout.strides;
+  Artefact out{spec.given, spec.height, spec.width, fixed.height || fixed.width};
+  if (!strides.empty()) out.stride = *std::max_element(strides.begin(), strides.end());
+  return out;
+}
+
+/// On the same weights, at the input size of a view.
+std::unique_ptr<Detector::Impl> Detector::Impl::clone_for(const View& view) const {
+  std::unique_ptr<Impl> out = clone();
+  out->spec.height = view.imgsz[0];
+  out->spec.width = view.imgsz[1];
+  try {
+    out->probe();
+  } catch (const Error& what) {
+    throw EngineError("scales: model \"" + view.model + "\" cannot run at " + std::to_string(view.imgsz[0]) + " x " +
+                      std::to_string(view.imgsz[1]) + " for the scale " + std::to_string(view.scale) + ": " +
+                      what.what());
   }
-  const Job job{images, geometries.data(), count, spec.height, spec.width, &spec.layout, &settings};
-  if (engine->detect(job, out, speed)) return;
+  return out;
+}
+
+/// Opens what the views run on, and runs each once: a size that the network cannot take fails here.
+void Detector::Impl::prepare_views(const Options& options) {
+  if (!options.augment && options.scales.empty() && options.scale_models.empty()) return;
+  merge = options.merge;
+  std::vector<std::unique_ptr<Impl>> others;
+  std::vector<Artefact> artefacts = {artefact()};
+  for (const std::string& model : options.scale_models) {
+    Options own = options;
+    own.imgsz.reset();
+    others.push_back(std::make_unique<Impl>());
+    others.back()->load(model, own);
+    if (others.back()->spec.names != spec.names) {
+      throw ModelError("scale_models: model \"" + model + "\" has other classes than \"" + spec.given + "\"");
+    }
+    artefacts.push_back(others.back()->artefact());
+  }
+  const std::vector<PlacedView> placed = plan_views(options.scales, options.flip, artefacts);
+  std::vector<std::unique_ptr<Impl>> made;
+  std::vector<Look> planned;
+  std::map<std::pair<std::size_t, std::array<int, 2>>, std::size_t> runner_of;  // by artefact and input size
+  runner_of[{0, {spec.height, spec.width}}] = 0;
+  for (const PlacedView& view : placed) {
+    const auto [at, is_new] = runner_of.try_emplace({view.artefact, view.imgsz}, made.size() + 1);
+    if (is_new) made.push_back((view.artefact ? *others[view.artefact - 1] : *this).clone_for(view));
+    planned.push_back({at->second, view.fraction, view.flip});
+  }
+  views.assign(placed.begin(), placed.end());
+  looks = std::move(planned);
+  runners = std::move(made);
+}
+
+void Detector::Impl::run_batch(const Job* jobs, int count, const Thresholds& settings, std::vector<Detections>& out) {
+  geometries.clear();
+  std::vector<Image> images;
   for (int i = 0; i < count; ++i) {
-    if (images[i].memory == Memory::host) continue;
+    images.push_back(*jobs[i].image);
+    geometries.push_back(Geometry::fit(images.back().width, images.back().height, spec.width, spec.height,
+                                       jobs[i].fraction, jobs[i].flip));
+  }
+  if (engine->detect({images, geometries, spec.height, spec.width, spec.layout, settings}, out, speed)) return;
+  for (const Image& image : images) {
+    if (image.memory == Memory::host) continue;
     throw std::invalid_argument("image: its pixels are in CUDA memory, which engine \"" + engine_name + "\" on " +
                                 device + " does not read; copy them to the host first");
   }
@@ -240,7 +337,7 @@ void Detector::Impl::run_batch(const Image* images, int count, const Thresholds&
   std::optional<NvtxRange> range("pre");
   for (int i = 0; i < count; ++i) {
     const auto slot = static_cast<std::size_t>(i);
-    letterbox(images[i], geometries[slot], input, i, padded[slot] == geometries[slot]);
+    letterbox(images[slot], geometries[slot], input, i, padded[slot] == geometries[slot]);
     padded[slot] = geometries[slot];
   }
   const auto ready = std::chrono::steady_clock::now();
@@ -257,8 +354,51 @@ void Detector::Impl::run_batch(const Image* images, int count, const Thresholds&
   speed.post += milliseconds(std::chrono::steady_clock::now() - done);
 }
 
+/// One result a job, in order.
+std::vector<Detections> Detector::Impl::run(const std::vector<Job>& jobs, const Thresholds& settings) {
+  speed = {};
+  std::vector<Detections> out;
+  out.reserve(jobs.size());
+  const auto batch = static_cast<std::size_t>(batch_size());
+  for (std::size_t at = 0; at < jobs.size(); at += batch) {
+    run_batch(&jobs[at], static_cast<int>(std::min(batch, jobs.size() - at)), settings, out);
+  }
+  return out;
+}
+
+/// One result an image: all views of a network input run together, as far as the engine takes batches.
+std::vector<Detections> Detector::Impl::run_views(const std::vector<Image>& images, const Thresholds& settings) {
+  const Thresholds each = view_thresholds(settings, merge, looks.size());
+  std::vector<std::vector<Detections>> found(images.size());
+  Speed total;
+  for (std::size_t i = 0; i <= runners.size(); ++i) {
+    Impl& runner = i ? *runners[i - 1] : *this;
+    std::vector<Job> jobs;
+    std::vector<std::size_t> image_of;
+    for (std::size_t image = 0; image < images.size(); ++image) {
+      for (const Look& look : looks) {
+        if (look.runner != i) continue;
+        jobs.push_back({&images[image], look.fraction, look.flip});
+        image_of.push_back(image);
+      }
+    }
+    std::vector<Detections> of_jobs = runner.run(jobs, each);
+    for (std::size_t job = 0; job < jobs.size(); ++job) found[image_of[job]].push_back(std::move(of_jobs[job]));
+    total.pre += runner.speed.pre;
+    total.inference += runner.speed.inference;
+    total.post += runner.speed.post;
+  }
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<Detections> out;
+  for (const std::vector<Detections>& one : found) out.push_back(merge_views(one, merge, settings, spec.layout.nms));
+  total.post += milliseconds(std::chrono::steady_clock::now() - start);
+  speed = total;
+  return out;
+}
+
 Detector::Detector(const std::string& model, const Options& options) : impl_(std::make_unique<Impl>()) {
   impl_->load(model, options);
+  impl_->prepare_views(options);
 }
 Detector::Detector(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Detector::Detector(Detector&&) noexcept = default;
@@ -272,17 +412,20 @@ Detections Detector::detect(const Image& image, const Thresholds& thresholds) {
 }
 
 std::vector<Detections> Detector::detect(const std::vector<Image>& images, const Thresholds& thresholds) {
+  return detect(images, thresholds, !impl_->views.empty());
+}
+
+std::vector<Detections> Detector::detect(const std::vector<Image>& images, const Thresholds& thresholds, bool augment) {
+  if (augment && impl_->views.empty()) {
+    throw std::invalid_argument("augment: this Detector was made without; construct it with augment or scales");
+  }
   check_thresholds(thresholds, impl_->spec.layout.classes);
   for (const Image& image : images) check_image(image);
   std::lock_guard lock(impl_->mutex);
-  impl_->speed = {};
-  std::vector<Detections> out;
-  out.reserve(images.size());
-  const auto batch = static_cast<std::size_t>(impl_->batch_size());
-  for (std::size_t at = 0; at < images.size(); at += batch) {
-    impl_->run_batch(&images[at], static_cast<int>(std::min(batch, images.size() - at)), thresholds, out);
-  }
-  return out;
+  if (augment) return impl_->run_views(images, thresholds);
+  std::vector<Job> jobs;
+  for (const Image& image : images) jobs.push_back({&image});
+  return impl_->run(jobs, thresholds);
 }
 
 std::vector<Array> Detector::infer(const float* input, int batch) {
@@ -320,10 +463,8 @@ std::vector<LayerTime> Detector::layer_times() {
 }
 
 Detector Detector::clone() const {
-  auto copy = std::make_unique<Impl>(*impl_);
   std::lock_guard lock(impl_->mutex);
-  copy->engine = impl_->engine->clone();
-  return Detector(std::move(copy));
+  return Detector(impl_->clone());
 }
 
 const std::vector<std::string>& Detector::names() const { return impl_->spec.names; }
@@ -336,6 +477,7 @@ const std::string& Detector::precision() const { return impl_->precision; }
 bool Detector::tuned() const { return impl_->tuned; }
 const std::string& Detector::head() const { return impl_->head; }
 const std::map<std::string, std::string>& Detector::metadata() const { return impl_->spec.metadata; }
+const std::vector<View>& Detector::views() const { return impl_->views; }
 Speed Detector::speed() const {
   std::lock_guard lock(impl_->mutex);
   return impl_->speed;

@@ -33,13 +33,12 @@ struct InputShape {
 };
 
 /// Images to detect in, in one run.
-struct Job {
-  const Image* images = nullptr;
-  const Geometry* geometries = nullptr;  ///< of each image
-  int count = 0;
-  int height = 0, width = 0;  ///< of the network input
-  const HeadLayout* layout = nullptr;
-  const Thresholds* thresholds = nullptr;
+struct Batch {
+  const std::vector<Image>& images;
+  const std::vector<Geometry>& geometries;  ///< of each image
+  int height, width;                        ///< of the network input
+  const HeadLayout& layout;
+  const Thresholds& thresholds;
 };
 
 /// One instance serves one thread at a time; clones share the weights.
@@ -55,9 +54,9 @@ class Engine {
   virtual const std::vector<Tensor>& run() = 0;
   virtual std::unique_ptr<Engine> clone() const = 0;
 
-  /// The whole job on the engine's device: appends the detections of each image, and adds to the times. False: the
-  /// engine has no such way, and nothing is done; the core does it with input() and run().
-  virtual bool detect(const Job&, std::vector<Detections>&, Speed&) { return false; }
+  /// The whole detection on the engine's device: appends the detections of each image, and adds to the times. False:
+  /// the engine has no such way, and nothing is done; the core does it with input() and run().
+  virtual bool detect(const Batch&, std::vector<Detections>&, Speed&) { return false; }
 
   /// See Detector::layer_times(). An engine that cannot tell throws EngineError at load, of Options::profile.
   virtual std::vector<LayerTime> layer_times() { return {}; }

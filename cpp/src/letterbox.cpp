@@ -1,10 +1,12 @@
 #include "letterbox.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace yolort {
 namespace {
@@ -42,8 +44,9 @@ const ChannelOrder& order_of(PixelFormat format) {
   throw std::invalid_argument("image: unknown pixel format");
 }
 
-Geometry Geometry::fit(int source_width, int source_height, int width, int height) {
-  const double ratio = std::min(static_cast<double>(height) / source_height, static_cast<double>(width) / source_width);
+Geometry Geometry::fit(int source_width, int source_height, int width, int height, double scale, bool mirrored) {
+  const double ratio =
+      scale * std::min(static_cast<double>(height) / source_height, static_cast<double>(width) / source_width);
   Geometry g;
   g.source_width = source_width;
   g.source_height = source_height;
@@ -53,6 +56,7 @@ Geometry Geometry::fit(int source_width, int source_height, int width, int heigh
   g.new_height = std::min(round_side(source_height * ratio), height);
   g.left = static_cast<int>(std::nearbyint((width - g.new_width) / 2.0 - 0.1));
   g.top = static_cast<int>(std::nearbyint((height - g.new_height) / 2.0 - 0.1));
+  g.mirrored = mirrored;
   return g;
 }
 
@@ -62,13 +66,17 @@ Box Geometry::to_image(const Box& box) const {
   const auto map = [](float at, int pad, float gain, int limit) {
     return std::clamp((at - static_cast<float>(pad)) / gain, 0.0f, static_cast<float>(limit));
   };
-  return {map(box.x1, left, gain_x, source_width), map(box.y1, top, gain_y, source_height),
-          map(box.x2, left, gain_x, source_width), map(box.y2, top, gain_y, source_height)};
+  const Box out = {map(box.x1, left, gain_x, source_width), map(box.y1, top, gain_y, source_height),
+                   map(box.x2, left, gain_x, source_width), map(box.y2, top, gain_y, source_height)};
+  if (!mirrored) return out;
+  const auto right = static_cast<float>(source_width);
+  return {right - out.x2, out.y1, right - out.x1, out.y2};
 }
 
 bool Geometry::operator==(const Geometry& o) const {
   return source_width == o.source_width && source_height == o.source_height && width == o.width && height == o.height &&
-         new_width == o.new_width && new_height == o.new_height && left == o.left && top == o.top;
+         new_width == o.new_width && new_height == o.new_height && left == o.left && top == o.top &&
+         mirrored == o.mirrored;
 }
 
 void check_image(const Image& image) {
@@ -117,9 +125,17 @@ void Letterbox::prepare(const Image& image, const Geometry& geometry) {
       at.first = std::clamp(at.first, 0, image.width - 1);
       at.fraction = 0;
     }
+    std::uint32_t left = static_cast<std::uint16_t>(to_weight(1.0f - at.fraction));
+    std::uint32_t right = static_cast<std::uint16_t>(to_weight(at.fraction));
+    if (geometry.mirrored) {  // the pair is read from its other end
+      at.first = image.width - 1 - at.first;
+      if (at.fraction != 0) {
+        --at.first;
+        std::swap(left, right);
+      }
+    }
     columns_.offsets.push_back(at.first * step);
-    columns_.weights.push_back(static_cast<std::uint32_t>(to_weight(1.0f - at.fraction)) |
-                               static_cast<std::uint32_t>(to_weight(at.fraction)) << 16);
+    columns_.weights.push_back(left | right << 16);
   }
   first_row_.clear();
   for (auto& weights : row_weights_) weights.clear();
@@ -131,11 +147,15 @@ void Letterbox::prepare(const Image& image, const Geometry& geometry) {
   }
 
   const int row_bytes = image.width * step;
-  const auto safe = std::upper_bound(columns_.offsets.begin(), columns_.offsets.end(), row_bytes - row_slack);
+  const auto safe = std::count_if(columns_.offsets.begin(), columns_.offsets.end(),
+                                  [&](std::int32_t offset) { return offset <= row_bytes - row_slack; });
   constexpr std::size_t block = 16;  // columns of the widest kernel: a body of whole blocks has no remainder
-  body_ = static_cast<std::size_t>(safe - columns_.offsets.begin()) / block * block;
-  tail_offset_ = body_ < columns_.offsets.size() ? columns_.offsets[body_] : row_bytes;
-  for (std::size_t x = body_; x < columns_.offsets.size(); ++x) columns_.offsets[x] -= tail_offset_;
+  body_ = static_cast<std::size_t>(safe) / block * block;
+  const std::size_t tail = columns_.offsets.size() - body_;
+  const auto first = columns_.offsets.begin() + static_cast<std::ptrdiff_t>(geometry.mirrored ? 0 : body_);
+  tail_offset_ = row_bytes;
+  for (std::size_t x = 0; x < tail; ++x) tail_offset_ = std::min(tail_offset_, first[static_cast<std::ptrdiff_t>(x)]);
+  for (std::size_t x = 0; x < tail; ++x) first[static_cast<std::ptrdiff_t>(x)] -= tail_offset_;
   for (auto& tail : tail_) tail.assign(static_cast<std::size_t>(row_bytes - tail_offset_ + row_slack), 0);
   geometry_ = geometry;
   step_ = step;
@@ -154,7 +174,8 @@ void Letterbox::operator()(const Image& image, const Geometry& geometry, const T
   const auto row_bytes = static_cast<std::ptrdiff_t>(image.width) * order.step;
   const std::ptrdiff_t stride = image.stride ? image.stride : row_bytes;
   const std::ptrdiff_t origin = index * input.batch_stride();
-  const std::size_t columns = columns_.offsets.size();
+  const std::size_t tail_columns = columns_.offsets.size() - body_;
+  const std::size_t body = geometry.mirrored ? tail_columns : 0, tail = geometry.mirrored ? 0 : body_;
 
   const auto write = [&](auto* base, auto resample, auto pad) {
     if (!keep_padding) {
@@ -163,14 +184,16 @@ void Letterbox::operator()(const Image& image, const Geometry& geometry, const T
     for (int y = 0; y < geometry.new_height; ++y) {
       RowPair pair = row_pair(image, stride, y);
       auto* row = base + static_cast<std::ptrdiff_t>(geometry.top + y) * geometry.width + geometry.left;
-      decltype(base) planes[3] = {row, row + input.channel_stride, row + 2 * input.channel_stride};
-      resample(pair, columns_, 0, body_, order, planes);
+      const auto planes = [&](std::size_t at) {
+        auto* to = row + at;
+        return std::array{to, to + input.channel_stride, to + 2 * input.channel_stride};
+      };
+      resample(pair, columns_, body, body_, order, planes(body).data());
       for (int r = 0; r < 2; ++r) {
         std::copy(pair.rows[r] + tail_offset_, pair.rows[r] + row_bytes, tail_[r].begin());
         pair.rows[r] = tail_[r].data();
       }
-      for (auto& plane : planes) plane += body_;
-      resample(pair, columns_, body_, columns - body_, order, planes);
+      resample(pair, columns_, tail, tail_columns, order, planes(tail).data());
     }
   };
   if (input.type == Type::f32) {

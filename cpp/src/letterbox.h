@@ -17,8 +17,11 @@ struct Geometry {
   int width = 0, height = 0;          ///< network input
   int new_width = 0, new_height = 0;  ///< the resized image within it
   int left = 0, top = 0;
+  bool mirrored = false;  ///< left and right of the image change places; the padding is that of the plain image
 
-  static Geometry fit(int source_width, int source_height, int width, int height);
+  /// The image as large as the input lets it be, times `scale` (above 0, at most 1), in the middle of it.
+  static Geometry fit(int source_width, int source_height, int width, int height, double scale = 1,
+                      bool mirrored = false);
   /// From network input to original image, clipped.
   Box to_image(const Box& box) const;
   bool operator==(const Geometry& other) const;
@@ -47,8 +50,8 @@ class Letterbox {
   Columns columns_;
   std::vector<int> first_row_;                ///< upper source row of each output row; may be -1, meaning 0
   std::vector<std::int16_t> row_weights_[2];  ///< Q11
-  /// The last columns would be read past the row's end: they read a copy of its last bytes instead.
-  std::size_t body_ = 0;          ///< columns before them
+  /// The columns at the right end of the source row would be read past it: they read a copy of its last bytes instead.
+  std::size_t body_ = 0;          ///< columns that are none of them; they are the last ones of a mirrored row
   std::int32_t tail_offset_ = 0;  ///< where the copy starts in the row
   std::vector<std::uint8_t> tail_[2];
 };

@@ -9,6 +9,13 @@ float area(const Box& box) { return (box.x2 - box.x1) * (box.y2 - box.y1); }
 
 }  // namespace
 
+float intersection_over_union(const Box& a, const Box& b) {
+  const float width = std::min(a.x2, b.x2) - std::max(a.x1, b.x1);
+  const float height = std::min(a.y2, b.y2) - std::max(a.y1, b.y1);
+  const float common = std::max(width, 0.0f) * std::max(height, 0.0f);
+  return common / (area(a) + area(b) - common);
+}
+
 void sort_by_score(std::vector<Candidate>& candidates) {
   std::stable_sort(candidates.begin(), candidates.end(),
                    [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
@@ -20,10 +27,7 @@ void non_maximum_suppression(std::vector<Candidate>& candidates, float iou, bool
     const Candidate candidate = candidates[i];
     const bool suppressed = std::any_of(candidates.begin(), candidates.begin() + kept, [&](const Candidate& better) {
       if (!agnostic && better.cls != candidate.cls) return false;
-      const float width = std::min(better.box.x2, candidate.box.x2) - std::max(better.box.x1, candidate.box.x1);
-      const float height = std::min(better.box.y2, candidate.box.y2) - std::max(better.box.y1, candidate.box.y1);
-      const float common = std::max(width, 0.0f) * std::max(height, 0.0f);
-      return common / (area(better.box) + area(candidate.box) - common) > iou;
+      return intersection_over_union(better.box, candidate.box) > iou;
     });
     if (!suppressed) candidates[kept++] = candidate;
   }

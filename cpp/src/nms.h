@@ -13,6 +13,9 @@ struct Candidate {
   int cls;
 };
 
+/// 0 to 1; NaN of two boxes without area.
+float intersection_over_union(const Box& a, const Box& b);
+
 /// Best score first; equal scores keep their order.
 void sort_by_score(std::vector<Candidate>& candidates);
 

@@ -14,7 +14,7 @@ from yolort import engines as _engines  # registers the engines written in Pytho
 from yolort import images
 from yolort._core import EngineError, Error, ModelError
 from yolort.detections import Detections
-from yolort.detector import Detector, LayerTime, Speed
+from yolort.detector import Detector, LayerTime, Speed, View
 from yolort.engines import EngineStatus
 from yolort.images import ImageError
 
@@ -29,6 +29,7 @@ __all__ = [
     "LayerTime",
     "ModelError",
     "Speed",
+    "View",
     "demo_image",
     "demo_model",
     "engines",

@@ -46,9 +46,18 @@ class Detector:
         imgsz: tuple[int, int] | None,
         tuned: bool,
         profile: bool,
+        augment: bool,
+        scales: Sequence[int],
+        flip: bool,
+        merge: str,
+        scale_models: Sequence[str],
     ) -> None: ...
     def detect(
-        self, images: Sequence[Any], thresholds: Thresholds, format: str | None = None
+        self,
+        images: Sequence[Any],
+        thresholds: Thresholds,
+        format: str | None = None,
+        augment: bool | None = None,
     ) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]]]: ...
     def infer(self, input: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]: ...
     def layer_times(self) -> list[tuple[str, str, float]]: ...
@@ -73,6 +82,8 @@ class Detector:
     def head(self) -> str: ...
     @property
     def metadata(self) -> dict[str, str]: ...
+    @property
+    def views(self) -> list[tuple[int, bool, tuple[int, int], str]]: ...
     @property
     def speed(self) -> tuple[float, float, float]: ...
 

@@ -50,6 +50,7 @@ class Settings(TypedDict, total=False):
     agnostic: bool | None
     multi_label: bool | None
     format: str | None
+    augment: bool | None
 
 
 _THRESHOLDS = ("conf", "iou", "max_det", "classes", "agnostic", "multi_label")
@@ -61,6 +62,15 @@ class Speed(NamedTuple):
     pre: float
     inference: float
     post: float
+
+
+class View(NamedTuple):
+    """Of test-time augmentation: one of the looks at an image whose detections are merged."""
+
+    scale: int  #: pixels: the longer side of what the image is fitted into
+    flip: bool  #: mirrored, left to right
+    imgsz: tuple[int, int]  #: height, width of the network input around it
+    model: str  #: the artefact that runs it
 
 
 class LayerTime(NamedTuple):
@@ -96,6 +106,11 @@ class Detector:
         imgsz: int | tuple[int, int] | None = None,
         tuned: bool = True,
         profile: bool = False,
+        augment: bool = False,
+        scales: int | Sequence[int] = (),
+        flip: bool = True,
+        merge: str = "wbf",
+        scale_models: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     ) -> None:
         """Load a model; it is ready when this returns.
 
@@ -118,17 +133,27 @@ class Detector:
                 threads are left open.
             profile: time every layer, which slows the whole; see `layer_times`.
             imgsz: network input as a side or (height, width) in pixels, for a dynamic model or one that does not say.
+            augment: test-time augmentation: detect in several views of each image and merge what they find; the
+                thresholds hold for the merged result. `scales` and `scale_models` ask for it as well.
+            scales: fit the image into each of these, 32 to 16384 pixels: longer sides of the network input, whose
+                proportions stay. A dynamic model runs at that size (padded to its stride), a fixed one with the image
+                in the middle of its input. Default: the input size alone.
+            flip: look at each scale mirrored, too.
+            merge: "wbf", weighted boxes fusion (arXiv:1910.13302); or "nms", the best box of each object.
+            scale_models: more artefacts with the same classes, for the scales that are their input sizes.
 
         Raises:
             FileNotFoundError: no such model.
             ModelError: the model or its metadata is damaged, incomplete, or newer than this yolort.
-            EngineError: no engine here can run it; the message says why.
-            ValueError, TypeError: an argument out of range.
+            EngineError: no engine here can run it, or not at one of the scales; the message says why.
+            ValueError, TypeError: an argument out of range, or a scale that no artefact can run.
         """
         if isinstance(names, Mapping):
             if sorted(names) != list(range(len(names))):
                 raise ValueError(f"names: keys must be 0 to {len(names) - 1}, got {sorted(names)[:10]}")
             names = [names[i] for i in range(len(names))]
+        if isinstance(scale_models, (str, os.PathLike)):
+            scale_models = [scale_models]
         self._core = _core.Detector(
             os.fspath(model),
             _thresholds(conf, iou, max_det, classes, agnostic, multi_label),
@@ -140,6 +165,11 @@ class Detector:
             imgsz=(imgsz, imgsz) if isinstance(imgsz, int) else imgsz,
             tuned=tuned,
             profile=profile,
+            augment=augment,
+            scales=[scales] if isinstance(scales, int) else list(scales),
+            flip=flip,
+            merge=merge,
+            scale_models=[os.fspath(path) for path in scale_models],
         )
         self._names = dict(enumerate(self._core.names))
 
@@ -162,7 +192,8 @@ class Detector:
                 path of an image; or a list of either, a folder or a glob pattern of images. An image is a numpy array,
                 or any that speaks DLPack or `__cuda_array_interface__`; TensorRT takes those of its GPU as they are.
             **settings: conf, iou, max_det, classes, agnostic, multi_label for this call, instead of the
-                constructor's; format, the channel order of arrays: "bgr", "rgb", "bgra", "rgba" or "gray".
+                constructor's; format, the channel order of arrays: "bgr", "rgb", "bgra", "rgba" or "gray"; augment,
+                False for a plain look of a Detector constructed with test-time augmentation.
 
         Returns:
             Detections for one image, a list of them (in order, `path` set) for a list, folder or glob. Images of a
@@ -181,21 +212,22 @@ class Detector:
             )
         given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
         format = given.pop("format", None)
+        augment = given.pop("augment", None)
         base = self._core.thresholds
         thresholds = _thresholds(**{name: given.get(name, getattr(base, name)) for name in _THRESHOLDS})
         if _is_array(source):
-            return self._detect([source], [None], thresholds, format)[0]
+            return self._detect([source], [None], thresholds, format, augment)[0]
         if isinstance(source, (str, os.PathLike)):
             if Path(source).is_file():
-                return self._detect([_read(source)], [os.fspath(source)], thresholds, None)[0]
-            return self._detect_files(images.find(source), thresholds)
+                return self._detect([_read(source)], [os.fspath(source)], thresholds, None, augment)[0]
+            return self._detect_files(images.find(source), thresholds, augment)
         if not isinstance(source, Sequence):
             raise TypeError(
                 f"source: expected an image (an array), a path or a list of them, got {type(source).__name__}"
             )
         arrays = [_read(item) for item in source]
         paths = [None if _is_array(item) else os.fspath(item) for item in source]
-        return self._detect(arrays, paths, thresholds, format)
+        return self._detect(arrays, paths, thresholds, format, augment)
 
     def infer(self, tensor: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
         """Run the network alone: for tools that compare or calibrate; a detection needs `detector(image)` only.
@@ -214,7 +246,8 @@ class Detector:
 
     def layer_times(self) -> list[LayerTime]:
         """Means of every layer, in order of execution, over the runs since the last call; of a Detector made with
-        `profile=True`, else empty. ONNX Runtime tells once, and stops timing then.
+        `profile=True`, else empty. With test-time augmentation: of the runs at `imgsz` only. ONNX Runtime tells once,
+        and stops timing then.
         """
         return [LayerTime(*one) for one in self._core.layer_times()]
 
@@ -271,6 +304,11 @@ class Detector:
         return self._core.metadata
 
     @property
+    def views(self) -> list[View]:
+        """The views of test-time augmentation, each with where it runs; empty without."""
+        return [View(*view) for view in self._core.views]
+
+    @property
     def speed(self) -> Speed:
         """Milliseconds of the last call."""
         return Speed(*self._core.speed)
@@ -288,14 +326,15 @@ class Detector:
         paths: Sequence[str | None],
         thresholds: _core.Thresholds,
         format: str | None,
+        augment: bool | None,
     ) -> list[Detections]:
-        found = self._core.detect(arrays, thresholds, format)
+        found = self._core.detect(arrays, thresholds, format, augment)
         return [
             Detections(boxes, scores, classes, names=self._names, path=path, shape=(array.shape[0], array.shape[1]))
             for (boxes, scores, classes), path, array in zip(found, paths, arrays, strict=True)
         ]
 
-    def _detect_files(self, paths: list[Path], thresholds: _core.Thresholds) -> list[Detections]:
+    def _detect_files(self, paths: list[Path], thresholds: _core.Thresholds, augment: bool | None) -> list[Detections]:
         out = []
         for path in paths:  # one at a time: a folder may not fit in memory
             try:
@@ -303,7 +342,7 @@ class Detector:
             except images.ImageError as error:
                 warnings.warn(f"left out: {error}", stacklevel=3)
                 continue
-            out += self._detect([array], [os.fspath(path)], thresholds, None)
+            out += self._detect([array], [os.fspath(path)], thresholds, None, augment)
         return out
 
 

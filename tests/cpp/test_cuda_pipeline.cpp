@@ -121,26 +121,28 @@ struct Gpu {
                             bytes(model.outputs[k]), stream);
     }
   }
-  std::vector<Detections> detect(const std::vector<Image>& images, const Thresholds& thresholds) {
+  std::vector<Detections> detect(const std::vector<Image>& images, const Thresholds& thresholds, double scale = 1,
+                                 bool mirrored = false) {
     std::vector<Geometry> geometries;
     for (const Image& image : images) {
-      geometries.push_back(Geometry::fit(image.width, image.height, model.width, model.height));
+      geometries.push_back(Geometry::fit(image.width, image.height, model.width, model.height, scale, mirrored));
     }
-    const Job job{images.data(), geometries.data(), static_cast<int>(images.size()), model.height, model.width,
-                  &model.layout, &thresholds};
+    const Batch batch{images, geometries, model.height, model.width, model.layout, thresholds};
     std::vector<Detections> out;
     Speed speed;
-    CHECK(CudaPipeline::takes(job, outputs));
-    pipeline->detect(job, to, outputs, [this] { network(); }, out, speed);
+    CHECK(CudaPipeline::takes(batch, outputs));
+    pipeline->detect(batch, to, outputs, [this] { network(); }, out, speed);
     return out;
   }
 };
 
-std::vector<Detections> on_cpu(const Model& model, const std::vector<Image>& images, const Thresholds& thresholds) {
+std::vector<Detections> on_cpu(const Model& model, const std::vector<Image>& images, const Thresholds& thresholds,
+                               double scale = 1, bool mirrored = false) {
   std::vector<Detections> out;
   Decoder decoder;
   for (std::size_t i = 0; i < images.size(); ++i) {
-    const Geometry geometry = Geometry::fit(images[i].width, images[i].height, model.width, model.height);
+    const Geometry geometry =
+        Geometry::fit(images[i].width, images[i].height, model.width, model.height, scale, mirrored);
     out.push_back(decoder(model.layout, model.outputs, static_cast<int>(i), geometry, thresholds));
   }
   return out;
@@ -173,12 +175,17 @@ void test_letterbox() {
     PixelFormat format;
     std::ptrdiff_t extra;  ///< bytes behind a row
     bool upside_down;
+    double scale = 1;
+    bool mirrored = false;
   };
   for (const Type type : {Type::f32, Type::f16}) {
-    for (const Case& c : {Case{96, 64, PixelFormat::bgr, 0, false}, Case{200, 60, PixelFormat::rgb, 5, false},
-                          Case{1, 1, PixelFormat::gray, 0, false}, Case{33, 500, PixelFormat::bgra, 0, true},
-                          Case{640, 427, PixelFormat::rgba, 12, true}, Case{7, 5, PixelFormat::bgr, 1, false},
-                          Case{97, 129, PixelFormat::bgr, 0, false}, Case{2000, 1300, PixelFormat::gray, 3, false}}) {
+    for (const Case& c :
+         {Case{96, 64, PixelFormat::bgr, 0, false}, Case{200, 60, PixelFormat::rgb, 5, false},
+          Case{1, 1, PixelFormat::gray, 0, false}, Case{33, 500, PixelFormat::bgra, 0, true},
+          Case{640, 427, PixelFormat::rgba, 12, true}, Case{7, 5, PixelFormat::bgr, 1, false},
+          Case{97, 129, PixelFormat::bgr, 0, false}, Case{97, 129, PixelFormat::bgr, 0, false, 0.7, true},
+          Case{300, 40, PixelFormat::gray, 2, true, 1, true}, Case{1, 3, PixelFormat::rgb, 0, false, 0.5, true},
+          Case{50, 41, PixelFormat::bgra, 0, false, 1, true}, Case{2000, 1300, PixelFormat::gray, 3, false}}) {
       Model model(Head::raw, 1, true, 2, type);
       Gpu gpu(model);
       const int step = order_of(c.format).step;
@@ -189,11 +196,11 @@ void test_letterbox() {
         image.pixels += stride * (c.height - 1);
         image.stride = -stride;
       }
-      gpu.detect({image, image}, {});
+      gpu.detect({image, image}, {}, c.scale, c.mirrored);
       std::vector<float> expected(gpu.input.data() ? static_cast<std::size_t>(2 * model.batch * 3 * 64 * 96) : 0);
       Tensor on_host = gpu.to;
       on_host.data = expected.data();
-      const Geometry geometry = Geometry::fit(c.width, c.height, model.width, model.height);
+      const Geometry geometry = Geometry::fit(c.width, c.height, model.width, model.height, c.scale, c.mirrored);
       for (int i = 0; i < 2; ++i) Letterbox()(image, geometry, on_host, i, false);
       CHECK(std::memcmp(expected.data(), gpu.input.data(), Gpu::bytes(gpu.to)) == 0);
     }
@@ -227,6 +234,7 @@ void test_decode() {
             const auto found = gpu.detect(images, thresholds);
             for (const Detections& one : found) seen += one.size();
             CHECK(same(found, on_cpu(model, images, thresholds)));
+            CHECK(same(gpu.detect(images, thresholds, 0.8, true), on_cpu(model, images, thresholds, 0.8, true)));
           }
         }
       }

@@ -21,10 +21,12 @@ Tensor tensor(std::vector<float>& data, int height, int width) {
   return {data.data(), {1, 3, height, width}, static_cast<std::ptrdiff_t>(height) * width, Type::f32};
 }
 
-std::vector<float> run(const Kernels& table, const Image& image, int height, int width) {
+std::vector<float> run(const Kernels& table, const Image& image, int height, int width, double scale = 1,
+                       bool mirrored = false) {
   std::vector<float> out(static_cast<std::size_t>(3) * height * width, -1.0f);
   Letterbox letterbox(table);
-  letterbox(image, Geometry::fit(image.width, image.height, width, height), tensor(out, height, width), 0, false);
+  letterbox(image, Geometry::fit(image.width, image.height, width, height, scale, mirrored), tensor(out, height, width),
+            0, false);
   return out;
 }
 
@@ -89,6 +91,39 @@ void test_negative_stride_flips() {
   CHECK(run(kernels(), up, 32, 32) == run(kernels(), {flipped.data(), 20, 30, 60, PixelFormat::bgr}, 32, 32));
 }
 
+/// A mirrored view is, to the bit, the view of the mirrored picture.
+void test_mirrored() {
+  for (const PixelFormat format : {PixelFormat::bgr, PixelFormat::rgba, PixelFormat::gray}) {
+    const int step = format == PixelFormat::bgr ? 3 : format == PixelFormat::gray ? 1 : 4;
+    for (const auto& [width, height] :
+         {std::pair{97, 61}, {1, 1}, {2, 9}, {500, 1}, {64, 96}, {320, 31}, {1300, 700}}) {
+      const std::vector<std::uint8_t> pixels = noise(static_cast<std::size_t>(width * height * step));
+      std::vector<std::uint8_t> turned(pixels.size());
+      for (int at = 0; at < width * height; ++at) {
+        const int x = at % width, to = at - x + width - 1 - x;
+        std::memcpy(&turned[static_cast<std::size_t>(to * step)], &pixels[static_cast<std::size_t>(at * step)],
+                    static_cast<std::size_t>(step));
+      }
+      const Image image{pixels.data(), width, height, 0, format}, mirror{turned.data(), width, height, 0, format};
+      for (const double scale : {1.0, 0.83, 0.05}) {
+        const std::vector<float> expected = run(scalar_kernels, mirror, 64, 96, scale);
+        for (const Kernels* table : available_kernels()) CHECK(run(*table, image, 64, 96, scale, true) == expected);
+      }
+    }
+  }
+}
+
+void test_one_letterbox_for_changing_views() {
+  const std::vector<std::uint8_t> pixels = noise(3 * 40 * 20);
+  const Image image{pixels.data(), 40, 20};
+  Letterbox letterbox;
+  for (const bool mirrored : {false, true, false}) {
+    std::vector<float> out(3 * 32 * 32);
+    letterbox(image, Geometry::fit(40, 20, 32, 32, 1, mirrored), tensor(out, 32, 32), 0, false);
+    CHECK(out == run(kernels(), image, 32, 32, 1, mirrored));
+  }
+}
+
 void test_half_output() {
   const std::vector<std::uint8_t> pixels = noise(3 * 50 * 40);
   const Image image{pixels.data(), 50, 40};
@@ -131,6 +166,14 @@ void test_geometry() {
   g = Geometry::fit(1280, 720, 640, 640);
   const Box box = g.to_image({-5, 140, 320, 1000});
   CHECK(box.x1 == 0 && box.y1 == 0 && box.x2 == 640 && box.y2 == 720);
+
+  g = Geometry::fit(1280, 720, 640, 640, 0.5);
+  CHECK(g.new_width == 320 && g.new_height == 180 && g.left == 160 && g.top == 230);
+  CHECK(Geometry::fit(7, 5000, 640, 640, 0.01).new_width == 1);
+  g = Geometry::fit(1280, 720, 640, 640, 1, true);
+  CHECK(!(g == Geometry::fit(1280, 720, 640, 640)));
+  const Box turned = g.to_image({-5, 140, 320, 1000});
+  CHECK(turned.x1 == 640 && turned.y1 == 0 && turned.x2 == 1280 && turned.y2 == 720);
 }
 
 void test_keep_padding() {
@@ -158,6 +201,8 @@ void test_bad_images() {
 int main() {
   test_every_table_and_format();
   test_negative_stride_flips();
+  test_mirrored();
+  test_one_letterbox_for_changing_views();
   test_half_output();
   test_half_conversion();
   test_geometry();

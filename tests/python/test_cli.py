@@ -79,6 +79,19 @@ def test_predict_json(folder: Path, model: Path) -> None:
     assert found["speed"]["inference"] > 0
 
 
+def test_predict_augmented(folder: Path, model: Path) -> None:
+    def detections(*arguments: object) -> list[dict[str, object]]:
+        (line,) = run("predict", folder / "a.png", "--model", model, "--json", *arguments).stdout.splitlines()
+        found: list[dict[str, object]] = json.loads(line)["detections"]
+        return found
+
+    plain = detections()
+    assert detections("--augment") != plain
+    assert detections("--scales", "320", "--no-flip", "--merge", "nms") == plain
+    assert detections("--scales", "320,256") not in (plain, detections("--augment"))
+    assert detections("--augment", "--merge", "nms") != detections("--augment")
+
+
 def test_an_unreadable_image_is_reported_and_the_rest_go_on(folder: Path, model: Path) -> None:
     (folder / "aa.jpg").write_bytes(b"this is no JPEG")
     done = run("predict", folder, "--model", model, code=1)
@@ -107,6 +120,13 @@ def test_equal_names_do_not_overwrite_each_other(folder: Path, model: Path, tmp_
         (["--imgsz", "big"], "--imgsz"),
         (["--threads", "0"], "threads"),
         (["--device", "abacus"], "abacus"),
+        (["--scales", "big"], "--scales"),
+        (["--scales", "320,4000"], "larger than any input"),
+        (["--scales", "1"], "out of range"),
+        (["--augment", "--merge", "mean"], "wbf or nms"),
+        (["--merge", "nms"], "--augment"),
+        (["--no-flip"], "--augment"),
+        (["--scale-model", "nothing.onnx"], "nothing.onnx"),
     ],
 )
 def test_wrong_use_is_one_line(folder: Path, model: Path, arguments: list[str], message: str) -> None:

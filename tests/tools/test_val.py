@@ -16,7 +16,6 @@ import yolort
 pytest.importorskip("pycocotools")
 pytest.importorskip("ultralytics")
 
-from yolort.tools import val as validating
 from yolort.tools.data import LabelError
 from yolort.tools.scenes import write_dataset
 from yolort.tools.val import validate
@@ -58,29 +57,26 @@ def test_coco_json_and_yolo_labels_agree(scenes: Path) -> None:
     assert coco.instances == yolo.instances
 
 
-def test_augment_looks_at_three_views(scenes: Path) -> None:
-    plain, augmented = (validate(yolort.demo_model(), scenes, augment=how).metrics for how in (False, True))
-    assert augmented.map50_95 > plain.map50_95 - 0.1
-    assert augmented.map50_95 != plain.map50_95
-
-
-def test_augment_maps_views_back() -> None:
-    class Finder:
-        """Finds the one bright rectangle."""
-
-        def __init__(self) -> None:
-            self.names = {0: "bright"}
-
-        def __call__(self, image: np.ndarray) -> yolort.Detections:
-            rows, columns = np.nonzero(image[..., 0] > 200)
-            box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-            return yolort.Detections(np.array([box], np.float32), np.array([0.9], np.float32), np.array([0], np.int32))
-
-    image = np.zeros((60, 100, 3), np.uint8)
-    image[10:30, 20:50] = 255
-    found = validating._augmented(Finder(), image, validating.THRESHOLDS)
-    assert len(found) == 1
-    assert found.boxes[0].tolist() == [20, 10, 50, 30]
+def test_augmentation_is_compared_with_none(scenes: Path) -> None:
+    plain = validate(yolort.demo_model(), scenes, engine="onnxruntime")
+    assert plain.augmentation is None
+    assert plain.to_dict()["augmentation"] is None
+    done = validate(yolort.demo_model(), scenes, engine="onnxruntime", scales=[320, 256])
+    assert done.augmentation
+    assert done.augmentation.plain.metrics.to_dict() == plain.metrics.to_dict()
+    assert done.metrics.map50_95 > plain.metrics.map50_95 - 0.1
+    assert done.metrics.map50_95 != plain.metrics.map50_95
+    told = done.to_dict()["augmentation"]
+    assert [(view["scale"], view["flip"]) for view in told["views"]] == [
+        (320, False),
+        (320, True),
+        (256, False),
+        (256, True),
+    ]
+    assert told["plain"]["map50_95"] == plain.metrics.map50_95
+    assert told["ms"] > 0
+    assert told["ms_plain"] > 0
+    assert told["latency_ratio"] > 0
 
 
 def test_a_checkpoint_is_the_baseline(checkpoint: Any, scenes: Path, class_names: dict[int, str]) -> None:
@@ -91,6 +87,9 @@ def test_a_checkpoint_is_the_baseline(checkpoint: Any, scenes: Path, class_names
     assert len(described["names"]) > 3
     with pytest.raises(ValueError, match="runs with engine torch"):
         validate(path, scenes, engine="ncnn")
+    for option in ({"scales": [64]}, {"flip": False}, {"merge": "nms"}, {"scale_models": [path]}):
+        with pytest.raises(ValueError, match=f"augmented as Ultralytics does; export it for {next(iter(option))}"):
+            validate(path, scenes, augment=True, **option)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -111,6 +110,10 @@ def test_a_checkpoint_detects_what_its_export_does(checkpoint: Any, tmp_path: Pa
     np.testing.assert_allclose(np.sort(found.boxes, axis=0), np.sort(expected.boxes, axis=0), atol=0.5)
     assert theirs.speed.inference > 0
     assert len(theirs([image, image])) == 2
+    augmented = TorchDetector(path, imgsz=96, augment=True, **settings)
+    assert [view.flip for view in augmented.views] == [False, True, False]
+    np.testing.assert_array_equal(augmented(image, augment=False).scores, expected.scores)
+    assert not np.array_equal(augmented(image).scores, expected.scores)
 
 
 def test_command(scenes: Path, tmp_path: Path) -> None:
@@ -123,6 +126,10 @@ def test_command(scenes: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "PR_curve.png").is_file()
     printed = json.loads(run(yolort.demo_model("ncnn"), "--data", scenes, "--json", "--resamples", 10).stdout)
     assert printed == saved
+    augmented = run(yolort.demo_model("ncnn"), "--data", scenes, "--augment", "--resamples", 0).stdout
+    assert "320, 320 mirrored" in augmented
+    assert "gain" in augmented
+    assert " x " in augmented
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
@@ -157,6 +164,7 @@ def test_wrong_use_is_one_line(scenes: Path, tmp_path: Path) -> None:
         ((model, "--data", tmp_path / "d.yaml"), "holds no images"),
         ((model, "--data", scenes, "--split", "test"), "no split 'test'"),
         ((model, "--data", scenes, "--conf", 7), "conf"),
+        ((model, "--data", scenes, "--scales", 2000), "larger than any input"),
     ):
         done = run(*arguments, code=2)
         assert says in done.stderr

@@ -78,6 +78,20 @@ struct Thresholds {
   bool multi_label = false;  ///< every class of a box above conf, not only its best (evaluation)
 };
 
+/// How what several views of an image find becomes one set.
+enum class Merge {
+  wbf,  ///< weighted boxes fusion (arXiv:1910.13302): the mean of the boxes of an object, and of their scores
+  nms,  ///< the best box of an object
+};
+
+/// Of a Detector with test-time augmentation: one of the looks at an image whose detections are merged.
+struct View {
+  int scale = 0;               ///< pixels: the longer side of what the image is fitted into
+  bool flip = false;           ///< mirrored, left to right
+  std::array<int, 2> imgsz{};  ///< height, width of the network input around it
+  std::string model;           ///< the artefact that runs it
+};
+
 struct Options : Thresholds {
   std::string engine;              ///< "ncnn", "onnxruntime", ...; empty: $YOLORT_ENGINE, else the best available
   std::string device;              ///< "cpu", "vulkan", "vulkan:1"; empty: the engine's default
@@ -87,6 +101,18 @@ struct Options : Thresholds {
   bool profile = false;            ///< time every layer, which slows the whole; see Detector::layer_times()
   bool tuned = true;  ///< take what `yolort tune` recorded, where engine, device, precision and threads are left open
   std::optional<std::array<int, 2>> imgsz;  ///< height, width, for a dynamic model or one that carries none
+
+  /// Test-time augmentation: detect in several views of each image, and merge what they find. Any of `augment`,
+  /// `scales` and `scale_models` asks for it; the thresholds hold for the merged result.
+  bool augment = false;
+  /// Fit the image into each of these, 32 to 16384 pixels: longer sides of the network input, whose proportions stay.
+  /// A dynamic model runs at that size (padded to its stride), a fixed one with the image in the middle of its input.
+  /// Empty: the input size alone.
+  std::vector<int> scales;
+  bool flip = true;  ///< each scale mirrored too
+  Merge merge = Merge::wbf;
+  /// Artefacts with the same classes, for the scales that are their input sizes.
+  std::vector<std::string> scale_models;
 };
 
 /// Milliseconds of the last detect(), per call (a batch is one call).
@@ -120,13 +146,16 @@ class Detector {
   Detections detect(const Image& image, const Thresholds& thresholds);
   /// One result an image, in order; engines with a batch dimension run them together.
   std::vector<Detections> detect(const std::vector<Image>& images, const Thresholds& thresholds);
+  /// With or without test-time augmentation, of a Detector that was constructed with it; the others augment where they
+  /// were. Throws std::invalid_argument where `augment` asks for what was not constructed.
+  std::vector<Detections> detect(const std::vector<Image>& images, const Thresholds& thresholds, bool augment);
 
   /// The network alone: `input`, `batch` x 3 x height x width in 0 to 1, to the outputs of the model, copied. A
   /// static batch must be met. Not for detecting, which copies nothing; for tools that compare or calibrate.
   std::vector<Array> infer(const float* input, int batch);
 
   /// Means of every layer, in order of execution, over the runs since the last call, of Options::profile. Empty
-  /// without that.
+  /// without that. With test-time augmentation: of the runs at imgsz() only.
   std::vector<LayerTime> layer_times();
 
   /// Another Detector on the same weights, with its own buffers.
@@ -142,6 +171,7 @@ class Detector {
   bool tuned() const;                                          ///< it runs as `yolort tune` recorded
   const std::string& head() const;                             ///< "raw", "raw-e2e", "boxes" or "end2end"
   const std::map<std::string, std::string>& metadata() const;  ///< the model's own, as text
+  const std::vector<View>& views() const;                      ///< of test-time augmentation; empty: without
   Speed speed() const;
 
  private:

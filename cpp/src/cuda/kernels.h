@@ -30,6 +30,7 @@ struct Source {
   int step, rgb[3];  ///< ChannelOrder
   bool row_pairs;    ///< rows 2y and 2y + 1 are those that output row y needs; the others are not there
   int new_width, new_height, left, top;
+  bool mirrored;
   double scale_x, scale_y;  ///< source pixels an output pixel
   float gain_x, gain_y;     ///< output pixels a source pixel
 };
@@ -155,6 +156,15 @@ YOLORT_BOTH inline void letterbox(const Run& run, int image, int x, int y) {
       across.weights[1] = 0;
     }
     const int second = across.weights[1] ? source.step : 0;
+    if (source.mirrored) {  // the pair is read from its other end
+      across.first = source.width - 1 - across.first;
+      if (second) {
+        --across.first;
+        const int weight = across.weights[0];
+        across.weights[0] = across.weights[1];
+        across.weights[1] = weight;
+      }
+    }
     const Pair down(row, source.scale_y);
     const std::uint8_t* rows[2];
     for (int r = 0; r < 2; ++r) {
@@ -344,6 +354,11 @@ YOLORT_BOTH inline void select(const Run& run, int image, const Block& block) {
       to.box[1] = to_image(better.box[1], source.top, source.gain_y, source.height);
       to.box[2] = to_image(better.box[2], source.left, source.gain_x, source.width);
       to.box[3] = to_image(better.box[3], source.top, source.gain_y, source.height);
+      if (source.mirrored) {
+        const float x1 = to.box[0];
+        to.box[0] = static_cast<float>(source.width) - to.box[2];
+        to.box[2] = static_cast<float>(source.width) - x1;
+      }
       to.score = better.score;
       to.cls = better.cls;
     });

@@ -95,11 +95,11 @@ CudaPipeline::~CudaPipeline() {
   cuda.event_destroy(arrived_);
 }
 
-bool CudaPipeline::takes(const Job& job, const std::vector<Tensor>& outputs) {
+bool CudaPipeline::takes(const Batch& batch, const std::vector<Tensor>& outputs) {
   std::int64_t values = 0;  // the order of candidates is kept in 32 bits
   for (const Tensor& output : outputs) values += output.batch_stride();
   return outputs.size() <= 2 * cuda::max_levels && values <= UINT32_MAX &&
-         job.thresholds->max_det <= cuda::max_candidates;
+         batch.thresholds.max_det <= cuda::max_candidates;
 }
 
 void CudaPipeline::forget_graph() {
@@ -109,7 +109,7 @@ void CudaPipeline::forget_graph() {
   tensors_.clear();
 }
 
-void CudaPipeline::detect(const Job& job, const Tensor& input, const std::vector<Tensor>& outputs,
+void CudaPipeline::detect(const Batch& batch, const Tensor& input, const std::vector<Tensor>& outputs,
                           const std::function<void()>& network, std::vector<Detections>& out, Speed& speed) {
   const auto start = std::chrono::steady_clock::now();
   const Cuda& cuda = Cuda::get();
@@ -124,15 +124,14 @@ void CudaPipeline::detect(const Job& job, const Tensor& input, const std::vector
     graph_state_ = Graph::capture;
   }
   std::optional<NvtxRange> range("pre");
-  fill_sources(job);
-  fill_run(job, input, outputs);
+  fill_sources(batch);
+  fill_run(batch, input, outputs);
   mark(0, false);
-  for (int i = 0; i < job.count; ++i) {
-    const auto slot = static_cast<std::size_t>(i);
-    if (job.images[i].memory == Memory::host) {
-      send(job.images[i], sources_[slot], offsets_[slot]);
+  for (std::size_t i = 0; i < batch.images.size(); ++i) {
+    if (batch.images[i].memory == Memory::host) {
+      send(batch.images[i], sources_[i], offsets_[i]);
     } else {
-      await(job.images[i]);
+      await(batch.images[i]);
     }
   }
   range.emplace("inference");
@@ -149,7 +148,7 @@ void CudaPipeline::detect(const Job& job, const Tensor& input, const std::vector
   range.emplace("post");
   std::vector<Tensor> copies;
   std::vector<std::vector<std::uint16_t>> copied(outputs.size());
-  for (int i = 0; i < job.count; ++i) {
+  for (std::size_t i = 0; i < batch.images.size(); ++i) {
     if (run()->found_counts[i] >= 0) {
       out.push_back(found(i));
       continue;
@@ -166,7 +165,7 @@ void CudaPipeline::detect(const Job& job, const Tensor& input, const std::vector
       }
       cuda.check(cuda.stream_synchronize(stream_), "copying the outputs");
     }
-    out.push_back(decoder_(*job.layout, copies, i, job.geometries[i], *job.thresholds));
+    out.push_back(decoder_(batch.layout, copies, static_cast<int>(i), batch.geometries[i], batch.thresholds));
   }
   const auto milliseconds = [](std::chrono::steady_clock::duration time) {
     return std::chrono::duration<double, std::milli>(time).count();
@@ -180,27 +179,27 @@ void CudaPipeline::detect(const Job& job, const Tensor& input, const std::vector
 }
 
 /// Everything but the pixels and where they lie.
-void CudaPipeline::fill_run(const Job& job, const Tensor& input, const std::vector<Tensor>& outputs) {
-  const HeadLayout& layout = *job.layout;
-  const Thresholds& thresholds = *job.thresholds;
+void CudaPipeline::fill_run(const Batch& batch, const Tensor& input, const std::vector<Tensor>& outputs) {
+  const HeadLayout& layout = batch.layout;
+  const Thresholds& thresholds = batch.thresholds;
   batch_ = input.shape[0];
-  const auto batch = static_cast<std::size_t>(batch_), classes = static_cast<std::size_t>(layout.classes);
+  const auto slots = static_cast<std::size_t>(batch_), classes = static_cast<std::size_t>(layout.classes);
   const std::size_t sources = aligned(sizeof(cuda::Run));
-  const std::size_t counts = sources + aligned(batch * sizeof(cuda::Source));
-  const std::size_t status = counts + aligned(batch * sizeof(int));
-  const std::size_t wanted = status + aligned(batch * sizeof(int));
+  const std::size_t counts = sources + aligned(slots * sizeof(cuda::Source));
+  const std::size_t status = counts + aligned(slots * sizeof(int));
+  const std::size_t wanted = status + aligned(slots * sizeof(int));
   const std::size_t bytes = wanted + aligned(classes);
-  const auto cells = batch * cuda::max_candidates;
+  const auto cells = slots * cuda::max_candidates;
   const std::size_t order = aligned(cells * sizeof(cuda::Candidate));
   const std::size_t suppressed = order + aligned(cells * sizeof(int));
-  const std::size_t found = aligned(batch * sizeof(int));
+  const std::size_t found = aligned(slots * sizeof(int));
   const auto max_det = static_cast<std::size_t>(thresholds.max_det);
 
   const void *before = run_.data(), *device_before = device_run_.data();
   run_.reserve(bytes);
   device_run_.reserve(bytes);
   scratch_.reserve(suppressed + cells);
-  found_.reserve(found + batch * max_det * sizeof(cuda::Found));
+  found_.reserve(found + slots * max_det * sizeof(cuda::Found));
   if (run_.data() != before || device_run_.data() != device_before || bytes != run_bytes_) {
     // The graph copies from the one to the other.
     if (graph_) Cuda::get().graph_exec_destroy(std::exchange(graph_, nullptr));
@@ -212,7 +211,7 @@ void CudaPipeline::fill_run(const Job& job, const Tensor& input, const std::vect
   cuda::Run& run = *this->run();
   std::copy(sources_.begin(), sources_.end(), at<cuda::Source>(run_, sources));
   run.sources = at<cuda::Source>(device_run_, sources);
-  run.images = job.count;
+  run.images = static_cast<int>(batch.images.size());
   run.height = input.shape[2];
   run.width = input.shape[3];
   run.input = input.data;
@@ -256,15 +255,15 @@ void CudaPipeline::fill_run(const Job& job, const Tensor& input, const std::vect
 
 /// Where the images go in the network input; of one of the host that is shrunk, only the rows that are looked at are
 /// sent.
-void CudaPipeline::fill_sources(const Job& job) {
-  sources_.assign(static_cast<std::size_t>(job.count), {});
+void CudaPipeline::fill_sources(const Batch& batch) {
+  sources_.assign(batch.images.size(), {});
   offsets_.clear();
   std::size_t bytes = 0;
-  for (int i = 0; i < job.count; ++i) {
-    const Image& image = job.images[i];
-    const Geometry& g = job.geometries[i];
+  for (std::size_t i = 0; i < batch.images.size(); ++i) {
+    const Image& image = batch.images[i];
+    const Geometry& g = batch.geometries[i];
     const ChannelOrder& order = order_of(image.format);
-    cuda::Source& source = sources_[static_cast<std::size_t>(i)];
+    cuda::Source& source = sources_[i];
     source.width = image.width;
     source.height = image.height;
     source.step = order.step;
@@ -273,6 +272,7 @@ void CudaPipeline::fill_sources(const Job& job) {
     source.new_height = g.new_height;
     source.left = g.left;
     source.top = g.top;
+    source.mirrored = g.mirrored;
     const double ratio_x = static_cast<double>(g.new_width) / image.width;
     const double ratio_y = static_cast<double>(g.new_height) / image.height;
     source.scale_x = 1.0 / ratio_x;
@@ -291,9 +291,8 @@ void CudaPipeline::fill_sources(const Job& job) {
   }
   pixels_.reserve(bytes);
   staging_.reserve(bytes);
-  for (int i = 0; i < job.count; ++i) {
-    const auto slot = static_cast<std::size_t>(i);
-    if (job.images[i].memory == Memory::host) sources_[slot].pixels = at<std::uint8_t>(pixels_, offsets_[slot]);
+  for (std::size_t i = 0; i < batch.images.size(); ++i) {
+    if (batch.images[i].memory == Memory::host) sources_[i].pixels = at<std::uint8_t>(pixels_, offsets_[i]);
   }
 }
 
@@ -397,9 +396,9 @@ void CudaPipeline::mark(int event, bool captured) {
              "timing");
 }
 
-Detections CudaPipeline::found(int image) const {
+Detections CudaPipeline::found(std::size_t image) const {
   Detections out;
-  const cuda::Found* all = run()->found + static_cast<std::ptrdiff_t>(image) * run()->max_det;
+  const cuda::Found* all = run()->found + image * static_cast<std::size_t>(run()->max_det);
   for (int i = 0; i < run()->found_counts[image]; ++i) {
     out.boxes.push_back({all[i].box[0], all[i].box[1], all[i].box[2], all[i].box[3]});
     out.scores.push_back(all[i].score);

@@ -41,29 +41,29 @@ class CudaPipeline {
   CudaPipeline& operator=(const CudaPipeline&) = delete;
 
   /// Whether it can decode such outputs.
-  static bool takes(const Job& job, const std::vector<Tensor>& outputs);
+  static bool takes(const Batch& batch, const std::vector<Tensor>& outputs);
 
   /// Detects, with `network` queueing on the stream what reads `input` and writes `outputs`, all in memory of the GPU.
   /// The second time in a row that it is called with the same tensors, everything is captured into a CUDA graph, which
   /// runs from then on; a network that cannot be captured is queued each time. Where the GPU finds what only the CPU
   /// can handle (more candidates than kernels.h allows) or has to report (NaN), the outputs are copied and decoded
   /// there.
-  void detect(const Job& job, const Tensor& input, const std::vector<Tensor>& outputs,
+  void detect(const Batch& batch, const Tensor& input, const std::vector<Tensor>& outputs,
               const std::function<void()>& network, std::vector<Detections>& out, Speed& speed);
 
   /// The network has changed behind the same tensors.
   void forget_graph();
 
  private:
-  void fill_sources(const Job& job);
-  void fill_run(const Job& job, const Tensor& input, const std::vector<Tensor>& outputs);
+  void fill_sources(const Batch& batch);
+  void fill_run(const Batch& batch, const Tensor& input, const std::vector<Tensor>& outputs);
   void send(const Image& image, const cuda::Source& source, std::size_t offset);
   void await(const Image& image);
   void queue(const std::function<void()>& network, bool captured);
   bool capture(const std::function<void()>& network);
   void launch(CUfunction kernel, const std::array<unsigned, 3>& grid, const std::array<unsigned, 3>& block);
   void mark(int event, bool captured);
-  Detections found(int image) const;
+  Detections found(std::size_t image) const;
 
   std::shared_ptr<const CudaDevice> device_;  // first: all else is on it
   std::shared_ptr<const CudaKernels> kernels_;

@@ -94,14 +94,15 @@ class TensorrtEngine final : public Engine {
     return {host_input_.data(), shape_, static_cast<std::ptrdiff_t>(height) * width, plan_->input.type};
   }
 
-  bool detect(const Job& job, std::vector<Detections>& out, Speed& speed) override {
+  bool detect(const Batch& batch, std::vector<Detections>& out, Speed& speed) override {
     if (!pipeline_) return false;
-    Tensor input = this->input(plan_->shape.batch ? plan_->shape.batch : job.count, job.height, job.width);
-    if (!CudaPipeline::takes(job, tensors_)) return false;
+    const int count = plan_->shape.batch ? plan_->shape.batch : static_cast<int>(batch.images.size());
+    Tensor input = this->input(count, batch.height, batch.width);
+    if (!CudaPipeline::takes(batch, tensors_)) return false;
     input.data = input_.data();
     std::vector<Tensor> outputs = tensors_;
     for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i].data = outputs_[i].data();
-    pipeline_->detect(job, input, outputs, [this] { enqueue(); }, out, speed);
+    pipeline_->detect(batch, input, outputs, [this] { enqueue(); }, out, speed);
     ++runs_;
     return true;
   }

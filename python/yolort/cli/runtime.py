@@ -12,12 +12,18 @@ import typer
 import yolort
 from yolort.cli.common import (
     MODEL_HELP,
+    Augment,
     Device,
     Engine,
+    Flip,
     Imgsz,
+    Merge,
     Model,
     Precision,
+    ScaleModel,
+    Scales,
     Threads,
+    augmentation,
     parse_imgsz,
     print_table,
     progress,
@@ -79,6 +85,11 @@ def predict(
     classes: Annotated[str | None, typer.Option(help="Keep only these class indices: 0,2,5.")] = None,
     agnostic: Annotated[bool, typer.Option(help="NMS across classes.")] = False,
     imgsz: Imgsz = None,
+    augment: Augment = False,
+    scales: Scales = None,
+    flip: Flip = None,
+    merge: Merge = None,
+    scale_model: ScaleModel = None,
 ) -> None:
     """Detect objects in images."""
     paths = [path for one in source for path in yolort.images.find(one)]
@@ -94,6 +105,7 @@ def predict(
         classes=_parse_classes(classes),
         agnostic=agnostic,
         imgsz=parse_imgsz(imgsz),
+        **augmentation(augment, scales, flip, merge, scale_model),
     )
     if save:
         save.mkdir(parents=True, exist_ok=True)

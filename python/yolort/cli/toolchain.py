@@ -13,11 +13,17 @@ import typer
 
 import yolort
 from yolort.cli.common import (
+    Augment,
     Device,
     Engine,
+    Flip,
     Imgsz,
+    Merge,
     Precision,
+    ScaleModel,
+    Scales,
     Threads,
+    augmentation,
     parse_imgsz,
     phases,
     print_table,
@@ -118,7 +124,6 @@ def val(
     data: Annotated[str, typer.Option(help="A data.yaml of Ultralytics, or COCO JSON.", show_default=False)],
     split: Annotated[str, typer.Option(help="train, val or test, of a data.yaml.")] = "val",
     images: Annotated[Path | None, typer.Option(help="Folder of the images of COCO JSON; default: beside it.")] = None,
-    augment: Annotated[bool, typer.Option(help="Test-time augmentation: three views of each image.")] = False,
     save: Annotated[Path | None, typer.Option(help="Folder for metrics.json and the plots.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
     engine: Engine = None,
@@ -130,8 +135,13 @@ def val(
     max_det: Annotated[int, typer.Option(help="At most this many detections an image.")] = 300,
     imgsz: Imgsz = None,
     resamples: Annotated[int, typer.Option(min=0, help="Resamples of the images for the interval; 0: none.")] = 200,
+    augment: Augment = False,
+    scales: Scales = None,
+    flip: Flip = None,
+    merge: Merge = None,
+    scale_model: ScaleModel = None,
 ) -> None:
-    """Measure accuracy on labelled images, through the runtime that ships."""
+    """Measure accuracy on labelled images, through the runtime that ships; of augmentation, gain and cost."""
     from yolort.tools.val import validate
 
     done = validate(
@@ -139,7 +149,6 @@ def val(
         data,
         split=split,
         images=images,
-        augment=augment,
         resamples=resamples,
         progress=progress,
         engine=engine,
@@ -150,6 +159,7 @@ def val(
         iou=iou,
         max_det=max_det,
         imgsz=parse_imgsz(imgsz),
+        **augmentation(augment, scales, flip, merge, scale_model),
     )
     if save:
         done.save(save)
@@ -506,7 +516,19 @@ def _print_metrics(done: Any) -> None:
             f"precision {_percent(metrics.precision)}, recall {_percent(metrics.recall)}, F1 {_percent(metrics.f1)}",
         ],
     ]
+    if done.augmentation:
+        facts += _augmentation_facts(done.augmentation, metrics.map50_95)
     print_table([], facts)
+
+
+def _augmentation_facts(how: Any, map50_95: float) -> list[list[object]]:
+    views = ", ".join(f"{view.scale}{' mirrored' if view.flip else ''}" for view in how.views)
+    plain = how.plain.metrics.map50_95
+    return [
+        ["views", views],
+        ["mAP50-95 without augmentation", f"{_percent(plain)}; gain {100 * (map50_95 - plain):+.2f}"],
+        ["time, p50", f"{how.ms[1]:.1f} ms, {how.ms[0]:.1f} ms without: {how.latency_ratio:.2f} x"],
+    ]
 
 
 def _percent(fraction: float) -> str:
