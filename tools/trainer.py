@@ -14,7 +14,6 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from yolort.tools.checkpoints import CheckpointError, detect_head, load_checkpoi
 from yolort.tools.data import load_dataset
 from yolort.tools.files import folder_beside, place
 
-__all__ = ["Trainer", "WidthError", "set_classes", "train_module"]
+__all__ = ["Trainer", "WidthError", "check_trainable", "set_classes", "train_module"]
 
 _log = logging.getLogger(__name__)
 
@@ -122,7 +121,7 @@ def train_module(
     teacher: nn.Module | str | Path | None = None,
     output: str | Path = "runs/train",
     resume: bool = False,
-    trainer: Callable[[nn.Module | None, dict[str, Any]], Trainer] = Trainer,
+    trainer: type[Trainer] = Trainer,
     **arguments: Any,
 ) -> Path:
     """Trains a network with its own widths and returns its best checkpoint, a plain one of Ultralytics'.
@@ -139,7 +138,7 @@ def train_module(
         output: folder of the run: `weights/last.pt` and `weights/best.pt`, `results.csv` and `results.png` (curves),
             `args.yaml`. It must not hold a run already, unless that is resumed.
         resume: goes on where the run in `output` was interrupted; `epochs` and most arguments are those it had.
-        trainer: makes the trainer from the module and Ultralytics' arguments.
+        trainer: the class that trains; `distilling` and `weighting` make others.
         **arguments: of Ultralytics' train (batch, lr0, optimizer, mosaic, patience, device, ...).
 
     An interrupt (Ctrl-C) is passed on; `weights/last.pt` is then the last whole epoch and can be resumed.
@@ -165,7 +164,7 @@ def train_module(
             raise FileExistsError(f"{folder} holds a run; resume it, or choose another output")
         overrides.update(epochs=epochs, imgsz=imgsz, seed=seed, model=_name(model))
         module = copy.deepcopy(model) if isinstance(model, nn.Module) else load_checkpoint(model).model
-        _check_trainable(module)
+        check_trainable(module)
     if teacher is not None:
         from yolort.tools.distill import distilling
 
@@ -219,12 +218,13 @@ def _compare(given: dict[str, tuple[int, ...]], model: nn.Module, when: str) -> 
     for name, shape in given.items():
         if found.get(name) != shape:
             raise WidthError(
-                f"{when} the network is not the one that was given: {name} is {found.get(name, 'gone')}, it was {shape}; "
+                f"{when} the network is not the one that was given: {name} is {found.get(name, 'gone')} and was {shape}; "
                 "it was rebuilt from its YAML, and pruning is lost"
             )
 
 
-def _check_trainable(model: Any) -> None:
+def check_trainable(model: Any) -> None:
+    """CheckpointError where a model is no detector, or fused."""
     head = detect_head(model)
     if model.is_fused() or head.cv2 is None:
         raise CheckpointError("the model is fused for inference and cannot be trained; use the checkpoint it came from")
