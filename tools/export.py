@@ -38,7 +38,7 @@ from yolort import _core
 from yolort.tools.checkpoints import Checkpoint, detect_head, find_checkpoint, load_checkpoint
 from yolort.tools.data import letterboxed
 from yolort.tools.files import folder_beside, place, replaceable
-from yolort.tools.surgery import split_block
+from yolort.tools.surgery import Halves, split_block
 
 __all__ = ["FORMATS", "HEADS", "PRECISIONS", "ExportError", "complexity", "export", "with_head"]
 
@@ -297,7 +297,7 @@ def _fusions(cut: nn.Module) -> str:
     from ultralytics.nn.modules.conv import Conv
 
     count = sum(isinstance(module, Conv) and not hasattr(module, "bn") for module in cut.modules())
-    count -= sum(isinstance(module, _Halves) for module in cut.modules())  # one that became two
+    count -= sum(isinstance(module, Halves) for module in cut.modules())  # one that became two
     return f"fused: {count} BatchNorm into their convolutions"
 
 

@@ -387,8 +387,8 @@ class _Planner:
         width, by = self.dense[unit.name], self.job.round_to
         if int(width * (1 - share) + 1e-9) < 1:
             raise PruneError(
-                f"ratio {share:.3g} empties {unit.name}, which has {width} channels; at most {1 - 1 / width:.3g} leaves "
-                "it one"
+                f"ratio {share:.3g} empties {unit.name}, which has {width} channels; at most {1 - 1 / width:.3g} "
+                "leaves it one"
             )
         return min(max(by, by * round(width * (1 - share) / by)), unit.width)
 
@@ -425,7 +425,7 @@ class _Planner:
         low, high = 0.0, most
         if gone(high) < ratio:
             raise PruneError(
-                f"ratio {ratio:.3g} is more than allocate={self.job.allocate!r} takes out, {gone(high):.3g} here; lower it"
+                f"ratio {ratio:.3g} is more than allocate={self.job.allocate!r} takes out ({gone(high):.3g}); lower it"
             )
         for _ in range(50):
             middle = (low + high) / 2
@@ -634,8 +634,8 @@ def check_widths(model: Any, path: str | Path) -> None:
     wrong = next((name for name in found if name not in outputs and wanted.get(name, found[name]) != found[name]), None)
     if wrong is not None:
         raise PruneError(
-            f"{path} was pruned and is wide again ({wrong} has {found[wrong]} channels, {wanted[wrong]} were left): the "
-            "network was built anew from its YAML, as Ultralytics' train does. Fine-tune the pruned checkpoint with "
+            f"{path} was pruned and is wide again ({wrong} has {found[wrong]} channels, {wanted[wrong]} were left): "
+            "the network was built anew from its YAML, as Ultralytics' train does. Fine-tune the pruned checkpoint with "
             "yolort prune --finetune or yolort train"
         )
 
@@ -713,8 +713,8 @@ def _advice(job: _Job, done: Pruned, finetune: int) -> list[str]:
     safe = SAFE_RATIOS.get(f"yolo{family[1]}") if family else None
     if safe is not None and taken > safe + 0.005:
         notes.append(
-            f"{taken:.0%} of the channels are gone, more than the {safe:.0%} that {family[0] if family else ''} was measured to "
-            "stand; expect to lose more than a point of mAP50-95 after fine-tuning, and measure it with yolort val"
+            f"{taken:.0%} of the channels are gone, more than the {safe:.0%} that this family was "
+            "measured to stand; expect to lose more than a point of mAP50-95 after fine-tuning, and measure it with yolort val"
         )
     if not finetune:
         notes.append("not trained since: detections are poor until it is fine-tuned (--finetune, or yolort train)")

@@ -95,7 +95,7 @@ def _count_channels(conv: Any) -> None:
 
 
 def split_block(block: Any) -> None:
-    """Has a C2f, C3k2 or C2PSA compute the two halves that it needs rather than split their whole; the sums are the same.
+    """Has a C2f, C3k2 or C2PSA compute the two halves that it needs rather than split their whole; sums are the same.
 
     `block.cv1` is then `Halves`, and `block.forward` an attribute of this block alone.
     """
@@ -277,7 +277,7 @@ def _branches(detect: Any) -> list[Any]:
 
 @contextmanager
 def _traceable(network: Any, attention: type) -> Iterator[list[nn.Conv2d]]:
-    """While it lasts, the network can be traced: with gradients, and convolutions in place of attention; yields those."""
+    """The network as it can be traced: with gradients, and with convolutions in place of attention; yields those."""
     aside = []
     for name, module in list(network.named_modules()):
         if isinstance(module, attention):
