@@ -29,7 +29,7 @@ from yolort.tools.checkpoints import CheckpointError, detect_head, load_checkpoi
 from yolort.tools.data import load_dataset
 from yolort.tools.files import folder_beside, place
 
-__all__ = ["Trainer", "WidthError", "check_trainable", "set_classes", "train_module"]
+__all__ = ["Trainer", "WidthError", "check_output", "check_trainable", "set_classes", "train_module"]
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +71,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
             parameter.requires_grad_(parameter.dtype.is_floating_point)
         student.args = self.args
         student.criterion = None
+        vars(student).pop("class_weights", None)  # of the run that the checkpoint comes from
         self._shapes = _shapes(student)
         self.model = self.wrap(student.to(self.device).train())
         if projector is not None and isinstance(self.model, DistillationModel):
@@ -154,14 +155,11 @@ def train_module(
         load_dataset(data, split)  # Ultralytics leaves out what it cannot read, and says so in the log only
     folder = Path(output).absolute()
     overrides = {**arguments, "data": str(_absolute(data)), "save_dir": str(folder), "task": "detect", "mode": "train"}
-    last = folder / "weights" / "last.pt"
+    last = check_output(folder, resume)
     if resume:
-        _check_resumable(last)
         overrides.update(resume=str(last), model=str(last))
         module = None
     else:
-        if last.exists():
-            raise FileExistsError(f"{folder} holds a run; resume it, or choose another output")
         overrides.update(epochs=epochs, imgsz=imgsz, seed=seed, model=_name(model))
         module = copy.deepcopy(model) if isinstance(model, nn.Module) else load_checkpoint(model).model
         check_trainable(module)
@@ -217,9 +215,10 @@ def _compare(given: dict[str, tuple[int, ...]], model: nn.Module, when: str) -> 
     found = _shapes(model)
     for name, shape in given.items():
         if found.get(name) != shape:
+            is_now = found.get(name, "gone")
             raise WidthError(
-                f"{when} the network is not the one that was given: {name} is {found.get(name, 'gone')} and was {shape}; "
-                "it was rebuilt from its YAML, and pruning is lost"
+                f"{when} the network is not the one that was given: {name} is {is_now} and was {shape}; it was rebuilt "
+                "from its YAML, and pruning is lost"
             )
 
 
@@ -230,11 +229,18 @@ def check_trainable(model: Any) -> None:
         raise CheckpointError("the model is fused for inference and cannot be trained; use the checkpoint it came from")
 
 
-def _check_resumable(last: Path) -> None:
+def check_output(folder: Path, resume: bool) -> Path:
+    """The last checkpoint of a run in `folder`; errors as `train_module` where it must be there, or must not."""
+    last = folder.absolute() / "weights" / "last.pt"
+    if not resume:
+        if last.exists():
+            raise FileExistsError(f"{folder} holds a run; resume it, or choose another output")
+        return last
     if not last.is_file():
         raise FileNotFoundError(f"nothing to resume: there is no {last}")
     if torch_safe_load(str(last), safe_only=True)[0].get("epoch", -1) < 0:
         raise ValueError(f"nothing to resume: the run of {last} is finished")
+    return last
 
 
 def _absolute(data: str | Path) -> str | Path:
