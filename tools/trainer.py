@@ -12,6 +12,7 @@ and the shape of every parameter is checked after the first step and in the resu
 from __future__ import annotations
 
 import copy
+import difflib
 import logging
 import math
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 import yolort
 from torch import nn
+from ultralytics.cfg import DEFAULT_CFG_DICT
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.nn.tasks import load_checkpoint as load_training_state
@@ -32,6 +34,15 @@ from yolort.tools.files import folder_beside, place
 __all__ = ["Trainer", "WidthError", "check_output", "check_trainable", "set_classes", "train_module"]
 
 _log = logging.getLogger(__name__)
+
+#: Arguments of Ultralytics' that are made here, and what to give in their place.
+_OWN = {
+    **dict.fromkeys(("save_dir", "project", "name", "exist_ok"), "output"),
+    **dict.fromkeys(("model", "pretrained"), "model"),
+    "distill_model": "teacher",
+    "task": "nothing, it is detect",
+    "mode": "nothing, it is train",
+}
 
 
 class WidthError(yolort.Error):
@@ -148,9 +159,11 @@ def train_module(
         FileNotFoundError, LabelError: as `load_dataset`; nothing to resume.
         FileExistsError: `output` holds a run.
         CheckpointError: `model` or `teacher` is no detector, or a fused one.
-        ValueError: several devices; the run to resume is finished; what Ultralytics says of an argument.
+        ValueError: several devices; the run to resume is finished; an argument that Ultralytics does not have, or what
+            it says of one.
         WidthError: the network was rebuilt with other widths.
     """
+    _check_arguments(arguments)
     for split in ("train", "val"):
         load_dataset(data, split)  # Ultralytics leaves out what it cannot read, and says so in the log only
     folder = Path(output).absolute()
@@ -241,6 +254,16 @@ def check_output(folder: Path, resume: bool) -> Path:
     if torch_safe_load(str(last), safe_only=True)[0].get("epoch", -1) < 0:
         raise ValueError(f"nothing to resume: the run of {last} is finished")
     return last
+
+
+def _check_arguments(arguments: dict[str, Any]) -> None:
+    for name in arguments:
+        if name in _OWN:
+            raise ValueError(f"{name} is not for this trainer; give {_OWN[name]}")
+        if name not in DEFAULT_CFG_DICT and name != "augmentations":
+            near = difflib.get_close_matches(name, [known for known in DEFAULT_CFG_DICT if known not in _OWN])
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise ValueError(f"Ultralytics' train has no argument {name!r}{hint}")
 
 
 def _absolute(data: str | Path) -> str | Path:

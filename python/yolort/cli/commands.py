@@ -27,6 +27,8 @@ _COMMANDS = (
     toolchain.calibrate,
     toolchain.quantize,
     toolchain.study,
+    toolchain.train,
+    toolchain.distill,
 )
 
 

@@ -24,6 +24,14 @@ from yolort.cli.common import (
     report,
 )
 
+Data = Annotated[str, typer.Option(help="A data.yaml of Ultralytics, with train and val.", show_default=False)]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training images.")]
+Side = Annotated[int, typer.Option("--imgsz", help="Side of the network's input, pixels.")]
+Batch = Annotated[int, typer.Option(help="Images of one step.")]
+Seed = Annotated[int, typer.Option(help="Of all that is random.")]
+Run = Annotated[Path, typer.Option(help="Folder of the run.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --output.")]
+
 
 def export(
     model: Annotated[Path, typer.Argument(help="A checkpoint (.pt) or architecture (.yaml).", show_default=False)],
@@ -372,6 +380,108 @@ def study(
     _finish_benchmark(done, report)
 
 
+def train(
+    model: Annotated[
+        Path, typer.Argument(help="A checkpoint (.pt), a pruned one too, or architecture (.yaml).", show_default=False)
+    ],
+    data: Data,
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Of Ultralytics' train: lr0=0.01 cls=1.0 mosaic=0", show_default=False)
+    ] = None,
+    epochs: Epochs = 100,
+    imgsz: Side = 640,
+    batch: Batch = 16,
+    seed: Seed = 0,
+    gamma: Annotated[float, typer.Option(help="Of the focal loss; 0: cross-entropy.")] = 0.0,
+    alpha: Annotated[float | None, typer.Option(help="Of the focal loss, between 0 and 1.")] = None,
+    class_weights: Annotated[
+        str | None, typer.Option(help="median, inverse or effective: weights of the class loss from class counts.")
+    ] = None,
+    beta: Annotated[float, typer.Option(help="Of effective: nearer to 1, more weight to rare classes.")] = 0.999,
+    clip: Annotated[str, typer.Option(help="Least and greatest class weight.")] = "0.1,10",
+    sampling: Annotated[
+        str | None, typer.Option(help="balanced, or repeat (LVIS): draw images of rare classes more often.")
+    ] = None,
+    repeat_threshold: Annotated[
+        float | None, typer.Option(help="Of repeat: classes in fewer of the images, 0 to 1, are repeated.")
+    ] = None,
+    scales: Annotated[str | None, typer.Option(help="Side of each batch, at random: 0.5,1.5 of --imgsz.")] = None,
+    output: Run = Path("runs/train"),
+    resume: Resume = False,
+) -> None:
+    """Train with Ultralytics, and with focal loss, class weights and balanced sampling where classes are rare."""
+    _show_log()
+    from yolort.tools.classes import class_report
+    from yolort.tools.train import train as run
+
+    report = class_report(data, imgsz)
+    headings, rows = report.table()
+    print_table(headings, rows)
+    print(
+        f"{report.total_images} images, {report.empty_images} of them empty; {report.ratio:.1f} : 1 objects of classes"
+    )
+    best = run(
+        model,
+        data,
+        epochs=epochs,
+        imgsz=imgsz,
+        batch=batch,
+        seed=seed,
+        gamma=gamma,
+        alpha=alpha,
+        class_weights=class_weights,
+        beta=beta,
+        clip=_two("--clip", clip),
+        sampling=sampling,
+        repeat_threshold=repeat_threshold,
+        scales=_two("--scales", scales) if scales else None,
+        report=report,
+        output=output,
+        resume=resume,
+        **_settings(settings),
+    )
+    print(f"written to {best}")
+
+
+def distill(
+    teacher: Annotated[Path, typer.Option(help="A checkpoint trained on these classes.", show_default=False)],
+    student: Annotated[Path, typer.Option(help="A checkpoint, a pruned one too, or architecture.", show_default=False)],
+    data: Data,
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Of Ultralytics' train: lr0=0.01 patience=20", show_default=False)
+    ] = None,
+    epochs: Epochs = 100,
+    imgsz: Side = 640,
+    batch: Batch = 16,
+    seed: Seed = 0,
+    feature: Annotated[float, typer.Option(help="Gain of the features (Ultralytics' dis).")] = 6.0,
+    logit: Annotated[float, typer.Option(help="Gain of the class logits, times Ultralytics' cls.")] = 1.0,
+    box: Annotated[float, typer.Option(help="Gain of the boxes, times Ultralytics' box.")] = 1.0,
+    output: Run = Path("runs/distill"),
+    resume: Resume = False,
+) -> None:
+    """Train a small model with a larger one as its teacher."""
+    _show_log()
+    from yolort.tools.distill import distill as run
+
+    best = run(
+        teacher,
+        student,
+        data,
+        epochs=epochs,
+        imgsz=imgsz,
+        batch=batch,
+        seed=seed,
+        feature=feature,
+        logit=logit,
+        box=box,
+        output=output,
+        resume=resume,
+        **_settings(settings),
+    )
+    print(f"written to {best}")
+
+
 def _check_reports(report: list[Path] | None) -> None:
     from yolort.tools.benchmark import forms
 
@@ -424,6 +534,25 @@ def _whole(option: str, text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"{option}: {text!r} is no number of 1 or more")
     return int(text)
+
+
+def _two(option: str, text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"{option} is {text!r}, expected two numbers, low,high") from None
+    return low, high
+
+
+def _settings(given: list[str] | None) -> dict[str, Any]:
+    """Ultralytics' `name=value` arguments; their names are checked by the trainer."""
+    from ultralytics.cfg import smart_value
+
+    pairs = [text.partition("=") for text in given or ()]
+    for name, equals, _ in pairs:
+        if not equals or not name.isidentifier():
+            raise ValueError(f"{name!r}: expected name=value, of Ultralytics' train")
+    return {name: smart_value(value) for name, _, value in pairs}
 
 
 def _pair(imgsz: str | None) -> tuple[int, int] | None:
