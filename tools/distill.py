@@ -32,7 +32,16 @@ from ultralytics.utils.tal import dist2bbox, make_anchors
 from yolort.tools.checkpoints import detect_head, load_checkpoint
 from yolort.tools.trainer import Trainer, check_trainable, set_classes, train_module
 
-__all__ = ["Distillation", "TeacherError", "box_loss", "distill", "distilling", "logit_loss"]
+__all__ = [
+    "Distillation",
+    "TeacherError",
+    "box_loss",
+    "decoded",
+    "distill",
+    "distilling",
+    "logit_loss",
+    "prepare_teacher",
+]
 
 
 class TeacherError(yolort.Error):
@@ -134,7 +143,7 @@ class Distillation(DistillationModel):  # type: ignore[misc]
             heads = [detect_head(model) for model in (self.student_model, self.teacher_model)]
             for branch, gain in self._branches().items():
                 student, teacher = (
-                    _decoded(self.decouple_outputs(output, branch), head)
+                    decoded(self.decouple_outputs(output, branch), head)
                     for output, head in zip(outputs, heads, strict=True)
                 )
                 logits = logits + gain * logit_loss(student[0], teacher[0])
@@ -177,7 +186,7 @@ def box_loss(student: torch.Tensor, teacher: torch.Tensor, scores: torch.Tensor)
     return ((1 - iou) * scores).sum() / scores.sum().clamp(min=1)
 
 
-def _decoded(preds: dict[str, Any], head: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def decoded(preds: dict[str, Any], head: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Class logits (batch, classes, anchors) and boxes (batch, anchors, 4) in cells of the anchor's level."""
     raw = preds["boxes"].float().transpose(1, 2)
     if head.reg_max > 1:  # a distribution over 0, 1, ... cells for each side (Li et al., arXiv:2006.04388)
