@@ -72,13 +72,11 @@ def distill(
 
     Raises:
         TeacherError: the teacher has other classes than the data, or other levels or strides than the student.
-        ValueError: a gain is negative; `quantize`: quantisation-aware training has no teacher here.
+        ValueError: a gain is negative.
         What `train_module` raises.
     """
     if min(feature, logit, box) < 0:
         raise ValueError(f"gains must be 0 or more, got feature={feature}, logit={logit}, box={box}")
-    if arguments.get("quantize"):
-        raise ValueError("quantize: distil first, then train quantisation-aware without a teacher")
     trainer = distilling(arguments.pop("trainer", Trainer), teacher, logit=logit, box=box)
     return train_module(student, data, epochs=epochs, imgsz=imgsz, trainer=trainer, dis=feature, **arguments)
 

@@ -40,6 +40,7 @@ _OWN = {
     **dict.fromkeys(("save_dir", "project", "name", "exist_ok"), "output"),
     **dict.fromkeys(("model", "pretrained"), "model"),
     "distill_model": "teacher",
+    "quantize": "it to Ultralytics' own train afterwards; quantisation-aware training is not done here",
     "task": "nothing, it is detect",
     "mode": "nothing, it is train",
 }
