@@ -23,11 +23,11 @@ import numpy as np
 import torch
 import yolort
 from torch import nn
-from yolort.tools.accuracy import map_error
 from yolort.tools.checkpoints import Checkpoint, detect_head, load_checkpoint
 from yolort.tools.data import letterboxed, list_images, load_dataset
 from yolort.tools.export import FORMATS, complexity, export, with_head
 from yolort.tools.files import folder_beside, place
+from yolort.tools.importance import METHODS, add_gradients, channel_importance, least_important, measure_sensitivity
 from yolort.tools.surgery import Opened, PruneError, Unit, open_model, widths
 
 __all__ = [
@@ -37,13 +37,11 @@ __all__ = [
     "PruneError",
     "Pruned",
     "check_widths",
-    "measure_sensitivity",
     "prune",
 ]
 
 _log = logging.getLogger(__name__)
 
-METHODS = ("l1", "random", "group-norm", "bn", "taylor")
 ALLOCATIONS = ("uniform", "global", "sensitivity")
 
 #: Largest ratio with which a fine-tuned model loses at most a point of mAP50-95, by family; see docs/pruning.md.
@@ -53,7 +51,6 @@ _MOST = 0.95  # of the channels
 _MOST_OF_UNIT = 0.8  # that an allocation other than "uniform" takes of a unit
 _LEVELS = (0.1, 0.25, 0.5, _MOST_OF_UNIT)  # ratios that the sensitivity is measured at, to allocate by it
 _PICTURES = 8  # that it is measured on
-_BATCHES = 8  # that the gradients of "taylor" are summed over
 _ROUNDS = 7  # of a bisection: ratios to 0.75 %
 _RUNS = 100  # detections that a candidate is timed with
 _NAMED = 5  # sensitive units that are told
@@ -80,7 +77,7 @@ class Pruned:
 def prune(
     model: str | Path,
     *,
-    method: str = "l1",
+    method: str = "group-norm",
     ratio: float | None = None,
     target_flops: float | str | None = None,
     target_latency: float | None = None,
@@ -104,10 +101,7 @@ def prune(
 
     Args:
         model: an Ultralytics detection checkpoint (`.pt`).
-        method: what makes a channel important. "l1": the mean L1 norm of the weights that make and read it;
-            "group-norm": the same of squares (Fang et al., arXiv:2301.12900); "bn": the scale of its BatchNorm (Liu et
-            al., arXiv:1708.06519); "taylor": |weight * gradient| of the training loss (Molchanov et al., CVPR 2019),
-            which needs `data`; "random": for comparison.
+        method: what makes a channel important, see `channel_importance`; "taylor" needs `data`.
         ratio: the share of channels to take out, above 0 and at most 0.95. Of this, `target_flops` and `target_latency`
             exactly one.
         target_flops: GFLOPs of an image (2 a multiply-add), or a share of what they are now: "60%".
@@ -247,8 +241,12 @@ class _Job:
         """The model opened, with the gradients that the method goes by."""
         if self.method == "taylor":
             assert self.data is not None
-            _gradients(model, self.data, self.side, self.batch, self.seed)
+            add_gradients(model, self.data, self.side, self.batch, self.seed)
         return open_model(model)
+
+    def importance(self, opened: Opened) -> dict[str, list[np.ndarray]]:
+        """Of every channel, by the method."""
+        return channel_importance(opened, self.method, self.seed)
 
     def pictures(self) -> torch.Tensor:
         """(n, 3, side, side): of the training split, spread over it, else the embedded picture."""
@@ -278,7 +276,7 @@ def _prune(
     dense = {unit.name: unit.width for unit in opened.units}
     errors = None
     if job.allocate == "sensitivity":
-        errors = measure_sensitivity(opened, _ranks(opened, job), job.pictures(), _LEVELS, job.progress)
+        errors = measure_sensitivity(opened, job.importance(opened), job.pictures(), _LEVELS, job.progress)
     planner = _Planner(job, dense, errors)
     timed = None
     if target_flops is not None:
@@ -291,7 +289,7 @@ def _prune(
 
     alone = {}
     if measure:
-        measured = measure_sensitivity(opened, _ranks(opened, job), job.pictures(), (ratio,), job.progress)
+        measured = measure_sensitivity(opened, job.importance(opened), job.pictures(), (ratio,), job.progress)
         alone = {name: float(values[0]) for name, values in measured.items()}
     epochs = [len(part) for part in np.array_split(np.arange(finetune), steps)]
     for step in range(1, steps + 1):
@@ -319,33 +317,6 @@ def _prune(
     return done
 
 
-def _ranks(opened: Opened, job: _Job) -> dict[str, list[np.ndarray]]:
-    """Of each unit and root, the importance of every channel, by its mean: (width,) float64."""
-    from torch_pruning.pruner import importance
-
-    scorers: dict[str, Callable[[], Any]] = {
-        "l1": lambda: importance.GroupMagnitudeImportance(p=1, target_types=[nn.Conv2d]),
-        "group-norm": lambda: importance.GroupMagnitudeImportance(p=2),
-        "bn": importance.BNScaleImportance,
-        "taylor": importance.GroupTaylorImportance,
-    }
-    if job.method == "random":
-        rng = np.random.default_rng(job.seed)
-        return {unit.name: [rng.random(unit.width) for _ in unit.roots] for unit in opened.units}
-    score = scorers[job.method]()
-    ranks = {}
-    for unit in opened.units:
-        found = [score(opened.group(root)) for root in unit.roots]
-        ranks[unit.name] = [one.double().numpy() for one in found]
-    return ranks
-
-
-def _least(rank: np.ndarray, count: int) -> list[int]:
-    """The channels of least importance; of equal ones the first."""
-    chosen: list[int] = np.argsort(rank, kind="stable")[:count].tolist()
-    return chosen
-
-
 class _Planner:
     """Decides how wide each unit becomes. Ratios are of the widths `dense`, also where some are gone already."""
 
@@ -370,9 +341,9 @@ class _Planner:
 
     def pruned(self, opened: Opened, ratio: float) -> nn.Module:
         """Prunes to a ratio, and closes."""
-        kept, ranks = self.kept(opened, ratio), _ranks(opened, self.job)
+        kept, ranks = self.kept(opened, ratio), self.job.importance(opened)
         for unit in opened.units:
-            opened.remove(unit, [_least(rank, unit.width - kept[unit.name]) for rank in ranks[unit.name]])
+            opened.remove(unit, [least_important(scores, unit.width - kept[unit.name]) for scores in ranks[unit.name]])
         return opened.close()
 
     def candidate(self, ratio: float) -> nn.Module:
@@ -393,7 +364,7 @@ class _Planner:
         return min(max(by, by * round(width * (1 - share) / by)), unit.width)
 
     def _by_importance(self, opened: Opened, ratio: float) -> dict[str, float]:
-        ranks = _ranks(opened, self.job)
+        ranks = self.job.importance(opened)
         least = {name: np.mean([np.sort(rank) for rank in of_roots], 0) for name, of_roots in ranks.items()}
         roots = {unit.name: len(unit.roots) for unit in opened.units}
 
@@ -431,48 +402,6 @@ class _Planner:
             middle = (low + high) / 2
             low, high = (middle, high) if gone(middle) < ratio else (low, middle)
         return shares(high)
-
-
-def measure_sensitivity(
-    opened: Opened,
-    ranks: Mapping[str, Sequence[np.ndarray]],
-    pictures: torch.Tensor,
-    levels: Sequence[float],
-    progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
-) -> dict[str, np.ndarray]:
-    """How much each unit pruned alone changes what is detected: `map_error` at each level, 0 and more.
-
-    `ranks` are the importances of the channels of each unit and root, `pictures` (n, 3, H, W) in 0..1, `levels` shares
-    of the unit's channels. The convolutions that read a channel get zero weights for it, which is the same as its
-    absence, and their own back afterwards.
-    """
-    reg_max = detect_head(opened.network).reg_max
-
-    def maps() -> list[np.ndarray]:
-        with torch.inference_mode():
-            return [one.numpy() for one in opened.network(pictures)]
-
-    exact = maps()
-    errors: dict[str, np.ndarray] = {}
-    for unit in progress(opened.units):
-        found = []
-        for level in levels:
-            count = min(max(1, round(unit.width * level)), unit.width - 1)
-            chosen = [_least(rank, count) for rank in ranks[unit.name]]
-            readers = [
-                reader
-                for root, channels in zip(unit.roots, chosen, strict=True)
-                for reader in opened.readers(root, channels)
-            ]
-            own = {conv: conv.weight.detach().clone() for conv, _ in readers}
-            with torch.no_grad():
-                for conv, channels in readers:
-                    conv.weight[:, channels] = 0
-                found.append(map_error(reg_max, exact, maps()))
-                for conv, weight in own.items():
-                    conv.weight.copy_(weight)
-        errors[unit.name] = np.array(found)
-    return errors
 
 
 def _for_flops(planner: _Planner, target: float | str) -> float:
@@ -552,42 +481,6 @@ def _timed(artefacts: Sequence[Path], engine: str) -> list[float]:
     return [float(np.median(row.samples[:, 0])) for row in rows]
 
 
-def _gradients(model: nn.Module, data: str | Path, side: int, batch: int, seed: int) -> None:
-    """Leaves in the parameters the gradients of Ultralytics' training loss, summed over some training batches."""
-    from yolort.tools._compat import allow_missing_torchvision
-
-    allow_missing_torchvision()
-    from ultralytics.cfg import get_cfg
-    from ultralytics.data import build_yolo_dataset
-    from ultralytics.data.utils import check_det_dataset
-
-    network: Any = model
-    given = getattr(network, "args", None) or {}
-    settings = get_cfg(overrides={"imgsz": side, "task": "detect", "seed": seed, "workers": 0})
-    described = check_det_dataset(str(data), autodownload=False)
-    images = build_yolo_dataset(settings, described["train"], batch, described, mode="val", rect=False, stride=32)
-    order = np.random.default_rng(seed).permutation(len(images))[: batch * _BATCHES]
-    trained = {name: one.requires_grad for name, one in network.named_parameters()}
-    network.args, network.criterion = settings, None
-    network.zero_grad()
-    network.requires_grad_(True)
-    network.train()
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()  # statistics are not to move
-    for start in range(0, len(order), batch):
-        chosen = images.collate_fn([images[index] for index in order[start : start + batch]])
-        chosen["img"] = chosen["img"].float() / 255
-        loss, _ = network.loss(chosen)
-        loss.sum().backward()
-    network.args, network.criterion = given, None
-    for name, one in network.named_parameters():
-        one.requires_grad_(trained[name])
-        if one.grad is None:
-            one.grad = torch.zeros_like(one)
-    network.eval()
-
-
 def _finetuned(
     model: nn.Module, job: _Job, epochs: int, step: int, distill: bool, training: Mapping[str, Any]
 ) -> nn.Module:
@@ -635,8 +528,7 @@ def check_widths(model: Any, path: str | Path) -> None:
     if wrong is not None:
         raise PruneError(
             f"{path} was pruned and is wide again ({wrong} has {found[wrong]} channels, {wanted[wrong]} were left): "
-            "the network was built anew from its YAML, as Ultralytics' train does. Fine-tune the pruned checkpoint with "
-            "yolort prune --finetune or yolort train"
+            "the network was built anew from its YAML, as Ultralytics' train does; yolort train keeps widths"
         )
 
 
@@ -714,7 +606,7 @@ def _advice(job: _Job, done: Pruned, finetune: int) -> list[str]:
     if safe is not None and taken > safe + 0.005:
         notes.append(
             f"{taken:.0%} of the channels are gone, more than the {safe:.0%} that this family was "
-            "measured to stand; expect to lose more than a point of mAP50-95 after fine-tuning, and measure it with yolort val"
+            "measured to stand; expect to lose more than a point of mAP50-95 even after fine-tuning"
         )
     if not finetune:
         notes.append("not trained since: detections are poor until it is fine-tuned (--finetune, or yolort train)")
