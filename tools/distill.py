@@ -30,6 +30,7 @@ from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.utils.metrics import bbox_iou
 from ultralytics.utils.tal import dist2bbox, make_anchors
 from yolort.tools.checkpoints import detect_head, load_checkpoint
+from yolort.tools.data import listed
 from yolort.tools.trainer import Trainer, check_trainable, set_classes, train_module
 
 __all__ = [
@@ -103,8 +104,8 @@ def prepare_teacher(teacher: Any, student: Any, names: dict[int, str]) -> Any:
     theirs, ours = ({str(name).strip().lower() for name in one.values()} for one in (dict(teacher.names), names))
     if teacher_head.nc != len(names) or theirs != ours:
         raise TeacherError(
-            f"the teacher has {teacher_head.nc} classes ({_some(dict(teacher.names))}), the data {len(names)} "
-            f"({_some(names)}); train the teacher on this data first"
+            f"the teacher has {teacher_head.nc} classes ({listed(dict(teacher.names))}), the data {len(names)} "
+            f"({listed(names)}); train the teacher on this data first"
         )
     strides, wanted = teacher_head.stride.tolist(), head.stride.tolist()
     if strides != wanted:
@@ -192,8 +193,3 @@ def decoded(preds: dict[str, Any], head: Any) -> tuple[torch.Tensor, torch.Tenso
         raw = raw.unflatten(2, (4, head.reg_max)).softmax(3) @ bins
     anchors, _ = make_anchors(preds["feats"], head.stride, 0.5)
     return preds["scores"], dist2bbox(raw, anchors.to(raw.dtype), xywh=False)
-
-
-def _some(names: dict[int, str]) -> str:
-    shown = [str(names[cls]) for cls in sorted(names)[:3]]
-    return ", ".join(shown) + (", ..." if len(names) > 3 else "")

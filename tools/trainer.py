@@ -71,11 +71,10 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
 
     def setup_model(self) -> dict[str, Any] | None:
         """The module itself, with the classes of the data; or, of a resumed run, that of its last checkpoint."""
-        checkpoint = projector = None
+        checkpoint = stored = None
         if self.resume:
             stored, checkpoint = load_training_state(self.args.model)
             student = copy.deepcopy(getattr(stored, "student_model", stored))
-            projector = getattr(stored, "projector", None)
         else:
             student = self._given
             set_classes(student, self.data["names"])
@@ -86,8 +85,10 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         vars(student).pop("class_weights", None)  # of the run that the checkpoint comes from
         self._shapes = _shapes(student)
         self.model = self.wrap(student.to(self.device).train())
-        if projector is not None and isinstance(self.model, DistillationModel):
-            self.model.projector.load_state_dict(projector.state_dict())
+        if stored is not None and isinstance(stored, DistillationModel) != isinstance(self.model, DistillationModel):
+            raise ValueError(f"{self.args.model}: resume with a teacher what had one, and without what had none")
+        if isinstance(stored, DistillationModel):
+            self.model.projector.load_state_dict(stored.projector.state_dict())
         self.add_callback("on_pretrain_routine_end", lambda _: self.prepare_criterion())
         return checkpoint
 
@@ -150,7 +151,8 @@ def train_module(
         teacher: a network to distil from, with the default weights of `yolort.tools.distill`.
         output: folder of the run: `weights/last.pt` and `weights/best.pt`, `results.csv` and `results.png` (curves),
             `args.yaml`. It must not hold a run already, unless that is resumed.
-        resume: goes on where the run in `output` was interrupted; `epochs` and most arguments are those it had.
+        resume: goes on where the run in `output` was interrupted; `epochs` and most arguments are those it had. The
+            teacher, and other options of a `trainer`, must be given again.
         trainer: the class that trains; `distilling` and `weighting` make others.
         **arguments: of Ultralytics' train (batch, lr0, optimizer, mosaic, patience, device, ...).
 
@@ -160,8 +162,8 @@ def train_module(
         FileNotFoundError, LabelError: as `load_dataset`; nothing to resume.
         FileExistsError: `output` holds a run.
         CheckpointError: `model` or `teacher` is no detector, or a fused one.
-        ValueError: several devices; the run to resume is finished; an argument that Ultralytics does not have, or what
-            it says of one.
+        ValueError: several devices; the run to resume is finished, or had a teacher and now has none; an argument that
+            Ultralytics does not have, or what it says of one.
         WidthError: the network was rebuilt with other widths.
     """
     _check_arguments(arguments)
