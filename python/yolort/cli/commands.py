@@ -29,6 +29,7 @@ _COMMANDS = (
     toolchain.study,
     toolchain.train,
     toolchain.distill,
+    toolchain.prune,
 )
 
 
