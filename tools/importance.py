@@ -35,7 +35,8 @@ def channel_importance(opened: Opened, method: str, seed: int = 0) -> dict[str, 
         rng = np.random.default_rng(seed)
         return {unit.name: [rng.random(unit.width) for _ in unit.roots] for unit in opened.units}
     score = _scorer(opened, method)
-    return {unit.name: [score(opened.group(root)).double().numpy() for root in unit.roots] for unit in opened.units}
+    found = {unit.name: [score(opened.group(root)).double().numpy() for root in unit.roots] for unit in opened.units}
+    return {name: [scores / max(scores.mean(), 1e-300) for scores in of_roots] for name, of_roots in found.items()}
 
 
 def _scorer(opened: Opened, method: str) -> Callable[[Any], torch.Tensor]:
@@ -44,10 +45,10 @@ def _scorer(opened: Opened, method: str) -> Callable[[Any], torch.Tensor]:
     if method == "l1":
         return _FilterNorm(opened)
     if method == "group-norm":
-        return importance.GroupMagnitudeImportance(p=2)  # type: ignore[no-any-return]
+        return importance.GroupMagnitudeImportance(p=2, normalizer=None)  # type: ignore[no-any-return]
     if method == "bn":
-        return importance.BNScaleImportance()  # type: ignore[no-any-return]
-    return importance.GroupTaylorImportance()  # type: ignore[no-any-return]
+        return importance.BNScaleImportance(normalizer=None)  # type: ignore[no-any-return]
+    return importance.GroupTaylorImportance(normalizer=None)  # type: ignore[no-any-return]
 
 
 class _FilterNorm:
@@ -68,7 +69,7 @@ class _FilterNorm:
                 scale = norm.weight.abs() / (norm.running_var + norm.eps).sqrt()
                 filters = conv.weight.abs().flatten(1).sum(1) * scale
                 sums.index_add_(0, torch.tensor(item.root_idxs), filters[item.idxs])
-        return sums / sums.mean()
+        return sums
 
 
 def least_important(scores: np.ndarray, count: int) -> list[int]:

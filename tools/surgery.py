@@ -51,7 +51,7 @@ class Halves(nn.Module):
     def merged(self) -> Any:
         """The one `Conv` that computes both; they must be equally wide."""
         parts: Any = self.parts
-        whole = copy.deepcopy(parts[0])
+        whole = _copy(parts[0])
         for layer, *others in _layers(whole, *parts):
             for name, value in _channelwise(layer):
                 _set(layer, name, value, torch.cat([getattr(other, name).detach() for other in others]))
@@ -60,7 +60,7 @@ class Halves(nn.Module):
 
 
 def _half(whole: Any, half: int) -> Any:
-    part = copy.deepcopy(whole)
+    part = _copy(whole)
     for layer, original in _layers(part, whole):
         for name, value in _channelwise(layer):
             _set(layer, name, value, getattr(original, name).detach().chunk(2)[half].clone())
@@ -69,6 +69,11 @@ def _half(whole: Any, half: int) -> Any:
                 getattr(layer, name).grad = gradient.chunk(2)[half].clone()
     _count_channels(part)
     return part
+
+
+def _copy(conv: Any) -> Any:
+    """A copy that shares the activation, as all `Conv` of a model do."""
+    return copy.deepcopy(conv, {id(conv.act): conv.act})
 
 
 def _layers(*convs: Any) -> Iterator[tuple[Any, ...]]:
