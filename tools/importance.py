@@ -13,7 +13,7 @@ from yolort.tools.accuracy import map_error
 from yolort.tools.checkpoints import detect_head
 from yolort.tools.surgery import Opened
 
-__all__ = ["METHODS", "add_gradients", "channel_importance", "least_important", "measure_sensitivity"]
+__all__ = ["METHODS", "add_gradients", "channel_importance", "least_important", "measure_sensitivity", "multiply_adds"]
 
 METHODS = ("l1", "random", "group-norm", "bn", "taylor")
 _BATCHES = 8  # that the gradients of "taylor" are summed over
@@ -55,7 +55,7 @@ class _FilterNorm:
     """The importance "l1" of the channels of a torch_pruning group: (width,)."""
 
     def __init__(self, opened: Opened) -> None:
-        self._produces = opened.graph.is_out_channel_pruning_fn
+        self._produces = opened.produces
         blocks = [one for one in opened.network.modules() if hasattr(one, "conv") and hasattr(one, "bn")]
         self._norms: dict[nn.Module, Any] = {block.conv: block.bn for block in blocks}
 
@@ -64,7 +64,7 @@ class _FilterNorm:
         sums = torch.zeros(len(group[0].idxs))
         for item in group.items:
             conv = item.dep.target.module
-            if isinstance(conv, nn.Conv2d) and self._produces(item.dep.handler):
+            if isinstance(conv, nn.Conv2d) and self._produces(item):
                 norm = self._norms[conv]
                 scale = norm.weight.abs() / (norm.running_var + norm.eps).sqrt()
                 filters = conv.weight.abs().flatten(1).sum(1) * scale
@@ -118,6 +118,31 @@ def measure_sensitivity(
                     conv.weight.copy_(weight)
         errors[unit.name] = np.array(found)
     return errors
+
+
+def multiply_adds(opened: Opened, picture: torch.Tensor) -> dict[str, float]:
+    """Of each unit, the multiply-adds that go with its channels, for a picture (1, 3, H, W): made and read."""
+    cells: dict[nn.Module, int] = {}
+
+    def count(conv: nn.Module, _: Any, out: torch.Tensor) -> None:
+        cells[conv] = out.shape[2] * out.shape[3]
+
+    hooks = [one.register_forward_hook(count) for one in opened.network.modules() if isinstance(one, nn.Conv2d)]
+    with torch.inference_mode():
+        opened.network(picture)
+    for hook in hooks:
+        hook.remove()
+    found = {}
+    for unit in opened.units:
+        items = [item for root in unit.roots for item in opened.group(root).items]
+        convs = [(item.dep.target.module, item) for item in items if isinstance(item.dep.target.module, nn.Conv2d)]
+        shares = [
+            len(item.idxs) / (conv.out_channels if opened.produces(item) else conv.in_channels) for conv, item in convs
+        ]
+        found[unit.name] = float(
+            sum(cells[conv] * conv.weight.numel() * share for (conv, _), share in zip(convs, shares, strict=True))
+        )
+    return found
 
 
 def add_gradients(model: nn.Module, data: str | Path, side: int, batch: int, seed: int = 0) -> None:

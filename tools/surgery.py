@@ -192,6 +192,10 @@ class Opened:
             if item.dep.handler == torch_pruning.prune_conv_in_channels
         ]
 
+    def produces(self, item: Any) -> bool:
+        """Whether the module of a group's item makes the channels, rather than reads them."""
+        return bool(self.graph.is_out_channel_pruning_fn(item.dep.handler))
+
     def remove(self, unit: Unit, channels: Sequence[Sequence[int]]) -> None:
         """Takes channels out: of each root those listed, equally many, and never all (else PruneError)."""
         counts = {len(set(some)) for some in channels}

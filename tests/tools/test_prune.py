@@ -161,7 +161,7 @@ def test_a_file_that_is_there_stays_where_pruning_fails(
     def damaged(block: Any) -> None:
         merge(block)
         with torch.no_grad():
-            block.cv2.conv.weight.mul_(1.01)
+            block.cv1.conv.weight.copy_(block.cv1.conv.weight.flip(0))  # the halves in the wrong order
 
     merge = surgery._merge_block
     monkeypatch.setattr(surgery, "_merge_block", damaged)
