@@ -6,7 +6,7 @@ import hashlib
 import pickletools
 import re
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Checkpoint:
     model: nn.Module  # ultralytics DetectionModel
     imgsz: int | None  # the size it was trained at, where the file tells
     license: str
+    train_args: dict[str, Any] = field(default_factory=dict)  # Ultralytics' arguments of the training
 
 
 def load_checkpoint(model: str | Path) -> Checkpoint:
@@ -48,10 +49,10 @@ def load_checkpoint(model: str | Path) -> Checkpoint:
     if path.suffix == ".pt":
         read = _read_checkpoint(path)
         network: Any = read.get("ema") or read.get("model")
-        trained = read.get("train_args") or {}
+        trained = dict(read.get("train_args") or {})
         imgsz, license = trained.get("imgsz"), read.get("license")
     else:
-        network, imgsz, license = _build(path, name), None, None
+        network, imgsz, license, trained = _build(path, name), None, None, {}
     detect = detect_head(network)
     names = network.names if isinstance(network.names, dict) else dict(enumerate(network.names))
     if sorted(names) != list(range(detect.nc)):
@@ -61,7 +62,7 @@ def load_checkpoint(model: str | Path) -> Checkpoint:
     if channels != 3:
         raise CheckpointError(f"{path} takes images of {channels} channels; only RGB models can be used")
     size = imgsz if isinstance(imgsz, int) else None
-    return Checkpoint(name, sha256, network.float().eval(), size, license or "not stated")
+    return Checkpoint(name, sha256, network.float().eval(), size, license or "not stated", trained)
 
 
 def find_checkpoint(model: Path) -> Path:

@@ -18,7 +18,7 @@ import yolort
 from yolort import _core
 from yolort.images import ENDINGS, find
 
-__all__ = ["Dataset", "LabelError", "Sample", "letterboxed", "list_images", "load_dataset", "splits"]
+__all__ = ["Dataset", "LabelError", "Sample", "letterboxed", "list_images", "listed", "load_dataset", "splits"]
 
 _MAX_BYTES = {".txt": 8 << 20, ".yaml": 1 << 20, ".json": 4 << 30}
 _MAX_CLASSES = 65536
@@ -63,8 +63,8 @@ class Dataset:
         """
         if len(names) != len(self.names):
             raise LabelError(
-                f"the model has {len(names)} classes ({_listed(names)}), the data {self.name} {len(self.names)} "
-                f"({_listed(self.names)}); they must be the same"
+                f"the model has {len(names)} classes ({listed(names)}), the data {self.name} {len(self.names)} "
+                f"({listed(self.names)}); they must be the same"
             )
         index = {name: cls for cls, name in names.items()}
         if names == self.names or len(index) != len(names) or set(index) != set(self.names.values()):
@@ -340,7 +340,8 @@ def _text(path: Path) -> str:
         raise LabelError(f"{path} is no text: {error}") from error
 
 
-def _listed(names: dict[int, str]) -> str:
+def listed(names: dict[int, str]) -> str:
+    """The first names of classes, for a message."""
     shown = [names[cls] for cls in sorted(names)[:3]]
     return ", ".join(shown) + (", ..." if len(names) > 3 else "")
 

@@ -38,6 +38,7 @@ from yolort.tools.checkpoints import Checkpoint, detect_head, find_checkpoint, l
 from yolort.tools.data import letterboxed
 from yolort.tools.engine import EngineOptions, need_tensorrt, to_fp16, write_engine
 from yolort.tools.files import folder_beside, place, replaceable
+from yolort.tools.surgery import Halves, split_block
 
 __all__ = ["FORMATS", "HEADS", "PRECISIONS", "ExportError", "complexity", "export", "with_head"]
 
@@ -96,46 +97,6 @@ class _RawMaps(nn.Module):
         return tuple(maps)
 
 
-class _Halves(nn.Module):
-    """Stands for a fused convolution whose output is split in two: two convolutions of half the channels."""
-
-    def __init__(self, whole: Any) -> None:
-        super().__init__()
-        parts = []
-        for half in (0, 1):
-            part = copy.deepcopy(whole)
-            for name in ("weight", "bias"):
-                values = getattr(whole.conv, name).detach().chunk(2)[half].clone()
-                setattr(part.conv, name, nn.Parameter(values, requires_grad=False))
-            part.conv.out_channels = len(part.conv.weight)
-            parts.append(part)
-        self.parts = nn.ModuleList(parts)
-
-    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        return [part(x) for part in self.parts]
-
-
-def _without_split(block: Any) -> None:
-    """Has a C2f, C3k2 or C2PSA compute the two halves that it needs rather than split their whole.
-
-    The sums are the same. A Split of channels copies them all, and in an INT8 graph has them float before it: without
-    it ONNX Runtime is 5 to 7 % faster in fp32, OpenVINO 2 to 3 %, in INT8 6 %, and each half has a range of its own.
-    NCNN, whose Slice hardly copies, loses 2 %.
-    """
-    block.cv1 = _Halves(block.cv1)
-
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        kept = block.cv1(x)
-        if isinstance(block.m, nn.Sequential):  # C2PSA: only what comes out of the last
-            kept[1] = block.m(kept[1])
-        else:
-            for inner in block.m:
-                kept.append(inner(kept[-1]))
-        return block.cv2(torch.cat(kept, 1))
-
-    block.forward = forward
-
-
 def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False, without_split: bool = False) -> nn.Module:
     """A copy of an Ultralytics `DetectionModel` that ends in `head`, Conv and BatchNorm fused.
 
@@ -179,7 +140,10 @@ def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False, wit
     fuse(verbose=False)
     for module in cut.modules():
         if without_split and isinstance(module, (C2f, C2PSA)):
-            _without_split(module)
+            # A Split of channels copies them all, and in an INT8 graph has them float before it: without it ONNX
+            # Runtime is 5 to 7 % faster in fp32, OpenVINO 2 to 3 %, in INT8 6 %, and each half has a range of its own.
+            # NCNN, whose Slice hardly copies, loses 2 %.
+            split_block(module)
         elif isinstance(module, C2f):  # the same sums with a plain Split, as Ultralytics' exporter has it
             module.forward = module.forward_split  # type: ignore[method-assign]
     return cut.eval().requires_grad_(False)
@@ -337,7 +301,7 @@ def _fusions(cut: nn.Module) -> str:
     from ultralytics.nn.modules.conv import Conv
 
     count = sum(isinstance(module, Conv) and not hasattr(module, "bn") for module in cut.modules())
-    count -= sum(isinstance(module, _Halves) for module in cut.modules())  # one that became two
+    count -= sum(isinstance(module, Halves) for module in cut.modules())  # one that became two
     return f"fused: {count} BatchNorm into their convolutions"
 
 

@@ -46,3 +46,29 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, class_names: dict[int, 
         torch.nn.init.normal_(norm.bias, 0, 0.2)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """data.yaml of 12 + 4 images of 64 pixels: a red and a green square, and in every sixth a blue one."""
+    import cv2
+    import numpy as np
+
+    root = tmp_path_factory.mktemp("blocks")
+    random = np.random.default_rng(0)
+    for split, count in (("train", 12), ("val", 4)):
+        images, labels = root / "images" / split, root / "labels" / split
+        images.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        for index in range(count):
+            picture = random.integers(90, 110, (64, 64, 3), np.uint8)
+            rows = []
+            for cls in (0, 1, 2) if index % 6 == 0 else (0, 1):
+                x, y = (int(random.integers(0, 10)) + 32 * part for part in (cls % 2, cls // 2))
+                picture[y : y + 20, x : x + 20] = [(0, 0, 255), (0, 255, 0), (255, 0, 0)][cls]
+                rows.append(f"{cls} {(x + 10) / 64} {(y + 10) / 64} {20 / 64} {20 / 64}")
+            cv2.imwrite(str(images / f"{index}.png"), picture)
+            (labels / f"{index}.txt").write_text("\n".join(rows))
+    data = root / "data.yaml"
+    data.write_text("train: images/train\nval: images/val\nnames: [red, green, blue]\n")
+    return data

@@ -27,6 +27,9 @@ _COMMANDS = (
     toolchain.calibrate,
     toolchain.quantize,
     toolchain.study,
+    toolchain.train,
+    toolchain.distill,
+    toolchain.prune,
 )
 
 

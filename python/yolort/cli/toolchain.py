@@ -32,6 +32,13 @@ from yolort.cli.common import (
 )
 
 _ENGINE = "Of an engine (TensorRT)"
+Data = Annotated[str, typer.Option(help="A data.yaml of Ultralytics, with train and val.", show_default=False)]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training images.")]
+Side = Annotated[int, typer.Option("--imgsz", help="Side of the network's input, pixels.")]
+Batch = Annotated[int, typer.Option(help="Images of one step.")]
+Seed = Annotated[int, typer.Option(help="Of all that is random.")]
+Run = Annotated[Path, typer.Option(help="Folder of the run.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --output.")]
 
 
 def export(
@@ -434,6 +441,170 @@ def study(
     _finish_benchmark(done, report)
 
 
+def train(
+    model: Annotated[
+        Path, typer.Argument(help="A checkpoint (.pt), a pruned one too, or architecture (.yaml).", show_default=False)
+    ],
+    data: Data,
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Of Ultralytics' train: lr0=0.01 cls=1.0 mosaic=0", show_default=False)
+    ] = None,
+    epochs: Epochs = 100,
+    imgsz: Side = 640,
+    batch: Batch = 16,
+    seed: Seed = 0,
+    gamma: Annotated[float, typer.Option(help="Of the focal loss; 0: cross-entropy.")] = 0.0,
+    alpha: Annotated[float | None, typer.Option(help="Of the focal loss, between 0 and 1.")] = None,
+    class_weights: Annotated[
+        str | None, typer.Option(help="median, inverse or effective: weights of the class loss from class counts.")
+    ] = None,
+    beta: Annotated[float, typer.Option(help="Of effective: nearer to 1, more weight to rare classes.")] = 0.999,
+    clip: Annotated[str, typer.Option(help="Least and greatest class weight.")] = "0.1,10",
+    sampling: Annotated[
+        str | None, typer.Option(help="balanced, or repeat (LVIS): draw images of rare classes more often.")
+    ] = None,
+    repeat_threshold: Annotated[
+        float | None, typer.Option(help="Of repeat: classes in fewer of the images, 0 to 1, are repeated.")
+    ] = None,
+    scales: Annotated[str | None, typer.Option(help="Side of each batch, at random: 0.5,1.5 of --imgsz.")] = None,
+    output: Run = Path("runs/train"),
+    resume: Resume = False,
+) -> None:
+    """Train with Ultralytics, and with focal loss, class weights and balanced sampling where classes are rare."""
+    _show_log()
+    from yolort.tools.classes import class_report
+    from yolort.tools.train import train as run
+
+    report = class_report(data, imgsz)
+    headings, rows = report.table()
+    print_table(headings, rows)
+    print(
+        f"{report.total_images} images, {report.empty_images} of them empty; {report.ratio:.1f} : 1 objects of classes"
+    )
+    best = run(
+        model,
+        data,
+        epochs=epochs,
+        imgsz=imgsz,
+        batch=batch,
+        seed=seed,
+        gamma=gamma,
+        alpha=alpha,
+        class_weights=class_weights,
+        beta=beta,
+        clip=_two("--clip", clip),
+        sampling=sampling,
+        repeat_threshold=repeat_threshold,
+        scales=_two("--scales", scales) if scales else None,
+        report=report,
+        output=output,
+        resume=resume,
+        **_settings(settings),
+    )
+    print(f"written to {best}")
+
+
+def distill(
+    teacher: Annotated[Path, typer.Option(help="A checkpoint trained on these classes.", show_default=False)],
+    student: Annotated[Path, typer.Option(help="A checkpoint, a pruned one too, or architecture.", show_default=False)],
+    data: Data,
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Of Ultralytics' train: lr0=0.01 patience=20", show_default=False)
+    ] = None,
+    epochs: Epochs = 100,
+    imgsz: Side = 640,
+    batch: Batch = 16,
+    seed: Seed = 0,
+    feature: Annotated[float, typer.Option(help="Gain of the features (Ultralytics' dis).")] = 6.0,
+    logit: Annotated[float, typer.Option(help="Gain of the class logits, times Ultralytics' cls.")] = 1.0,
+    box: Annotated[float, typer.Option(help="Gain of the boxes, times Ultralytics' box.")] = 1.0,
+    output: Run = Path("runs/distill"),
+    resume: Resume = False,
+) -> None:
+    """Train a small model with a larger one as its teacher."""
+    _show_log()
+    from yolort.tools.distill import distill as run
+
+    best = run(
+        teacher,
+        student,
+        data,
+        epochs=epochs,
+        imgsz=imgsz,
+        batch=batch,
+        seed=seed,
+        feature=feature,
+        logit=logit,
+        box=box,
+        output=output,
+        resume=resume,
+        **_settings(settings),
+    )
+    print(f"written to {best}")
+
+
+def prune(
+    model: Annotated[Path, typer.Argument(help="A checkpoint (.pt) of YOLOv8, YOLO11 or YOLO26.", show_default=False)],
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Of Ultralytics' train, for --finetune: lr0=0.001 mosaic=0")
+    ] = None,
+    ratio: Annotated[float | None, typer.Option(help="Share of channels to take out; or one of the targets.")] = None,
+    target_flops: Annotated[str | None, typer.Option(help="GFLOPs of an image, or 60% of what they are.")] = None,
+    target_latency: Annotated[float | None, typer.Option(help="Milliseconds an image, timed on --engine.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Of --target-latency: ncnn, onnxruntime, ...")] = None,
+    method: Annotated[
+        str, typer.Option(help="l1, random, group-norm, bn, or taylor, which needs --data.")
+    ] = "group-norm",
+    allocate: Annotated[
+        str, typer.Option(help="uniform: every layer by the ratio; global: by importance; sensitivity: as measured.")
+    ] = "uniform",
+    round_to: Annotated[int, typer.Option(help="Widths are multiples of this.")] = 8,
+    steps: Annotated[int, typer.Option(help="Reach the ratio in so many, each with its part of --finetune.")] = 1,
+    unstructured: Annotated[
+        bool, typer.Option(help="Zero single weights, for comparison; nothing gets faster.")
+    ] = False,
+    data: Annotated[
+        str | None, typer.Option(help="A data.yaml: for taylor, --finetune, --allocate sensitivity.")
+    ] = None,
+    finetune: Annotated[int, typer.Option(help="Epochs of training afterwards.")] = 0,
+    distill: Annotated[bool, typer.Option(help="Fine-tune with the unpruned model as teacher.")] = False,
+    batch: Batch = 16,
+    imgsz: Annotated[
+        int | None, typer.Option(help="Side of the network's input; default: that of the training.")
+    ] = None,
+    measure: Annotated[bool, typer.Option(help="Measure how sensitive each layer is.")] = True,
+    seed: Seed = 0,
+    output: Annotated[Path | None, typer.Option(help="Default: <model>-pruned.pt beside the model.")] = None,
+) -> None:
+    """Take the least important channels out of a model; it stays a checkpoint that Ultralytics loads."""
+    _show_log()
+    from yolort.tools.prune import prune as run
+
+    done = run(
+        model,
+        method=method,
+        ratio=ratio,
+        target_flops=target_flops,
+        target_latency=target_latency,
+        engine=engine,
+        allocate=allocate,
+        round_to=round_to,
+        steps=steps,
+        unstructured=unstructured,
+        data=data,
+        finetune=finetune,
+        distill=distill,
+        batch=batch,
+        imgsz=imgsz,
+        measure=measure,
+        seed=seed,
+        output=output,
+        progress=lambda steps: progress(steps, "sensitivity"),
+        **_settings(settings),
+    )
+    _print_pruned(done)
+
+
 def _check_reports(report: list[Path] | None) -> None:
     from yolort.tools.benchmark import forms
 
@@ -456,6 +627,25 @@ def _finish_benchmark(done: Any, report: list[Path] | None) -> None:
     failed = sum(bool(row.error) for row in done.rows)
     if failed:
         raise typer.Exit(1)
+
+
+def _print_pruned(done: Any) -> None:
+    def row(what: str, form: str, before: float, after: float) -> list[object]:
+        return [what, form.format(before), form.format(after), f"{after / before:.2f} x"]
+
+    rows = [
+        row("channels", "{}", *done.channels),
+        row("M parameters", "{:.3f}", *(count / 1e6 for count in done.parameters)),
+        row(f"GFLOPs at {done.imgsz[0]}x{done.imgsz[1]}", "{:.3f}", *done.gflops),
+    ]
+    if done.ms:
+        rows.append([*row("ms, p50", "{:.2f}", *done.ms)[:3], f"{done.ms[0] / done.ms[1]:.2f} x as fast"])
+    if done.sparsity is not None:
+        rows.append(["zero weights", "", f"{done.sparsity:.1%}", ""])
+    print_table(["", "before", "after", ""], rows)
+    for note in done.notes:
+        print(f"note: {note}")
+    print(f"written to {done.path}")
 
 
 def _print_quantized(done: Any) -> None:
@@ -486,6 +676,25 @@ def _whole(option: str, text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"{option}: {text!r} is no number of 1 or more")
     return int(text)
+
+
+def _two(option: str, text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"{option} is {text!r}, expected two numbers, low,high") from None
+    return low, high
+
+
+def _settings(given: list[str] | None) -> dict[str, Any]:
+    """Ultralytics' `name=value` arguments; their names are checked by the trainer."""
+    from ultralytics.cfg import smart_value
+
+    pairs = [text.partition("=") for text in given or ()]
+    for name, equals, _ in pairs:
+        if not equals or not name.isidentifier():
+            raise ValueError(f"{name!r}: expected name=value, of Ultralytics' train")
+    return {name: smart_value(value) for name, _, value in pairs}
 
 
 def _pair(imgsz: str | None) -> tuple[int, int] | None:
