@@ -43,6 +43,7 @@ class Case:
     precision: str = ""
     threads: int | None = None
     imgsz: tuple[int, int] | None = None
+    augment: bool = False
 
     @property
     def options(self) -> dict[str, Any]:

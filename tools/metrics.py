@@ -82,8 +82,18 @@ class _Matches:
 class Scores:
     """The outcome of `score`: `metrics`, and what the plots are made of."""
 
-    def __init__(self, metrics: Metrics, curves: dict[str, Any], names: dict[int, str], confusion: Any) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        curves: dict[str, Any],
+        names: dict[int, str],
+        confusion: Any,
+        matches: list[_Matches],
+        recalls: np.ndarray,
+    ) -> None:
         self.metrics = metrics
+        self._matches = matches
+        self._recalls = recalls
         self._curves = curves
         self._names = names
         self._confusion = confusion
@@ -99,6 +109,16 @@ class Scores:
         """(classes + 1, classes + 1) counts, [detected, true], the last is background; conf 0.25, IoU 0.45."""
         matrix: np.ndarray = self._confusion.matrix
         return matrix
+
+    def draws(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """mAP50-95 and mAP50, (count,) each, of images drawn with replacement.
+
+        The draws are the same for all models that are scored on as many images, so that the differences of two are
+        those of a paired bootstrap (Efron 1979).
+        """
+        drawn = _drawn(len(self._matches[0].truths), count)
+        both = np.array([_weighted_aps(self._matches, self._recalls, weights) for weights in drawn])
+        return both.mean(axis=1), both[:, 0]
 
     def save_plots(self, folder: Path) -> None:
         """Writes PR, F1, P and R curves and the confusion matrix as PNG files."""
@@ -171,7 +191,7 @@ def score(
     )
     curves = {"conf": conf, "precision": p_curve, "recall": r_curve, "f1": f1_curve, "pr": pr, "ap": ap}
     shown = {row: names[cls] for cls, row in rows.items()}
-    return Scores(metrics, curves, shown, _confusion(truths, found, names))
+    return Scores(metrics, curves, shown, _confusion(truths, found, names), matches, evaluated.params.recThrs)
 
 
 def _coco(truths: Sequence[Sample], found: Sequence[Detections], classes: int) -> tuple[Any, list[float]]:
@@ -244,15 +264,19 @@ def _interval(matches: list[_Matches], recalls: np.ndarray, resamples: int) -> t
     Not the percentiles of the draws: an image drawn twice and a class not drawn at all both raise a draw's mAP.
     """
     images = len(matches[0].truths)
-    rng = np.random.default_rng(0)
-    drawn = rng.multinomial(images, np.full(images, 1 / images), size=resamples)
-    error = float(np.nanstd([_weighted_map(matches, recalls, weights) for weights in drawn], ddof=1))
-    middle = _weighted_map(matches, recalls, np.ones(images, np.int64))
+    draws = [_weighted_aps(matches, recalls, weights).mean() for weights in _drawn(images, resamples)]
+    error = float(np.nanstd(draws, ddof=1))
+    middle = float(_weighted_aps(matches, recalls, np.ones(images, np.int64)).mean())
     return max(middle - 1.96 * error, 0.0), min(middle + 1.96 * error, 1.0)
 
 
-def _weighted_map(matches: list[_Matches], recalls: np.ndarray, weights: np.ndarray) -> float:
-    """mAP50-95 where image i counts `weights[i]` times; all ones gives pycocotools' own."""
+def _drawn(images: int, count: int) -> np.ndarray:
+    """(count, images): how often each image is in each draw of as many."""
+    return np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=count)
+
+
+def _weighted_aps(matches: list[_Matches], recalls: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(10,): mAP at IoU 0.50, 0.55, ... where image i counts `weights[i]` times; all ones gives pycocotools' own."""
     means = []
     for one in matches:
         total = int(weights @ one.truths)
@@ -265,8 +289,8 @@ def _weighted_map(matches: list[_Matches], recalls: np.ndarray, weights: np.ndar
         envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
         envelope = np.column_stack([envelope, np.zeros(len(envelope))])
         at = [np.searchsorted(row, recalls, side="left") for row in found / total]
-        means.append(np.mean([row[where] for row, where in zip(envelope, at, strict=True)]))
-    return float(np.mean(means)) if means else float("nan")
+        means.append([row[where].mean() for row, where in zip(envelope, at, strict=True)])
+    return np.mean(means, axis=0) if means else np.full(10, np.nan)
 
 
 def _confusion(truths: Sequence[Sample], found: Sequence[Detections], names: dict[int, str]) -> Any:

@@ -1,8 +1,9 @@
-"""The page of a benchmark: one HTML file that needs nothing else."""
+"""Pages of results: one HTML file that needs nothing else."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from yolort.tools.benchmark import Benchmark, Row
 
-__all__ = ["render"]
+__all__ = ["front", "intervals", "page", "render"]
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 _PARTS = (("pre", "#e69f00"), ("inference", "#0072b2"), ("post", "#009e73"))  # Okabe and Ito's colours
@@ -27,16 +28,52 @@ def render(benchmark: Benchmark) -> str:
         charts.append(("Latency of one image", _svg(_latency, measured)))
         charts.append(("Where it goes (medians)", _svg(_split, measured)))
     if any(row.accuracy for row in measured):
-        charts.append(("Accuracy against latency", _svg(_accuracy, [row for row in measured if row.accuracy])))
+        points = [
+            (_label(row), float(np.median(row.samples[:, 0])), 100 * (row.accuracy["map50_95"] or 0))
+            for row in measured
+            if row.accuracy
+        ]
+        charts.append(("Accuracy against latency", front(points)))
+    settings = {key: value for key, value in benchmark.settings.items() if value is not None}
+    return page(
+        "yolort benchmark",
+        headings,
+        cells,
+        charts,
+        {**benchmark.setup, **settings},
+        failures=benchmark.notes(),
+        remarks=[
+            "Milliseconds of one image, end to end unless a part is named. Every row ran in a process of its own, in "
+            "turns with the others. Memory is the peak of that process."
+        ],
+    )
+
+
+def page(
+    title: str,
+    headings: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    charts: Sequence[tuple[str, str]],
+    setup: Mapping[str, Any],
+    *,
+    failures: Sequence[str] = (),
+    remarks: Sequence[str] = (),
+) -> str:
+    """HTML that needs nothing else: table, failures, remarks, charts (title, SVG) and set-up; text is escaped."""
     environment = jinja2.Environment(autoescape=True)
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
-        headings=headings,
-        cells=cells,
-        notes=benchmark.notes(),
-        charts=charts,
-        setup=benchmark.setup,
-        settings=benchmark.settings,
+        title=title, headings=headings, cells=cells, failures=failures, remarks=remarks, charts=charts, setup=setup
     )
+
+
+def front(points: Sequence[tuple[str, float, float]]) -> str:
+    """SVG of (name, milliseconds, mAP50-95 of 100); what no other beats in both is joined."""
+    return _svg(_front, points)
+
+
+def intervals(rows: Sequence[tuple[str, float, float, float]], unit: str) -> str:
+    """SVG of (name, mean, low, high) in a unit, about a line at 0."""
+    return _svg(lambda axes, shown: _intervals(axes, shown, unit), rows)
 
 
 def _label(row: Row) -> str:
@@ -44,7 +81,7 @@ def _label(row: Row) -> str:
     return " ".join(parts).replace("$", r"\$") + (f" x{row.case.threads}" if row.case.threads else "")
 
 
-def _svg(draw: Any, rows: list[Row]) -> str:
+def _svg(draw: Any, rows: Sequence[Any]) -> str:
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -93,17 +130,27 @@ def _split(axes: Any, rows: list[Row]) -> None:
     _names(axes, rows)
 
 
-def _accuracy(axes: Any, rows: list[Row]) -> None:
-    """Rows that no other beats in both are joined."""
-    points = [(float(np.median(row.samples[:, 0])), 100 * (row.accuracy["map50_95"] or 0)) for row in rows]
-    best = [p for p in sorted(points) if not any(q != p and q[0] <= p[0] and q[1] >= p[1] for q in points)]
+def _front(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
+    pairs = [(x, y) for _, x, y in points]
+    best = [p for p in sorted(pairs) if not any(q != p and q[0] <= p[0] and q[1] >= p[1] for q in pairs)]
     axes.plot(*zip(*best, strict=True), color="#999999", linewidth=1, zorder=1)
-    for at, (row, (x, y)) in enumerate(zip(rows, points, strict=True)):
+    for at, (name, x, y) in enumerate(points):
         how = {"color": f"C{at % 10}", "marker": "osD^vP*X<>"[at // 10 % 10]}
-        axes.scatter([x], [y], s=45, label=_label(row), edgecolors="white", linewidths=0.5, zorder=2, **how)
+        axes.scatter([x], [y], s=45, label=name, edgecolors="white", linewidths=0.5, zorder=2, **how)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
     axes.set_xlim(left=0)
     axes.set_xlabel("ms, median")
     axes.set_ylabel("mAP50-95")
     axes.margins(y=0.15)
     axes.grid(alpha=0.3)
+
+
+def _intervals(axes: Any, rows: Sequence[tuple[str, float, float, float]], unit: str) -> None:
+    for at, (_, mean, low, high) in enumerate(rows):
+        axes.plot([low, high], [at, at], color="#0072b2", linewidth=3, solid_capstyle="butt")
+        axes.scatter([mean], [at], s=40, color="#d55e00", zorder=2)
+    axes.axvline(0, color="#666666", linewidth=1)
+    axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlabel(unit)
+    axes.grid(axis="x", alpha=0.3)

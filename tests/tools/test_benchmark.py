@@ -200,7 +200,7 @@ def test_reports_appear_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for name in ("r.html", "r.md", "r.csv", "r.json"):
         made().save(tmp_path / name)
         assert (tmp_path / name).stat().st_size > 100
-    monkeypatch.setattr(Path, "write_text", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(Path, "write_bytes", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
     before = (tmp_path / "r.md").read_bytes()
     with pytest.raises(OSError, match="No space left"):
         made().save(tmp_path / "r.md")

@@ -125,12 +125,14 @@ def test_the_weighted_map_is_that_of_pycocotools() -> None:
     matches = metrics._matches(evaluated, len(truths), 3)
     recalls = evaluated.params.recThrs
     assert 0.2 < stats[0] < 0.9
-    assert metrics._weighted_map(matches, recalls, np.ones(30, int)) == pytest.approx(stats[0], abs=1e-9)
+    assert metrics._weighted_aps(matches, recalls, np.ones(30, int)).mean() == pytest.approx(stats[0], abs=1e-9)
     # An image that counts twice is one that is there twice; one that counts 0 times is not there.
     weights = np.ones(30, int)
     weights[3], weights[4] = 2, 0
     _, twice = metrics._coco([*truths[:4], truths[3], *truths[5:]], [*found[:4], found[3], *found[5:]], 3)
-    assert metrics._weighted_map(matches, recalls, weights) == pytest.approx(twice[0], abs=2e-3)  # the order of ties
+    assert metrics._weighted_aps(matches, recalls, weights).mean() == pytest.approx(
+        twice[0], abs=2e-3
+    )  # the order of ties
 
 
 def test_the_interval_narrows_with_more_images() -> None:

@@ -605,6 +605,28 @@ def prune(
     _print_pruned(done)
 
 
+def ablate(
+    study: Annotated[Path, typer.Argument(help="A YAML file: baseline, steps, seeds.", show_default=False)],
+    folder: Annotated[Path, typer.Option(help="Where every stage is kept; a study goes on where it was.")] = Path(
+        "runs/ablation"
+    ),
+    runs: Annotated[int, typer.Option(help="Detections that are timed.")] = 100,
+    report: Annotated[list[Path] | None, typer.Option(help="Write .md, .csv, .json or .html; may stand often.")] = None,
+) -> None:
+    """Measure what each step (distil, prune, INT8, ...) is worth against one baseline, over seeds, with intervals."""
+    _show_log()
+    _check_reports(report)
+    from yolort.tools.ablate import ablate as run
+
+    done = run(study, folder, runs=runs, progress=progress)
+    headings, cells = done.table()
+    print_table(headings, [list(row) for row in cells])
+    print("\n".join(done.findings()))
+    for path in report or ():
+        done.save(path)
+        print(f"written to {path}")
+
+
 def _check_reports(report: list[Path] | None) -> None:
     from yolort.tools.benchmark import forms
 
