@@ -31,6 +31,7 @@ _COMMANDS = (
     toolchain.distill,
     toolchain.prune,
     toolchain.ablate,
+    toolchain.optimize,
 )
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -201,9 +202,9 @@ def benchmark(
 ) -> None:
     """Measure latency, throughput, memory and accuracy: one row per model, engine and precision."""
     from yolort.tools.benchmark import benchmark as run
-    from yolort.tools.benchmark import cases
+    from yolort.tools.benchmark import cases, forms
 
-    _check_reports(report)
+    _check_reports(report, forms())
     chosen = cases(
         models,
         engines=_parts(engine),
@@ -423,8 +424,10 @@ def study(
 ) -> None:
     """Compare INT8 recipes: calibration-set size x method x granularity, weights only, dynamic, the naive one."""
     _show_log()
-    _check_reports(report)
+    from yolort.tools.benchmark import forms
     from yolort.tools.study import study as run
+
+    _check_reports(report, forms())
 
     done = run(
         model,
@@ -615,8 +618,10 @@ def ablate(
 ) -> None:
     """Measure what each step (distil, prune, INT8, ...) is worth against one baseline, over seeds, with intervals."""
     _show_log()
-    _check_reports(report)
     from yolort.tools.ablate import ablate as run
+    from yolort.tools.ablate import forms
+
+    _check_reports(report, forms())
 
     done = run(study, folder, runs=runs, progress=progress)
     headings, cells = done.table()
@@ -627,12 +632,66 @@ def ablate(
         print(f"written to {path}")
 
 
-def _check_reports(report: list[Path] | None) -> None:
-    from yolort.tools.benchmark import forms
+def optimize(
+    model: Annotated[Path, typer.Argument(help="The checkpoint (.pt) that is to be deployed.", show_default=False)],
+    data: Data,
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Of Ultralytics' train: lr0=0.001 batch=16", show_default=False)
+    ] = None,
+    max_latency: Annotated[float | None, typer.Option(help="Milliseconds an image, p50, end to end.")] = None,
+    max_drop: Annotated[float | None, typer.Option(help="Points of mAP50-95 that may be lost.")] = None,
+    max_size: Annotated[float | None, typer.Option(help="MB of the artefact.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Only these: ncnn,openvino; default: all that are here.")] = None,
+    sibling: Annotated[list[Path] | None, typer.Option(help="Another size of the model; may stand often.")] = None,
+    imgsz: Annotated[int | None, typer.Option(help="Side of the input; default: that of the training.")] = None,
+    epochs: Annotated[int, typer.Option(help="Train the models on the data first.")] = 0,
+    finetune: Annotated[int, typer.Option(help="Epochs after pruning; 0: no pruning.")] = 10,
+    hours: Annotated[float | None, typer.Option(help="No trial begins after them.")] = None,
+    trials: Annotated[int | None, typer.Option(help="At most so many, earlier ones counted.")] = None,
+    trial_minutes: Annotated[float, typer.Option(help="A trial that takes longer has failed.")] = 60.0,
+    seed: Seed = 0,
+    folder: Annotated[Path, typer.Option(help="Where all is kept; a search goes on where it was.")] = Path(
+        "runs/optimize"
+    ),
+    report: Annotated[list[Path] | None, typer.Option(help="Write .html, .md or .json; may stand often.")] = None,
+) -> None:
+    """Find the best artefact within a budget of latency, accuracy and size, and say how to make it."""
+    _show_log()
+    from yolort.tools.optimize import Budget, forms
+    from yolort.tools.optimize import optimize as run
 
+    _check_reports(report, forms())
+    done = run(
+        model,
+        data,
+        Budget(max_latency, max_drop, max_size),
+        folder=folder,
+        engines=_parts(engine) or None,
+        siblings=sibling or [],
+        imgsz=imgsz,
+        epochs=epochs,
+        finetune=finetune,
+        hours=hours,
+        trials=trials,
+        trial_minutes=trial_minutes,
+        seed=seed,
+        progress=print,
+        **_settings(settings),
+    )
+    headings, cells = done.table()
+    print_table(headings, [list(row) for row in cells])
+    print("\n".join([*done.findings(), *done.commands()]))
+    if done.artefact:
+        print(f"it is {done.artefact}")
     for path in report or ():
-        if path.suffix not in forms():
-            raise ValueError(f"--report {path}: expected an ending of {', '.join(forms())}")
+        done.save(path)
+        print(f"written to {path}")
+
+
+def _check_reports(report: list[Path] | None, forms: Collection[str]) -> None:
+    for path in report or ():
+        if path.suffix not in forms:
+            raise ValueError(f"--report {path}: expected an ending of {', '.join(forms)}")
         if not path.parent.is_dir():
             raise FileNotFoundError(f"no such folder: {path.parent}")
 

@@ -1,0 +1,205 @@
+"""The search: plain answers first, nothing twice, failures are listed, and the best is what the budget asks for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yolort
+
+pytest.importorskip("ultralytics")
+pytest.importorskip("optuna")
+
+import optuna
+import training
+from yolort.tools import optimize as module
+from yolort.tools.optimize import Budget, Optimized, Trial, optimize
+from yolort.tools.recipe import Recipe
+
+Checkpoints = Callable[[str], Path]
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
+    """In place of measuring: a smaller input and OpenVINO are faster, pruning too, at a price. What was tried."""
+    seen: list[Recipe] = []
+
+    def measure(_: Any, given: tuple[Any, ...], __: float) -> dict[str, Any]:
+        recipe = given[3]
+        seen.append(recipe)
+        if recipe.engine == "ncnn":
+            return {"failed": True, "note": "failed: no"}
+        ms = 20 * (recipe.imgsz / 64) ** 2 * (1 - recipe.prune) * (0.5 if recipe.engine == "openvino" else 1)
+        accuracy = 50 - 10 * (1 - recipe.imgsz / 64) - 4 * recipe.prune - (3 if recipe.precision == "int8" else 0)
+        return {"ms": ms, "size_mb": 6 * (1 - recipe.prune), "map50_95": accuracy}
+
+    monkeypatch.setattr(module, "_in_process", measure)
+    monkeypatch.setattr(
+        module,
+        "_able",
+        lambda: {"onnxruntime": ["fp32", "int8"], "openvino": ["fp32", "bf16"], "ncnn": ["fp32"]},
+    )
+    return seen
+
+
+def search(checkpoint: Checkpoints, blocks: Path, folder: Path, **options: Any) -> Optimized:
+    given = {"imgsz": 64, "finetune": 2, "trials": 25, **options}
+    budget = given.pop("budget", Budget(max_drop=2.0))
+    return optimize(checkpoint("yolov8n"), blocks, budget, folder=folder, **given)
+
+
+def test_the_search(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]) -> None:
+    done = search(checkpoint, blocks, tmp_path / "a", siblings=[checkpoint("yolo11n")])
+    assert len(done.trials) == len(measured) == 25
+    assert len({repr(one) for one in measured}) == 25  # nothing twice
+    first = measured[0]
+    assert (first.engine, first.precision, first.prune, first.imgsz) == ("onnxruntime", "fp32", 0, 64)
+    assert done.reference.map50_95 == 50
+    plain = [one.recipe for one in done.trials if one.plain]
+    assert {Path(one.model).stem for one in plain} == {"yolov8n", "yolo11n"}
+    assert {one.imgsz for one in plain} == {64, 32}
+    assert {f"{one.engine} {one.precision}" for one in plain} >= {"openvino bf16", "onnxruntime int8", "ncnn fp32"}
+    assert next(one.note for one in done.trials if one.recipe.engine == "ncnn") == "failed: no"
+    best = done.best
+    assert best is not None
+    assert best.recipe.engine == "openvino"
+    assert best.map50_95 is not None and best.map50_95 >= 48
+    assert all(one.ms >= best.ms for one in done.trials if (one.map50_95 or 0) >= 48)
+    front = done.front
+    assert [one.ms for one in front] == sorted(one.ms for one in front)
+    assert [one.map50_95 for one in front] == sorted(one.map50_95 or 0 for one in front)
+    for ending in (".md", ".json", ".html"):
+        done.save(tmp_path / f"report{ending}")
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert told["best"] == best.number
+    assert len(told["trials"]) == 25
+    assert "<svg" in (tmp_path / "report.html").read_text()
+    assert done.commands()[-1].startswith("yolort ")
+
+
+def test_it_goes_on(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]) -> None:
+    search(checkpoint, blocks, tmp_path / "a", trials=5)
+    (name,) = optuna.get_all_study_names(f"sqlite:///{tmp_path / 'a' / 'study.db'}")
+    study = optuna.load_study(study_name=name, storage=f"sqlite:///{tmp_path / 'a' / 'study.db'}")
+    study.ask(study.get_trials()[0].distributions)  # as a process that was killed leaves it
+    done = search(checkpoint, blocks, tmp_path / "a", trials=9)
+    assert len(measured) == 9
+    assert len({repr(one) for one in measured}) == 9
+    assert len(done.trials) == 9
+    assert search(checkpoint, blocks, tmp_path / "a", trials=9).best == done.best
+    assert len(measured) == 9
+    other = search(checkpoint, blocks, tmp_path / "a", trials=2, finetune=3)  # another search in the same folder
+    assert len(other.trials) == 2
+
+
+def test_a_space_that_is_small_has_an_end(
+    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
+) -> None:
+    done = search(checkpoint, blocks, tmp_path / "a", engines=["onnxruntime"], finetune=0, trials=100)
+    assert len(done.trials) == 4  # two inputs, two precisions
+
+
+def made_up(*trials: tuple[float, float | None, bool], budget: Budget) -> Optimized:
+    recipe = Recipe(model="m.pt")
+    done = object.__new__(Optimized)
+    listed = [
+        Trial(recipe.but({"imgsz": 640 - 32 * at}), at, *one[2:], one[0], 1.0, one[1]) for at, one in enumerate(trials)
+    ]
+    vars(done).update(budget=budget, trials=listed, setup={}, _data="d.yaml", _seed=0)
+    return done
+
+
+def test_the_best_is_what_the_budget_asks_for() -> None:
+    trials = ((20.0, 50.0, True), (10.0, 49.5, True), (5.0, 48.0, False), (30.0, 51.0, True), (4.0, None, False))
+    fastest = made_up(*trials, budget=Budget(max_drop=2.0)).best
+    assert fastest is not None and fastest.ms == 5
+    most_accurate = made_up(*trials, budget=Budget(max_latency=12.0)).best
+    assert most_accurate is not None and most_accurate.ms == 10
+    both = made_up(*trials, budget=Budget(max_latency=8.0, max_drop=1.0))
+    assert both.best is None
+    assert both.findings() == ["Nothing that was tried is within the budget."]
+    assert both.commands() == []
+    assert made_up(*trials, budget=Budget(max_size=0.5)).best is None
+    pruned = made_up(*trials, budget=Budget(max_drop=2.0)).findings()
+    assert "Without pruning the best is" in pruned[1]
+
+
+def test_commands() -> None:
+    recipe = Recipe(
+        model="m.pt", imgsz=320, epochs=3, prune=0.2, finetune=2, engine="ncnn", precision="int8", train={"lr0": 0.1}
+    )
+    assert list(module._commands(recipe, "my data.yaml", 1)) == [
+        "yolort train m.pt lr0=0.1 --data 'my data.yaml' --epochs 3 --imgsz 320 --seed 1 --output trained",
+        "yolort prune trained/weights/best.pt lr0=0.1 --ratio 0.2 --method group-norm --imgsz 320 --seed 1 "
+        "--no-measure --data 'my data.yaml' --finetune 2 --distill --output pruned.pt",
+        "yolort export pruned.pt --imgsz 320 --output float.onnx",
+        "yolort calibrate float.onnx --data 'my data.yaml' --output calibration.json",
+        "yolort export pruned.pt --format ncnn --imgsz 320 --output float_ncnn_model",
+        "yolort quantize float_ncnn_model --format ncnn --calibration calibration.json",
+    ]
+
+
+def _hang(*_: Any) -> dict[str, Any]:
+    time.sleep(60)
+    return {}
+
+
+def _crash(*_: Any) -> dict[str, Any]:
+    os._exit(7)
+
+
+def _fail(*_: Any) -> dict[str, Any]:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("work", "text"), [(_hang, "it took more than"), (_crash, "status 7"), (_fail, "failed: .*No space left")]
+)
+def test_a_trial_that_hangs_crashes_or_fails(work: Callable[..., dict[str, Any]], text: str) -> None:
+    done = module._in_process(work, (), 20.0 if work is not _hang else 1.0)
+    assert done["failed"]
+    assert re.search(text, done["note"])
+
+
+def test_arguments(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
+    model = checkpoint("yolov8n")
+    with pytest.raises(ValueError, match="give at least one of max_latency"):
+        Budget()
+    with pytest.raises(ValueError, match="max_latency must be above 0"):
+        Budget(max_latency=-1)
+    for options, text in (
+        ({}, "give hours or trials"),
+        ({"trials": 0}, "trials must be above 0"),
+        ({"trials": 1, "engines": ["warp"]}, "engines are"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            optimize(model, blocks, Budget(max_drop=1), folder=tmp_path, **options)  # type: ignore[arg-type]
+    if not next(one for one in yolort.engines() if one.name == "tensorrt").available:
+        with pytest.raises(yolort.EngineError, match="'tensorrt' is not here"):
+            optimize(model, blocks, Budget(max_drop=1), folder=tmp_path, trials=1, engines=["tensorrt"])
+
+
+def test_the_whole_way(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
+    """Measured indeed, in processes of their own."""
+    quick = {key: value for key, value in training.QUICK.items() if key != "imgsz"}
+    done = optimize(
+        checkpoint("yolov8n"),
+        blocks,
+        Budget(max_drop=100.0),
+        folder=tmp_path / "a",
+        engines=["onnxruntime"],
+        imgsz=64,
+        epochs=1,
+        finetune=0,
+        trials=3,
+        **quick,
+    )
+    assert [one.note for one in done.trials] == ["", "", ""]
+    assert all(one.ms > 0 and one.size_mb > 0 and one.map50_95 is not None for one in done.trials)
+    assert done.artefact is not None and done.artefact.exists()

@@ -1,0 +1,572 @@
+"""Budget in, best deployable model out: a search over size, input, head, pruning, precision and engine.
+
+    from yolort.tools.optimize import Budget, optimize
+    done = optimize("yolo26s.pt", "data.yaml", Budget(max_drop=1.0), siblings=["yolo26n.pt"], finetune=10, hours=1.5)
+    print(done.best, *done.commands(), sep="\\n")
+
+Optuna proposes, and keeps every trial in an SQLite file; what a trial makes and measures is kept by `Lab`, so that a
+search that was interrupted goes on, and nothing is measured twice. Plain answers come first: the model as it is on
+every engine and in every precision, its smaller siblings, smaller inputs; pruning has to beat them. What needs training
+is timed untrained, and trained only where it could become the best.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import shlex
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import yolort
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import TrialState
+from yolort import _core
+from yolort.tools import machine, report
+from yolort.tools.checkpoints import detect_head, load_checkpoint
+from yolort.tools.files import write
+from yolort.tools.recipe import ENGINES, Lab, Recipe
+from yolort.tools.store import sha256
+
+__all__ = ["Budget", "Optimized", "Trial", "optimize"]
+
+_log = logging.getLogger(__name__)
+
+_RATIOS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # of pruning
+_SIDES = (1.0, 0.875, 0.75, 0.625, 0.5)  # of the input
+_RUNS = 60  # detections that a trial is timed with, in turns with the baseline
+_CHOICES = ("model", "imgsz", "head", "engine", "prune")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What is allowed; None: anything.
+
+    Attributes:
+        max_latency: milliseconds of an image end to end, p50, on this machine.
+        max_drop: points of mAP50-95 (of 100) below the model as it is, in FP32 on ONNX Runtime.
+        max_size: MB of the artefact.
+    """
+
+    max_latency: float | None = None
+    max_drop: float | None = None
+    max_size: float | None = None
+
+    def __post_init__(self) -> None:
+        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        if all(value is None for value in given.values()):
+            raise ValueError(f"give at least one of {', '.join(given)}")
+        for name, value in given.items():
+            if value is not None and not (value > 0 or (name == "max_drop" and value >= 0)):
+                raise ValueError(f"{name} must be above 0, not {value}")
+
+    def met(self, trial: Trial, reference: Trial) -> bool:
+        """Whether a trial that was measured is within it."""
+        assert trial.map50_95 is not None and reference.map50_95 is not None
+        return self.fits(trial.ms, trial.size_mb) and (
+            self.max_drop is None or reference.map50_95 - trial.map50_95 <= self.max_drop
+        )
+
+    def fits(self, ms: float, size_mb: float) -> bool:
+        """Whether time and size are within it."""
+        return (self.max_latency is None or ms <= self.max_latency) and (
+            self.max_size is None or size_mb <= self.max_size
+        )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A recipe that was tried; `note` says why it has no accuracy, or failed."""
+
+    recipe: Recipe
+    number: int
+    plain: bool  # the model, a sibling or a smaller input as they are
+    ms: float = float("nan")  # p50, as measured in turns with the reference
+    size_mb: float = float("nan")
+    map50_95: float | None = None  # of 100
+    seconds: float = 0.0
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """In a few words."""
+        one = self.recipe
+        parts = [Path(one.model).stem, str(one.imgsz), one.engine, one.precision]
+        parts += [one.head] if one.head != "raw" else []
+        parts += [f"pruned {one.prune:.0%}"] if one.prune else []
+        return " ".join(parts)
+
+
+class Optimized:
+    """The outcome of `optimize`."""
+
+    def __init__(self, budget: Budget, trials: list[Trial], lab: Lab, data: str, seed: int) -> None:
+        self.budget = budget
+        self.trials = trials  # the reference first
+        self._lab = lab
+        self._data = data
+        self._seed = seed
+        self.setup = machine.describe()
+
+    @property
+    def reference(self) -> Trial:
+        """The model as it is, in FP32 on ONNX Runtime."""
+        return self.trials[0]
+
+    @property
+    def front(self) -> list[Trial]:
+        """What no other beats in both time and accuracy, fastest first."""
+        rated = sorted((one for one in self.trials if one.map50_95 is not None), key=lambda one: (one.ms, -_map(one)))
+        best: list[Trial] = []
+        for one in rated:
+            if not best or _map(one) > _map(best[-1]):
+                best.append(one)
+        return best
+
+    @property
+    def best(self) -> Trial | None:
+        """Within the budget, the most accurate where there is a latency to be met, else the fastest; None: none is."""
+        return _best(self.budget, self.trials, self.reference)
+
+    @property
+    def artefact(self) -> Path | None:
+        """Of the best trial."""
+        return self._lab.artefact(self.best.recipe, self._seed) if self.best else None
+
+    def commands(self) -> list[str]:
+        """What makes the best artefact again, from the shell."""
+        return list(_commands(self.best.recipe, self._data, self._seed)) if self.best else []
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Headings and cells; the front first, then by time."""
+        front = self.front
+        order = sorted(self.trials, key=lambda one: (one not in front, one.map50_95 is None, one.ms))
+        cells = []
+        for one in order:
+            marks = [mark for mark, is_so in _marks(self, one, front) if is_so]
+            speed = self.reference.ms / one.ms
+            drop = None if one.map50_95 is None else _map(one) - _map(self.reference)
+            cells.append(
+                [
+                    one.name,
+                    ", ".join(marks) or "-",
+                    "-" if np.isnan(one.ms) else f"{one.ms:.2f}",
+                    "-" if np.isnan(one.ms) else f"{speed:.2f}x",
+                    "-" if one.map50_95 is None else f"{one.map50_95:.2f}",
+                    "-" if drop is None else f"{drop:+.2f}",
+                    "-" if np.isnan(one.size_mb) else f"{one.size_mb:.1f}",
+                    f"{one.seconds:.0f}",
+                    one.note or "-",
+                ]
+            )
+        return ["model", "", "p50 ms", "speed", "mAP50-95", "change", "file MB", "took s", "note"], cells
+
+    def findings(self) -> list[str]:
+        """What came out, in sentences."""
+        best, reference = self.best, self.reference
+        if best is None:
+            return ["Nothing that was tried is within the budget."]
+        out = [
+            f"{best.name}: {best.ms:.2f} ms, {reference.ms / best.ms:.2f}x as fast as {reference.name}, "
+            f"{_map(best) - _map(reference):+.2f} mAP50-95."
+        ]
+        if best.plain:
+            out.append("No pruning or training beat it.")
+        else:
+            plain = _best(self.budget, [one for one in self.trials if one.plain], reference)
+            if plain is not None:
+                out.append(f"Without pruning the best is {plain.name}: {plain.ms:.2f} ms, {_map(plain):.2f} mAP50-95.")
+        return out
+
+    def to_markdown(self) -> str:
+        """Findings, commands, table, set-up."""
+        headings, cells = self.table()
+        lines = [f"| {' | '.join(row)} |" for row in (headings, ["---"] * len(headings), *cells)]
+        commands = ["```sh", *self.commands(), "```"] if self.best else []
+        return "\n".join(
+            [*self.findings(), "", *commands, "", *lines, "", *(f"- {k}: {v}" for k, v in self.setup.items()), ""]
+        )
+
+    def to_json(self) -> str:
+        """Budget, trials, commands, set-up."""
+        rows = [{**asdict(one), "recipe": one.recipe.to_dict(), "front": one in self.front} for one in self.trials]
+        told = {"budget": asdict(self.budget), "best": self.best and self.best.number, "trials": rows}
+        return json.dumps({**told, "commands": self.commands(), "setup": self.setup}, indent=1).replace("NaN", "null")
+
+    def to_html(self) -> str:
+        """One page that needs nothing else: the front, every trial, the commands."""
+        rated = [one for one in self.trials if one.map50_95 is not None]
+        points = [(one.name, one.ms, _map(one)) for one in rated]
+        headings, cells = self.table()
+        return report.page(
+            "yolort optimize",
+            headings,
+            cells,
+            [("Accuracy against latency", report.front(points))],
+            self.setup,
+            remarks=[*self.findings(), *self.commands()],
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Writes what the ending says: .html, .md or .json; the file appears whole or not at all."""
+        write(path, forms()[Path(path).suffix](self))
+
+
+def forms() -> dict[str, Callable[[Optimized], str]]:
+    """The kinds of report by ending."""
+    return {".html": Optimized.to_html, ".md": Optimized.to_markdown, ".json": Optimized.to_json}
+
+
+def optimize(
+    model: str | Path,
+    data: str | Path,
+    budget: Budget,
+    *,
+    folder: str | Path = "runs/optimize",
+    engines: Sequence[str] | None = None,
+    siblings: Sequence[str | Path] = (),
+    imgsz: int | None = None,
+    epochs: int = 0,
+    finetune: int = 10,
+    hours: float | None = None,
+    trials: int | None = None,
+    trial_minutes: float = 60.0,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda _: None,
+    **training: Any,
+) -> Optimized:
+    """Searches for the artefact that is best within a budget, and returns all that was tried.
+
+    Args:
+        model: the checkpoint (.pt) that is to be deployed, trained on `data`, or else with `epochs`.
+        data: a `data.yaml` with labelled images in train and val.
+        budget: what is allowed.
+        folder: where everything is kept; a search that is started again in it goes on.
+        engines: only these; None takes all that are here.
+        siblings: other sizes of the model, trained on `data` too, or else with `epochs`.
+        imgsz: side of the input; None takes that of the training.
+        epochs: of training of the model and its siblings before anything else.
+        finetune: epochs after pruning, with the unpruned model as teacher; 0: pruning is not tried.
+        hours: no trial begins after them.
+        trials: at most so many, those of earlier runs counted; one of `hours` and `trials` must be given.
+        trial_minutes: a trial that takes longer is ended and listed as failed.
+        seed: of training and search.
+        progress: told of each trial, in a line.
+        **training: other arguments of Ultralytics' train.
+
+    Raises ValueError, FileNotFoundError, CheckpointError, LabelError for what cannot be searched; EngineError where no
+    engine is here.
+    """
+    if hours is None and trials is None:
+        raise ValueError("give hours or trials: a search has no end of its own")
+    for name, value in (("hours", hours), ("trials", trials), ("trial_minutes", trial_minutes)):
+        if value is not None and value <= 0:
+            raise ValueError(f"{name} must be above 0, not {value}")
+    source = load_checkpoint(model)
+    for sibling in siblings:
+        load_checkpoint(sibling)
+    side = imgsz or source.imgsz or 640
+    lab = Lab(folder, data)
+    base = Recipe(
+        model=str(model), imgsz=side, epochs=epochs, engine="onnxruntime", train=training, finetune=0, recover=True
+    )
+    one_to_one = getattr(detect_head(source.model), "one2one_cv2", None) is not None
+    space = _space([str(model), *map(str, siblings)], side, engines, finetune, one_to_one)
+    search = _Search(lab, base, space, budget, finetune, seed, trial_minutes * 60)
+    deadline = time.monotonic() + hours * 3600 if hours is not None else None
+    while (trials is None or search.count < trials) and (deadline is None or time.monotonic() < deadline):
+        done = search.step()
+        if done is None:
+            break
+        rest = "" if deadline is None else f", {max(deadline - time.monotonic(), 0) / 60:.0f} min left"
+        found = done.note or f"{done.ms:.2f} ms, {done.map50_95 or float('nan'):.2f} mAP50-95"
+        progress(f"trial {done.number}: {done.name}: {found}{rest}")
+    return Optimized(budget, search.trials(), lab, str(data), seed)
+
+
+def _space(
+    models: Sequence[str], side: int, engines: Sequence[str] | None, finetune: int, one_to_one: bool
+) -> dict[str, tuple[Any, ...]]:
+    """Of each choice what can be chosen; the first is as the model is."""
+    able = _able()
+    wanted = list(able) if engines is None else list(engines)
+    for name in wanted:
+        if name not in ENGINES:
+            raise ValueError(f"engines are {', '.join(ENGINES)}, not {name!r}")
+        if name not in able:
+            reason = next((one.reason for one in yolort.engines() if one.name == name), "unknown")
+            raise yolort.EngineError(f"engine {name!r} is not here: {reason}")
+    runs = [f"{name} {precision}" for name in wanted for precision in able[name]]
+    sides = [max(32, round(side * scale / 32) * 32) for scale in _SIDES]
+    return {
+        "model": tuple(dict.fromkeys(models)),
+        "imgsz": tuple(dict.fromkeys(sides)),
+        "head": ("raw", "raw-e2e") if one_to_one else ("raw",),
+        "engine": tuple(dict.fromkeys(["onnxruntime fp32", *runs])),
+        "prune": _RATIOS if finetune else _RATIOS[:1],
+    }
+
+
+def _able() -> dict[str, list[str]]:
+    """The engines that are here, and what each computes in that pays."""
+    out: dict[str, list[str]] = {}
+    for name, (form, _) in ENGINES.items():
+        status = next((one for one in yolort.engines() if one.name == name), None)
+        if status is None or not status.available:
+            continue
+        if form == "engine":
+            out[name] = ["fp32", "fp16", "int8"]
+            continue
+        path = yolort.demo_model("ncnn" if form == "ncnn" else "onnx")
+        pays = next((pays for known, _, pays in _core.candidates(str(path)) if known == name), [])
+        out[name] = [*(pays or ["fp32"]), "int8"]
+    return out
+
+
+class _Search:
+    """Asks Optuna, measures, tells."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        base: Recipe,
+        space: Mapping[str, tuple[Any, ...]],
+        budget: Budget,
+        finetune: int,
+        seed: int,
+        trial_seconds: float,
+    ) -> None:
+        self._lab, self._base, self._budget = lab, base, budget
+        self._finetune, self._seed, self._trial_seconds = finetune, seed, trial_seconds
+        self._space: dict[str, BaseDistribution] = {
+            name: CategoricalDistribution(values) for name, values in space.items()
+        }
+        self._values = space
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        # Another model, data set or training is another study in the same file.
+        of = {"model": sha256(base.model), "data": [lab.train_sha, lab.val_sha], "recipe": base.to_dict()}
+        text = json.dumps({**of, "finetune": finetune, "seed": seed, "machine": _core.machine()}, sort_keys=True)
+        self._study = optuna.create_study(
+            storage=f"sqlite:///{(lab.store.folder / 'study.db').absolute()}",
+            study_name=hashlib.sha256(text.encode()).hexdigest()[:16],
+            directions=["minimize", "maximize"],
+            sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True),
+            load_if_exists=True,
+        )
+        for left in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):  # of a run that was killed
+            self._study.tell(left.number, state=TrialState.FAIL)
+            if not left.user_attrs.get("again"):
+                self._study.enqueue_trial(left.params, user_attrs={**left.user_attrs, "again": True})
+        if not self._study.get_trials(deepcopy=False):
+            for choice in _plain(self._values):
+                self._study.enqueue_trial(choice, user_attrs={"plain": True})
+
+    @property
+    def count(self) -> int:
+        """Trials that have ended."""
+        return len(self.trials())
+
+    def recipe(self, choice: Mapping[str, Any]) -> Recipe:
+        """What a choice means."""
+        engine, precision = choice["engine"].split()
+        prune = float(choice["prune"])
+        return replace(
+            self._base,
+            model=choice["model"],
+            imgsz=choice["imgsz"],
+            head=choice["head"],
+            engine=engine,
+            precision=precision,
+            prune=prune,
+            finetune=self._finetune if prune else 0,
+        )
+
+    def step(self) -> Trial | None:
+        """Tries one more; None where nothing is left to be tried."""
+        for _ in range(50):
+            asked = self._study.ask(self._space)
+            known = [one for one in self.trials() if one.recipe == self.recipe(asked.params)]
+            if not known:
+                break
+            self._study.tell(asked, state=TrialState.PRUNED)  # it is known: not a trial
+        else:
+            return None
+        start = time.monotonic()
+        recipe = self.recipe(asked.params)
+        rated = [one for one in self.trials() if one.map50_95 is not None]
+        bar = max((_map(one) for one in rated), default=None)
+        beaten = min((one.ms for one in rated if bar is not None and _map(one) >= bar), default=None)
+        given = (str(self._lab.store.folder), self._lab.data, self._base, recipe, self._seed, self._budget, beaten)
+        done = _in_process(_measure, given, self._trial_seconds)
+        asked.set_user_attr("seconds", round(time.monotonic() - start, 1))
+        for name, value in done.items():
+            asked.set_user_attr(name, value)
+        if done.get("map50_95") is not None:
+            self._study.tell(asked, [done["ms"], done["map50_95"]])
+        else:
+            self._study.tell(asked, state=TrialState.FAIL if done.get("failed") else TrialState.PRUNED)
+        return next(one for one in self.trials() if one.number == asked.number)
+
+    def trials(self) -> list[Trial]:
+        """Those that were measured, timed, or failed; the reference first."""
+        out = []
+        for one in self._study.get_trials(deepcopy=False):
+            told = one.user_attrs
+            if not one.state.is_finished() or "seconds" not in told:
+                continue
+            out.append(
+                Trial(
+                    self.recipe(one.params),
+                    one.number,
+                    bool(told.get("plain")),
+                    float(told.get("ms", "nan")),
+                    float(told.get("size_mb", "nan")),
+                    told.get("map50_95"),
+                    float(told["seconds"]),
+                    str(told.get("note", "")),
+                )
+            )
+        return out
+
+
+def _plain(space: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    """The model as it is on every engine; then every sibling and every smaller input, on each in its fastest kind."""
+    first = {name: values[0] for name, values in space.items()}
+    for engine in space["engine"]:
+        yield {**first, "engine": engine}
+    for name in ("model", "imgsz", "head"):
+        for value in space[name][1:]:
+            for engine in dict.fromkeys([first["engine"], space["engine"][-1]]):
+                yield {**first, name: value, "engine": engine}
+
+
+def _measure(
+    folder: str, data: str, base: Recipe, recipe: Recipe, seed: int, budget: Budget, beaten: float | None
+) -> dict[str, Any]:
+    """In a process of its own. `beaten`: milliseconds of the most accurate one so far."""
+    lab = Lab(folder, data)
+    untrained = replace(recipe, finetune=0)
+    reference = lab.case(base, seed)
+    first = lab.latency([reference], _RUNS)[0]
+    pair = [reference, lab.case(untrained, seed)]
+    rows = lab.latency(pair, _RUNS) if pair[0] != pair[1] else [first, first]
+    # In turns with the reference, whose time of the first trial is what all are compared to.
+    ms = _p50(first) * _p50(rows[1]) / _p50(rows[0])
+    out: dict[str, Any] = {"ms": ms, "size_mb": rows[1].size_mb}
+    if recipe != base and recipe.finetune:
+        if not budget.fits(ms, rows[1].size_mb):
+            return {**out, "note": "not trained: not within the budget"}
+        if beaten is not None and ms >= beaten:
+            return {**out, "note": "not trained: slower than the most accurate one"}
+    return {**out, "map50_95": 100 * lab.accuracy(recipe, seed).map50_95}
+
+
+def _p50(row: Any) -> float:
+    return float(np.percentile(row.samples[:, 0], 50))
+
+
+def _in_process(work: Callable[..., dict[str, Any]], given: tuple[Any, ...], seconds: float) -> dict[str, Any]:
+    """What `work` returns, in a process that ends with all it started when it takes too long."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(work, given, theirs))
+    process.start()
+    theirs.close()
+    try:
+        if not ours.poll(seconds):
+            return {"failed": True, "note": f"ended: it took more than {seconds / 60:.0f} minutes"}
+        out: dict[str, Any] = ours.recv()
+        return out
+    except EOFError:
+        process.join()
+        return {"failed": True, "note": f"the process ended with status {process.exitcode}"}
+    finally:
+        if process.is_alive():
+            _end(process)
+        process.join()
+
+
+def _child(work: Callable[..., dict[str, Any]], given: tuple[Any, ...], result: Connection) -> None:
+    os.setsid()  # so that what it starts can be ended with it
+    try:
+        result.send(work(*given))
+    except Exception as error:
+        text = " ".join(str(error).split())[:500] or type(error).__name__
+        result.send({"failed": True, "note": f"failed: {text}"})
+
+
+def _end(process: Any) -> None:
+    process.join(5)  # it may be about to end by itself
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        if process.is_alive():
+            try:
+                os.killpg(process.pid, how)
+            except ProcessLookupError:
+                process.kill()
+            process.join(5)
+
+
+def _best(budget: Budget, trials: Sequence[Trial], reference: Trial) -> Trial | None:
+    within = [one for one in trials if one.map50_95 is not None and budget.met(one, reference)]
+    if budget.max_latency is not None:
+        return max(within, key=lambda one: (_map(one), -one.ms), default=None)
+    return min(within, key=lambda one: (one.ms, -_map(one)), default=None)
+
+
+def _map(trial: Trial) -> float:
+    assert trial.map50_95 is not None
+    return trial.map50_95
+
+
+def _marks(done: Optimized, trial: Trial, front: Sequence[Trial]) -> list[tuple[str, bool]]:
+    return [
+        ("best", trial == done.best),
+        ("front", trial in front),
+        ("reference", trial is done.reference),
+        ("plain", trial.plain and trial is not done.reference),
+    ]
+
+
+def _commands(recipe: Recipe, data: str, seed: int) -> Iterator[str]:
+    """Of the command line, in order."""
+    settings = [f"{key}={value}" for key, value in recipe.train.items()]
+    path, side = recipe.model, str(recipe.imgsz)
+
+    def command(*parts: object) -> str:
+        return shlex.join(["yolort", *map(str, parts)])
+
+    if recipe.epochs:
+        yield command("train", path, *settings, "--data", data, "--epochs", recipe.epochs, "--imgsz", side,
+                      "--seed", seed, "--output", "trained")  # fmt: skip
+        path = "trained/weights/best.pt"
+    if recipe.prune:
+        how = ["--ratio", recipe.prune, "--method", recipe.method, "--imgsz", side, "--seed", seed, "--no-measure"]
+        if recipe.finetune:
+            how += ["--data", data, "--finetune", recipe.finetune, "--distill"]
+        yield command("prune", path, *(settings if recipe.finetune else ()), *how, "--output", "pruned.pt")
+        path = "pruned.pt"
+    form, target = ENGINES[recipe.engine]
+    head = ["--head", recipe.head] if recipe.head != "raw" else []
+    if recipe.precision != "int8":
+        half = ["--precision", "fp16"] if form == "engine" and recipe.precision == "fp16" else []
+        yield command("export", path, "--format", form, "--imgsz", side, *head, *half)
+        return
+    yield command("export", path, "--imgsz", side, *head, "--output", "float.onnx")
+    yield command("calibrate", "float.onnx", "--data", data, "--output", "calibration.json")
+    if form == "ncnn":
+        yield command("export", path, "--format", "ncnn", "--imgsz", side, *head, "--output", "float_ncnn_model")
+        yield command("quantize", "float_ncnn_model", "--format", "ncnn", "--calibration", "calibration.json")
+        return
+    yield command("quantize", "float.onnx", "--calibration", "calibration.json", "--target", target)
+    if form == "engine":
+        yield command("export", "float-int8.onnx", "--format", "engine", "--precision", "fp16")
