@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that a machine with an NVIDIA GPU has to verify, in well under 10 minutes; ends with a table.
-#   tests/gpu/run.sh STORE     STORE holds what pack.py made: unpacked, or its pieces put together in STORE/store.tar.xz
-# Needs nvcc, cmake, ninja, pybind11, scikit-build-core, torch, onnx, onnxruntime, opencv and pytest.
+#   tests/gpu/run.sh STORE     STORE holds what pack.py made: unpacked, or its pieces put together in STORE/store.tar.zst
+# Needs nvcc, cmake, ninja, pybind11, scikit-build-core, torch, onnx, onnxruntime, opencv and pytest; zstd or pyarrow.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 store=$(realpath "${1:?the folder that holds what pack.py made}")
@@ -22,7 +22,15 @@ step() {  # step SECONDS NAME COMMAND...: goes on where it fails
   fi
 }
 
-[ -d "$store/lib" ] || tar -C "$store" -xJf "$store/store.tar.xz" || exit 1
+unpack() {
+  if command -v zstd >/dev/null; then
+    zstd -dc "$1"
+  else
+    python3 -c 'import shutil, sys, pyarrow
+shutil.copyfileobj(pyarrow.CompressedInputStream(sys.argv[1], "zstd"), sys.stdout.buffer, 1 << 20)' "$1"
+  fi
+}
+[ -d "$store/lib" ] || unpack "$store/store.tar.zst" | tar -C "$store" -x || exit 1
 export LD_LIBRARY_PATH=$store/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 # The parser is linked to the plugins, which need cuDNN and cuBLAS; a YOLO needs none of them.
 major=$(sed -n 's/^#define NV_TENSORRT_MAJOR *\([0-9]*\).*/\1/p' "$store/include/NvInferVersion.h")
