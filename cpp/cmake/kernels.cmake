@@ -25,11 +25,16 @@ foreach(architecture ${oldest} ${newest})
   list(APPEND targets -gencode arch=compute_${architecture},code=compute_${architecture})
 endforeach()
 
+set(warnings -Xcompiler=-Wall,-Wextra)
+if(YOLORT_WERROR)
+  list(APPEND warnings -Werror=all-warnings -Xcompiler=-Werror)
+endif()
+
 set(kernels ${CMAKE_CURRENT_BINARY_DIR}/kernels)
 add_custom_command(
   OUTPUT ${kernels}.cpp
   # No fused multiply-add: the numbers are to be those of the CPU.
-  COMMAND ${YOLORT_NVCC} -fatbin -std=c++17 -O3 -fmad=false --compress-mode=size ${targets}
+  COMMAND ${YOLORT_NVCC} -fatbin -std=c++17 -O3 -fmad=false --compress-mode=size ${warnings} ${targets}
           -I${CMAKE_CURRENT_SOURCE_DIR}/cpp/src -o ${kernels}.fatbin ${CMAKE_CURRENT_SOURCE_DIR}/cpp/src/cuda/kernels.cu
   COMMAND ${CMAKE_COMMAND} -DFROM=${kernels}.fatbin -DTO=${kernels}.cpp
           -P ${CMAKE_CURRENT_SOURCE_DIR}/cpp/cmake/embed.cmake
