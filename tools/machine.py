@@ -13,7 +13,7 @@ from pathlib import Path
 import yolort
 from yolort import _core
 
-__all__ = ["describe", "has_vnni"]
+__all__ = ["describe", "has_bf16", "has_nvidia", "has_vnni"]
 
 _PACKAGES = ("numpy", "onnxruntime", "openvino", "tensorrt", "torch", "ultralytics")
 _INSTRUCTIONS = (
@@ -50,6 +50,16 @@ def describe() -> dict[str, str]:
 def has_vnni() -> bool:
     """Whether the CPU multiplies unsigned by signed bytes without saturating 16 bits on the way."""
     return bool(_flags() & {"avx512_vnni", "avx_vnni", "amx_int8"})
+
+
+def has_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16, rather than widening it first."""
+    return bool(_flags() & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def has_nvidia() -> bool:
+    """Whether nvidia-smi sees a GPU."""
+    return bool(_gpus())
 
 
 def _flags() -> set[str]:

@@ -30,6 +30,7 @@ _COMMANDS = (
     toolchain.train,
     toolchain.distill,
     toolchain.prune,
+    toolchain.advise,
     toolchain.ablate,
     toolchain.optimize,
 )

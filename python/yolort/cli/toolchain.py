@@ -632,6 +632,19 @@ def ablate(
         print(f"written to {path}")
 
 
+def advise(
+    data: Annotated[str | None, typer.Option(help="A data.yaml: its training images are counted.")] = None,
+    max_latency: Annotated[float | None, typer.Option(help="Milliseconds an image, end to end.")] = None,
+    imgsz: Side = 640,
+) -> None:
+    """Say where to start on this machine, each line with what was measured for it; nothing is run."""
+    from yolort.tools.advise import advise as run
+    from yolort.tools.advise import device
+
+    for number, one in enumerate(run(device(), imgsz=imgsz, max_latency=max_latency, data=data), 1):
+        print(f"{number}. {one.text}\n   measured: {one.measured} ({one.page})")
+
+
 def optimize(
     model: Annotated[Path, typer.Argument(help="The checkpoint (.pt) that is to be deployed.", show_default=False)],
     data: Data,
