@@ -367,13 +367,17 @@ class _Planner:
         return min(_MOST, 1 - 1 / min(self.dense.values()))
 
     def _rounded(self, unit: Unit, share: float) -> int:
-        width, by = self.dense[unit.name], self.job.round_to
+        width = self.dense[unit.name]
         if int(width * (1 - share) + 1e-9) < 1:
             raise PruneError(
                 f"ratio {share:.3g} empties {unit.name}, which has {width} channels; at most {1 - 1 / width:.3g} "
                 "leaves it one"
             )
-        return min(max(by, by * round(width * (1 - share) / by)), unit.width)
+        return min(self._width(unit.name, share), unit.width)
+
+    def _width(self, name: str, share: float) -> int:
+        by = self.job.round_to
+        return min(max(by, by * round(self.dense[name] * (1 - share) / by)), self.dense[name])
 
     def _by_importance(self, opened: Opened, ratio: float) -> dict[str, float]:
         ranks = self.job.importance(opened)
@@ -399,11 +403,12 @@ class _Planner:
     def _solved(
         self, shares: Callable[[float], dict[str, float]], most: float, ratio: float, roots: Mapping[str, int]
     ) -> dict[str, float]:
-        """The shares at which `ratio` of all channels are gone; they grow with the number that is bisected."""
+        """The shares at which, rounded, `ratio` of all channels are gone; they grow with what is bisected."""
         total = sum(self.dense[name] * roots[name] for name in self.dense)
 
         def gone(threshold: float) -> float:
-            return sum(self.dense[name] * roots[name] * share for name, share in shares(threshold).items()) / total
+            taken = {name: self.dense[name] - self._width(name, share) for name, share in shares(threshold).items()}
+            return sum(roots[name] * count for name, count in taken.items()) / total
 
         low, high = 0.0, most
         if gone(high) < ratio:
