@@ -14,7 +14,7 @@ from PIL import Image
 from yolort.tools.data import LabelError, load_dataset
 from yolort.tools.files import folder_beside, place, write
 
-__all__ = ["ClassReport", "class_report", "class_weights", "sample_weights"]
+__all__ = ["ClassReport", "class_report", "class_weights", "sample_weights", "to_json"]
 
 #: Sides of a square object, in pixels of the network's input, where COCO's small ends and large begins.
 SIZES = (32.0, 96.0)

@@ -116,7 +116,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
                 saved = super().save_model()
             finally:
                 self.wdir, self.last, self.best = places
-            for file in folder.iterdir():
+            for file in list(folder.iterdir()):
                 place(file, self.wdir / file.name)
         return bool(saved)
 
