@@ -172,17 +172,19 @@ def _data(report: ClassReport) -> list[Advice]:
         out.append(
             Advice(
                 f"the most frequent class has {report.ratio:.0f} times the objects of the rarest ({rarest}): "
-                "look at `val` class by class, and compare `yolort train --sampling` and `--class-weights`",
-                "the table of rare and frequent classes, three seeds each",
+                "`yolort train --sampling balanced`, then `--class-weights median`",
+                "rare classes at 52:1 from 2.0 to 11.9 and 11.8 mAP50-95, the frequent ones from 45.3 to 43.0 and 38.5; "
+                "focal loss and a larger loss gain did little; three seeds",
                 "docs/training.md",
             )
         )
     if report.total_images < _FEW:
         out.append(
             Advice(
-                f"{report.total_images} training images are few: start from a COCO checkpoint, and distil from a "
-                "larger model before pruning a smaller one",
-                "the table of distilled and plain students, three seeds each",
+                f"{report.total_images} training images are few: start from a COCO checkpoint; distilling from a "
+                "larger model is worth a try, not a promise",
+                "YOLO26s to YOLO26n on 273 images: +0.1 (one-to-many) and +1.2 (one-to-one) mAP50-95, within the "
+                "spread of three seeds",
                 "docs/distillation.md",
             )
         )
