@@ -173,7 +173,7 @@ def _data(report: ClassReport) -> list[Advice]:
             Advice(
                 f"the most frequent class has {report.ratio:.0f} times the objects of the rarest ({rarest}): "
                 "`yolort train --sampling balanced`, then `--class-weights median`",
-                "rare classes at 52:1 from 2.0 to 11.9 and 11.8 mAP50-95, the frequent ones from 45.3 to 43.0 and 38.5; "
+                "rare classes at 52:1 from 2.0 to 11.9 and 11.8 mAP50-95, frequent ones from 45.3 to 43.0 and 38.5; "
                 "focal loss and a larger loss gain did little; three seeds",
                 "docs/training.md",
             )
