@@ -27,9 +27,13 @@ struct Picture {
 inline constexpr std::int64_t max_picture_pixels = std::int64_t{1} << 27;
 
 /// Endings of the files that read_picture() reads: ".ppm", ...; lower case.
-const std::vector<std::string>& picture_endings();
+std::vector<std::string> picture_endings();
 
-/// Throws PictureError. The orientation that EXIF tells is not applied.
+/// Binary PNM (P5, P6) of 8 bits, and what read_compressed() reads. Throws PictureError.
 Picture read_picture(const std::filesystem::path& path);
+
+/// JPEG and PNG, of a build with stb_image. The orientation that EXIF tells is not applied.
+Picture read_compressed(const std::filesystem::path& path);
+const std::vector<std::string>& compressed_endings();
 
 }  // namespace yolort

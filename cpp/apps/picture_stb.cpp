@@ -1,12 +1,10 @@
-// JPEG, PNG, BMP and PNM, by stb_image.
+// JPEG and PNG, by stb_image.
 #include "picture.h"
 
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
 #define STBI_ONLY_JPEG
 #define STBI_ONLY_PNG
-#define STBI_ONLY_BMP
-#define STBI_ONLY_PNM
 #define STBI_MAX_DIMENSIONS 65535
 #include <stb_image.h>
 
@@ -15,17 +13,17 @@
 
 namespace yolort {
 
-const std::vector<std::string>& picture_endings() {
-  static const std::vector<std::string> endings = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".pnm"};
+const std::vector<std::string>& compressed_endings() {
+  static const std::vector<std::string> endings = {".jpg", ".jpeg", ".png"};
   return endings;
 }
 
-Picture read_picture(const std::filesystem::path& path) {
+Picture read_compressed(const std::filesystem::path& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
   if (!file) throw PictureError("\"" + path.string() + "\" cannot be read");
   const auto refused = [&] {
     const char* why = stbi_failure_reason();
-    return PictureError("\"" + path.string() + "\" is no JPEG, PNG, BMP or PNM picture that can be read" +
+    return PictureError("\"" + path.string() + "\" is no JPEG, PNG or binary PNM picture that can be read" +
                         (why ? ": " + std::string(why) : ""));
   };
   Picture out;

@@ -152,11 +152,12 @@ std::vector<fs::path> pictures_of(const fs::path& source) {
   for (const fs::directory_entry& entry : fs::directory_iterator(source)) {
     std::string ending = entry.path().extension().string();
     std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return std::tolower(c); });
-    const auto& known = yolort::picture_endings();
+    const auto known = yolort::picture_endings();
     if (std::find(known.begin(), known.end(), ending) != known.end()) out.push_back(entry.path());
   }
   std::sort(out.begin(), out.end());
-  if (out.empty()) throw yolort::PictureError("\"" + source.string() + "\" has no pictures of a kind that is read here");
+  if (out.empty())
+    throw yolort::PictureError("\"" + source.string() + "\" has no pictures of a kind that is read here");
   return out;
 }
 

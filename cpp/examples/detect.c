@@ -21,7 +21,8 @@ int main(int argc, char** argv) {
   size_t count;
   const yolort_detection* objects = yolort_results_get(found, 0, &count);
   for (const yolort_detection* it = objects; it < objects + count; ++it) {
-    printf("%s %.3f %.1f %.1f %.1f %.1f\n", yolort_name(detector, it->class_id), it->score, it->x1, it->y1, it->x2, it->y2);
+    printf("%s %.3f %.1f %.1f %.1f %.1f\n", yolort_name(detector, it->class_id), it->score, it->x1, it->y1, it->x2,
+           it->y2);
   }
   yolort_results_free(found);
   yolort_free(detector);

@@ -9,8 +9,8 @@ int main(int argc, char** argv) try {
   if (argc != 5) throw std::invalid_argument("detect_cpp MODEL FRAME WIDTH HEIGHT");
   const int width = std::stoi(argv[3]), height = std::stoi(argv[4]);
   std::vector<std::uint8_t> pixels(static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3);
-  std::ifstream(argv[2], std::ios::binary).read(reinterpret_cast<char*>(pixels.data()),
-                                               static_cast<std::streamsize>(pixels.size()));
+  std::ifstream(argv[2], std::ios::binary)
+      .read(reinterpret_cast<char*>(pixels.data()), static_cast<std::streamsize>(pixels.size()));
 
   yolort::Detector detector(argv[1]);
   const yolort::Detections found = detector.detect({pixels.data(), width, height});

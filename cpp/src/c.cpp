@@ -115,8 +115,8 @@ yolort::Options to_options(const yolort_options* given) {
 
 yolort::Image to_image(const yolort_image& from) {
   if (from.format < YOLORT_BGR || from.format > YOLORT_GRAY) {
-    throw std::invalid_argument("image: its format is " + std::to_string(from.format) + ", expected YOLORT_BGR (0) to " +
-                                "YOLORT_GRAY (4)");
+    throw std::invalid_argument("image: its format is " + std::to_string(from.format) +
+                                ", expected YOLORT_BGR (0) to " + "YOLORT_GRAY (4)");
   }
   if (from.memory != YOLORT_HOST && from.memory != YOLORT_CUDA) {
     throw std::invalid_argument("image: its memory is " + std::to_string(from.memory) +
@@ -238,8 +238,8 @@ yolort_status yolort_detect(yolort_detector* detector, const yolort_image* image
     if (count) need(images, "images");
     std::vector<yolort::Image> borrowed;
     for (size_t i = 0; i < count; ++i) borrowed.push_back(to_image(images[i]));
-    const auto found = detector->detector.detect(
-        borrowed, thresholds ? to_thresholds(thresholds) : detector->detector.thresholds());
+    const auto found =
+        detector->detector.detect(borrowed, thresholds ? to_thresholds(thresholds) : detector->detector.thresholds());
     auto out = std::make_unique<yolort_results>();
     for (const yolort::Detections& one : found) out->images.push_back(to_detections(one));
     *results = out.release();

@@ -79,19 +79,19 @@ typedef struct yolort_thresholds {
 } yolort_thresholds;
 
 typedef struct yolort_options {
-  size_t struct_size;                  /* sizeof(yolort_options) */
-  const char* engine;                  /* "ncnn", "onnxruntime", ...; NULL: $YOLORT_ENGINE, else the best available */
-  const char* device;                  /* "cpu", "vulkan", "cuda:1"; NULL: the engine's default */
-  const char* precision;               /* "fp32", "fp16", "bf16"; NULL: the fastest that keeps the accuracy */
-  int32_t threads;                     /* 1 or more; 0: one a core */
-  int32_t height, width;               /* of the network input, for a dynamic model or one that does not say; 0: its own */
-  int32_t ignore_tuning;               /* not 0: do not take what `yolort tune` recorded */
-  const char* const* names;            /* class names, for a model that carries none; NULL: the model's */
+  size_t struct_size;       /* sizeof(yolort_options) */
+  const char* engine;       /* "ncnn", "onnxruntime", ...; NULL: $YOLORT_ENGINE, else the best available */
+  const char* device;       /* "cpu", "vulkan", "cuda:1"; NULL: the engine's default */
+  const char* precision;    /* "fp32", "fp16", "bf16"; NULL: the fastest that keeps the accuracy */
+  int32_t threads;          /* 1 or more; 0: one a core */
+  int32_t height, width;    /* of the network input, for a dynamic model or one that does not say; 0: its own */
+  int32_t ignore_tuning;    /* not 0: do not take what `yolort tune` recorded */
+  const char* const* names; /* class names, for a model that carries none; NULL: the model's */
   size_t name_count;
   const yolort_thresholds* thresholds; /* for calls that give none; NULL: the defaults */
   const int32_t* scales;               /* test-time augmentation: longer sides of the input, 32 to 16384 pixels */
   size_t scale_count;
-  int32_t augment;                     /* not 0: test-time augmentation, at the input size where `scales` is NULL */
+  int32_t augment; /* not 0: test-time augmentation, at the input size where `scales` is NULL */
 } yolort_options;
 
 /* Opens a model: an .onnx or .engine file, an NCNN folder or .param. `options` may be NULL; nothing of it is kept. */

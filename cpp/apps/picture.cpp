@@ -1,8 +1,7 @@
-// Binary PNM (P5, P6) of 8 bits, where stb_image is not at hand.
+#include "picture.h"
+
 #include <cctype>
 #include <fstream>
-
-#include "picture.h"
 
 namespace yolort {
 namespace {
@@ -27,9 +26,10 @@ int number(std::istream& from) {
 
 }  // namespace
 
-const std::vector<std::string>& picture_endings() {
-  static const std::vector<std::string> endings = {".ppm", ".pgm", ".pnm"};
-  return endings;
+std::vector<std::string> picture_endings() {
+  std::vector<std::string> out = {".ppm", ".pgm", ".pnm"};
+  out.insert(out.end(), compressed_endings().begin(), compressed_endings().end());
+  return out;
 }
 
 Picture read_picture(const std::filesystem::path& path) {
@@ -38,8 +38,8 @@ Picture read_picture(const std::filesystem::path& path) {
   const auto refused = [&](const std::string& what) { return PictureError("\"" + path.string() + "\" " + what); };
   char magic[2] = {};
   file.read(magic, 2);
-  if (!file || magic[0] != 'P' || (magic[1] != '5' && magic[1] != '6')) {
-    throw refused("is no binary PNM picture; this build reads nothing else (it was made without stb_image)");
+  if (magic[0] != 'P' || (magic[1] != '5' && magic[1] != '6')) {
+    return read_compressed(path);
   }
   const std::size_t channels = magic[1] == '6' ? 3 : 1;
   Picture out;
@@ -58,6 +58,7 @@ Picture read_picture(const std::filesystem::path& path) {
   if (channels == 3) {
     out.rgb = std::move(bytes);
   } else {
+    out.rgb.reserve(bytes.size() * 3);
     for (const std::uint8_t gray : bytes) out.rgb.insert(out.rgb.end(), 3, gray);
   }
   return out;
