@@ -35,6 +35,7 @@ void check(const OrtApi& api, OrtStatus* status, const std::string& what) {
 Runtime open_runtime() {
   Runtime out;
   const char* given = std::getenv("YOLORT_ONNXRUNTIME");
+  if (given && !*given) given = nullptr;
   void* library = nullptr;
   std::string name;
   for (const std::string& candidate :
