@@ -1,4 +1,4 @@
-"""The contract over the ONNX Runtime engine of the C++ core, which programs in C++ run; in Python another one has its name."""
+"""The contract over the ONNX Runtime engine of the core, which C++ programs run; Python has another of that name."""
 
 from __future__ import annotations
 
