@@ -230,7 +230,9 @@ int main(int argc, char** argv) try {
   const std::vector<std::string> words(argv + 1, argv + argc);
   const std::string first = words.empty() ? "--help" : words[0];
   if (first == "--help") {
-    std::cout << usage;
+    std::cout << usage << "\nPictures that this build reads:";
+    for (const std::string& ending : yolort::picture_endings()) std::cout << ' ' << ending;
+    std::cout << '\n';
     return words.empty() ? 2 : 0;
   }
   if (first == "--version") {
