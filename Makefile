@@ -8,7 +8,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL := pip install --quiet --no-build-isolation --config-settings=cmake.define.YOLORT_WERROR=ON \
            --config-settings=build-dir=build/python --constraint tests/constraints.txt --editable
 NATIVE := $(shell find cpp -type f) CMakeLists.txt pyproject.toml Makefile
-CXX_FILES = $(shell find cpp tests -name '*.cpp' -o -name '*.h')
+CXX_FILES = $(shell find cpp tests -name '*.cpp' -o -name '*.h' -o -name '*.c')
+# Where ONNX Runtime's headers were found (ONNXRUNTIME_INCLUDE_DIR), the C++ tests run on the library of its package.
+RUNTIME = YOLORT_ONNXRUNTIME=$$(ls $(VENV)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.* 2>/dev/null)
 CMAKE := cmake -G Ninja -S . -DYOLORT_WERROR=ON -DYOLORT_BUILD_TESTS=ON -DPython3_EXECUTABLE=$(VENV)/bin/python
 
 .PHONY: demo test test-cpp sanitize lint format bench clean
@@ -23,13 +25,13 @@ test: $(VENV)/test test-cpp
 test-cpp: $(VENV)/test
 	$(CMAKE) -B build/cpp
 	cmake --build build/cpp
-	ctest --test-dir build/cpp --output-on-failure
+	$(RUNTIME) ctest --test-dir build/cpp --output-on-failure
 
 # The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: $(VENV)/test
 	$(CMAKE) -B build/sanitize -DYOLORT_SANITIZE=ON
 	cmake --build build/sanitize
-	ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 ctest --test-dir build/sanitize --output-on-failure
+	$(RUNTIME) ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 ctest --test-dir build/sanitize --output-on-failure
 
 lint: $(VENV)/lint
 	ruff check

@@ -21,14 +21,28 @@ set(unused_layers
     diag einsum embed erf fold glu gridsample gru inversespectrogram log lrn lstm mvn noise pooling1d pooling3d
     priorbox proposal psroipooling reorg rmsnorm rnn roialign roipooling rotaryembed selu shrink spectrogram spp
     statisticspooling threshold unfold yolodetectionoutput yolov3detectionoutput)
+# Of a minimal build: those that the graph check (cpp/src/engines/ncnn_check.cpp) lets through, and those that they make
+# themselves. All that exports of YOLOv8, YOLO11 and YOLO26 consist of, in fp32, fp16 and INT8.
+set(minimal_layers
+    binaryop clip concat convolution convolutiondepthwise dropout gelu hardsigmoid hardswish input interp matmul
+    memorydata mish noop permute pooling relu reshape sigmoid slice softmax split swish tanh unaryop
+    cast dequantize flatten gemm innerproduct packing padding quantize requantize)
+set(vulkan ON)
+if(YOLORT_NCNN_MINIMAL)
+  set(vulkan OFF)
+endif()
 set(options
     -DCMAKE_BUILD_TYPE=Release -DCMAKE_POSITION_INDEPENDENT_CODE=ON -DCMAKE_CXX_VISIBILITY_PRESET=hidden
-    -DNCNN_SHARED_LIB=OFF -DNCNN_VULKAN=ON -DNCNN_DISABLE_RTTI=OFF -DNCNN_DISABLE_EXCEPTION=OFF
+    -DNCNN_SHARED_LIB=OFF -DNCNN_VULKAN=${vulkan} -DNCNN_DISABLE_RTTI=OFF -DNCNN_DISABLE_EXCEPTION=OFF
     -DNCNN_BUILD_TOOLS=OFF -DNCNN_BUILD_EXAMPLES=OFF -DNCNN_BUILD_BENCHMARK=OFF -DNCNN_BUILD_TESTS=OFF
     -DNCNN_PIXEL=OFF -DNCNN_C_API=OFF)
-foreach(layer IN LISTS unused_layers)
-  list(APPEND options -DWITH_LAYER_${layer}=OFF)
-endforeach()
+if(YOLORT_NCNN_MINIMAL)
+  list(APPEND options -DNCNN_BATCH=OFF -DNCNN_WEIGHT_QUANT=OFF)
+else()
+  foreach(layer IN LISTS unused_layers)
+    list(APPEND options -DWITH_LAYER_${layer}=OFF)
+  endforeach()
+endif()
 # The OpenMP functions that yolort's own threads stand in for (cpp/src/engines/ncnn_threads.cpp).
 set(openmp_functions GOMP_parallel omp_get_thread_num omp_get_num_threads omp_get_max_threads omp_get_dynamic
                      omp_set_dynamic omp_set_num_threads)
@@ -42,8 +56,19 @@ elseif(DEFINED ENV{XDG_CACHE_HOME})
 else()
   set(cache $ENV{HOME}/.cache/yolort)
 endif()
-string(SHA256 key "${options};${openmp_functions};${CMAKE_CXX_COMPILER_ID};${CMAKE_CXX_COMPILER_VERSION};\
-${CMAKE_SYSTEM_NAME};${CMAKE_SYSTEM_PROCESSOR};${CMAKE_TOOLCHAIN_FILE};${CMAKE_CXX_FLAGS}")
+set(toolchain "")
+if(CMAKE_TOOLCHAIN_FILE)  # by what it says: every checkout has its own
+  file(SHA256 ${CMAKE_TOOLCHAIN_FILE} toolchain)
+endif()
+set(identity "${options};${openmp_functions};${CMAKE_CXX_COMPILER_ID};${CMAKE_CXX_COMPILER_VERSION};\
+${CMAKE_SYSTEM_NAME};${CMAKE_SYSTEM_PROCESSOR};${toolchain};${CMAKE_CXX_FLAGS}")
+if(YOLORT_NCNN_MINIMAL)
+  list(APPEND identity ${minimal_layers})
+endif()
+if(ANDROID)
+  list(APPEND identity ${ANDROID_ABI} ${ANDROID_PLATFORM})
+endif()
+string(SHA256 key "${identity}")
 string(SUBSTRING ${key} 0 16 key)
 set(YOLORT_NCNN_PREFIX ${cache}/ncnn-${version}-${key})
 
@@ -70,9 +95,18 @@ function(yolort_build_ncnn)
                           "unpacked source with -DYOLORT_NCNN_SOURCE=<folder>, or build without it: -DYOLORT_NCNN=OFF")
     endif()
   endif()
-  message(STATUS "yolort: building ncnn ${version} into ${YOLORT_NCNN_PREFIX}, once (6 to 10 minutes on 2 cores)")
+  if(YOLORT_NCNN_MINIMAL)
+    file(GLOB layers RELATIVE ${source}/src/layer ${source}/src/layer/*.cpp)
+    list(TRANSFORM layers REPLACE "\\.cpp$" "")
+    list(REMOVE_ITEM layers ${minimal_layers})
+    foreach(layer IN LISTS layers)
+      list(APPEND options -DWITH_LAYER_${layer}=OFF)
+    endforeach()
+  endif()
+  message(STATUS "yolort: building ncnn ${version} into ${YOLORT_NCNN_PREFIX}, once (6 to 10 minutes on 2 cores; a minimal one 1 to 2)")
   set(log ${scratch}/build.log)
-  foreach(variable CMAKE_C_COMPILER CMAKE_CXX_COMPILER CMAKE_TOOLCHAIN_FILE CMAKE_MAKE_PROGRAM CMAKE_CXX_FLAGS)
+  foreach(variable CMAKE_C_COMPILER CMAKE_CXX_COMPILER CMAKE_TOOLCHAIN_FILE CMAKE_MAKE_PROGRAM CMAKE_CXX_FLAGS
+           ANDROID_ABI ANDROID_PLATFORM)
     if(${variable})
       list(APPEND options "-D${variable}=${${variable}}")
     endif()
@@ -86,17 +120,19 @@ function(yolort_build_ncnn)
       message(FATAL_ERROR "yolort: building ncnn failed; see ${cache}/build.log")
     endif()
   endforeach()
-  list(TRANSFORM openmp_functions REPLACE "(.+)" "--redefine-sym;\\1=yolort_\\1" OUTPUT_VARIABLE renames)
-  execute_process(COMMAND ${CMAKE_OBJCOPY} ${renames} ${scratch}/prefix/lib/libncnn.a RESULT_VARIABLE failed)
-  if(failed)
-    message(FATAL_ERROR "yolort: objcopy failed on libncnn.a")
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # the OpenMP of others (Clang, the NDK) has other functions, and stays
+    list(TRANSFORM openmp_functions REPLACE "(.+)" "--redefine-sym;\\1=yolort_\\1" OUTPUT_VARIABLE renames)
+    execute_process(COMMAND ${CMAKE_OBJCOPY} ${renames} ${scratch}/prefix/lib/libncnn.a RESULT_VARIABLE failed)
+    if(failed)
+      message(FATAL_ERROR "yolort: objcopy failed on libncnn.a")
+    endif()
+    foreach(file ncnn.cmake ncnnConfig.cmake)
+      file(READ ${scratch}/prefix/lib/cmake/ncnn/${file} text)
+      string(REPLACE "OpenMP::OpenMP_CXX;" "" text "${text}")
+      string(REPLACE "set(NCNN_OPENMP ON)" "set(NCNN_OPENMP OFF)" text "${text}")
+      file(WRITE ${scratch}/prefix/lib/cmake/ncnn/${file} "${text}")
+    endforeach()
   endif()
-  foreach(file ncnn.cmake ncnnConfig.cmake)
-    file(READ ${scratch}/prefix/lib/cmake/ncnn/${file} text)
-    string(REPLACE "OpenMP::OpenMP_CXX;" "" text "${text}")
-    string(REPLACE "set(NCNN_OPENMP ON)" "set(NCNN_OPENMP OFF)" text "${text}")
-    file(WRITE ${scratch}/prefix/lib/cmake/ncnn/${file} "${text}")
-  endforeach()
   file(TOUCH ${scratch}/prefix/${marker})
   file(REMOVE_RECURSE ${YOLORT_NCNN_PREFIX})
   file(RENAME ${scratch}/prefix ${YOLORT_NCNN_PREFIX})

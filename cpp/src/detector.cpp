@@ -53,7 +53,7 @@ struct Job {
 
 }  // namespace
 
-struct Detector::Impl {
+struct __attribute__((visibility("hidden"))) Detector::Impl {
   // What the model is: the same for every clone.
   ModelSpec spec;
   Thresholds thresholds;

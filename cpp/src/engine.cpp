@@ -44,11 +44,11 @@ void register_engine(EngineEntry entry) {
   }
 }
 
-EngineEntry unavailable_engine(const std::string& name, const std::string& reason) {
+EngineEntry unavailable_engine(const std::string& name, Format format, const std::string& reason) {
   EngineEntry entry;
   entry.name = name;
   entry.unavailable = [reason] { return reason; };
-  entry.accepts = [name](const ModelSpec& spec) { return to_text(spec.format) == name; };  // so that it is told why
+  entry.accepts = [format](const ModelSpec& spec) { return spec.format == format; };
   entry.load = [reason](const ModelSpec&, const Options&) -> std::unique_ptr<Engine> { throw EngineError(reason); };
   return entry;
 }

@@ -1,72 +1,16 @@
 // The Detector over an engine made for the test: batches, clones, errors, and what is checked before and after a run.
-#include <unistd.h>
-
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <thread>
 
 #include "check.h"
-#include "engine.h"
+#include "fake_engine.h"
 
 using namespace yolort;
 
 namespace {
 
-/// Finds one object: class 1, box in the middle of the input, its score the mean of the image's first pixel.
-class FakeEngine final : public Engine {
- public:
-  static inline int batch = 0;  ///< of input_shape()
-  static inline int runs = 0;
-  static inline int rows_missing = 0;  ///< rows the output is short of
-  static inline int extra_classes = 0;
-
-  InputShape input_shape() const override { return {batch, 0, 0}; }
-  Tensor input(int n, int height, int width) override {
-    const std::vector<int> shape = {n, 3, height, width};
-    if (shape != shape_) {
-      shape_ = shape;
-      data_.assign(static_cast<std::size_t>(n * 3 * height * width), 0);
-    }
-    return {data_.data(), shape_, static_cast<std::ptrdiff_t>(height) * width, Type::f32};
-  }
-  const std::vector<Tensor>& run() override {
-    ++runs;
-    const int n = shape_[0] - rows_missing, channels = 6 + extra_classes;
-    rows_.assign(static_cast<std::size_t>(shape_[0] * channels * 4), 0);
-    for (int i = 0; i < shape_[0]; ++i) {
-      float* row = &rows_[static_cast<std::size_t>(i * channels * 4)];
-      const float* image = &data_[static_cast<std::size_t>(i * 3 * shape_[2] * shape_[3])];
-      row[0] = 16, row[4] = 16, row[8] = 8, row[12] = 8;  // cx cy w h of anchor 0
-      row[20] = image[0];                                 // class 1
-    }
-    outputs_ = {{rows_.data(), {n, channels, 4}, 4, Type::f32}};
-    return outputs_;
-  }
-  std::unique_ptr<Engine> clone() const override { return std::make_unique<FakeEngine>(); }
-  std::string device() const override { return "fake device"; }
-  std::string precision() const override { return "fp32"; }
-
- private:
-  std::vector<int> shape_;
-  std::vector<float> data_, rows_;
-  std::vector<Tensor> outputs_;
-};
-
-std::string why_not;
-
-void register_fake() {
-  EngineEntry entry;
-  entry.name = "fake";
-  entry.priority = 1000;
-  entry.unavailable = [] { return why_not; };
-  entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::onnx; };
-  entry.load = [](const ModelSpec&, const Options&) { return std::make_unique<FakeEngine>(); };
-  register_engine(entry);
-}
-
-const std::string model =
-    (std::filesystem::temp_directory_path() / ("yolort_test_detector_" + std::to_string(getpid()) + ".onnx")).string();
+const FakeModel fake_model("detector");
+const std::string& model = fake_model.path;
 
 Options options() {
   Options out;
@@ -185,11 +129,11 @@ void test_refuses() {
   CHECK_THROWS(with([](Options& o) { o.names.clear(); }), ModelError, "names=");
   CHECK_THROWS(with([](Options& o) { o.engine = "warp"; }), std::invalid_argument, "engines are: fake");
   CHECK_THROWS(with([](Options& o) { o.engine = "ncnn"; }), EngineError, "ncnn");
-  why_not = "no luck";
+  FakeEngine::why_not = "no luck";
   CHECK_THROWS(with([](Options& o) { o.engine = "fake"; }), EngineError, "no luck");
   CHECK_THROWS(with([](Options&) {}), EngineError, "no luck");
   CHECK(engines().front().name == "fake" && !engines().front().available);
-  why_not.clear();
+  FakeEngine::why_not.clear();
   FakeEngine::extra_classes = 3;
   CHECK_THROWS(with([](Options&) {}), ModelError, "(1, 9, 4)");
   FakeEngine::extra_classes = 0;
@@ -224,8 +168,7 @@ void test_forced_by_environment() {
 }  // namespace
 
 int main() {
-  register_fake();
-  std::ofstream(model, std::ios::binary) << std::string("\x3A\x01g", 3);  // a ModelProto with a graph and no more
+  register_engine(unavailable_engine("onnxruntime", Format::onnx, "not in this test"));
   test_one_image();
   test_batches();
   test_infer();
@@ -233,6 +176,5 @@ int main() {
   test_clones_run_side_by_side();
   test_refuses();
   test_forced_by_environment();
-  std::filesystem::remove(model);
   return check::result();
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -107,6 +108,7 @@ int main() {
   test_pauses_put_the_threads_to_sleep_and_wake_them();
   test_nested_loops();
   test_more_callers_than_loops_at_a_time();
-  test_a_forked_child_has_threads_of_its_own();
+  // Under qemu-user a forked child of a process with threads fails in the emulator itself.
+  if (!std::getenv("YOLORT_EMULATED")) test_a_forked_child_has_threads_of_its_own();
   return check::result();
 }

@@ -19,21 +19,23 @@
 #include <string>
 #include <vector>
 
+#include "yolort/export.h"
+
 namespace yolort {
 
-struct Error : std::runtime_error {
+struct YOLORT_API Error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 /// A path that does not exist.
-struct FileNotFound : Error {
+struct YOLORT_API FileNotFound : Error {
   using Error::Error;
 };
 /// The model file or its metadata is missing parts, damaged, hostile or newer than this library.
-struct ModelError : Error {
+struct YOLORT_API ModelError : Error {
   using Error::Error;
 };
 /// No engine can run the model here, or the engine failed.
-struct EngineError : Error {
+struct YOLORT_API EngineError : Error {
   using Error::Error;
 };
 
@@ -133,7 +135,7 @@ struct Array {
 };
 
 /// One model on one engine. Calls on one Detector are serialised; give each thread its own clone().
-class Detector {
+class YOLORT_API Detector {
  public:
   /// `model`: an .onnx or .engine file, an NCNN folder (`*_ncnn_model`) or .param, an OpenVINO folder
   /// (`*_openvino_model`) or .xml. Throws FileNotFound, ModelError, EngineError, std::invalid_argument.
@@ -187,6 +189,6 @@ struct EngineStatus {
 };
 
 /// Every engine this build knows, best first.
-std::vector<EngineStatus> engines();
+YOLORT_API std::vector<EngineStatus> engines();
 
 }  // namespace yolort

@@ -31,6 +31,7 @@ int parse_device(const std::string& device) {
   if ((kind != "vulkan" && kind != "gpu") || index < 0) {
     throw std::invalid_argument("device \"" + device + "\" is none of ncnn's: cpu, vulkan, vulkan:0, vulkan:1, ...");
   }
+#if NCNN_VULKAN
   const int count = ncnn::get_gpu_count();  // opens the Vulkan driver at the first call
   if (count == 0)
     throw EngineError("engine \"ncnn\" has no Vulkan device here; use device=\"cpu\" or install a driver");
@@ -39,6 +40,9 @@ int parse_device(const std::string& device) {
                       device + "\"");
   }
   return colon < device.size() ? index : ncnn::get_default_gpu_index();
+#else
+  throw EngineError("engine \"ncnn\" was built without Vulkan (YOLORT_NCNN_MINIMAL); use device=\"cpu\"");
+#endif
 }
 
 bool has_bf16_arithmetic() {
@@ -63,6 +67,16 @@ struct Network {
   std::string device, precision;
   std::optional<NcnnLayerTimes> times;
 };
+
+void set_device(Network& network, int gpu) {
+  network.device = "cpu";
+  network.net.opt.use_vulkan_compute = gpu >= 0;
+  if (gpu < 0) return;
+#if NCNN_VULKAN
+  network.net.set_vulkan_device(gpu);
+  network.device = "vulkan:" + std::to_string(gpu) + " " + ncnn::get_gpu_info(gpu).device_name();
+#endif
+}
 
 void set_precision(Network& network, const std::string& asked, bool vulkan, bool int8) {
   ncnn::Option& opt = network.net.opt;
@@ -173,10 +187,8 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   network->shape = {1, spec.height, spec.width};
   ncnn::Net& net = network->net;
   net.opt.num_threads = options.threads.value_or(available_cores());
-  net.opt.use_vulkan_compute = gpu >= 0;
-  if (gpu >= 0) net.set_vulkan_device(gpu);
+  set_device(*network, gpu);
   set_precision(*network, options.precision, gpu >= 0, spec.precision == "int8");
-  network->device = gpu < 0 ? "cpu" : "vulkan:" + std::to_string(gpu) + " " + ncnn::get_gpu_info(gpu).device_name();
 
   if (net.load_param(spec.graph.c_str()) != 0) throw damaged(spec.graph);
   std::optional<FloatLayers> float_layers;

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -88,6 +89,13 @@ def _add_library_folders() -> None:
             _core.add_library_folder(folder)
 
 
+def _register_all() -> None:
+    """Those that YOLORT_NATIVE names stay the C++ core's own, which are what programs in C++ run: to test them."""
+    native = os.environ.get("YOLORT_NATIVE", "").split(",")
+    for engine in _ENGINES:
+        if engine[0] not in native:
+            _register(*engine)
+
+
 _add_library_folders()
-for _engine in _ENGINES:
-    _register(*_engine)
+_register_all()

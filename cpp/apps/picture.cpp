@@ -1,0 +1,67 @@
+#include "picture.h"
+
+#include <cctype>
+#include <fstream>
+
+namespace yolort {
+namespace {
+
+/// A number of the header, after spaces and comments; -1: there is none.
+int number(std::istream& from) {
+  for (;;) {
+    const int next = from.peek();
+    if (next == '#') {
+      std::string comment;
+      std::getline(from, comment);
+    } else if (std::isspace(next)) {
+      from.get();
+    } else {
+      break;
+    }
+  }
+  int value = -1;
+  from >> value;
+  return from ? value : -1;
+}
+
+}  // namespace
+
+std::vector<std::string> picture_endings() {
+  std::vector<std::string> out = {".ppm", ".pgm", ".pnm"};
+  out.insert(out.end(), compressed_endings().begin(), compressed_endings().end());
+  return out;
+}
+
+Picture read_picture(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw PictureError("\"" + path.string() + "\" cannot be read");
+  const auto refused = [&](const std::string& what) { return PictureError("\"" + path.string() + "\" " + what); };
+  char magic[2] = {};
+  file.read(magic, 2);
+  if (magic[0] != 'P' || (magic[1] != '5' && magic[1] != '6')) {
+    return read_compressed(path);
+  }
+  const std::size_t channels = magic[1] == '6' ? 3 : 1;
+  Picture out;
+  out.width = number(file);
+  out.height = number(file);
+  const int most = number(file);
+  if (out.width < 1 || out.height < 1 || out.width > Image::max_side || out.height > Image::max_side || most != 255) {
+    throw refused("is a PNM picture of another kind; expected 1 to 65535 pixels a side and 255 as the maximum");
+  }
+  const std::int64_t pixels = std::int64_t{out.width} * out.height;
+  if (pixels > max_picture_pixels) throw refused("has more pixels than are read here");
+  file.get();  // the one space behind the header
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(pixels) * channels);
+  file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  if (!file) throw refused("is truncated");
+  if (channels == 3) {
+    out.rgb = std::move(bytes);
+  } else {
+    out.rgb.reserve(bytes.size() * 3);
+    for (const std::uint8_t gray : bytes) out.rgb.insert(out.rgb.end(), 3, gray);
+  }
+  return out;
+}
+
+}  // namespace yolort

@@ -1,0 +1,16 @@
+// Where stb_image is not at hand: no compressed pictures.
+#include "picture.h"
+
+namespace yolort {
+
+const std::vector<std::string>& compressed_endings() {
+  static const std::vector<std::string> none;
+  return none;
+}
+
+Picture read_compressed(const std::filesystem::path& path) {
+  throw PictureError("\"" + path.string() +
+                     "\" is no binary PNM picture; this build reads nothing else (it was made without stb_image)");
+}
+
+}  // namespace yolort

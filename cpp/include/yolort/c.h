@@ -1,0 +1,158 @@
+/* yolort in C, for every language that calls C.
+ *
+ *   yolort_detector* detector = NULL;
+ *   yolort_results* found = NULL;
+ *   const yolort_image image = {pixels, width, height};
+ *   if (yolort_open("yolo26n_ncnn_model", NULL, &detector) || yolort_detect(detector, &image, 1, NULL, &found))
+ *     fprintf(stderr, "%s\n", yolort_last_error());
+ *   size_t count;
+ *   const yolort_detection* objects = yolort_results_get(found, 0, &count);
+ *   ...
+ *   yolort_results_free(found);
+ *   yolort_free(detector);
+ *
+ * Contracts of all functions:
+ * - They return a yolort_status where they can fail, and then leave what they should have given as NULL; the words are
+ *   in yolort_last_error(). No C++ exception leaves them. A null pointer where one is needed is
+ *   YOLORT_INVALID_ARGUMENT; functions that cannot fail answer NULL or 0 to it.
+ * - Text is UTF-8 as far as the model's is, ends in a zero byte and belongs to the library; where nothing else is said
+ *   it lives as long as the detector.
+ * - Of every option, zero is the default: a struct of zeros with its struct_size is what NULL is.
+ * - Calls on one detector wait for each other; give each thread its own yolort_clone(). Results belong to nobody: any
+ *   thread may read and free them, after their detector too.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "yolort/export.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Of this header, and the soname of the shared library. It changes when a program must be compiled again, not when
+ * functions, or fields at the end of the structs with a struct_size, are added. */
+#define YOLORT_ABI_VERSION 1
+
+/* YOLORT_ABI_VERSION of the library that runs. */
+YOLORT_API int32_t yolort_abi_version(void);
+/* "0.1.0"; lives forever. */
+YOLORT_API const char* yolort_version(void);
+
+typedef int32_t yolort_status;
+enum {
+  YOLORT_OK = 0,
+  YOLORT_INVALID_ARGUMENT = 1,
+  YOLORT_FILE_NOT_FOUND = 2, /* a path that does not exist */
+  YOLORT_MODEL_ERROR = 3,    /* the model is missing parts, damaged, hostile or newer than this library */
+  YOLORT_ENGINE_ERROR = 4,   /* no engine can run the model here, or the engine failed */
+  YOLORT_OUT_OF_MEMORY = 5,
+  YOLORT_INTERNAL_ERROR = 6 /* anything else: a fault of the library */
+};
+
+/* What the last call of this thread that failed said: what, where and what to do. Empty before the first; valid until
+ * the next one of this thread. */
+YOLORT_API const char* yolort_last_error(void);
+
+/* ---- engines ---- */
+
+/* The engine at a position, best first. `reason` says why it is not available here, and is empty where it is. NULL past
+ * the last; both live until the next call of this thread. */
+YOLORT_API const char* yolort_engine_at(size_t position, const char** reason);
+
+/* ---- opening a model ---- */
+
+typedef struct yolort_detector yolort_detector;
+
+/* What counts as a detection. */
+typedef struct yolort_thresholds {
+  size_t struct_size;     /* sizeof(yolort_thresholds) */
+  float conf;             /* keep scores above this, above 0 to 1; 0: 0.25 */
+  float iou;              /* NMS drops a box whose IoU with a better one is above this, above 0 to 1; 0: 0.7 */
+  int32_t max_det;        /* at most this many detections an image, 1 or more; 0: 300 */
+  int32_t agnostic;       /* not 0: NMS across classes */
+  int32_t multi_label;    /* not 0: every class of a box above conf, not only its best */
+  const int32_t* classes; /* keep only these; NULL: all */
+  size_t class_count;
+} yolort_thresholds;
+
+typedef struct yolort_options {
+  size_t struct_size;       /* sizeof(yolort_options) */
+  const char* engine;       /* "ncnn", "onnxruntime", ...; NULL: $YOLORT_ENGINE, else the best available */
+  const char* device;       /* "cpu", "vulkan", "cuda:1"; NULL: the engine's default */
+  const char* precision;    /* "fp32", "fp16", "bf16"; NULL: the fastest that keeps the accuracy */
+  int32_t threads;          /* 1 or more; 0: one a core */
+  int32_t height, width;    /* of the network input, for a dynamic model or one that does not say; 0: its own */
+  int32_t ignore_tuning;    /* not 0: do not take what `yolort tune` recorded */
+  const char* const* names; /* class names, for a model that carries none; NULL: the model's */
+  size_t name_count;
+  const yolort_thresholds* thresholds; /* for calls that give none; NULL: the defaults */
+  const int32_t* scales;               /* test-time augmentation: longer sides of the input, 32 to 16384 pixels */
+  size_t scale_count;
+  int32_t augment; /* not 0: test-time augmentation, at the input size where `scales` is NULL */
+} yolort_options;
+
+/* Opens a model: an .onnx or .engine file, an NCNN folder or .param. `options` may be NULL; nothing of it is kept. */
+YOLORT_API yolort_status yolort_open(const char* model, const yolort_options* options, yolort_detector** detector);
+/* Another detector on the same weights, with its own buffers. */
+YOLORT_API yolort_status yolort_clone(const yolort_detector* detector, yolort_detector** clone);
+/* NULL is allowed. */
+YOLORT_API void yolort_free(yolort_detector* detector);
+
+/* ---- what was opened ---- */
+
+/* Number of classes. */
+YOLORT_API size_t yolort_name_count(const yolort_detector* detector);
+/* Name of a class; NULL where there is no such class. */
+YOLORT_API const char* yolort_name(const yolort_detector* detector, int32_t class_id);
+YOLORT_API const char* yolort_engine(const yolort_detector* detector);    /* "ncnn" */
+YOLORT_API const char* yolort_device(const yolort_detector* detector);    /* "cpu", "vulkan:0 <name>" */
+YOLORT_API const char* yolort_precision(const yolort_detector* detector); /* "fp32", "bf16" */
+YOLORT_API const char* yolort_head(const yolort_detector* detector);      /* "raw", "raw-e2e", "boxes" or "end2end" */
+/* A text of the model's own metadata; NULL where it has none of that key. */
+YOLORT_API const char* yolort_metadata(const yolort_detector* detector, const char* key);
+/* Height and width of the network input, pixels. */
+YOLORT_API yolort_status yolort_imgsz(const yolort_detector* detector, int32_t* height, int32_t* width);
+/* Milliseconds of the last yolort_detect(): before, in and after the network. */
+YOLORT_API yolort_status yolort_speed(const yolort_detector* detector, double* pre, double* inference, double* post);
+
+/* ---- detecting ---- */
+
+/* yolort_image.format: 8-bit channels, in this order. */
+enum { YOLORT_BGR = 0, YOLORT_RGB = 1, YOLORT_BGRA = 2, YOLORT_RGBA = 3, YOLORT_GRAY = 4 };
+/* yolort_image.memory */
+enum { YOLORT_HOST = 0, YOLORT_CUDA = 1 };
+
+/* Borrowed pixels; they must stay valid during the call that takes them. */
+typedef struct yolort_image {
+  const uint8_t* pixels; /* first pixel of the top row */
+  int32_t width, height; /* pixels, 1 to 65535 */
+  ptrdiff_t stride;      /* bytes from one row to the next (may be negative); 0: rows are packed */
+  int32_t format;        /* YOLORT_BGR, ... */
+  int32_t memory;        /* YOLORT_CUDA: pixels of the GPU that the detector runs on */
+  void* stream;          /* CUDA stream that writes pixels of a GPU; NULL: they are written */
+} yolort_image;
+
+typedef struct yolort_detection {
+  float x1, y1, x2, y2; /* pixels of the image, clipped to it */
+  float score;          /* 0 to 1 */
+  int32_t class_id;     /* see yolort_name() */
+} yolort_detection;
+
+typedef struct yolort_results yolort_results;
+
+/* Detects in `count` images; engines with a batch dimension run them together. `thresholds` may be NULL: those of
+ * yolort_open(). */
+YOLORT_API yolort_status yolort_detect(yolort_detector* detector, const yolort_image* images, size_t count,
+                                       const yolort_thresholds* thresholds, yolort_results** results);
+/* The detections in one of the images, best score first, `count` of them; they live as long as the results. NULL where
+ * there are none, or no such image. */
+YOLORT_API const yolort_detection* yolort_results_get(const yolort_results* results, size_t image, size_t* count);
+/* NULL is allowed. */
+YOLORT_API void yolort_results_free(yolort_results* results);
+
+#ifdef __cplusplus
+}
+#endif

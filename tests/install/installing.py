@@ -1,0 +1,45 @@
+"""What the tests of the installed package share."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*command: object, status: int = 0, stdin: bytes = b"") -> str:
+    """Its standard output, or of a command that has to fail what it said."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, input=stdin)
+    assert done.returncode == status, (done.stdout + done.stderr).decode()
+    return (done.stderr if status else done.stdout).decode()
+
+
+def install(build: Path, prefix: Path, *options: str) -> Path:
+    """Builds, with no tests and no Python, and installs."""
+    if not shutil.which("cmake") or not (shutil.which("c++") or shutil.which("g++")):
+        pytest.skip("needs cmake and a C++ compiler")
+    run("cmake", "-G", "Ninja", "-S", ROOT, "-B", build, *options)
+    run("cmake", "--build", build)
+    run("cmake", "--install", build, "--prefix", prefix)
+    return prefix
+
+
+def write_pnm(path: Path, bgr: np.ndarray) -> Path:
+    height, width = bgr.shape[:2]
+    magic, pixels = ("P6", bgr[..., ::-1]) if bgr.ndim == 3 else ("P5", bgr)
+    path.write_bytes(f"{magic}\n# made for a test\n{width} {height}\n255\n".encode() + pixels.tobytes())
+    return path
+
+
+def detections(line: str) -> np.ndarray:
+    """Of a line of yolort-detect: rows of class, score, x1, y1, x2, y2."""
+    told: dict[str, Any] = json.loads(line)
+    rows = [[one["class"], one["score"], *one["box"]] for one in told["detections"]]
+    return np.array(rows, np.float64).reshape(-1, 6)

@@ -1,0 +1,133 @@
+"""yolort-detect, as it is installed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yolort
+from installing import ROOT, detections, run, write_pnm
+
+MODEL = yolort.demo_model("ncnn")
+
+
+@pytest.fixture
+def app(prefix: Path) -> Path:
+    return prefix / "bin" / "yolort-detect"
+
+
+@pytest.fixture(scope="module")
+def here(picture: np.ndarray) -> np.ndarray:
+    """What Python finds in the demo picture: rows of class, score, x1, y1, x2, y2."""
+    found = yolort.Detector(MODEL, tuned=False)(picture)
+    assert len(found) >= 6
+    return np.column_stack([found.classes, found.scores, found.boxes])
+
+
+def test_pictures_and_folders(app: Path, picture: np.ndarray, here: np.ndarray, tmp_path: Path) -> None:
+    folder = tmp_path / 'photos "1"\n'
+    folder.mkdir()
+    write_pnm(folder / "b.ppm", picture)
+    write_pnm(folder / "a.PGM", np.full((30, 50), 114, np.uint8))
+    (folder / "notes.txt").write_text("no picture")
+    single = write_pnm(tmp_path / "single.ppm", picture)
+    told = [json.loads(line) for line in run(app, MODEL, single, folder).splitlines()]
+    assert [one["source"] for one in told] == [str(single), str(folder / "a.PGM"), str(folder / "b.ppm")]
+    assert [(one["width"], one["height"]) for one in told] == [(640, 480), (50, 30), (640, 480)]
+    assert told[0]["detections"][0]["name"] in yolort.Detector(MODEL).names.values()
+    assert told[0]["ms"]["inference"] > 0
+    for line in (told[0], told[2]):
+        np.testing.assert_allclose(detections(json.dumps(line)), here, atol=6e-3)
+
+
+def test_frames(app: Path, picture: np.ndarray, here: np.ndarray) -> None:
+    frames = picture.tobytes() + np.full_like(picture, 114).tobytes() + picture.tobytes()
+    told = run(app, MODEL, "-", "--size", "640x480", stdin=frames).splitlines()
+    assert [json.loads(line)["frame"] for line in told] == [0, 1, 2]
+    np.testing.assert_allclose(detections(told[0]), here, atol=6e-3)
+    np.testing.assert_array_equal(detections(told[2]), detections(told[0]))
+    assert len(detections(told[1])) == 0
+    rgba = np.dstack([picture[..., ::-1], picture[..., 0]]).tobytes()
+    (line,) = run(app, MODEL, "-", "--size", "640x480", "--format", "rgba", stdin=rgba).splitlines()
+    np.testing.assert_array_equal(detections(line), detections(told[0]))
+    message = run(app, MODEL, "-", "--size", "640x480", stdin=frames[:-1], status=1)
+    assert "the last frame has 921599 bytes, expected 921600" in message
+
+
+def test_options(app: Path, picture_file: Path, here: np.ndarray) -> None:
+    classes = sorted({int(row[0]) for row in here})[:2]
+    first = ",".join(str(cls) for cls in classes)
+    chosen = detections(run(app, MODEL, picture_file, "--classes", first, "--precision", "fp32", "--threads", 1))
+    assert set(chosen[:, 0]) == set(classes)
+    assert len(detections(run(app, MODEL, picture_file, "--max-det", 2))) == 2
+    assert len(detections(run(app, "--conf", 1, MODEL, picture_file))) == 0
+    assert len(detections(run(app, MODEL, "--imgsz", "320x320", picture_file, "--iou", "0.7"))) == len(here)
+
+
+def test_what_cannot_be_read_is_told_and_the_rest_goes_on(app: Path, picture_file: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.ppm"
+    bad.write_bytes(b"P6 640 480 255\n only that")
+    huge = tmp_path / "huge.ppm"
+    huge.write_bytes(b"P6 65535 65535 255\n")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for source in (bad, huge, empty, tmp_path / "nothing.jpg"):
+        message = run(app, MODEL, source, picture_file, status=1)
+        assert source.name in message
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([MODEL], "at least one source"),
+        ([MODEL, "-"], "--size goes with"),
+        ([MODEL, "a.jpg", "--size", "1x1"], "--size goes with"),
+        ([MODEL, "-", "a.jpg", "--size", "1x1"], "only source"),
+        ([MODEL, "-", "--size", "0x10"], "--size 0x10: expected 1 to 65535"),
+        ([MODEL, "-", "--size", "10"], "--size 10: expected two whole numbers"),
+        ([MODEL, "-", "--size", "1x1", "--format", "yuv"], "--format yuv: expected bgr"),
+        ([MODEL, "a.jpg", "--conf", "half"], "--conf half: expected a number"),
+        ([MODEL, "a.jpg", "--threads", "2x"], "--threads 2x: expected a whole number"),
+        ([MODEL, "a.jpg", "--speed", "9"], "there is no option --speed"),
+        ([MODEL, "a.jpg", "--conf"], "--conf has no value"),
+    ],
+)
+def test_a_wrong_command_line(static_prefix: Path, words: list[str], message: str) -> None:
+    assert message in run(static_prefix / "bin" / "yolort-detect", *words, status=2)
+
+
+def test_failures(static_prefix: Path, picture_file: Path, tmp_path: Path) -> None:
+    app = static_prefix / "bin" / "yolort-detect"
+    assert "does not exist" in run(app, tmp_path / "nothing", picture_file, status=1)
+    assert "conf is" in run(app, MODEL, picture_file, "--conf", "2", status=1)
+    assert 'engine "warp"' in run(app, MODEL, picture_file, "--engine", "warp", status=1)
+
+
+def test_asked_about_itself(static_prefix: Path) -> None:
+    app = static_prefix / "bin" / "yolort-detect"
+    assert (
+        run(app, "--version").strip() == re.search(r"yolort VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text())[1]
+    )
+    assert "ncnn: available" in run(app, "--engines")
+    assert "--size WxH" in run(app, "--help")
+    assert run(app, status=2) == ""
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_compressed_pictures(
+    static_prefix: Path, picture: np.ndarray, here: np.ndarray, ending: str, tmp_path: Path
+) -> None:
+    """By stb_image, where it was there when yolort-detect was built."""
+    cv2 = pytest.importorskip("cv2")
+    if ".jpg" not in run(static_prefix / "bin" / "yolort-detect", "--help"):
+        pytest.skip("yolort-detect was built without stb_image 2.28 or later (STB_INCLUDE_DIR)")
+    file = tmp_path / f"scenes.{ending}"
+    assert cv2.imwrite(str(file), picture, [cv2.IMWRITE_JPEG_QUALITY, 98] if ending == "jpg" else [])
+    found = detections(run(static_prefix / "bin" / "yolort-detect", MODEL, file))
+    assert found[:, 0].tolist() == here[:, 0].tolist()
+    np.testing.assert_allclose(found, here, atol=2 if ending == "jpg" else 6e-3)
+    file.write_bytes(file.read_bytes()[:100])
+    assert "scenes" in run(static_prefix / "bin" / "yolort-detect", MODEL, file, status=1)

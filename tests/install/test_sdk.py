@@ -1,0 +1,105 @@
+"""C++, C and Python programs find the installed package and detect with it, linked either way."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yolort
+from installing import ROOT, run
+
+EXAMPLES = ROOT / "cpp" / "examples"
+HEADERS = ["c.h", "export.h", "yolort.h"]
+
+
+def lines(found: yolort.Detections, names: dict[int, str]) -> list[str]:
+    """What the examples print."""
+    return [
+        f"{names[cls]} {score:.3f} " + " ".join(f"{side:.1f}" for side in box)
+        for box, score, cls in zip(found.boxes, found.scores, found.classes, strict=True)
+    ]
+
+
+@pytest.fixture
+def frame(picture: np.ndarray, tmp_path: Path) -> list[object]:
+    """Arguments of the examples."""
+    file = tmp_path / "frame.bgr"
+    file.write_bytes(picture.tobytes())
+    return [file, picture.shape[1], picture.shape[0]]
+
+
+@pytest.fixture
+def expected(picture: np.ndarray) -> list[str]:
+    detector = yolort.Detector(yolort.demo_model("ncnn"), tuned=False)
+    found = lines(detector(picture), detector.names)
+    assert len(found) >= 6
+    return found
+
+
+def test_examples(prefix: Path, frame: list[object], expected: list[str], tmp_path: Path) -> None:
+    assert sorted(path.name for path in (prefix / "include").rglob("*.h")) == HEADERS
+    build = tmp_path / "build"
+    run("cmake", "-G", "Ninja", "-S", EXAMPLES, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
+    run("cmake", "--build", build)
+    model, foreign = yolort.demo_model("ncnn"), tmp_path / "model.xml"  # OpenVINO's, which only Python reads
+    for file in (foreign, foreign.with_suffix(".bin")):
+        file.write_text("<net/>")
+    for program in (build / "detect_cpp", build / "detect_c"):
+        assert run(program, model, *frame).splitlines() == expected
+        assert "does not exist" in run(program, tmp_path / "nothing", *frame, status=1)
+        assert "no engine here can run" in run(program, foreign, *frame, status=1)
+
+
+def test_ctypes(shared_prefix: Path, frame: list[object], expected: list[str], tmp_path: Path) -> None:
+    library = shared_prefix / "lib" / "libyolort.so"
+    script = [sys.executable, EXAMPLES / "detect.py", library]
+    assert run(*script, yolort.demo_model("ncnn"), *frame).splitlines() == expected
+    assert "does not exist" in run(*script, tmp_path / "nothing", *frame, status=1)
+
+
+def test_a_program_in_c_alone_links_the_shared_library(shared_prefix: Path, tmp_path: Path) -> None:
+    """And a compiler of C takes the header without a warning."""
+    compiler = shutil.which("cc") or pytest.skip("needs a C compiler")
+    program = tmp_path / "version"
+    source = tmp_path / "version.c"
+    source.write_text("#include <yolort/c.h>\n#include <stdio.h>\nint main(void) { return !puts(yolort_version()); }\n")
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{shared_prefix}/include"]
+    library = shared_prefix / "lib"
+    run(compiler, *flags, source, "-o", program, f"-L{library}", "-lyolort", f"-Wl,-rpath,{library}")
+    assert run(program).strip() == re.search(r"yolort VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text())[1]
+
+
+def test_the_shared_library_exports_what_is_meant(shared_prefix: Path) -> None:
+    """Each function of c.h and the marked classes of yolort.h; nothing of ncnn or the standard library."""
+    nm = shutil.which("nm") or pytest.skip("needs nm")
+    library = shared_prefix / "lib" / "libyolort.so"
+    told = run(nm, "-DC", "--defined-only", library)
+    names = {line.split(maxsplit=2)[2].partition("@@")[0] for line in told.splitlines()} - {"YOLORT_1"}
+    declared = set(
+        re.findall(r"^YOLORT_API .*?(yolort_\w+)\(", (shared_prefix / "include/yolort/c.h").read_text(), re.M)
+    )
+    assert {name for name in names if "::" not in name} == declared
+    meant = re.compile(
+        r"yolort::(Detector::(?!Impl)|engines)|(vtable|typeinfo|typeinfo name) for yolort::\w*(Error|FileNotFound)$"
+    )
+    assert [name for name in names - declared if not meant.match(name)] == []
+
+
+def test_the_shared_library_says_its_abi(shared_prefix: Path) -> None:
+    readelf = shutil.which("readelf") or pytest.skip("needs readelf")
+    abi = re.search(r"YOLORT_ABI_VERSION (\d+)", (shared_prefix / "include/yolort/c.h").read_text())[1]
+    told = run(readelf, "-d", "-V", shared_prefix / "lib" / "libyolort.so")
+    assert f"[libyolort.so.{abi}]" in told
+    assert f"Name: YOLORT_{abi}" in told
+
+
+def test_a_minimal_ncnn_has_every_layer_that_the_check_lets_through() -> None:
+    check = (ROOT / "cpp/src/engines/ncnn_check.cpp").read_text()
+    layers = {name.lower() for name in re.findall(r'^      \{"(\w+)", \{', check, re.M)}
+    assert len(layers) >= 20
+    kept = re.search(r"set\(minimal_layers\n(.*?)\)", (ROOT / "cpp/cmake/ncnn.cmake").read_text(), re.S)[1].split()
+    assert layers <= set(kept)
