@@ -190,23 +190,31 @@ def _stop(queue: _Queue, threads: list[threading.Thread], cancel: bool) -> None:
 
 def _work(queue: _Queue, detector: Detector) -> None:
     while batch := queue.take():
-        live = [job for job in batch if job.future.set_running_or_notify_cancel()]
-        del batch
-        if live:
-            _run(detector, live)
-        del live  # this thread holds no image while it waits
+        jobs: list[_Job] = []
+        arrays: list[Array] = []
+        for job in batch:
+            if job.future.set_running_or_notify_cancel():
+                try:
+                    arrays.append(job.fetch())
+                    jobs.append(job)
+                except Exception as error:
+                    job.future.set_exception(error)
+        _run(detector, jobs, arrays)
+        del batch, job, jobs, arrays  # this thread holds no image while it waits
 
 
-def _run(detector: Detector, jobs: list[_Job]) -> None:
+def _run(detector: Detector, jobs: list[_Job], arrays: list[Array]) -> None:
     """Set each future; an image that fails fails alone."""
+    if not jobs:
+        return
     try:
-        found = detector([job.fetch() for job in jobs], **jobs[0].settings)
+        found = detector(arrays, **jobs[0].settings)
     except Exception as error:
         if len(jobs) == 1:
             jobs[0].future.set_exception(error)
             return
-        for job in jobs:
-            _run(detector, [job])
+        for job, array in zip(jobs, arrays, strict=True):
+            _run(detector, [job], [array])
         return
     for job, one in zip(jobs, found, strict=True):
         job.future.set_result(one)

@@ -56,7 +56,7 @@ class _Entry:
     index: int
     captured: float
     started: bool = False
-    result: Future[Detections] | None = None
+    result: Detections | BaseException | None = None
 
 
 @dataclass(eq=False)
@@ -123,9 +123,12 @@ class _Pipeline:
             return entry.picture.image
 
     def finish(self, track: _Track, entry: _Entry, result: Future[Detections]) -> None:
+        if result.cancelled():  # the stream stops
+            return
         with self.changed:
             entry.started = True
-            entry.result = result
+            # Not the future itself, whose callback holds this entry: only a cycle's collection would free the image.
+            entry.result = result.exception() or result.result()
             if track.latest and entry in track.entries:  # else a newer one was faster
                 while track.entries[0] is not entry:
                     track.entries.popleft()
@@ -162,10 +165,12 @@ class _Pipeline:
 
 
 def _frame(track: _Track, entry: _Entry) -> Frame:
-    assert entry.result is not None
-    detections = entry.result.result()
-    detections.path = entry.picture.path
-    return Frame(entry.picture.image, detections, entry.index, track.number, entry.picture.time, entry.captured)
+    found = entry.result
+    if not isinstance(found, Detections):
+        assert found is not None
+        raise found
+    found.path = entry.picture.path
+    return Frame(entry.picture.image, found, entry.index, track.number, entry.picture.time, entry.captured)
 
 
 class Stream(Iterator[Frame]):
