@@ -242,12 +242,17 @@ def create_app(
     app.add_exception_handler(StarletteHTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
 
+    def check_running() -> None:
+        if not app.state.batcher.running:
+            raise HTTPException(503, "the workers do not run: the server is stopping")
+
     async def detect_all(fetchers: list[Callable[[], npt.NDArray[np.uint8]]], settings: Settings) -> list[Detections]:
+        check_running()
         futures = []
         try:
             for fetch in fetchers:
                 futures.append(app.state.batcher.submit_lazily(fetch, **settings))
-            found: list[Detections] = await asyncio.gather(*map(asyncio.wrap_future, futures))
+            found = await asyncio.gather(*map(asyncio.wrap_future, futures))
         except (images.ImageError, TypeError, ValueError) as error:
             raise HTTPException(400, str(error)) from error
         except QueueFullError as error:
@@ -274,8 +279,7 @@ def create_app(
     @app.get("/v2/models/{model}/ready")
     async def ready(model: str = name) -> dict[str, Any]:
         check_name(model)
-        if not app.state.batcher.running:
-            raise HTTPException(503, "the workers do not run")
+        check_running()
         return {"name": name, "ready": True}
 
     @app.get("/v2/health/live")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -163,6 +165,24 @@ def test_latest_plays_a_file_at_its_own_rate(detector: yolort.Detector, video: P
     for frame in frames:
         assert frame.time is not None
         assert frame.captured - start >= frame.time
+
+
+def test_images_are_freed_without_garbage_collection(detector: yolort.Detector) -> None:
+    images: list[weakref.ref[np.ndarray]] = []
+
+    def source() -> Iterator[np.ndarray]:
+        for image in numbered(40):
+            images.append(weakref.ref(image))
+            yield image
+
+    gc.disable()
+    try:
+        with detector.stream(source(), buffer=2) as stream:
+            for frame in stream:
+                assert sum(image() is not None for image in images) <= 10
+                del frame
+    finally:
+        gc.enable()
 
 
 def test_an_error_of_the_source_comes_after_its_frames(detector: yolort.Detector) -> None:
