@@ -21,6 +21,7 @@ _COMMANDS = (
     runtime.info,
     production.stream,
     production.serve,
+    production.batch,
     toolchain.export,
     toolchain.val,
     toolchain.benchmark,

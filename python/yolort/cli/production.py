@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 import yolort
-from yolort.cli.common import MODEL_HELP, Device, Engine, Model, Precision, Threads
+from yolort.cli.common import MODEL_HELP, Device, Engine, Model, Precision, Threads, report
 
 _Workers = Annotated[int, typer.Option(min=1, help="Clones of the Detector that run side by side.")]
 _MaxBatch = Annotated[int | None, typer.Option(min=1, help="Images of one run; default: what suits the model.")]
@@ -88,3 +88,31 @@ def serve(
         max_wait=max_wait,
     )
     server.run(app, host, port, log_level=log_level)
+
+
+def batch(
+    source: Annotated[str, typer.Argument(help="A folder or pattern of images, or Parquet.", show_default=False)],
+    model: Annotated[Path, typer.Option(help=MODEL_HELP)],
+    output: Annotated[Path, typer.Option(help="Folder for part-00000.jsonl and so on; a second run goes on there.")],
+    ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster; default: Ray on this machine.")] = None,
+    actors: Annotated[int, typer.Option(min=1, help="Detectors in the cluster.")] = 1,
+    shard_size: Annotated[int, typer.Option(min=1, help="Image files of one output file.")] = 256,
+    column: Annotated[str, typer.Option(help="Of Parquet: the one that holds image files.")] = "image",
+    engine: Engine = None,
+    device: Device = None,
+    precision: Precision = None,
+    conf: Annotated[float, typer.Option(help="Keep scores above this.")] = 0.25,
+) -> None:
+    """Detect in very many images on a Ray cluster; what is done is kept, and done once."""
+    from yolort.batch import run
+
+    options = {"engine": engine, "device": device, "precision": precision, "conf": conf}
+    done = run(
+        source, model, output, ray_address=ray, actors=actors, shard_size=shard_size, column=column, options=options
+    )
+    print(
+        f"{done.images} image(s) in {done.shards - done.skipped} shard(s); {done.skipped} shard(s) were there already"
+    )
+    if done.failed:
+        report(f"{done.failed} of {done.images} image(s) failed; their lines say why")
+        raise typer.Exit(1)
