@@ -29,6 +29,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import yolort
@@ -153,6 +154,8 @@ class _Guard:
             self._metrics.active.set(self._active)
             try:
                 await self._app(scope, self._limited(receive), count)
+            except ClientDisconnect:  # in the middle of its body
+                pass
             finally:
                 self._active -= 1
                 self._metrics.active.set(self._active)

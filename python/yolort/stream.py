@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 import weakref
@@ -227,6 +226,8 @@ class Stream(Iterator[Frame]):
         return self
 
     async def __anext__(self) -> Frame:
+        import asyncio  # slow to import, and few streams need it
+
         frame = await asyncio.to_thread(self._take)
         if frame is None:
             raise StopAsyncIteration

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -281,21 +282,35 @@ def test_more_requests_than_allowed_are_turned_away() -> None:
         assert client.post("/detect", content=SAMPLE).status_code == 200
 
 
-def test_a_body_that_does_not_come(detector: yolort.Detector) -> None:
-    import asyncio
-
-    app = serve.create_app(detector, limits=serve.Limits(seconds=0.01))
+def post(app: Any, receive: Any) -> list[Any]:
+    """What an application sends to a client that behaves in its own way."""
     sent: list[Any] = []
-
-    async def receive() -> Any:
-        await asyncio.sleep(60)
 
     async def send(message: Any) -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/detect", "query_string": b"", "headers": []}
     asyncio.run(app(scope, receive, send))
-    assert sent[0]["status"] == 408
+    return sent
+
+
+def test_a_body_that_does_not_come(detector: yolort.Detector) -> None:
+    async def receive() -> Any:
+        await asyncio.sleep(60)
+
+    app = serve.create_app(detector, limits=serve.Limits(seconds=0.01))
+    with TestClient(app):
+        assert post(app, receive)[0]["status"] == 408
+
+
+def test_a_client_that_hangs_up(client: Any) -> None:
+    messages = [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    assert post(client.app, receive) == []
+    assert client.post("/detect", content=SAMPLE).status_code == 200
 
 
 def test_without_workers_it_is_not_ready(detector: yolort.Detector) -> None:
