@@ -271,7 +271,7 @@ class Detector:
         *,
         policy: Policy | None = None,
         buffer: int = 8,
-        workers: int = 2,
+        workers: int | None = None,
         max_batch: int | None = None,
         max_wait: float = 0.0,
         **settings: Unpack[Settings],
@@ -286,7 +286,8 @@ class Detector:
                 overtaken by a newer one, and plays a video file at its own rate. Default: "latest" of what is live
                 (camera, URL), else "all".
             buffer: images of a source that may be on their way under "all", 1 or more.
-            workers: clones that run side by side, 1 or more.
+            workers: clones that run side by side, 1 or more; default: 2; 1 for a single source under "latest", whose
+                images then wait for no other's run.
             max_batch, max_wait: as of `Batcher`.
             **settings: as of a call.
 
@@ -299,8 +300,8 @@ class Detector:
         """
         from yolort.stream import Stream
 
-        batching = {"workers": workers, "max_batch": max_batch, "max_wait": max_wait}
-        return Stream(self, source, policy, buffer, batching, settings)
+        batching = {"max_batch": max_batch, "max_wait": max_wait}
+        return Stream(self, source, policy, buffer, workers, batching, settings)
 
     @property
     def names(self) -> dict[int, str]:

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from yolort.batcher import Batcher
+from yolort.batcher import WORKERS, Batcher
 from yolort.detections import Detections
 from yolort.detector import Detector, Settings
 from yolort.sources import Picture, Source, StreamSource, split
@@ -185,6 +185,7 @@ class Stream(Iterator[Frame]):
         source: StreamSource | Sequence[StreamSource],
         policy: Policy | None,
         buffer: int,
+        workers: int | None,
         batching: dict[str, Any],
         settings: Settings,
     ) -> None:
@@ -195,7 +196,9 @@ class Stream(Iterator[Frame]):
             raise ValueError(f"buffer is {buffer}, expected 1 or more")
         sources = split(source)
         tracks = [_Track(one, i, (policy or _default(one)) == "latest") for i, one in enumerate(sources)]
-        batcher = Batcher(detector, queue=len(tracks) * buffer, **batching)
+        if workers is None:
+            workers = 1 if len(tracks) == 1 and tracks[0].latest else WORKERS
+        batcher = Batcher(detector, queue=len(tracks) * buffer, workers=workers, **batching)
         self._pipeline = _Pipeline(tracks, batcher, buffer, settings)
         readers = [
             threading.Thread(

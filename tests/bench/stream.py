@@ -47,7 +47,7 @@ def equal(one: yolort.Detections, other: yolort.Detections) -> bool:
     return np.array_equal(one.boxes, other.boxes) and np.array_equal(one.scores, other.scores)
 
 
-def compare(detector: yolort.Detector, video: Path, rounds: int, workers: int) -> None:
+def compare(detector: yolort.Detector, video: Path, rounds: int, workers: int | None) -> None:
     ratios = []
     for i in range(rounds):
         start = time.perf_counter()
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--engine")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--frames", type=int, default=600)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int)
     parser.add_argument("--detections", type=int, default=1000, help="of each of 8 threads; 0: none")
     options = parser.parse_args()
     detector = yolort.Detector(options.model, engine=options.engine)

@@ -31,7 +31,7 @@ def stream(
     threads: Threads = None,
     precision: Precision = None,
     conf: Annotated[float, typer.Option(help="Keep scores above this.")] = 0.25,
-    workers: _Workers = 2,
+    workers: Annotated[int | None, typer.Option(min=1, help="Clones of the Detector; default: 2, or 1.")] = None,
     max_batch: _MaxBatch = None,
     max_wait: _MaxWait = 0.0,
 ) -> None:
