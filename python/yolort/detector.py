@@ -90,7 +90,8 @@ class Detector:
     """Loads a model and detects objects with it.
 
     Threads may share a Detector, whose calls then wait for each other; give each thread its own `clone()` to run side
-    by side, or let a `Batcher` do so. Processes may not: construct it in the process that uses it.
+    by side, or let a `Batcher` do so. Processes may not: construct it in the process that uses it. (ncnn on the CPU
+    lives on in a forked process, if no other thread was in a call.)
     """
 
     def __init__(
@@ -434,6 +435,8 @@ _living: weakref.WeakSet[Detector] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for detector in list(_living):
+        if (detector.engine, detector.device) == ("ncnn", "cpu"):  # its pool starts anew
+            continue
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(detector._core))  # to destroy it would wait for its threads
         detector._core = cast(_core.Detector, _LeftBehind())
 

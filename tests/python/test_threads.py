@@ -94,11 +94,11 @@ def test_threads_that_share_a_detector_find_what_one_finds(target: Target) -> No
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_process_is_told_to_load_its_own(target: Target) -> None:
+def test_a_forked_process_is_told_to_load_its_own_but_of_ncnn(target: Target) -> None:
     before, child, after = run(PROGRAM, target.engine, model_of(target), "fork")
     message, of_clone, found = child.split("|")
-    assert "loaded before the process forked" in message
-    assert "loaded before the process forked" in of_clone
+    for refusal in (message, of_clone):
+        assert refusal == "None" if target.engine == "ncnn" else "loaded before the process forked" in refusal
     assert before == found == after
 
 
