@@ -13,22 +13,30 @@ from pathlib import Path as _Path
 from yolort import engines as _engines  # registers the engines written in Python
 from yolort import images
 from yolort._core import EngineError, Error, ModelError
+from yolort.batcher import Batcher, QueueFullError
 from yolort.detections import Detections
 from yolort.detector import Detector, LayerTime, Speed, View
 from yolort.engines import EngineStatus
 from yolort.images import ImageError
+from yolort.sources import SourceError
+from yolort.stream import Frame, Stream
 
 __version__ = "0.1.0"
 __all__ = [
+    "Batcher",
     "Detections",
     "Detector",
     "EngineError",
     "EngineStatus",
     "Error",
+    "Frame",
     "ImageError",
     "LayerTime",
     "ModelError",
+    "QueueFullError",
+    "SourceError",
     "Speed",
+    "Stream",
     "View",
     "demo_image",
     "demo_model",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import warnings
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypedDict, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypedDict, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,9 @@ from yolort.detections import Detections
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs, Unpack
+
+    from yolort.sources import StreamSource
+    from yolort.stream import Policy, Stream
 
 
 class DlpackArray(Protocol):
@@ -85,7 +90,8 @@ class Detector:
     """Loads a model and detects objects with it.
 
     Threads may share a Detector, whose calls then wait for each other; give each thread its own `clone()` to run side
-    by side.
+    by side, or let a `Batcher` do so. Processes may not: construct it in the process that uses it. (ncnn on the CPU
+    lives on in a forked process, if no other thread was in a call.)
     """
 
     def __init__(
@@ -172,6 +178,7 @@ class Detector:
             scale_models=[os.fspath(path) for path in scale_models],
         )
         self._names = dict(enumerate(self._core.names))
+        _living.add(self)
 
     @overload
     def __call__(self, source: Array, **settings: Unpack[Settings]) -> Detections: ...
@@ -256,7 +263,46 @@ class Detector:
         copy = object.__new__(type(self))
         copy._core = self._core.clone()
         copy._names = self._names
+        _living.add(copy)
         return copy
+
+    def stream(
+        self,
+        source: StreamSource | Sequence[StreamSource],
+        *,
+        policy: Policy | None = None,
+        buffer: int = 8,
+        workers: int | None = None,
+        max_batch: int | None = None,
+        max_wait: float = 0.0,
+        **settings: Unpack[Settings],
+    ) -> Stream:
+        """Detect in a flow of images; reading, inference and the work between two frames overlap.
+
+        Args:
+            source: a video file, the index of a camera, a URL (rtsp, http, ...), an image file, folder or glob pattern,
+                an iterable of arrays; or a list of sources, whose frames come as they are ready. A camera or network
+                stream that is lost is opened again until it answers.
+            policy: "all" gives every image, and reads no faster than they are taken; "latest" drops those that are
+                overtaken by a newer one, and plays a video file at its own rate. Default: "latest" of what is live
+                (camera, URL), else "all".
+            buffer: images of a source that may be on their way under "all", 1 or more.
+            workers: clones that run side by side, 1 or more; default: 2; 1 for a single source under "latest", whose
+                images then wait for no other's run.
+            max_batch, max_wait: as of `Batcher`.
+            **settings: as of a call.
+
+        Returns:
+            An iterator of `Frame`, also an asynchronous one and a context manager: each source in its own order.
+
+        Raises:
+            FileNotFoundError, TypeError, ValueError: no such file, no source, or an option out of range.
+            While iterating: SourceError where it cannot be opened at first, and what a call raises.
+        """
+        from yolort.stream import Stream
+
+        batching = {"max_batch": max_batch, "max_wait": max_wait}
+        return Stream(self, source, policy, buffer, workers, batching, settings)
 
     @property
     def names(self) -> dict[int, str]:
@@ -312,6 +358,9 @@ class Detector:
     def speed(self) -> Speed:
         """Milliseconds of the last call."""
         return Speed(*self._core.speed)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Detector cannot be pickled: send the path of its model, and construct it in that process")
 
     def __repr__(self) -> str:
         height, width = self.imgsz
@@ -369,3 +418,27 @@ def _thresholds(
         agnostic=agnostic,
         multi_label=multi_label,
     )
+
+
+class _LeftBehind:
+    """Stands for the core of a Detector in a forked process, which has none of the threads that run it."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(
+            "this Detector was loaded before the process forked, and its threads did not come along; "
+            'construct it in the process that uses it, or start processes with the method "spawn"'
+        )
+
+
+_living: weakref.WeakSet[Detector] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for detector in list(_living):
+        if (detector.engine, detector.device) == ("ncnn", "cpu"):  # its pool starts anew
+            continue
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(detector._core))  # to destroy it would wait for its threads
+        detector._core = cast(_core.Detector, _LeftBehind())
+
+
+os.register_at_fork(after_in_child=_after_fork)

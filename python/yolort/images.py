@@ -68,14 +68,24 @@ def read(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
         ImageError: not an image, damaged, or larger than OpenCV's limit (2^30 pixels).
         ImportError: OpenCV is not installed.
     """
+    opencv()
+    # Not imread: it cannot open every Unicode path, and hides why it fails.
+    return decode(np.fromfile(path, np.uint8), f"image {os.fspath(path)!r}")
+
+
+def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image") -> npt.NDArray[np.uint8]:
+    """Decode the bytes of an image file, as `read` does; `name` is what an error calls it.
+
+    Raises:
+        ImageError, ImportError: as `read`.
+    """
     cv2 = opencv()
-    data = np.fromfile(path, np.uint8)  # not imread: it cannot open every Unicode path, and hides why it fails
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if len(data) else None
     except cv2.error as error:
-        raise ImageError(f"image {os.fspath(path)!r} cannot be decoded: {error.err}") from error
+        raise ImageError(f"{name} cannot be decoded: {error.err}") from error
     if image is None:
-        raise ImageError(f"image {os.fspath(path)!r} is empty, damaged or of an unknown format")
+        raise ImageError(f"{name} is empty, damaged or of an unknown format")
     return np.asarray(image, np.uint8)
 
 

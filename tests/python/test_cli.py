@@ -79,6 +79,16 @@ def test_predict_json(folder: Path, model: Path) -> None:
     assert found["speed"]["inference"] > 0
 
 
+def test_stream(folder: Path, model: Path) -> None:
+    frames = [json.loads(line) for line in run("stream", folder, "--model", model, "--conf", 0.5).stdout.splitlines()]
+    assert [frame["index"] for frame in frames] == [0, 1]
+    assert [Path(frame["path"]).name for frame in frames] == ["a.png", "b.jpg"]
+    assert all(one["score"] > 0.5 for frame in frames for one in frame["detections"])
+    assert len(run("stream", folder, folder, "--model", model, "--frames", 3).stdout.splitlines()) == 3
+    assert "camera 99" in run("stream", "99", "--model", model, code=2).stderr
+    assert "nothing.mp4" in run("stream", "nothing.mp4", "--model", model, code=2).stderr
+
+
 def test_predict_augmented(folder: Path, model: Path) -> None:
     def detections(*arguments: object) -> list[dict[str, object]]:
         (line,) = run("predict", folder / "a.png", "--model", model, "--json", *arguments).stdout.splitlines()

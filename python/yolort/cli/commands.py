@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import yolort
-from yolort.cli import runtime, toolchain
+from yolort.cli import production, runtime, toolchain
 from yolort.cli.common import report
 
 _HELP = "Run YOLO detectors on NCNN, ONNX Runtime and OpenVINO, and make, measure and choose models for them."
@@ -19,6 +19,9 @@ _COMMANDS = (
     runtime.predict,
     runtime.engines,
     runtime.info,
+    production.stream,
+    production.serve,
+    production.batch,
     toolchain.export,
     toolchain.val,
     toolchain.benchmark,

@@ -1,0 +1,189 @@
+"""Detection in very many images on a Ray cluster: shards of the source in, one file of JSON lines a shard out.
+
+A shard's file is written under a temporary name and renamed when it is whole, so that it is there once or not at all; a
+second run with the same source and output does the shards that are missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from yolort import images
+from yolort.detector import Detector
+
+_MANIFEST = "batch.json"
+
+
+class Shard(TypedDict):
+    """A part of the source: image files, or one row group of a Parquet file."""
+
+    number: int
+    paths: list[str]
+    row_group: int  #: of the only path; -1: the paths are image files
+
+
+class Summary(NamedTuple):
+    """What a run did; `failed` images have an `error` in place of detections."""
+
+    shards: int
+    skipped: int
+    images: int
+    failed: int
+
+
+def run(
+    source: str | os.PathLike[str],
+    model: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    ray_address: str | None = None,
+    actors: int = 1,
+    shard_size: int = 256,
+    column: str = "image",
+    options: dict[str, Any] | None = None,
+) -> Summary:
+    """Detect in all images of a source.
+
+    Args:
+        source: a folder or glob pattern of images, a Parquet file, or a folder of Parquet files.
+        model: as of `Detector`; source, model and output are paths that every node of the cluster sees.
+        output: a folder, made if need be, for `part-00000.jsonl` and so on.
+        ray_address: of a cluster; None: Ray on this machine, for as long as this runs.
+        actors: Detectors in the cluster, each with a share of its CPUs.
+        shard_size: image files of a shard, 1 or more; of Parquet a row group is one.
+        column: of Parquet, the one that holds image files as bytes; a column `path` is told in the output.
+        options: more arguments of `Detector`.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: an option out of range, or the output holds the work on another source, model or shard size.
+        ImportError: Ray, or for Parquet pyarrow, is not installed.
+    """
+    if actors < 1 or shard_size < 1:
+        raise ValueError(f"actors is {actors}, shard_size {shard_size}, expected 1 or more")
+    try:
+        import ray
+    except ImportError as error:
+        raise ImportError(f'{error}; work on a cluster needs Ray: pip install "yolort[ray]"') from None
+    folder = Path(output).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = split(source, shard_size)
+    _claim(folder, shards, Path(model).absolute(), column, options or {})
+    missing = [shard for shard in shards if not _target(folder, shard).exists()]
+    if not missing:
+        return Summary(len(shards), len(shards), 0, 0)
+    ray.init(address=ray_address, include_dashboard=False, logging_level="warning")
+    try:
+        cpus = max(int(ray.cluster_resources().get("CPU", 1)) // actors, 1)
+        data = ray.data.from_items(
+            [{"shard": json.dumps(shard)} for shard in missing], override_num_blocks=len(missing)
+        )
+        done = data.map(
+            _Worker,
+            fn_constructor_args=(
+                str(Path(model).absolute()),
+                str(folder),
+                column,
+                {"threads": cpus, **(options or {})},
+            ),
+            concurrency=actors,
+            num_cpus=cpus,
+        ).take_all()
+    finally:
+        ray.shutdown()
+    found, failed = (sum(one[key] for one in done) for key in ("images", "failed"))
+    return Summary(len(shards), len(shards) - len(missing), found, failed)
+
+
+def split(source: str | os.PathLike[str], shard_size: int) -> list[Shard]:
+    """The shards of a source, in an order that does not change. For what it takes and raises see `run`."""
+    path = Path(source)
+    tables = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.suffix == ".parquet" else []
+    if tables:
+        from pyarrow import parquet
+
+        groups = [
+            (str(table.absolute()), i) for table in tables for i in range(parquet.read_metadata(table).num_row_groups)
+        ]
+        return [Shard(number=i, paths=[table], row_group=group) for i, (table, group) in enumerate(groups)]
+    paths = [str(one.absolute()) for one in images.find(source)]
+    parts = [paths[at : at + shard_size] for at in range(0, len(paths), shard_size)]
+    return [Shard(number=i, paths=part, row_group=-1) for i, part in enumerate(parts)]
+
+
+def detect_shard(detector: Detector, shard: Shard, folder: Path, column: str) -> dict[str, int]:
+    """Write the file of a shard, whole or not at all; gives the numbers of its images and of those that failed."""
+    count = failed = 0
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=folder, prefix=f".{_target(folder, shard).name}.", delete=False
+    ) as file:
+        try:
+            for name, data in _read(shard, column):
+                count += 1
+                try:
+                    line = {**detector(images.decode(data)).to_dict(), "path": name}
+                except images.ImageError as error:
+                    failed += 1
+                    line = {"path": name, "error": str(error)}
+                file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, _target(folder, shard))
+        except BaseException:
+            os.unlink(file.name)
+            raise
+    return {"images": count, "failed": failed}
+
+
+class _Worker:
+    """An actor of Ray: holds a Detector, and does one shard after the other."""
+
+    def __init__(self, model: str, folder: str, column: str, options: dict[str, Any]) -> None:
+        self._detector = Detector(model, **options)
+        self._folder = Path(folder)
+        self._column = column
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, int]:
+        return detect_shard(self._detector, json.loads(row["shard"]), self._folder, self._column)
+
+
+def _read(shard: Shard, column: str) -> Iterator[tuple[str, bytes | npt.NDArray[np.uint8]]]:
+    if shard["row_group"] < 0:
+        for path in shard["paths"]:
+            yield path, np.fromfile(path, np.uint8)
+        return
+    from pyarrow import parquet
+
+    (path,) = shard["paths"]
+    table = parquet.ParquetFile(path).read_row_group(shard["row_group"])
+    if column not in table.column_names:
+        raise ValueError(f"{path!r} has no column {column!r}; its columns: {', '.join(table.column_names)}")
+    for i, row in enumerate(table.to_pylist()):
+        yield row.get("path") or f"{path}#{shard['row_group']}.{i}", row[column] or b""
+
+
+def _target(folder: Path, shard: Shard) -> Path:
+    return folder / f"part-{shard['number']:05d}.jsonl"
+
+
+def _claim(folder: Path, shards: list[Shard], model: Path, column: str, options: dict[str, Any]) -> None:
+    """The output belongs to one piece of work: what is there of another would be taken for this one's."""
+    work = json.dumps([shards, str(model), column, options], sort_keys=True)
+    mine = json.dumps({"model": str(model), "shards": len(shards), "work": hashlib.sha256(work.encode()).hexdigest()})
+    manifest = folder / _MANIFEST
+    if manifest.exists():
+        if manifest.read_text(encoding="utf-8") != mine:
+            raise ValueError(f"{str(folder)!r} holds the work on another source, model or options; give another output")
+    elif any(folder.glob("part-*.jsonl")):
+        raise ValueError(f"{str(folder)!r} holds parts, but no {_MANIFEST} that tells of what; give another output")
+    else:
+        manifest.write_text(mine, encoding="utf-8")

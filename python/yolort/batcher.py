@@ -1,0 +1,220 @@
+"""One image at a time from many callers, run together: dynamic batching in front of a `Detector`."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, NamedTuple
+
+from yolort._core import Error
+from yolort.detections import Detections
+from yolort.detector import Array, Detector, Settings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+WORKERS = 2  # one letterboxes and decodes while the other's network runs
+
+
+class QueueFullError(Error):
+    """As many images wait as may: try again later."""
+
+
+class _Job(NamedTuple):
+    fetch: Callable[[], Array]
+    settings: Settings
+    future: Future[Detections]
+
+
+class _Queue:
+    """Jobs in order, taken in batches of equal settings."""
+
+    def __init__(self, size: int, max_batch: int, max_wait: float) -> None:
+        self._size = size
+        self._max_batch = max_batch
+        self._max_wait = max_wait
+        self._jobs: deque[_Job] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def put(self, job: _Job) -> None:
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("this Batcher is closed")
+            if len(self._jobs) >= self._size:
+                raise QueueFullError(
+                    f"queue: {self._size} images wait already; try again later, or allow more with queue="
+                )
+            self._jobs.append(job)
+            self._changed.notify_all()
+
+    def take(self) -> list[_Job]:
+        """The next batch; empty once closed and drained."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._closed)
+            batch: list[_Job] = []
+            deadline = time.monotonic() + self._max_wait
+            while len(batch) < self._max_batch:
+                if self._jobs:
+                    if batch and self._jobs[0].settings != batch[0].settings:
+                        break
+                    batch.append(self._jobs.popleft())
+                elif self._closed or not self._changed.wait(max(deadline - time.monotonic(), 0)):
+                    break
+            return batch
+
+    def close(self, cancel: bool) -> None:
+        with self._changed:
+            self._closed = True
+            dropped = list(self._jobs) if cancel else []
+            if cancel:
+                self._jobs.clear()
+            self._changed.notify_all()
+        for job in dropped:
+            job.future.cancel()
+
+
+class Batcher:
+    """Detects in single images from many threads or an event loop, several of them in one run of the network.
+
+    Workers, each with a clone of the Detector, take what waits: a batch is what came while they were busy, up to
+    `max_batch` images of the same settings. Close it, or use it as a context manager.
+
+    with yolort.Batcher(detector, max_batch=8) as batcher:
+        future = batcher.submit(image)                        # a thread: future.result()
+        found = await asyncio.wrap_future(batcher.submit(image))  # a coroutine
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        *,
+        max_batch: int | None = None,
+        max_wait: float = 0.0,
+        queue: int = 64,
+        workers: int = WORKERS,
+    ) -> None:
+        """Start the workers.
+
+        Args:
+            detector: is cloned for each worker, and stays the caller's.
+            max_batch: images of one run at most, 1 or more; default: the batch that the model is fixed to; of a dynamic
+                one 8 on a GPU and 4 on a CPU. A batch may differ from single images in the last bits.
+            max_wait: seconds that a worker waits for a batch to fill once it has an image; 0 takes what is there.
+            queue: images that may wait, 1 or more; `submit` refuses more.
+            workers: threads that run the network, 1 or more.
+
+        Raises:
+            ValueError: one of them out of range.
+            EngineError: the engine cannot be cloned.
+        """
+        if max_batch is None:
+            max_batch = detector.batch or (4 if detector.device == "cpu" else 8)
+        for name, value in (("max_batch", max_batch), ("queue", queue), ("workers", workers)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}, expected 1 or more")
+        if not 0 <= max_wait <= 60:
+            raise ValueError(f"max_wait is {max_wait}, expected 0 to 60 seconds")
+        self.max_batch = max_batch
+        self._queue = _Queue(queue, max_batch, max_wait)
+        self._threads = [
+            threading.Thread(target=_work, args=(self._queue, detector.clone()), name=f"yolort-worker-{i}", daemon=True)
+            for i in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+        # The threads hold the queue, not this object: one that is forgotten, or left at exit, is closed all the same.
+        self._finalizer = weakref.finalize(self, _stop, self._queue, self._threads, True)
+
+    def submit(self, image: Array, **settings: Unpack[Settings]) -> Future[Detections]:
+        """Queue one image, and return at once.
+
+        Args:
+            image: an array as for `Detector`; it must not change until the future is done.
+            **settings: as of `Detector`; only images of equal settings run together.
+
+        Returns:
+            A future of its Detections, or of what `Detector` raises for this image; `cancel()` works while it waits.
+
+        Raises:
+            QueueFullError: `queue` images wait.
+            RuntimeError: closed, or the process has forked since, without the workers.
+        """
+        return self.submit_lazily(lambda: image, **settings)
+
+    def submit_lazily(self, fetch: Callable[[], Array], **settings: Unpack[Settings]) -> Future[Detections]:
+        """The same for an image that `fetch` gives, in a worker's thread, once its turn has come."""
+        if not self.running:
+            raise RuntimeError("this Batcher is closed, or was made before the process forked")
+        future: Future[Detections] = Future()
+        self._queue.put(_Job(fetch, settings, future))
+        return future
+
+    @property
+    def running(self) -> bool:
+        """Whether the workers live: until it is closed, and not in a forked process."""
+        return self._threads[0].is_alive()
+
+    @property
+    def waiting(self) -> int:
+        """Images in the queue."""
+        return len(self._queue)
+
+    def close(self, *, cancel: bool = False) -> None:
+        """Take no more images, finish those that wait (or cancel them), and stop the workers."""
+        if self._finalizer.detach():
+            _stop(self._queue, self._threads, cancel)
+
+    def __enter__(self) -> Batcher:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close(cancel=exception[0] is not None)
+
+
+def _stop(queue: _Queue, threads: list[threading.Thread], cancel: bool) -> None:
+    if not threads[0].is_alive():  # a forked process, where locks may be held by threads that are not there
+        return
+    queue.close(cancel)
+    for thread in threads:
+        if thread is not threading.current_thread():  # the last reference may go in a future's callback
+            thread.join()
+
+
+def _work(queue: _Queue, detector: Detector) -> None:
+    while batch := queue.take():
+        jobs: list[_Job] = []
+        arrays: list[Array] = []
+        for job in batch:
+            if job.future.set_running_or_notify_cancel():
+                try:
+                    arrays.append(job.fetch())
+                    jobs.append(job)
+                except Exception as error:
+                    job.future.set_exception(error)
+        _run(detector, jobs, arrays)
+        del batch, job, jobs, arrays  # this thread holds no image while it waits
+
+
+def _run(detector: Detector, jobs: list[_Job], arrays: list[Array]) -> None:
+    """Set each future; an image that fails fails alone."""
+    if not jobs:
+        return
+    try:
+        found = detector(arrays, **jobs[0].settings)
+    except Exception as error:
+        if len(jobs) == 1:
+            jobs[0].future.set_exception(error)
+            return
+        for job, array in zip(jobs, arrays, strict=True):
+            _run(detector, [job], [array])
+        return
+    for job, one in zip(jobs, found, strict=True):
+        job.future.set_result(one)

@@ -1,0 +1,170 @@
+"""Where the images of a stream come from: video files, cameras, network streams, folders, iterators."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeAlias
+from urllib.parse import urlsplit
+
+import numpy as np
+import numpy.typing as npt
+
+from yolort import images
+from yolort._core import Error
+
+StreamSource: TypeAlias = "int | str | os.PathLike[str] | Iterable[npt.NDArray[np.uint8]]"
+
+_log = logging.getLogger(__name__)
+
+TIMEOUT = 10.0  # seconds for a network stream to open or to give a frame
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a lost source is opened again, doubled each time
+
+
+class SourceError(Error):
+    """A video, camera or network stream that cannot be opened."""
+
+
+class Picture(NamedTuple):
+    """One image of a source."""
+
+    image: npt.NDArray[np.uint8]
+    time: float | None = None  #: seconds from the start of the video, where it tells
+    path: str | None = None
+
+
+class Source(Protocol):
+    """Something that gives images one after another."""
+
+    live: bool  #: it goes on whether it is read or not
+
+    def pictures(self, stopping: threading.Event) -> Iterator[Picture]:
+        """The images in order, until the end or until `stopping` is set."""
+
+
+def split(source: StreamSource | Sequence[StreamSource]) -> list[Source]:
+    """The sources that an argument of `stream` names: a list or tuple is of several, unless it holds arrays.
+
+    Raises:
+        FileNotFoundError: no such file.
+        TypeError, ValueError: no source, or none at all.
+    """
+    if isinstance(source, (list, tuple)) and not any(isinstance(item, np.ndarray) for item in source):
+        if not source:
+            raise ValueError("source: the list of sources is empty")
+        return [_open(item) for item in source]
+    return [_open(source)]  # type: ignore[arg-type]
+
+
+def _open(source: StreamSource) -> Source:
+    if isinstance(source, int) and not isinstance(source, bool):
+        return Video(source)
+    if isinstance(source, str) and "://" in source:
+        return Video(source)
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        if path.is_file() and path.suffix.lower() not in images.ENDINGS:
+            return Video(os.fspath(source))
+        return Files(images.find(source))
+    if isinstance(source, Iterable) and not isinstance(source, (bytes, np.ndarray)):
+        return Arrays(source)
+    raise TypeError(
+        f"source: expected a video file, a camera's index, a URL, a folder, an iterable of images or a list of these, "
+        f"got {type(source).__name__}"
+    )
+
+
+class Arrays:
+    """An iterable of images."""
+
+    live = False
+
+    def __init__(self, arrays: Iterable[npt.NDArray[np.uint8]]) -> None:
+        self._arrays = arrays
+
+    def pictures(self, stopping: threading.Event) -> Iterator[Picture]:
+        for array in self._arrays:
+            yield Picture(array)
+
+
+class Files:
+    """Image files; those that cannot be read are left out, each with a UserWarning."""
+
+    live = False
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._paths = paths
+
+    def pictures(self, stopping: threading.Event) -> Iterator[Picture]:
+        for path in self._paths:
+            try:
+                image = images.read(path)
+            except images.ImageError as error:
+                warnings.warn(f"left out: {error}", stacklevel=2)
+                continue
+            yield Picture(image, path=os.fspath(path))
+
+
+class Video:
+    """What OpenCV captures from: a file, a camera's index, or a URL; opened again when lost, if it is live."""
+
+    def __init__(self, address: int | str) -> None:
+        self._address = address
+        self._name = f"camera {address}" if isinstance(address, int) else f"{_without_password(address)!r}"
+        self.live = isinstance(address, int) or "://" in address
+
+    def pictures(self, stopping: threading.Event) -> Iterator[Picture]:
+        capture = self._capture()
+        try:
+            pause = FIRST_PAUSE
+            while not stopping.is_set():
+                done, image = capture.read()
+                if done:
+                    pause = FIRST_PAUSE
+                    yield Picture(image, capture.get(images.opencv().CAP_PROP_POS_MSEC) / 1e3)
+                elif not self.live:
+                    return
+                else:
+                    capture.release()
+                    _log.warning("%s is lost; it is opened again in %.1f s", self._name, pause)
+                    stopping.wait(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                    capture.open(*self._how())
+        finally:
+            capture.release()
+
+    def _how(self) -> tuple[Any, ...]:
+        cv2 = images.opencv()
+        if isinstance(self._address, int) or not self.live:
+            return (self._address,)
+        limit = round(TIMEOUT * 1e3)
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
+        return (self._address, cv2.CAP_FFMPEG, limits)
+
+    def _capture(self) -> Any:
+        cv2 = images.opencv()
+        try:
+            capture = cv2.VideoCapture(*self._how())
+        except cv2.error as error:
+            raise SourceError(f"source {self._name} cannot be opened: {error.err}") from error
+        if not capture.isOpened():
+            kind = "camera" if self._is_camera() else "video"
+            raise SourceError(f"source {self._name} cannot be opened: OpenCV finds no {kind} there")
+        # A recording behind a URL ends; a camera has no length.
+        self.live = self.live and (self._is_camera() or capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0)
+        return capture
+
+    def _is_camera(self) -> bool:
+        return isinstance(self._address, int)
+
+
+def _without_password(url: str) -> str:
+    """The URL as it may stand in a message or log."""
+    if "@" not in url:
+        return url
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"***@{parts.netloc.rpartition('@')[2]}").geturl()

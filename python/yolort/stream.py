@@ -1,0 +1,263 @@
+"""Detection in a flow of images: reading, inference and the consumer's work overlap, in bounded memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from yolort.batcher import WORKERS, Batcher
+from yolort.detections import Detections
+from yolort.detector import Detector, Settings
+from yolort.sources import Picture, Source, StreamSource, split
+
+Policy: TypeAlias = Literal["all", "latest"]
+
+_POLICIES = ("all", "latest")
+_JOIN = 15.0  # seconds for a reader that stands in a system call; a daemon, it is left alone after that
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image of a stream and what was found in it.
+
+    Attributes:
+        image: the array that was detected in, (height, width, 3) BGR uint8 for all but an iterator of other arrays.
+        detections: what was found; `path` is set for image files.
+        index: number of the image in its source, from 0; under "latest" those that were dropped are counted, too.
+        source: index of the source in the list given to `stream`, else 0.
+        time: seconds from the start of the video, where the source tells, else None.
+        captured: `time.monotonic()` when the image had been read.
+    """
+
+    image: npt.NDArray[np.uint8]
+    detections: Detections
+    index: int
+    source: int
+    time: float | None
+    captured: float
+
+
+@dataclass(eq=False)
+class _Entry:
+    """An image on its way; until a worker starts on it, "latest" may put a newer one in its place."""
+
+    picture: Picture
+    index: int
+    captured: float
+    started: bool = False
+    result: Detections | BaseException | None = None
+
+
+@dataclass(eq=False)
+class _Track:
+    """One source: its images on their way in order, and how it ended."""
+
+    source: Source
+    number: int
+    latest: bool
+    entries: deque[_Entry] = field(default_factory=deque)
+    ended: bool = False
+    error: Exception | None = None
+
+
+class _Pipeline:
+    """What readers, workers and the consumer share."""
+
+    def __init__(self, tracks: list[_Track], batcher: Batcher, buffer: int, settings: Settings) -> None:
+        self.tracks = tracks
+        self.batcher = batcher
+        self.buffer = buffer
+        self.settings = settings
+        self.stopping = threading.Event()
+        self.changed = threading.Condition()
+        self.dropped = 0
+
+    def read(self, track: _Track) -> None:
+        """A reader's thread."""
+        try:
+            start: float | None = None
+            for index, picture in enumerate(track.source.pictures(self.stopping)):
+                now = time.monotonic()
+                if track.latest and not track.source.live and picture.time is not None:  # a file plays at its own rate
+                    start = now - picture.time if start is None else start
+                    self.stopping.wait(max(start + picture.time - now, 0))
+                if not self.offer(track, _Entry(picture, index, time.monotonic())):
+                    break
+        except Exception as error:
+            track.error = error
+        finally:
+            with self.changed:
+                track.ended = True
+                self.changed.notify_all()
+
+    def offer(self, track: _Track, entry: _Entry) -> bool:
+        """Send an image on its way, once there is room; False when the stream stops."""
+        with self.changed:
+            if track.latest and track.entries and not track.entries[-1].started:
+                waiting = track.entries[-1]
+                waiting.picture, waiting.index, waiting.captured = entry.picture, entry.index, entry.captured
+                self.dropped += 1
+                return not self.stopping.is_set()
+            self.changed.wait_for(lambda: track.latest or self.stopping.is_set() or len(track.entries) < self.buffer)
+            if self.stopping.is_set():
+                return False
+            track.entries.append(entry)
+        future = self.batcher.submit_lazily(partial(self.start, entry), **self.settings)
+        future.add_done_callback(partial(self.finish, track, entry))
+        return True
+
+    def start(self, entry: _Entry) -> npt.NDArray[np.uint8]:
+        with self.changed:
+            entry.started = True
+            return entry.picture.image
+
+    def finish(self, track: _Track, entry: _Entry, result: Future[Detections]) -> None:
+        if result.cancelled():  # the stream stops
+            return
+        with self.changed:
+            entry.started = True
+            # Not the future itself, whose callback holds this entry: only a cycle's collection would free the image.
+            entry.result = result.exception() or result.result()
+            if track.latest and entry in track.entries:  # else a newer one was faster
+                while track.entries[0] is not entry:
+                    track.entries.popleft()
+                    self.dropped += 1
+            self.changed.notify_all()
+
+    def take(self) -> Frame | None:
+        """Wait for the next result, of the sources in turns; None at the end."""
+        with self.changed:
+            while not self.stopping.is_set():
+                for track in self.tracks:
+                    if track.entries and track.entries[0].result is not None:
+                        self.tracks.remove(track)
+                        self.tracks.append(track)
+                        self.changed.notify_all()
+                        return _frame(track, track.entries.popleft())
+                    if track.ended and not track.entries and track.error is not None:
+                        raise track.error
+                if all(track.ended and not track.entries for track in self.tracks):
+                    return None
+                self.changed.wait()
+        return None
+
+    def stop(self, readers: list[threading.Thread]) -> None:
+        if not self.batcher.running:  # a forked process
+            return
+        self.stopping.set()
+        with self.changed:
+            self.changed.notify_all()
+        self.batcher.close(cancel=True)
+        for reader in readers:
+            if reader is not threading.current_thread():  # the last reference may go in a source of the user's
+                reader.join(_JOIN)
+
+
+def _frame(track: _Track, entry: _Entry) -> Frame:
+    found = entry.result
+    if not isinstance(found, Detections):
+        assert found is not None
+        raise found
+    found.path = entry.picture.path
+    return Frame(entry.picture.image, found, entry.index, track.number, entry.picture.time, entry.captured)
+
+
+class Stream(Iterator[Frame]):
+    """Frames of one or more sources, in the order of each; made by `Detector.stream`.
+
+    Iterate over it, in a `for` or an `async for`. It stops when the sources end, on an error or Ctrl-C, on `close()`,
+    at the end of a `with`, and when the loop over it is left and it is forgotten.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        source: StreamSource | Sequence[StreamSource],
+        policy: Policy | None,
+        buffer: int,
+        workers: int | None,
+        batching: dict[str, Any],
+        settings: Settings,
+    ) -> None:
+        """See `Detector.stream`."""
+        if policy not in (None, *_POLICIES):
+            raise ValueError(f"policy is {policy!r}, expected one of {', '.join(_POLICIES)}")
+        if buffer < 1:
+            raise ValueError(f"buffer is {buffer}, expected 1 or more")
+        sources = split(source)
+        tracks = [_Track(one, i, (policy or _default(one)) == "latest") for i, one in enumerate(sources)]
+        if workers is None:
+            workers = 1 if len(tracks) == 1 and tracks[0].latest else WORKERS
+        batcher = Batcher(detector, queue=len(tracks) * buffer, workers=workers, **batching)
+        self._pipeline = _Pipeline(tracks, batcher, buffer, settings)
+        readers = [
+            threading.Thread(
+                target=self._pipeline.read, args=(track,), name=f"yolort-reader-{track.number}", daemon=True
+            )
+            for track in tracks
+        ]
+        for reader in readers:
+            reader.start()
+        # The threads hold the pipeline, not this object: one that is forgotten, or left at exit, stops all the same.
+        self._finalizer = weakref.finalize(self, self._pipeline.stop, readers)
+
+    @property
+    def dropped(self) -> int:
+        """Images that "latest" has left out so far."""
+        return self._pipeline.dropped
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> Frame:
+        frame = self._take()
+        if frame is None:
+            raise StopIteration
+        return frame
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> Frame:
+        import asyncio  # slow to import, and few streams need it
+
+        frame = await asyncio.to_thread(self._take)
+        if frame is None:
+            raise StopAsyncIteration
+        return frame
+
+    def close(self) -> None:
+        """Stop reading, drop what is on its way, and wait for the threads; a loop that waits for a frame ends."""
+        self._finalizer()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _take(self) -> Frame | None:
+        if self._finalizer.alive and not self._pipeline.batcher.running:
+            raise RuntimeError("this Stream was made before the process forked; make it in the process that uses it")
+        try:
+            frame = self._pipeline.take()
+        except BaseException:  # Ctrl-C, too
+            self.close()
+            raise
+        if frame is None:
+            self.close()
+        return frame
+
+
+def _default(source: Source) -> Policy:
+    return "latest" if source.live else "all"

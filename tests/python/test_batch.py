@@ -1,0 +1,96 @@
+"""Shards, their files, resuming; and once through Ray on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yolort
+from yolort import batch
+
+pytest.importorskip("cv2")
+SAMPLE = yolort.demo_image().read_bytes()
+
+
+@pytest.fixture(scope="module")
+def detector() -> yolort.Detector:
+    return yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in "abcde":
+        (folder / f"{name}.jpg").write_bytes(b"damaged" if name == "d" else SAMPLE)
+    return folder
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_folder_in_shards(detector: yolort.Detector, folder: Path, tmp_path: Path) -> None:
+    shards = batch.split(folder, 2)
+    assert [len(shard["paths"]) for shard in shards] == [2, 2, 1]
+    assert batch.detect_shard(detector, shards[1], tmp_path, "image") == {"images": 2, "failed": 1}
+    good, bad = lines(tmp_path / "part-00001.jsonl")
+    assert good["path"] == str(folder / "c.jpg")
+    assert good["detections"] == detector(yolort.demo_image()).to_dict()["detections"]
+    assert "damaged" in str(bad["error"])
+
+
+def test_parquet_by_row_groups(detector: yolort.Detector, tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = pyarrow.table({"image": [SAMPLE, None, SAMPLE], "path": ["one", "two", None]})
+    parquet.write_table(table, tmp_path / "images.parquet", row_group_size=2)
+    shards = batch.split(tmp_path, 1)
+    assert shards == batch.split(tmp_path / "images.parquet", 1)
+    assert [shard["row_group"] for shard in shards] == [0, 1]
+    assert batch.detect_shard(detector, shards[0], tmp_path, "image") == {"images": 2, "failed": 1}
+    assert [line["path"] for line in lines(tmp_path / "part-00000.jsonl")] == ["one", "two"]
+    with pytest.raises(ValueError, match="no column 'picture'; its columns: image, path"):
+        batch.detect_shard(detector, shards[1], tmp_path, "picture")
+
+
+def test_a_shard_that_fails_leaves_nothing(detector: yolort.Detector, folder: Path, tmp_path: Path) -> None:
+    (shard,) = batch.split(folder, 10)
+    (folder / "e.jpg").unlink()
+    with pytest.raises(FileNotFoundError):
+        batch.detect_shard(detector, shard, tmp_path, "image")
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_ray_on_this_machine(folder: Path, tmp_path: Path) -> None:
+    """As a command, so that Ray's processes and warnings stay out of this one."""
+    pytest.importorskip("ray")
+    out = tmp_path / "out"
+    model = yolort.demo_model("ncnn")
+    command = [sys.executable, "-m", "yolort", "batch", str(folder), "--model", str(model), "--output", str(out)]
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, "--shard-size", "2", *more], capture_output=True, text=True, timeout=300, env={**os.environ}
+        )
+
+    first = run()
+    assert first.returncode == 1, first.stderr
+    assert "5 image(s) in 3 shard(s); 0 shard(s) were there already" in first.stdout
+    assert "1 of 5 image(s) failed" in first.stderr
+    (out / "part-00002.jsonl").unlink()
+    kept = (out / "part-00000.jsonl").stat().st_mtime_ns
+    second = run()
+    assert second.returncode == 0, second.stderr
+    assert "1 image(s) in 1 shard(s); 2 shard(s) were there already" in second.stdout
+    assert (out / "part-00000.jsonl").stat().st_mtime_ns == kept
+    names = [str(line["path"]) for i in range(3) for line in lines(out / f"part-0000{i}.jsonl")]
+    assert names == [str(folder / f"{name}.jpg") for name in "abcde"]
+    other = run("--conf", "0.9")
+    assert other.returncode == 2
+    assert "work on another source, model or options" in other.stderr

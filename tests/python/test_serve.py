@@ -1,0 +1,368 @@
+"""The server: its protocols, its limits, and one real process that is stopped while it works."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yolort
+from test_batcher import Gated
+
+pytest.importorskip("fastapi")
+pytest.importorskip("multipart")
+pytest.importorskip("prometheus_client")
+pytest.importorskip("httpx2", reason="fastapi's test client needs httpx2")
+cv2 = pytest.importorskip("cv2")
+
+serve = pytest.importorskip("yolort.serve")
+TestClient = pytest.importorskip("fastapi.testclient").TestClient
+
+SAMPLE = yolort.demo_image().read_bytes()
+
+
+@pytest.fixture(scope="module")
+def detector() -> yolort.Detector:
+    return yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
+
+
+@pytest.fixture(scope="module")
+def client(detector: yolort.Detector) -> Iterator[Any]:
+    limits = serve.Limits(body=2_000_000, pixels=500_000, images=4)
+    with TestClient(serve.create_app(detector, name="scenes", limits=limits)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def expected(detector: yolort.Detector) -> yolort.Detections:
+    return detector(yolort.demo_image())
+
+
+def png(height: int, width: int) -> bytes:
+    data: bytes = cv2.imencode(".png", np.zeros((height, width, 3), np.uint8))[1].tobytes()
+    return data
+
+
+def error_of(answer: Any, status: int) -> str:
+    assert answer.status_code == status, answer.text
+    message: str = answer.json()["error"]
+    return message
+
+
+def test_detect(client: Any, expected: yolort.Detections) -> None:
+    answers = [
+        client.post("/detect", content=SAMPLE),
+        client.post("/detect", content=SAMPLE, headers={"content-type": "image/jpeg"}),
+        client.post("/detect", files={"file": ("scene.jpg", SAMPLE)}),
+    ]
+    for answer in answers:
+        assert answer.status_code == 200, answer.text
+        found = answer.json()
+        assert found["detections"] == expected.to_dict()["detections"]
+        assert found["shape"] == [480, 640]
+
+
+def test_detect_takes_thresholds(client: Any, expected: yolort.Detections) -> None:
+    found = client.post("/detect?conf=0.8&classes=3,5&max_det=2", content=SAMPLE).json()["detections"]
+    best = [one for one in expected.to_dict()["detections"] if one["class"] in (3, 5) and one["score"] > 0.8]
+    assert found == best[:2]
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("conf=2", "query.conf"),
+        ("conf=nan", "query.conf"),
+        ("max_det=0", "query.max_det"),
+        ("classes=cat", "query.classes"),
+        ("classes=999", "999"),
+        ("threshold=0.5", "query.threshold"),
+    ],
+)
+def test_thresholds_out_of_range(client: Any, query: str, message: str) -> None:
+    assert message in error_of(client.post(f"/detect?{query}", content=SAMPLE), 400)
+
+
+@pytest.mark.parametrize("body", [b"", b"this is no image", SAMPLE[:20], b"GIF89a" + bytes(50)])
+def test_what_is_no_image(client: Any, body: bytes) -> None:
+    assert "the image is empty, damaged or none of" in error_of(client.post("/detect", content=body), 400)
+
+
+def test_an_image_whose_header_lies(client: Any) -> None:
+    """It passes the look at its header, and fails alone in the worker."""
+    assert "image is empty, damaged" in error_of(client.post("/detect", content=png(40, 40)[:45]), 400)
+
+
+def test_a_form_without_a_file(client: Any) -> None:
+    boundary = {"content-type": "multipart/form-data; boundary=x"}
+    assert "no file" in error_of(client.post("/detect", content=b"--x--\r\n", headers=boundary), 400)
+
+
+def test_pixels_are_limited_before_decoding(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yolort.images, "decode", None)  # not called
+    assert "1000 x 600 pixels, more than the 500000" in error_of(client.post("/detect", content=png(600, 1000)), 413)
+    assert client.post("/detect", content=png(20000, 20000)).status_code == 413
+
+
+def test_bodies_are_limited(client: Any) -> None:
+    assert "longer than 2000000 bytes" in error_of(client.post("/detect", content=bytes(2_000_001)), 413)
+    chunks = (bytes(100_000) for _ in range(30))  # without Content-Length
+    assert "longer than 2000000 bytes" in error_of(client.post("/detect", content=chunks), 413)
+
+
+def infer(client: Any, tensor: dict[str, Any], binary: bytes = b"", **more: Any) -> Any:
+    body = json.dumps({"inputs": [tensor], **more}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(body))} if binary else {}
+    return client.post("/v2/models/scenes/infer", content=body + binary, headers=headers)
+
+
+def columns(answer: Any) -> dict[str, np.ndarray]:
+    assert answer.status_code == 200, answer.text
+    return {one["name"]: np.array(one["data"]).reshape(one["shape"]) for one in answer.json()["outputs"]}
+
+
+def test_infer_of_files(client: Any, expected: yolort.Detections) -> None:
+    text = base64.b64encode(SAMPLE).decode()
+    tensor = {"name": "images", "datatype": "BYTES", "shape": [2], "data": [text, text]}
+    answer = infer(client, tensor, id="seven")
+    assert answer.json()["id"] == "seven"
+    assert answer.json()["model_name"] == "scenes"
+    found = columns(answer)
+    assert found["counts"].tolist() == [len(expected)] * 2
+    np.testing.assert_allclose(found["boxes"], np.tile(expected.boxes, (2, 1)))
+    np.testing.assert_allclose(found["scores"], np.tile(expected.scores, 2))
+    assert found["classes"].tolist() == expected.classes.tolist() * 2
+
+
+def test_infer_of_binary_data(client: Any, expected: yolort.Detections) -> None:
+    image = yolort.images.read(yolort.demo_image())
+    size = {"binary_data_size": image.size}
+    pixels = {"name": "images", "datatype": "UINT8", "shape": [1, 480, 640, 3], "parameters": size}
+    np.testing.assert_allclose(columns(infer(client, pixels, image.tobytes()))["boxes"], expected.boxes)
+    files = struct.pack("<I", len(SAMPLE)) + SAMPLE
+    tensor = {"name": "images", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": len(files)}}
+    found = columns(infer(client, tensor, files, parameters={"conf": 0.85, "binary_data_output": True}))
+    assert found["counts"].tolist() == [int((expected.scores > 0.85).sum())]
+
+
+def test_infer_of_numbers(client: Any) -> None:
+    tensor = {"name": "images", "datatype": "UINT8", "shape": [2, 3, 3], "data": [0] * 18}
+    assert columns(infer(client, tensor))["boxes"].shape == (0, 4)
+
+
+PIXELS = {"name": "images", "datatype": "UINT8", "shape": [2, 3, 3], "data": [0] * 18}
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "message"),
+    [
+        ({"name": "image"}, 400, "inputs.0.name"),
+        ({"datatype": "FP32"}, 400, "inputs.0.datatype"),
+        ({"shape": [2, 3, 4]}, 400, "expected shape"),
+        ({"shape": [2, -3, 3]}, 400, "inputs.0.shape"),
+        ({"shape": [2**31, 2**31, 3]}, 400, "inputs.0.shape"),
+        ({"shape": [1000, 1000, 3]}, 413, "1000 x 1000 pixels"),
+        ({"shape": [5, 1, 1, 3]}, 413, "5 are more than the 4"),
+        ({"shape": [2, 2, 3]}, 400, "not UINT8 of shape"),
+        ({"data": [300] * 18}, 400, "not UINT8"),
+        ({"data": ["x"] * 18}, 400, "not UINT8"),
+        ({"data": None}, 400, "expected either data, or binary_data_size"),
+        ({"data": None, "parameters": {"binary_data_size": 18}}, 400, "of the 0 bytes sent"),
+        ({"datatype": "BYTES", "shape": [1], "data": ["no base64!"]}, 400, "base64"),
+        ({"datatype": "BYTES", "shape": [1], "data": [7]}, 400, "base64"),
+        ({"datatype": "BYTES", "shape": [1], "data": ["AAAA"]}, 400, "the image is empty, damaged"),
+        ({"datatype": "BYTES", "shape": [2], "data": []}, 400, "expected shape [0]"),
+    ],
+)
+def test_infer_refuses(client: Any, change: dict[str, Any], status: int, message: str) -> None:
+    assert message in error_of(infer(client, {**PIXELS, **change}), status)
+
+
+def test_infer_refuses_damaged_bodies(client: Any) -> None:
+    url = "/v2/models/scenes/infer"
+    assert error_of(client.post(url, content=b"{"), 400)
+    for length in ("99", "-1", "x"):
+        headers = {"Inference-Header-Content-Length": length}
+        assert "Inference-Header-Content-Length" in error_of(client.post(url, content=b"{}", headers=headers), 400)
+    tensor = {"name": "images", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 6}}
+    assert "ends within an element" in error_of(infer(client, tensor, b"\xff\xff\xff\xff12"), 400)
+    assert "parameters: warp" in error_of(infer(client, PIXELS, parameters={"warp": 9}), 400)
+
+
+def test_it_tells_what_it_is(client: Any, detector: yolort.Detector) -> None:
+    for path in ("/healthz", "/v2/health/live", "/v2/health/ready", "/v2/models/scenes/ready"):
+        assert client.get(path).status_code == 200
+    assert client.get("/v2").json()["version"] == yolort.__version__
+    model = client.get("/v2/models/scenes").json()
+    assert model["parameters"]["names"] == list(detector.names.values())
+    assert {one["name"] for one in model["outputs"]} == {"counts", "boxes", "scores", "classes"}
+    for path in ("/v2/models/other", "/v2/models/other/ready"):
+        assert "the one served is 'scenes'" in error_of(client.get(path), 404)
+    assert "the one served is 'scenes'" in error_of(client.post("/v2/models/other/infer", content=b"{}"), 404)
+    assert error_of(client.get("/nothing"), 404)
+    assert error_of(client.get("/detect"), 405)
+
+
+def test_metrics(detector: yolort.Detector, expected: yolort.Detections) -> None:
+    with TestClient(serve.create_app(detector)) as client:
+        client.post("/detect", content=SAMPLE)
+        client.post("/detect", content=b"")
+        client.get("/a/path/of/a/stranger")
+        text = client.get("/metrics").text
+    assert 'yolort_requests_total{path="/detect",status="200"} 1.0' in text
+    assert 'yolort_requests_total{path="/detect",status="400"} 1.0' in text
+    assert "stranger" not in text
+    assert f"yolort_detections_total {float(len(expected))}" in text
+    assert "yolort_images_total 1.0" in text
+    assert "yolort_request_seconds_count 2.0" in text
+
+
+def test_the_page(client: Any) -> None:
+    answer = client.get("/")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", answer.text)  # it needs nothing from elsewhere
+    assert client.get("/sample.jpg").content == SAMPLE
+
+
+def test_the_key(detector: yolort.Detector) -> None:
+    with TestClient(serve.create_app(detector, api_key="a secret")) as client:
+        for headers in (
+            {},
+            {"Authorization": "Bearer a secre"},
+            {"X-API-Key": "ä"},
+            {"Authorization": "Basic a secret"},
+        ):
+            encoded = {name: value.encode() for name, value in headers.items()}
+            assert "API key" in error_of(client.post("/detect", content=SAMPLE, headers=encoded), 401)
+        assert client.get("/metrics").status_code == client.get("/v2/models/yolo").status_code == 401
+        for headers in ({"Authorization": "Bearer a secret"}, {"X-API-Key": "a secret"}):
+            assert client.post("/detect", content=SAMPLE, headers=headers).status_code == 200
+        assert client.get("/healthz").status_code == client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "options", [{"api_key": ""}, {"api_key": " x"}, {"api_key": "ä"}, {"name": "a/b"}, {"name": ""}]
+)
+def test_options_out_of_range(detector: yolort.Detector, options: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options)).replace("_", " ").replace("api", "API")):
+        serve.create_app(detector, **options)
+
+
+def test_more_requests_than_allowed_are_turned_away() -> None:
+    gated = Gated()
+    app = serve.create_app(gated, limits=serve.Limits(requests=1))  # type: ignore[arg-type]
+    with TestClient(app) as client:
+        first: list[Any] = []
+        waiting = threading.Thread(target=lambda: first.append(client.post("/detect", content=SAMPLE)))
+        waiting.start()
+        assert gated.entered.wait(60)
+        refused = client.post("/detect", content=SAMPLE)
+        assert "1 requests are in the server already; try again later" in error_of(refused, 429)
+        assert refused.headers["retry-after"] == "1"
+        assert client.get("/healthz").status_code == 200
+        gated.gate.set()
+        waiting.join(60)
+        assert first[0].status_code == 200
+        assert client.post("/detect", content=SAMPLE).status_code == 200
+
+
+def post(app: Any, receive: Any) -> list[Any]:
+    """What an application sends to a client that behaves in its own way."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/detect", "query_string": b"", "headers": []}
+    asyncio.run(app(scope, receive, send))
+    return sent
+
+
+def test_a_body_that_does_not_come(detector: yolort.Detector) -> None:
+    async def receive() -> Any:
+        await asyncio.sleep(60)
+
+    app = serve.create_app(detector, limits=serve.Limits(seconds=0.01))
+    with TestClient(app):
+        assert post(app, receive)[0]["status"] == 408
+
+
+def test_a_client_that_hangs_up(client: Any) -> None:
+    messages = [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    assert post(client.app, receive) == []
+    assert client.post("/detect", content=SAMPLE).status_code == 200
+
+
+def test_without_workers_it_is_not_ready(detector: yolort.Detector) -> None:
+    app = serve.create_app(detector)
+    with TestClient(app) as client:
+        app.state.batcher.close()
+        assert error_of(client.get("/v2/health/ready"), 503)
+        assert error_of(client.post("/detect", content=SAMPLE), 503)
+        assert client.get("/v2/health/live").status_code == 200
+
+
+def test_a_process_that_is_stopped_finishes_its_requests(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("a secret\n")
+    command = ["serve", yolort.demo_model("ncnn"), "--port", 0, "--api-key-file", tmp_path / "key", "--engine", "ncnn"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "yolort", *map(str, command)], stderr=subprocess.PIPE, text=True, env={**os.environ}
+    )
+    assert process.stderr
+    log = ""
+    while not (found := re.search(r"running on (http://\S+)", log)):
+        log += process.stderr.readline()
+        assert process.poll() is None, log
+
+    def ask() -> int:
+        request = urllib.request.Request(f"{found[1]}/detect", SAMPLE, {"X-API-Key": "a secret"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return len(json.load(answer)["detections"])
+
+    def accepted() -> float:
+        request = urllib.request.Request(f"{found[1]}/metrics", headers={"X-API-Key": "a secret"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            text = answer.read().decode()
+        return sum(
+            map(float, re.findall(r'^yolort_requests(?:_active|_total{path="/detect",status="200"}) (.*)$', text, re.M))
+        )
+
+    assert ask()
+    with pytest.raises(urllib.error.HTTPError, match="401") as refused:
+        urllib.request.urlopen(f"{found[1]}/metrics", timeout=60)
+    refused.value.close()
+    results: list[Any] = []
+    clients = [threading.Thread(target=lambda: results.append(ask())) for _ in range(8)]
+    for client in clients:
+        client.start()
+    while accepted() < 1 + len(clients):
+        pass
+    process.send_signal(signal.SIGTERM)
+    for client in clients:
+        client.join(60)
+    log += process.communicate(timeout=60)[1]
+    assert len(results) == len(clients)
+    assert len(set(results)) == 1
+    assert "Application shutdown complete" in log
+    assert "Traceback" not in log
+    assert process.returncode == 143
