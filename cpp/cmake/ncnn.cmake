@@ -2,6 +2,9 @@
 # Sets the target `ncnn` and, where it is our own build, YOLORT_NCNN_PREFIX.
 
 set(marker built-by-yolort)  # a file in the prefix of our own build
+if(YOLORT_NCNN_BUILT AND "${ncnn_DIR}" MATCHES "^${YOLORT_NCNN_BUILT}")  # ours of an earlier configure, other options
+  unset(ncnn_DIR CACHE)
+endif()
 find_package(ncnn CONFIG QUIET)
 if(TARGET ncnn)
   get_filename_component(prefix ${ncnn_DIR}/../../.. ABSOLUTE)
@@ -141,4 +144,5 @@ endfunction()
 
 yolort_build_ncnn()
 find_package(ncnn CONFIG REQUIRED PATHS ${YOLORT_NCNN_PREFIX} NO_DEFAULT_PATH)
+set(YOLORT_NCNN_BUILT ${YOLORT_NCNN_PREFIX} CACHE INTERNAL "")
 message(STATUS "yolort: ncnn ${version} from ${YOLORT_NCNN_PREFIX}")
