@@ -253,18 +253,30 @@ class Lab:
         if (work / "best.pt").is_file():
             return
         run = work / "run"
-        best = train(
-            source,
-            self.data,
-            epochs=recipe.epochs,
-            imgsz=recipe.imgsz,
-            seed=seed,
-            scales=recipe.scales,
-            output=run,
-            resume=(run / "weights" / "last.pt").is_file(),
-            trainer=distilling(Trainer, recipe.teacher) if recipe.teacher else Trainer,
-            **recipe.train,
-        )
+
+        def trained(resume: bool) -> Path:
+            return train(
+                source,
+                self.data,
+                epochs=recipe.epochs,
+                imgsz=recipe.imgsz,
+                seed=seed,
+                scales=recipe.scales,
+                output=run,
+                resume=resume,
+                trainer=distilling(Trainer, recipe.teacher) if recipe.teacher else Trainer,
+                **recipe.train,
+            )
+
+        if (run / "weights" / "last.pt").is_file():
+            try:
+                best = trained(resume=True)
+            except (AssertionError, ValueError):  # it was interrupted after its last epoch: there is nothing to resume
+                shutil.rmtree(run)
+                best = trained(resume=False)
+        else:
+            shutil.rmtree(run, ignore_errors=True)
+            best = trained(resume=False)
         shutil.copy(best, work / "copied.pt")
         (work / "copied.pt").rename(work / "best.pt")
 

@@ -63,6 +63,8 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         starts those as processes of their own, to which no module can be handed.
         """
         super().__init__(overrides=overrides)
+        for hooks in self.callbacks.values():  # where Ray is installed, that for its Tune warns in every other training
+            hooks[:] = [hook for hook in hooks if not hook.__module__.endswith(".raytune")]
         if self.ddp:
             raise ValueError(f"device={self.args.device}: a given module is trained on one device; name one")
         self._given = model

@@ -20,7 +20,7 @@ pytest.importorskip("ultralytics")
 import training
 from yolort.tools.ablate import Ablation, Study, StudyError, Variant, ablate, read_study
 from yolort.tools.benchmark import Case, Row
-from yolort.tools.recipe import Accuracy, Recipe
+from yolort.tools.recipe import Accuracy, Lab, Recipe
 
 QUICK = {key: value for key, value in training.QUICK.items() if key != "imgsz"}
 
@@ -220,6 +220,35 @@ def test_the_whole_way(
     again = ablate(study, tmp_path / "store", runs=5)
     assert calls == []
     assert again.rows() == done.rows()
+
+
+def test_a_training_that_is_interrupted(
+    checkpoint: Callable[[str], Path], blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its last epoch, and after it: the stage is made all the same."""
+    from yolort.tools import trainer as module
+
+    recipe = Recipe(model=str(checkpoint("yolov8n")), imgsz=64, epochs=2, train=QUICK)
+    real = module.Trainer.save_model
+
+    for after in (1, 2):
+        saved = 0
+
+        def save(self: Any, after: int = after) -> bool:
+            nonlocal saved
+            saved += 1
+            done = real(self)
+            if saved == after:
+                raise KeyboardInterrupt
+            return done
+
+        lab = Lab(tmp_path / str(after), blocks)
+        with monkeypatch.context() as patched:
+            patched.setattr(module.Trainer, "save_model", save)
+            with pytest.raises(KeyboardInterrupt):
+                lab.checkpoint(recipe, 0)
+        assert not list((tmp_path / str(after)).glob("train-*"))
+        assert lab.checkpoint(recipe, 0).is_file()
 
 
 def test_command(tmp_path: Path) -> None:
