@@ -281,8 +281,7 @@ class Ablation:
 
     def to_markdown(self) -> str:
         """Table, findings, set-up."""
-        headings, cells = self.table()
-        lines = [f"| {' | '.join(row)} |" for row in (headings, ["---"] * len(headings), *cells)]
+        lines = report.markdown(*self.table())
         return "\n".join(
             [*lines, "", *(f"- {one}" for one in self.findings()), *(f"- {k}: {v}" for k, v in self.setup.items()), ""]
         )

@@ -155,9 +155,9 @@ class Benchmark:
 
     def to_markdown(self) -> str:
         """The table and the set-up."""
-        headings, cells = self.table()
-        lines = [f"| {' | '.join(row)} |" for row in (headings, ["---"] * len(headings))]
-        lines += [f"| {' | '.join(cell.replace('|', '/').replace(chr(10), ' ') for cell in row)} |" for row in cells]
+        from yolort.tools.report import markdown
+
+        lines = markdown(*self.table())
         lines += ["", *(f"- failed: {' '.join(note.split())}" for note in self.notes())]
         return "\n".join([*lines, *(f"- {key}: {value}" for key, value in self.setup.items()), ""])
 

@@ -24,16 +24,15 @@ import onnx
 import yolort
 from google.protobuf.message import DecodeError
 from yolort import _core
-from yolort.tools.accuracy import changed, raw_maps
+from yolort.tools.accuracy import MOST_CHANGED, changed, raw_maps
 from yolort.tools.data import letterboxed
 from yolort.tools.files import folder_beside, place, write
 
-__all__ = ["EngineOptions", "build_engine", "need_tensorrt", "to_fp16", "write_engine"]
+__all__ = ["PRECISIONS", "EngineOptions", "build_engine", "need_tensorrt", "to_fp16", "write_engine"]
 
 _log = logging.getLogger(__name__)
 
 PRECISIONS = ("fp32", "fp16")
-_MOST_CHANGED = 0.95  # as in `quantize`: an engine that detects nothing, or something else, changes all
 _QUANTISED = {"QuantizeLinear", "DequantizeLinear"}
 
 
@@ -212,7 +211,7 @@ def _compare(source: Path, built: Path, own: dict[str, Any], device: str) -> str
     height, width = own["input"]["shape"][2:]
     picture = letterboxed([yolort.demo_image()], (height, width))
     share = changed(raw_maps(source, "onnxruntime", picture), raw_maps(built, "tensorrt", picture, device))
-    if not share <= _MOST_CHANGED:
+    if not share <= MOST_CHANGED:
         raise yolort.EngineError(
             f"the engine changes {share:.0%} of what ONNX Runtime detects in the embedded picture; build it in another "
             "precision, or quantise with more images"

@@ -36,7 +36,7 @@ import yolort
 from torch import nn
 from yolort.tools.checkpoints import Checkpoint, detect_head, find_checkpoint, load_checkpoint
 from yolort.tools.data import letterboxed
-from yolort.tools.engine import EngineOptions, need_tensorrt, to_fp16, write_engine
+from yolort.tools.engine import PRECISIONS, EngineOptions, need_tensorrt, to_fp16, write_engine
 from yolort.tools.files import folder_beside, place, replaceable
 from yolort.tools.surgery import Halves, split_block
 
@@ -45,7 +45,6 @@ __all__ = ["FORMATS", "HEADS", "PRECISIONS", "ExportError", "complexity", "expor
 _log = logging.getLogger(__name__)
 
 HEADS = ("raw", "raw-e2e", "boxes", "end2end")
-PRECISIONS = ("fp32", "fp16")
 _CONTRACT = 1  # version of the `yolort` metadata key
 _OPSETS = range(13, 21)  # 13 brought per-channel Q/DQ, 20 is the last of torch's TorchScript exporter
 _MAX_BATCH = 128

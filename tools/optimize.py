@@ -190,8 +190,7 @@ class Optimized:
 
     def to_markdown(self) -> str:
         """Findings, commands, table, set-up."""
-        headings, cells = self.table()
-        lines = [f"| {' | '.join(row)} |" for row in (headings, ["---"] * len(headings), *cells)]
+        lines = report.markdown(*self.table())
         commands = ["```sh", *self.commands(), "```"] if self.best else []
         return "\n".join(
             [*self.findings(), "", *commands, "", *lines, "", *(f"- {k}: {v}" for k, v in self.setup.items()), ""]
@@ -351,7 +350,6 @@ class _Search:
         self._space: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(values) for name, values in space.items()
         }
-        self._values = space
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         # Another model, data set or training is another study in the same file.
         of = {"model": sha256(base.model), "data": [lab.train_sha, lab.val_sha], "recipe": base.to_dict()}
@@ -368,7 +366,7 @@ class _Search:
             if not left.user_attrs.get("again"):
                 self._study.enqueue_trial(left.params, user_attrs={**left.user_attrs, "again": True})
         if not self._study.get_trials(deepcopy=False):
-            for choice in _plain(self._values):
+            for choice in _plain(space):
                 self._study.enqueue_trial(choice, user_attrs={"plain": True})
 
     @property
@@ -393,17 +391,17 @@ class _Search:
 
     def step(self) -> Trial | None:
         """Tries one more; None where nothing is left to be tried."""
+        before = self.trials()
         for _ in range(50):
             asked = self._study.ask(self._space)
-            known = [one for one in self.trials() if one.recipe == self.recipe(asked.params)]
-            if not known:
+            recipe = self.recipe(asked.params)
+            if all(one.recipe != recipe for one in before):
                 break
             self._study.tell(asked, state=TrialState.PRUNED)  # it is known: not a trial
         else:
             return None
         start = time.monotonic()
-        recipe = self.recipe(asked.params)
-        rated = [one for one in self.trials() if one.map50_95 is not None]
+        rated = [one for one in before if one.map50_95 is not None]
         bar = max((_map(one) for one in rated), default=None)
         beaten = min((one.ms for one in rated if bar is not None and _map(one) >= bar), default=None)
         given = (str(self._lab.store.folder), self._lab.data, self._base, recipe, self._seed, self._budget, beaten)

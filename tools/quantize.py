@@ -28,7 +28,7 @@ import yaml
 import yolort
 from yolort import _core
 from yolort.tools import machine, quantize_ncnn, quantize_onnx
-from yolort.tools.accuracy import Budget, changed, keep_float, raw_maps
+from yolort.tools.accuracy import MOST_CHANGED, Budget, changed, keep_float, raw_maps
 from yolort.tools.benchmark import Case, benchmark
 from yolort.tools.calibrate import Calibration, CalibrationError, float_graph
 from yolort.tools.data import letterboxed, load_dataset
@@ -45,7 +45,6 @@ FORMATS = {"onnx": ".onnx", "ncnn": "_ncnn_model", "cache": ".cache"}
 MODES = ("static", "dynamic", "weights")
 _NCNN_FILES = frozenset({".param", ".bin", ".yaml", ".table"})
 _PICTURES = 4  # that the sensitivity of layers is measured on
-_MOST_CHANGED = 0.95  # of a picture's detections: wrong ranges give 0.99 to 1, models that are right at most 0.8
 
 
 class QuantizeError(yolort.Error):
@@ -319,7 +318,7 @@ def _make(
     if engine:
         picture = letterboxed([yolort.demo_image()], yolort.Detector(recipe.source, tuned=False).imgsz)
         done.changed = changed(*(raw_maps(path, engine, picture) for path in (recipe.source, built)))
-        if not done.changed <= _MOST_CHANGED:
+        if not done.changed <= MOST_CHANGED:
             raise QuantizeError(
                 "the INT8 model does not compute what the float one does: nothing that it detects on a picture is the "
                 "same. Was it calibrated on images of its training?"

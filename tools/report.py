@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from yolort.tools.benchmark import Benchmark, Row
 
-__all__ = ["front", "intervals", "page", "render"]
+__all__ = ["front", "intervals", "markdown", "page", "render"]
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 _PARTS = (("pre", "#e69f00"), ("inference", "#0072b2"), ("post", "#009e73"))  # Okabe and Ito's colours
@@ -64,6 +64,12 @@ def page(
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         title=title, headings=headings, cells=cells, failures=failures, remarks=remarks, charts=charts, setup=setup
     )
+
+
+def markdown(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
+    lines = [f"| {' | '.join(row)} |" for row in (headings, ["---"] * len(headings))]
+    return lines + [f"| {' | '.join(one.replace('|', '/').replace(chr(10), ' ') for one in row)} |" for row in cells]
 
 
 def front(points: Sequence[tuple[str, float, float]]) -> str:

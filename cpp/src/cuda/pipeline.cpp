@@ -126,7 +126,6 @@ void CudaPipeline::detect(const Batch& batch, const Tensor& input, const std::ve
   std::optional<NvtxRange> range("pre");
   fill_sources(batch);
   fill_run(batch, input, outputs);
-  mark(0, false);
   for (std::size_t i = 0; i < batch.images.size(); ++i) {
     if (batch.images[i].memory == Memory::host) {
       send(batch.images[i], sources_[i], offsets_[i]);
@@ -141,7 +140,7 @@ void CudaPipeline::detect(const Batch& batch, const Tensor& input, const std::ve
   } else {
     queue(network, false);
   }
-  mark(3, false);
+  mark(2, false);
   cuda.check(cuda.stream_synchronize(stream_), "running the model");
 
   const auto done = std::chrono::steady_clock::now();
@@ -171,8 +170,8 @@ void CudaPipeline::detect(const Batch& batch, const Tensor& input, const std::ve
     return std::chrono::duration<double, std::milli>(time).count();
   };
   float inference = 0, post = 0;
-  cuda.check(cuda.event_elapsed(&inference, events_[1], events_[2]), "timing");
-  cuda.check(cuda.event_elapsed(&post, events_[2], events_[3]), "timing");
+  cuda.check(cuda.event_elapsed(&inference, events_[0], events_[1]), "timing");
+  cuda.check(cuda.event_elapsed(&post, events_[1], events_[2]), "timing");
   speed.pre += std::max(milliseconds(done - start) - inference - post, 0.0);
   speed.inference += inference;
   speed.post += post + milliseconds(std::chrono::steady_clock::now() - done);
@@ -373,9 +372,9 @@ void CudaPipeline::queue(const std::function<void()>& network, bool captured) {
   cuda.check(cuda.to_device(device_run_.address(), run_.data(), run_bytes_, stream_), "copying the settings");
   const auto batch = static_cast<unsigned>(batch_);
   launch(kernels_->letterbox, {blocks(run()->width, 32), blocks(run()->height, 8), batch}, {32, 8, 1});
-  mark(1, captured);
+  mark(0, captured);
   network();
-  mark(2, captured);
+  mark(1, captured);
   launch(kernels_->decode, {blocks(run()->cells, 128), batch, 1}, {128, 1, 1});
   launch(kernels_->select, {batch, 1, 1}, {1024, 1, 1});
 }

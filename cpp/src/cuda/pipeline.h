@@ -68,7 +68,7 @@ class CudaPipeline {
   std::shared_ptr<const CudaDevice> device_;  // first: all else is on it
   std::shared_ptr<const CudaKernels> kernels_;
   CUstream stream_;
-  CUevent events_[4] = {};  ///< before all, after the letterbox, after the network, after all
+  CUevent events_[3] = {};  ///< after the letterbox, after the network, after all
   CUevent arrived_ = nullptr;
   CUgraphExec graph_ = nullptr;
   enum class Graph { none, capture, ready, impossible } graph_state_ = Graph::none;
