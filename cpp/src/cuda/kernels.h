@@ -20,8 +20,6 @@ constexpr int max_levels = 8;
 /// Candidates of an image that the GPU handles; with more, the CPU decodes.
 constexpr int max_candidates = 16384;
 
-enum Status { fine = 0, not_a_number = 1, unknown_class = 2 };  // bits
-
 /// Where an image lies, and how it goes into the network input; see Geometry and Letterbox.
 struct Source {
   const std::uint8_t* pixels;  ///< of the GPU
@@ -78,7 +76,7 @@ struct Run {
   const std::uint8_t* wanted;  ///< by class; null: all
   Candidate* candidates;       ///< max_candidates an image
   int* counts;                 ///< candidates found, of each image; zero at first
-  int* status;                 ///< Status bits of each image; zero at first
+  int* for_cpu;                ///< of each image: not 0 where the CPU has to report something; zero at first
 
   // select
   bool nms, agnostic;
@@ -111,14 +109,6 @@ YOLORT_BOTH inline int count_up(int* counter) {
   return atomicAdd(counter, 1);
 #else
   return (*counter)++;
-#endif
-}
-
-YOLORT_BOTH inline void set(int* status, Status bit) {
-#ifdef __CUDA_ARCH__
-  atomicOr(status, bit);
-#else
-  *status |= bit;
 #endif
 }
 
@@ -195,7 +185,7 @@ YOLORT_BOTH inline void letterbox(const Run& run, int image, int x, int y) {
 
 /// `order`: how many the CPU would have looked at before.
 YOLORT_BOTH inline void add(const Run& run, int image, std::uint32_t order, const float* box, float score, int cls) {
-  if (!(finite(box[0]) && finite(box[1]) && finite(box[2]) && finite(box[3]))) set(&run.status[image], not_a_number);
+  if (!(finite(box[0]) && finite(box[1]) && finite(box[2]) && finite(box[3]))) run.for_cpu[image] = 1;
   const int place = count_up(&run.counts[image]);
   if (place >= max_candidates) return;
   Candidate& to = run.candidates[static_cast<std::int64_t>(image) * max_candidates + place];
@@ -237,7 +227,7 @@ YOLORT_BOTH inline void decode_cell(const Run& run, int image, const Map& scores
       best_cls = c;
     }
   }
-  if (!numbers) set(&run.status[image], not_a_number);
+  if (!numbers) run.for_cpu[image] = 1;
   if (!(best > run.least)) return;
   float box[4] = {};
   bool have_box = false;
@@ -262,12 +252,11 @@ YOLORT_BOTH inline void decode(const Run& run, int image, int cell) {
     for (int k = 0; k < 6; ++k) {
       row[k] = at(rows, (static_cast<std::int64_t>(image) * rows.channels + cell) * rows.cells + k);
     }
-    if (!finite(row[4])) set(&run.status[image], not_a_number);
+    if (!finite(row[4])) run.for_cpu[image] = 1;
     if (!(row[4] > run.conf)) return;
-    if (!finite(row[0]) || !finite(row[1]) || !finite(row[2]) || !finite(row[3]) || !finite(row[5])) {
-      set(&run.status[image], not_a_number);
-    } else if (row[5] < 0 || row[5] >= static_cast<float>(run.classes)) {
-      set(&run.status[image], unknown_class);
+    const bool box_is_finite = finite(row[0]) && finite(row[1]) && finite(row[2]) && finite(row[3]);
+    if (!box_is_finite || !(row[5] >= 0 && row[5] < static_cast<float>(run.classes))) {
+      run.for_cpu[image] = 1;
     } else if (!run.wanted || run.wanted[static_cast<int>(row[5])]) {
       add(run, image, static_cast<std::uint32_t>(cell), row, row[4], static_cast<int>(row[5]));
     }
@@ -328,7 +317,7 @@ YOLORT_BOTH inline float to_image(float at, int pad, float gain, int limit) {
 template <class Block>
 YOLORT_BOTH inline void select(const Run& run, int image, const Block& block) {
   const int n = run.counts[image];
-  if (n > max_candidates || run.status[image]) {
+  if (n > max_candidates || run.for_cpu[image]) {
     block.one([&] { run.found_counts[image] = -1; });
     return;
   }

@@ -185,8 +185,8 @@ void CudaPipeline::fill_run(const Batch& batch, const Tensor& input, const std::
   const auto slots = static_cast<std::size_t>(batch_), classes = static_cast<std::size_t>(layout.classes);
   const std::size_t sources = aligned(sizeof(cuda::Run));
   const std::size_t counts = sources + aligned(slots * sizeof(cuda::Source));
-  const std::size_t status = counts + aligned(slots * sizeof(int));
-  const std::size_t wanted = status + aligned(slots * sizeof(int));
+  const std::size_t for_cpu = counts + aligned(slots * sizeof(int));
+  const std::size_t wanted = for_cpu + aligned(slots * sizeof(int));
   const std::size_t bytes = wanted + aligned(classes);
   const auto cells = slots * cuda::max_candidates;
   const std::size_t order = aligned(cells * sizeof(cuda::Candidate));
@@ -240,7 +240,7 @@ void CudaPipeline::fill_run(const Batch& batch, const Tensor& input, const std::
     for (const int cls : thresholds.classes) at<std::uint8_t>(run_, wanted)[cls] = 1;
   }
   run.counts = at<int>(device_run_, counts);
-  run.status = at<int>(device_run_, status);
+  run.for_cpu = at<int>(device_run_, for_cpu);
   run.candidates = at<cuda::Candidate>(scratch_, 0);
   run.order = at<int>(scratch_, order);
   run.suppressed = at<std::uint8_t>(scratch_, suppressed);
