@@ -12,16 +12,9 @@
 
 namespace yolort {
 
-/// Finds one object: class 1, box in the middle of the input, its score the mean of the image's first pixel.
-class FakeEngine final : public Engine {
+/// What engines without a network have in common: an input, and rows for an output.
+class BufferEngine : public Engine {
  public:
-  static inline int batch = 0;  ///< of input_shape()
-  static inline int runs = 0;
-  static inline int rows_missing = 0;  ///< rows the output is short of
-  static inline int extra_classes = 0;
-  static inline std::string why_not;  ///< it cannot run here
-
-  InputShape input_shape() const override { return {batch, 0, 0}; }
   Tensor input(int n, int height, int width) override {
     const std::vector<int> shape = {n, 3, height, width};
     if (shape != shape_) {
@@ -30,6 +23,25 @@ class FakeEngine final : public Engine {
     }
     return {data_.data(), shape_, static_cast<std::ptrdiff_t>(height) * width, Type::f32};
   }
+  std::string device() const override { return "fake device"; }
+  std::string precision() const override { return "fp32"; }
+
+ protected:
+  std::vector<int> shape_;
+  std::vector<float> data_, rows_;
+  std::vector<Tensor> outputs_;
+};
+
+/// Finds one object: class 1, box in the middle of the input, its score the mean of the image's first pixel.
+class FakeEngine final : public BufferEngine {
+ public:
+  static inline int batch = 0;  ///< of input_shape()
+  static inline int runs = 0;
+  static inline int rows_missing = 0;  ///< rows the output is short of
+  static inline int extra_classes = 0;
+  static inline std::string why_not;  ///< it cannot run here
+
+  InputShape input_shape() const override { return {batch, 0, 0}; }
   const std::vector<Tensor>& run() override {
     ++runs;
     const int n = shape_[0] - rows_missing, channels = 6 + extra_classes;
@@ -44,13 +56,6 @@ class FakeEngine final : public Engine {
     return outputs_;
   }
   std::unique_ptr<Engine> clone() const override { return std::make_unique<FakeEngine>(); }
-  std::string device() const override { return "fake device"; }
-  std::string precision() const override { return "fp32"; }
-
- private:
-  std::vector<int> shape_;
-  std::vector<float> data_, rows_;
-  std::vector<Tensor> outputs_;
 };
 
 /// An ONNX file that says nothing of itself, for as long as this lives; the fake engine is the best for it.

@@ -9,6 +9,7 @@
 
 #include "check.h"
 #include "engine.h"
+#include "fake_engine.h"
 
 using namespace yolort;
 
@@ -148,21 +149,13 @@ void test_thresholds_hold_for_the_whole() {
 // ---- in a Detector ----
 
 /// Finds the rectangle of bright pixels in its input, as class 1, with a score of its own a view.
-class FinderEngine final : public Engine {
+class FinderEngine final : public BufferEngine {
  public:
   static inline InputShape fixed{0, 0, 0, 16};
   static inline int runs = 0, largest = 1 << 20;
   static inline std::vector<std::array<int, 3>> shapes;  ///< batch, height, width of each run
 
   InputShape input_shape() const override { return shape_of_engine_; }
-  Tensor input(int n, int height, int width) override {
-    const std::vector<int> shape = {n, 3, height, width};
-    if (shape != shape_) {
-      shape_ = shape;
-      data_.assign(static_cast<std::size_t>(n * 3 * height * width), 0);
-    }
-    return {data_.data(), shape_, static_cast<std::ptrdiff_t>(height) * width, Type::f32};
-  }
   const std::vector<Tensor>& run() override {
     const int n = shape_[0], height = shape_[2], width = shape_[3];
     if (height > largest) throw EngineError("the graph is for " + std::to_string(largest));
@@ -186,14 +179,9 @@ class FinderEngine final : public Engine {
     return outputs_;
   }
   std::unique_ptr<Engine> clone() const override { return std::make_unique<FinderEngine>(*this); }
-  std::string device() const override { return "fake device"; }
-  std::string precision() const override { return "fp32"; }
 
  private:
   InputShape shape_of_engine_ = fixed;
-  std::vector<int> shape_;
-  std::vector<float> data_, rows_;
-  std::vector<Tensor> outputs_;
 };
 
 const std::string model =
