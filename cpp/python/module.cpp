@@ -378,9 +378,10 @@ std::tuple<py::bytes, py::bytes, std::string> build_engine(
 
 /// `unavailable()` gives the reason or "", `load(path, device, precision, threads)` the engine.
 void register_python_engine(const std::string& name, int priority, const std::vector<std::string>& formats,
-                            py::object unavailable, py::object load, py::object precisions) {
+                            py::object unavailable, py::object load, py::object devices, py::object precisions) {
   // Entries outlive the interpreter (static registry): their Python parts are never released.
-  const py::handle why = unavailable.release(), make = load.release(), pay = precisions.release();
+  const py::handle why = unavailable.release(), make = load.release();
+  const py::handle where = devices.release(), pay = precisions.release();
   EngineEntry entry;
   entry.name = name;
   entry.priority = priority;
@@ -394,6 +395,7 @@ void register_python_engine(const std::string& name, int priority, const std::ve
           name, make(spec.graph.string(), options.device, options.precision, options.threads, options.profile));
     });
   };
+  entry.devices = [name, where] { return in_python(name, [&] { return where().cast<std::vector<std::string>>(); }); };
   entry.precisions = [name, pay] { return in_python(name, [&] { return pay().cast<std::vector<std::string>>(); }); };
   register_engine(std::move(entry));
 }
@@ -566,7 +568,20 @@ PYBIND11_MODULE(_core, m) {
     return out;
   });
   m.def("register_engine", &register_python_engine, py::arg("name"), py::arg("priority"), py::arg("formats"),
-        py::arg("unavailable"), py::arg("load"), py::arg("precisions"));
+        py::arg("unavailable"), py::arg("load"), py::arg("devices"), py::arg("precisions"));
+  m.def(
+      "devices",
+      [](const std::string& engine) {
+        std::vector<std::string> found;
+        {
+          py::gil_scoped_release release;
+          found = devices(engine);
+        }
+        py::list out;
+        for (const std::string& device : found) out.append(to_str(device));
+        return out;
+      },
+      py::arg("engine"));
   m.def("build_engine", &build_engine, py::arg("onnx"), py::kw_only(), py::arg("onnx_fp16") = "",
         py::arg("device") = "", py::arg("calibration") = py::bytes(), py::arg("workspace_mib") = 0,
         py::arg("timing_cache") = py::bytes(), py::arg("version_compatible") = false,

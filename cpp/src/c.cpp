@@ -63,7 +63,7 @@ Struct sized(const Struct* from, const char* name) {
   if (!from) return out;
   const std::size_t size = from->struct_size;
   const auto* bytes = reinterpret_cast<const unsigned char*>(from);
-  bool fits = size >= sizeof(from->struct_size) && size <= 4096;
+  bool fits = size >= sizeof(from->struct_size) && size <= 4096 && size % alignof(Struct) == 0;
   for (std::size_t i = sizeof(Struct); fits && i < size; ++i) fits = bytes[i] == 0;
   if (!fits) {
     throw std::invalid_argument(std::string(name) + ".struct_size is " + std::to_string(size) +
@@ -154,6 +154,19 @@ const char* yolort_engine_at(size_t position, const char** reason) {
   if (guarded([] { engines = yolort::engines(); }) != YOLORT_OK || position >= engines.size()) return nullptr;
   if (reason) *reason = engines[position].reason.c_str();
   return engines[position].name.c_str();
+}
+
+const char* yolort_device_at(const char* engine, size_t position) {
+  thread_local std::vector<std::string> devices;
+  thread_local std::string of;
+  const yolort_status status = guarded([&] {
+    need(engine, "engine");
+    if (position && of == engine && !devices.empty()) return;
+    devices.clear();
+    of = engine;
+    devices = yolort::devices(engine);
+  });
+  return status == YOLORT_OK && position < devices.size() ? devices[position].c_str() : nullptr;
 }
 
 yolort_status yolort_open(const char* model, const yolort_options* options, yolort_detector** detector) {

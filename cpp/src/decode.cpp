@@ -84,6 +84,7 @@ void check_thresholds(const Thresholds& thresholds, int classes) {
 }
 
 HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tensor>& outputs, int height, int width) {
+  if (outputs.empty()) throw ModelError("the model has no outputs; export it again");
   const auto is_rows = [&] { return outputs.size() == 1 && outputs[0].shape.size() == 3; };
   if (layout.head == Head::unknown) {
     // 1 x 300 x 6 reads as end2end unless the classes or the number of rows say otherwise, as in Ultralytics.

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <map>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include "augment.h"
@@ -164,8 +165,9 @@ void Detector::Impl::load(const std::string& model, Options options) {
     throw std::invalid_argument("threads is " + std::to_string(*options.threads) + ", expected 1 or more");
   }
   const std::string& precision_asked = options.precision;
-  if (!precision_asked.empty() && precision_asked != "fp32" && precision_asked != "fp16" && precision_asked != "bf16") {
-    throw std::invalid_argument("precision is \"" + precision_asked + "\", expected fp32, fp16 or bf16");
+  static const std::set<std::string> precisions = {"", "fp32", "fp16", "fp16-storage", "bf16"};
+  if (!precisions.count(precision_asked)) {
+    throw std::invalid_argument("precision is \"" + precision_asked + "\", expected fp32, fp16, fp16-storage or bf16");
   }
   spec = read_model(model);
   tuned = take_tuning(options);

@@ -99,4 +99,14 @@ std::vector<EngineStatus> engines() {
   return out;
 }
 
+std::vector<std::string> devices(const std::string& engine) {
+  for (const EngineEntry& entry : all_engines()) {
+    if (entry.name != engine) continue;
+    if (std::string reason = entry.unavailable(); !reason.empty())
+      throw EngineError("engine \"" + engine + "\": " + reason);
+    return entry.devices ? entry.devices() : std::vector<std::string>{"cpu"};
+  }
+  throw std::invalid_argument("engine \"" + engine + "\" is not known; yolort.engines() lists them");
+}
+
 }  // namespace yolort

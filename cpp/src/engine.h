@@ -71,6 +71,7 @@ struct EngineEntry {
   std::function<std::string()> unavailable;       ///< why it cannot run here; empty: it can
   std::function<bool(const ModelSpec&)> accepts;  ///< does it read this format
   std::function<std::unique_ptr<Engine>(const ModelSpec&, const Options&)> load;
+  std::function<std::vector<std::string>()> devices;     ///< see yolort::devices(); it may open drivers
   std::function<std::vector<std::string>()> precisions;  ///< what pays on this machine, for `yolort tune`
 };
 

@@ -10,8 +10,8 @@ for box, score, cls in found[found.scores > 0.5]:
 
 from pathlib import Path as _Path
 
+from yolort import _core, images
 from yolort import engines as _engines  # registers the engines written in Python
-from yolort import images
 from yolort._core import EngineError, Error, ModelError
 from yolort.batcher import Batcher, QueueFullError
 from yolort.detections import Detections
@@ -40,6 +40,7 @@ __all__ = [
     "View",
     "demo_image",
     "demo_model",
+    "devices",
     "engines",
     "images",
 ]
@@ -48,6 +49,18 @@ __all__ = [
 def engines() -> list[EngineStatus]:
     """Every engine this build knows, best first, each with why it cannot run here."""
     return _engines.status()
+
+
+def devices(engine: str) -> list[str]:
+    """What `device` may be for an engine, the default first; behind a space the name of the hardware.
+
+    Opens the drivers: `devices("ncnn")` is `["cpu", "vulkan:0 NVIDIA H200"]`.
+
+    Raises:
+        ValueError: an unknown engine.
+        EngineError: the engine cannot run here.
+    """
+    return _core.devices(engine)
 
 
 def demo_model(format: str = "onnx") -> _Path:

@@ -88,12 +88,14 @@ class Detector:
     def speed(self) -> tuple[float, float, float]: ...
 
 def engines() -> list[tuple[str, bool, str]]: ...
+def devices(engine: str) -> list[str]: ...
 def register_engine(
     name: str,
     priority: int,
     formats: Sequence[str],
     unavailable: Callable[[], str],
     load: Callable[[str, str, str, int | None, bool], Any],
+    devices: Callable[[], list[str]],
     precisions: Callable[[], list[str]],
 ) -> None: ...
 def build_engine(

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -36,7 +37,7 @@ class BufferEngine : public Engine {
 class FakeEngine final : public BufferEngine {
  public:
   static inline int batch = 0;  ///< of input_shape()
-  static inline int runs = 0;
+  static inline std::atomic<int> runs{0};
   static inline int rows_missing = 0;  ///< rows the output is short of
   static inline int extra_classes = 0;
   static inline std::string why_not;  ///< it cannot run here

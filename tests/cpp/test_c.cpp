@@ -76,6 +76,15 @@ void test_engines() {
   CHECK(yolort_engine_at(engines().size(), &reason) == nullptr && reason == nullptr);
 }
 
+void test_devices() {
+  CHECK(std::string(yolort_device_at("fake", 0)) == "cpu" && !yolort_device_at("fake", 1));
+  CHECK(!yolort_device_at("nothing", 0) && std::strstr(yolort_last_error(), "not known"));
+  CHECK(!yolort_device_at(nullptr, 0) && std::strstr(yolort_last_error(), "NULL"));
+  FakeEngine::why_not = "no luck";
+  CHECK(!yolort_device_at("fake", 0) && std::strstr(yolort_last_error(), "no luck"));
+  FakeEngine::why_not.clear();
+}
+
 void test_what_was_opened() {
   const Opened opened;
   CHECK(yolort_name_count(opened.detector) == 2);
@@ -141,7 +150,7 @@ void test_structs_of_other_versions() {
   const Opened opened;
   const Pixels image(204);
   yolort_thresholds older = conf(0.9f);
-  older.struct_size = offsetof(yolort_thresholds, iou);
+  older.struct_size = offsetof(yolort_thresholds, max_det);
   older.max_det = -1;  // is not there
   CHECK(found_in(opened.detector, image.image, &older) == 0);
   struct {
@@ -154,9 +163,11 @@ void test_structs_of_other_versions() {
   yolort_results* results = nullptr;
   CHECK_FAILS(yolort_detect(opened.detector, &image.image, 1, &newer.known, &results), YOLORT_INVALID_ARGUMENT,
               "newer library");
-  newer.known.struct_size = 0;
-  CHECK_FAILS(yolort_detect(opened.detector, &image.image, 1, &newer.known, &results), YOLORT_INVALID_ARGUMENT,
-              "set it to sizeof");
+  for (const std::size_t wrong : {std::size_t{0}, offsetof(yolort_thresholds, classes) + 4}) {  // half a pointer
+    newer.known.struct_size = wrong;
+    CHECK_FAILS(yolort_detect(opened.detector, &image.image, 1, &newer.known, &results), YOLORT_INVALID_ARGUMENT,
+                "set it to sizeof");
+  }
 }
 
 void test_clones_and_results_outlive_their_detector() {
@@ -256,6 +267,7 @@ void test_null() {
 int main() {
   test_versions();
   test_engines();
+  test_devices();
   test_what_was_opened();
   test_detects();
   test_thresholds();

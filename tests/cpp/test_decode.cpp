@@ -181,6 +181,7 @@ void test_layouts() {
   CHECK_THROWS(resolve_layout({}, 80, shapes({{1, 85, 8400}}), 640, 640), ModelError, "4 + 80 classes");
   HeadLayout raw;
   raw.head = Head::raw;
+  CHECK_THROWS(resolve_layout(raw, 80, {}, 640, 640), ModelError, "no outputs");
   raw.reg_max = 16;
   raw.strides = {8};
   CHECK(resolve_layout(raw, 80, shapes({{1, 64, 48, 80}, {1, 80, 48, 80}}), 384, 640).classes == 80);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 import threading
@@ -384,6 +385,38 @@ def test_engines_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert "pip install openvino" in status["openvino"].reason
     with pytest.raises(yolort.EngineError, match="pip install onnxruntime"):
         yolort.Detector(model)
+
+
+def test_every_device_that_is_listed_detects(target: Target, make_model: Make) -> None:
+    model = make_model({"output0": np.zeros((5, 4), np.float32)}, metadata(["a"]))
+    devices = yolort.devices(target.engine)
+    assert devices[0].lower().startswith("cpu")
+    for device in (text.split(" ")[0] for text in devices):
+        found = yolort.Detector(model, engine=target.engine, device=device)
+        assert found.device.lower().startswith(device.lower())
+        assert len(found(np.zeros((8, 8, 3), np.uint8))) == 0
+    with pytest.raises(ValueError, match="not known"):
+        yolort.devices("abacus")
+
+
+def test_ncnn_computes_in_what_it_says(target: Target, make_model: Make) -> None:
+    if target.engine != "ncnn":
+        pytest.skip("the other engines compute in what the file holds, or refuse by themselves")
+    model = make_model({"output0": np.full((5, 4), 0.75, np.float32)}, metadata(["a"]))
+    refused = []
+    for precision in ("fp32", "bf16", "fp16", "fp16-storage"):
+        try:
+            detector = target.detector(model, precision=precision)
+        except yolort.EngineError as error:
+            assert f"cannot compute in {precision} on {target.device or 'cpu'}" in str(error)
+            refused.append(precision)
+        else:
+            assert detector.precision == precision
+            assert len(detector(np.zeros((8, 8, 3), np.uint8))) > 0
+    assert "fp32" not in refused
+    assert target.detector(model).precision not in refused
+    if target.device != "vulkan" and platform.machine() == "x86_64":  # ncnn would compute in fp32 and not say so
+        assert refused == ["fp16", "fp16-storage"]
 
 
 def test_the_environment_forces_an_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -62,6 +62,11 @@ YOLORT_API const char* yolort_last_error(void);
  * the last; both live until the next call of this thread. */
 YOLORT_API const char* yolort_engine_at(size_t position, const char** reason);
 
+/* What yolort_options.device may be for an engine, by position, the default first; behind a space the name of the
+ * hardware. NULL past the last, and where the engine is not available (see yolort_last_error()). Opens the drivers at
+ * the first position; lives until the next call of this thread. */
+YOLORT_API const char* yolort_device_at(const char* engine, size_t position);
+
 /* ---- opening a model ---- */
 
 typedef struct yolort_detector yolort_detector;

@@ -97,7 +97,8 @@ struct View {
 struct Options : Thresholds {
   std::string engine;              ///< "ncnn", "onnxruntime", ...; empty: $YOLORT_ENGINE, else the best available
   std::string device;              ///< "cpu", "vulkan", "vulkan:1"; empty: the engine's default
-  std::string precision;           ///< "fp32", "fp16", "bf16"; empty: the fastest that keeps the accuracy
+  std::string precision;           ///< "fp32", "fp16", "fp16-storage" (fp32 sums), "bf16"; empty: the fastest that
+                                   ///< keeps the accuracy; ncnn and OpenVINO can choose
   std::optional<int> threads;      ///< 1 or more; unset: one a core
   std::vector<std::string> names;  ///< class names, for a model that carries none
   bool profile = false;            ///< time every layer, which slows the whole; see Detector::layer_times()
@@ -190,5 +191,10 @@ struct EngineStatus {
 
 /// Every engine this build knows, best first.
 YOLORT_API std::vector<EngineStatus> engines();
+
+/// What Options::device may be for an engine, the default first; behind a space the name of the hardware:
+/// "vulkan:0 NVIDIA H200". Opens the drivers. Throws std::invalid_argument for an unknown engine and EngineError where
+/// it is not available.
+YOLORT_API std::vector<std::string> devices(const std::string& engine);
 
 }  // namespace yolort

@@ -78,15 +78,39 @@ void set_device(Network& network, int gpu) {
 #endif
 }
 
-void set_precision(Network& network, const std::string& asked, bool vulkan, bool int8) {
-  ncnn::Option& opt = network.net.opt;
+/// What a device can do, fastest first; ncnn itself would compute in fp32 and not say so. bf16 loses less accuracy than
+/// fp16 and is the faster one on CPUs that multiply it.
+std::vector<std::string> precisions_of(int gpu) {
+  bool storage = ncnn::cpu_support_arm_vfpv4(), arithmetic = ncnn::cpu_support_arm_asimdhp(), bf16 = true;
+#if NCNN_VULKAN
+  if (gpu >= 0) {
+    const ncnn::GpuInfo& info = ncnn::get_gpu_info(gpu);
+    storage = info.support_fp16_storage();
+    arithmetic = storage && info.support_fp16_arithmetic();
+    bf16 = info.support_bf16_storage();
+  }
+#endif
+  std::vector<std::string> out = {"fp32"};
+  if (bf16) out.insert(gpu < 0 && has_bf16_arithmetic() ? out.begin() : out.end(), "bf16");
+  if (storage) out.insert(gpu < 0 ? out.end() : out.begin(), "fp16-storage");
+  if (arithmetic) out.insert(gpu < 0 ? out.end() : out.begin(), "fp16");
+  return out;
+}
+
+void set_precision(Network& network, const std::string& asked, int gpu, bool int8) {
+  const std::vector<std::string> able = precisions_of(gpu);
   std::string precision = asked;
   // Between INT8 convolutions casts cost more than bf16 saves.
-  if (precision.empty() && int8 && !vulkan) precision = "fp32";
-  // bf16 loses less accuracy than fp16 here and is the faster one on CPUs that multiply it.
-  if (precision.empty()) precision = !vulkan && has_bf16_arithmetic() ? "bf16" : vulkan ? "fp16" : "fp32";
-  const bool fp16 = precision == "fp16";
-  opt.use_fp16_packed = opt.use_fp16_storage = opt.use_fp16_arithmetic = fp16;
+  if (precision.empty()) precision = int8 && gpu < 0 ? "fp32" : able.front();
+  if (std::find(able.begin(), able.end(), precision) == able.end()) {
+    std::string known;
+    for (const std::string& name : able) known += (known.empty() ? "" : ", ") + name;
+    throw EngineError("engine \"ncnn\" cannot compute in " + precision + " on " + network.device + "; it can in " +
+                      known);
+  }
+  ncnn::Option& opt = network.net.opt;
+  opt.use_fp16_arithmetic = precision == "fp16";
+  opt.use_fp16_packed = opt.use_fp16_storage = precision == "fp16" || precision == "fp16-storage";
   opt.use_bf16_packed = opt.use_bf16_storage = precision == "bf16";
   network.precision = precision;
 }
@@ -188,7 +212,7 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   ncnn::Net& net = network->net;
   net.opt.num_threads = options.threads.value_or(available_cores());
   set_device(*network, gpu);
-  set_precision(*network, options.precision, gpu >= 0, spec.precision == "int8");
+  set_precision(*network, options.precision, gpu, spec.precision == "int8");
 
   if (net.load_param(spec.graph.c_str()) != 0) throw damaged(spec.graph);
   std::optional<FloatLayers> float_layers;
@@ -217,6 +241,15 @@ EngineEntry ncnn_engine() {
   entry.unavailable = [] { return std::string(); };
   entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::ncnn; };
   entry.load = load;
+  entry.devices = [] {
+    std::vector<std::string> out = {"cpu"};
+#if NCNN_VULKAN
+    for (int i = 0; i < ncnn::get_gpu_count(); ++i) {
+      out.push_back("vulkan:" + std::to_string(i) + " " + ncnn::get_gpu_info(i).device_name());
+    }
+#endif
+    return out;
+  };
   entry.precisions = [] {
     std::vector<std::string> out = {"fp32"};
     if (has_bf16_arithmetic()) out.push_back("bf16");

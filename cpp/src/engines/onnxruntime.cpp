@@ -308,6 +308,17 @@ EngineEntry onnxruntime_engine() {
   entry.unavailable = [] { return runtime().why; };
   entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::onnx; };
   entry.load = load;
+  entry.devices = [] {
+    char** names = nullptr;
+    int count = 0;
+    check(ort().GetAvailableProviders(&names, &count));
+    std::vector<std::string> out = {"cpu"};
+    for (int i = 0; i < count; ++i) {
+      if (std::string(names[i]) == "CUDAExecutionProvider") out.push_back("cuda");
+    }
+    check(ort().ReleaseAvailableProviders(names, count));
+    return out;
+  };
   entry.precisions = [] { return std::vector<std::string>{"fp32"}; };
   return entry;
 }

@@ -173,6 +173,20 @@ EngineEntry tensorrt_engine() {
   entry.unavailable = unavailable;
   entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::tensorrt; };
   entry.load = load;
+  entry.devices = [] {
+    const Cuda& cuda = Cuda::get();
+    int count = 0;
+    cuda.check(cuda.device_count(&count), "counting devices");
+    std::vector<std::string> out;
+    for (int i = 0; i < count; ++i) {
+      CUdevice device = 0;
+      char name[256] = {};
+      cuda.check(cuda.device_get(&device, i), "opening a device");
+      cuda.check(cuda.device_name(name, sizeof name - 1, device), "naming a device");
+      out.push_back("cuda:" + std::to_string(i) + " " + name);
+    }
+    return out;
+  };
   entry.precisions = [] { return std::vector<std::string>(); };
   return entry;
 }

@@ -132,11 +132,12 @@ def predict(
 
 
 def engines() -> None:
-    """List the engines, and why those that cannot run here cannot."""
-    rows: list[list[object]] = [
-        [status.name, "yes" if status.available else "no", status.reason] for status in yolort.engines()
-    ]
-    print_table(["engine", "available", "why not"], rows)
+    """List the engines and their devices, and why those that cannot run here cannot."""
+    rows: list[list[object]] = []
+    for status in yolort.engines():
+        devices = "\n".join(yolort.devices(status.name)) if status.available else ""
+        rows.append([status.name, "yes" if status.available else "no", devices or status.reason])
+    print_table(["engine", "available", "devices, or why not"], rows)
 
 
 def info(

@@ -1,7 +1,7 @@
 """Engines written in Python. Each is one file here and one line in `_ENGINES`; the C++ core drives them all.
 
 An engine's module has `unavailable() -> str`, the reason it cannot run here or "" (without importing what it wraps),
-`precisions() -> list[str]`, those of `load` that pay on this machine, and
+`devices() -> list[str]`, what `device` may be, the name of the hardware behind a space, `precisions() -> list[str]`, those of `load` that pay on this machine, and
 `load(path, device, precision, threads, profile)`, which gives an object with:
 
     input_shape     (batch, height, width) of the network input, 0 where any value goes
@@ -73,12 +73,16 @@ def _register(name: str, priority: int, formats: list[str]) -> None:
         engine: PythonEngine = module.load(path, device, precision, threads, profile)
         return engine
 
+    def devices() -> list[str]:
+        known: list[str] = importlib.import_module(f"yolort.engines.{name}").devices()
+        return known
+
     def precisions() -> list[str]:
         known: list[str] = importlib.import_module(f"yolort.engines.{name}").precisions()
         return known
 
     unavailable: Callable[[], str] = lambda: missing_package(name)  # noqa: E731
-    _core.register_engine(name, priority, formats, unavailable, load, precisions)
+    _core.register_engine(name, priority, formats, unavailable, load, devices, precisions)
 
 
 def _add_library_folders() -> None:

@@ -16,6 +16,11 @@ from yolort._core import EngineError, ModelError
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
+def devices() -> list[str]:
+    """The CPU, and GPUs by their numbers where onnxruntime-gpu is installed."""
+    return ["cpu", *(["cuda"] if "CUDAExecutionProvider" in onnxruntime.get_available_providers() else [])]
+
+
 def precisions() -> list[str]:
     """One: the file decides."""
     return ["fp32"]

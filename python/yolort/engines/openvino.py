@@ -17,6 +17,12 @@ _TYPES = {"f32": np.float32, "f16": np.float16}
 _PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 
 
+def devices() -> list[str]:
+    """OpenVINO's own, with the names of the hardware."""
+    core = openvino.Core()
+    return [f"{name} {core.get_property(name, 'FULL_DEVICE_NAME')}" for name in core.available_devices]
+
+
 def precisions() -> list[str]:
     """Those that the CPU computes in itself."""
     able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -43,6 +49,8 @@ def load(path: str, device: str, precision: str, threads: int | None, profile: b
         devices = ", ".join(core.available_devices)
         raise EngineError(f'device "{device}" is none of OpenVINO\'s here: {devices}')
     precision = precision or "fp32"
+    if precision not in _PRECISIONS:
+        raise ValueError(f'precision "{precision}" is none of openvino\'s: {", ".join(_PRECISIONS)}')
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],

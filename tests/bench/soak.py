@@ -1,0 +1,91 @@
+"""Does memory stay what it is: soak.py [--minutes 60] [--load 1.0] [MODEL ...]
+
+Goes round for that long: images of any size through every engine, a stream, a batcher, detectors that are opened and
+closed, models that cannot be opened. A line a minute tells the resident memory; at the end, how much it grew after the
+first tenth. Exit status 1 where that is more than 2 % and 8 MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import yolort
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def resident() -> float:
+    """MB of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE / 1e6
+
+
+def images(rng: np.random.Generator, count: int) -> Iterator[np.ndarray]:
+    """Of any size up to 1280 x 960."""
+    for _ in range(count):
+        yield rng.integers(0, 256, (int(rng.integers(1, 960)), int(rng.integers(1, 1280)), 3), np.uint8)
+
+
+def round_of(model: str, engine: str, detector: yolort.Detector, rng: np.random.Generator) -> int:
+    """Everything once; how many detections that were."""
+    done = 0
+    for image in images(rng, 8):
+        detector(image, conf=float(rng.uniform(0.01, 0.9)))
+        done += 1
+    with detector.stream(images(rng, 8)) as stream:
+        done += sum(1 for _ in stream)
+    with yolort.Batcher(detector) as batcher:
+        for future in [batcher.submit(image) for image in images(rng, 8)]:
+            future.result()
+            done += 1
+    yolort.Detector(model, engine=engine)(next(images(rng, 1)))
+    for bad in ("/nowhere.onnx", __file__):
+        try:
+            yolort.Detector(bad)
+        except (yolort.Error, OSError):
+            continue
+        raise AssertionError(f"{bad} was opened")
+    return done + 1
+
+
+def main() -> int:
+    """Soaks."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", default=[yolort.demo_model("onnx"), yolort.demo_model("ncnn")])
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--load", type=float, default=1.0, help="share of the time to work in, 0 to 1")
+    given = parser.parse_args()
+    opened = []
+    for model in map(str, given.models):
+        for engine in ("ncnn",) if model.endswith("_ncnn_model") else ("onnxruntime", "openvino"):
+            opened.append((model, engine, yolort.Detector(model, engine=engine)))
+    rng = np.random.default_rng(0)
+    start = last = time.monotonic()
+    end = start + 60 * given.minutes
+    detections, levels = 0, []
+    while time.monotonic() < end:
+        began = time.monotonic()
+        for model, engine, detector in opened:
+            detections += round_of(model, engine, detector, rng)
+        time.sleep((time.monotonic() - began) * (1 / given.load - 1))
+        if time.monotonic() - last >= 60 or not levels:
+            last = time.monotonic()
+            gc.collect()
+            levels.append(resident())
+            print(f"{(last - start) / 60:5.1f} min {detections:8d} detections {levels[-1]:8.1f} MB", flush=True)
+    gc.collect()
+    first = max(levels[: max(len(levels) // 10, 1)])
+    grown = resident() - first
+    print(f"{detections} detections in {given.minutes:g} minutes on {', '.join(engine for _, engine, _ in opened)}; "
+          f"{first:.1f} MB after a tenth, {grown:+.1f} MB at the end")  # fmt: skip
+    return int(grown > max(8, 0.02 * first))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

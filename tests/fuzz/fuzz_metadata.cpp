@@ -1,0 +1,36 @@
+// What models say of themselves: ONNX files, metadata.yaml, the header of an engine, the record of `yolort tune`.
+#include "fuzz.h"
+#include "model.h"
+#include "tuning.h"
+#include "value.h"
+#include "yolort/yolort.h"
+
+using namespace yolort;
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static const fuzz::Folder folder;
+  static const std::string onnx = folder.write("tuned.onnx", std::string_view("\x3A\x01g", 3)).string();
+  fuzz::Bytes bytes(data, size);
+  try {
+    switch (bytes.within(0, 5)) {
+      case 0: parse_literal(bytes.rest()); break;
+      case 1: parse_yaml(bytes.rest()); break;
+      case 2: read_model(folder.write("model.onnx", bytes.rest()).string()); break;
+      case 3: read_model(folder.write("model.engine", bytes.rest()).string()); break;
+      case 4: {
+        folder.write("model_ncnn_model/model.ncnn.param", "7767517\n0 0\n");
+        folder.write("model_ncnn_model/model.ncnn.bin", "");
+        read_model(folder.write("model_ncnn_model/metadata.yaml", bytes.rest()).parent_path().string());
+        break;
+      }
+      case 5: {
+        folder.write("tuned.tuned.json", bytes.rest());
+        find_tuning(read_model(onnx));
+        break;
+      }
+    }
+  } catch (const ParseError&) {
+  } catch (const Error&) {
+  }
+  return 0;
+}
