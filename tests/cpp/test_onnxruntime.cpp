@@ -68,6 +68,7 @@ int main() {
       return 77;
     }
   }
+  CHECK(devices("onnxruntime").front() == "cpu");
   test_clones_outlive_their_detector();
   test_refuses();
   return check::result();

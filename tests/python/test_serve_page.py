@@ -1,0 +1,96 @@
+"""The page of `yolort serve` in headless Chromium: an image is dropped on it, and its boxes are seen."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yolort
+
+pytest.importorskip("yolort.serve")
+webdriver = pytest.importorskip("selenium.webdriver")
+if not shutil.which("chromedriver"):
+    pytest.skip("needs chromedriver (Debian: chromium-driver)", allow_module_level=True)
+
+#: What a person does with the mouse; browsers let no script drag a file in from outside.
+DROP = """
+const bytes = Uint8Array.from(atob(arguments[0]), letter => letter.charCodeAt(0));
+const transfer = new DataTransfer();
+transfer.items.add(new File([bytes], arguments[1]));
+for (const kind of ["dragover", "drop"]) {
+  document.getElementById("drop").dispatchEvent(
+    new DragEvent(kind, {dataTransfer: transfer, bubbles: true, cancelable: true}));
+}
+"""
+#: Pixels of the canvas that are not those of the image: the boxes and their labels.
+DRAWN = """
+const canvas = document.getElementById("canvas"), done = arguments[arguments.length - 1];
+const shown = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+const bytes = Uint8Array.from(atob(arguments[0]), letter => letter.charCodeAt(0));
+createImageBitmap(new Blob([bytes])).then(bitmap => {
+  const plain = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+  plain.drawImage(bitmap, 0, 0);
+  const image = plain.getImageData(0, 0, bitmap.width, bitmap.height).data;
+  done([bitmap.width, bitmap.height, canvas.width, canvas.height, image.filter((level, i) => level !== shown[i]).length]);
+});
+"""
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    command = [sys.executable, "-m", "yolort", "serve", str(yolort.demo_model("ncnn")), "--port", "0"]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert server.stderr is not None
+    line = next(line for line in server.stderr if "http://" in line)
+    yield "http://" + line.split("http://")[1].split()[0]
+    server.terminate()
+    server.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=400,900"):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    driver.set_script_timeout(60)
+    yield driver
+    driver.quit()
+
+
+def drop(browser: Any, data: bytes, name: str) -> str:
+    """Drops a file; what the page then says."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.execute_script("document.getElementById('status').textContent = ''")
+    browser.execute_script(DROP, base64.b64encode(data).decode(), name)
+    status = browser.find_element("id", "status")
+    return str(WebDriverWait(browser, 60).until(lambda _: status.text not in ("", "detecting ...") and status.text))
+
+
+def test_an_image_is_dropped_and_its_boxes_are_seen(address: str, browser: Any) -> None:
+    data = yolort.demo_image().read_bytes()
+    found = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")(yolort.demo_image())
+    browser.get(address)
+    assert f"{len(found)} found in" in drop(browser, data, "scene.jpg")
+    rows = [row.text for row in browser.find_elements("css selector", "#rows tr")]
+    names = [found.names[cls] for cls in found.classes]
+    assert rows == [f"{name} {score:.2f}" for name, score in zip(names, found.scores, strict=True)]
+    width, height, canvas_width, canvas_height, drawn = browser.execute_async_script(
+        DRAWN, base64.b64encode(data).decode()
+    )
+    assert (canvas_width, canvas_height) == (width, height)
+    assert drawn > 1000
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")  # at 400 pixels
+
+
+def test_what_is_no_image_is_said(address: str, browser: Any) -> None:
+    browser.get(address)
+    drop(browser, b"no image at all", "scene.jpg")
+    status = browser.find_element("id", "status")
+    assert status.get_attribute("class") == "error" and status.text
