@@ -27,6 +27,7 @@ import csv
 import io
 import json
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -38,6 +39,7 @@ import yolort
 from yolort.tools import machine, report
 from yolort.tools.benchmark import Row
 from yolort.tools.files import write
+from yolort.tools.jobs import jobs
 from yolort.tools.recipe import Accuracy, Lab, Recipe
 
 __all__ = ["Ablation", "Study", "StudyError", "Variant", "ablate", "read_study"]
@@ -350,6 +352,8 @@ def ablate(
     folder: str | Path,
     *,
     runs: int = 100,
+    ray: str | None = None,
+    ray_workers: int | None = None,
     progress: Callable[[Sequence[Any], str], Iterable[Any]] = lambda items, _: items,
 ) -> Ablation:
     """Makes and measures the baseline and every set of steps, each with every seed.
@@ -358,6 +362,9 @@ def ablate(
         study: see `read_study`.
         folder: where every stage is kept: a study that is run again makes nothing twice.
         runs: detections that are timed, of all variants in turns, of the first seed.
+        ray: address of a Ray cluster, whose nodes see `folder` and the data: all but the times is made there, side by
+            side. "auto", "local": see `jobs`.
+        ray_workers: stages at a time; None: one a node.
         progress: wraps steps, with what they are, for a progress bar.
 
     A variant that fails has the reason in its row, and the others go on.
@@ -367,10 +374,16 @@ def ablate(
     chosen = study if isinstance(study, Study) else read_study(study)
     lab = Lab(folder, chosen.data)
     variants = [Variant(steps, chosen.recipe(steps)) for steps in ((), *chosen.sets)]
-    for variant, seed in progress([(one, seed) for one in variants for seed in chosen.seeds], "measuring"):
+    todo = [(one, seed) for one in variants for seed in chosen.seeds]
+    with jobs(ray, ray_workers) as pool:
+        given = [(str(folder), str(chosen.data), one.recipe, seed) for one, seed in todo]
+        made = pool.run(_measure, given, math.inf) if ray is not None else [{} for _ in todo]
+    for (variant, seed), told in progress(list(zip(todo, made, strict=True)), "measuring"):
         if variant.error:
             continue
         try:
+            if told.get("failed"):
+                raise yolort.Error(told["note"])
             variant.accuracy.append(lab.accuracy(variant.recipe, seed))
         except Exception as error:  # whatever it is, the other variants go on
             variant.error = " ".join(str(error).split()) or type(error).__name__
@@ -385,3 +398,9 @@ def ablate(
             _log.warning("%s", error)
     setup = {"data": str(chosen.data), "seeds": ", ".join(map(str, chosen.seeds)), **machine.describe()}
     return Ablation(chosen, variants, setup)
+
+
+def _measure(folder: str, data: str, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """In a process on another node; the accuracy is kept in the folder."""
+    Lab(folder, data).accuracy(recipe, seed)
+    return {}

@@ -15,14 +15,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import multiprocessing
-import os
 import shlex
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +30,9 @@ from optuna.trial import TrialState
 from yolort import _core
 from yolort.tools import machine, report
 from yolort.tools.checkpoints import detect_head, load_checkpoint
+from yolort.tools.data import list_images
 from yolort.tools.files import write
+from yolort.tools.jobs import Jobs, jobs
 from yolort.tools.recipe import ENGINES, Lab, Recipe
 from yolort.tools.store import sha256
 
@@ -44,6 +42,7 @@ _log = logging.getLogger(__name__)
 
 _RATIOS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # of pruning
 _SIDES = (1.0, 0.875, 0.75, 0.625, 0.5)  # of the input
+_SHOWN = 3  # images of the report
 _RUNS = 60  # detections that a trial is timed with, in turns with the baseline
 _CHOICES = ("model", "imgsz", "head", "engine", "prune")
 
@@ -213,8 +212,27 @@ class Optimized:
             cells,
             [("Accuracy against latency", report.front(points))],
             self.setup,
-            remarks=[*self.findings(), *self.commands()],
+            remarks=self.findings(),
+            commands=self.commands(),
+            pictures=self._pictures(),
         )
+
+    def _pictures(self) -> list[tuple[str, np.ndarray]]:
+        """Some images of val with what the model finds as it is, and what the best artefact finds."""
+        if self.best is None:
+            return []
+        files = list_images(self._data, "val")
+        shown = [files[at] for at in np.unique(np.linspace(0, len(files) - 1, _SHOWN).round().astype(int))]
+        out = []
+        detectors = []
+        for trial in (self.reference, self.best):
+            case = self._lab.case(trial.recipe, self._seed)
+            detectors.append((trial, yolort.Detector(case.model, **case.options)))
+        for file in shown:
+            image = yolort.images.read(file)
+            for trial, detector in detectors:
+                out.append((f"{file.name}: {trial.name}", detector(image).draw(image)))
+        return out
 
     def save(self, path: str | Path) -> None:
         """Writes what the ending says: .html, .md or .json; the file appears whole or not at all."""
@@ -241,6 +259,8 @@ def optimize(
     trials: int | None = None,
     trial_minutes: float = 60.0,
     seed: int = 0,
+    ray: str | None = None,
+    ray_workers: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
     **training: Any,
 ) -> Optimized:
@@ -258,8 +278,12 @@ def optimize(
         finetune: epochs after pruning, with the unpruned model as teacher; 0: pruning is not tried.
         hours: no trial begins after them.
         trials: at most so many, those of earlier runs counted; one of `hours` and `trials` must be given.
-        trial_minutes: a trial that takes longer is ended and listed as failed.
+        trial_minutes: a trial whose building and timing, or training and scoring, takes longer is ended and listed as
+            failed.
         seed: of training and search.
+        ray: address of a Ray cluster, whose nodes see `folder` and the data: trainings, exports and accuracies run
+            there, side by side; times are taken here, between them. "auto", "local": see `jobs`.
+        ray_workers: trials at a time; None: one a node.
         progress: told of each trial, in a line.
         **training: other arguments of Ultralytics' train.
 
@@ -277,19 +301,27 @@ def optimize(
     side = imgsz or source.imgsz or 640
     lab = Lab(folder, data)
     base = Recipe(
-        model=str(model), imgsz=side, epochs=epochs, engine="onnxruntime", train=training, finetune=0, recover=True
+        model=str(model),
+        imgsz=side,
+        epochs=epochs,
+        method="taylor",
+        round_to=16,  # the fastest on AVX-512 and as good elsewhere: docs/pruning.md
+        engine="onnxruntime",
+        train=training,
     )
     one_to_one = getattr(detect_head(source.model), "one2one_cv2", None) is not None
     space = _space([str(model), *map(str, siblings)], side, engines, finetune, one_to_one)
     search = _Search(lab, base, space, budget, finetune, seed, trial_minutes * 60)
     deadline = time.monotonic() + hours * 3600 if hours is not None else None
-    while (trials is None or search.count < trials) and (deadline is None or time.monotonic() < deadline):
-        done = search.step()
-        if done is None:
-            break
-        rest = "" if deadline is None else f", {max(deadline - time.monotonic(), 0) / 60:.0f} min left"
-        found = done.note or f"{done.ms:.2f} ms, {done.map50_95 or float('nan'):.2f} mAP50-95"
-        progress(f"trial {done.number}: {done.name}: {found}{rest}")
+    with jobs(ray, ray_workers) as pool:
+        while deadline is None or time.monotonic() < deadline:
+            done = search.wave(pool, trials - search.count if trials is not None else pool.workers)
+            for one in done:
+                rest = "" if deadline is None else f", {max(deadline - time.monotonic(), 0) / 60:.0f} min left"
+                found = one.note or f"{one.ms:.2f} ms, {_map(one):.2f} mAP50-95"
+                progress(f"trial {one.number}: {one.name}: {found}{rest}")
+            if not done:
+                break
     return Optimized(budget, search.trials(), lab, str(data), seed)
 
 
@@ -389,31 +421,61 @@ class _Search:
             finetune=self._finetune if prune else 0,
         )
 
-    def step(self) -> Trial | None:
-        """Tries one more; None where nothing is left to be tried."""
-        before = self.trials()
-        for _ in range(50):
-            asked = self._study.ask(self._space)
-            recipe = self.recipe(asked.params)
-            if all(one.recipe != recipe for one in before):
-                break
-            self._study.tell(asked, state=TrialState.PRUNED)  # it is known: not a trial
-        else:
-            return None
-        start = time.monotonic()
-        rated = [one for one in before if one.map50_95 is not None]
+    def wave(self, pool: Jobs, most: int) -> list[Trial]:
+        """Tries up to `most` more, as many at a time as there are workers; none where nothing is left to be tried."""
+        asked = self._ask(min(most, pool.workers))
+        lab = (str(self._lab.store.folder), self._lab.data, self._base)
+        given = {one.number: (*lab, self.recipe(one.params), self._seed) for one in asked}
+        found: dict[int, dict[str, Any]] = {one.number: {"seconds": 0.0} for one in asked}
+
+        def run(where: Jobs, work: Callable[..., dict[str, Any]], numbers: Sequence[int]) -> None:
+            done = where.run(work, [given[number] for number in numbers], self._trial_seconds)
+            for number, told in zip(numbers, done, strict=True):
+                found[number] = {**found[number], **told, "seconds": found[number]["seconds"] + told["seconds"]}
+
+        def going_on() -> list[int]:
+            return [number for number, told in found.items() if not told.get("failed")]
+
+        if pool.workers > 1:
+            run(pool, _prepare, going_on())
+        run(Jobs(), _time, going_on())  # here, where latency counts, and nothing beside it
+        rated = [one for one in self.trials() if one.map50_95 is not None]
         bar = max((_map(one) for one in rated), default=None)
         beaten = min((one.ms for one in rated if bar is not None and _map(one) >= bar), default=None)
-        given = (str(self._lab.store.folder), self._lab.data, self._base, recipe, self._seed, self._budget, beaten)
-        done = _in_process(_measure, given, self._trial_seconds)
-        asked.set_user_attr("seconds", round(time.monotonic() - start, 1))
-        for name, value in done.items():
-            asked.set_user_attr(name, value)
-        if done.get("map50_95") is not None:
-            self._study.tell(asked, [done["ms"], done["map50_95"]])
-        else:
-            self._study.tell(asked, state=TrialState.FAIL if done.get("failed") else TrialState.PRUNED)
-        return next(one for one in self.trials() if one.number == asked.number)
+        for number in going_on():
+            recipe, told = given[number][3], found[number]
+            if recipe == self._base or not recipe.finetune:
+                continue
+            if not self._budget.fits(told["ms"], told["size_mb"]):
+                told["note"] = "not trained: not within the budget"
+            elif beaten is not None and told["ms"] >= beaten:
+                told["note"] = "not trained: slower than the most accurate one"
+        run(pool, _rate, [number for number in going_on() if not found[number].get("note")])
+        for one in asked:
+            told = found[one.number]
+            for name, value in told.items():
+                one.set_user_attr(name, value)
+            if told.get("map50_95") is not None:
+                self._study.tell(one, [told["ms"], told["map50_95"]])
+            else:
+                self._study.tell(one, state=TrialState.FAIL if told.get("failed") else TrialState.PRUNED)
+        return [one for one in self.trials() if one.number in found]
+
+    def _ask(self, most: int) -> list[optuna.Trial]:
+        """Up to so many choices of which none has been tried."""
+        known = [one.recipe for one in self.trials()]
+        out: list[optuna.Trial] = []
+        for _ in range(50):
+            if len(out) == most:
+                break
+            asked = self._study.ask(self._space)
+            recipe = self.recipe(asked.params)
+            if recipe in known:
+                self._study.tell(asked, state=TrialState.PRUNED)  # not a trial
+                continue
+            known.append(recipe)
+            out.append(asked)
+        return out
 
     def trials(self) -> list[Trial]:
         """Those that were measured, timed, or failed; the reference first."""
@@ -448,70 +510,32 @@ def _plain(space: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
                 yield {**first, name: value, "engine": engine}
 
 
-def _measure(
-    folder: str, data: str, base: Recipe, recipe: Recipe, seed: int, budget: Budget, beaten: float | None
-) -> dict[str, Any]:
-    """In a process of its own. `beaten`: milliseconds of the most accurate one so far."""
+def _prepare(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """What is timed, in a process of its own."""
     lab = Lab(folder, data)
-    untrained = replace(recipe, finetune=0)
+    if recipe.engine != "tensorrt":  # whose engines are made on the machine that they are for
+        lab.case(replace(recipe, finetune=0), seed)
+    return {}
+
+
+def _time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """Milliseconds, before any training after pruning, and MB."""
+    lab = Lab(folder, data)
     reference = lab.case(base, seed)
     first = lab.latency([reference], _RUNS)[0]
-    pair = [reference, lab.case(untrained, seed)]
+    pair = [reference, lab.case(replace(recipe, finetune=0), seed)]
     rows = lab.latency(pair, _RUNS) if pair[0] != pair[1] else [first, first]
     # In turns with the reference, whose time of the first trial is what all are compared to.
-    ms = _p50(first) * _p50(rows[1]) / _p50(rows[0])
-    out: dict[str, Any] = {"ms": ms, "size_mb": rows[1].size_mb}
-    if recipe != base and recipe.finetune:
-        if not budget.fits(ms, rows[1].size_mb):
-            return {**out, "note": "not trained: not within the budget"}
-        if beaten is not None and ms >= beaten:
-            return {**out, "note": "not trained: slower than the most accurate one"}
-    return {**out, "map50_95": 100 * lab.accuracy(recipe, seed).map50_95}
+    return {"ms": _p50(first) * _p50(rows[1]) / _p50(rows[0]), "size_mb": rows[1].size_mb}
+
+
+def _rate(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """mAP50-95 of the artefact, which is trained first where that is in its recipe."""
+    return {"map50_95": 100 * Lab(folder, data).accuracy(recipe, seed).map50_95}
 
 
 def _p50(row: Any) -> float:
     return float(np.percentile(row.samples[:, 0], 50))
-
-
-def _in_process(work: Callable[..., dict[str, Any]], given: tuple[Any, ...], seconds: float) -> dict[str, Any]:
-    """What `work` returns, in a process that ends with all it started when it takes too long."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(work, given, theirs))
-    process.start()
-    theirs.close()
-    try:
-        if not ours.poll(seconds):
-            return {"failed": True, "note": f"ended: it took more than {seconds / 60:.0f} minutes"}
-        out: dict[str, Any] = ours.recv()
-        return out
-    except EOFError:
-        process.join()
-        return {"failed": True, "note": f"the process ended with status {process.exitcode}"}
-    finally:
-        if process.is_alive():
-            _end(process)
-        process.join()
-
-
-def _child(work: Callable[..., dict[str, Any]], given: tuple[Any, ...], result: Connection) -> None:
-    os.setsid()  # so that what it starts can be ended with it
-    try:
-        result.send(work(*given))
-    except Exception as error:
-        text = " ".join(str(error).split())[:500] or type(error).__name__
-        result.send({"failed": True, "note": f"failed: {text}"})
-
-
-def _end(process: Any) -> None:
-    process.join(5)  # it may be about to end by itself
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        if process.is_alive():
-            try:
-                os.killpg(process.pid, how)
-            except ProcessLookupError:
-                process.kill()
-            process.join(5)
 
 
 def _best(budget: Budget, trials: Sequence[Trial], reference: Trial) -> Trial | None:
@@ -548,9 +572,23 @@ def _commands(recipe: Recipe, data: str, seed: int) -> Iterator[str]:
                       "--seed", seed, "--output", "trained")  # fmt: skip
         path = "trained/weights/best.pt"
     if recipe.prune:
-        how = ["--ratio", recipe.prune, "--method", recipe.method, "--imgsz", side, "--seed", seed, "--no-measure"]
+        how = [
+            "--ratio",
+            recipe.prune,
+            "--method",
+            recipe.method,
+            "--round-to",
+            recipe.round_to,
+            "--imgsz",
+            side,
+            "--seed",
+            seed,
+            "--no-measure",
+        ]
+        if recipe.finetune or recipe.method == "taylor":
+            how += ["--data", data]
         if recipe.finetune:
-            how += ["--data", data, "--finetune", recipe.finetune, "--distill"]
+            how += ["--finetune", recipe.finetune, "--distill"]
         yield command("prune", path, *(settings if recipe.finetune else ()), *how, "--output", "pruned.pt")
         path = "pruned.pt"
     form, target = ENGINES[recipe.engine]

@@ -50,6 +50,7 @@ class Recipe:
         scales: of that training, see `train`.
         prune: share of channels to take out, 0 to 0.95.
         method: of pruning.
+        round_to: widths after it are multiples of this.
         finetune: epochs of training after pruning.
         recover: with the unpruned model as teacher.
         head: "raw", or "raw-e2e" of YOLO26.
@@ -67,6 +68,7 @@ class Recipe:
     scales: tuple[float, float] | None = None
     prune: float = 0.0
     method: str = "group-norm"
+    round_to: int = 8
     finetune: int = 0
     recover: bool = True
     head: str = "raw"
@@ -152,6 +154,7 @@ class Lab:
                 "model": sha256(path),
                 "ratio": recipe.prune,
                 "method": recipe.method,
+                "round_to": recipe.round_to,
                 "finetune": recipe.finetune,
                 "recover": recipe.recover and recipe.finetune > 0,
             }
@@ -287,6 +290,7 @@ class Lab:
             source,
             ratio=recipe.prune,
             method=recipe.method,
+            round_to=recipe.round_to,
             data=self.data if recipe.finetune or recipe.method == "taylor" else None,
             finetune=recipe.finetune,
             distill=recipe.recover and recipe.finetune > 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
+from yolort import images
 
 if TYPE_CHECKING:
     from yolort.tools.benchmark import Benchmark, Row
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["front", "intervals", "markdown", "page", "render"]
 
 _TEMPLATE = Path(__file__).with_name("report.html")
+_LABELS = 12  # points of a front that can all be told by colour
 _PARTS = (("pre", "#e69f00"), ("inference", "#0072b2"), ("post", "#009e73"))  # Okabe and Ito's colours
 
 
@@ -58,12 +61,35 @@ def page(
     *,
     failures: Sequence[str] = (),
     remarks: Sequence[str] = (),
+    commands: Sequence[str] = (),
+    pictures: Sequence[tuple[str, np.ndarray]] = (),
 ) -> str:
-    """HTML that needs nothing else: table, failures, remarks, charts (title, SVG) and set-up; text is escaped."""
+    """HTML that needs nothing else: table, failures, remarks, commands, charts (title, SVG), pictures, set-up.
+
+    Text is escaped; pictures are (caption, BGR uint8 of (height, width, 3)), shown as JPEG.
+    """
     environment = jinja2.Environment(autoescape=True)
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
-        title=title, headings=headings, cells=cells, failures=failures, remarks=remarks, charts=charts, setup=setup
+        title=title,
+        headings=headings,
+        cells=cells,
+        failures=failures,
+        remarks=remarks,
+        commands=commands,
+        charts=charts,
+        pictures=[(caption, _jpeg(image)) for caption, image in pictures],
+        setup=setup,
     )
+
+
+def _jpeg(image: np.ndarray) -> str:
+    """As a data URI, at most 640 pixels long."""
+    cv2 = images.opencv()
+    shrink = min(1.0, 640 / max(image.shape[:2]))
+    if shrink < 1:
+        image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
 def markdown(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
@@ -73,7 +99,10 @@ def markdown(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> list[st
 
 
 def front(points: Sequence[tuple[str, float, float]]) -> str:
-    """SVG of (name, milliseconds, mAP50-95 of 100); what no other beats in both is joined."""
+    """SVG of (name, milliseconds, mAP50-95 of 100); what no other beats in both is joined.
+
+    Of more than a few, those and the first have names.
+    """
     return _svg(_front, points)
 
 
@@ -140,7 +169,11 @@ def _front(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
     pairs = [(x, y) for _, x, y in points]
     best = [p for p in sorted(pairs) if not any(q != p and q[0] <= p[0] and q[1] >= p[1] for q in pairs)]
     axes.plot(*zip(*best, strict=True), color="#999999", linewidth=1, zorder=1)
-    for at, (name, x, y) in enumerate(points):
+    told = [point for point in points if len(points) <= _LABELS or point[1:] in best or point is points[0]]
+    others = [point[1:] for point in points if point not in told]
+    if others:
+        axes.scatter(*zip(*others, strict=True), s=25, color="#bbbbbb", linewidths=0, zorder=1, label="others")
+    for at, (name, x, y) in enumerate(told):
         how = {"color": f"C{at % 10}", "marker": "osD^vP*X<>"[at // 10 % 10]}
         axes.scatter([x], [y], s=45, label=name, edgecolors="white", linewidths=0.5, zorder=2, **how)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)

@@ -102,7 +102,10 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         """Called once before the first batch, when `self.model` and its optimizer stand."""
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """As Ultralytics; on a CPU the images are channels-last, for which its convolutions take 0.85 of the time."""
+        """As Ultralytics; on a CPU the images are channels-last, for which a step takes 0.85 of the time.
+
+        The weights stay as they are. Against float64 the gradients are then right to 2e-4, else to 3e-5 (medians).
+        """
         batch = super().preprocess_batch(batch)
         if self.device.type == "cpu":
             batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)

@@ -36,7 +36,8 @@ createImageBitmap(new Blob([bytes])).then(bitmap => {
   const plain = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
   plain.drawImage(bitmap, 0, 0);
   const image = plain.getImageData(0, 0, bitmap.width, bitmap.height).data;
-  done([bitmap.width, bitmap.height, canvas.width, canvas.height, image.filter((level, i) => level !== shown[i]).length]);
+  const drawn = image.filter((level, i) => level !== shown[i]).length;
+  done([bitmap.width, bitmap.height, canvas.width, canvas.height, drawn]);
 });
 """
 

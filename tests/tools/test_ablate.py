@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -220,6 +222,13 @@ def test_the_whole_way(
     again = ablate(study, tmp_path / "store", runs=5)
     assert calls == []
     assert again.rows() == done.rows()
+    if importlib.util.find_spec("ray"):  # whose processes know nothing of what is patched here
+        accuracy = next((tmp_path / "store").glob("accuracy-*"))
+        shutil.rmtree(accuracy)
+        on_ray = ablate(study, tmp_path / "store", runs=5, ray="local", ray_workers=2)
+        assert accuracy.is_dir() and "validate" not in calls
+        assert [row["map50_95"] for row in on_ray.rows()] == [row["map50_95"] for row in done.rows()]
+        assert "none.pt" in on_ray.variants[4].error
 
 
 def test_a_training_that_is_interrupted(

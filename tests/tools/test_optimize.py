@@ -19,8 +19,11 @@ pytest.importorskip("optuna")
 import optuna
 import training
 from yolort.tools import optimize as module
+from yolort.tools.benchmark import Case
+from yolort.tools.jobs import Jobs, jobs
 from yolort.tools.optimize import Budget, Optimized, Trial, optimize
-from yolort.tools.recipe import Recipe
+from yolort.tools.recipe import Lab, Recipe
+from yolort.tools.trainer import train_module
 
 Checkpoints = Callable[[str], Path]
 
@@ -30,21 +33,25 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
     """In place of measuring: a smaller input and OpenVINO are faster, pruning too, at a price. What was tried."""
     seen: list[Recipe] = []
 
-    def measure(_: Any, given: tuple[Any, ...], __: float) -> dict[str, Any]:
-        recipe = given[3]
-        seen.append(recipe)
+    def measure(work: Any, recipe: Recipe) -> dict[str, Any]:
+        if work is module._time:
+            seen.append(recipe)
         if recipe.engine == "ncnn":
-            return {"failed": True, "note": "failed: no"}
+            return {"failed": True, "note": "failed: no", "seconds": 1.0}
         ms = 20 * (recipe.imgsz / 64) ** 2 * (1 - recipe.prune) * (0.5 if recipe.engine == "openvino" else 1)
         accuracy = 50 - 10 * (1 - recipe.imgsz / 64) - 4 * recipe.prune - (3 if recipe.precision == "int8" else 0)
-        return {"ms": ms, "size_mb": 6 * (1 - recipe.prune), "map50_95": accuracy}
+        if work is module._rate:
+            return {"map50_95": accuracy, "seconds": 1.0}
+        return {"ms": ms, "size_mb": 6 * (1 - recipe.prune), "seconds": 1.0}
 
-    monkeypatch.setattr(module, "_in_process", measure)
+    monkeypatch.setattr(Jobs, "run", lambda _, work, given, __: [measure(work, one[3]) for one in given])
     monkeypatch.setattr(
         module,
         "_able",
         lambda: {"onnxruntime": ["fp32", "int8"], "openvino": ["fp32", "bf16"], "ncnn": ["fp32"]},
     )
+    # Made-up artefacts detect what the embedded model does.
+    monkeypatch.setattr(Lab, "case", lambda *_: Case(str(yolort.demo_model()), "onnxruntime"))
     return seen
 
 
@@ -79,7 +86,10 @@ def test_the_search(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measu
     told = json.loads((tmp_path / "report.json").read_text())
     assert told["best"] == best.number
     assert len(told["trials"]) == 25
-    assert "<svg" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "<svg" in page and f"<pre>{done.commands()[0]}" in page
+    shown = re.findall(r'src="data:image/jpeg;base64,[^"]+" alt="([^"]+)"', page)
+    assert [text.split(": ")[1] for text in shown] == [done.reference.name, best.name] * (len(shown) // 2) and shown
     assert done.commands()[-1].startswith("yolort ")
 
 
@@ -136,13 +146,17 @@ def test_commands() -> None:
     )
     assert list(module._commands(recipe, "my data.yaml", 1)) == [
         "yolort train m.pt lr0=0.1 --data 'my data.yaml' --epochs 3 --imgsz 320 --seed 1 --output trained",
-        "yolort prune trained/weights/best.pt lr0=0.1 --ratio 0.2 --method group-norm --imgsz 320 --seed 1 "
-        "--no-measure --data 'my data.yaml' --finetune 2 --distill --output pruned.pt",
+        "yolort prune trained/weights/best.pt lr0=0.1 --ratio 0.2 --method group-norm --round-to 8 --imgsz 320 "
+        "--seed 1 --no-measure --data 'my data.yaml' --finetune 2 --distill --output pruned.pt",
         "yolort export pruned.pt --imgsz 320 --output float.onnx",
         "yolort calibrate float.onnx --data 'my data.yaml' --output calibration.json",
         "yolort export pruned.pt --format ncnn --imgsz 320 --output float_ncnn_model",
         "yolort quantize float_ncnn_model --format ncnn --calibration calibration.json",
     ]
+
+
+def _work(number: int) -> dict[str, Any]:
+    return {"found": number}
 
 
 def _hang(*_: Any) -> dict[str, Any]:
@@ -162,9 +176,10 @@ def _fail(*_: Any) -> dict[str, Any]:
     ("work", "text"), [(_hang, "it took more than"), (_crash, "status 7"), (_fail, "failed: .*No space left")]
 )
 def test_a_trial_that_hangs_crashes_or_fails(work: Callable[..., dict[str, Any]], text: str) -> None:
-    done = module._in_process(work, (), 20.0 if work is not _hang else 1.0)
+    done, good = Jobs().run(work, [(), ()], 20.0 if work is not _hang else 1.0)[0], Jobs().run(_work, [(3,)], 60)[0]
     assert done["failed"]
     assert re.search(text, done["note"])
+    assert good["found"] == 3 and good["seconds"] > 0
 
 
 def test_arguments(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
@@ -203,3 +218,27 @@ def test_the_whole_way(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) ->
     assert [one.note for one in done.trials] == ["", "", ""]
     assert all(one.ms > 0 and one.size_mb > 0 and one.map50_95 is not None for one in done.trials)
     assert done.artefact is not None and done.artefact.exists()
+
+
+def test_two_workers_of_ray_find_what_one_process_finds(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(ValueError, match="workers are those of a Ray cluster"), jobs(workers=2):
+        pass
+    quick = {key: value for key, value in training.QUICK.items() if key != "imgsz"}
+    model = train_module(checkpoint("yolov8n"), blocks, epochs=1, imgsz=64, output=tmp_path / "run", **quick)
+    fronts = []
+    for name, how in (("one", {}), ("two", {"ray": "local", "ray_workers": 2})):
+        done = optimize(
+            model,
+            blocks,
+            Budget(max_drop=100.0),
+            folder=tmp_path / name,
+            engines=["onnxruntime"],
+            imgsz=64,
+            finetune=0,
+            trials=4,
+            **how,  # type: ignore[arg-type]
+        )
+        assert [one.note for one in done.trials] == ["", "", "", ""]
+        fronts.append({one.name: one.map50_95 for one in done.trials})
+    assert fronts[0] == fronts[1]

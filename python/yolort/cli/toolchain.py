@@ -37,6 +37,10 @@ Data = Annotated[str, typer.Option(help="A data.yaml of Ultralytics, with train 
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training images.")]
 Side = Annotated[int, typer.Option("--imgsz", help="Side of the network's input, pixels.")]
 Batch = Annotated[int, typer.Option(help="Images of one step.")]
+Ray = Annotated[
+    str | None, typer.Option(help="Address of a Ray cluster that shares the folders: auto, local, HOST:PORT.")
+]
+RayWorkers = Annotated[int | None, typer.Option(help="Stages or trials at a time, of Ray; default: one a node.")]
 Seed = Annotated[int, typer.Option(help="Of all that is random.")]
 Run = Annotated[Path, typer.Option(help="Folder of the run.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --output.")]
@@ -420,6 +424,8 @@ def study(
     head: Annotated[str, typer.Option(help="raw or raw-e2e.")] = "raw",
     imgsz: Imgsz = None,
     runs: Annotated[int, typer.Option(help="Detections that are timed.")] = 100,
+    ray: Ray = None,
+    ray_workers: RayWorkers = None,
     report: Annotated[list[Path] | None, typer.Option(help="Write .md, .csv, .json or .html; may stand often.")] = None,
 ) -> None:
     """Compare INT8 recipes: calibration-set size x method x granularity, weights only, dynamic, the naive one."""
@@ -614,6 +620,8 @@ def ablate(
         "runs/ablation"
     ),
     runs: Annotated[int, typer.Option(help="Detections that are timed.")] = 100,
+    ray: Ray = None,
+    ray_workers: RayWorkers = None,
     report: Annotated[list[Path] | None, typer.Option(help="Write .md, .csv, .json or .html; may stand often.")] = None,
 ) -> None:
     """Measure what each step (distil, prune, INT8, ...) is worth against one baseline, over seeds, with intervals."""
@@ -623,7 +631,7 @@ def ablate(
 
     _check_reports(report, forms())
 
-    done = run(study, folder, runs=runs, progress=progress)
+    done = run(study, folder, runs=runs, ray=ray, ray_workers=ray_workers, progress=progress)
     headings, cells = done.table()
     print_table(headings, [list(row) for row in cells])
     print("\n".join(done.findings()))
@@ -666,6 +674,8 @@ def optimize(
     folder: Annotated[Path, typer.Option(help="Where all is kept; a search goes on where it was.")] = Path(
         "runs/optimize"
     ),
+    ray: Ray = None,
+    ray_workers: RayWorkers = None,
     report: Annotated[list[Path] | None, typer.Option(help="Write .html, .md or .json; may stand often.")] = None,
 ) -> None:
     """Find the best artefact within a budget of latency, accuracy and size, and say how to make it."""
@@ -688,6 +698,8 @@ def optimize(
         trials=trials,
         trial_minutes=trial_minutes,
         seed=seed,
+        ray=ray,
+        ray_workers=ray_workers,
         progress=print,
         **_settings(settings),
     )

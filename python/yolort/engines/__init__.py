@@ -1,8 +1,9 @@
 """Engines written in Python. Each is one file here and one line in `_ENGINES`; the C++ core drives them all.
 
 An engine's module has `unavailable() -> str`, the reason it cannot run here or "" (without importing what it wraps),
-`devices() -> list[str]`, what `device` may be, the name of the hardware behind a space, `precisions() -> list[str]`, those of `load` that pay on this machine, and
-`load(path, device, precision, threads, profile)`, which gives an object with:
+`devices() -> list[str]`, what `device` may be, the name of the hardware behind a space, `precisions() -> list[str]`,
+those of `load` that pay on this machine, and `load(path, device, precision, threads, profile)`, which gives an object
+with:
 
     input_shape     (batch, height, width) of the network input, 0 where any value goes
     device, precision   text for the user; precision "" where it is what the file holds
