@@ -442,6 +442,7 @@ class _Search:
         rated = [one for one in self.trials() if one.map50_95 is not None]
         bar = max((_map(one) for one in rated), default=None)
         beaten = min((one.ms for one in rated if bar is not None and _map(one) >= bar), default=None)
+        best = _best(self._budget, rated, rated[0]) if rated else None
         for number in going_on():
             recipe, told = given[number][3], found[number]
             if recipe == self._base or not recipe.finetune:
@@ -450,6 +451,8 @@ class _Search:
                 told["note"] = "not trained: not within the budget"
             elif beaten is not None and told["ms"] >= beaten:
                 told["note"] = "not trained: slower than the most accurate one"
+            elif self._budget.max_latency is None and best is not None and told["ms"] >= best.ms:
+                told["note"] = "not trained: slower than what is within the budget already"
         run(pool, _rate, [number for number in going_on() if not found[number].get("note")])
         for one in asked:
             told = found[one.number]

@@ -1,8 +1,8 @@
 """Does memory stay what it is: soak.py [--minutes 60] [--load 1.0] [MODEL ...]
 
 Goes round for that long: images of any size through every engine, a stream, a batcher, detectors that are opened and
-closed, models that cannot be opened. A line a minute tells the resident memory; at the end, how much it grew after the
-first tenth. Exit status 1 where that is more than 2 % and 8 MB.
+closed, models that cannot be opened. A line a minute tells the resident memory; at the end, by how much the median of
+the last quarter is above that of the second. Exit status 1 where that is more than 2 % and 8 MB.
 """
 
 from __future__ import annotations
@@ -79,11 +79,11 @@ def main() -> int:
             gc.collect()
             levels.append(resident())
             print(f"{(last - start) / 60:5.1f} min {detections:8d} detections {levels[-1]:8.1f} MB", flush=True)
-    gc.collect()
-    first = max(levels[: max(len(levels) // 10, 1)])
-    grown = resident() - first
+    quarters = np.array_split(levels, 4)
+    first = float(np.median(quarters[1] if len(quarters[1]) else levels))
+    grown = float(np.median(quarters[3] if len(quarters[3]) else levels)) - first
     print(f"{detections} detections in {given.minutes:g} minutes on {', '.join(engine for _, engine, _ in opened)}; "
-          f"{first:.1f} MB after a tenth, {grown:+.1f} MB at the end")  # fmt: skip
+          f"medians: second quarter {first:.1f} MB, last {grown:+.1f} MB")  # fmt: skip
     return int(grown > max(8, 0.02 * first))
 
 

@@ -28,10 +28,14 @@ from yolort.tools.trainer import train_module
 Checkpoints = Callable[[str], Path]
 
 
+trained: list[Recipe] = []  # of those that were measured, what was scored
+
+
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
     """In place of measuring: a smaller input and OpenVINO are faster, pruning too, at a price. What was tried."""
     seen: list[Recipe] = []
+    trained.clear()
 
     def measure(work: Any, recipe: Recipe) -> dict[str, Any]:
         if work is module._time:
@@ -41,6 +45,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
         ms = 20 * (recipe.imgsz / 64) ** 2 * (1 - recipe.prune) * (0.5 if recipe.engine == "openvino" else 1)
         accuracy = 50 - 10 * (1 - recipe.imgsz / 64) - 4 * recipe.prune - (3 if recipe.precision == "int8" else 0)
         if work is module._rate:
+            trained.append(recipe)
             return {"map50_95": accuracy, "seconds": 1.0}
         return {"ms": ms, "size_mb": 6 * (1 - recipe.prune), "seconds": 1.0}
 
@@ -91,6 +96,16 @@ def test_the_search(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measu
     shown = re.findall(r'src="data:image/jpeg;base64,[^"]+" alt="([^"]+)"', page)
     assert [text.split(": ")[1] for text in shown] == [done.reference.name, best.name] * (len(shown) // 2) and shown
     assert done.commands()[-1].startswith("yolort ")
+
+
+def test_only_what_can_win_is_trained(
+    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
+) -> None:
+    done = search(checkpoint, blocks, tmp_path / "a", budget=Budget(max_drop=10.0))  # which 32 pixels meet, in 2.5 ms
+    pruned = [one for one in done.trials if one.recipe.finetune and not one.note.startswith("failed")]
+    assert {one.note.partition(":")[0] for one in pruned if one.ms >= 2.5} == {"not trained"}
+    assert any(one.note.endswith("within the budget already") for one in pruned)
+    assert {one.recipe.prune for one in done.trials if one.recipe in trained and one.ms >= 2.5} == {0}
 
 
 def test_it_goes_on(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]) -> None:
