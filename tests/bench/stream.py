@@ -47,14 +47,16 @@ def equal(one: yolort.Detections, other: yolort.Detections) -> bool:
     return np.array_equal(one.boxes, other.boxes) and np.array_equal(one.scores, other.scores)
 
 
-def compare(detector: yolort.Detector, video: Path, rounds: int, workers: int | None) -> None:
+def compare(
+    detector: yolort.Detector, streaming: yolort.Detector, video: Path, rounds: int, workers: int | None
+) -> None:
     ratios = []
     for i in range(rounds):
         start = time.perf_counter()
         plain = [detector(image) for image in read(video)]
         middle = time.perf_counter()
         before, most, same, frames = memory(), 0.0, True, 0
-        for frame in detector.stream(video, workers=workers):
+        for frame in streaming.stream(video, workers=workers):
             same = same and frame.index == frames and equal(frame.detections, plain[frames])
             frames += 1
             if frames == 100:
@@ -119,14 +121,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--frames", type=int, default=600)
     parser.add_argument("--workers", type=int)
+    parser.add_argument("--threads", type=int, help="of the engine in the stream alone; the loop has all cores")
     parser.add_argument("--detections", type=int, default=1000, help="of each of 8 threads; 0: none")
     options = parser.parse_args()
     detector = yolort.Detector(options.model, engine=options.engine)
+    streaming = yolort.Detector(options.model, engine=options.engine, threads=options.threads)
     print(detector)
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "video.mp4"
         write_video(video, options.frames)
-        compare(detector, video, options.rounds, options.workers)
+        compare(detector, streaming, video, options.rounds, options.workers)
         latency(detector, video, 0.1)
         if options.detections:
             share(detector, video, 8, options.detections)

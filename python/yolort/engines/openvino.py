@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def load(path: str, device: str, precision: str, threads: int | None, profile: b
         path: the .onnx file, or the .xml with its .bin beside it.
         device: "" or "cpu", or a device name of OpenVINO ("GPU", "NPU", "AUTO").
         precision: "fp32", "fp16" or "bf16"; "": fp32, since bf16 costs accuracy on YOLO26.
-        threads: CPU threads; None: OpenVINO's choice, one a core.
+        threads: CPU threads of one run; None: OpenVINO's choice, one a core.
         profile: time every layer.
 
     Raises:
@@ -56,8 +57,10 @@ def load(path: str, device: str, precision: str, threads: int | None, profile: b
         "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
         "PERF_COUNT": profile,
     }
-    if threads is not None:
-        settings["INFERENCE_NUM_THREADS"] = threads
+    if threads is not None and name == "CPU":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        streams = max(cores // threads, 1)  # so that clones run side by side, each on so many
+        settings |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": threads * streams}
     try:
         model = core.read_model(path)
         if name == "CPU" and _rounds_to_signed(model):
