@@ -61,7 +61,9 @@ def test_ctypes(shared_prefix: Path, frame: list[object], expected: list[str], t
     assert "does not exist" in run(*script, tmp_path / "nothing", *frame, status=1)
 
 
-def test_a_program_in_c_alone_links_the_shared_library(shared_prefix: Path, tmp_path: Path) -> None:
+def test_a_program_in_c_alone_links_the_shared_library(
+    shared_prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And a compiler of C takes the header without a warning."""
     compiler = shutil.which("cc") or pytest.skip("needs a C compiler")
     program = tmp_path / "version"
@@ -70,7 +72,16 @@ def test_a_program_in_c_alone_links_the_shared_library(shared_prefix: Path, tmp_
     flags = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{shared_prefix}/include"]
     library = shared_prefix / "lib"
     run(compiler, *flags, source, "-o", program, f"-L{library}", "-lyolort", f"-Wl,-rpath,{library}")
-    assert run(program).strip() == re.search(r"yolort VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text())[1]
+    version = re.search(r"yolort VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text())[1]
+    assert run(program).strip() == version
+    if not shutil.which("pkg-config"):
+        return
+    monkeypatch.setenv("PKG_CONFIG_PATH", str(library / "pkgconfig"))
+    assert run("pkg-config", "--modversion", "yolort").strip() == version
+    told = run("pkg-config", "--cflags", "--libs", "yolort").split()
+    program.unlink()
+    run(compiler, source, "-o", program, *told, f"-Wl,-rpath,{library}")
+    assert run(program).strip() == version
 
 
 def test_the_shared_library_exports_what_is_meant(shared_prefix: Path) -> None:
@@ -84,7 +95,7 @@ def test_the_shared_library_exports_what_is_meant(shared_prefix: Path) -> None:
     )
     assert {name for name in names if "::" not in name} == declared
     meant = re.compile(
-        r"yolort::(Detector::(?!Impl)|engines)|(vtable|typeinfo|typeinfo name) for yolort::\w*(Error|FileNotFound)$"
+        r"yolort::(Detector::(?!Impl)|engines|devices)|(vtable|typeinfo|typeinfo name) for yolort::\w*(Error|FileNotFound)$"
     )
     assert [name for name in names - declared if not meant.match(name)] == []
 
