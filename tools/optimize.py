@@ -71,9 +71,10 @@ class Budget:
 
     def met(self, trial: Trial, reference: Trial) -> bool:
         """Whether a trial that was measured is within it."""
-        assert trial.map50_95 is not None and reference.map50_95 is not None
+        if trial.map50_95 is None or (self.max_drop is not None and reference.map50_95 is None):
+            return False
         return self.fits(trial.ms, trial.size_mb) and (
-            self.max_drop is None or reference.map50_95 - trial.map50_95 <= self.max_drop
+            self.max_drop is None or _map(reference) - trial.map50_95 <= self.max_drop
         )
 
     def fits(self, ms: float, size_mb: float) -> bool:
@@ -154,13 +155,13 @@ class Optimized:
         for one in order:
             marks = [mark for mark, is_so in _marks(self, one, front) if is_so]
             speed = self.reference.ms / one.ms
-            drop = None if one.map50_95 is None else _map(one) - _map(self.reference)
+            drop = None if None in (one.map50_95, self.reference.map50_95) else _map(one) - _map(self.reference)
             cells.append(
                 [
                     one.name,
                     ", ".join(marks) or "-",
                     "-" if np.isnan(one.ms) else f"{one.ms:.2f}",
-                    "-" if np.isnan(one.ms) else f"{speed:.2f}x",
+                    "-" if np.isnan(speed) else f"{speed:.2f}x",
                     "-" if one.map50_95 is None else f"{one.map50_95:.2f}",
                     "-" if drop is None else f"{drop:+.2f}",
                     "-" if np.isnan(one.size_mb) else f"{one.size_mb:.1f}",
@@ -173,6 +174,8 @@ class Optimized:
     def findings(self) -> list[str]:
         """What came out, in sentences."""
         best, reference = self.best, self.reference
+        if reference.map50_95 is None:
+            return [f"{reference.name}, to which all is compared, has no figures: {reference.note}"]
         if best is None:
             return ["Nothing that was tried is within the budget."]
         out = [
@@ -442,7 +445,7 @@ class _Search:
         rated = [one for one in self.trials() if one.map50_95 is not None]
         bar = max((_map(one) for one in rated), default=None)
         beaten = min((one.ms for one in rated if bar is not None and _map(one) >= bar), default=None)
-        best = _best(self._budget, rated, rated[0]) if rated else None
+        best = _best(self._budget, rated, self.trials()[0]) if rated else None
         for number in going_on():
             recipe, told = given[number][3], found[number]
             if recipe == self._base or not recipe.finetune:
@@ -469,7 +472,7 @@ class _Search:
         known = [one.recipe for one in self.trials()]
         out: list[optuna.Trial] = []
         for _ in range(50):
-            if len(out) == most:
+            if len(out) >= most:
                 break
             asked = self._study.ask(self._space)
             recipe = self.recipe(asked.params)

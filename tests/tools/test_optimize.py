@@ -118,6 +118,7 @@ def test_it_goes_on(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measu
     assert len({repr(one) for one in measured}) == 9
     assert len(done.trials) == 9
     assert search(checkpoint, blocks, tmp_path / "a", trials=9).best == done.best
+    assert len(search(checkpoint, blocks, tmp_path / "a", trials=3).trials) == 9
     assert len(measured) == 9
     other = search(checkpoint, blocks, tmp_path / "a", trials=2, finetune=3)  # another search in the same folder
     assert len(other.trials) == 2
@@ -151,6 +152,10 @@ def test_the_best_is_what_the_budget_asks_for() -> None:
     assert both.findings() == ["Nothing that was tried is within the budget."]
     assert both.commands() == []
     assert made_up(*trials, budget=Budget(max_size=0.5)).best is None
+    failed = made_up((20.0, None, True), *trials, budget=Budget(max_drop=2.0))  # the reference
+    assert failed.best is None
+    assert "has no figures" in failed.findings()[0]
+    assert failed.table()[1][0][5] == "-" and failed.to_markdown()
     pruned = made_up(*trials, budget=Budget(max_drop=2.0)).findings()
     assert "Without pruning the best is" in pruned[1]
 
