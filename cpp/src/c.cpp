@@ -93,6 +93,16 @@ yolort::Thresholds to_thresholds(const yolort_thresholds* given) {
 
 std::string text(const char* given) { return given ? given : ""; }
 
+std::vector<std::string> texts(const char* const* values, std::size_t count, const char* name) {
+  if (count) need(values, name);
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < count; ++i) {
+    need(values[i], (std::string("a text of ") + name).c_str());
+    out.emplace_back(values[i]);
+  }
+  return out;
+}
+
 yolort::Options to_options(const yolort_options* given) {
   const yolort_options from = sized(given, "options");
   yolort::Options out;
@@ -103,13 +113,16 @@ yolort::Options to_options(const yolort_options* given) {
   if (from.threads) out.threads = from.threads;
   if (from.height || from.width) out.imgsz = {from.height, from.width};
   out.tuned = !from.ignore_tuning;
-  if (from.name_count) need(from.names, "options.names");
-  for (std::size_t i = 0; i < from.name_count; ++i) {
-    need(from.names[i], "a name of options.names");
-    out.names.emplace_back(from.names[i]);
-  }
+  out.names = texts(from.names, from.name_count, "options.names");
   out.augment = from.augment;
   out.scales = list(from.scales, from.scale_count, "options.scales");
+  if (from.merge != YOLORT_WBF && from.merge != YOLORT_NMS) {
+    throw std::invalid_argument("options.merge is " + std::to_string(from.merge) +
+                                ", expected YOLORT_WBF (0) or YOLORT_NMS (1)");
+  }
+  out.merge = from.merge == YOLORT_NMS ? yolort::Merge::nms : yolort::Merge::wbf;
+  out.flip = !from.no_flip;
+  out.scale_models = texts(from.scale_models, from.scale_model_count, "options.scale_models");
   return out;
 }
 

@@ -145,6 +145,31 @@ void test_thresholds() {
   CHECK(found_in(opened.detector, image.image, &other) == 0);
 }
 
+/// The fake engine's box is in the middle of 32 pixels: of 64, two views that mirror each other find two objects.
+void test_augmentation() {
+  const std::int32_t scale = 64;
+  const Pixels image(204);
+  const auto found = [&](const yolort_options& with, float above) {
+    const yolort_thresholds thresholds = conf(above);
+    return found_in(Opened(with).detector, image.image, &thresholds);
+  };
+  yolort_options with = options();
+  with.scales = &scale;
+  with.scale_count = 1;
+  CHECK(found(with, 0.25f) == 2);
+  CHECK(found(with, 0.5f) == 0);  // weighted boxes fusion: one of two views found it
+  with.merge = YOLORT_NMS;
+  CHECK(found(with, 0.5f) == 2);
+  with.merge = YOLORT_WBF;
+  with.no_flip = 1;
+  CHECK(found(with, 0.5f) == 1);
+  const char* const models[] = {model.path.c_str()};
+  with.scale_models = models;
+  with.scale_model_count = 1;
+  yolort_detector* detector = nullptr;
+  CHECK_FAILS(yolort_open(model.path.c_str(), &with, &detector), YOLORT_MODEL_ERROR, "does not say its input size");
+}
+
 /// A program that was compiled with a shorter struct, or with a longer one whose new fields it leaves zero.
 void test_structs_of_other_versions() {
   const Opened opened;
@@ -212,6 +237,13 @@ void test_failures() {
   bad = good;
   bad.names = gap;
   CHECK_FAILS(yolort_open(model.path.c_str(), &bad, &detector), YOLORT_INVALID_ARGUMENT, "name");
+  bad = good;
+  bad.scale_models = gap;
+  bad.scale_model_count = 2;
+  CHECK_FAILS(yolort_open(model.path.c_str(), &bad, &detector), YOLORT_INVALID_ARGUMENT, "scale_models");
+  bad = good;
+  bad.merge = 2;
+  CHECK_FAILS(yolort_open(model.path.c_str(), &bad, &detector), YOLORT_INVALID_ARGUMENT, "merge");
   const yolort_thresholds nan = conf(std::strtof("nan", nullptr));
   bad = good;
   bad.thresholds = &nan;
@@ -271,6 +303,7 @@ int main() {
   test_what_was_opened();
   test_detects();
   test_thresholds();
+  test_augmentation();
   test_structs_of_other_versions();
   test_clones_and_results_outlive_their_detector();
   test_failures();

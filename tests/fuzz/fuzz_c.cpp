@@ -47,6 +47,11 @@ void open(fuzz::Bytes& bytes, const char* model, yolort_detector** detector) {
   out.augment = bytes.flag();
   out.scales = bytes.flag() ? scales.data() : nullptr;
   out.scale_count = bytes.flag() ? scales.size() : 0;
+  out.merge = bytes.within(-1, 2);
+  out.no_flip = bytes.flag();
+  const char* const models[] = {model, word(bytes)};
+  out.scale_models = bytes.flag() ? nullptr : models;
+  out.scale_model_count = static_cast<std::size_t>(bytes.within(0, 2));
   const char* const path = bytes.flag() ? model : word(bytes);
   yolort_open(path, bytes.flag() ? &out : nullptr, bytes.take<std::uint8_t>() < 250 ? detector : nullptr);
 }

@@ -83,6 +83,9 @@ typedef struct yolort_thresholds {
   size_t class_count;
 } yolort_thresholds;
 
+/* yolort_options.merge: weighted boxes fusion (arXiv:1910.13302), or the best box of an object. */
+enum { YOLORT_WBF = 0, YOLORT_NMS = 1 };
+
 typedef struct yolort_options {
   size_t struct_size;       /* sizeof(yolort_options) */
   const char* engine;       /* "ncnn", "onnxruntime", ...; NULL: $YOLORT_ENGINE, else the best available */
@@ -96,7 +99,11 @@ typedef struct yolort_options {
   const yolort_thresholds* thresholds; /* for calls that give none; NULL: the defaults */
   const int32_t* scales;               /* test-time augmentation: longer sides of the input, 32 to 16384 pixels */
   size_t scale_count;
-  int32_t augment; /* not 0: test-time augmentation, at the input size where `scales` is NULL */
+  int32_t augment;                 /* not 0: test-time augmentation, at the input size where `scales` is NULL */
+  int32_t merge;                   /* what the views find: YOLORT_WBF or YOLORT_NMS */
+  int32_t no_flip;                 /* not 0: no view is mirrored */
+  const char* const* scale_models; /* artefacts with the same classes, for the scales that are their input sizes */
+  size_t scale_model_count;
 } yolort_options;
 
 /* Opens a model: an .onnx or .engine file, an NCNN folder or .param. `options` may be NULL; nothing of it is kept. */
