@@ -17,7 +17,7 @@ import json
 import logging
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -400,9 +400,10 @@ class _Search:
             self._study.tell(left.number, state=TrialState.FAIL)
             if not left.user_attrs.get("again"):
                 self._study.enqueue_trial(left.params, user_attrs={**left.user_attrs, "again": True})
+        self._first = {name: values[0] for name, values in space.items()}
+        self._choices = space
         if not self._study.get_trials(deepcopy=False):
-            for choice in _plain(space):
-                self._study.enqueue_trial(choice, user_attrs={"plain": True})
+            self._enqueue({"engine": engine} for engine in space["engine"])
 
     @property
     def count(self) -> int:
@@ -467,8 +468,26 @@ class _Search:
                 self._study.tell(one, state=TrialState.FAIL if told.get("failed") else TrialState.PRUNED)
         return [one for one in self.trials() if one.number in found]
 
+    def _enqueue(self, changes: Iterable[Mapping[str, Any]]) -> None:
+        for change in changes:
+            self._study.enqueue_trial({**self._first, **change}, user_attrs={"plain": True})
+
+    def _enqueue_siblings(self) -> None:
+        """Once the model as it is has run on every engine: siblings and smaller inputs, as it is and on the fastest."""
+        plain = [one for one in self.trials() if one.plain]
+        if self._study.user_attrs.get("siblings") or len(plain) < len(self._choices["engine"]):
+            return
+        rated = [one for one in plain if one.map50_95 is not None]
+        quickest = min(rated, key=lambda one: one.ms).recipe if rated else self._base
+        engines = dict.fromkeys([self._first["engine"], f"{quickest.engine} {quickest.precision}"])
+        for name in ("model", "imgsz", "head"):
+            for value in self._choices[name][1:]:
+                self._enqueue({name: value, "engine": engine} for engine in engines)
+        self._study.set_user_attr("siblings", True)
+
     def _ask(self, most: int) -> list[optuna.Trial]:
         """Up to so many choices of which none has been tried."""
+        self._enqueue_siblings()
         known = [one.recipe for one in self.trials()]
         out: list[optuna.Trial] = []
         for _ in range(50):
@@ -503,17 +522,6 @@ class _Search:
                 )
             )
         return out
-
-
-def _plain(space: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
-    """The model as it is on every engine; then every sibling and every smaller input, on each in its fastest kind."""
-    first = {name: values[0] for name, values in space.items()}
-    for engine in space["engine"]:
-        yield {**first, "engine": engine}
-    for name in ("model", "imgsz", "head"):
-        for value in space[name][1:]:
-            for engine in dict.fromkeys([first["engine"], space["engine"][-1]]):
-                yield {**first, name: value, "engine": engine}
 
 
 def _prepare(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:

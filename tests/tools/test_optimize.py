@@ -77,6 +77,8 @@ def test_the_search(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measu
     assert {Path(one.model).stem for one in plain} == {"yolov8n", "yolo11n"}
     assert {one.imgsz for one in plain} == {64, 32}
     assert {f"{one.engine} {one.precision}" for one in plain} >= {"openvino bf16", "onnxruntime int8", "ncnn fp32"}
+    others = {one.engine for one in plain if one.imgsz == 32 or Path(one.model).stem == "yolo11n"}
+    assert others == {"onnxruntime", "openvino"}  # the reference's, and the fastest
     assert next(one.note for one in done.trials if one.recipe.engine == "ncnn") == "failed: no"
     best = done.best
     assert best is not None
