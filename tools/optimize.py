@@ -474,7 +474,9 @@ class _Search:
 
     def _enqueue_siblings(self) -> None:
         """Once the model as it is has run on every engine: siblings and smaller inputs, as it is and on the fastest."""
-        plain = [one for one in self.trials() if one.plain]
+        as_it_is = self._base.model, self._base.imgsz, self._base.head
+        listed = [one for one in self.trials() if one.plain]
+        plain = [one for one in listed if (one.recipe.model, one.recipe.imgsz, one.recipe.head) == as_it_is]
         if self._study.user_attrs.get("siblings") or len(plain) < len(self._choices["engine"]):
             return
         rated = [one for one in plain if one.map50_95 is not None]
