@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import optuna
 import yolort
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 from yolort import _core
 from yolort.tools import machine, report
@@ -382,9 +382,7 @@ class _Search:
     ) -> None:
         self._lab, self._base, self._budget = lab, base, budget
         self._finetune, self._seed, self._trial_seconds = finetune, seed, trial_seconds
-        self._space: dict[str, BaseDistribution] = {
-            name: CategoricalDistribution(values) for name, values in space.items()
-        }
+        self._space = {name: CategoricalDistribution(values) for name, values in space.items()}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         # Another model, data set or training is another study in the same file.
         of = {"model": sha256(base.model), "data": [lab.train_sha, lab.val_sha], "recipe": base.to_dict()}
@@ -400,9 +398,9 @@ class _Search:
             self._study.tell(left.number, state=TrialState.FAIL)
             if not left.user_attrs.get("again"):
                 self._study.enqueue_trial(left.params, user_attrs={**left.user_attrs, "again": True})
-        self._first = {name: values[0] for name, values in space.items()}
-        self._choices = space
-        if not self._study.get_trials(deepcopy=False):
+        if not self.trials():  # the reference comes first, also after a run that was killed in it
+            for _ in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+                self._study.tell(self._study.ask(dict(self._space)), state=TrialState.FAIL)
             self._enqueue({"engine": engine} for engine in space["engine"])
 
     @property
@@ -443,10 +441,11 @@ class _Search:
         if pool.workers > 1:
             run(pool, _prepare, going_on())
         run(Jobs(), _time, going_on())  # here, where latency counts, and nothing beside it
-        rated = [one for one in self.trials() if one.map50_95 is not None]
+        before = self.trials()
+        rated = [one for one in before if one.map50_95 is not None]
         bar = max((_map(one) for one in rated), default=None)
         beaten = min((one.ms for one in rated if bar is not None and _map(one) >= bar), default=None)
-        best = _best(self._budget, rated, self.trials()[0]) if rated else None
+        best = _best(self._budget, rated, before[0]) if rated else None
         for number in going_on():
             recipe, told = given[number][3], found[number]
             if recipe == self._base or not recipe.finetune:
@@ -469,21 +468,22 @@ class _Search:
         return [one for one in self.trials() if one.number in found]
 
     def _enqueue(self, changes: Iterable[Mapping[str, Any]]) -> None:
+        first = {name: one.choices[0] for name, one in self._space.items()}
         for change in changes:
-            self._study.enqueue_trial({**self._first, **change}, user_attrs={"plain": True})
+            self._study.enqueue_trial({**first, **change}, user_attrs={"plain": True})
 
     def _enqueue_siblings(self) -> None:
         """Once the model as it is has run on every engine: siblings and smaller inputs, as it is and on the fastest."""
         as_it_is = self._base.model, self._base.imgsz, self._base.head
         listed = [one for one in self.trials() if one.plain]
         plain = [one for one in listed if (one.recipe.model, one.recipe.imgsz, one.recipe.head) == as_it_is]
-        if self._study.user_attrs.get("siblings") or len(plain) < len(self._choices["engine"]):
+        if self._study.user_attrs.get("siblings") or len(plain) < len(self._space["engine"].choices):
             return
         rated = [one for one in plain if one.map50_95 is not None]
         quickest = min(rated, key=lambda one: one.ms).recipe if rated else self._base
-        engines = dict.fromkeys([self._first["engine"], f"{quickest.engine} {quickest.precision}"])
+        engines = dict.fromkeys([self._space["engine"].choices[0], f"{quickest.engine} {quickest.precision}"])
         for name in ("model", "imgsz", "head"):
-            for value in self._choices[name][1:]:
+            for value in self._space[name].choices[1:]:
                 self._enqueue({name: value, "engine": engine} for engine in engines)
         self._study.set_user_attr("siblings", True)
 
@@ -495,7 +495,7 @@ class _Search:
         for _ in range(50):
             if len(out) >= most:
                 break
-            asked = self._study.ask(self._space)
+            asked = self._study.ask(dict(self._space))
             recipe = self.recipe(asked.params)
             if recipe in known:
                 self._study.tell(asked, state=TrialState.PRUNED)  # not a trial

@@ -126,6 +126,21 @@ def test_it_goes_on(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measu
     assert len(other.trials) == 2
 
 
+def test_the_reference_is_first_after_a_run_that_ended_in_it(
+    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Jobs, "run", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            search(checkpoint, blocks, tmp_path / "a")
+    done = search(checkpoint, blocks, tmp_path / "a", trials=4)
+    assert done.reference.name == "yolov8n 64 onnxruntime fp32"
+    assert len(done.trials) == 4
+
+
 def test_a_space_that_is_small_has_an_end(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
 ) -> None:
