@@ -141,7 +141,7 @@ def build_engine(
             half = folder / "half.onnx"
             onnx.save(to_fp16(graph), half)
         built = folder / "built.engine"
-        report = [*write_engine(source, described, built, half=half, options=options)]
+        report = [*write_engine(source, described, built, half=half, int8=quantised, options=options)]
         report.append(_compare(source, built, own if isinstance(own, dict) else {}, options.device))
         place(built, target)
     for line in report:
@@ -150,13 +150,14 @@ def build_engine(
 
 
 def write_engine(
-    source: Path, described: dict[str, Any], built: Path, *, half: Path | None, options: EngineOptions
+    source: Path, described: dict[str, Any], built: Path, *, half: Path | None, int8: bool, options: EngineOptions
 ) -> Iterator[str]:
     """Writes the engine of an ONNX file; gives lines of a report.
 
     Args:
         described: the metadata, which become its header; `yolort` may be JSON, or what that says.
         half: the same model in FP16, for an engine that may compute in it; TensorRT 11 knows no other way.
+        int8: it has Q/DQ pairs, or the options a calibration cache.
     """
     height, width = described["imgsz"]
     batch = int(described.get("batch") or 1)
@@ -165,6 +166,7 @@ def write_engine(
     plan, timing_cache, version = _core.build_engine(
         str(source),
         onnx_fp16=str(half) if half else "",
+        int8=int8,
         device=options.device,
         calibration=Path(options.calibration).read_bytes() if options.calibration is not None else b"",
         workspace_mib=options.workspace or 0,

@@ -396,8 +396,14 @@ def _to_engine(
     yield from _to_onnx(cut, replace(request, precision="fp32"), described, onnx, folder)
     if request.precision == "fp16":  # for TensorRT 11, which knows no other FP16
         yield from _to_onnx(cut, request, described, half, folder)
+    options = request.engine or EngineOptions()
     yield from write_engine(
-        onnx, described, built, half=half if half.exists() else None, options=request.engine or EngineOptions()
+        onnx,
+        described,
+        built,
+        half=half if half.exists() else None,
+        int8=options.calibration is not None,
+        options=options,
     )
 
 

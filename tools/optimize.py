@@ -6,8 +6,9 @@
 
 Optuna proposes, and keeps every trial in an SQLite file; what a trial makes and measures is kept by `Lab`, so that a
 search that was interrupted goes on, and nothing is measured twice. Plain answers come first: the model as it is on
-every engine and in every precision, its smaller siblings, smaller inputs; pruning has to beat them. What needs training
-is timed untrained, and trained only where it could become the best.
+every engine and in every precision, its smaller siblings, smaller inputs; then those that are fast enough and lose too
+much are distilled from the model; pruning has to beat them. What needs training is timed untrained, and trained only
+where it could become the best.
 """
 
 from __future__ import annotations
@@ -44,7 +45,6 @@ _RATIOS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # of pruning
 _SIDES = (1.0, 0.875, 0.75, 0.625, 0.5)  # of the input
 _SHOWN = 3  # images of the report
 _RUNS = 60  # detections that a trial is timed with, in turns with the baseline
-_CHOICES = ("model", "imgsz", "head", "engine", "prune")
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,16 @@ class Trial:
 
     recipe: Recipe
     number: int
-    plain: bool  # the model, a sibling or a smaller input as they are
     ms: float = float("nan")  # p50, as measured in turns with the reference
     size_mb: float = float("nan")
     map50_95: float | None = None  # of 100
     seconds: float = 0.0
     note: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """The model, a sibling or a smaller input as they are."""
+        return not (self.recipe.finetune or self.recipe.teacher)
 
     @property
     def name(self) -> str:
@@ -104,6 +108,7 @@ class Trial:
         parts = [Path(one.model).stem, str(one.imgsz), one.engine, one.precision]
         parts += [one.head] if one.head != "raw" else []
         parts += [f"pruned {one.prune:.0%}"] if one.prune else []
+        parts += ["distilled"] if one.teacher else []
         return " ".join(parts)
 
 
@@ -187,7 +192,10 @@ class Optimized:
         else:
             plain = _best(self.budget, [one for one in self.trials if one.plain], reference)
             if plain is not None:
-                out.append(f"Without pruning the best is {plain.name}: {plain.ms:.2f} ms, {_map(plain):.2f} mAP50-95.")
+                out.append(
+                    f"Without pruning and training the best is {plain.name}: {plain.ms:.2f} ms, "
+                    f"{_map(plain):.2f} mAP50-95."
+                )
         return out
 
     def to_markdown(self) -> str:
@@ -278,7 +286,8 @@ def optimize(
         siblings: other sizes of the model, trained on `data` too, or else with `epochs`.
         imgsz: side of the input; None takes that of the training.
         epochs: of training of the model and its siblings before anything else.
-        finetune: epochs after pruning, with the unpruned model as teacher; 0: pruning is not tried.
+        finetune: epochs after pruning, with the unpruned model as teacher, and of siblings and smaller inputs with the
+            model as teacher (beyond `epochs`); 0: neither is tried.
         hours: no trial begins after them.
         trials: at most so many, those of earlier runs counted; one of `hours` and `trials` must be given.
         trial_minutes: a trial whose building and timing, or training and scoring, takes longer is ended and listed as
@@ -348,6 +357,7 @@ def _space(
         "head": ("raw", "raw-e2e") if one_to_one else ("raw",),
         "engine": tuple(dict.fromkeys(["onnxruntime fp32", *runs])),
         "prune": _RATIOS if finetune else _RATIOS[:1],
+        "distil": (False, True) if finetune else (False,),
     }
 
 
@@ -412,7 +422,7 @@ class _Search:
         """What a choice means."""
         engine, precision = choice["engine"].split()
         prune = float(choice["prune"])
-        return replace(
+        recipe = replace(
             self._base,
             model=choice["model"],
             imgsz=choice["imgsz"],
@@ -422,6 +432,9 @@ class _Search:
             prune=prune,
             finetune=self._finetune if prune else 0,
         )
+        if prune or not choice["distil"]:  # what is pruned learns from what it was
+            return recipe
+        return replace(recipe, epochs=self._base.epochs + self._finetune, teacher=self._base)
 
     def wave(self, pool: Jobs, most: int) -> list[Trial]:
         """Tries up to `most` more, as many at a time as there are workers; none where nothing is left to be tried."""
@@ -448,7 +461,7 @@ class _Search:
         best = _best(self._budget, rated, before[0]) if rated else None
         for number in going_on():
             recipe, told = given[number][3], found[number]
-            if recipe == self._base or not recipe.finetune:
+            if _untrained(recipe, self._base) == recipe:
                 continue
             if not self._budget.fits(told["ms"], told["size_mb"]):
                 told["note"] = "not trained: not within the budget"
@@ -470,7 +483,7 @@ class _Search:
     def _enqueue(self, changes: Iterable[Mapping[str, Any]]) -> None:
         first = {name: one.choices[0] for name, one in self._space.items()}
         for change in changes:
-            self._study.enqueue_trial({**first, **change}, user_attrs={"plain": True})
+            self._study.enqueue_trial({**first, **change})
 
     def _enqueue_siblings(self) -> None:
         """Once the model as it is has run on every engine: siblings and smaller inputs, as it is and on the fastest."""
@@ -487,9 +500,28 @@ class _Search:
                 self._enqueue({name: value, "engine": engine} for engine in engines)
         self._study.set_user_attr("siblings", True)
 
+    def _enqueue_distilled(self) -> None:
+        """Once siblings and smaller inputs have run, those that lose too much: distilled, the most accurate first."""
+        told = self._study.user_attrs
+        if not self._finetune or not told.get("siblings") or told.get("distilled"):
+            return
+        if self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            return
+        reference, *others = self.trials()
+        plain = [one for one in others if one.plain and one.map50_95 is not None]
+        for one in sorted(plain, key=_map, reverse=True):
+            if self._budget.met(one, reference):
+                continue
+            recipe = one.recipe
+            if (recipe.model, recipe.imgsz) != (self._base.model, self._base.imgsz):
+                choice = {"model": recipe.model, "imgsz": recipe.imgsz, "head": recipe.head}
+                self._enqueue([{**choice, "engine": f"{recipe.engine} {recipe.precision}", "distil": True}])
+        self._study.set_user_attr("distilled", True)
+
     def _ask(self, most: int) -> list[optuna.Trial]:
         """Up to so many choices of which none has been tried."""
         self._enqueue_siblings()
+        self._enqueue_distilled()
         known = [one.recipe for one in self.trials()]
         out: list[optuna.Trial] = []
         for _ in range(50):
@@ -515,7 +547,6 @@ class _Search:
                 Trial(
                     self.recipe(one.params),
                     one.number,
-                    bool(told.get("plain")),
                     float(told.get("ms", "nan")),
                     float(told.get("size_mb", "nan")),
                     told.get("map50_95"),
@@ -530,8 +561,13 @@ def _prepare(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) ->
     """What is timed, in a process of its own."""
     lab = Lab(folder, data)
     if recipe.engine != "tensorrt":  # whose engines are made on the machine that they are for
-        lab.case(replace(recipe, finetune=0), seed)
+        lab.case(_untrained(recipe, base), seed)
     return {}
+
+
+def _untrained(recipe: Recipe, base: Recipe) -> Recipe:
+    """The same network before it is fine-tuned or distilled, which changes no time."""
+    return replace(recipe, finetune=0, epochs=base.epochs, teacher=None)
 
 
 def _time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
@@ -539,7 +575,7 @@ def _time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> di
     lab = Lab(folder, data)
     reference = lab.case(base, seed)
     first = lab.latency([reference], _RUNS)[0]
-    pair = [reference, lab.case(replace(recipe, finetune=0), seed)]
+    pair = [reference, lab.case(_untrained(recipe, base), seed)]
     rows = lab.latency(pair, _RUNS) if pair[0] != pair[1] else [first, first]
     # In turns with the reference, whose time of the first trial is what all are compared to.
     return {"ms": _p50(first) * _p50(rows[1]) / _p50(rows[0]), "size_mb": rows[1].size_mb}
@@ -583,9 +619,19 @@ def _commands(recipe: Recipe, data: str, seed: int) -> Iterator[str]:
     def command(*parts: object) -> str:
         return shlex.join(["yolort", *map(str, parts)])
 
+    def training(one: Recipe, output: str, *kind: object) -> str:
+        return command(*kind, *settings, "--data", data, "--epochs", one.epochs, "--imgsz", one.imgsz,
+                       "--seed", seed, "--output", output)  # fmt: skip
+
+    teacher = recipe.teacher
+    if isinstance(teacher, Recipe) and teacher.epochs:
+        yield training(teacher, "teacher", "train", teacher.model)
+        teacher = "teacher/weights/best.pt"
+    elif isinstance(teacher, Recipe):
+        teacher = teacher.model
     if recipe.epochs:
-        yield command("train", path, *settings, "--data", data, "--epochs", recipe.epochs, "--imgsz", side,
-                      "--seed", seed, "--output", "trained")  # fmt: skip
+        kind = ["distill", "--teacher", teacher, "--student", path] if teacher else ["train", path]
+        yield training(recipe, "trained", *kind)
         path = "trained/weights/best.pt"
     if recipe.prune:
         how = [

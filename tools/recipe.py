@@ -46,7 +46,7 @@ class Recipe:
         model: a checkpoint (.pt), or an architecture (.yaml) that has to be trained.
         imgsz: side of the network's input in pixels, of training and artefact.
         epochs: of training; 0 takes the checkpoint as it is.
-        teacher: a checkpoint to distil from in that training.
+        teacher: a checkpoint to distil from in that training, or the recipe of one.
         scales: of that training, see `train`.
         prune: share of channels to take out, 0 to 0.95.
         method: of pruning.
@@ -64,7 +64,7 @@ class Recipe:
     model: str
     imgsz: int = 640
     epochs: int = 0
-    teacher: str | None = None
+    teacher: str | Recipe | None = None
     scales: tuple[float, float] | None = None
     prune: float = 0.0
     method: str = "group-norm"
@@ -138,14 +138,17 @@ class Lab:
         base: dict[str, Any] = {"data": self.train_sha, "imgsz": recipe.imgsz, "seed": seed, "train": recipe.train}
         if recipe.epochs:
             source = path
+            teacher = self.checkpoint(recipe.teacher, seed) if isinstance(recipe.teacher, Recipe) else recipe.teacher
             inputs = {
                 **base,
                 "model": sha256(path) if path.is_file() else str(path),
                 "epochs": recipe.epochs,
-                "teacher": recipe.teacher and sha256(recipe.teacher),
+                "teacher": teacher and sha256(teacher),
                 "scales": recipe.scales,
             }
-            made = self.store.get("train", inputs, lambda work: self._train(recipe, source, seed, work), resumable=True)
+            made = self.store.get(
+                "train", inputs, lambda work: self._train(recipe, source, teacher, seed, work), resumable=True
+            )
             path = made / "best.pt"
         if recipe.prune:
             whole = path
@@ -248,7 +251,7 @@ class Lab:
             for case, row in zip(cases, rows, strict=True)
         ]
 
-    def _train(self, recipe: Recipe, source: Path, seed: int, work: Path) -> None:
+    def _train(self, recipe: Recipe, source: Path, teacher: str | Path | None, seed: int, work: Path) -> None:
         from yolort.tools.distill import distilling
         from yolort.tools.train import train
         from yolort.tools.trainer import Trainer
@@ -267,7 +270,7 @@ class Lab:
                 scales=recipe.scales,
                 output=run,
                 resume=resume,
-                trainer=distilling(Trainer, recipe.teacher) if recipe.teacher else Trainer,
+                trainer=distilling(Trainer, teacher) if teacher else Trainer,
                 **recipe.train,
             )
 

@@ -28,8 +28,8 @@ def render(benchmark: Benchmark) -> str:
     measured = [row for row in benchmark.rows if len(row.samples)]
     charts = []
     if measured:
-        charts.append(("Latency of one image", _svg(_latency, measured)))
-        charts.append(("Where it goes (medians)", _svg(_split, measured)))
+        charts.append(("Latency of one image", _svg(_latency, measured, lines=len(measured))))
+        charts.append(("Where it goes (medians)", _svg(_split, measured, lines=len(measured))))
     if any(row.accuracy for row in measured):
         points = [
             (_label(row), float(np.median(row.samples[:, 0])), 100 * (row.accuracy["map50_95"] or 0))
@@ -103,12 +103,12 @@ def front(points: Sequence[tuple[str, float, float]]) -> str:
 
     Of more than a few, those and the first have names.
     """
-    return _svg(_front, points)
+    return _svg(_front, points, lines=min(len(points), _LABELS))
 
 
 def intervals(rows: Sequence[tuple[str, float, float, float]], unit: str) -> str:
     """SVG of (name, mean, low, high) in a unit, about a line at 0."""
-    return _svg(lambda axes, shown: _intervals(axes, shown, unit), rows)
+    return _svg(lambda axes, shown: _intervals(axes, shown, unit), rows, lines=len(rows))
 
 
 def _label(row: Row) -> str:
@@ -116,13 +116,14 @@ def _label(row: Row) -> str:
     return " ".join(parts).replace("$", r"\$") + (f" x{row.case.threads}" if row.case.threads else "")
 
 
-def _svg(draw: Any, rows: Sequence[Any]) -> str:
+def _svg(draw: Any, rows: Sequence[Any], lines: int) -> str:
+    """What `draw` makes of them, as high as so many lines of text."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "yolort", "font.family": "sans-serif"}):
-        figure = Figure(figsize=(11, 1.4 + 0.3 * max(len(rows), 6)), layout="constrained")
+        figure = Figure(figsize=(11, 1.4 + 0.3 * max(lines, 6)), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         axes.spines[["top", "right"]].set_visible(False)

@@ -325,15 +325,16 @@ class PythonEngine final : public Engine {
 
 /// See TensorrtBuild; `progress(phase, step, steps)` gives False to end the build. (plan, timing cache, version)
 std::tuple<py::bytes, py::bytes, std::string> build_engine(
-    const std::string& onnx, const std::string& onnx_fp16, const std::string& device, const py::bytes& calibration,
-    std::size_t workspace_mib, const py::bytes& timing_cache, bool version_compatible, bool hardware_compatible,
-    int level, const std::array<std::array<int, 3>, 3>& sizes,
+    const std::string& onnx, const std::string& onnx_fp16, bool int8, const std::string& device,
+    const py::bytes& calibration, std::size_t workspace_mib, const py::bytes& timing_cache, bool version_compatible,
+    bool hardware_compatible, int level, const std::array<std::array<int, 3>, 3>& sizes,
     const std::function<bool(const std::string&, int, int)>& progress) {
 #ifdef YOLORT_TENSORRT
   TensorrtBuild build;
   build.onnx = onnx;
   build.onnx_fp16 = onnx_fp16;
   build.fp16 = !onnx_fp16.empty();
+  build.int8 = int8;
   build.device = device;
   build.calibration = calibration;
   build.workspace_mib = workspace_mib;
@@ -367,7 +368,7 @@ std::tuple<py::bytes, py::bytes, std::string> build_engine(
   const TensorrtPlan plan = running.get();
   return {py::bytes(plan.bytes), py::bytes(plan.timing_cache), plan.version};
 #else
-  (void)onnx, (void)onnx_fp16, (void)device, (void)calibration, (void)workspace_mib, (void)timing_cache;
+  (void)onnx, (void)onnx_fp16, (void)int8, (void)device, (void)calibration, (void)workspace_mib, (void)timing_cache;
   (void)version_compatible, (void)hardware_compatible, (void)level, (void)sizes, (void)progress;
   for (const EngineStatus& status : engines()) {
     if (status.name == "tensorrt") throw EngineError(status.reason);
@@ -583,7 +584,7 @@ PYBIND11_MODULE(_core, m) {
       },
       py::arg("engine"));
   m.def("build_engine", &build_engine, py::arg("onnx"), py::kw_only(), py::arg("onnx_fp16") = "",
-        py::arg("device") = "", py::arg("calibration") = py::bytes(), py::arg("workspace_mib") = 0,
+        py::arg("int8") = false, py::arg("device") = "", py::arg("calibration") = py::bytes(), py::arg("workspace_mib") = 0,
         py::arg("timing_cache") = py::bytes(), py::arg("version_compatible") = false,
         py::arg("hardware_compatible") = false, py::arg("level") = -1, py::arg("sizes"), py::arg("progress") = nullptr);
   m.def("add_library_folder", [](const std::string& folder) { add_library_folder(folder); }, py::arg("folder"));

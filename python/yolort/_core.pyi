@@ -102,6 +102,7 @@ def build_engine(
     onnx: str,
     *,
     onnx_fp16: str = "",
+    int8: bool = False,
     device: str = "",
     calibration: bytes = b"",
     workspace_mib: int = 0,

@@ -67,6 +67,25 @@ def test_int8(builder: dict[str, Any], tmp_path: Path) -> None:
     )
     assert header(made)["yolort"]["precision"] == "int8"
     assert builder["calibration"] == cache.read_bytes()
+    assert builder["int8"]
+
+
+def test_q_dq_pairs_are_int8(builder: dict[str, Any], tmp_path: Path) -> None:
+    """TensorRT 8.6 refuses them where it is not told: seen on an H200."""
+    source = onnx.load(yolort.demo_model("onnx"))
+    build_engine(yolort.demo_model("onnx"), output=tmp_path / "m.engine")
+    assert not builder["int8"]
+    (last,) = [node for node in source.graph.node if source.graph.output[0].name in node.output]
+    for op, name in (("QuantizeLinear", "quantised"), ("DequantizeLinear", source.graph.output[0].name)):
+        start = "float" if op == "QuantizeLinear" else "quantised"
+        source.graph.node.append(onnx.helper.make_node(op, [start, "scale", "zero"], [name]))
+    last.output[list(last.output).index(source.graph.output[0].name)] = "float"
+    source.graph.initializer.append(onnx.helper.make_tensor("scale", onnx.TensorProto.FLOAT, [], [0.1]))
+    source.graph.initializer.append(onnx.helper.make_tensor("zero", onnx.TensorProto.INT8, [], [0]))
+    onnx.save(source, tmp_path / "m.onnx")
+    made = build_engine(tmp_path / "m.onnx", output=tmp_path / "m.engine")
+    assert builder["int8"]
+    assert header(made)["yolort"]["precision"] == "int8"
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
         if recipe.engine == "ncnn":
             return {"failed": True, "note": "failed: no", "seconds": 1.0}
         ms = 20 * (recipe.imgsz / 64) ** 2 * (1 - recipe.prune) * (0.5 if recipe.engine == "openvino" else 1)
-        accuracy = 50 - 10 * (1 - recipe.imgsz / 64) - 4 * recipe.prune - (3 if recipe.precision == "int8" else 0)
+        accuracy = 50 - 4 * recipe.prune - (3 if recipe.precision == "int8" else 0)
+        accuracy -= 10 * (1 - recipe.imgsz / 64) * (0.3 if recipe.teacher else 1)
         if work is module._rate:
             trained.append(recipe)
             return {"map50_95": accuracy, "seconds": 1.0}
@@ -110,6 +111,24 @@ def test_only_what_can_win_is_trained(
     assert {one.recipe.prune for one in done.trials if one.recipe in trained and one.ms >= 2.5} == {0}
 
 
+def test_what_loses_too_much_is_distilled(
+    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
+) -> None:
+    done = search(checkpoint, blocks, tmp_path / "a", trials=40)  # 32 pixels lose 5 points, and distilled 1.5
+    distilled = [one for one in measured if one.teacher]
+    first = distilled[0]
+    assert first.imgsz == 32 and first.epochs == 2 and not first.prune
+    assert isinstance(first.teacher, Recipe) and first.teacher == done.reference.recipe
+    plain = measured[: measured.index(first)]
+    assert {one.imgsz for one in plain} == {64, 32} and all(not one.prune for one in plain)
+    best = done.best
+    assert best is not None and best.recipe.imgsz == 32
+    assert any(
+        one.recipe == first and one.map50_95 == 48.5 and done.budget.met(one, done.reference) for one in done.trials
+    )
+    assert next(one.name for one in done.trials if one.recipe == first).endswith("distilled")
+
+
 def test_it_goes_on(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]) -> None:
     search(checkpoint, blocks, tmp_path / "a", trials=5)
     (name,) = optuna.get_all_study_names(f"sqlite:///{tmp_path / 'a' / 'study.db'}")
@@ -151,8 +170,10 @@ def test_a_space_that_is_small_has_an_end(
 def made_up(*trials: tuple[float, float | None, bool], budget: Budget) -> Optimized:
     recipe = Recipe(model="m.pt")
     done = object.__new__(Optimized)
+    taught = {False: {"epochs": 2, "teacher": recipe}, True: {}}
     listed = [
-        Trial(recipe.but({"imgsz": 640 - 32 * at}), at, *one[2:], one[0], 1.0, one[1]) for at, one in enumerate(trials)
+        Trial(recipe.but({"imgsz": 640 - 32 * at, **taught[plain]}), at, ms, 1.0, accuracy)
+        for at, (ms, accuracy, plain) in enumerate(trials)
     ]
     vars(done).update(budget=budget, trials=listed, setup={}, _data="d.yaml", _seed=0)
     return done
@@ -174,7 +195,7 @@ def test_the_best_is_what_the_budget_asks_for() -> None:
     assert "has no figures" in failed.findings()[0]
     assert failed.table()[1][0][5] == "-" and failed.to_markdown()
     pruned = made_up(*trials, budget=Budget(max_drop=2.0)).findings()
-    assert "Without pruning the best is" in pruned[1]
+    assert "Without pruning and training the best is" in pruned[1]
 
 
 def test_commands() -> None:
@@ -189,6 +210,23 @@ def test_commands() -> None:
         "yolort calibrate float.onnx --data 'my data.yaml' --output calibration.json",
         "yolort export pruned.pt --format ncnn --imgsz 320 --output float_ncnn_model",
         "yolort quantize float_ncnn_model --format ncnn --calibration calibration.json",
+    ]
+
+
+def test_commands_of_what_is_distilled() -> None:
+    base = Recipe(model="s.pt", imgsz=320, engine="onnxruntime", train={"lr0": 0.1})
+    recipe = base.but({"model": "n.pt", "imgsz": 256, "epochs": 5, "teacher": base})
+    how = "lr0=0.1 --data d.yaml --epochs 5 --imgsz 256 --seed 0 --output trained"
+    export = "yolort export trained/weights/best.pt --format onnx --imgsz 256"
+    assert list(module._commands(recipe, "d.yaml", 0)) == [
+        f"yolort distill --teacher s.pt --student n.pt {how}",
+        export,
+    ]
+    taught = recipe.but({"teacher": base.but({"epochs": 3})})
+    assert list(module._commands(taught, "d.yaml", 0)) == [
+        "yolort train s.pt lr0=0.1 --data d.yaml --epochs 3 --imgsz 320 --seed 0 --output teacher",
+        f"yolort distill --teacher teacher/weights/best.pt --student n.pt {how}",
+        export,
     ]
 
 

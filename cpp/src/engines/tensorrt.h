@@ -32,6 +32,7 @@ struct TensorrtBuild {
   std::string device;                ///< "", "cuda:1"
   bool fp16 = false;                 ///< layers may compute in FP16
   std::string onnx_fp16;             ///< path of the same in FP16, which TensorRT 11 takes for it
+  bool int8 = false;                 ///< the file has Q/DQ, which TensorRT refuses up to 10 where it is not told
   std::string calibration;           ///< contents of a calibration cache, for INT8 without Q/DQ; up to TensorRT 10
   std::size_t workspace_mib = 0;     ///< at most, for one layer; 0: all that the GPU has
   std::string timing_cache;          ///< what another build gave, which makes this one faster; or empty

@@ -156,8 +156,8 @@ TensorrtPlan YOLORT_JOIN(build_tensorrt_, YOLORT_TENSORRT_MAJOR)(const TensorrtB
   config->setTacticSources(1U << static_cast<int>(trt::TacticSource::kEDGE_MASK_CONVOLUTIONS) |
                            1U << static_cast<int>(trt::TacticSource::kJIT_CONVOLUTIONS));
   if (build.fp16) config->setFlag(trt::BuilderFlag::kFP16);
+  if (build.int8 || !build.calibration.empty()) config->setFlag(trt::BuilderFlag::kINT8);
   if (!build.calibration.empty()) {
-    config->setFlag(trt::BuilderFlag::kINT8);
     config->setInt8Calibrator(is_min_max ? static_cast<trt::IInt8Calibrator*>(&min_max) : &entropy);
   }
 #pragma GCC diagnostic pop

@@ -109,15 +109,15 @@ std::vector<const Kernels*> available_kernels() {
 }
 
 const Kernels& kernels() {
-  static const Kernels& chosen = []() -> const Kernels& {
+  static const Kernels* chosen = []() -> const Kernels* {
     const std::vector<const Kernels*> all = available_kernels();
     const char* forced = std::getenv("YOLORT_SIMD");
     for (const Kernels* table : all) {
-      if (forced && std::string(forced) == table->name) return *table;
+      if (forced && std::string(forced) == table->name) return table;
     }
-    return *all.front();
+    return all.front();
   }();
-  return chosen;
+  return *chosen;
 }
 
 }  // namespace yolort

@@ -666,7 +666,7 @@ def optimize(
     sibling: Annotated[list[Path] | None, typer.Option(help="Another size of the model; may stand often.")] = None,
     imgsz: Annotated[int | None, typer.Option(help="Side of the input; default: that of the training.")] = None,
     epochs: Annotated[int, typer.Option(help="Train the models on the data first.")] = 0,
-    finetune: Annotated[int, typer.Option(help="Epochs after pruning; 0: no pruning.")] = 10,
+    finetune: Annotated[int, typer.Option(help="Epochs after pruning, and of distilling others.")] = 10,
     hours: Annotated[float | None, typer.Option(help="No trial begins after them.")] = None,
     trials: Annotated[int | None, typer.Option(help="At most so many, earlier ones counted.")] = None,
     trial_minutes: Annotated[float, typer.Option(help="A trial that takes longer has failed.")] = 60.0,
