@@ -44,6 +44,9 @@ _log = logging.getLogger(__name__)
 _RATIOS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # of pruning
 _SIDES = (1.0, 0.875, 0.75, 0.625, 0.5)  # of the input
 _SHOWN = 3  # images of the report
+_RECOVERED = 2.0  # points of mAP50-95 that no short training gave back: docs/distillation.md, docs/pruning.md
+_PRUNED = 3  # of what is as it is, so many are pruned before all else is tried
+_CLOSE = 1.25  # times the fastest: that close, another size may have another fastest engine
 _RUNS = 60  # detections that a trial is timed with, in turns with the baseline
 
 
@@ -71,11 +74,13 @@ class Budget:
 
     def met(self, trial: Trial, reference: Trial) -> bool:
         """Whether a trial that was measured is within it."""
+        return self.fits(trial.ms, trial.size_mb) and self.accurate(trial, reference)
+
+    def accurate(self, trial: Trial, reference: Trial) -> bool:
+        """Whether its accuracy, which was measured, is within it."""
         if trial.map50_95 is None or (self.max_drop is not None and reference.map50_95 is None):
             return False
-        return self.fits(trial.ms, trial.size_mb) and (
-            self.max_drop is None or _map(reference) - trial.map50_95 <= self.max_drop
-        )
+        return self.max_drop is None or _map(reference) - trial.map50_95 <= self.max_drop
 
     def fits(self, ms: float, size_mb: float) -> bool:
         """Whether time and size are within it."""
@@ -131,12 +136,7 @@ class Optimized:
     @property
     def front(self) -> list[Trial]:
         """What no other beats in both time and accuracy, fastest first."""
-        rated = sorted((one for one in self.trials if one.map50_95 is not None), key=lambda one: (one.ms, -_map(one)))
-        best: list[Trial] = []
-        for one in rated:
-            if not best or _map(one) > _map(best[-1]):
-                best.append(one)
-        return best
+        return _front(self.trials)
 
     @property
     def best(self) -> Trial | None:
@@ -467,6 +467,8 @@ class _Search:
                 told["note"] = "not trained: not within the budget"
             elif beaten is not None and told["ms"] >= beaten:
                 told["note"] = "not trained: slower than the most accurate one"
+            elif self._hopeless(recipe, before):
+                told["note"] = "not trained: what it comes from loses too much"
             elif self._budget.max_latency is None and best is not None and told["ms"] >= best.ms:
                 told["note"] = "not trained: slower than what is within the budget already"
         run(pool, _rate, [number for number in going_on() if not found[number].get("note")])
@@ -480,48 +482,72 @@ class _Search:
                 self._study.tell(one, state=TrialState.FAIL if told.get("failed") else TrialState.PRUNED)
         return [one for one in self.trials() if one.number in found]
 
+    def _hopeless(self, recipe: Recipe, trials: Sequence[Trial]) -> bool:
+        """Whether the same network as it is loses more than training could give back."""
+        if self._budget.max_drop is None or not trials or trials[0].map50_95 is None:
+            return False
+        least = trials[0].map50_95 - self._budget.max_drop - _RECOVERED
+        same = [one for one in trials if one.plain and one.map50_95 is not None]
+        same = [one for one in same if (one.recipe.model, one.recipe.imgsz) == (recipe.model, recipe.imgsz)]
+        return bool(same) and max(map(_map, same)) < least
+
     def _enqueue(self, changes: Iterable[Mapping[str, Any]]) -> None:
         first = {name: one.choices[0] for name, one in self._space.items()}
         for change in changes:
             self._study.enqueue_trial({**first, **change})
 
     def _enqueue_siblings(self) -> None:
-        """Once the model as it is has run on every engine: siblings and smaller inputs, as it is and on the fastest."""
+        """Once the model as it is has run on every engine: siblings and smaller inputs there and on the fastest.
+
+        Both at once on the fastest only; which of those that are close is the fastest is another for another size.
+        """
         as_it_is = self._base.model, self._base.imgsz, self._base.head
         listed = [one for one in self.trials() if one.plain]
         plain = [one for one in listed if (one.recipe.model, one.recipe.imgsz, one.recipe.head) == as_it_is]
         if self._study.user_attrs.get("siblings") or len(plain) < len(self._space["engine"].choices):
             return
         rated = [one for one in plain if one.map50_95 is not None]
-        quickest = min(rated, key=lambda one: one.ms).recipe if rated else self._base
-        engines = dict.fromkeys([self._space["engine"].choices[0], f"{quickest.engine} {quickest.precision}"])
+        close = [one.recipe for one in rated if one.ms <= _CLOSE * min(other.ms for other in rated)]
+        fastest = [f"{one.engine} {one.precision}" for one in close]
+        engines = dict.fromkeys([self._space["engine"].choices[0], *fastest])
         for name in ("model", "imgsz", "head"):
             for value in self._space[name].choices[1:]:
                 self._enqueue({name: value, "engine": engine} for engine in engines)
+        for model in self._space["model"].choices[1:]:
+            for side in self._space["imgsz"].choices[1:]:
+                self._enqueue({"model": model, "imgsz": side, "engine": engine} for engine in fastest)
         self._study.set_user_attr("siblings", True)
 
-    def _enqueue_distilled(self) -> None:
-        """Once siblings and smaller inputs have run, those that lose too much: distilled, the most accurate first."""
+    def _enqueue_trained(self) -> None:
+        """Once siblings and smaller inputs have run: what loses too much is distilled, what does not is pruned."""
         told = self._study.user_attrs
-        if not self._finetune or not told.get("siblings") or told.get("distilled"):
+        if not self._finetune or not told.get("siblings") or told.get("trained"):
             return
         if self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             return
-        reference, *others = self.trials()
-        plain = [one for one in others if one.plain and one.map50_95 is not None]
-        for one in sorted(plain, key=_map, reverse=True):
-            if self._budget.met(one, reference):
-                continue
-            recipe = one.recipe
-            if (recipe.model, recipe.imgsz) != (self._base.model, self._base.imgsz):
-                choice = {"model": recipe.model, "imgsz": recipe.imgsz, "head": recipe.head}
-                self._enqueue([{**choice, "engine": f"{recipe.engine} {recipe.precision}", "distil": True}])
-        self._study.set_user_attr("distilled", True)
+        reference = self.trials()[0]
+        plain = [one for one in self.trials() if one.plain and one.map50_95 is not None]
+        accurate = [one for one in plain if self._budget.accurate(one, reference)]
+        fast = [one for one in plain if self._budget.fits(one.ms, one.size_mb)]
+        short = [one for one in fast if self._budget.max_drop is None or one not in accurate]
+
+        def choice(one: Trial) -> dict[str, Any]:
+            known = {"model": one.recipe.model, "imgsz": one.recipe.imgsz, "head": one.recipe.head}
+            return {**known, "engine": f"{one.recipe.engine} {one.recipe.precision}"}
+
+        for one in sorted(short, key=_map, reverse=True):
+            if (one.recipe.model, one.recipe.imgsz) != (self._base.model, self._base.imgsz):
+                self._enqueue([{**choice(one), "distil": True}])
+        front = _front(accurate)  # where a latency is to be met, of what does not meet it
+        slow = [one for one in front if one not in fast] if self._budget.max_latency is not None else front
+        for one in slow[:_PRUNED]:
+            self._enqueue({**choice(one), "prune": ratio} for ratio in self._space["prune"].choices[1:4])
+        self._study.set_user_attr("trained", True)
 
     def _ask(self, most: int) -> list[optuna.Trial]:
         """Up to so many choices of which none has been tried."""
         self._enqueue_siblings()
-        self._enqueue_distilled()
+        self._enqueue_trained()
         known = [one.recipe for one in self.trials()]
         out: list[optuna.Trial] = []
         for _ in range(50):
@@ -588,6 +614,15 @@ def _rate(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> di
 
 def _p50(row: Any) -> float:
     return float(np.percentile(row.samples[:, 0], 50))
+
+
+def _front(trials: Iterable[Trial]) -> list[Trial]:
+    rated = sorted((one for one in trials if one.map50_95 is not None), key=lambda one: (one.ms, -_map(one)))
+    best: list[Trial] = []
+    for one in rated:
+        if not best or _map(one) > _map(best[-1]):
+            best.append(one)
+    return best
 
 
 def _best(budget: Budget, trials: Sequence[Trial], reference: Trial) -> Trial | None:
