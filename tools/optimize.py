@@ -34,7 +34,7 @@ from yolort.tools.checkpoints import detect_head, load_checkpoint
 from yolort.tools.data import list_images
 from yolort.tools.files import write
 from yolort.tools.jobs import Jobs, jobs
-from yolort.tools.recipe import ENGINES, Lab, Recipe
+from yolort.tools.recipe import ENDINGS, ENGINES, Lab, Recipe
 from yolort.tools.store import sha256
 
 __all__ = ["Budget", "Optimized", "Trial", "optimize"]
@@ -149,7 +149,7 @@ class Optimized:
         return self._lab.artefact(self.best.recipe, self._seed) if self.best else None
 
     def commands(self) -> list[str]:
-        """What makes the best artefact again, from the shell."""
+        """What makes the best artefact again and scores it, from the shell; the last says how it is run."""
         return list(_commands(self.best.recipe, self._data, self._seed)) if self.best else []
 
     def table(self) -> tuple[list[str], list[list[str]]]:
@@ -690,16 +690,20 @@ def _commands(recipe: Recipe, data: str, seed: int) -> Iterator[str]:
         path = "pruned.pt"
     form, target = ENGINES[recipe.engine]
     head = ["--head", recipe.head] if recipe.head != "raw" else []
+    best = f"best{ENDINGS[form]}"
     if recipe.precision != "int8":
         half = ["--precision", "fp16"] if form == "engine" and recipe.precision == "fp16" else []
-        yield command("export", path, "--format", form, "--imgsz", side, *head, *half)
-        return
-    yield command("export", path, "--imgsz", side, *head, "--output", "float.onnx")
-    yield command("calibrate", "float.onnx", "--data", data, "--output", "calibration.json")
-    if form == "ncnn":
-        yield command("export", path, "--format", "ncnn", "--imgsz", side, *head, "--output", "float_ncnn_model")
-        yield command("quantize", "float_ncnn_model", "--format", "ncnn", "--calibration", "calibration.json")
-        return
-    yield command("quantize", "float.onnx", "--calibration", "calibration.json", "--target", target)
-    if form == "engine":
-        yield command("export", "float-int8.onnx", "--format", "engine", "--precision", "fp16")
+        yield command("export", path, "--format", form, "--imgsz", side, *head, *half, "--output", best)
+    else:
+        yield command("export", path, "--imgsz", side, *head, "--output", "float.onnx")
+        yield command("calibrate", "float.onnx", "--data", data, "--output", "calibration.json")
+        how = ["--calibration", "calibration.json", "--output", "int8.onnx" if form == "engine" else best]
+        if form == "ncnn":
+            yield command("export", path, "--format", "ncnn", "--imgsz", side, *head, "--output", "float_ncnn_model")
+            yield command("quantize", "float_ncnn_model", "--format", "ncnn", *how)
+        else:
+            yield command("quantize", "float.onnx", "--target", target, *how)
+        if form == "engine":
+            yield command("export", "int8.onnx", "--format", "engine", "--precision", "fp16", "--output", best)
+    computes = ["--precision", recipe.precision] if recipe.precision != "int8" and form != "engine" else []
+    yield command("val", best, "--data", data, "--engine", recipe.engine, *computes)

@@ -24,7 +24,7 @@ from yolort.tools.export import HEADS, export
 from yolort.tools.store import Store, data_sha256, sha256
 from yolort.tools.val import validate
 
-__all__ = ["ENGINES", "Accuracy", "Lab", "Recipe"]
+__all__ = ["ENDINGS", "ENGINES", "Accuracy", "Lab", "Recipe"]
 
 #: Of each engine: the format of its artefacts, and the target that INT8 is made for.
 ENGINES = {
@@ -34,7 +34,8 @@ ENGINES = {
     "tensorrt": ("engine", "gpu"),
 }
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-_ENDINGS = {"onnx": ".onnx", "ncnn": "_ncnn_model", "engine": ".engine"}
+#: Of each format, how the names of its artefacts end.
+ENDINGS = {"onnx": ".onnx", "ncnn": "_ncnn_model", "engine": ".engine"}
 _DRAWS = 1000  # of the images, of every accuracy: the same ones for all, so that differences are paired
 
 
@@ -170,7 +171,7 @@ class Lab:
         form, target = ENGINES[recipe.engine]
         half = recipe.engine == "tensorrt" and recipe.precision == "fp16"
         int8 = recipe.precision == "int8"
-        name = f"{Path(recipe.model).stem}{_ENDINGS[form]}"
+        name = f"{Path(recipe.model).stem}{ENDINGS[form]}"
         how: dict[str, Any] = {"imgsz": recipe.imgsz, "head": recipe.head}
 
         def floats(work: Path, format: str) -> Path:

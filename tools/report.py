@@ -180,7 +180,7 @@ def _front(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
     axes.set_xlim(left=0)
     axes.set_xlabel("ms, median")
-    axes.set_ylabel("mAP50-95")
+    axes.set_ylabel("mAP50-95 (of 100)")
     axes.margins(y=0.15)
     axes.grid(alpha=0.3)
 

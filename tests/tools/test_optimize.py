@@ -130,6 +130,20 @@ def test_what_loses_too_much_is_distilled(
     assert next(one.name for one in done.trials if one.recipe == first).endswith("distilled")
 
 
+def test_what_is_pruned_first(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]) -> None:
+    def first(name: str, budget: Budget) -> list[tuple[str, float]]:
+        measured.clear()
+        search(checkpoint, blocks, tmp_path / name, budget=budget, trials=40, siblings=[checkpoint("yolo11n")])
+        start = next(at for at, one in enumerate(measured) if one.prune)
+        return [(f"{one.imgsz} {one.engine} {one.precision}", one.prune) for one in measured[start : start + 3]]
+
+    ratios = (0.1, 0.2, 0.3)
+    # Of what is accurate enough the fastest; where a latency is to be met, of what is too slow for it.
+    assert first("drop", Budget(max_drop=2.0)) == [("64 openvino fp32", ratio) for ratio in ratios]
+    assert first("all", Budget(max_drop=6.0)) == [("32 openvino fp32", ratio) for ratio in ratios]
+    assert first("ms", Budget(max_latency=5.0)) == [("64 openvino fp32", ratio) for ratio in ratios]
+
+
 def test_what_cannot_recover_is_not_trained(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
 ) -> None:
@@ -220,7 +234,14 @@ def test_commands() -> None:
         "yolort export pruned.pt --imgsz 320 --output float.onnx",
         "yolort calibrate float.onnx --data 'my data.yaml' --output calibration.json",
         "yolort export pruned.pt --format ncnn --imgsz 320 --output float_ncnn_model",
-        "yolort quantize float_ncnn_model --format ncnn --calibration calibration.json",
+        "yolort quantize float_ncnn_model --format ncnn --calibration calibration.json --output best_ncnn_model",
+        "yolort val best_ncnn_model --data 'my data.yaml' --engine ncnn",
+    ]
+    engine = Recipe(model="m.pt", imgsz=320, engine="tensorrt", precision="int8")
+    assert list(module._commands(engine, "d.yaml", 1))[2:] == [
+        "yolort quantize float.onnx --target gpu --calibration calibration.json --output int8.onnx",
+        "yolort export int8.onnx --format engine --precision fp16 --output best.engine",
+        "yolort val best.engine --data d.yaml --engine tensorrt",
     ]
 
 
@@ -228,16 +249,19 @@ def test_commands_of_what_is_distilled() -> None:
     base = Recipe(model="s.pt", imgsz=320, engine="onnxruntime", train={"lr0": 0.1})
     recipe = base.but({"model": "n.pt", "imgsz": 256, "epochs": 5, "teacher": base})
     how = "lr0=0.1 --data d.yaml --epochs 5 --imgsz 256 --seed 0 --output trained"
-    export = "yolort export trained/weights/best.pt --format onnx --imgsz 256"
+    last = [
+        "yolort export trained/weights/best.pt --format onnx --imgsz 256 --output best.onnx",
+        "yolort val best.onnx --data d.yaml --engine onnxruntime --precision fp32",
+    ]
     assert list(module._commands(recipe, "d.yaml", 0)) == [
         f"yolort distill --teacher s.pt --student n.pt {how}",
-        export,
+        *last,
     ]
     taught = recipe.but({"teacher": base.but({"epochs": 3})})
     assert list(module._commands(taught, "d.yaml", 0)) == [
         "yolort train s.pt lr0=0.1 --data d.yaml --epochs 3 --imgsz 320 --seed 0 --output teacher",
         f"yolort distill --teacher teacher/weights/best.pt --student n.pt {how}",
-        export,
+        *last,
     ]
 
 
