@@ -587,8 +587,7 @@ PYBIND11_MODULE(_core, m) {
         py::arg("int8") = false, py::arg("device") = "", py::arg("calibration") = py::bytes(),
         py::arg("workspace_mib") = 0, py::arg("timing_cache") = py::bytes(), py::arg("version_compatible") = false,
         py::arg("hardware_compatible") = false, py::arg("level") = -1, py::arg("sizes"), py::arg("progress") = nullptr);
-  m.def(
-      "add_library_folder", [](const std::string& folder) { add_library_folder(folder); }, py::arg("folder"));
+  m.def("add_library_folder", [](const std::string& folder) { add_library_folder(folder); }, py::arg("folder"));
   m.def(
       "candidates",
       [](const std::string& model) {
@@ -612,8 +611,7 @@ PYBIND11_MODULE(_core, m) {
         return out;
       },
       py::arg("model"));
-  m.def(
-      "model_bytes", [](const std::string& model) { return model_bytes(read_model(model)); }, py::arg("model"));
+  m.def("model_bytes", [](const std::string& model) { return model_bytes(read_model(model)); }, py::arg("model"));
   m.def(
       "letterbox",
       [](const py::handle& object, py::array_t<float, py::array::c_style> out, std::optional<std::string> format) {
