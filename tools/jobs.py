@@ -53,7 +53,7 @@ class _Cluster(Jobs):
         """As above, `workers` at a time."""
         # A task starts a process of its own, as here, that ends with its time.
         task = self._ray.remote(num_cpus=self._cpus, max_retries=1)(_in_process)
-        waiting = [task.remote(work, one, seconds) for one in given]
+        waiting = [task.remote(work, one, seconds, self._cpus) for one in given]
         return [self._result(one) for one in waiting]
 
     def _result(self, task: Any) -> Result:
@@ -90,12 +90,15 @@ def jobs(ray: str | None = None, workers: int | None = None) -> Iterator[Jobs]:
         pool.close()
 
 
-def _in_process(work: Work, given: tuple[Any, ...], seconds: float) -> Result:
-    """What `work` returns, in a process that ends with all it started when it takes too long."""
+def _in_process(work: Work, given: tuple[Any, ...], seconds: float, cpus: int | None = None) -> Result:
+    """What `work` returns, in a process that ends with all it started when it takes too long.
+
+    A training in it takes so many threads; None: one a core.
+    """
     start = time.monotonic()
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(work, given, theirs))
+    process = context.Process(target=_child, args=(work, given, theirs, cpus))
     process.start()
     theirs.close()
     try:
@@ -113,8 +116,10 @@ def _in_process(work: Work, given: tuple[Any, ...], seconds: float) -> Result:
     return {**out, "seconds": time.monotonic() - start}
 
 
-def _child(work: Work, given: tuple[Any, ...], result: Connection) -> None:
+def _child(work: Work, given: tuple[Any, ...], result: Connection, cpus: int | None) -> None:
     os.setsid()  # so that what it starts can be ended with it
+    if cpus is not None:
+        os.environ["YOLORT_THREADS"] = str(cpus)
     try:
         result.send(work(*given))
     except Exception as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 import yolort
 from yolort import _core
 
-__all__ = ["describe", "has_bf16", "has_nvidia", "has_vnni"]
+__all__ = ["cores", "describe", "has_bf16", "has_nvidia", "has_vnni"]
 
 _PACKAGES = ("numpy", "onnxruntime", "openvino", "tensorrt", "torch", "ultralytics")
 _INSTRUCTIONS = (
@@ -45,6 +45,11 @@ def describe() -> dict[str, str]:
         "command": " ".join(sys.argv),
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
+
+
+def cores() -> int:
+    """How many of the CPU this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def has_vnni() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import yolort
 from yolort import _core
+from yolort.tools import machine
 from yolort.tools.benchmark import Row, cases, started
 from yolort.tools.files import write
 from yolort.tools.worker import WorkerError
@@ -73,7 +73,7 @@ def tune(
         raise ValueError(f"seconds is {seconds}, expected 1 to 3600")
     for other in others:
         _check_same(Path(model), Path(other))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = machine.cores()
     counts = sorted({1, max(cores // 2, 1), cores})
     found = cases([model, *others], engines=engines, precisions=precisions, threads=counts)
     if any(case.engine == "torch" for case in found):

@@ -18,6 +18,7 @@ pytest.importorskip("optuna")
 
 import optuna
 import training
+from yolort.tools import jobs as module_jobs
 from yolort.tools import optimize as module
 from yolort.tools.benchmark import Case
 from yolort.tools.jobs import Jobs, jobs
@@ -328,6 +329,15 @@ def test_the_whole_way(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) ->
     assert [one.note for one in done.trials] == ["", "", ""]
     assert all(one.ms > 0 and one.size_mb > 0 and one.map50_95 is not None for one in done.trials)
     assert done.artefact is not None and done.artefact.exists()
+
+
+def _threads() -> dict[str, Any]:
+    return {"threads": os.environ.get("YOLORT_THREADS")}
+
+
+def test_the_share_of_the_cores_that_a_worker_has() -> None:
+    assert module_jobs._in_process(_threads, (), 60.0, 3)["threads"] == "3"
+    assert module_jobs._in_process(_threads, (), 60.0)["threads"] == os.environ.get("YOLORT_THREADS")
 
 
 def test_two_workers_of_ray_find_what_one_process_finds(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:

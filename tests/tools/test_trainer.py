@@ -101,6 +101,30 @@ def test_seeds(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     assert not torch.equal(first, other)
 
 
+def test_every_core_trains(
+    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ultralytics leaves one out, which is half of two."""
+    seen: list[int] = []
+
+    class Counting(Trainer):
+        def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+            seen.append(torch.get_num_threads())
+            return super().preprocess_batch(batch)
+
+    def threads(name: str) -> set[int]:
+        seen.clear()
+        train_module(
+            checkpoint("yolov8n"), blocks, epochs=1, output=tmp_path / name, trainer=Counting, **training.QUICK
+        )
+        return set(seen)
+
+    monkeypatch.setattr("yolort.tools.trainer.machine.cores", lambda: 3)
+    assert threads("all") == {3}
+    monkeypatch.setenv("YOLORT_THREADS", "2")
+    assert threads("some") == {2}
+
+
 def test_an_interrupted_run_is_resumed(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
