@@ -648,7 +648,8 @@ def _marks(done: Optimized, trial: Trial, front: Sequence[Trial]) -> list[tuple[
 
 def _commands(recipe: Recipe, data: str, seed: int) -> Iterator[str]:
     """Of the command line, in order."""
-    settings = [f"{key}={value}" for key, value in recipe.train.items()]
+    settings = [f"{key}={value}" for key, value in recipe.train.items() if key != "batch"]
+    settings += ["--batch", recipe.train["batch"]] if "batch" in recipe.train else []
     path, side = recipe.model, str(recipe.imgsz)
 
     def command(*parts: object) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +19,8 @@ import yolort
 pytest.importorskip("ultralytics")
 pytest.importorskip("optuna")
 
+import numpy as np
+import onnx
 import optuna
 import training
 from yolort.tools import jobs as module_jobs
@@ -226,12 +231,19 @@ def test_the_best_is_what_the_budget_asks_for() -> None:
 
 def test_commands() -> None:
     recipe = Recipe(
-        model="m.pt", imgsz=320, epochs=3, prune=0.2, finetune=2, engine="ncnn", precision="int8", train={"lr0": 0.1}
+        model="m.pt",
+        imgsz=320,
+        epochs=3,
+        prune=0.2,
+        finetune=2,
+        engine="ncnn",
+        precision="int8",
+        train={"batch": 4, "lr0": 0.1},
     )
     assert list(module._commands(recipe, "my data.yaml", 1)) == [
-        "yolort train m.pt lr0=0.1 --data 'my data.yaml' --epochs 3 --imgsz 320 --seed 1 --output trained",
-        "yolort prune trained/weights/best.pt lr0=0.1 --ratio 0.2 --method group-norm --round-to 8 --imgsz 320 "
-        "--seed 1 --no-measure --data 'my data.yaml' --finetune 2 --distill --output pruned.pt",
+        "yolort train m.pt lr0=0.1 --batch 4 --data 'my data.yaml' --epochs 3 --imgsz 320 --seed 1 --output trained",
+        "yolort prune trained/weights/best.pt lr0=0.1 --batch 4 --ratio 0.2 --method group-norm --round-to 8 "
+        "--imgsz 320 --seed 1 --no-measure --data 'my data.yaml' --finetune 2 --distill --output pruned.pt",
         "yolort export pruned.pt --imgsz 320 --output float.onnx",
         "yolort calibrate float.onnx --data 'my data.yaml' --output calibration.json",
         "yolort export pruned.pt --format ncnn --imgsz 320 --output float_ncnn_model",
@@ -244,6 +256,23 @@ def test_commands() -> None:
         "yolort export int8.onnx --format engine --precision fp16 --output best.engine",
         "yolort val best.engine --data d.yaml --engine tensorrt",
     ]
+
+
+def test_the_commands_make_the_artefact(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
+    quick = {key: value for key, value in training.QUICK.items() if key != "imgsz"}
+    how = {"epochs": 1, "prune": 0.25, "method": "taylor", "finetune": 1}
+    recipe = Recipe(model=str(checkpoint("yolov8n")), imgsz=64, train=quick, **how)  # type: ignore[arg-type]
+    for command in module._commands(recipe, str(blocks), 0):
+        parts = [sys.executable, "-m", "yolort", *shlex.split(command)[1:]]
+        done = subprocess.run(parts, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+    lab = Lab(tmp_path / "lab", blocks)
+    ours, theirs = (
+        [onnx.numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer]
+        for path in (tmp_path / "best.onnx", lab.artefact(recipe, 0))
+    )
+    assert ours and all(np.array_equal(*pair) for pair in zip(ours, theirs, strict=True))
+    assert f"{100 * lab.accuracy(recipe, 0).map50_95:.2f}" in done.stdout
 
 
 def test_commands_of_what_is_distilled() -> None:

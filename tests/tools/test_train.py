@@ -322,7 +322,11 @@ def test_command(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "yolort", "train", str(checkpoint("yolov8n")), "--data", str(blocks)]
     command += ["--imgsz", "64", "--epochs", "1", "--output", str(tmp_path / "run"), "--clip", "0.5,2"]
     command += ["--class-weights", "median", "plots=False", "device=cpu", "amp=False"]
-    for extra, message in (("lr=1", "has no argument 'lr'; did you mean"), ("lr0", "'lr0': expected name=value")):
+    for extra, message in (
+        ("lr=1", "has no argument 'lr'; did you mean"),
+        ("lr0", "'lr0': expected name=value"),
+        ("batch=4", "batch=4 is an option here: say --batch 4"),
+    ):
         wrong = subprocess.run([*command, extra], capture_output=True, text=True, timeout=300, check=False)
         assert wrong.returncode == 2
         assert f"yolort: error: Ultralytics' train {message}" in wrong.stderr or message in wrong.stderr

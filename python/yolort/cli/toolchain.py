@@ -493,10 +493,6 @@ def train(
     best = run(
         model,
         data,
-        epochs=epochs,
-        imgsz=imgsz,
-        batch=batch,
-        seed=seed,
         gamma=gamma,
         alpha=alpha,
         class_weights=class_weights,
@@ -508,7 +504,7 @@ def train(
         report=report,
         output=output,
         resume=resume,
-        **_settings(settings),
+        **_settings(settings, epochs=epochs, batch=batch, imgsz=imgsz, seed=seed),
     )
     print(f"written to {best}")
 
@@ -538,16 +534,12 @@ def distill(
         teacher,
         student,
         data,
-        epochs=epochs,
-        imgsz=imgsz,
-        batch=batch,
-        seed=seed,
         feature=feature,
         logit=logit,
         box=box,
         output=output,
         resume=resume,
-        **_settings(settings),
+        **_settings(settings, epochs=epochs, batch=batch, imgsz=imgsz, seed=seed),
     )
     print(f"written to {best}")
 
@@ -603,13 +595,10 @@ def prune(
         data=data,
         finetune=finetune,
         distill=distill,
-        batch=batch,
-        imgsz=imgsz,
         measure=measure,
-        seed=seed,
         output=output,
         progress=lambda steps: progress(steps, "sensitivity"),
-        **_settings(settings),
+        **_settings(settings, batch=batch, imgsz=imgsz, seed=seed),
     )
     _print_pruned(done)
 
@@ -691,17 +680,14 @@ def optimize(
         folder=folder,
         engines=_parts(engine) or None,
         siblings=sibling or [],
-        imgsz=imgsz,
-        epochs=epochs,
         finetune=finetune,
         hours=hours,
         trials=trials,
         trial_minutes=trial_minutes,
-        seed=seed,
         ray=ray,
         ray_workers=ray_workers,
         progress=print,
-        **_settings(settings),
+        **_settings(settings, epochs=epochs, imgsz=imgsz, seed=seed),
     )
     headings, cells = done.table()
     print_table(headings, [list(row) for row in cells])
@@ -792,15 +778,17 @@ def _two(option: str, text: str) -> tuple[float, float]:
     return low, high
 
 
-def _settings(given: list[str] | None) -> dict[str, Any]:
-    """Ultralytics' `name=value` arguments; their names are checked by the trainer."""
+def _settings(given: list[str] | None, **options: Any) -> dict[str, Any]:
+    """Ultralytics' `name=value` arguments, whose names are checked by the trainer, and those that are options here."""
     from ultralytics.cfg import smart_value
 
     pairs = [text.partition("=") for text in given or ()]
-    for name, equals, _ in pairs:
+    for name, equals, value in pairs:
         if not equals or not name.isidentifier():
             raise ValueError(f"{name!r}: expected name=value, of Ultralytics' train")
-    return {name: smart_value(value) for name, _, value in pairs}
+        if name in options:
+            raise ValueError(f"{name}={value} is an option here: say --{name} {value}")
+    return {**options, **{name: smart_value(value) for name, _, value in pairs}}
 
 
 def _pair(imgsz: str | None) -> tuple[int, int] | None:
