@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that a machine with an NVIDIA GPU has to verify, in well under 10 minutes; ends with a table.
-#   tests/gpu/run.sh STORE         STORE holds what pack.py made: unpacked, or its pieces put together in STORE/store.tar.zst
-#   tests/gpu/run.sh STORE build   only builds, which needs STORE/include and STORE/wheels; what was built is not built again
+#   tests/gpu/run.sh STORE         STORE holds what pack.py made: unpacked, or its pieces together in STORE/store.tar.zst
+#   tests/gpu/run.sh STORE build   only builds, which needs STORE/include and STORE/wheels
 # Needs nvcc, cmake, ninja, pybind11, scikit-build-core, torch, onnx, onnxruntime, opencv and pytest; zstd or pyarrow.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
@@ -11,10 +11,15 @@ mkdir -p "$work"
 began=$SECONDS
 failed=()
 step() {  # step SECONDS NAME COMMAND...: goes on where it fails
+  # What is built is not built again unless a source is newer.
   local limit=$1 name=$2 from=$SECONDS
   shift 2
   echo "== $name"
-  [ ! -e "$work/$name.built" ] || return 0
+  if [ -e "$work/$name.built" ] && [ -z "$(find cpp python tools tests CMakeLists.txt pyproject.toml \
+    -newer "$work/$name.built" -not -path '*__pycache__*' -print -quit)" ]; then
+    echo "   built before"
+    return 0
+  fi
   if timeout "$limit" "$@" >"$work/$name.log" 2>&1; then
     echo "   done in $((SECONDS - from)) s"
     case $name in build-* | wheels) touch "$work/$name.built" ;; esac
