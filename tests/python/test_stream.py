@@ -253,12 +253,22 @@ def test_ctrl_c_ends_it() -> None:
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     with process:
-        assert process.stdout
-        assert process.stdout.readline() == "0\n"
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "0\n"
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert process.returncode == -signal.SIGINT
+
+
+def test_ctrl_c_is_tested_under_nohup() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", f"{__file__}::{test_ctrl_c_ends_it.__name__}"]
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
+    done = subprocess.run(ignoring, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
 
 
 def test_one_left_open_does_not_hold_the_interpreter() -> None:
