@@ -34,13 +34,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 import yolort
 from yolort.tools import machine, report
 from yolort.tools.benchmark import Row
-from yolort.tools.files import write
 from yolort.tools.jobs import jobs
 from yolort.tools.recipe import Accuracy, Lab, Recipe
+from yolort.tools.yaml_reader import parse_yaml
 
 __all__ = ["Ablation", "Study", "StudyError", "Variant", "ablate", "read_study"]
 
@@ -115,9 +114,9 @@ def read_study(path: str | Path) -> Study:
     if path.stat().st_size > _MOST_BYTES:
         raise StudyError(f"{path} is no study: it is larger than 1 MiB")
     try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise StudyError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+        said = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StudyError(f"{path} is no YAML: {error}") from error
     if not isinstance(said, dict):
         raise StudyError(f"{path} is no study: it has no keys")
     own = {"data", "seeds", "baseline", "steps", "sets"}
@@ -324,8 +323,8 @@ class Ablation:
         return report.page("yolort ablation", headings, cells, charts, self.setup, remarks=self.findings())
 
     def save(self, path: str | Path) -> None:
-        """Writes what the ending says: .html, .md, .csv or .json; the file appears whole or not at all."""
-        write(path, forms()[Path(path).suffix](self))
+        """Writes what the ending says: .html, .md, .csv or .json; whole, and over nothing of others."""
+        report.save(self, path, forms())
 
 
 _HEADINGS = (

@@ -22,7 +22,6 @@ import yolort
 from yolort import _core
 from yolort.tools import machine
 from yolort.tools.data import load_dataset
-from yolort.tools.files import write
 from yolort.tools.worker import Worker, WorkerError
 
 __all__ = ["Benchmark", "Case", "Row", "benchmark", "cases", "interleaved"]
@@ -182,8 +181,10 @@ class Benchmark:
         return render(self)
 
     def save(self, path: str | Path) -> None:
-        """Writes what the ending says: .html, .md, .csv or .json; the file appears whole or not at all."""
-        write(path, forms()[Path(path).suffix](self))
+        """Writes what the ending says: .html, .md, .csv or .json; whole, and over nothing of others."""
+        from yolort.tools.report import save
+
+        save(self, path, forms())
 
 
 def forms() -> dict[str, Callable[[Benchmark], str]]:

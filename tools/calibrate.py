@@ -21,10 +21,9 @@ from typing import Any
 
 import numpy as np
 import yolort
-from yolort import _core
+from yolort import _atomic, _core
 from yolort.tools.activations import Activations, CalibrationError, Range
 from yolort.tools.data import list_images, splits
-from yolort.tools.files import write
 from yolort.tools.graph import Graph, read_graph
 
 __all__ = [
@@ -99,9 +98,10 @@ class Calibration:
             )
 
     def save(self, path: str | Path) -> None:
-        """Writes calibration.json; the file appears whole or not at all."""
-        text = {"created": datetime.now().astimezone().isoformat(timespec="seconds"), **self._contents()}
-        write(path, json.dumps(text, indent=1, allow_nan=False))
+        """Writes calibration.json, whole or not at all, over nothing that yolort did not write."""
+        created = datetime.now().astimezone().isoformat(timespec="seconds")
+        text = {"writer": _atomic.MARK, "created": created, **self._contents()}
+        _atomic.write(path, json.dumps(text, indent=1, allow_nan=False))
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-import yaml
 from torch import nn
 from yolort import Error
+from yolort.tools.architectures import ArchitectureError, build
 
 __all__ = ["Checkpoint", "CheckpointError", "detect_head", "find_checkpoint", "load_checkpoint"]
 
@@ -117,18 +116,10 @@ def _model_classes(path: Path) -> set[str]:
 
 def _build(path: Path, name: str) -> Any:
     """The model of an architecture file, at the scale in its `name`, with random but repeatable weights."""
-    from ultralytics.nn.tasks import DetectionModel, guess_model_scale, guess_model_task
-
-    described = yaml.safe_load(path.read_text(encoding="utf-8"))
-    task = guess_model_task(described) if isinstance(described, dict) and "head" in described else None
-    if task != "detect":
-        described_as = f"a {task} model" if task else "no detection model"
-        raise CheckpointError(f"{path} cannot be used: it describes {described_as}; only detection models can")
-    described["scale"] = guess_model_scale(name) or described.get("scale", "")
-    described["yaml_file"] = name
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return DetectionModel(described, verbose=False)
+    try:
+        return build(path, name)
+    except ArchitectureError as error:
+        raise CheckpointError(f"{path} cannot be used: {error}") from error
 
 
 def detect_head(model: Any) -> Any:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from yolort import _atomic
 from yolort.tools.data import LabelError, load_dataset
-from yolort.tools.files import folder_beside, place, write
 
 __all__ = ["ClassReport", "class_report", "class_weights", "sample_weights", "to_json"]
 
@@ -65,12 +65,11 @@ class ClassReport:
         """Writes classes.csv (the table) and classes.png (counts and sizes) into a folder that is there."""
         out = io.StringIO()
         headings, rows = self.table()
-        csv.writer(out, lineterminator="\n").writerows([headings, *rows])
-        write(Path(folder) / "classes.csv", out.getvalue())
-        picture = Path(folder) / "classes.png"
-        with folder_beside(picture) as work:
-            self._plot(work / picture.name)
-            place(work / picture.name, picture)
+        marked = [[*headings, "writer"], *([*row, _atomic.MARK] for row in rows)]
+        csv.writer(out, lineterminator="\n").writerows(marked)
+        _atomic.write(Path(folder) / "classes.csv", out.getvalue())
+        with _atomic.writing(Path(folder) / "classes.png") as picture:
+            self._plot(picture)
 
     def _plot(self, path: Path) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -90,7 +89,7 @@ class ClassReport:
         for limit in SIZES:
             sizes.axvline(limit, color="#d55e00", linestyle="--")
         sizes.set_xlabel(f"side of an object, pixels at {self.imgsz} (lines: {SIZES[0]:.0f} and {SIZES[1]:.0f})")
-        figure.savefig(path, dpi=120)
+        figure.savefig(path, dpi=120, metadata={"Software": _atomic.MARK})
 
 
 def class_report(data: str | Path, imgsz: int, split: str = "train") -> ClassReport:
@@ -218,6 +217,7 @@ def to_json(report: ClassReport, method: str, clip: tuple[float, float], weights
     """What is written of class weights: how they were made, counts and weights by class name."""
     names = [report.names[cls] for cls in range(len(report.names))]
     return {
+        "writer": _atomic.MARK,
         "data": report.data,
         "split": report.split,
         "method": method,

@@ -15,10 +15,21 @@ from typing import Any
 import numpy as np
 import yaml
 import yolort
-from yolort import _core
+from yolort import _atomic, _core
 from yolort.images import ENDINGS, find
+from yolort.tools.yaml_reader import parse_yaml
 
-__all__ = ["Dataset", "LabelError", "Sample", "letterboxed", "list_images", "listed", "load_dataset", "splits"]
+__all__ = [
+    "Dataset",
+    "LabelError",
+    "Sample",
+    "letterboxed",
+    "list_images",
+    "listed",
+    "load_dataset",
+    "splits",
+    "write_for_ultralytics",
+]
 
 _MAX_BYTES = {".txt": 8 << 20, ".yaml": 1 << 20, ".json": 4 << 30}
 _MAX_CLASSES = 65536
@@ -143,6 +154,25 @@ def splits(data: str | Path) -> list[str]:
     return [name for name in ("train", "val", "test") if described.get(name)]
 
 
+def write_for_ultralytics(data: str | Path, folder: Path) -> str:
+    """What Ultralytics' training is given as `data`: a data.yaml in `folder` with the images and names that were read.
+
+    Ultralytics would read the user's file itself: look for the images elsewhere, and run what `download` says where it
+    does not find them. A data set that it ships is given by its name.
+    """
+    if not Path(data).is_file():
+        return str(data)
+    described: dict[str, Any] = {}
+    for split in ("train", "val"):
+        files, names = _yolo_files(Path(data), split)
+        listing = folder / f"{split}.txt"
+        _atomic.write(listing, "".join(f"{file.absolute()}\n" for file in files), update=True)
+        described |= {split: str(listing.absolute()), "names": names}
+    text = f"# {_atomic.MARK}\n" + yaml.safe_dump(described, sort_keys=False, allow_unicode=True)
+    _atomic.write(folder / "data.yaml", text, update=True)
+    return str((folder / "data.yaml").absolute())
+
+
 # --- Ultralytics
 
 
@@ -163,6 +193,10 @@ def _yolo_files(path: Path, split: str) -> tuple[list[Path], dict[int, str]]:
         raise FileNotFoundError(f"no such file: {path}")
     names = _names(path, described)
     wanted = described.get(split) or (described.get("validation") if split == "val" else None)
+    for key, value in (("path", described.get("path")), (split, wanted)):
+        entries = value if isinstance(value, list) and key == split else [value]
+        if not all(entry is None or isinstance(entry, (str, int, float)) for entry in entries):
+            raise LabelError(f"{path}: '{key}' is {str(value)[:60]!r}, expected a path")
     if not wanted:
         there = ", ".join(name for name in ("train", "val", "test") if described.get(name))
         raise FileNotFoundError(f"{path} has no split '{split}'; it has: {there or 'none'}")
@@ -184,9 +218,9 @@ def _from_ultralytics(name: str, split: str) -> dict[str, Any]:
 
 def _parse_yaml(path: Path) -> dict[str, Any]:
     try:
-        described = yaml.safe_load(_text(path))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise LabelError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+        described = parse_yaml(_text(path))
+    except ValueError as error:
+        raise LabelError(f"{path} is no YAML: {error}") from error
     if not isinstance(described, dict):
         raise LabelError(f"{path} is no data.yaml: it has no keys")
     return described
@@ -196,6 +230,9 @@ def _names(path: Path, described: dict[str, Any]) -> dict[int, str]:
     names = described.get("names")
     if isinstance(names, list):
         names = dict(enumerate(names))
+    nested = [name for name in names.values() if isinstance(name, (dict, list))] if isinstance(names, dict) else []
+    if nested:
+        raise LabelError(f"{path}: 'names' holds {str(nested[0])[:60]!r}, which is no name of a class")
     if names is None and isinstance(described.get("nc"), int) and 0 < described["nc"] <= _MAX_CLASSES:
         names = {cls: str(cls) for cls in range(described["nc"])}
     if not isinstance(names, dict) or not 0 < len(names) <= _MAX_CLASSES or set(names) != set(range(len(names))):

@@ -23,10 +23,9 @@ from typing import Any
 import onnx
 import yolort
 from google.protobuf.message import DecodeError
-from yolort import _core
+from yolort import _atomic, _core
 from yolort.tools.accuracy import MOST_CHANGED, changed, raw_maps
 from yolort.tools.data import letterboxed
-from yolort.tools.files import folder_beside, place, write
 
 __all__ = ["PRECISIONS", "EngineOptions", "build_engine", "need_tensorrt", "to_fp16", "write_engine"]
 
@@ -117,10 +116,10 @@ def build_engine(
     target = Path(output) if output is not None else source.with_suffix(".engine")
     if target.suffix != ".engine":
         raise ValueError(f"the output must be named *.engine, not '{output}'")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"no such folder: {target.parent}")
-    if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder; this writes a file")
+    read = [source, *(path for path in (options.calibration, options.timing_cache) if path is not None)]
+    _atomic.check(target, sources=read)
+    if options.timing_cache is not None:
+        _atomic.check(options.timing_cache, sources=[source], update=True)
     if not source.is_file():
         raise FileNotFoundError(f"no such model: {source}")
     need_tensorrt()
@@ -135,7 +134,7 @@ def build_engine(
     own = described.get("yolort")
     if isinstance(own, dict):
         described["yolort"] = {**own, "precision": "int8" if quantised else precision, "engine": "tensorrt"}
-    with folder_beside(target) as folder:
+    with _atomic.workspace(target) as folder:
         half = None
         if precision == "fp16":
             half = folder / "half.onnx"
@@ -143,7 +142,7 @@ def build_engine(
         built = folder / "built.engine"
         report = [*write_engine(source, described, built, half=half, int8=quantised, options=options)]
         report.append(_compare(source, built, own if isinstance(own, dict) else {}, options.device))
-        place(built, target)
+        _atomic.place(built, target, sources=read)
     for line in report:
         _log.info("%s", line)
     return target
@@ -180,10 +179,10 @@ def write_engine(
     own = described.get("yolort")
     own = json.loads(own) if isinstance(own, str) else own
     header = {**described, **({"yolort": {**own, "tensorrt": version}} if own else {})}
-    text = json.dumps(header).encode()
+    text = json.dumps({"writer": _atomic.MARK, **header}).encode()
     built.write_bytes(len(text).to_bytes(4, "little") + text + plan)
     if timings and timing_cache:
-        write(timings, timing_cache)
+        _atomic.write(timings, timing_cache, update=True)
     yield f"built by TensorRT {version}: {len(plan) / 1e6:.1f} MB"
 
 

@@ -34,10 +34,10 @@ import torch
 import yaml
 import yolort
 from torch import nn
+from yolort import _atomic
 from yolort.tools.checkpoints import Checkpoint, detect_head, find_checkpoint, load_checkpoint
 from yolort.tools.data import letterboxed
 from yolort.tools.engine import PRECISIONS, EngineOptions, need_tensorrt, to_fp16, write_engine
-from yolort.tools.files import folder_beside, place, replaceable
 from yolort.tools.surgery import Halves, split_block
 
 __all__ = ["FORMATS", "HEADS", "PRECISIONS", "ExportError", "complexity", "export", "with_head"]
@@ -223,7 +223,7 @@ def export(
         raise ValueError(f'options of TensorRT are for format "engine", not "{format}"')
     path = find_checkpoint(Path(model))
     target = _target(path, Path(model), FORMATS[format], output)
-    with folder_beside(target) as folder:
+    with _atomic.workspace(target) as folder:
         source = load_checkpoint(model)
         detect = detect_head(source.model)
         size = _size(imgsz if imgsz is not None else source.imgsz or 640, int(max(detect.stride)))
@@ -234,7 +234,7 @@ def export(
         report = [_fusions(cut), *FORMATS[format].convert(cut, request, described, built, folder)]
         pictures = _pictures(images, size)
         report.append(_verify(cut, request, detect, built, pictures))
-        place(built, target)
+        _atomic.place(built, target, sources=[path])
     for line in (f"{target}: head {head}, {precision}, {size[0]}x{size[1]}", *report):
         _log.info("%s", line)
     return target
@@ -275,6 +275,7 @@ def _metadata(source: Checkpoint, cut: nn.Module, request: _Request) -> dict[str
         "end2end": request.head in ("raw-e2e", "end2end"),
         "dynamic": request.dynamic,
         "yolort": json.dumps(contract),
+        "writer": _atomic.MARK,
     }
 
 
@@ -424,16 +425,14 @@ class _Format:
     ending: str  # of the artefact's name; a file where it begins with a dot, else a folder
     engine: str  # the engine that can run the artefact, or "any"
     runner: str  # the engine that it is compared with torch on
-    files: frozenset[str]  # endings of what a folder may hold and still be replaced
     convert: Callable[[nn.Module, _Request, dict[str, Any], Path, Path], Iterator[str]]
 
 
 FORMATS = {
-    "onnx": _Format(".onnx", "any", "onnxruntime", frozenset(), _to_onnx),
-    # Ultralytics adds a script to NCNN folders.
-    "ncnn": _Format("_ncnn_model", "ncnn", "ncnn", frozenset({".param", ".bin", ".yaml", ".py"}), _to_ncnn),
-    "openvino": _Format("_openvino_model", "openvino", "openvino", frozenset({".xml", ".bin", ".yaml"}), _to_openvino),
-    "engine": _Format(".engine", "tensorrt", "tensorrt", frozenset(), _to_engine),
+    "onnx": _Format(".onnx", "any", "onnxruntime", _to_onnx),
+    "ncnn": _Format("_ncnn_model", "ncnn", "ncnn", _to_ncnn),
+    "openvino": _Format("_openvino_model", "openvino", "openvino", _to_openvino),
+    "engine": _Format(".engine", "tensorrt", "tensorrt", _to_engine),
 }
 
 
@@ -563,10 +562,5 @@ def _target(path: Path, model: Path, format: _Format, output: str | Path | None)
     target = Path(output) if output is not None else beside / f"{model.stem}{format.ending}"
     if not target.name.endswith(format.ending) or target.name == format.ending:
         raise ValueError(f"the output must be named *{format.ending}, not '{output}'")
-    if not format.ending.startswith("."):
-        replaceable(target, format.files)
-    elif not target.parent.is_dir():
-        raise FileNotFoundError(f"no such folder: {target.parent}")
-    elif target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder; this format writes a file")
+    _atomic.check(target, sources=[path], folder=not format.ending.startswith("."))
     return target

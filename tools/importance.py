@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 from yolort.tools.accuracy import map_error
 from yolort.tools.checkpoints import detect_head
+from yolort.tools.data import write_for_ultralytics
 from yolort.tools.surgery import Opened
 
 __all__ = ["METHODS", "add_gradients", "channel_importance", "least_important", "measure_sensitivity", "multiply_adds"]
@@ -161,8 +163,9 @@ def add_gradients(model: nn.Module, data: str | Path, side: int, batch: int, see
     network: Any = model
     given = getattr(network, "args", None) or {}
     settings = get_cfg(overrides={"imgsz": side, "task": "detect", "seed": seed, "workers": 0})
-    described = check_det_dataset(str(data), autodownload=False)
-    images = build_yolo_dataset(settings, described["train"], batch, described, mode="val", rect=False, stride=32)
+    with tempfile.TemporaryDirectory(prefix="yolort-") as folder:
+        described = check_det_dataset(write_for_ultralytics(data, Path(folder)), autodownload=False)
+        images = build_yolo_dataset(settings, described["train"], batch, described, mode="val", rect=False, stride=32)
     order = np.random.default_rng(seed).permutation(len(images))[: batch * _BATCHES]
     trained = {name: one.requires_grad for name, one in network.named_parameters()}
     network.args, network.criterion = settings, None

@@ -32,7 +32,6 @@ from yolort import _core
 from yolort.tools import machine, report
 from yolort.tools.checkpoints import detect_head, load_checkpoint
 from yolort.tools.data import list_images
-from yolort.tools.files import write
 from yolort.tools.jobs import Jobs, jobs
 from yolort.tools.recipe import ENDINGS, ENGINES, Lab, Recipe
 from yolort.tools.store import sha256
@@ -246,8 +245,8 @@ class Optimized:
         return out
 
     def save(self, path: str | Path) -> None:
-        """Writes what the ending says: .html, .md or .json; the file appears whole or not at all."""
-        write(path, forms()[Path(path).suffix](self))
+        """Writes what the ending says: .html, .md or .json; whole, and over nothing of others."""
+        report.save(self, path, forms())
 
 
 def forms() -> dict[str, Callable[[Optimized], str]]:

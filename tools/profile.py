@@ -10,16 +10,14 @@ import copy
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yolort
-from yolort import LayerTime, _core
-from yolort.tools.files import folder_beside, place
+from yolort import LayerTime, _atomic, _core
 
 __all__ = ["Profile", "profile"]
 
@@ -88,8 +86,8 @@ def profile(
     if image is None:
         image = yolort.images.read(yolort.demo_image())
     target = Path(trace) if trace else None
-    if target and not target.parent.is_dir():
-        raise FileNotFoundError(f"no such folder: {target.parent}")
+    if target:
+        _atomic.check(target, sources=[model])
     if Path(model).suffix == ".pt":
         return _torch(Path(model), image, runs, target, options)
     timed = _onnxruntime if _engine_of(model, options) == "onnxruntime" else _detector
@@ -126,8 +124,7 @@ def _detector(model: Path, image: np.ndarray, runs: int, trace: Path | None, opt
             events.append({"name": layer.name, "cat": layer.type, "ph": "X", "pid": 1, "tid": 1, "ts": at})
             events[-1]["dur"] = layer.ms * 1e3
             at += layer.ms * 1e3
-        with _writing(trace) as path:
-            path.write_text(json.dumps({"traceEvents": events}), encoding="utf-8")
+        _write_trace(trace, events)
     return Profile(_described(detector, model, runs), *speeds, layers)
 
 
@@ -147,10 +144,10 @@ def _onnxruntime(model: Path, image: np.ndarray, runs: int, trace: Path | None, 
         engine.run()
     written = Path(engine.end_profile())
     try:
-        layers = [LayerTime(*row) for row in adapter.mean_times(json.loads(written.read_text(encoding="utf-8")))]
+        events = json.loads(written.read_text(encoding="utf-8"))
+        layers = [LayerTime(*row) for row in adapter.mean_times(events)]
         if trace:
-            with _writing(trace) as path:
-                shutil.copyfile(written, path)
+            _write_trace(trace, events)
     finally:
         written.unlink()
     return Profile(_described(detector, model, runs), *speeds, layers)
@@ -182,8 +179,10 @@ def _torch(model: Path, image: np.ndarray, runs: int, trace: Path | None, option
         if trace:
             with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
                 network(given)
-            with _writing(trace) as path:
-                profiler.export_chrome_trace(str(path))
+            with _atomic.workspace(trace) as work:
+                profiler.export_chrome_trace(str(work / "trace.json"))
+                events = json.loads((work / "trace.json").read_text(encoding="utf-8"))["traceEvents"]
+            _write_trace(trace, events)
         _unshare(network)
         for name, module in network.named_modules():
             if next(module.children(), None) is None:
@@ -210,13 +209,9 @@ def _unshare(network: Any) -> None:
             seen.add(id(child))
 
 
-@contextmanager
-def _writing(target: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `target` when that is done."""
-    with folder_beside(target) as folder:
-        built = folder / "built.json"
-        yield built
-        place(built, target)
+def _write_trace(target: Path, events: list[Any]) -> None:
+    """The Trace Event Format of Chromium, as an object."""
+    _atomic.write(target, json.dumps({"otherData": {"writer": _atomic.MARK}, "traceEvents": events}))
 
 
 def nsys(command: Sequence[str], output: Path) -> list[str]:
@@ -224,4 +219,4 @@ def nsys(command: Sequence[str], output: Path) -> list[str]:
     program = shutil.which("nsys")
     if program is None:
         raise FileNotFoundError("Nsight Systems (nsys) is not installed, or not on PATH")
-    return [program, "profile", "--trace=cuda,nvtx,osrt", "--force-overwrite=true", f"--output={output}", *command]
+    return [program, "profile", "--trace=cuda,nvtx,osrt", f"--output={output}", *command]

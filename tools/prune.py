@@ -12,6 +12,7 @@ with `finetune` here, or with `yolort.tools.trainer`.
 from __future__ import annotations
 
 import copy
+import io
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,10 +24,10 @@ import numpy as np
 import torch
 import yolort
 from torch import nn
+from yolort import _atomic
 from yolort.tools.checkpoints import Checkpoint, detect_head, load_checkpoint
 from yolort.tools.data import letterboxed, list_images, load_dataset
 from yolort.tools.export import FORMATS, complexity, export, with_head
-from yolort.tools.files import folder_beside, place
 from yolort.tools.importance import (
     METHODS,
     add_gradients,
@@ -160,17 +161,19 @@ def prune(
         labelled = load_dataset(data, "train")
         if method == "taylor" or distill:  # without them a training gives the model the classes of the data
             labelled.with_classes_of(source.model.names)
+    read = [model, data] if data is not None else [model]
+    _atomic.check(target, sources=read)
     runs = target.with_name(f"{target.stem}-training")
     if finetune and runs.exists():
         raise FileExistsError(f"{runs} holds an earlier training; move it, or choose another output")
-    with folder_beside(target) as folder:
+    with _atomic.workspace(target) as folder:
         job = _Job(source, method, allocate, round_to, data, batch, side, seed, progress, folder, runs)
         if unstructured:
             assert ratio is not None
             done = _mask(job, ratio, target)
         else:
             done = _prune(job, ratio, target_flops, target_latency, engine, steps, finetune, distill, measure, training)
-        place(done.path, target)
+        _atomic.place(done.path, target, sources=read)
     done.path = target
     return done
 
@@ -562,8 +565,10 @@ def _save(model: nn.Module, source: Checkpoint, side: int, path: Path) -> Path:
     values = [value for value in kept.state_dict().values() if value.is_floating_point()]
     if all(torch.equal(value.half().float(), value) for value in values):
         kept = kept.half()
+    saved = io.BytesIO()  # torch's own error of a full disk names neither it nor the file
     torch.save(
         {
+            "writer": _atomic.MARK,
             "epoch": -1,
             "best_fitness": None,
             "model": kept,
@@ -574,8 +579,9 @@ def _save(model: nn.Module, source: Checkpoint, side: int, path: Path) -> Path:
             "version": ultralytics.__version__,
             "license": source.license,
         },
-        path,
+        saved,
     )
+    path.write_bytes(saved.getbuffer())
     return path
 
 

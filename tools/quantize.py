@@ -26,16 +26,16 @@ import numpy as np
 import onnx
 import yaml
 import yolort
-from yolort import _core
+from yolort import _atomic, _core
 from yolort.tools import machine, quantize_ncnn, quantize_onnx
 from yolort.tools.accuracy import MOST_CHANGED, Budget, changed, keep_float, raw_maps
 from yolort.tools.benchmark import Case, benchmark
 from yolort.tools.calibrate import Calibration, CalibrationError, float_graph
 from yolort.tools.data import letterboxed, load_dataset
-from yolort.tools.files import folder_beside, place, replaceable, write
 from yolort.tools.graph import Graph, GraphError
 from yolort.tools.quantize_onnx import TARGETS, Target
 from yolort.tools.val import validate
+from yolort.tools.yaml_reader import parse_yaml
 
 __all__ = ["FORMATS", "MODES", "QuantizeError", "Quantized", "quantize"]
 
@@ -43,7 +43,6 @@ _log = logging.getLogger(__name__)
 
 FORMATS = {"onnx": ".onnx", "ncnn": "_ncnn_model", "cache": ".cache"}
 MODES = ("static", "dynamic", "weights")
-_NCNN_FILES = frozenset({".param", ".bin", ".yaml", ".table"})
 _PICTURES = 4  # that the sensitivity of layers is measured on
 
 
@@ -136,6 +135,8 @@ def quantize(
         raise ValueError("static INT8 needs a calibration; yolort calibrate makes one")
     known = Calibration.load(calibration) if isinstance(calibration, (str, Path)) else calibration
     destination = _destination(Path(model), format, output)
+    read = [path for path in (model, calibration, data) if isinstance(path, (str, Path))]
+    _atomic.check(destination, sources=read, folder=format == "ncnn")
     if data is not None:
         scored = [sample.path for sample in load_dataset(data, split).samples]
         if known is not None and not allow_overlap:
@@ -144,10 +145,10 @@ def quantize(
         assert known
         with float_graph(model, known.head, known.imgsz) as graph:
             known.check_graph(graph)
-        write(destination, _cache(known))
+        _atomic.write(destination, _cache(known), sources=read)
         return Quantized(destination, {}, (0.0, destination.stat().st_size / 1e6))
 
-    with folder_beside(destination) as folder:
+    with _atomic.workspace(destination) as folder:
         recipe: _Recipe
         with contextlib.ExitStack() as stack:
             if format == "onnx":
@@ -225,7 +226,7 @@ class _OnnxRecipe(_Recipe):
         else:
             made = quantize_onnx.weights_only(self._graph, kept, per_channel=bool(self._options["per_channel"]))
         contract = _contract(self._graph.contract, self._calibration, self.engine, self._mode, note)
-        metadata = {**self._graph.metadata, "yolort": json.dumps(contract)}
+        metadata = {**self._graph.metadata, "yolort": json.dumps(contract), "writer": _atomic.MARK}
         onnx.helper.set_model_props(made, metadata)
         onnx.save(made, path)
 
@@ -253,9 +254,9 @@ class _NcnnRecipe(_Recipe):
         if not sidecar.is_file():
             raise FileNotFoundError(f"no such file: {sidecar}; export the model again")
         try:
-            self._metadata = yaml.safe_load(sidecar.read_text(encoding="utf-8"))
+            self._metadata = parse_yaml(sidecar.read_text(encoding="utf-8"))
             self._contract = json.loads(self._metadata["yolort"])
-        except (yaml.YAMLError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise GraphError(f"{sidecar} is no metadata of a yolort export: {error}") from error
         if self._contract.get("head") != calibration.head:
             raise CalibrationError(
@@ -269,7 +270,7 @@ class _NcnnRecipe(_Recipe):
         kept = {*floats, *self._heads}
         quantize_ncnn.write_int8(layers, self._calibration, path, kept, per_channel=self._per_channel)
         contract = _contract(self._contract, self._calibration, "ncnn", "static", note)
-        described = {**self._metadata, "yolort": json.dumps(contract)}
+        described = {**self._metadata, "yolort": json.dumps(contract), "writer": _atomic.MARK}
         text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=1 << 30)
         (path / "metadata.yaml").write_text(text, encoding="utf-8")
 
@@ -356,7 +357,7 @@ def _make(
                 )
     elif not engine:
         done.notes.append(f"{recipe.engine} cannot run here: the result was neither checked nor measured")
-    place(built, destination)
+    _atomic.place(built, destination)
     return done
 
 
@@ -410,14 +411,6 @@ def _destination(model: Path, format: str, output: str | Path | None) -> Path:
     target = Path(output) if output is not None else model.parent / f"{stem}-int8{ending}"
     if not target.name.endswith(ending) or target.name == ending:
         raise ValueError(f"the output must be named *{ending}, not '{output}'")
-    if format == "ncnn":
-        replaceable(target, _NCNN_FILES)
-    elif not target.parent.is_dir():
-        raise FileNotFoundError(f"no such folder: {target.parent}")
-    elif target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder; this format writes a file")
-    if target.exists() and model.exists() and target.samefile(model):
-        raise ValueError(f"the output would replace the model {model}; name another with --output")
     return target
 
 

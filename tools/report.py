@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import base64
+import csv
 import io
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
-from yolort import images
+from yolort import _atomic, images
 
 if TYPE_CHECKING:
     from yolort.tools.benchmark import Benchmark, Row
 
-__all__ = ["front", "intervals", "markdown", "page", "render"]
+__all__ = ["front", "intervals", "markdown", "page", "render", "save"]
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 _LABELS = 12  # points of a front that can all be told by colour
 _PARTS = (("pre", "#e69f00"), ("inference", "#0072b2"), ("post", "#009e73"))  # Okabe and Ito's colours
+
+
+def save(made: Any, path: str | Path, writers: Mapping[str, Callable[[Any], str]]) -> None:
+    """Writes a report in the form that the ending says, whole or not at all, over nothing that yolort did not write."""
+    ending = Path(path).suffix
+    _atomic.write(path, _marked(ending, writers[ending](made)))
+
+
+def _marked(ending: str, text: str) -> str:
+    """With the mark of our files; the HTML template has it."""
+    if ending == ".md":
+        return f"{text}\n<!-- {_atomic.MARK} -->\n"
+    if ending == ".json":
+        return json.dumps({"writer": _atomic.MARK, **json.loads(text)}, indent=1)
+    if ending == ".csv":  # has no comments: a column
+        headings, *rows = csv.reader(io.StringIO(text))
+        out = io.StringIO()
+        csv.writer(out).writerows([[*headings, "writer"], *([*row, _atomic.MARK] for row in rows)])
+        return out.getvalue()
+    return text
 
 
 def render(benchmark: Benchmark) -> str:
@@ -71,6 +93,7 @@ def page(
     environment = jinja2.Environment(autoescape=True)
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         title=title,
+        mark=_atomic.MARK,
         headings=headings,
         cells=cells,
         failures=failures,

@@ -23,9 +23,9 @@ from torch.nn import functional
 from torch.utils.data import WeightedRandomSampler
 from ultralytics.data.augment import BaseMixTransform, Mosaic
 from ultralytics.utils.torch_utils import unwrap_model
+from yolort import _atomic
 from yolort.tools import classes
 from yolort.tools.classes import ClassReport, class_report, sample_weights
-from yolort.tools.files import write
 from yolort.tools.trainer import Trainer, check_output, train_module
 
 __all__ = ["FocalLoss", "Options", "train", "weighting"]
@@ -139,7 +139,7 @@ def train(
     counted.save(folder)
     if weights is not None and class_weights is not None:
         text = json.dumps(classes.to_json(counted, class_weights, clip, weights), indent=1, ensure_ascii=False)
-        write(folder / "class_weights.json", text + "\n")
+        _atomic.write(folder / "class_weights.json", text + "\n")
     return train_module(
         model, data, epochs=epochs, imgsz=imgsz, output=output, trainer=weighting(trainer, options), **arguments
     )

@@ -27,11 +27,11 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.nn.tasks import load_checkpoint as load_training_state
 from ultralytics.nn.tasks import torch_safe_load
+from yolort import _atomic
 from yolort.tools import machine
 from yolort.tools._compat import allow_missing_torchvision
 from yolort.tools.checkpoints import CheckpointError, detect_head, load_checkpoint
-from yolort.tools.data import load_dataset
-from yolort.tools.files import folder_beside, place
+from yolort.tools.data import load_dataset, write_for_ultralytics
 
 __all__ = ["Trainer", "WidthError", "check_output", "check_trainable", "set_classes", "train_module"]
 
@@ -126,14 +126,16 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         """As Ultralytics, but each file appears whole: an interrupt leaves the one before it."""
         places = self.wdir, self.last, self.best
         self.wdir.mkdir(parents=True, exist_ok=True)
-        with folder_beside(self.last) as folder:
+        with _atomic.workspace(self.last) as work:
+            folder = work / "weights"
+            folder.mkdir()
             self.wdir, self.last, self.best = folder, folder / self.last.name, folder / self.best.name
             try:
                 saved = super().save_model()
             finally:
                 self.wdir, self.last, self.best = places
             for file in list(folder.iterdir()):
-                place(file, self.wdir / file.name)
+                _atomic.place(file, self.wdir / file.name, update=True)
         return bool(saved)
 
     def check_result(self) -> None:
@@ -186,8 +188,10 @@ def train_module(
     for split in ("train", "val"):
         load_dataset(data, split)  # Ultralytics leaves out what it cannot read, and says so in the log only
     folder = Path(output).absolute()
-    overrides = {**arguments, "data": str(_absolute(data)), "save_dir": str(folder), "task": "detect", "mode": "train"}
     last = check_output(folder, resume)
+    folder.mkdir(parents=True, exist_ok=True)
+    read = write_for_ultralytics(data, folder)
+    overrides = {**arguments, "data": read, "save_dir": str(folder), "task": "detect", "mode": "train"}
     if resume:
         overrides.update(resume=str(last), model=str(last))
         module = None
@@ -262,11 +266,20 @@ def check_trainable(model: Any) -> None:
 
 
 def check_output(folder: Path, resume: bool) -> Path:
-    """The last checkpoint of a run in `folder`; errors as `train_module` where it must be there, or must not."""
+    """The last checkpoint of a run in `folder`; errors as `train_module` where it must be there, or must not.
+
+    Ultralytics writes its own files there without asking: a new run takes a folder that holds nothing but ours.
+    """
     last = folder.absolute() / "weights" / "last.pt"
     if not resume:
         if last.exists():
             raise FileExistsError(f"{folder} holds a run; resume it, or choose another output")
+        if folder.exists():
+            if not folder.is_dir():
+                raise NotADirectoryError(f"{folder} is a file; a training writes a folder")
+            foreign = [entry.name for entry in folder.iterdir() if not (entry.is_file() and _atomic.is_ours(entry))]
+            if foreign:
+                raise FileExistsError(f"{folder} holds other files ({sorted(foreign)[0]}); choose another output")
         return last
     if not last.is_file():
         raise FileNotFoundError(f"nothing to resume: there is no {last}")
@@ -283,11 +296,6 @@ def _check_arguments(arguments: dict[str, Any]) -> None:
             near = difflib.get_close_matches(name, [known for known in DEFAULT_CFG_DICT if known not in _OWN])
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise ValueError(f"Ultralytics' train has no argument {name!r}{hint}")
-
-
-def _absolute(data: str | Path) -> str | Path:
-    """Ultralytics looks for its own data sets by name; a file gets its whole path."""
-    return Path(data).absolute() if Path(data).is_file() else data
 
 
 def _name(model: nn.Module | str | Path) -> str:

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import yolort
-from yolort import _core
+from yolort import _atomic, _core
 from yolort.tools import machine
 from yolort.tools.benchmark import Row, cases, started
-from yolort.tools.files import write
 from yolort.tools.worker import WorkerError
 
 __all__ = ["Tuning", "tune"]
@@ -73,6 +72,7 @@ def tune(
         raise ValueError(f"seconds is {seconds}, expected 1 to 3600")
     for other in others:
         _check_same(Path(model), Path(other))
+    path = _place(Path(model))
     cores = machine.cores()
     counts = sorted({1, max(cores // 2, 1), cores})
     found = cases([model, *others], engines=engines, precisions=precisions, threads=counts)
@@ -100,7 +100,8 @@ def tune(
     if best.p50 == float("inf"):
         reasons = "; ".join(f"{row.case}: {row.error}" for row in rows)
         raise yolort.EngineError(f"nothing runs {model} here: {reasons}")
-    return Tuning(rows, best, _record(Path(model), best, rows))
+    _record(path, Path(model), best, rows)
+    return Tuning(rows, best, path)
 
 
 def _check_same(model: Path, other: Path) -> None:
@@ -119,12 +120,13 @@ def _check_same(model: Path, other: Path) -> None:
         raise ValueError(f"{other} is not the same model as {model}: another checkpoint, head, imgsz or names")
 
 
-def _record(model: Path, best: TunedRow, rows: list[TunedRow]) -> Path:
+def _record(path: Path, model: Path, best: TunedRow, rows: list[TunedRow]) -> None:
     case = best.case
     record = {
+        "writer": _atomic.MARK,
         "format": _FORMAT,
         "machine": _core.machine(),
-        "bytes": _core.model_bytes(str(model)),
+        "bytes": _core.model_bytes(model),
         "engine": case.engine,
         "device": case.device,
         "precision": case.precision,
@@ -144,17 +146,18 @@ def _record(model: Path, best: TunedRow, rows: list[TunedRow]) -> Path:
             for row in rows
         ],
     }
-    text = json.dumps(record, indent=1)
-    beside, *cache = map(Path, _core.tuning_paths(str(model)))
+    _atomic.write(path, json.dumps(record, indent=1))
+
+
+def _place(model: Path) -> Path:
+    """Where the record goes: beside the model, or if that cannot be written to, into the user's cache."""
+    beside, *cache = _core.tuning_paths(model)
     try:
-        write(beside, text)
+        _atomic.check(beside)
         return beside
     except PermissionError:
         if not cache:
             raise
-    except OSError as error:
-        if not cache or error.errno != 30:  # EROFS
-            raise
     cache[0].parent.mkdir(parents=True, exist_ok=True)
-    write(cache[0], text)
+    _atomic.check(cache[0])
     return cache[0]

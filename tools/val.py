@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 import yolort
-from yolort import Detections, Detector, View
+from yolort import Detections, Detector, View, _atomic
 from yolort.tools.baseline import TorchDetector
 from yolort.tools.data import Sample, load_dataset
-from yolort.tools.files import folder_beside, place, replaceable
 from yolort.tools.metrics import Metrics, Scores, score
 
 __all__ = ["Augmentation", "Validation", "open_detector", "validate"]
@@ -87,17 +86,14 @@ class Validation:
     def save(self, folder: str | Path) -> None:
         """Writes metrics.json and the plots (PR, F1, P, R, confusion matrix) into a folder, all or nothing.
 
-        A folder of an earlier run is replaced; one that holds anything else is refused with FileExistsError.
+        A folder of an earlier run is replaced; one that holds anything else is refused with FileExistsError, and what
+        was to be saved is kept where the message says.
         """
-        target = Path(folder)
-        replaceable(target, {".json", ".png"})
-        with folder_beside(target) as work:
-            built = work / "built"
+        with _atomic.writing(folder) as built:
             built.mkdir()
-            self.scores.save_plots(built)
-            text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
+            text = json.dumps({"writer": _atomic.MARK, **self.to_dict()}, indent=1, allow_nan=False)
             (built / "metrics.json").write_text(text, encoding="utf-8")
-            place(built, target)
+            self.scores.save_plots(built)
 
 
 def validate(

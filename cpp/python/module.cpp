@@ -3,6 +3,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +11,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <future>
 #include <optional>
@@ -24,6 +26,7 @@
 #include "engines/tensorrt.h"
 #endif
 
+namespace fs = std::filesystem;
 namespace py = pybind11;
 
 namespace yolort {
@@ -392,8 +395,8 @@ void register_python_engine(const std::string& name, int priority, const std::ve
   };
   entry.load = [name, make](const ModelSpec& spec, const Options& options) -> std::unique_ptr<Engine> {
     return in_python(name, [&] {
-      return std::make_unique<PythonEngine>(
-          name, make(spec.graph.string(), options.device, options.precision, options.threads, options.profile));
+      return std::make_unique<PythonEngine>(name, make(py::str(py::cast(spec.graph)), options.device, options.precision,
+                                                       options.threads, options.profile));
     });
   };
   entry.devices = [name, where] { return in_python(name, [&] { return where().cast<std::vector<std::string>>(); }); };
@@ -426,6 +429,8 @@ PYBIND11_MODULE(_core, m) {
     }
   });
 
+  m.def("max_threads", &max_threads);
+
   py::class_<Thresholds>(m, "Thresholds")
       .def(py::init([](float conf, float iou, int max_det, std::vector<int> classes, bool agnostic, bool multi_label) {
              return Thresholds{conf, iou, max_det, std::move(classes), agnostic, multi_label};
@@ -440,11 +445,11 @@ PYBIND11_MODULE(_core, m) {
       .def_readonly("multi_label", &Thresholds::multi_label);
 
   py::class_<Detector>(m, "Detector")
-      .def(py::init([](const std::string& model, const Thresholds& thresholds, std::string engine, std::string device,
+      .def(py::init([](const fs::path& model, const Thresholds& thresholds, std::string engine, std::string device,
                        std::string precision, std::optional<int> threads, std::vector<std::string> names,
                        std::optional<std::array<int, 2>> imgsz, bool tuned, bool profile, bool augment,
                        std::vector<int> scales, bool flip, const std::string& merge,
-                       std::vector<std::string> scale_models) {
+                       const std::vector<fs::path>& scale_models) {
              Options options;
              static_cast<Thresholds&>(options) = thresholds;
              options.engine = std::move(engine);
@@ -459,9 +464,13 @@ PYBIND11_MODULE(_core, m) {
              options.scales = std::move(scales);
              options.flip = flip;
              options.merge = parse_merge(merge);
-             options.scale_models = std::move(scale_models);
+             for (const fs::path& path : scale_models) options.scale_models.push_back(path.string());
+             options.between_runs = [] {  // Ctrl-C, which only the main thread sees
+               const py::gil_scoped_acquire gil;
+               if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+             };
              py::gil_scoped_release release;
-             return std::make_unique<Detector>(model, options);
+             return std::make_unique<Detector>(model.string(), options);
            }),
            py::arg("model"), py::arg("thresholds"), py::kw_only(), py::arg("engine"), py::arg("device"),
            py::arg("precision"), py::arg("threads"), py::arg("names"), py::arg("imgsz"), py::arg("tuned"),
@@ -535,6 +544,7 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("imgsz", [](const Detector& self) { return std::pair(self.imgsz()[0], self.imgsz()[1]); })
       .def_property_readonly("batch", &Detector::batch)
       .def_property_readonly("thresholds", &Detector::thresholds)
+      .def("check", &Detector::check, py::arg("thresholds"))
       .def_property_readonly("engine", &Detector::engine)
       .def_property_readonly("device", &Detector::device)
       .def_property_readonly("precision", &Detector::precision)
@@ -590,10 +600,10 @@ PYBIND11_MODULE(_core, m) {
   m.def("add_library_folder", [](const std::string& folder) { add_library_folder(folder); }, py::arg("folder"));
   m.def(
       "candidates",
-      [](const std::string& model) {
+      [](const fs::path& model) {
         std::vector<std::tuple<std::string, std::string, std::vector<std::string>>> out;
         py::gil_scoped_release release;
-        const ModelSpec spec = read_model(model);
+        const ModelSpec spec = read_model(model.string());
         for (const EngineEntry& entry : all_engines()) {
           if (!entry.accepts(spec)) continue;
           const std::string reason = entry.unavailable();
@@ -603,15 +613,8 @@ PYBIND11_MODULE(_core, m) {
       },
       py::arg("model"));
   m.def("machine", &machine);
-  m.def(
-      "tuning_paths",
-      [](const std::string& model) {
-        std::vector<std::string> out;
-        for (const auto& path : tuning_paths(model)) out.push_back(path.string());
-        return out;
-      },
-      py::arg("model"));
-  m.def("model_bytes", [](const std::string& model) { return model_bytes(read_model(model)); }, py::arg("model"));
+  m.def("tuning_paths", [](const fs::path& model) { return tuning_paths(model.string()); }, py::arg("model"));
+  m.def("model_bytes", [](const fs::path& model) { return model_bytes(read_model(model.string())); }, py::arg("model"));
   m.def(
       "letterbox",
       [](const py::handle& object, py::array_t<float, py::array::c_style> out, std::optional<std::string> format) {

@@ -10,6 +10,7 @@
 
 #include "augment.h"
 #include "decode.h"
+#include "device_name.h"
 #include "engine.h"
 #include "engines/nvtx.h"
 #include "letterbox.h"
@@ -58,6 +59,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   // What the model is: the same for every clone.
   ModelSpec spec;
   Thresholds thresholds;
+  std::function<void()> between_runs;
   std::string engine_name, device, precision, head;
   bool tuned = false;
 
@@ -92,6 +94,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   Impl(const Impl& other)
       : spec(other.spec),
         thresholds(other.thresholds),
+        between_runs(other.between_runs),
         engine_name(other.engine_name),
         device(other.device),
         precision(other.precision),
@@ -119,9 +122,11 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   void prepare_views(const Options& options);
   Artefact artefact() const;
   void check_outputs(const std::vector<Tensor>& outputs, int batch) const;
+  /// Most images of one run.
   int batch_size() const {
     const InputShape shape = engine->input_shape();
-    return shape.batch ? shape.batch : shape.most;
+    if (shape.batch) return shape.batch;
+    return spec.max_batch ? std::min(shape.most, spec.max_batch) : shape.most;
   }
   void run_batch(const Job* jobs, int count, const Thresholds& settings, std::vector<Detections>& out);
   std::vector<Detections> run(const std::vector<Job>& jobs, const Thresholds& settings);
@@ -161,8 +166,10 @@ bool Detector::Impl::take_tuning(Options& options) {
 }
 
 void Detector::Impl::load(const std::string& model, Options options) {
-  if (options.threads && *options.threads < 1) {
-    throw std::invalid_argument("threads is " + std::to_string(*options.threads) + ", expected 1 or more");
+  options.device = canonical_device(options.device);
+  if (options.threads && (*options.threads < 1 || *options.threads > max_threads())) {
+    throw std::invalid_argument("threads is " + std::to_string(*options.threads) + ", expected 1 to " +
+                                std::to_string(max_threads()) + ", 4 for each core here");
   }
   const std::string& precision_asked = options.precision;
   static const std::set<std::string> precisions = {"", "fp32", "fp16", "fp16-storage", "bf16"};
@@ -174,6 +181,7 @@ void Detector::Impl::load(const std::string& model, Options options) {
   if (!options.names.empty()) spec.names = options.names;
   ask_imgsz(options);
   thresholds = options;
+  between_runs = options.between_runs;
   check_thresholds(thresholds, spec.names.empty() ? INT32_MAX : static_cast<int>(spec.names.size()));
 
   const EngineEntry entry = choose_engine(spec, options);
@@ -187,9 +195,13 @@ void Detector::Impl::load(const std::string& model, Options options) {
   }
   resolve_imgsz(options);
   if (spec.names.empty()) {
+    const bool beside = spec.format == Format::ncnn || spec.format == Format::openvino;
+    std::error_code error;
+    const bool missing = beside && !std::filesystem::exists(spec.graph.parent_path() / "metadata.yaml", error);
     throw ModelError("model \"" + spec.given + "\" carries no class names (" +
-                     (spec.format == Format::ncnn || spec.format == Format::openvino ? "no metadata.yaml beside it"
-                                                                                     : "no 'names' in its metadata") +
+                     (missing  ? "no metadata.yaml beside it"
+                      : beside ? "no 'names' in the metadata.yaml beside it"
+                               : "no 'names' in its metadata") +
                      "); give names=");
   }
   probe();
@@ -363,6 +375,7 @@ std::vector<Detections> Detector::Impl::run(const std::vector<Job>& jobs, const 
   out.reserve(jobs.size());
   const auto batch = static_cast<std::size_t>(batch_size());
   for (std::size_t at = 0; at < jobs.size(); at += batch) {
+    if (at && between_runs) between_runs();
     run_batch(&jobs[at], static_cast<int>(std::min(batch, jobs.size() - at)), settings, out);
   }
   return out;
@@ -375,6 +388,7 @@ std::vector<Detections> Detector::Impl::run_views(const std::vector<Image>& imag
   Speed total;
   for (std::size_t i = 0; i <= runners.size(); ++i) {
     Impl& runner = i ? *runners[i - 1] : *this;
+    if (i && between_runs) between_runs();
     std::vector<Job> jobs;
     std::vector<std::size_t> image_of;
     for (std::size_t image = 0; image < images.size(); ++image) {
@@ -434,9 +448,10 @@ std::vector<Array> Detector::infer(const float* input, int batch) {
   Impl& impl = *impl_;
   std::lock_guard lock(impl.mutex);
   const InputShape shape = impl.engine->input_shape();
-  if (batch < 1 || (shape.batch ? batch != shape.batch : batch > shape.most)) {
+  const int most = impl.batch_size();
+  if (batch < 1 || (shape.batch ? batch != shape.batch : batch > most)) {
     throw std::invalid_argument("infer: the batch is " + std::to_string(batch) + ", expected " +
-                                (shape.batch ? std::to_string(shape.batch) : "1 to " + std::to_string(shape.most)));
+                                (shape.batch ? std::to_string(shape.batch) : "1 to " + std::to_string(most)));
   }
   const Tensor to = impl.engine->input(batch, impl.spec.height, impl.spec.width);
   impl.padded_buffer = nullptr;  // what the buffer held of an image is gone
@@ -471,8 +486,12 @@ Detector Detector::clone() const {
 
 const std::vector<std::string>& Detector::names() const { return impl_->spec.names; }
 std::array<int, 2> Detector::imgsz() const { return {impl_->spec.height, impl_->spec.width}; }
-int Detector::batch() const { return impl_->engine->input_shape().batch; }
+int Detector::batch() const {
+  const InputShape shape = impl_->engine->input_shape();
+  return shape.batch ? shape.batch : impl_->spec.max_batch;
+}
 const Thresholds& Detector::thresholds() const { return impl_->thresholds; }
+void Detector::check(const Thresholds& thresholds) const { check_thresholds(thresholds, impl_->spec.layout.classes); }
 const std::string& Detector::engine() const { return impl_->engine_name; }
 const std::string& Detector::device() const { return impl_->device; }
 const std::string& Detector::precision() const { return impl_->precision; }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <mutex>
+#include <thread>
 
 namespace yolort {
 namespace {
@@ -89,6 +90,8 @@ EngineEntry choose_engine(const ModelSpec& spec, const Options& options) {
   throw EngineError("no engine here can run model \"" + spec.given + "\"" +
                     (refusals.empty() ? "; yolort.engines() lists them" : ":" + refusals));
 }
+
+int max_threads() { return 4 * std::max(static_cast<int>(std::thread::hardware_concurrency()), 1); }
 
 std::vector<EngineStatus> engines() {
   std::vector<EngineStatus> out;

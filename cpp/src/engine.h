@@ -82,6 +82,9 @@ void register_engine(EngineEntry entry);
 /// highest priority. Throws EngineError or std::invalid_argument, naming the alternatives.
 EngineEntry choose_engine(const ModelSpec& spec, const Options& options);
 
+/// Threads that may be asked for, four for each core: more never helps, and can take the process down.
+int max_threads();
+
 /// Every engine, best first.
 std::vector<EngineEntry> all_engines();
 

@@ -169,7 +169,9 @@ Dict read_sidecar(const ModelSpec& spec) {
 
 // ---- from metadata to the spec ----
 
+/// A null, boolean or number as it was written, which is what a name or other text means.
 std::string to_text(const Value& value) {
+  if (!value.text.empty()) return value.text;
   struct Visitor {
     std::string operator()(std::nullptr_t) const { return "null"; }
     std::string operator()(bool b) const { return b ? "true" : "false"; }
@@ -209,6 +211,10 @@ class MetadataReader {
     const bool end2end = is_true(get("end2end")) || (nms && is_true(*nms));
     spec_.layout.head = end2end ? Head::end2end : metadata_.empty() ? Head::unknown : Head::boxes;
     spec_.layout.nms = !end2end;
+    if (nms && is_true(*nms)) {  // Ultralytics unrolls the loop over the images: what is beyond finds nothing
+      const Value batch = get("batch");
+      spec_.max_batch = batch.as<std::int64_t>() ? static_cast<int>(integer(batch, "batch", 1, 1 << 16)) : 1;
+    }
     const Value* quantize = args.find("quantize");  // of Ultralytics, before 8.4 "int8"
     const Value* int8 = args.find("int8");
     if ((quantize && to_text(*quantize) == "8") || (int8 && is_true(*int8))) spec_.precision = "int8";

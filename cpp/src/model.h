@@ -41,6 +41,7 @@ struct ModelSpec {
   std::vector<std::string> names;  ///< empty: the model does not say
   int height = 0, width = 0;       ///< 0: the model does not say
   HeadLayout layout;
+  int max_batch = 0;      ///< images that the graph can take in one run, where its shapes do not say; 0: any number
   std::string precision;  ///< what the file holds; empty: the model does not say
   std::string engine;     ///< the one it was made for; empty or unknown: any
   std::string source;     ///< SHA-256 of the checkpoint it was made from; empty: the model does not say

@@ -6,6 +6,7 @@
 #include <sstream>
 #include <thread>
 
+#include "engine.h"
 #include "value.h"
 
 namespace yolort {
@@ -116,7 +117,7 @@ std::optional<Tuning> find_tuning(const ModelSpec& spec) {
   }
   out.use = required<std::string>(path, record, "use");
   const std::int64_t threads = required<std::int64_t>(path, record, "threads");
-  if (threads < 1 || threads > 4096) damaged(path, "threads");
+  if (threads < 1 || threads > max_threads()) damaged(path, "threads");
   out.threads = static_cast<int>(threads);
   if (out.use.find('/') != std::string::npos || out.use == "..") damaged(path, "'use' is no name of a neighbour");
   return out;

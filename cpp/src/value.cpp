@@ -63,8 +63,9 @@ bool parse_word(std::string_view word, Value& out) {
   } else if (word == "false" || word == "False") {
     out.data = false;
   } else {
-    return parse_number(word, out);
+    if (!parse_number(word, out)) return false;
   }
+  out.text = word;
   return true;
 }
 
@@ -75,8 +76,10 @@ class LiteralParser {
 
   Value parse() {
     Value value = parse_value(0);
+    const std::size_t end = at_;
     skip_space();
-    if (at_ != text_.size()) fail("text after the value");
+    const bool comment = yaml_ && at_ > end && !done() && text_[at_] == '#';
+    if (!done() && !comment) fail("text after the value");
     return value;
   }
 
@@ -158,6 +161,8 @@ class LiteralParser {
       case 'r': out += '\r'; return;
       case 'b': out += '\b'; return;
       case 'f': out += '\f'; return;
+      case 'a': out += '\a'; return;
+      case 'v': out += '\v'; return;
       case '0': out += '\0'; return;
       case 'x': append_utf8(out, parse_hex(2)); return;
       case 'u': {
@@ -172,6 +177,14 @@ class LiteralParser {
         return;
       }
       case 'U': append_utf8(out, parse_hex(8)); return;
+      default: break;
+    }
+    switch (yaml_ ? c : '\0') {
+      case 'e': out += '\x1b'; return;
+      case 'N': append_utf8(out, 0x85); return;
+      case '_': append_utf8(out, 0xA0); return;
+      case 'L': append_utf8(out, 0x2028); return;
+      case 'P': append_utf8(out, 0x2029); return;
       default: out += c; return;  // \' \" \\ \/ and escaped blanks of folded YAML
     }
   }
@@ -207,24 +220,31 @@ class LiteralParser {
 class YamlParser {
  public:
   explicit YamlParser(std::string_view text) {
-    int number = 0;
+    if (text.substr(0, 3) == "\xEF\xBB\xBF") text.remove_prefix(3);  // a byte order mark
+    int number = 0, blank = 0;
     while (!text.empty()) {
       std::size_t end = std::min(text.find('\n'), text.size());
       std::string_view line = text.substr(0, end);
       text.remove_prefix(std::min(end + 1, text.size()));
       ++number;
-      if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+      while (!line.empty() && is_space(line.back())) line.remove_suffix(1);
       std::size_t indent = line.find_first_not_of(' ');
-      if (indent == std::string_view::npos || line[indent] == '#' || line == "---") continue;
+      if (indent == npos) {
+        ++blank;
+        continue;
+      }
+      if (line == "---" || (line[0] == '%' && lines_.empty())) continue;
       if (line == "...") break;
-      lines_.push_back({static_cast<int>(indent), number, line.substr(indent)});
+      lines_.push_back({static_cast<int>(indent), number, blank, line.substr(indent)});
+      blank = 0;
     }
   }
 
   Value parse() {
-    if (lines_.empty()) return {Dict{}};
-    Value value = parse_block(lines_[0].indent, 0);
-    if (at_ != lines_.size()) fail("unexpected indentation");
+    skip_comments();
+    if (done()) return {Dict{}};
+    Value value = parse_block(lines_[at_].indent, 0);
+    if (!done()) fail("unexpected indentation");
     return value;
   }
 
@@ -232,6 +252,7 @@ class YamlParser {
   struct Line {
     int indent;
     int number;
+    int blank;  ///< empty lines before it
     std::string_view text;
   };
 
@@ -239,6 +260,14 @@ class YamlParser {
     throw ParseError(what + " at line " + std::to_string(lines_[std::min(at_, lines_.size() - 1)].number));
   }
   bool done() const { return at_ >= lines_.size(); }
+  /// Where a value may begin: a '#' within a quoted scalar is none.
+  void skip_comments() {
+    while (!done() && lines_[at_].text[0] == '#') ++at_;
+  }
+  void next_line() {
+    ++at_;
+    skip_comments();
+  }
   static bool is_item(std::string_view text) { return text == "-" || text.substr(0, 2) == "- "; }
 
   Value parse_block(int indent, int depth) {
@@ -250,9 +279,9 @@ class YamlParser {
     List list;
     while (!done() && lines_[at_].indent == indent && is_item(lines_[at_].text)) {
       std::string_view rest = lines_[at_].text.substr(1);
-      std::size_t blank = std::min(rest.find_first_not_of(' '), rest.size());
-      if (blank == rest.size()) {
-        ++at_;
+      std::size_t blank = std::min(rest.find_first_not_of(blanks), rest.size());
+      if (blank == rest.size() || rest[blank] == '#') {
+        next_line();
         bool deeper = !done() && lines_[at_].indent > indent;
         list.push_back(deeper ? parse_block(lines_[at_].indent, depth + 1) : Value{});
       } else if (int column = indent + 1 + static_cast<int>(blank); find_colon(rest.substr(blank)) != npos) {
@@ -270,13 +299,15 @@ class YamlParser {
     Dict dict;
     while (!done() && lines_[at_].indent == indent && !is_item(lines_[at_].text)) {
       std::string_view text = lines_[at_].text;
+      if (text[0] == '\t') fail("a tab indents the line");
+      if (text == "?" || text.substr(0, 2) == "? ") fail("keys with '? ' are not read");
       std::size_t colon = find_colon(text);
       if (colon == npos) fail("expected 'key: value'");
       Value key = scalar(text.substr(0, colon));
       std::string_view rest = text.substr(colon + 1);
-      std::size_t blank = rest.find_first_not_of(' ');
-      if (blank == std::string_view::npos) {
-        ++at_;
+      std::size_t blank = rest.find_first_not_of(blanks);
+      if (blank == npos || rest[blank] == '#') {
+        next_line();
         dict.emplace_back(std::move(key), parse_nested(indent, depth));
       } else {
         dict.emplace_back(std::move(key), parse_scalar(rest.substr(blank), indent));
@@ -293,20 +324,37 @@ class YamlParser {
     return {};
   }
 
-  /// A scalar that starts on the current line and is folded over the deeper lines below it.
+  /// A scalar or flow collection that starts on the current line and is folded over the deeper lines below it: a line
+  /// break is a blank, empty lines are line breaks.
   Value parse_scalar(std::string_view first, int indent) {
-    std::string text(first);
+    const bool plain = std::string_view("\"'[{").find(first[0]) == npos;
+    std::string text(plain ? without_comment(first) : first);
+    bool ended = plain && text.size() < first.size();
     ++at_;
-    while (!done() && lines_[at_].indent > indent) {
-      if (text.size() > 1 && text.back() == '\\' && text.front() == '"') {
-        text.pop_back();
+    while (!done() && !ended && lines_[at_].indent > indent) {
+      const Line& line = lines_[at_];
+      if (plain && line.text[0] == '#') break;
+      if (first[0] == '"' && (text.size() - 1 - text.find_last_not_of('\\')) % 2 == 1) {
+        text.pop_back();  // an escaped line break
       } else {
-        text += ' ';
+        text += line.blank ? std::string(static_cast<std::size_t>(line.blank), '\n') : " ";
       }
-      text += lines_[at_].text;
+      const std::string_view more = plain ? without_comment(line.text) : line.text;
+      ended = more.size() < line.text.size();
+      text += more;
       ++at_;
     }
-    return scalar(text);
+    Value value = scalar(text);
+    skip_comments();
+    return value;
+  }
+
+  /// Of an unquoted scalar.
+  static std::string_view without_comment(std::string_view text) {
+    for (std::size_t at = text.find('#'); at != npos; at = text.find('#', at + 1)) {
+      if (at && is_space(text[at - 1])) return text.substr(0, at);
+    }
+    return text;
   }
 
   Value scalar(std::string_view text) const {
@@ -316,15 +364,20 @@ class YamlParser {
       try {
         return LiteralParser(text, true).parse();
       } catch (const ParseError& error) {
-        fail(error.what());
+        fail_before(error.what());
       }
     }
-    if (std::string_view("&*!|>%@`").find(text.front()) != std::string_view::npos) {
-      fail("anchors, tags and block scalars are not read");
+    if (std::string_view("&*!|>%@`").find(text.front()) != npos) {
+      fail_before("anchors, tags and block scalars are not read");
     }
     Value value;
     if (parse_word(text, value)) return value;
     return {std::string(text)};
+  }
+
+  /// For a scalar, which ends where the current line begins.
+  [[noreturn]] void fail_before(const std::string& what) const {
+    throw ParseError(what + " at line " + std::to_string(lines_[at_ ? at_ - 1 : 0].number));
   }
 
   /// The ':' that ends the key, outside quotes; npos when the text is no "key: value".
@@ -339,15 +392,16 @@ class YamlParser {
           quote = 0;
       } else if ((c == '"' || c == '\'') && i == 0) {
         quote = c;
-      } else if (c == ':' && (i + 1 == text.size() || text[i + 1] == ' ')) {
+      } else if (c == ':' && (i + 1 == text.size() || text[i + 1] == ' ' || text[i + 1] == '\t')) {
         return i;
-      } else if (i == 0 && (c == '[' || c == '{')) {
+      } else if ((i == 0 && (c == '[' || c == '{')) || (c == '#' && i && is_space(text[i - 1]))) {
         return npos;
       }
     }
     return npos;
   }
 
+  static constexpr std::string_view blanks = " \t";
   static constexpr std::size_t npos = std::string_view::npos;
   std::vector<Line> lines_;
   std::size_t at_ = 0;

@@ -18,6 +18,7 @@ using Dict = std::vector<std::pair<Value, Value>>;
 
 struct Value {
   std::variant<std::nullptr_t, bool, std::int64_t, double, std::string, List, Dict> data = nullptr;
+  std::string text = {};  ///< a null, boolean or number as it was written: "08", "1e3", "None"
 
   template <class T>
   const T* as() const {
@@ -36,8 +37,8 @@ struct ParseError : std::runtime_error {
 /// 32 levels. Throws ParseError.
 Value parse_literal(std::string_view text);
 
-/// The subset of YAML that PyYAML's dump() writes: block mappings and lists, flow collections, quoted and folded
-/// scalars; no anchors, tags or block scalars. At most 1 MiB and 32 levels. Throws ParseError.
+/// The subset of YAML that PyYAML's dump() writes, and comments: block mappings and lists, flow collections, quoted and
+/// folded scalars; no anchors, tags, block scalars or `? ` keys. At most 1 MiB and 32 levels. Throws ParseError.
 Value parse_yaml(std::string_view text);
 
 }  // namespace yolort

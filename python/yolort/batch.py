@@ -1,7 +1,7 @@
 """Detection in very many images on a Ray cluster: shards of the source in, one file of JSON lines a shard out.
 
-A shard's file is written under a temporary name and renamed when it is whole, so that it is there once or not at all; a
-second run with the same source and output does the shards that are missing.
+A shard's file appears whole or not at all; a second run with the same source and output does the shards that are
+missing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from yolort import images
+from yolort import _atomic, images
 from yolort.detector import Detector
 
 _MANIFEST = "batch.json"
@@ -123,24 +122,15 @@ def split(source: str | os.PathLike[str], shard_size: int) -> list[Shard]:
 def detect_shard(detector: Detector, shard: Shard, folder: Path, column: str) -> dict[str, int]:
     """Write the file of a shard, whole or not at all; gives the numbers of its images and of those that failed."""
     count = failed = 0
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=folder, prefix=f".{_target(folder, shard).name}.", delete=False
-    ) as file:
-        try:
-            for name, data in _read(shard, column):
-                count += 1
-                try:
-                    line = {**detector(images.decode(data)).to_dict(), "path": name}
-                except images.ImageError as error:
-                    failed += 1
-                    line = {"path": name, "error": str(error)}
-                file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, _target(folder, shard))
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    with _atomic.writing(_target(folder, shard), update=True) as built, open(built, "w", encoding="utf-8") as file:
+        for name, data in _read(shard, column):
+            count += 1
+            try:
+                line = {**detector(images.decode(data)).to_dict(), "path": name}
+            except images.ImageError as error:
+                failed += 1
+                line = {"path": name, "error": str(error)}
+            file.write(json.dumps(line) + "\n")
     return {"images": count, "failed": failed}
 
 
@@ -178,7 +168,8 @@ def _target(folder: Path, shard: Shard) -> Path:
 def _claim(folder: Path, shards: list[Shard], model: Path, column: str, options: dict[str, Any]) -> None:
     """The output belongs to one piece of work: what is there of another would be taken for this one's."""
     work = json.dumps([shards, str(model), column, options], sort_keys=True)
-    mine = json.dumps({"model": str(model), "shards": len(shards), "work": hashlib.sha256(work.encode()).hexdigest()})
+    digest = hashlib.sha256(work.encode()).hexdigest()
+    mine = json.dumps({"writer": _atomic.MARK, "model": str(model), "shards": len(shards), "work": digest})
     manifest = folder / _MANIFEST
     if manifest.exists():
         if manifest.read_text(encoding="utf-8") != mine:
@@ -186,4 +177,4 @@ def _claim(folder: Path, shards: list[Shard], model: Path, column: str, options:
     elif any(folder.glob("part-*.jsonl")):
         raise ValueError(f"{str(folder)!r} holds parts, but no {_MANIFEST} that tells of what; give another output")
     else:
-        manifest.write_text(mine, encoding="utf-8")
+        _atomic.write(manifest, mine)

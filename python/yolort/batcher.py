@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, NamedTuple
 
+from yolort import _checks, _core
 from yolort._core import Error
 from yolort.detections import Detections
 from yolort.detector import Array, Detector, Settings
@@ -109,7 +110,7 @@ class Batcher:
                 one 8 on a GPU and 4 on a CPU. A batch may differ from single images in the last bits.
             max_wait: seconds that a worker waits for a batch to fill once it has an image; 0 takes what is there.
             queue: images that may wait, 1 or more; `submit` refuses more.
-            workers: threads that run the network, 1 or more.
+            workers: threads that run the network, 1 to four for each core.
 
         Raises:
             ValueError: one of them out of range.
@@ -117,12 +118,13 @@ class Batcher:
         """
         if max_batch is None:
             max_batch = detector.batch or (4 if detector.device == "cpu" else 8)
-        for name, value in (("max_batch", max_batch), ("queue", queue), ("workers", workers)):
-            if value < 1:
-                raise ValueError(f"{name} is {value}, expected 1 or more")
-        if not 0 <= max_wait <= 60:
+        max_batch = _checks.integer("max_batch", max_batch)
+        queue = _checks.integer("queue", queue)
+        workers = _checks.integer("workers", workers, 1, _core.max_threads())
+        if not 0 <= _checks.number("max_wait", max_wait) <= 60:
             raise ValueError(f"max_wait is {max_wait}, expected 0 to 60 seconds")
         self.max_batch = max_batch
+        self._names = detector.names
         self._queue = _Queue(queue, max_batch, max_wait)
         self._threads = [
             threading.Thread(target=_work, args=(self._queue, detector.clone()), name=f"yolort-worker-{i}", daemon=True)
@@ -145,6 +147,7 @@ class Batcher:
 
         Raises:
             QueueFullError: `queue` images wait.
+            TypeError, ValueError: `classes` that the model does not have.
             RuntimeError: closed, or the process has forked since, without the workers.
         """
         return self.submit_lazily(lambda: image, **settings)
@@ -153,6 +156,8 @@ class Batcher:
         """The same for an image that `fetch` gives, in a worker's thread, once its turn has come."""
         if not self.running:
             raise RuntimeError("this Batcher is closed, or was made before the process forked")
+        if settings.get("classes") is not None:  # settings are compared, and used more than once
+            settings["classes"] = _checks.classes(settings["classes"], self._names)
         future: Future[Detections] = Future()
         self._queue.put(_Job(fetch, settings, future))
         return future

@@ -144,14 +144,14 @@ class Detections:
     def save(self, path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> None:
         """Write the image with the detections drawn; the ending chooses the format.
 
-        The file appears whole or not at all.
+        The file appears whole or not at all, and replaces only an image that yolort wrote.
 
         Raises:
             ImportError: OpenCV is not installed.
             ValueError: as `draw`.
-            ImageError: the ending is unknown or the file cannot be written.
+            ImageError: the ending is unknown, or the file must not or cannot be written.
         """
-        images.write(path, self.draw(image))
+        images.write(path, self.draw(image), sources=[self.path] if self.path else ())
 
 
 def _color(cls: int) -> tuple[int, int, int]:

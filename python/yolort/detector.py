@@ -6,14 +6,14 @@ import ctypes
 import os
 import warnings
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypedDict, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _core, images
+from yolort import _checks, _core, images
 from yolort.detections import Detections
 
 if TYPE_CHECKING:
@@ -45,13 +45,17 @@ Array: TypeAlias = npt.NDArray[np.uint8] | DlpackArray | CudaArray
 Source: TypeAlias = "Array | str | os.PathLike[str] | Sequence[Array | str | os.PathLike[str]]"
 
 
+#: Class indices, class names, or one of either; None: all.
+Classes: TypeAlias = "int | str | Iterable[int | str] | None"
+
+
 class Settings(TypedDict, total=False):
     """What one call may set; None leaves the constructor's."""
 
     conf: float | None
     iou: float | None
     max_det: int | None
-    classes: Sequence[int] | None
+    classes: Classes
     agnostic: bool | None
     multi_label: bool | None
     format: str | None
@@ -96,16 +100,16 @@ class Detector:
 
     def __init__(
         self,
-        model: str | os.PathLike[str],
+        model: str | bytes | os.PathLike[str],
         *,
         engine: str | None = None,
-        device: str | None = None,
+        device: str | int | None = None,
         threads: int | None = None,
         precision: str | None = None,
         conf: float = 0.25,
         iou: float = 0.7,
         max_det: int = 300,
-        classes: Sequence[int] | None = None,
+        classes: Classes = None,
         agnostic: bool = False,
         multi_label: bool = False,
         names: Sequence[str] | Mapping[int, str] | None = None,
@@ -125,13 +129,14 @@ class Detector:
                 (`*_openvino_model`) or .xml: ours, or as Ultralytics exports them.
             engine: "onnxruntime", "openvino" or "ncnn"; default: the environment variable YOLORT_ENGINE, else the
                 best one available for the model.
-            device: "cpu"; ncnn also takes "vulkan" and "vulkan:1"; onnxruntime "cuda"; openvino its own names ("GPU").
-            threads: CPU threads, 1 or more; default: one a core.
+            device: "cpu", or a GPU: its number, 0 or "0", "cuda:0", for ncnn "vulkan:0"; openvino also takes its own
+                names ("NPU"). Default: the engine's own.
+            threads: CPU threads, 1 to four for each core; default: one for each core.
             precision: what to compute in, "fp32", "fp16" or "bf16"; default: the fastest that keeps the accuracy.
             conf: keep detections with a score above this, 0 to 1.
             iou: NMS drops a box whose IoU with a better one is above this, 0 to 1.
             max_det: at most this many detections an image, 1 or more.
-            classes: keep only these class indices; default: all.
+            classes: keep only these classes: indices or names, one or several; default: all.
             agnostic: NMS across classes.
             multi_label: a detection for every class of a box above `conf`, not only for its best; for evaluation.
             names: class names, for a model whose file carries none.
@@ -154,30 +159,29 @@ class Detector:
             EngineError: no engine here can run it, or not at one of the scales; the message says why.
             ValueError, TypeError: an argument out of range, or a scale that no artefact can run.
         """
-        if isinstance(names, Mapping):
-            if sorted(names) != list(range(len(names))):
-                raise ValueError(f"names: keys must be 0 to {len(names) - 1}, got {sorted(names)[:10]}")
-            names = [names[i] for i in range(len(names))]
-        if isinstance(scale_models, (str, os.PathLike)):
+        if isinstance(scale_models, (str, bytes, os.PathLike)):
             scale_models = [scale_models]
         self._core = _core.Detector(
-            os.fspath(model),
-            _thresholds(conf, iou, max_det, classes, agnostic, multi_label),
-            engine=engine or "",
-            device=device or "",
-            precision=precision or "",
-            threads=threads,
-            names=list(names or []),
-            imgsz=(imgsz, imgsz) if isinstance(imgsz, int) else imgsz,
-            tuned=tuned,
-            profile=profile,
-            augment=augment,
-            scales=[scales] if isinstance(scales, int) else list(scales),
-            flip=flip,
-            merge=merge,
-            scale_models=[os.fspath(path) for path in scale_models],
+            _checks.path("model", model),
+            _thresholds(conf, iou, max_det, [], agnostic, multi_label),
+            engine=_checks.text("engine", engine),
+            device=_checks.device(device),
+            precision=_checks.text("precision", precision),
+            threads=None if threads is None else _checks.integer("threads", threads),
+            names=_checks.names(names),
+            imgsz=_checks.imgsz(imgsz),
+            tuned=_checks.flag("tuned", tuned),
+            profile=_checks.flag("profile", profile),
+            augment=_checks.flag("augment", augment),
+            scales=_checks.sides("scales", scales),
+            flip=_checks.flag("flip", flip),
+            merge=_checks.text("merge", merge),
+            scale_models=[_checks.path("scale_models", path) for path in scale_models],
         )
         self._names = dict(enumerate(self._core.names))
+        kept = _checks.classes(classes, self._names)
+        self._thresholds = _thresholds(conf, iou, max_det, kept, agnostic, multi_label)
+        self._core.check(self._thresholds)
         _living.add(self)
 
     @overload
@@ -220,8 +224,9 @@ class Detector:
         given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
         format = given.pop("format", None)
         augment = given.pop("augment", None)
-        base = self._core.thresholds
-        thresholds = _thresholds(**{name: given.get(name, getattr(base, name)) for name in _THRESHOLDS})
+        if "classes" in given:
+            given["classes"] = _checks.classes(given["classes"], self._names)
+        thresholds = _thresholds(**{name: given.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS})
         if _is_array(source):
             return self._detect([source], [None], thresholds, format, augment)[0]
         if isinstance(source, (str, os.PathLike)):
@@ -263,6 +268,7 @@ class Detector:
         copy = object.__new__(type(self))
         copy._core = self._core.clone()
         copy._names = self._names
+        copy._thresholds = self._thresholds
         _living.add(copy)
         return copy
 
@@ -316,7 +322,7 @@ class Detector:
 
     @property
     def batch(self) -> int:
-        """Images of one run of the network; 0 where any number goes."""
+        """Images of one run of the network at most; 0 where any number goes."""
         return self._core.batch
 
     @property
@@ -408,15 +414,15 @@ def _read(item: Array | str | os.PathLike[str]) -> Array:
 
 
 def _thresholds(
-    conf: float, iou: float, max_det: int, classes: Sequence[int] | None, agnostic: bool, multi_label: bool
+    conf: float, iou: float, max_det: int, classes: Sequence[int], agnostic: bool, multi_label: bool
 ) -> _core.Thresholds:
     return _core.Thresholds(
-        conf=conf,
-        iou=iou,
-        max_det=max_det,
-        classes=list(classes or []),
-        agnostic=agnostic,
-        multi_label=multi_label,
+        conf=_checks.number("conf", conf),
+        iou=_checks.number("iou", iou),
+        max_det=_checks.integer("max_det", max_det),
+        classes=classes,
+        agnostic=_checks.flag("agnostic", agnostic),
+        multi_label=_checks.flag("multi_label", multi_label),
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
-import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
 
+from yolort import _atomic
 from yolort._core import Error
 
 ENDINGS = {".bmp", ".dib", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -89,38 +90,27 @@ def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image") -> npt.NDAr
     return np.asarray(image, np.uint8)
 
 
-def write(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> None:
+def write(
+    path: str | os.PathLike[str], image: npt.NDArray[np.uint8], *, sources: Iterable[str | os.PathLike[str]] = ()
+) -> None:
     """Encode an image, (height, width, 3) BGR uint8, in the format of the path's ending.
 
-    The file appears whole or not at all.
+    The file appears whole or not at all, and replaces only an image that yolort wrote (all end in a mark that decoders
+    ignore), and none of `sources`.
 
     Raises:
-        ImageError: the ending is unknown, or the file cannot be written.
+        ImageError: the ending is unknown, or the file must not or cannot be written.
         ImportError: OpenCV is not installed.
     """
     cv2 = opencv()
-    target = Path(path)
+    name = f"image {os.fspath(path)!r}"
     try:
-        done, data = cv2.imencode(target.suffix, image)
+        done, data = cv2.imencode(Path(path).suffix, image)
     except cv2.error as error:
-        raise ImageError(f"image {os.fspath(path)!r} cannot be encoded: {error.err}") from error
+        raise ImageError(f"{name} cannot be encoded: {error.err}") from error
     if not done:
-        raise ImageError(f"image {os.fspath(path)!r} cannot be encoded as {target.suffix!r}")
+        raise ImageError(f"{name} cannot be encoded as {Path(path).suffix!r}")
     try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            try:
-                file.write(data.tobytes())
-                file.close()
-                os.chmod(file.name, 0o666 & ~_umask())
-                os.replace(file.name, target)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+        _atomic.write(path, data.tobytes() + _atomic.MARK.encode(), sources=sources)
     except OSError as error:
-        raise ImageError(f"image {os.fspath(path)!r} cannot be written: {error.strerror}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        raise ImageError(f"{name} cannot be written: {error.strerror or error}") from error

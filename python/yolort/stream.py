@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from yolort import _checks
 from yolort.batcher import WORKERS, Batcher
 from yolort.detections import Detections
 from yolort.detector import Detector, Settings
@@ -192,8 +193,7 @@ class Stream(Iterator[Frame]):
         """See `Detector.stream`."""
         if policy not in (None, *_POLICIES):
             raise ValueError(f"policy is {policy!r}, expected one of {', '.join(_POLICIES)}")
-        if buffer < 1:
-            raise ValueError(f"buffer is {buffer}, expected 1 or more")
+        buffer = _checks.integer("buffer", buffer)
         sources = split(source)
         tracks = [_Track(one, i, (policy or _default(one)) == "latest") for i, one in enumerate(sources)]
         if workers is None:

@@ -125,7 +125,7 @@ def test_the_old_engine_stays_where_a_build_fails(
     builder: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "m.engine"
-    target.write_bytes(b"old")
+    target.write_bytes(old := b"old, written by yolort")
 
     def fail(*_: Any, **__: Any) -> None:
         raise yolort.EngineError("out of memory")
@@ -133,5 +133,5 @@ def test_the_old_engine_stays_where_a_build_fails(
     monkeypatch.setattr("yolort.tools.engine._core.build_engine", fail)
     with pytest.raises(yolort.EngineError, match="out of memory"):
         build_engine(yolort.demo_model("onnx"), output=target)
-    assert target.read_bytes() == b"old"
+    assert target.read_bytes() == old
     assert list(tmp_path.iterdir()) == [target]

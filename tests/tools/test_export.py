@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,6 @@ pytest.importorskip("onnxslim")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from yolort.tools import export as exporting  # noqa: E402
-from yolort.tools import files  # noqa: E402
 from yolort.tools.checkpoints import CheckpointError  # noqa: E402
 from yolort.tools.export import ExportError, export, with_head  # noqa: E402
 
@@ -114,7 +114,7 @@ def test_ncnn_computes_the_raw_maps(family: str, head: str, checkpoint: Checkpoi
     for got, want in zip(run_ncnn(ncnn, made, pixels), reference(checkpoint(family), head, pixels), strict=True):
         np.testing.assert_allclose(got, want, atol=1e-3, rtol=1e-3)
     assert left_in(tmp_path) == ["m_ncnn_model"]
-    assert left_in(made) == ["metadata.yaml", "model.ncnn.bin", "model.ncnn.param"]
+    assert left_in(made) == [".yolort.json", "metadata.yaml", "model.ncnn.bin", "model.ncnn.param"]
 
 
 def test_heads_of_yolo26_differ(checkpoint: Checkpoint) -> None:
@@ -331,7 +331,7 @@ def test_unwritable_outputs(tmp_path: Path, checkpoint: Checkpoint, monkeypatch:
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
     with pytest.raises(PermissionError, match="choose another output"):
         export(path, imgsz=64, output=tmp_path / "m.onnx")
     assert left_in(tmp_path) == ["d.onnx", "f_ncnn_model", "file", "p_ncnn_model"]
@@ -409,32 +409,6 @@ def test_kill_removes_what_was_begun(checkpoint: Checkpoint, tmp_path: Path) -> 
     process.terminate()
     assert process.wait(60) == 143
     assert left_in(tmp_path) == []
-
-
-@pytest.mark.parametrize("atomic", [True, False])
-def test_folders_are_swapped(atomic: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if atomic and sys.platform != "linux":
-        pytest.skip("only Linux swaps two folders in one step")
-    if not atomic:
-        monkeypatch.setattr(files, "_exchange", lambda *_: False)
-    work, target = tmp_path / "work", tmp_path / "m_ncnn_model"
-    for folder, content in ((work / "model", "new"), (target, "old")):
-        folder.mkdir(parents=True)
-        (folder / "model.ncnn.param").write_text(content)
-    files.place(work / "model", target)
-    assert (target / "model.ncnn.param").read_text() == "new"
-    assert left_in(work) == (["model"] if atomic else ["replaced"])
-
-
-def test_failed_swap_restores_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_exchange", lambda *_: False)
-    (tmp_path / "work").mkdir()
-    target = tmp_path / "m_ncnn_model"
-    target.mkdir()
-    with pytest.raises(FileNotFoundError):
-        files.place(tmp_path / "work" / "missing", target)
-    assert target.is_dir()
-    assert left_in(tmp_path / "work") == []
 
 
 def test_wrong_results_are_refused(checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

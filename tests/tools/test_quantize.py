@@ -121,7 +121,7 @@ def test_ncnn(per_channel: bool, calibration: Calibration, scenes: Path, tmp_pat
     output = tmp_path / "int8_ncnn_model"
     done = quantize(NCNN, calibration, format="ncnn", per_channel=per_channel, measure=False, output=output)
     assert sorted(file.name for file in output.iterdir()) == [
-        "metadata.yaml", "model.ncnn.bin", "model.ncnn.param", "model.ncnn.table",
+        ".yolort.json", "metadata.yaml", "model.ncnn.bin", "model.ncnn.param", "model.ncnn.table",
     ]  # fmt: skip
     assert done.megabytes[1] < 0.4 * done.megabytes[0]
     assert done.changed < 0.5

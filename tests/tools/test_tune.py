@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yolort
-from yolort import _core
+from yolort import _atomic, _core
 
 pytest.importorskip("torch")
 pytest.importorskip("ultralytics")
 
-from yolort.tools import tune as tuning
 from yolort.tools.export import export
 from yolort.tools.tune import tune
 
@@ -40,6 +39,7 @@ def record(model: Path, **changes: Any) -> Path:
     """As `tune` writes it, for what ONNX Runtime would never be the default of: one thread of OpenVINO."""
     path = Path(_core.tuning_paths(str(model))[0])
     read = {
+        "writer": _atomic.MARK,
         "format": 1,
         "machine": _core.machine(),
         "bytes": _core.model_bytes(str(model)),
@@ -124,14 +124,14 @@ def test_a_neighbour_runs_in_the_place_of_the_model(checkpoint: Any, tmp_path: P
 
 
 def test_a_folder_that_cannot_be_written(model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = tuning.write
+    check = _atomic.check
 
-    def refuse(path: Path, text: str) -> None:
+    def refuse(path: Path, **options: Any) -> None:
         if path.parent == model.parent:
             raise PermissionError(13, "Permission denied")
-        write(path, text)
+        check(path, **options)
 
-    monkeypatch.setattr(tuning, "write", refuse)
+    monkeypatch.setattr(_atomic, "check", refuse)
     done = tune(model, engines=["onnxruntime"], seconds=1)
     assert done.path.is_relative_to(cache)
     assert yolort.Detector(model).tuned

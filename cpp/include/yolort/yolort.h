@@ -12,6 +12,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -96,10 +97,10 @@ struct View {
 
 struct Options : Thresholds {
   std::string engine;              ///< "ncnn", "onnxruntime", ...; empty: $YOLORT_ENGINE, else the best available
-  std::string device;              ///< "cpu", "vulkan", "vulkan:1"; empty: the engine's default
+  std::string device;              ///< "cpu"; "0", "cuda:0" or "vulkan:0": a GPU; empty: the engine's default
   std::string precision;           ///< "fp32", "fp16", "fp16-storage" (fp32 sums), "bf16"; empty: the fastest that
                                    ///< keeps the accuracy; ncnn and OpenVINO can choose
-  std::optional<int> threads;      ///< 1 or more; unset: one a core
+  std::optional<int> threads;      ///< 1 to four for each core; unset: one for each core
   std::vector<std::string> names;  ///< class names, for a model that carries none
   bool profile = false;            ///< time every layer, which slows the whole; see Detector::layer_times()
   bool tuned = true;  ///< take what `yolort tune` recorded, where engine, device, precision and threads are left open
@@ -116,6 +117,9 @@ struct Options : Thresholds {
   Merge merge = Merge::wbf;
   /// Artefacts with the same classes, for the scales that are their input sizes.
   std::vector<std::string> scale_models;
+
+  /// Called by the caller's thread between two runs of the network in one detect(); what it throws ends that call.
+  std::function<void()> between_runs;
 };
 
 /// Milliseconds of the last detect(), per call (a batch is one call).
@@ -166,8 +170,9 @@ class YOLORT_API Detector {
 
   const std::vector<std::string>& names() const;
   std::array<int, 2> imgsz() const;                            ///< height, width of the network input
-  int batch() const;                                           ///< images of a run; 0: any number
+  int batch() const;                                           ///< most images of a run; 0: any number
   const Thresholds& thresholds() const;                        ///< those given at construction
+  void check(const Thresholds& thresholds) const;              ///< throws std::invalid_argument, as detect() does
   const std::string& engine() const;                           ///< name of the engine that runs
   const std::string& device() const;                           ///< "cpu", "vulkan:0 <name>", ...
   const std::string& precision() const;                        ///< what the engine computes in: "fp32", "bf16", ...

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <optional>
 
+#include "device_name.h"
 #include "engine.h"
 #include "engines/ncnn_check.h"
 #include "engines/ncnn_profile.h"
@@ -17,18 +18,11 @@
 namespace yolort {
 namespace {
 
-/// -1: the CPU; else the index of a Vulkan device.
+/// -1: the CPU; else the index of a Vulkan device, of a canonical device name.
 int parse_device(const std::string& device) {
   if (device.empty() || device == "cpu") return -1;
-  const std::size_t colon = std::min(device.find(':'), device.size());
-  const std::string kind = device.substr(0, colon);
-  int index = 0;
-  if (colon < device.size()) {
-    const char* end = device.data() + device.size();
-    auto [stop, error] = std::from_chars(device.data() + colon + 1, end, index);
-    if (error != std::errc() || stop != end || index < 0) index = -1;
-  }
-  if ((kind != "vulkan" && kind != "gpu") || index < 0) {
+  const int index = std::max(device_index(device, "vulkan"), device_index(device, "cuda"));
+  if (index < 0) {
     throw std::invalid_argument("device \"" + device + "\" is none of ncnn's: cpu, vulkan, vulkan:0, vulkan:1, ...");
   }
 #if NCNN_VULKAN
@@ -39,7 +33,7 @@ int parse_device(const std::string& device) {
     throw EngineError("engine \"ncnn\" has " + std::to_string(count) + " Vulkan device(s) here, there is no \"" +
                       device + "\"");
   }
-  return colon < device.size() ? index : ncnn::get_default_gpu_index();
+  return device == "vulkan" ? ncnn::get_default_gpu_index() : index;
 #else
   throw EngineError("engine \"ncnn\" was built without Vulkan (YOLORT_NCNN_MINIMAL); use device=\"cpu\"");
 #endif

@@ -3,12 +3,12 @@
 #include <dlfcn.h>
 #include <onnxruntime_c_api.h>
 
-#include <charconv>
 #include <climits>
 #include <cstdlib>
 #include <string_view>
 #include <utility>
 
+#include "device_name.h"
 #include "engine.h"
 #include "libraries.h"
 
@@ -218,15 +218,10 @@ class OnnxRuntimeEngine final : public Engine {
   std::vector<Tensor> tensors_;
 };
 
-/// -1: the CPU; else the index of a GPU.
+/// -1: the CPU; else the index of a GPU, of a canonical device name.
 int parse_device(const std::string& device) {
   if (device.empty() || device == "cpu") return -1;
-  const std::string_view text = device;
-  int index = text == "cuda" ? 0 : -1;
-  if (text.substr(0, 5) == "cuda:") {
-    auto [stop, error] = std::from_chars(text.data() + 5, text.data() + text.size(), index);
-    if (error != std::errc() || stop != text.data() + text.size()) index = -1;
-  }
+  const int index = device_index(device, "cuda");
   if (index < 0) throw std::invalid_argument("device \"" + device + "\" is none of onnxruntime's: cpu, cuda, cuda:1");
   return index;
 }

@@ -3,13 +3,13 @@
 
 #include <dlfcn.h>
 
-#include <charconv>
 #include <fstream>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "cuda/driver.h"
+#include "device_name.h"
 #include "libraries.h"
 
 namespace yolort {
@@ -156,14 +156,12 @@ std::string plan_version(const unsigned char* plan, std::size_t size) {
 }
 
 int parse_cuda_device(const std::string& device) {
-  if (device.empty() || device == "cuda" || device == "gpu") return 0;
-  int index = -1;
-  const std::string_view text = device;
-  if (text.substr(0, 5) == "cuda:") {
-    auto [stop, error] = std::from_chars(text.data() + 5, text.data() + text.size(), index);
-    if (error == std::errc() && stop == text.data() + text.size() && index >= 0) return index;
-  }
-  throw std::invalid_argument("device \"" + device + "\" is none of TensorRT's: cuda, cuda:0, cuda:1, ...");
+  const std::string name = canonical_device(device);
+  if (name.empty()) return 0;
+  const int index = device_index(name, "cuda");
+  if (index < 0)
+    throw std::invalid_argument("device \"" + device + "\" is none of TensorRT's: cuda, cuda:0, cuda:1, ...");
+  return index;
 }
 
 EngineEntry tensorrt_engine() {

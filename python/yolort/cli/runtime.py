@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import yolort
+from yolort import _atomic
 from yolort.cli.common import (
     MODEL_HELP,
     Augment,
@@ -37,6 +38,7 @@ def demo(
     runs: Annotated[int, typer.Option(min=1, help="Timed runs an engine.")] = 20,
 ) -> None:
     """Detect in the embedded picture with the embedded model, on every engine."""
+    _atomic.check(save)
     image = yolort.images.read(yolort.demo_image())
     rows: list[list[object]] = []
     notes: list[str] = []
@@ -66,14 +68,15 @@ def demo(
     print("".join(f"{note}\n" for note in notes), end="")
     if drawn is None:
         raise yolort.EngineError(f"engine {engine!r} cannot run here" if engine else "no engine can run here")
+    print(drawn)
     drawn.save(save, image)
-    print(f"{drawn}\nwritten to {save}")
+    print(f"written to {save}")
 
 
 def predict(
     source: Annotated[list[str], typer.Argument(help="Images, folders or glob patterns.", show_default=False)],
     model: Annotated[Path, typer.Option(help=MODEL_HELP)],
-    save: Annotated[Path | None, typer.Option(help="Folder for annotated pictures.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Folder for annotated images; or a file, for one image.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object an image, on standard output.")] = False,
     engine: Engine = None,
     device: Device = None,
@@ -82,7 +85,7 @@ def predict(
     conf: Annotated[float, typer.Option(help="Keep scores above this.")] = 0.25,
     iou: Annotated[float, typer.Option(help="NMS drops boxes that overlap a better one by more.")] = 0.7,
     max_det: Annotated[int, typer.Option(help="At most this many detections an image.")] = 300,
-    classes: Annotated[str | None, typer.Option(help="Keep only these class indices: 0,2,5.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Keep only these classes, indices or names: 0,2,person.")] = None,
     agnostic: Annotated[bool, typer.Option(help="NMS across classes.")] = False,
     imgsz: Imgsz = None,
     augment: Augment = False,
@@ -107,16 +110,14 @@ def predict(
         imgsz=parse_imgsz(imgsz),
         **augmentation(augment, scales, flip, merge, scale_model),
     )
-    if save:
-        save.mkdir(parents=True, exist_ok=True)
-    targets = _distinct_names(paths)
+    targets = _targets(save, paths) if save else {}
     failures = 0
     for path in progress(paths):
         try:
             image = yolort.images.read(path)
             found = detector(image)
             if save:
-                found.save(save / targets[path], image)
+                found.save(targets[path], image)
         except yolort.ImageError as error:
             report(error)
             failures += 1
@@ -169,17 +170,28 @@ def info(
     print_table([], [[key, value] for key, value in facts.items()])
 
 
-def _parse_classes(text: str | None) -> list[int] | None:
+def _parse_classes(text: str | None) -> list[int | str] | None:
     if text is None:
         return None
-    try:
-        return [int(index) for index in text.split(",")]
-    except ValueError:
-        raise ValueError(f"--classes is {text!r}, expected class indices like 0,2,5") from None
+    parts = [part.strip() for part in text.split(",")]
+    return [int(part) if part.isascii() and part.isdecimal() else part for part in parts]
 
 
 def _summary(found: yolort.Detections) -> str:
     return repr(found).removeprefix("Detections(").removesuffix(")")
+
+
+def _targets(save: Path, paths: list[Path]) -> dict[Path, Path]:
+    """Where each annotated image goes; the folder is made, and nothing is written over that must not be."""
+    if save.suffix.lower() in yolort.images.ENDINGS and not save.is_dir():
+        if len(paths) > 1:
+            raise ValueError(f"--save {save} is one image, and there are {len(paths)}; give a folder")
+        targets = {paths[0]: save}
+    else:
+        targets = {path: save / name for path, name in _distinct_names(paths).items()}
+        save.mkdir(parents=True, exist_ok=True)
+    _atomic.check_all(targets.values(), sources=paths)
+    return targets
 
 
 def _distinct_names(paths: list[Path]) -> dict[Path, str]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import yolort
+from yolort import _atomic
 from yolort.cli.common import (
     Augment,
     Device,
@@ -29,8 +30,8 @@ from yolort.cli.common import (
     phases,
     print_table,
     progress,
-    report,
 )
+from yolort.cli.common import report as print_error
 
 _ENGINE = "Of an engine (TensorRT)"
 Data = Annotated[str, typer.Option(help="A data.yaml of Ultralytics, with train and val.", show_default=False)]
@@ -156,6 +157,8 @@ def val(
     """Measure accuracy on labelled images, through the runtime that ships; of augmentation, gain and cost."""
     from yolort.tools.val import validate
 
+    if save:
+        _atomic.check(save, sources=[model, data, *([images] if images else [])], folder=True)
     done = validate(
         model,
         data,
@@ -173,18 +176,18 @@ def val(
         imgsz=parse_imgsz(imgsz),
         **augmentation(augment, scales, flip, merge, scale_model),
     )
-    if save:
-        done.save(save)
     if as_json:
         print(json.dumps(done.to_dict()))
     else:
         _print_metrics(done)
-        if save:
+    if save:
+        done.save(save)
+        if not as_json:
             print(f"written to {save}")
     for reason in done.unreadable:
-        report(reason)
+        print_error(reason)
     if done.unreadable:
-        report(f"{len(done.unreadable)} image(s) cannot be read and are left out")
+        print_error(f"{len(done.unreadable)} image(s) cannot be read and are left out")
         raise typer.Exit(1)
 
 
@@ -208,7 +211,7 @@ def benchmark(
     from yolort.tools.benchmark import benchmark as run
     from yolort.tools.benchmark import cases, forms
 
-    _check_reports(report, forms())
+    _check_reports(report, forms(), *models, data, image)
     chosen = cases(
         models,
         engines=_parts(engine),
@@ -335,6 +338,7 @@ def calibrate(
     _show_log()
     from yolort.tools.calibrate import calibrate as run
 
+    _atomic.check(output, sources=[model, data])
     done = run(
         model,
         data,
@@ -348,8 +352,8 @@ def calibrate(
         allow_overlap=allow_overlap,
         progress=lambda steps: progress(steps, "calibrating"),
     )
-    done.save(output)
     print(f"{len(done.ranges)} activations over {len(done.images)} images, {done.method}")
+    done.save(output)
     print(f"written to {output}")
 
 
@@ -433,7 +437,7 @@ def study(
     from yolort.tools.benchmark import forms
     from yolort.tools.study import study as run
 
-    _check_reports(report, forms())
+    _check_reports(report, forms(), model, data)
 
     done = run(
         model,
@@ -618,15 +622,13 @@ def ablate(
     from yolort.tools.ablate import ablate as run
     from yolort.tools.ablate import forms
 
-    _check_reports(report, forms())
+    _check_reports(report, forms(), study)
 
     done = run(study, folder, runs=runs, ray=ray, ray_workers=ray_workers, progress=progress)
     headings, cells = done.table()
     print_table(headings, [list(row) for row in cells])
     print("\n".join(done.findings()))
-    for path in report or ():
-        done.save(path)
-        print(f"written to {path}")
+    _save_reports(done, report)
 
 
 def advise(
@@ -672,7 +674,7 @@ def optimize(
     from yolort.tools.optimize import Budget, forms
     from yolort.tools.optimize import optimize as run
 
-    _check_reports(report, forms())
+    _check_reports(report, forms(), model, data, *(sibling or ()))
     done = run(
         model,
         data,
@@ -694,28 +696,38 @@ def optimize(
     print("\n".join([*done.findings(), *done.commands()]))
     if done.artefact:
         print(f"it is {done.artefact}")
-    for path in report or ():
-        done.save(path)
-        print(f"written to {path}")
+    _save_reports(done, report)
 
 
-def _check_reports(report: list[Path] | None, forms: Collection[str]) -> None:
+def _check_reports(report: list[Path] | None, forms: Collection[str], *sources: str | Path | None) -> None:
     for path in report or ():
         if path.suffix not in forms:
             raise ValueError(f"--report {path}: expected an ending of {', '.join(forms)}")
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"no such folder: {path.parent}")
+    _atomic.check_all(report or (), sources=[source for source in sources if source is not None])
+
+
+def _save_reports(done: Any, report: list[Path] | None) -> None:
+    """Writes every report, also after one that cannot be written; the first error is raised at the end."""
+    first: OSError | None = None
+    for path in report or ():
+        try:
+            done.save(path)
+        except OSError as error:
+            if first is not None:
+                print_error(error)
+            first = first or error
+        else:
+            print(f"written to {path}")
+    if first is not None:
+        raise first
 
 
 def _finish_benchmark(done: Any, report: list[Path] | None) -> None:
-    for path in report or ():
-        done.save(path)
     headings, cells = done.table()
     print_table(headings, [list(row) for row in cells])
     print("\n".join(f"{key}: {value}" for key, value in done.setup.items()))
     print("".join(f"failed: {note}\n" for note in done.notes()), end="")
-    for path in report or ():
-        print(f"written to {path}")
+    _save_reports(done, report)
     failed = sum(bool(row.error) for row in done.rows)
     if failed:
         raise typer.Exit(1)

@@ -71,6 +71,8 @@ def missing_package(package: str) -> str:
 def _register(name: str, priority: int, formats: list[str]) -> None:
     def load(path: str, device: str, precision: str, threads: int | None, profile: bool) -> PythonEngine:
         module = importlib.import_module(f"yolort.engines.{name}")
+        if not path.isprintable() and any("\udc80" <= character <= "\udcff" for character in path):
+            raise _core.ModelError(f"model {path!a}: {name} takes no path that is not UTF-8; rename it")
         engine: PythonEngine = module.load(path, device, precision, threads, profile)
         return engine
 

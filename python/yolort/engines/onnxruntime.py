@@ -62,6 +62,8 @@ def load(path: str, device: str, precision: str, threads: int | None, profile: b
         session = onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:  # its exceptions share no base class
         raise ModelError(f'model "{path}": onnxruntime cannot load it: {error}') from error
+    if kind == "cuda" and "CUDAExecutionProvider" not in session.get_providers():  # it falls back and logs it only
+        raise EngineError(f'device "{device}": CUDA cannot be used here by onnxruntime; its log says why')
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise ModelError(f'model "{path}" has {len(inputs)} inputs, expected one image')

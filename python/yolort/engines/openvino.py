@@ -46,6 +46,12 @@ def load(path: str, device: str, precision: str, threads: int | None, profile: b
     """
     core = openvino.Core()
     name = (device or "cpu").upper()
+    kind, _, index = name.partition(":")
+    if kind == "CUDA":  # the core's name of any GPU
+        gpus = [one for one in core.available_devices if one.partition(".")[0] == "GPU"]
+        if int(index) >= len(gpus):
+            raise EngineError(f'device "{device}": OpenVINO has {len(gpus)} GPU(s) here; yolort.devices("openvino")')
+        name = gpus[int(index)]
     if name.partition(".")[0].partition(":")[0] not in (*core.available_devices, "AUTO"):
         devices = ", ".join(core.available_devices)
         raise EngineError(f'device "{device}" is none of OpenVINO\'s here: {devices}')

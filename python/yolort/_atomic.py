@@ -1,0 +1,340 @@
+"""The one writer: an output appears whole or not at all, and takes the place of nothing that yolort did not write.
+
+    check("out.json", sources=[model])           # before the work: may it go there?
+    with writing("out.json", sources=[model]) as built:
+        built.write_text(...)                     # renamed to out.json at the end of the block
+
+A file may be replaced if it is empty or carries `MARK`, a folder if its manifest lists every file in it, unchanged.
+Devices, pipes and standard output are written to. A result that cannot be put in its place is kept, and the error names
+where.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+try:
+    import fcntl
+except ImportError:  # Windows: what a killed process left is not cleared there
+    fcntl = None  # type: ignore[assignment]
+
+#: Every file that a later run may replace holds this within its first or last 64 KiB.
+MARK = "written by yolort"
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+
+_EDGE = 1 << 16
+_MANIFEST = ".yolort.json"  # in a folder: {"writer": MARK, "files": {name: SHA-256}}
+_MAX_MANIFEST = 1 << 20
+_LOCK = ".yolort-lock"  # in a work folder, held while its process lives
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+
+
+def check(target: PathLike, *, sources: Iterable[PathLike] = (), folder: bool = False, update: bool = False) -> None:
+    """Raises where an output must not go.
+
+    Args:
+        target: the output; its parent folder must exist.
+        sources: what the work reads; a source must be neither the target nor in it. Missing ones are ignored.
+        folder: the output is a folder, else a file.
+        update: the user asked for this file to be rewritten, whoever made it.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError: the place itself.
+        FileExistsError: what is there is a source, or not ours.
+    """
+    path = Path(target)
+    for source in sources:
+        _check_source(path, Path(source))
+    if _is_stream(path):
+        if folder:
+            raise NotADirectoryError(f"{path} is a device or a pipe; this writes a folder")
+        return
+    place = _resolved(path)
+    if not place.parent.is_dir():
+        raise FileNotFoundError(f"no such folder: {place.parent}")
+    if not os.access(place.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"cannot write to folder {place.parent}; choose another output")
+    if not place.exists():
+        return
+    if place.is_dir() != folder:
+        raise (NotADirectoryError if folder else IsADirectoryError)(
+            f"{path} is a {'file; this writes a folder' if folder else 'folder; this writes a file'}"
+        )
+    if folder and (foreign := _foreign(place)):
+        some = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
+        raise FileExistsError(
+            f"{path} holds files that yolort did not write there, or that have changed since ({some}); "
+            "move them or choose another output"
+        )
+    if not folder and not update and not is_ours(place):
+        raise FileExistsError(
+            f"{path} exists, and nothing in it says that yolort wrote it; delete it or choose another output"
+        )
+
+
+def check_all(targets: Iterable[PathLike], *, sources: Iterable[PathLike] = ()) -> None:
+    """`check` for several files of one run, which must also differ from each other.
+
+    Raises ValueError if two of them are the same file.
+    """
+    seen: dict[Path, PathLike] = {}
+    inputs = list(sources)
+    for target in targets:
+        check(target, sources=inputs)
+        place = _resolved(Path(target))
+        if place in seen and not _is_stream(place):
+            raise ValueError(f"two outputs are the same file: {seen[place]} and {target}")
+        seen[place] = target
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file may be replaced: it is empty, or carries `MARK`."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        edges = file.read(_EDGE)
+        file.seek(max(size - _EDGE, 0))
+        return size == 0 or MARK.encode() in edges or MARK.encode() in file.read(_EDGE)
+
+
+def write(target: PathLike, content: str | bytes, *, sources: Iterable[PathLike] = (), update: bool = False) -> None:
+    """Writes a file, text in UTF-8; arguments and errors as `check`."""
+    with writing(target, sources=sources, update=update) as built:
+        built.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+
+
+@contextmanager
+def writing(target: PathLike, *, sources: Iterable[PathLike] = (), update: bool = False) -> Iterator[Path]:
+    """A path to build a file or folder at, with the name of `target`; renamed to it at the end. Errors as `place`."""
+    with workspace(target) as work:
+        built = work / (Path(target).name or "output")
+        yield built
+        place(built, target, sources=sources, update=update)
+
+
+@contextmanager
+def workspace(target: PathLike) -> Iterator[Path]:
+    """A temporary folder on the file system of `target`, hidden beside it; those that killed processes left go.
+
+    Raises OSError that names `target` if the disk fails in the block: full, read-only, or beyond a quota.
+    """
+    path = Path(target)
+    place = _resolved(path)
+    beside = not _is_stream(path) and place.parent.is_dir() and os.access(place.parent, os.W_OK | os.X_OK)
+    prefix = f".{place.name[:200]}-"
+    if beside:
+        _clear(place.parent, prefix)
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=prefix, dir=place.parent if beside else None)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"cannot write there ({error.strerror}); choose another output", str(path)
+        ) from error
+    with folder as name, _locked(Path(name)):
+        try:
+            yield Path(name)
+        except OSError as error:
+            if error.errno in _DISK and (error.filename is None or str(error.filename).startswith(name)):
+                raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+            raise
+        except Exception as error:  # libraries report a full disk in their own ways
+            if shutil.disk_usage(name).free < 1 << 20:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+            raise
+
+
+def place(built: Path, target: PathLike, *, sources: Iterable[PathLike] = (), update: bool = False) -> None:
+    """Puts a built file or folder in the place of `target`, after the same checks as `check`.
+
+    Raises what `check` raises, or OSError; the result is then kept in a temporary folder that the error names.
+    """
+    path = Path(target)
+    folder = built.is_dir()
+    if folder:
+        _write_manifest(built)
+    for file in built.iterdir() if folder else (built,):
+        _sync(file)
+    try:
+        check(path, sources=sources, folder=folder, update=update)
+        if _is_stream(path):
+            with _stream(path) as stream, open(built, "rb") as content:
+                shutil.copyfileobj(content, stream)
+        else:
+            _rename(built, _resolved(path))
+    except OSError as error:
+        kept = _keep(built, path.name)
+        if kept is None:
+            raise
+        message = f"{error.strerror or error}; the result is kept as {kept}"
+        if error.errno is None:
+            raise type(error)(message) from error
+        raise OSError(error.errno, message, str(path)) from error
+
+
+def _check_source(target: Path, source: Path) -> None:
+    if not (target.exists() and source.exists()) or _is_stream(target):
+        return
+    if os.path.samefile(target, source):
+        raise FileExistsError(f"{target} is what is read ({source}); choose another output")
+    if target.is_dir() and _resolved(target) in _resolved(source).parents:
+        raise FileExistsError(f"{target} holds what is read ({source}); choose another output")
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether bytes are written to it rather than a file put in its place. PermissionError for a block device."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    if stat.S_ISBLK(mode):
+        raise PermissionError(f"{path} is a disk; choose another output")
+    return _descriptor(path) is not None or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _descriptor(path: Path) -> int | None:
+    """The open file of this process that a path names, such as /dev/stdout."""
+    name = os.path.abspath(path)
+    found = re.fullmatch(r"/(?:dev|proc/self)/fd/(\d{1,9})", name)
+    return int(found[1]) if found else {"/dev/stdout": 1, "/dev/stderr": 2}.get(name)
+
+
+def _stream(path: Path) -> BinaryIO:
+    """A device or pipe to write to; of an open file a copy, which shares its position."""
+    descriptor = _descriptor(path)
+    if descriptor is None:
+        return open(path, "ab", buffering=0)
+    sys.stdout.flush()
+    return os.fdopen(os.dup(descriptor), "wb")
+
+
+def _resolved(path: Path) -> Path:
+    """The place itself: a link stays, and what it points to is replaced."""
+    return Path(os.path.realpath(path))
+
+
+def _foreign(folder: Path) -> list[str]:
+    """Names in a folder that its manifest does not list, or lists with other contents."""
+    known = _manifest(folder)
+    return sorted(
+        entry.name
+        for entry in os.scandir(folder)
+        if entry.name != _MANIFEST
+        and not (
+            entry.name in known and entry.is_file(follow_symlinks=False) and known[entry.name] == _sha256(entry.path)
+        )
+    )
+
+
+def _manifest(folder: Path) -> dict[str, str]:
+    try:
+        with open(folder / _MANIFEST, "rb") as file:
+            read = json.loads(file.read(_MAX_MANIFEST))
+        return {str(name): str(digest) for name, digest in read["files"].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _write_manifest(folder: Path) -> None:
+    files = {file.name: _sha256(file) for file in sorted(folder.iterdir()) if file.name != _MANIFEST}
+    (folder / _MANIFEST).write_text(json.dumps({"writer": MARK, "files": files}, indent=1), encoding="utf-8")
+
+
+def _sha256(path: PathLike) -> str:
+    whole = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            whole.update(part)
+    return whole.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _rename(built: Path, target: Path) -> None:
+    """Renames a file or folder; a folder that was there is left in the folder of `built`."""
+    if built.is_file() or not target.exists():
+        if target.exists():
+            shutil.copymode(target, built)
+        os.replace(built, target)
+    elif _exchange(built, target):
+        if foreign := _foreign(built):  # added since the check
+            _exchange(built, target)
+            raise FileExistsError(f"{target} was given {foreign[0]} just now; move it or choose another output")
+    else:
+        aside = built.with_name("replaced")
+        os.rename(target, aside)
+        try:
+            os.rename(built, target)
+        except BaseException:
+            os.rename(aside, target)
+            raise
+    with contextlib.suppress(OSError):  # not every file system can
+        _sync(target.parent)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Swaps two folders atomically with Linux's renameat2(2); False where that does not exist."""
+    if sys.platform != "linux":
+        return False
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    at_fdcwd, rename_exchange = -100, 2
+    return (
+        renameat2 is not None
+        and renameat2(at_fdcwd, os.fsencode(a), at_fdcwd, os.fsencode(b), ctypes.c_uint(rename_exchange)) == 0
+    )
+
+
+def _keep(built: Path, name: str) -> Path | None:
+    """Moves a result to where it is safe; None if there is no such place."""
+    try:
+        kept = Path(tempfile.mkdtemp(prefix="yolort-")) / (name or "output")
+        shutil.move(built, kept)
+    except OSError:
+        return None
+    return kept
+
+
+@contextmanager
+def _locked(work: Path) -> Iterator[None]:
+    """Marks a work folder as that of a living process."""
+    if fcntl is None:
+        yield
+        return
+    new = work / f"{_LOCK}-new"  # renamed when it is held: another process never sees it free
+    with open(new, "wb") as lock:
+        with contextlib.suppress(OSError):  # a file system without locks: its work folders are not cleared
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            new.rename(work / _LOCK)
+        yield
+
+
+def _clear(parent: Path, prefix: str) -> None:
+    """Removes the work folders whose process is gone."""
+    if fcntl is None:
+        return
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(parent):
+            if not (entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False)):
+                continue
+            with contextlib.suppress(OSError), open(Path(entry.path) / _LOCK, "rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: it lives
+                shutil.rmtree(entry.path)

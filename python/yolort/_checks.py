@@ -1,0 +1,145 @@
+"""Arguments as the core takes them; what is no such thing is one sentence, not a binding's signature."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+_MAX_INT = 2**31 - 1
+
+
+def shown(value: object) -> str:
+    """A value in a message."""
+    text = f"{type(value).__name__} {value!r}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def integer(name: str, value: object, low: int = 1, high: int = _MAX_INT) -> int:
+    """A whole number, also numpy's; no bool and no float. TypeError, ValueError."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name}: expected a whole number, got {shown(value)}") from None
+    if not low <= number <= high:
+        raise ValueError(f"{name} is {number}, expected {low} {'or more' if high == _MAX_INT else f'to {high}'}")
+    return number
+
+
+def number(name: str, value: object) -> float:
+    """A real number, also numpy's; no bool. TypeError."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name}: expected a number, got {shown(value)}")
+    return float(value)
+
+
+def flag(name: str, value: object) -> bool:
+    """True or False. TypeError."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {shown(value)}")
+    return bool(value)
+
+
+def text(name: str, value: object) -> str:
+    """Text, or None for the default, which is "". TypeError."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected text, got {shown(value)}")
+    return value
+
+
+def device(value: object) -> str:
+    """A device by its name, or a GPU by its number; what the name means, the core knows. TypeError, ValueError."""
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        return str(integer("device", value, 0))
+    if type(value).__module__ == "torch" and type(value).__name__ == "device":
+        return str(value)
+    if value is not None and not isinstance(value, str):
+        raise TypeError(
+            f'device: expected a name such as "cpu" or "cuda:0", or the number of a GPU, got {shown(value)}'
+        )
+    return value or ""
+
+
+def path(name: str, value: object) -> str | bytes:
+    """A path as text or bytes. TypeError."""
+    try:
+        found: str | bytes = os.fspath(value)  # type: ignore[call-overload]
+    except TypeError:
+        raise TypeError(f"{name}: expected a path, got {shown(value)}") from None
+    if "\0" in os.fsdecode(found):
+        raise ValueError(f"{name}: a path holds no NUL, got {shown(value)}")
+    return found
+
+
+def imgsz(value: object) -> tuple[int, int] | None:
+    """(height, width) of a side or a pair. TypeError, ValueError."""
+    if value is None:
+        return None
+    if isinstance(value, (list, tuple)):
+        if len(value) != 2:
+            raise ValueError(f"imgsz: expected a side, or (height, width), got {shown(value)}")
+        return integer("imgsz", value[0]), integer("imgsz", value[1])
+    side = integer("imgsz", value)
+    return side, side
+
+
+def sides(name: str, value: object) -> list[int]:
+    """One whole number or several. TypeError, ValueError."""
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+        return [integer(name, side) for side in value]
+    return [integer(name, value)]
+
+
+def names(value: object) -> list[str]:
+    """Class names in the order of their indices; [] for None. TypeError, ValueError."""
+    if value is None:
+        return []
+    if isinstance(value, Mapping):
+        if sorted(value, key=str) != sorted(range(len(value)), key=str):
+            raise ValueError(f"names: keys must be 0 to {len(value) - 1}, got {shown(list(value)[:10])}")
+        value = [value[index] for index in range(len(value))]
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        raise TypeError(f"names: expected a list of class names, or a dict of them by index, got {shown(value)}")
+    if not value:
+        raise ValueError("names: expected one class name or more, got none")
+    for name in value:
+        if not isinstance(name, str):
+            raise TypeError(f"names: a class name must be text, got {shown(name)}")
+    return list(value)
+
+
+def classes(value: Any, known: Mapping[int, str]) -> list[int]:
+    """Indices of the classes that are kept; [] for None, which keeps all.
+
+    Args:
+        value: an index, a class name, or several of either.
+        known: the model's class names by index.
+
+    Raises:
+        TypeError, ValueError: neither; a name that the model does not have; none at all.
+    """
+    if value is None:
+        return []
+    if isinstance(value, str) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
+        value = [value]
+    indices = [_class_index(item, known) for item in value]
+    if not indices:
+        raise ValueError("classes is empty, so nothing would be detected; None keeps all classes")
+    return list(dict.fromkeys(indices))
+
+
+def _class_index(item: object, known: Mapping[int, str]) -> int:
+    if not isinstance(item, str):
+        return integer("classes", item, 0)
+    for index, name in known.items():
+        if name == item:
+            return index
+    some = ", ".join(list(known.values())[:10]) + (", ..." if len(known) > 10 else "")
+    raise ValueError(f"classes: the model has no class {item!r}; it has {some}")
