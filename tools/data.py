@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import yaml
 import yolort
 from yolort import _atomic, _core
-from yolort.images import ENDINGS, find
+from yolort.images import find, is_image, left_out
 from yolort.tools.yaml_reader import parse_yaml
 
 __all__ = [
@@ -248,7 +249,10 @@ def _images_of(path: Path, entry: str, roots: list[Path]) -> list[Path]:
             f"{path}: '{entry}' is not there; looked for {', '.join(map(str, dict.fromkeys(places)))}"
         )
     if place.is_dir():
-        return [file for file in place.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file()]
+        entries = list(place.rglob("*"))
+        if unread := left_out(entries):
+            warnings.warn(f"{place}: {unread}", stacklevel=2)
+        return [file for file in entries if is_image(file)]
     if place.suffix.lower() != ".txt":
         raise LabelError(f"{path}: '{entry}' is neither a folder nor a .txt of image paths")
     files = []

@@ -268,7 +268,8 @@ def check_trainable(model: Any) -> None:
 def check_output(folder: Path, resume: bool) -> Path:
     """The last checkpoint of a run in `folder`; errors as `train_module` where it must be there, or must not.
 
-    Ultralytics writes its own files there without asking: a new run takes a folder that holds nothing but ours.
+    Ultralytics writes its own files there without asking: a new run takes a folder that holds nothing but ours, or one
+    in which a run of ours ended before its first epoch did, which our data.yaml tells.
     """
     last = folder.absolute() / "weights" / "last.pt"
     if not resume:
@@ -278,7 +279,8 @@ def check_output(folder: Path, resume: bool) -> Path:
             if not folder.is_dir():
                 raise NotADirectoryError(f"{folder} is a file; a training writes a folder")
             foreign = [entry.name for entry in folder.iterdir() if not (entry.is_file() and _atomic.is_ours(entry))]
-            if foreign:
+            begun = (folder / "data.yaml").is_file() and _atomic.is_ours(folder / "data.yaml")
+            if foreign and not begun:
                 raise FileExistsError(f"{folder} holds other files ({sorted(foreign)[0]}); choose another output")
         return last
     if not last.is_file():

@@ -1,4 +1,4 @@
-// What of JSON a program writes.
+// What a program writes of strangers' text: JSON, and lines for a terminal.
 #pragma once
 
 #include <cstdio>
@@ -22,6 +22,40 @@ inline std::size_t utf8_length(const std::string& text, std::size_t at) {
   return wrong ? 0 : length;
 }
 
+/// The code point of the UTF-8 character of `length` bytes at `at`.
+inline unsigned utf8_code(const std::string& text, std::size_t at, std::size_t length) {
+  const auto first = static_cast<unsigned char>(text[at]);
+  unsigned code = length == 1 ? first : first & (0x7Fu >> length);
+  for (std::size_t i = 1; i < length; ++i) code = code << 6 | (static_cast<unsigned char>(text[at + i]) & 0x3Fu);
+  return code;
+}
+
+/// Control characters, separators of lines and paragraphs, and marks that turn the direction of text: a terminal would
+/// obey them.
+inline bool is_hidden(unsigned code) {
+  return code < 0x20 || (code >= 0x7F && code < 0xA0) || code == 0x061C || code == 0x200E || code == 0x200F ||
+         (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
+}
+
+/// Text for a terminal: hidden characters, but for the line feed, and bytes that are no UTF-8 are shown as \x1b,
+/// \u202e.
+inline std::string visible(const std::string& text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t length = utf8_length(text, at);
+    const unsigned code = length ? utf8_code(text, at, length) : static_cast<unsigned char>(text[at]);
+    if (length && (code == '\n' || !is_hidden(code))) {
+      out.append(text, at, length);
+    } else {
+      char escaped[8];
+      std::snprintf(escaped, sizeof escaped, code < 0x100 ? "\\x%02x" : "\\u%04x", code & 0xFFFFu);
+      out += escaped;
+    }
+    at += length ? length : 1;
+  }
+  return out;
+}
+
 /// A JSON string; bytes that are no UTF-8 (names come from files) become U+FFFD.
 inline std::string json_string(const std::string& text) {
   std::string out = "\"";
@@ -32,9 +66,9 @@ inline std::string json_string(const std::string& text) {
       out += "\\ufffd";
     } else if (byte == '"' || byte == '\\') {
       out += {'\\', text[at]};
-    } else if (byte < 0x20) {
-      char code[7];
-      std::snprintf(code, sizeof code, "\\u%04x", byte);
+    } else if (is_hidden(utf8_code(text, at, length))) {
+      char code[8];
+      std::snprintf(code, sizeof code, "\\u%04x", utf8_code(text, at, length) & 0xFFFFu);
       out += code;
     } else {
       out.append(text, at, length);

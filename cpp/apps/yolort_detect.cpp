@@ -186,7 +186,7 @@ void detect(yolort::Detector& detector, const yolort::Image& image, const std::s
 bool detect_in_pictures(yolort::Detector& detector, const std::vector<std::string>& sources) {
   bool well = true;
   const auto tell = [&](const std::exception& error) {
-    std::cerr << "yolort-detect: " << error.what() << '\n';
+    std::cerr << "yolort-detect: " << yolort::visible(error.what()) << '\n';
     well = false;
   };
   for (const std::string& source : sources) {
@@ -241,9 +241,10 @@ int main(int argc, char** argv) try {
   }
   if (first == "--engines") {
     for (const yolort::EngineStatus& engine : yolort::engines()) {
-      std::cout << engine.name << ": " << (engine.available ? "available" : engine.reason) << '\n';
+      std::cout << engine.name << ": " << (engine.available ? "available" : yolort::visible(engine.reason)) << '\n';
       if (!engine.available) continue;
-      for (const std::string& device : yolort::devices(engine.name)) std::cout << "  " << device << '\n';
+      for (const std::string& device : yolort::devices(engine.name))
+        std::cout << "  " << yolort::visible(device) << '\n';
     }
     return 0;
   }
@@ -253,9 +254,9 @@ int main(int argc, char** argv) try {
                                           : detect_in_pictures(detector, arguments.sources);
   return well ? 0 : 1;
 } catch (const UsageError& error) {
-  std::cerr << "yolort-detect: " << error.what() << "; see yolort-detect --help\n";
+  std::cerr << "yolort-detect: " << yolort::visible(error.what()) << "; see yolort-detect --help\n";
   return 2;
 } catch (const std::exception& error) {
-  std::cerr << "yolort-detect: " << error.what() << '\n';
+  std::cerr << "yolort-detect: " << yolort::visible(error.what()) << '\n';
   return 1;
 }

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -123,11 +124,11 @@ def detect_shard(detector: Detector, shard: Shard, folder: Path, column: str) ->
     """Write the file of a shard, whole or not at all; gives the numbers of its images and of those that failed."""
     count = failed = 0
     with _atomic.writing(_target(folder, shard), update=True) as built, open(built, "w", encoding="utf-8") as file:
-        for name, data in _read(shard, column):
+        for name, load in _read(shard, column):
             count += 1
             try:
-                line = {**detector(images.decode(data)).to_dict(), "path": name}
-            except images.ImageError as error:
+                line = {**detector(load()).to_dict(), "path": name}
+            except (images.ImageError, OSError) as error:
                 failed += 1
                 line = {"path": name, "error": str(error)}
             file.write(json.dumps(line) + "\n")
@@ -146,10 +147,11 @@ class _Worker:
         return detect_shard(self._detector, json.loads(row["shard"]), self._folder, self._column)
 
 
-def _read(shard: Shard, column: str) -> Iterator[tuple[str, bytes | npt.NDArray[np.uint8]]]:
+def _read(shard: Shard, column: str) -> Iterator[tuple[str, Callable[[], npt.NDArray[np.uint8]]]]:
+    """Names of images, and what decodes each."""
     if shard["row_group"] < 0:
         for path in shard["paths"]:
-            yield path, np.fromfile(path, np.uint8)
+            yield path, partial(images.read, path)
         return
     from pyarrow import parquet
 
@@ -158,7 +160,7 @@ def _read(shard: Shard, column: str) -> Iterator[tuple[str, bytes | npt.NDArray[
     if column not in table.column_names:
         raise ValueError(f"{path!r} has no column {column!r}; its columns: {', '.join(table.column_names)}")
     for i, row in enumerate(table.to_pylist()):
-        yield row.get("path") or f"{path}#{shard['row_group']}.{i}", row[column] or b""
+        yield row.get("path") or f"{path}#{shard['row_group']}.{i}", partial(images.decode, row[column] or b"")
 
 
 def _target(folder: Path, shard: Shard) -> Path:

@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
+import fnmatch
+import functools
 import glob
+import importlib.util
+import io
 import os
-from collections.abc import Iterable
+import stat
+import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _atomic
+from yolort import _atomic, _image_header
 from yolort._core import Error
 
-ENDINGS = {".bmp", ".dib", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+#: Pixels that a file is decoded to at most: 400 MB. The environment variable YOLORT_MAX_PIXELS sets another number.
+MAX_PIXELS = 2**27
+#: Bytes of a file that is read at most: 1 GiB.
+MAX_BYTES = 2**30
+
+_ALWAYS = (".bmp", ".dib", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
+_PROBED = (".avif", ".gif", ".hdr", ".jp2", ".pam", ".pbm", ".pfm", ".pgm", ".pnm", ".ppm", ".ras", ".sr")
+_HEIC = (".heic", ".heif", ".hif")
+#: Endings of images that are not read here, so that they are named rather than left out without a word.
+_OTHERS = (
+    *_PROBED,
+    *_HEIC,
+    ".arw",
+    ".cr2",
+    ".cr3",
+    ".dng",
+    ".exr",
+    ".j2k",
+    ".jpeg2000",
+    ".jxl",
+    ".nef",
+    ".psd",
+    ".svg",
+)
+_FLOATS = ("hdr", "pfm")  # their values are fractions, of which 1 is white
 
 
 class ImageError(Error):
@@ -37,41 +68,121 @@ def opencv() -> ModuleType:
     return cv2
 
 
+@functools.cache
+def endings() -> frozenset[str]:
+    """Endings of the image files that can be read here, lower case: what OpenCV decodes, and HEIC with pillow-heif."""
+    cv2 = opencv()
+    probed = [ending for ending in _PROBED if cv2.haveImageWriter(f"x{ending}")]
+    heic = _HEIC if importlib.util.find_spec("pillow_heif") else ()
+    return frozenset((*_ALWAYS, *probed, *heic))
+
+
+def is_image(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a file with the ending of an image that can be read here."""
+    path = Path(path)
+    return path.suffix.lower() in endings() and path.is_file()
+
+
+def left_out(paths: Iterable[Path]) -> str:
+    """A sentence about the image files among these that cannot be read here; "" without any."""
+    others = [path for path in paths if path.suffix.lower() in _OTHERS and path.suffix.lower() not in endings()]
+    if not others:
+        return ""
+    kinds = sorted({path.suffix.lower() for path in others})
+    hint = "; pip install pillow-heif to read HEIC" if set(kinds) & set(_HEIC) else ""
+    return f"left out {len(others)} image(s) of kinds that are not read here ({', '.join(kinds)}){hint}"
+
+
 def find(source: str | os.PathLike[str]) -> list[Path]:
     """The image files of a source, sorted.
 
     Args:
-        source: a file, a folder (its own images, not those of folders below), or a glob pattern (`**` goes deeper).
+        source: a file, a folder (its own images, not those of folders below), or a glob pattern (`**` goes deeper, into
+            each folder once). Folders in front of the pattern are taken as they are, also `dir[1]`.
+
+    Images of kinds that cannot be read here are left out, with a UserWarning.
 
     Raises:
         FileNotFoundError: nothing there.
     """
     path = Path(source)
-    if path.is_file():
-        return [path]
     if path.is_dir():
-        found = [entry for entry in path.iterdir() if entry.suffix.lower() in ENDINGS and entry.is_file()]
-        if not found:
-            raise FileNotFoundError(f"folder {os.fspath(source)!r} holds no images ({', '.join(sorted(ENDINGS))})")
+        entries = list(path.iterdir())
+        nothing = f"folder {os.fspath(source)!r} holds no images ({', '.join(sorted(endings()))})"
+    elif path.exists():
+        return [path]
     else:
-        matches = map(Path, glob.glob(os.fspath(source), recursive=True))
-        found = [entry for entry in matches if entry.suffix.lower() in ENDINGS and entry.is_file()]
-        if not found:
-            raise FileNotFoundError(f"{os.fspath(source)!r} is no image, no folder, and matches no images")
+        entries = list(_matches(os.fspath(source)))
+        nothing = f"{os.fspath(source)!r} is no image, no folder, and matches no images"
+    found = [entry for entry in entries if is_image(entry)]
+    unread = left_out(entries)
+    if not found:
+        raise FileNotFoundError(f"{nothing}; {unread}" if unread else nothing)
+    if unread:
+        warnings.warn(f"{os.fspath(source)!r}: {unread}", stacklevel=2)
     return sorted(found)
+
+
+def _matches(pattern: str) -> Iterator[Path]:
+    """What a glob pattern matches; the part of it that is there is no pattern, and links to folders are not looped."""
+    parts = Path(pattern).parts
+    there = 0
+    while there < len(parts) and Path(*parts[: there + 1]).exists():
+        there += 1
+    root = Path(*parts[:there])
+    rest = parts[there:]
+    if "**" not in rest:
+        yield from (root / match for match in glob.iglob(os.path.join(*rest), root_dir=root)) if rest else ()
+        return
+    seen: set[tuple[int, int]] = set()
+    for folder, below, files in os.walk(root, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
+            below.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for name in files:
+            relative = os.path.relpath(os.path.join(folder, name), root)
+            if _fits(Path(relative).parts, rest):
+                yield root / relative
+
+
+def _fits(names: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
+    """Whether a path's names match a pattern's parts, of which `**` stands for any number of folders."""
+    if not patterns:
+        return not names
+    if patterns[0] == "**":
+        return _fits(names, patterns[1:]) or (
+            bool(names) and not names[0].startswith(".") and _fits(names[1:], patterns)
+        )
+    return (
+        bool(names)
+        and fnmatch.fnmatchcase(names[0], patterns[0])
+        and (patterns[0].startswith(".") or not names[0].startswith("."))
+        and _fits(names[1:], patterns[1:])
+    )
 
 
 def read(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     """Decode an image file to (height, width, 3) BGR uint8, turned as its EXIF orientation says.
 
+    Deeper images are reduced to 8 bits; of PFM and HDR 1.0 is white. A JPEG file may lack its end marker.
+
     Raises:
         FileNotFoundError: no such file.
-        ImageError: not an image, damaged, or larger than OpenCV's limit (2^30 pixels).
+        ImageError: not an image, damaged, or larger than `MAX_PIXELS` or `MAX_BYTES`.
         ImportError: OpenCV is not installed.
     """
     opencv()
-    # Not imread: it cannot open every Unicode path, and hides why it fails.
-    return decode(np.fromfile(path, np.uint8), f"image {os.fspath(path)!r}")
+    name = f"image {os.fspath(path)!r}"
+    # Not imread: it cannot open every Unicode path, and hides why it fails. A pipe must not be waited for.
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(f"{name} is a {'folder' if stat.S_ISDIR(status.st_mode) else 'device or a pipe'}, no file")
+        if status.st_size > MAX_BYTES:
+            raise ImageError(f"{name} has {status.st_size} bytes, more than the {MAX_BYTES} that are read")
+        return decode(file.read(MAX_BYTES), name)
 
 
 def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image") -> npt.NDArray[np.uint8]:
@@ -81,13 +192,80 @@ def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image") -> npt.NDAr
         ImageError, ImportError: as `read`.
     """
     cv2 = opencv()
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if len(data) else None
-    except cv2.error as error:
-        raise ImageError(f"{name} cannot be decoded: {error.err}") from error
+    bytes_ = np.frombuffer(data, np.uint8).data
+    header = _image_header.read(bytes_)
+    limit = _max_pixels()
+    if header and header.width * header.height > limit:
+        raise ImageError(
+            f"{name} has {header.width} x {header.height} pixels, more than the {limit} that are decoded; "
+            "YOLORT_MAX_PIXELS allows more"
+        )
+    if header and header.format == "heic":
+        return _decode_heic(data, name)
+    flags = cv2.IMREAD_COLOR
+    turned = _image_header.orientation(bytes_) if header and header.format == "avif" else None
+    if turned is not None:
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    if header and (header.format in _FLOATS or header.format == "tiff"):
+        flags |= cv2.IMREAD_ANYDEPTH
+    image = _imdecode(data, flags, name)
+    if image is None and header and header.format == "jpeg":
+        image = _without_end_marker(bytes(data), flags, name)
     if image is None:
         raise ImageError(f"{name} is empty, damaged or of an unknown format")
-    return np.asarray(image, np.uint8)
+    if image.dtype != np.uint8:
+        image = _to_bytes(image, name)
+    if turned is not None:
+        turns, mirror = turned
+        image = np.rot90(image, turns)
+        image = image if mirror is None else image[::-1] if mirror == 0 else image[:, ::-1]
+    return np.ascontiguousarray(image, np.uint8)
+
+
+def _max_pixels() -> int:
+    text = os.environ.get("YOLORT_MAX_PIXELS", "")
+    if not text:
+        return MAX_PIXELS
+    if not (text.isascii() and text.isdecimal() and 0 < int(text[:19]) <= 2**40):
+        raise ValueError(f"YOLORT_MAX_PIXELS is {text[:40]!r}, expected a number of pixels")
+    return int(text)
+
+
+def _imdecode(data: bytes | npt.NDArray[np.uint8], flags: int, name: str) -> npt.NDArray[Any] | None:
+    cv2 = opencv()
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags) if len(data) else None
+    except cv2.error as error:
+        raise ImageError(f"{name} cannot be decoded: {error.err}") from error
+
+
+def _without_end_marker(data: bytes, flags: int, name: str) -> npt.NDArray[Any] | None:
+    """A JPEG file that lacks its end marker only: then more data in front of the marker changes no pixel."""
+    image = _imdecode(data + b"\xff\xd9", flags, name)
+    other = None if image is None else _imdecode(data + b"\x55" * 1024 + b"\xff\xd9", flags, name)
+    return image if image is not None and other is not None and np.array_equal(image, other) else None
+
+
+def _to_bytes(image: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
+    """Deeper pixels in 8 bits: of whole numbers the upper 8, of fractions 0 to 1 as 0 to 255."""
+    if image.dtype == np.uint16:
+        return np.asarray(image >> 8, np.uint8)
+    if image.dtype.kind != "f":
+        raise ImageError(f"{name} has pixels of {image.dtype}, which are not read; save it with 8 bits")
+    return np.asarray(np.clip(np.nan_to_num(image), 0, 1) * 255 + 0.5, np.uint8)
+
+
+def _decode_heic(data: bytes | npt.NDArray[np.uint8], name: str) -> npt.NDArray[np.uint8]:
+    try:
+        import pillow_heif
+    except ImportError:
+        raise ImageError(f"{name} is HEIC, which OpenCV does not read; pip install pillow-heif") from None
+    try:
+        opened = pillow_heif.open_heif(io.BytesIO(bytes(data)), convert_hdr_to_8bit=True, bgr_mode=True)
+        image = np.asarray(opened)
+    except Exception as error:  # libheif's kinds
+        raise ImageError(f"{name} cannot be decoded: {error}") from error
+    return np.asarray(image[..., :3], np.uint8)
 
 
 def write(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import numpy.typing as npt
 
-from yolort import images
+from yolort import _checks, images
 from yolort._core import Error
 
 StreamSource: TypeAlias = "int | str | os.PathLike[str] | Iterable[npt.NDArray[np.uint8]]"
@@ -22,6 +23,7 @@ StreamSource: TypeAlias = "int | str | os.PathLike[str] | Iterable[npt.NDArray[n
 _log = logging.getLogger(__name__)
 
 TIMEOUT = 10.0  # seconds for a network stream to open or to give a frame
+_LAST_CAMERA = 99  # OpenCV takes hundreds of an index for the number of a backend
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a lost source is opened again, doubled each time
 
 
@@ -61,13 +63,13 @@ def split(source: StreamSource | Sequence[StreamSource]) -> list[Source]:
 
 
 def _open(source: StreamSource) -> Source:
-    if isinstance(source, int) and not isinstance(source, bool):
-        return Video(source)
+    if isinstance(source, (int, np.integer)) and not isinstance(source, bool):
+        return Video(_checks.integer("source: the index of a camera", source, 0, _LAST_CAMERA))
     if isinstance(source, str) and "://" in source:
         return Video(source)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        if path.is_file() and path.suffix.lower() not in images.ENDINGS:
+        if path.is_file() and path.suffix.lower() not in images.endings():
             return Video(os.fspath(source))
         return Files(images.find(source))
     if isinstance(source, Iterable) and not isinstance(source, (bytes, np.ndarray)):
@@ -114,8 +116,10 @@ class Video:
 
     def __init__(self, address: int | str) -> None:
         self._address = address
-        self._name = f"camera {address}" if isinstance(address, int) else f"{_without_password(address)!r}"
+        self._name = f"camera {address}" if isinstance(address, int) else repr(without_secrets(address))
         self.live = isinstance(address, int) or "://" in address
+        if isinstance(address, str) and self.live and not _is_url(address):
+            raise SourceError(f"source {self._name} is no URL that can be opened: its host or port is malformed")
 
     def pictures(self, stopping: threading.Event) -> Iterator[Picture]:
         capture = self._capture()
@@ -150,7 +154,8 @@ class Video:
         try:
             capture = cv2.VideoCapture(*self._how())
         except cv2.error as error:
-            raise SourceError(f"source {self._name} cannot be opened: {error.err}") from error
+            reason = error.err.replace(str(self._address), self._name)
+            raise SourceError(f"source {self._name} cannot be opened: {reason}") from None
         if not capture.isOpened():
             kind = "camera" if self._is_camera() else "video"
             raise SourceError(f"source {self._name} cannot be opened: OpenCV finds no {kind} there")
@@ -162,9 +167,23 @@ class Video:
         return isinstance(self._address, int)
 
 
-def _without_password(url: str) -> str:
-    """The URL as it may stand in a message or log."""
-    if "@" not in url:
+def without_secrets(url: str) -> str:
+    """The URL as it may stand in a message, a log or a result: without user and password, and secrets of its query."""
+    scheme, mark, rest = url.partition("://")
+    if not mark:
         return url
-    parts = urlsplit(url)
-    return parts._replace(netloc=f"***@{parts.netloc.rpartition('@')[2]}").geturl()
+    if "@" in rest:  # a password may hold any character: all up to the last @ goes
+        rest = f"***@{rest.rpartition('@')[2]}"
+    return scheme + mark + _SECRETS.sub(r"\1***", rest)
+
+
+#: Parameters of a query by whose names they let somebody in.
+_SECRETS = re.compile(r"([?&;][^=&;]*(?:pass|pwd|token|key|secret|auth|sig|user|cred)[^=&;]*=)[^&;#]*", re.IGNORECASE)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return bool(parts.scheme) and (parts.scheme == "file" or bool(parts.hostname)) and parts.port != 0
+    except ValueError:
+        return False

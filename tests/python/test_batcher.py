@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ class Gated:
 
     batch = 0
     device = "cpu"
+    names: ClassVar = {0: "a"}
 
     def __init__(self) -> None:
         self.gate = threading.Event()

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import gzip
 import json
 import os
 import re
+import select
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +35,7 @@ pytest.importorskip("httpx2", reason="fastapi's test client needs httpx2")
 cv2 = pytest.importorskip("cv2")
 
 serve = pytest.importorskip("yolort.serve")
+protocol = pytest.importorskip("yolort.serve.protocol")
 TestClient = pytest.importorskip("fastapi.testclient").TestClient
 
 SAMPLE = yolort.demo_image().read_bytes()
@@ -132,8 +138,20 @@ def infer(client: Any, tensor: dict[str, Any], binary: bytes = b"", **more: Any)
 
 
 def columns(answer: Any) -> dict[str, np.ndarray]:
+    """The outputs, in JSON or as binary data behind it."""
     assert answer.status_code == 200, answer.text
-    return {one["name"]: np.array(one["data"]).reshape(one["shape"]) for one in answer.json()["outputs"]}
+    end = int(answer.headers.get("inference-header-content-length", len(answer.content)))
+    at, out = end, {}
+    for one in json.loads(answer.content[:end])["outputs"]:
+        size = one.get("parameters", {}).get("binary_data_size")
+        if size is None:
+            values = np.array(one["data"])
+        else:
+            values = np.frombuffer(answer.content[at : at + size], {"INT32": "<i4", "FP32": "<f4"}[one["datatype"]])
+            at += size
+        out[one["name"]] = values.reshape(one["shape"])
+    assert at == len(answer.content)
+    return out
 
 
 def test_infer_of_files(client: Any, expected: yolort.Detections) -> None:
@@ -366,3 +384,251 @@ def test_a_process_that_is_stopped_finishes_its_requests(tmp_path: Path) -> None
     assert "Application shutdown complete" in log
     assert "Traceback" not in log
     assert process.returncode == 143
+
+
+def test_outputs_that_are_asked_for(client: Any, expected: yolort.Detections) -> None:
+    tensor = {"name": "images", "datatype": "BYTES", "shape": [1], "data": [base64.b64encode(SAMPLE).decode()]}
+    answer = infer(client, tensor, outputs=[{"name": "scores"}, {"name": "counts"}])
+    assert [one["name"] for one in answer.json()["outputs"]] == ["scores", "counts"]
+    mixed = [{"name": "boxes", "parameters": {"binary_data": True}}, {"name": "classes"}]
+    answer = infer(client, tensor, outputs=mixed)
+    assert answer.headers["content-type"] == "application/octet-stream"
+    found = columns(answer)
+    np.testing.assert_array_equal(found["boxes"], expected.boxes)
+    assert found["classes"].tolist() == expected.classes.tolist()
+    found = columns(infer(client, tensor, parameters={"binary_data_output": True}, outputs=mixed[1:]))
+    assert found["classes"].tolist() == expected.classes.tolist()
+    assert "outputs.0.name" in error_of(infer(client, tensor, outputs=[{"name": "masks"}]), 400)
+
+
+def test_versions(client: Any) -> None:
+    for path in ("/versions/1", "/versions/1/ready"):
+        assert client.get(f"/v2/models/scenes{path}").status_code == 200
+    body = json.dumps({"inputs": [PIXELS]})
+    assert client.post("/v2/models/scenes/versions/1/infer", content=body).status_code == 200
+    for path in ("/versions/2", "/versions/2/ready"):
+        assert "has no version '2'" in error_of(client.get(f"/v2/models/scenes{path}"), 404)
+
+
+def test_the_inputs_that_it_names_are_taken(client: Any) -> None:
+    inputs = client.get("/v2/models/scenes").json()["inputs"]
+    assert {(one["name"], one["datatype"]) for one in inputs} == {("images", "BYTES"), ("pixels", "UINT8")}
+    assert infer(client, {**PIXELS, "name": "pixels"}).status_code == 200
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_compressed_bodies(encoding: str, client: Any, expected: yolort.Detections) -> None:
+    pack = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding]
+    headers = {"content-encoding": encoding}
+    found = client.post("/detect", content=pack(SAMPLE), headers=headers).json()
+    assert len(found["detections"]) == len(expected)
+    body = json.dumps({"inputs": [PIXELS]}).encode()
+    url = "/v2/models/scenes/infer"
+    assert client.post(url, content=pack(body), headers=headers).status_code == 200
+    assert "longer than" in error_of(client.post(url, content=pack(bytes(50_000_000)), headers=headers), 413)
+    assert "ends too early" in error_of(client.post(url, content=pack(body)[:-5], headers=headers), 400)
+    assert "not compressed as" in error_of(client.post(url, content=b"{}", headers=headers), 400)
+    other = client.post(url, content=body, headers={"content-encoding": "br"})
+    assert "expected gzip or deflate" in error_of(other, 415)
+
+
+def test_compressed_answers(client: Any, expected: yolort.Detections) -> None:
+    tensor = {"name": "images", "datatype": "BYTES", "shape": [1], "data": [base64.b64encode(SAMPLE).decode()]}
+    answer = client.post(
+        "/v2/models/scenes/infer", content=json.dumps({"inputs": [tensor]}), headers={"accept-encoding": "gzip"}
+    )
+    assert answer.headers["content-encoding"] == "gzip"
+    assert columns(answer)["counts"].tolist() == [len(expected)]
+
+
+def test_options_of_a_form(client: Any, expected: yolort.Detections) -> None:
+    best = expected.to_dict()["detections"][:1]
+    parts = [("max_det", (None, "1")), ("file", ("scene.jpg", SAMPLE)), ("conf", (None, "0.3"))]
+    for files in (parts, parts[::-1]):
+        assert client.post("/detect", files=files).json()["detections"] == best
+    assert "conf: in the query and in the form" in error_of(client.post("/detect?conf=0.1", files=parts), 400)
+    for name, value in (("conf", "x"), ("warp", "9")):
+        wrong = [(name, (None, value)), ("file", ("scene.jpg", SAMPLE))]
+        assert f"form.{name}" in error_of(client.post("/detect", files=wrong), 400)
+
+
+def test_classes_by_name(client: Any, detector: yolort.Detector) -> None:
+    found = client.post(f"/detect?classes={detector.names[3]}", content=SAMPLE).json()["detections"]
+    assert {one["name"] for one in found} == {detector.names[3]}
+
+
+def test_a_form_is_held_in_memory(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    large = png(400, 1200) + bytes(1_200_000)
+    answer = client.post("/detect", files={"file": ("a.png", large)})
+    assert answer.status_code == 200, answer.text
+
+
+NOTHING = {"name": "images", "datatype": "BYTES", "shape": [0]}
+
+
+@pytest.mark.parametrize(
+    ("tensor", "binary", "status", "message"),
+    [
+        ({**NOTHING, "data": []}, b"", 400, "expected one image or more"),
+        ({**NOTHING, "parameters": {"binary_data_size": 0}}, b"", 400, "expected one image or more"),
+        ({**NOTHING, "shape": [9], "parameters": {"binary_data_size": 36}}, bytes(36), 413, "more than the 4"),
+        ({**NOTHING, "shape": [4], "parameters": {"binary_data_size": 36}}, bytes(36), 413, "more than the 4 elements"),
+        ({**PIXELS, "shape": [0, 4, 4, 3], "data": []}, b"", 400, "expected shape"),
+        ({**PIXELS, "shape": [0, 3, 3], "data": []}, b"", 400, "expected shape"),
+        ({**PIXELS, "shape": [True, 6, 3]}, b"", 400, "inputs.0.shape"),
+        ({**PIXELS, "shape": [2.0, 3, 3]}, b"", 400, "inputs.0.shape"),
+        ({**PIXELS, "data": None, "parameters": {"binary_data_size": True}}, b"x", 400, "binary_data_size"),
+        ({**PIXELS, "data": None, "parameters": {"binary_data_size": -18}}, bytes(18), 400, "binary_data_size"),
+        ({**PIXELS, "data": None, "parameters": {"binary_data_size": 10**30}}, bytes(18), 400, "binary_data_size"),
+    ],
+)
+def test_odd_tensors(client: Any, tensor: dict[str, Any], binary: bytes, status: int, message: str) -> None:
+    assert message in error_of(infer(client, tensor, binary), status)
+
+
+@pytest.mark.parametrize("length", ["9" * 4301, "²", "\u0661", "-0", "0x10", " "])
+def test_odd_lengths(client: Any, length: str) -> None:
+    headers = {"Inference-Header-Content-Length": length.encode()}
+    assert error_of(client.post("/v2/models/scenes/infer", content=b"{}", headers=headers), 400)
+
+
+def test_much_json_is_refused_before_it_is_parsed(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol.InferRequest, "model_validate_json", None)  # not called
+    for text in (b"[]," * 100_000, b"[" * 100_001, b'{"a":' * 60_000, b"1," * 100_001):
+        assert "send binary data" in error_of(client.post("/v2/models/scenes/infer", content=text), 413)
+
+
+@pytest.mark.parametrize("body", [b"[" * 5000, b'{"id": "\\ud800"}', b'{"id": "\xff"}', b"\xff", b"null", b"1e999"])
+def test_odd_json(client: Any, body: bytes) -> None:
+    assert error_of(client.post("/v2/models/scenes/infer", content=body), 400)
+
+
+def jpeg(*segments: bytes) -> bytes:
+    return SAMPLE[:2] + b"".join(segments) + SAMPLE[2:]
+
+
+COMMENT = b"\xff\xfe\x00\x02"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        (jpeg(COMMENT * 5000), 400, "damaged or none of"),
+        (jpeg(b"\xff" * 100_000), 400, "damaged or none of"),
+        (SAMPLE + b"\xff\xda" * 101, 413, "more than 100 scans"),
+        (b"II*\0\x08\0\0\0" + bytes(100), 400, "none of BMP, JPEG, PNG, WebP"),
+    ],
+)
+def test_images_that_cost_time(client: Any, body: bytes, status: int, message: str) -> None:
+    assert message in error_of(client.post("/detect", content=body), status)
+
+
+def test_images_with_much_before_the_pixels(client: Any, expected: yolort.Detections) -> None:
+    for body in (jpeg(COMMENT * 50), jpeg(b"\xff\xfe\xff\xff" + bytes(65533))):
+        assert len(client.post("/detect", content=body).json()["detections"]) == len(expected)
+
+
+def test_no_request_is_an_error_of_the_server(client: Any) -> None:
+    """Parts of valid requests, changed and put together at random."""
+    random = np.random.default_rng(0)
+    size = len(SAMPLE) + 4
+    valid = json.dumps(
+        {"inputs": [{**NOTHING, "shape": [1], "parameters": {"binary_data_size": size}}], "parameters": {"conf": 0.5}}
+    ).encode()
+    parts = [
+        valid,
+        struct.pack("<I", len(SAMPLE)),
+        SAMPLE,
+        png(40, 40),
+        b"{",
+        b"\xff\xd8",
+        b"RIFF",
+        b"--x\r\n",
+        bytes(9),
+    ]
+    values = [b"", b"0", b"-1", b"9" * 30, b"x", b"nan", b"1e9", b"\xff", str(len(valid)).encode(), b"gzip"]
+    paths = ["/detect", "/v2/models/scenes/infer", "/v2/models/scenes/versions/1/infer", "/v2", "/detect?conf=%ff&iou="]
+    names = ["inference-header-content-length", "content-encoding", "content-type", "accept-encoding", "expect"]
+    for _ in range(400):
+        body = b"".join(parts[at] for at in random.integers(0, len(parts), random.integers(0, 4)))
+        body = bytearray(body[: random.integers(0, len(body) + 1)])
+        for at in random.integers(0, max(len(body), 1), random.integers(0, 5)) if body else ():
+            body[at] = random.integers(0, 256)
+        headers = {names[at]: values[random.integers(0, len(values))] for at in random.integers(0, 5, 2)}
+        if random.random() < 0.2:
+            headers["content-type"] = b"multipart/form-data; boundary=x"
+        method = ["POST", "POST", "POST", "GET", "PUT", "HEAD", "OPTIONS"][random.integers(0, 7)]
+        answer = client.request(method, paths[random.integers(0, len(paths))], content=bytes(body), headers=headers)
+        assert answer.status_code < 500, (method, answer.url, headers, bytes(body)[:200], answer.text)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[str, int]]:
+    """A process that serves, with a short time for clients to read."""
+    program = """
+import sys, yolort
+from yolort import serve
+app = serve.create_app(yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn"), limits=serve.Limits(seconds=1.0))
+serve.run(app, port=0)
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr
+        log = ""
+        while not (found := re.search(r"running on http://(\S+):(\d+)", log)):
+            log += process.stderr.readline()
+            assert process.poll() is None, log
+        yield found[1], int(found[2])
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /detect HTTP/1.1\r\nhost: x\r\n", b"GET /healthz HTTP/1.1\r\n\r"])
+def test_a_head_that_does_not_come(server: tuple[str, int], sent: bytes) -> None:
+    with socket.create_connection(server, timeout=60) as client:
+        client.sendall(sent)
+        with contextlib.suppress(ConnectionResetError):
+            while client.recv(4096):
+                pass
+
+
+def test_an_answer_that_nobody_reads(server: tuple[str, int]) -> None:
+    """The server ends the connection, which would be held for ever."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        client.connect(server)
+        client.sendall(b"GET /sample.jpg HTTP/1.1\r\nhost: x\r\n\r\n" * 1000)  # more than all buffers hold
+        ended = select.poll()
+        ended.register(client, 0)
+        assert ended.poll(60_000)
+
+
+def test_a_triton_client(server: tuple[str, int], expected: yolort.Detections) -> None:
+    triton = pytest.importorskip("tritonclient.http", reason="needs tritonclient[http]")
+    client = triton.InferenceServerClient(f"{server[0]}:{server[1]}")
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready("yolo", "1")
+    assert client.get_model_metadata("yolo", "1")["versions"] == ["1"]
+    image = yolort.images.read(yolort.demo_image())
+    files = triton.InferInput("images", [1], "BYTES")
+    files.set_data_from_numpy(np.array([SAMPLE], object))
+    pixels = triton.InferInput("pixels", [1, *image.shape], "UINT8")
+    pixels.set_data_from_numpy(image[None])
+    for given in (files, pixels):
+        for compression in (None, "gzip", "deflate"):
+            answer = client.infer(
+                "yolo", [given], model_version="1", request_compression_algorithm=compression,
+                response_compression_algorithm=compression and "gzip",
+            )  # fmt: skip
+            np.testing.assert_allclose(answer.as_numpy("boxes"), expected.boxes)
+    only = client.infer("yolo", [files], outputs=[triton.InferRequestedOutput("counts", binary_data=False)])
+    assert only.as_numpy("counts").tolist() == [len(expected)]
+    assert only.as_numpy("boxes") is None
+    assert client.async_infer("yolo", [files]).get_result().as_numpy("counts").tolist() == [len(expected)]
+    client.close()

@@ -165,11 +165,11 @@ def test_a_file_that_is_there_stays_where_pruning_fails(
 
     merge = surgery._merge_block
     monkeypatch.setattr(surgery, "_merge_block", damaged)
-    (tmp_path / "pruned.pt").write_bytes(b"before")
+    (tmp_path / "pruned.pt").write_bytes(before := b"before, written by yolort")
     with pytest.raises(PruneError, match="merged modules do not compute what the split ones do"):
         pruned(checkpoint, tmp_path, ratio=0.3)
     assert [file.name for file in tmp_path.iterdir()] == ["pruned.pt"]
-    assert (tmp_path / "pruned.pt").read_bytes() == b"before"
+    assert (tmp_path / "pruned.pt").read_bytes() == before
 
 
 @pytest.mark.parametrize("method", ["l1", "group-norm", "bn", "taylor"])

@@ -263,7 +263,7 @@ def test_report_by_hand(tmp_path: Path) -> None:
         ["blue", 0, 0, "0.00", 0, 0, 0, "-"],
     ]
     report.save(tmp_path)
-    assert (tmp_path / "classes.csv").read_text().splitlines()[1] == "red,2,3,75.00,0,2,1,64.0"
+    assert (tmp_path / "classes.csv").read_text().splitlines()[1] == "red,2,3,75.00,0,2,1,64.0,written by yolort"
     assert cv2.imread(str(tmp_path / "classes.png")).shape[1] == 11 * 120
     for option in ({"class_weights": "median"}, {"sampling": "repeat"}):
         with pytest.raises(LabelError, match="no object of blue among the training labels"):

@@ -11,7 +11,7 @@ import typer
 
 import yolort
 from yolort.cli import production, runtime, toolchain
-from yolort.cli.common import report
+from yolort.cli._output import report
 
 _HELP = "Run YOLO detectors on NCNN, ONNX Runtime and OpenVINO, and make, measure and choose models for them."
 _COMMANDS = (

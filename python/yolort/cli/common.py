@@ -1,19 +1,12 @@
-"""What several subcommands share: options, progress bar, tables."""
+"""Options that several subcommands share."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-T = TypeVar("T")
-
-_PIPE_WIDTH = 500  # characters; tables take only what they need
 MODEL_HELP = "An .onnx or .engine file, *_ncnn_model or *_openvino_model folder."
 Model = Annotated[Path, typer.Argument(help=MODEL_HELP, show_default=False)]
 Engine = Annotated[str | None, typer.Option(help="ncnn, onnxruntime or openvino; default: the best available.")]
@@ -63,50 +56,3 @@ def augmentation(
     if asked and not asked.keys() & {"augment", "scales", "scale_models"}:
         raise ValueError(f"--{next(iter(asked))} is of augmentation: give --augment, --scales or --scale-model, too")
     return asked
-
-
-def report(error: object) -> None:
-    print(f"yolort: error: {error}", file=sys.stderr)
-
-
-def progress(items: Sequence[T], description: str = "detecting") -> Iterable[T]:
-    """The items, with a progress bar on standard error where that is a terminal."""
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    quiet = not console.is_terminal or len(items) < 2
-    return track(items, description=description, console=console, transient=True, disable=quiet)
-
-
-@contextmanager
-def phases() -> Iterator[Callable[[str, int, int], bool]]:
-    """Shows the steps of phases that run within each other, on standard error where that is a terminal: told of each
-    (name of the phase, step, steps).
-    """
-    from rich.progress import Progress, TaskID
-
-    console = Console(stderr=True)
-    tasks: dict[str, TaskID] = {}
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-
-        def step(phase: str, done: int, steps: int) -> bool:
-            if phase not in tasks:
-                tasks[phase] = bars.add_task(phase, total=steps)
-            bars.update(tasks[phase], completed=done)
-            if done >= steps:
-                bars.remove_task(tasks.pop(phase))
-            return True
-
-        yield step
-
-
-def print_table(columns: list[str], rows: list[list[object]]) -> None:
-    """Cells are shown as they are: text from a model file is no markup. A file or pipe gets every row in one line."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*columns, show_header=bool(columns))
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    console = Console()
-    (console if console.is_terminal else Console(width=_PIPE_WIDTH)).print(table)

@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 import typer
 
 import yolort
-from yolort.cli.common import MODEL_HELP, Device, Engine, Model, Precision, Threads, report
+from yolort.cli._output import report, say
+from yolort.cli.common import MODEL_HELP, Device, Engine, Model, Precision, Threads
+from yolort.sources import without_secrets
 
 _Workers = Annotated[int, typer.Option(min=1, help="Clones of the Detector that run side by side.")]
 _MaxBatch = Annotated[int | None, typer.Option(min=1, help="Images of one run; default: what suits the model.")]
@@ -41,8 +43,8 @@ def stream(
     given = 0
     with detector.stream(sources, policy=policy, workers=workers, max_batch=max_batch, max_wait=max_wait) as stream:
         for frame in stream:
-            about = {"source": source[frame.source], "index": frame.index, "time": frame.time}
-            print(json.dumps({**about, **frame.detections.to_dict()}), flush=True)
+            about = {"source": without_secrets(source[frame.source]), "index": frame.index, "time": frame.time}
+            say(json.dumps({**about, **frame.detections.to_dict()}))
             given += 1
             if given == frames:
                 break
@@ -110,9 +112,7 @@ def batch(
     done = run(
         source, model, output, ray_address=ray, actors=actors, shard_size=shard_size, column=column, options=options
     )
-    print(
-        f"{done.images} image(s) in {done.shards - done.skipped} shard(s); {done.skipped} shard(s) were there already"
-    )
+    say(f"{done.images} image(s) in {done.shards - done.skipped} shard(s); {done.skipped} shard(s) were there already")
     if done.failed:
         report(f"{done.failed} of {done.images} image(s) failed; their lines say why")
         raise typer.Exit(1)

@@ -11,6 +11,7 @@ import typer
 
 import yolort
 from yolort import _atomic
+from yolort.cli._output import print_table, progress, report, say, visible
 from yolort.cli.common import (
     MODEL_HELP,
     Augment,
@@ -26,9 +27,6 @@ from yolort.cli.common import (
     Threads,
     augmentation,
     parse_imgsz,
-    print_table,
-    progress,
-    report,
 )
 
 
@@ -65,12 +63,12 @@ def demo(
         del detector  # its threads would disturb the next engine's
     columns = ["engine", "device", "precision", "found", "pre ms", "run ms", "post ms", "total"]
     print_table(columns, rows)
-    print("".join(f"{note}\n" for note in notes), end="")
+    say("".join(f"{note}\n" for note in notes), end="")
     if drawn is None:
         raise yolort.EngineError(f"engine {engine!r} cannot run here" if engine else "no engine can run here")
-    print(drawn)
+    say(drawn)
     drawn.save(save, image)
-    print(f"written to {save}")
+    say(f"written to {save}")
 
 
 def predict(
@@ -124,9 +122,9 @@ def predict(
             continue
         found.path = str(path)
         if as_json:
-            print(json.dumps({**found.to_dict(), "speed": detector.speed._asdict()}), flush=True)
+            say(json.dumps({**found.to_dict(), "speed": detector.speed._asdict()}))
         else:
-            print(f"{path}: {_summary(found)}; {sum(detector.speed):.1f} ms", flush=True)
+            say(f"{visible(path, lines=False)}: {_summary(found)}; {sum(detector.speed):.1f} ms")
     if failures:
         report(f"{failures} of {len(paths)} image(s) failed")
         raise typer.Exit(1)
@@ -161,7 +159,7 @@ def info(
         "metadata": {key: value for key, value in detector.metadata.items() if key not in ("names", "imgsz")},
     }
     if as_json:
-        print(json.dumps(facts))
+        say(json.dumps(facts))
         return
     shown = facts.pop("names")
     facts["names"] = ", ".join(shown[:12]) + (f", ... ({len(shown) - 12} more)" if len(shown) > 12 else "")
@@ -183,7 +181,7 @@ def _summary(found: yolort.Detections) -> str:
 
 def _targets(save: Path, paths: list[Path]) -> dict[Path, Path]:
     """Where each annotated image goes; the folder is made, and nothing is written over that must not be."""
-    if save.suffix.lower() in yolort.images.ENDINGS and not save.is_dir():
+    if save.suffix.lower() in yolort.images.endings() and not save.is_dir():
         if len(paths) > 1:
             raise ValueError(f"--save {save} is one image, and there are {len(paths)}; give a folder")
         targets = {paths[0]: save}

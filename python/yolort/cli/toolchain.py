@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
 from collections.abc import Collection
@@ -14,6 +13,8 @@ import typer
 
 import yolort
 from yolort import _atomic
+from yolort.cli._output import phases, print_table, progress, say, show_log
+from yolort.cli._output import report as print_error
 from yolort.cli.common import (
     Augment,
     Device,
@@ -27,11 +28,7 @@ from yolort.cli.common import (
     Threads,
     augmentation,
     parse_imgsz,
-    phases,
-    print_table,
-    progress,
 )
-from yolort.cli.common import report as print_error
 
 _ENGINE = "Of an engine (TensorRT)"
 Data = Annotated[str, typer.Option(help="A data.yaml of Ultralytics, with train and val.", show_default=False)]
@@ -91,7 +88,7 @@ def export(
 
     An ONNX file, such as quantize --target gpu writes, can be turned into an engine as well.
     """
-    _show_log()
+    show_log()
     with phases() as shown:
         engine = None
         if format == "engine":
@@ -129,7 +126,7 @@ def export(
                 output=output,
                 engine=engine,
             )
-    print(f"written to {written}")
+    say(f"written to {written}")
 
 
 def val(
@@ -177,13 +174,13 @@ def val(
         **augmentation(augment, scales, flip, merge, scale_model),
     )
     if as_json:
-        print(json.dumps(done.to_dict()))
+        say(json.dumps(done.to_dict()))
     else:
         _print_metrics(done)
     if save:
         done.save(save)
         if not as_json:
-            print(f"written to {save}")
+            say(f"written to {save}")
     for reason in done.unreadable:
         print_error(reason)
     if done.unreadable:
@@ -266,7 +263,7 @@ def profile(
         imgsz=_pair(imgsz),
     )
     if as_json:
-        print(json.dumps(done.to_dict()))
+        say(json.dumps(done.to_dict()))
         return
     whole = sum(layer.ms for layer in done.layers) or 1.0
     kinds: list[list[object]] = [
@@ -278,11 +275,11 @@ def profile(
     ]
     print_table(["layer", "type", "ms", "%"], layers)
     what = done.described
-    print(f"{what['model']}: {what['engine']}, {what['device']}, {what['precision']}, {what['runs']} runs")
-    print(f"pre {done.pre:.2f} ms, inference {done.inference:.2f} ms, post {done.post:.2f} ms (medians)")
-    print(f"layers {whole:.2f} ms, outside them {done.outside:.2f} ms")
+    say(f"{what['model']}: {what['engine']}, {what['device']}, {what['precision']}, {what['runs']} runs")
+    say(f"pre {done.pre:.2f} ms, inference {done.inference:.2f} ms, post {done.post:.2f} ms (medians)")
+    say(f"layers {whole:.2f} ms, outside them {done.outside:.2f} ms")
     if trace:
-        print(f"written to {trace}")
+        say(f"written to {trace}")
 
 
 def tune(
@@ -313,8 +310,8 @@ def tune(
         for row in done.rows
     ]
     print_table(["model", "engine", "precision", "threads", "p50 ms"], rows)
-    print(f"fastest: {done.best.case}; written to {done.path}")
-    print(f'yolort.Detector("{model}") runs it; tuned=False, or an engine of your own, does not')
+    say(f"fastest: {done.best.case}; written to {done.path}")
+    say(f'yolort.Detector("{model}") runs it; tuned=False, or an engine of your own, does not')
 
 
 def calibrate(
@@ -335,7 +332,7 @@ def calibrate(
     allow_overlap: Annotated[bool, typer.Option(help="Take images of the val and test splits too.")] = False,
 ) -> None:
     """Measure what INT8 has to hold, over images of the training: once, for every format."""
-    _show_log()
+    show_log()
     from yolort.tools.calibrate import calibrate as run
 
     _atomic.check(output, sources=[model, data])
@@ -352,9 +349,9 @@ def calibrate(
         allow_overlap=allow_overlap,
         progress=lambda steps: progress(steps, "calibrating"),
     )
-    print(f"{len(done.ranges)} activations over {len(done.images)} images, {done.method}")
+    say(f"{len(done.ranges)} activations over {len(done.images)} images, {done.method}")
     done.save(output)
-    print(f"written to {output}")
+    say(f"written to {output}")
 
 
 def quantize(
@@ -392,7 +389,7 @@ def quantize(
     output: Annotated[Path | None, typer.Option(help="Default: <model>-int8 beside the model.")] = None,
 ) -> None:
     """Make an INT8 model, check it against the float one, and say whether it pays."""
-    _show_log()
+    show_log()
     from yolort.tools.quantize import quantize as run
 
     if dynamic and weights_only:
@@ -433,7 +430,7 @@ def study(
     report: Annotated[list[Path] | None, typer.Option(help="Write .md, .csv, .json or .html; may stand often.")] = None,
 ) -> None:
     """Compare INT8 recipes: calibration-set size x method x granularity, weights only, dynamic, the naive one."""
-    _show_log()
+    show_log()
     from yolort.tools.benchmark import forms
     from yolort.tools.study import study as run
 
@@ -484,16 +481,14 @@ def train(
     resume: Resume = False,
 ) -> None:
     """Train with Ultralytics, and with focal loss, class weights and balanced sampling where classes are rare."""
-    _show_log()
+    show_log()
     from yolort.tools.classes import class_report
     from yolort.tools.train import train as run
 
     report = class_report(data, imgsz)
     headings, rows = report.table()
     print_table(headings, rows)
-    print(
-        f"{report.total_images} images, {report.empty_images} of them empty; {report.ratio:.1f} : 1 objects of classes"
-    )
+    say(f"{report.total_images} images, {report.empty_images} of them empty; {report.ratio:.1f} : 1 objects of classes")
     best = run(
         model,
         data,
@@ -510,7 +505,7 @@ def train(
         resume=resume,
         **_settings(settings, epochs=epochs, batch=batch, imgsz=imgsz, seed=seed),
     )
-    print(f"written to {best}")
+    say(f"written to {best}")
 
 
 def distill(
@@ -531,7 +526,7 @@ def distill(
     resume: Resume = False,
 ) -> None:
     """Train a small model with a larger one as its teacher."""
-    _show_log()
+    show_log()
     from yolort.tools.distill import distill as run
 
     best = run(
@@ -545,7 +540,7 @@ def distill(
         resume=resume,
         **_settings(settings, epochs=epochs, batch=batch, imgsz=imgsz, seed=seed),
     )
-    print(f"written to {best}")
+    say(f"written to {best}")
 
 
 def prune(
@@ -582,7 +577,7 @@ def prune(
     output: Annotated[Path | None, typer.Option(help="Default: <model>-pruned.pt beside the model.")] = None,
 ) -> None:
     """Take the least important channels out of a model; it stays a checkpoint that Ultralytics loads."""
-    _show_log()
+    show_log()
     from yolort.tools.prune import prune as run
 
     done = run(
@@ -618,7 +613,7 @@ def ablate(
     report: Annotated[list[Path] | None, typer.Option(help="Write .md, .csv, .json or .html; may stand often.")] = None,
 ) -> None:
     """Measure what each step (distil, prune, INT8, ...) is worth against one baseline, over seeds, with intervals."""
-    _show_log()
+    show_log()
     from yolort.tools.ablate import ablate as run
     from yolort.tools.ablate import forms
 
@@ -627,7 +622,7 @@ def ablate(
     done = run(study, folder, runs=runs, ray=ray, ray_workers=ray_workers, progress=progress)
     headings, cells = done.table()
     print_table(headings, [list(row) for row in cells])
-    print("\n".join(done.findings()))
+    say("\n".join(done.findings()))
     _save_reports(done, report)
 
 
@@ -641,7 +636,7 @@ def advise(
     from yolort.tools.advise import device
 
     for number, one in enumerate(run(device(), imgsz=imgsz, max_latency=max_latency, data=data), 1):
-        print(f"{number}. {one.text}\n   measured: {one.measured} ({one.page})")
+        say(f"{number}. {one.text}\n   measured: {one.measured} ({one.page})")
 
 
 def optimize(
@@ -670,7 +665,7 @@ def optimize(
     report: Annotated[list[Path] | None, typer.Option(help="Write .html, .md or .json; may stand often.")] = None,
 ) -> None:
     """Find the best artefact within a budget of latency, accuracy and size, and say how to make it."""
-    _show_log()
+    show_log()
     from yolort.tools.optimize import Budget, forms
     from yolort.tools.optimize import optimize as run
 
@@ -688,14 +683,14 @@ def optimize(
         trial_minutes=trial_minutes,
         ray=ray,
         ray_workers=ray_workers,
-        progress=print,
+        progress=say,
         **_settings(settings, epochs=epochs, imgsz=imgsz, seed=seed),
     )
     headings, cells = done.table()
     print_table(headings, [list(row) for row in cells])
-    print("\n".join([*done.findings(), *done.commands()]))
+    say("\n".join([*done.findings(), *done.commands()]))
     if done.artefact:
-        print(f"it is {done.artefact}")
+        say(f"it is {done.artefact}")
     _save_reports(done, report)
 
 
@@ -717,7 +712,7 @@ def _save_reports(done: Any, report: list[Path] | None) -> None:
                 print_error(error)
             first = first or error
         else:
-            print(f"written to {path}")
+            say(f"written to {path}")
     if first is not None:
         raise first
 
@@ -725,8 +720,8 @@ def _save_reports(done: Any, report: list[Path] | None) -> None:
 def _finish_benchmark(done: Any, report: list[Path] | None) -> None:
     headings, cells = done.table()
     print_table(headings, [list(row) for row in cells])
-    print("\n".join(f"{key}: {value}" for key, value in done.setup.items()))
-    print("".join(f"failed: {note}\n" for note in done.notes()), end="")
+    say("\n".join(f"{key}: {value}" for key, value in done.setup.items()))
+    say("".join(f"failed: {note}\n" for note in done.notes()), end="")
     _save_reports(done, report)
     failed = sum(bool(row.error) for row in done.rows)
     if failed:
@@ -748,8 +743,8 @@ def _print_pruned(done: Any) -> None:
         rows.append(["zero weights", "", f"{done.sparsity:.1%}", ""])
     print_table(["", "before", "after", ""], rows)
     for note in done.notes:
-        print(f"note: {note}")
-    print(f"written to {done.path}")
+        say(f"note: {note}")
+    say(f"written to {done.path}")
 
 
 def _print_quantized(done: Any) -> None:
@@ -766,10 +761,10 @@ def _print_quantized(done: Any) -> None:
         rows.append(["conf of the best F1", *(f"{conf:.3f}" for conf in done.conf), "recommended: the second"])
     print_table(["", "float", "INT8", ""], rows)
     for name, why in done.floats.items():
-        print(f"float: {name}: {why}")
+        say(f"float: {name}: {why}")
     for note in done.notes:
-        print(f"note: {note}")
-    print(f"written to {done.path}")
+        say(f"note: {note}")
+    say(f"written to {done.path}")
 
 
 def _parts(text: str | None) -> list[str]:
@@ -848,8 +843,3 @@ def _augmentation_facts(how: Any, map50_95: float) -> list[list[object]]:
 
 def _percent(fraction: float) -> str:
     return "-" if fraction != fraction else f"{100 * fraction:.2f}"
-
-
-def _show_log() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("yolort").setLevel(logging.INFO)

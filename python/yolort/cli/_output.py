@@ -1,0 +1,123 @@
+"""All that the command prints. Text from models, files and their names reaches a terminal with control characters
+made visible: an escape sequence in a class name is shown, and does nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO, TypeVar
+
+from rich.console import Console
+
+T = TypeVar("T")
+
+_PIPE_WIDTH = 500  # characters; tables take only what they need
+#: Control characters but for the line feed, separators of lines and paragraphs, marks that turn the direction of text,
+#: and halves of surrogate pairs (bytes of a file name that are no text).
+_HIDDEN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: object, *, lines: bool = True) -> str:
+    """Text with its control characters written as `\\x1b` or `\\u202e`; line feeds too, unless it may have `lines`."""
+    shown = _HIDDEN.sub(lambda found: _escape(found[0]), str(text))
+    return shown if lines else shown.replace("\n", "\\n")
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def say(text: object, *, end: str = "\n") -> None:
+    """Prints on standard output, at once."""
+    print(visible(text), end=end, flush=True)
+
+
+def report(error: object) -> None:
+    """Prints an error on standard error."""
+    print(f"yolort: error: {visible(error)}", file=sys.stderr)
+
+
+def set_up() -> None:
+    """For the whole process: what cannot be encoded is shown escaped, and warnings are made visible."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    warnings.showwarning = _show_warning
+
+
+def show_log() -> None:
+    """Shows the log of yolort from INFO on, that of others from WARNING on."""
+
+    class Visible(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return visible(super().format(record))
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(Visible("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("yolort").setLevel(logging.INFO)
+
+
+def progress(items: Sequence[T], description: str = "detecting") -> Iterable[T]:
+    """The items, with a progress bar on standard error where that is a terminal."""
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    quiet = not console.is_terminal or len(items) < 2
+    return track(items, description=visible(description), console=console, transient=True, disable=quiet)
+
+
+@contextmanager
+def phases() -> Iterator[Callable[[str, int, int], bool]]:
+    """Shows the steps of phases that run within each other, on standard error where that is a terminal: told of each
+    (name of the phase, step, steps).
+    """
+    from rich.progress import Progress, TaskID
+
+    console = Console(stderr=True)
+    tasks: dict[str, TaskID] = {}
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+
+        def step(phase: str, done: int, steps: int) -> bool:
+            if phase not in tasks:
+                tasks[phase] = bars.add_task(visible(phase), total=steps)
+            bars.update(tasks[phase], completed=done)
+            if done >= steps:
+                bars.remove_task(tasks.pop(phase))
+            return True
+
+        yield step
+
+
+def print_table(columns: list[str], rows: list[list[object]]) -> None:
+    """Cells are shown as they are: text from a model file is no markup. A file or pipe gets every row in one line."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, show_header=bool(columns))
+    for row in rows:
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    console = Console()
+    (console if console.is_terminal else Console(width=_PIPE_WIDTH)).print(table)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    text = (
+        f"yolort: warning: {message}"
+        if issubclass(category, UserWarning)
+        else warnings.formatwarning(message, category, filename, lineno, line).rstrip()
+    )
+    print(visible(text), file=file or sys.stderr)

@@ -1,0 +1,270 @@
+"""The routes of the server, as an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import prometheus_client as prometheus
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+import yolort
+from yolort import images
+from yolort.batcher import Batcher, QueueFullError
+from yolort.detections import Detections
+from yolort.detector import Detector, Settings
+from yolort.serve import protocol
+from yolort.serve.limits import (
+    Guard,
+    Limits,
+    Metrics,
+    TooLargeError,
+    connection,
+    decompressed,
+    error,
+)
+from yolort.serve.protocol import Options, explain
+
+_PAGE = Path(__file__).parents[1] / "assets" / "serve.html"
+_PAGE_POLICY = (
+    "default-src 'none'; img-src 'self' blob:; connect-src 'self'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'"
+)
+_HEADER = "inference-header-content-length"
+_WORTH_COMPRESSING = 500  # bytes
+
+
+def create_app(
+    detector: Detector,
+    *,
+    name: str = "yolo",
+    limits: Limits | None = None,
+    api_key: str | None = None,
+    workers: int = 2,
+    max_batch: int | None = None,
+    max_wait: float = 0.0,
+) -> FastAPI:
+    """The server as an ASGI application.
+
+    Args:
+        detector: is cloned for the workers while the application runs.
+        name: of the model in `/v2/models/NAME`.
+        limits: what it takes on; default: `Limits()`.
+        api_key: required of all but the health checks and the page, as `Authorization: Bearer KEY` or `X-API-Key`.
+        workers, max_batch, max_wait: as of `Batcher`.
+
+    Raises:
+        ValueError: an empty or non-ASCII API key, a name with other than letters, digits, and "._-".
+    """
+    if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key != ""):
+        raise ValueError("the API key must be printable ASCII, one character or more, without spaces around it")
+    if not name or not all(character.isalnum() or character in "._-" for character in name):
+        raise ValueError(f'name is {name!r}, expected letters, digits and "._-"')
+    limits = limits or Limits()
+    queue = limits.requests * limits.images
+    start = partial(Batcher, detector, queue=queue, workers=workers, max_batch=max_batch, max_wait=max_wait)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.batcher = start()
+        try:
+            yield
+        finally:
+            app.state.batcher.close()
+
+    app = FastAPI(title="yolort", version=yolort.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.batcher = None
+    app.state.limits = limits
+    metrics = Metrics(lambda: app.state.batcher.waiting if app.state.batcher else 0)
+    app.add_middleware(Guard, limits=limits, api_key=api_key, metrics=metrics)
+    app.add_exception_handler(StarletteHTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(TooLargeError, _on_too_large)
+
+    def check_running() -> None:
+        if not app.state.batcher.running:
+            raise HTTPException(503, "the workers do not run: the server is stopping")
+
+    async def detect_all(fetchers: list[Callable[[], npt.NDArray[np.uint8]]], settings: Settings) -> list[Detections]:
+        check_running()
+        futures = []
+        try:
+            for fetch in fetchers:
+                futures.append(app.state.batcher.submit_lazily(fetch, **settings))
+            found = await asyncio.gather(*map(asyncio.wrap_future, futures))
+        except TooLargeError:
+            raise
+        except (images.ImageError, TypeError, ValueError) as reason:
+            raise HTTPException(400, str(reason)) from reason
+        except QueueFullError as reason:
+            raise HTTPException(429, str(reason)) from reason
+        except yolort.Error as reason:
+            raise HTTPException(500, str(reason)) from reason
+        except RuntimeError as reason:  # closed since it was looked at
+            raise HTTPException(503, str(reason)) from reason
+        finally:
+            for future in futures:
+                future.cancel()
+        metrics.images.inc(len(found))
+        metrics.detections.inc(sum(map(len, found)))
+        return found
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(_PAGE, headers={"Content-Security-Policy": _PAGE_POLICY})
+
+    @app.get("/sample.jpg", include_in_schema=False)
+    async def sample() -> FileResponse:
+        return FileResponse(yolort.demo_image())
+
+    @app.get("/healthz")
+    @app.get("/v2/health/ready")
+    @app.get("/v2/models/{model}/ready")
+    @app.get("/v2/models/{model}/versions/{version}/ready")
+    async def ready(model: str = name, version: str = protocol.VERSION) -> dict[str, Any]:
+        check_name(model, version)
+        check_running()
+        return {"name": name, "ready": True}
+
+    @app.get("/v2/health/live")
+    async def live() -> dict[str, Any]:
+        return {"live": True}
+
+    @app.get("/metrics")
+    async def show_metrics() -> Response:
+        return Response(prometheus.generate_latest(metrics.registry), media_type=prometheus.CONTENT_TYPE_LATEST)
+
+    @app.get("/v2")
+    async def server() -> dict[str, Any]:
+        return {"name": "yolort", "version": yolort.__version__, "extensions": ["binary_tensor_data"]}
+
+    def check_name(model: str, version: str) -> None:
+        if model != name:
+            raise HTTPException(404, f"there is no model {model[:80]!r} here; the one served is {name!r}")
+        if version != protocol.VERSION:
+            raise HTTPException(404, f"model {name!r} has no version {version[:80]!r}; it has {protocol.VERSION!r}")
+
+    @app.get("/v2/models/{model}")
+    @app.get("/v2/models/{model}/versions/{version}")
+    async def describe(model: str, version: str = protocol.VERSION) -> dict[str, Any]:
+        check_name(model, version)
+        return protocol.describe(name, detector)
+
+    @app.post("/v2/models/{model}/infer")
+    @app.post("/v2/models/{model}/versions/{version}/infer")
+    async def infer(model: str, request: Request, version: str = protocol.VERSION) -> Response:
+        check_name(model, version)
+        body = await _body(request, limits)
+        asked, binary = protocol.parse(body, request.headers.get(_HEADER), limits)
+        settings = asked.options().settings(detector)
+        found = await detect_all(protocol.fetchers(asked.inputs[0], binary, limits), settings)
+        content, header = await asyncio.to_thread(protocol.answer, name, asked, found)
+        headers = {} if header is None else {_HEADER: str(header)}
+        if _takes_gzip(request) and len(content) > _WORTH_COMPRESSING:
+            content = await asyncio.to_thread(gzip.compress, content, 6)
+            headers["content-encoding"] = "gzip"
+        media_type = "application/json" if header is None else "application/octet-stream"
+        return Response(content, headers=headers, media_type=media_type)
+
+    @app.post("/detect")
+    async def detect(request: Request, options: Annotated[Options, Query()]) -> Response:
+        """An image file as the body, or as a form's file; the form's other fields are options as those of the query."""
+        start = time.perf_counter()
+        data, fields = await _image_body(request, limits)
+        if fields:
+            options = _with_fields(options, fields)
+        (found,) = await detect_all([partial(protocol.decode, data, limits)], options.settings(detector))
+        ms = (time.perf_counter() - start) * 1e3
+        content = await asyncio.to_thread(protocol.one_answer, found, name, ms)
+        return Response(content, media_type="application/json")
+
+    return app
+
+
+def run(app: FastAPI, host: str = "127.0.0.1", port: int = 8000, *, log_level: str = "info") -> None:
+    """Serve until SIGINT or SIGTERM, then finish the requests that are in (for 30 seconds at most)."""
+    import uvicorn
+
+    limits: Limits = app.state.limits
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        http=connection(limits),
+        log_level=log_level,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=limits.connections,
+        timeout_graceful_shutdown=30,
+    )
+
+
+async def _on_http_error(request: Request, reason: Exception) -> Response:
+    assert isinstance(reason, StarletteHTTPException)
+    return error(reason.status_code, str(reason.detail))
+
+
+async def _on_invalid(request: Request, reason: Exception) -> Response:
+    assert isinstance(reason, RequestValidationError)
+    return error(400, explain(reason.errors()))
+
+
+async def _on_too_large(request: Request, reason: Exception) -> Response:
+    return error(413, str(reason))
+
+
+def _takes_gzip(request: Request) -> bool:
+    names = (part.partition(";")[0].strip().lower() for part in request.headers.get("accept-encoding", "").split(","))
+    return "gzip" in names
+
+
+async def _body(request: Request, limits: Limits) -> bytes:
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    return await decompressed(await request.body(), encoding, limits)
+
+
+async def _image_body(request: Request, limits: Limits) -> tuple[bytes, dict[str, str]]:
+    """The file, and the text fields of a form."""
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return await _body(request, limits), {}
+    parser = MultiPartParser(
+        request.headers, request.stream(), max_files=1, max_fields=len(Options.model_fields), max_part_size=10_000
+    )
+    parser.spool_max_size = limits.body + 1  # in memory, which is bounded, and not on a disk that may be full
+    try:
+        form = await parser.parse()
+    except MultiPartException as reason:
+        raise HTTPException(400, f"the form is damaged: {reason.message}") from None
+    try:
+        files = [item for item in form.values() if isinstance(item, UploadFile)]
+        if not files:
+            raise HTTPException(400, "the form holds no file")
+        fields = {key: item for key, item in form.multi_items() if isinstance(item, str)}
+        return await files[0].read(), fields
+    finally:
+        await form.close()
+
+
+def _with_fields(options: Options, fields: dict[str, str]) -> Options:
+    """The options of a query with those of a form."""
+    given = options.model_dump(exclude_none=True)
+    if twice := sorted(given.keys() & fields.keys()):
+        raise HTTPException(400, f"{', '.join(twice)}: in the query and in the form; give one")
+    try:
+        return Options.model_validate({**given, **fields})
+    except ValidationError as reason:
+        raise HTTPException(400, f"form.{explain(reason.errors())}") from None
