@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import socket
+import struct
 import time
 import zlib
 from collections.abc import Callable, MutableMapping
@@ -187,6 +189,9 @@ def connection(limits: Limits) -> type[H11Protocol]:
             now = (id(self.cycle), unread)
             self._seen = None if working else (now, times + 1 if before == now else 0)
             if self._seen is not None and self._seen[1] >= 2:
+                sock = self.transport.get_extra_info("socket")
+                if sock is not None:  # what the kernel still holds for the client goes too
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.transport.abort()
             else:
                 self._look = self.loop.call_later(limits.seconds / 2, self._check)
