@@ -37,7 +37,7 @@ import numpy as np
 import yolort
 from yolort.tools import machine, report
 from yolort.tools.benchmark import Row
-from yolort.tools.jobs import jobs
+from yolort.tools.jobs import interruptible, jobs
 from yolort.tools.recipe import Accuracy, Lab, Recipe
 from yolort.tools.yaml_reader import parse_yaml
 
@@ -373,29 +373,30 @@ def ablate(
     chosen = study if isinstance(study, Study) else read_study(study)
     lab = Lab(folder, chosen.data)
     variants = [Variant(steps, chosen.recipe(steps)) for steps in ((), *chosen.sets)]
-    todo = [(one, seed) for one in variants for seed in chosen.seeds]
-    with jobs(ray, ray_workers) as pool:
-        given = [(str(folder), str(chosen.data), one.recipe, seed) for one, seed in todo]
-        made = pool.run(_measure, given, math.inf) if ray is not None else [{} for _ in todo]
-    for (variant, seed), told in progress(list(zip(todo, made, strict=True)), "measuring"):
-        if variant.error:
-            continue
-        try:
-            if told.get("failed"):
-                raise yolort.Error(told["note"])
-            variant.accuracy.append(lab.accuracy(variant.recipe, seed))
-        except Exception as error:  # whatever it is, the other variants go on
-            variant.error = " ".join(str(error).split()) or type(error).__name__
-            _log.warning("%s, seed %s: %s", variant.name, seed, variant.error)
-    whole = [one for one in variants if not one.error]
-    if whole:
-        cases = [lab.case(one.recipe, chosen.seeds[0]) for one in whole]
-        try:
-            for one, row in zip(whole, lab.latency(cases, runs), strict=True):
-                one.row = row
-        except yolort.Error as error:
-            _log.warning("%s", error)
     setup = {"data": str(chosen.data), "seeds": ", ".join(map(str, chosen.seeds)), **machine.describe()}
+    with interruptible(lambda: Ablation(chosen, variants, setup)):
+        todo = [(one, seed) for one in variants for seed in chosen.seeds]
+        with jobs(ray, ray_workers) as pool:
+            given = [(str(folder), str(chosen.data), one.recipe, seed) for one, seed in todo]
+            made = pool.run(_measure, given, math.inf) if ray is not None else [{} for _ in todo]
+        for (variant, seed), told in progress(list(zip(todo, made, strict=True)), "measuring"):
+            if variant.error:
+                continue
+            try:
+                if told.get("failed"):
+                    raise yolort.Error(told["note"])
+                variant.accuracy.append(lab.accuracy(variant.recipe, seed))
+            except Exception as error:  # whatever it is, the other variants go on
+                variant.error = " ".join(str(error).split()) or type(error).__name__
+                _log.warning("%s, seed %s: %s", variant.name, seed, variant.error)
+        whole = [one for one in variants if not one.error]
+        if whole:
+            cases = [lab.case(one.recipe, chosen.seeds[0]) for one in whole]
+            try:
+                for one, row in zip(whole, lab.latency(cases, runs), strict=True):
+                    one.row = row
+            except yolort.Error as error:
+                _log.warning("%s", error)
     return Ablation(chosen, variants, setup)
 
 

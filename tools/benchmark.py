@@ -22,6 +22,7 @@ import yolort
 from yolort import _core
 from yolort.tools import machine
 from yolort.tools.data import load_dataset
+from yolort.tools.jobs import interruptible
 from yolort.tools.worker import Worker, WorkerError
 
 __all__ = ["Benchmark", "Case", "Row", "benchmark", "cases", "interleaved"]
@@ -68,6 +69,7 @@ class Row:
     images_per_second: dict[str, float] = field(default_factory=dict)  # "batch 8", "4 workers"
     memory: dict[str, float | None] = field(default_factory=dict)
     accuracy: dict[str, Any] = field(default_factory=dict)  # the metrics of yolort.tools.val
+    others: float | None = None  # cores that other processes took while it was timed; None: unknown
 
     def to_dict(self) -> dict[str, Any]:
         """Flat, ready for JSON and CSV: what has no figure is None."""
@@ -93,6 +95,7 @@ class Row:
         out |= {key: round(float(value), 4) if measured else None for key, value in figures.items()}
         out |= {f"images_per_s, {how}": round(value, 2) for how, value in self.images_per_second.items()}
         out |= {key: self.memory.get(key) for key in ("rss_mib", "gpu_mib")}
+        out["other_processes_cores"] = None if self.others is None else round(self.others, 2)
         for key in ("map50_95", "map50_95_ci", "map50"):
             out[key] = self.accuracy.get(key)
         return out
@@ -144,13 +147,22 @@ class Benchmark:
             if row.error and not len(row.samples):
                 cells.append([*name, "failed", *["-"] * (len(columns) - 1)])
                 continue
-            values = [(one.get(key), form, _SCALES.get(key, 1)) for _, key, form in columns]
-            cells.append([*name, *("-" if v is None else form.format(v * scale) for v, form, scale in values)])
+            doubt = "~" if machine.Load.disturbs(row.others) else ""
+            for _, key, form in columns:
+                value = one.get(key)
+                mark = doubt if key.endswith("_ms") else ""
+                name.append("-" if value is None else mark + form.format(value * _SCALES.get(key, 1)))
+            cells.append(name)
         return ["model", "engine", "precision", *(heading for heading, _, _ in columns)], cells
 
     def notes(self) -> list[str]:
         """Why rows have no figures, or not all of them."""
         return [f"{row.case}: {row.error}" for row in self.rows if row.error]
+
+    def doubts(self) -> list[str]:
+        """Why the times may not hold."""
+        others = max((row.others for row in self.rows if row.others is not None), default=None)
+        return [disturbed(others)] if machine.Load.disturbs(others) else []
 
     def to_markdown(self) -> str:
         """The table and the set-up."""
@@ -158,6 +170,7 @@ class Benchmark:
 
         lines = markdown(*self.table())
         lines += ["", *(f"- failed: {' '.join(note.split())}" for note in self.notes())]
+        lines += [f"- {doubt}" for doubt in self.doubts()]
         return "\n".join([*lines, *(f"- {key}: {value}" for key, value in self.setup.items()), ""])
 
     def to_csv(self) -> str:
@@ -185,6 +198,14 @@ class Benchmark:
         from yolort.tools.report import save
 
         save(self, path, forms())
+
+
+def disturbed(others: float | None) -> str:
+    """A sentence about times that were measured beside other processes."""
+    return (
+        f"Other processes took {others or 0:.1f} of {machine.cores()} cores meanwhile: the times (~) are not those of "
+        "the models; measure again on a quiet machine."
+    )
 
 
 def forms() -> dict[str, Callable[[Benchmark], str]]:
@@ -271,7 +292,17 @@ def benchmark(
         image = yolort.images.read(yolort.demo_image())
     for row in rows:
         row.size_mb = _size(Path(row.case.model)) / 1e6
-    with started(rows, image) as there:
+    settings = {
+        "runs": runs,
+        "warmup": warmup,
+        "batch": batch,
+        "workers": workers,
+        "image": f"{image.shape[1]} x {image.shape[0]}",
+        "data": str(data) if data else None,
+        "split": split,
+    }
+    with interruptible(lambda: Benchmark(rows, setup, settings)), started(rows, image) as there:
+        load = machine.Load([worker.pid for _, worker in there])
         turns = list(interleaved(len(there), warmup, runs))
         for index, count, counts in progress(turns):
             row, worker = there[index]
@@ -282,6 +313,9 @@ def benchmark(
                 if counts:
                     row.samples = np.concatenate([row.samples, done])
             time.sleep(_REST)
+        others = load.others()
+        for row, _ in there:
+            row.others = others
         for row, worker in progress(there):
             with _failing(row):
                 if batch > 1:
@@ -294,15 +328,6 @@ def benchmark(
                 if data is not None:
                     how = {"data": str(data), "split": split, "model": row.case.model, "options": row.case.options}
                     row.accuracy = worker.ask("accuracy", **how)
-    settings = {
-        "runs": runs,
-        "warmup": warmup,
-        "batch": batch,
-        "workers": workers,
-        "image": f"{image.shape[1]} x {image.shape[0]}",
-        "data": str(data) if data else None,
-        "split": split,
-    }
     return Benchmark(rows, setup, settings)
 
 

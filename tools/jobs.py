@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
-__all__ = ["Jobs", "jobs"]
+__all__ = ["Jobs", "interruptible", "jobs"]
 
 Result: TypeAlias = dict[str, Any]
 Work: TypeAlias = Callable[..., Result]
@@ -88,6 +88,16 @@ def jobs(ray: str | None = None, workers: int | None = None) -> Iterator[Jobs]:
         yield pool
     finally:
         pool.close()
+
+
+@contextmanager
+def interruptible(outcome: Callable[[], Any]) -> Iterator[None]:
+    """Gives an interrupt (Ctrl-C, SIGTERM) the outcome so far, as its attribute `outcome`, for the report."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        stop.outcome = outcome()  # type: ignore[union-attr]
+        raise
 
 
 def _in_process(work: Work, given: tuple[Any, ...], seconds: float, cpus: int | None = None) -> Result:

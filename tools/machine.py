@@ -7,13 +7,15 @@ import os
 import platform
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import yolort
 from yolort import _core
 
-__all__ = ["cores", "describe", "has_bf16", "has_nvidia", "has_vnni"]
+__all__ = ["Load", "cores", "describe", "has_bf16", "has_nvidia", "has_vnni", "wait_until_quiet"]
 
 _PACKAGES = ("numpy", "onnxruntime", "openvino", "tensorrt", "torch", "ultralytics")
 _INSTRUCTIONS = (
@@ -50,6 +52,69 @@ def describe() -> dict[str, str]:
 def cores() -> int:
     """How many of the CPU this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Load:
+    """What other processes take of the cores that this one may run on, from the construction on (Linux; else unknown).
+
+    A time that is measured while they take more than a tenth of the cores says as much of them as of the model.
+    """
+
+    TOO_MUCH = 0.1  #: of the cores
+
+    def __init__(self, own: Sequence[int] = ()) -> None:
+        """`own`: processes that belong to the measurement, beside this one."""
+        self._own = (os.getpid(), *own)
+        self._start = self._read()
+
+    def others(self) -> float | None:
+        """Cores that other processes have kept busy since, on average, 0 to `cores()`; None where that is unknown."""
+        now = self._read()
+        if now is None or self._start is None or now[0] <= self._start[0]:
+            return None
+        wall, busy, own = (after - before for after, before in zip(now, self._start, strict=True))
+        return min(max((busy - own) / wall, 0.0), float(cores()))
+
+    @staticmethod
+    def disturbs(others: float | None) -> bool:
+        """Whether times that were measured beside so much are to be doubted."""
+        return others is not None and others > Load.TOO_MUCH * cores()
+
+    def _read(self) -> tuple[float, float, float] | None:
+        """Seconds: of a clock, of work on these cores, of work of the own processes."""
+        tick = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+        allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+        busy, found = 0, False
+        for line in _lines(Path("/proc/stat")):
+            name, *values = line.split()
+            if name[:3] == "cpu" and name[3:].isdecimal() and int(name[3:]) in allowed:
+                user, nice, system, _idle, _wait, irq, softirq, steal = map(int, values[:8])
+                busy += user + nice + system + irq + softirq + steal
+                found = True
+        own = 0
+        for process in self._own:
+            text = "".join(_lines(Path(f"/proc/{process}/stat")))
+            values = text.rpartition(")")[2].split()
+            own += int(values[11]) + int(values[12]) if len(values) > 12 else 0
+        return (time.monotonic(), busy / tick, own / tick) if found else None
+
+
+def wait_until_quiet(patience: float, say: Callable[[str], None] = lambda _: None) -> float | None:
+    """Waits up to `patience` seconds until other processes leave the cores alone; what they take at the end.
+
+    `say` is told once that it waits, and for what.
+    """
+    end = time.monotonic() + patience
+    told = False
+    while True:
+        load = Load()
+        time.sleep(0.5)
+        others = load.others()
+        if not Load.disturbs(others) or time.monotonic() >= end:
+            return others
+        if not told:
+            say(f"other processes take {others:.1f} of {cores()} cores; waiting up to {patience:.0f} s until they end")
+            told = True
 
 
 def has_vnni() -> bool:

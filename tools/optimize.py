@@ -32,7 +32,7 @@ from yolort import _core
 from yolort.tools import machine, report
 from yolort.tools.checkpoints import detect_head, load_checkpoint
 from yolort.tools.data import list_images
-from yolort.tools.jobs import Jobs, jobs
+from yolort.tools.jobs import Jobs, interruptible, jobs
 from yolort.tools.recipe import ENDINGS, ENGINES, Lab, Recipe
 from yolort.tools.store import sha256
 
@@ -41,6 +41,7 @@ __all__ = ["Budget", "Optimized", "Trial", "optimize"]
 _log = logging.getLogger(__name__)
 
 _RATIOS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # of pruning
+_MEANINGFUL = 0.2  # of the reference: a larger drop says little
 _SIDES = (1.0, 0.875, 0.75, 0.625, 0.5)  # of the input
 _SHOWN = 3  # images of the report
 _RECOVERED = 2.0  # points of mAP50-95 that no short training gave back: docs/distillation.md, docs/pruning.md
@@ -80,6 +81,15 @@ class Budget:
         if trial.map50_95 is None or (self.max_drop is not None and reference.map50_95 is None):
             return False
         return self.max_drop is None or _map(reference) - trial.map50_95 <= self.max_drop
+
+    def doubt(self, reference: Trial) -> str:
+        """Why the drop that is allowed means little for so inaccurate a reference; "" where it means something."""
+        if self.max_drop is None or reference.map50_95 is None or self.max_drop < _MEANINGFUL * reference.map50_95:
+            return ""
+        return (
+            f"max_drop {self.max_drop:g} is large against the {reference.map50_95:.2f} mAP50-95 of the reference: "
+            "nearly anything is within it. Train the model on the data first (epochs), or allow less."
+        )
 
     def fits(self, ms: float, size_mb: float) -> bool:
         """Whether time and size are within it."""
@@ -180,14 +190,16 @@ class Optimized:
         best, reference = self.best, self.reference
         if reference.map50_95 is None:
             return [f"{reference.name}, to which all is compared, has no figures: {reference.note}"]
+        doubts = [doubt] if (doubt := self.budget.doubt(reference)) else []
         if best is None:
-            return ["Nothing that was tried is within the budget."]
+            scored = sum(one.map50_95 is not None for one in self.trials)
+            return [f"Nothing is within the budget: {len(self.trials)} were tried, {scored} of them scored.", *doubts]
         out = [
             f"{best.name}: {best.ms:.2f} ms, {reference.ms / best.ms:.2f}x as fast as {reference.name}, "
             f"{_map(best) - _map(reference):+.2f} mAP50-95."
         ]
         if best.plain:
-            out.append("No pruning or training beat it.")
+            out.append(self._untried())
         else:
             plain = _best(self.budget, [one for one in self.trials if one.plain], reference)
             if plain is not None:
@@ -195,7 +207,17 @@ class Optimized:
                     f"Without pruning and training the best is {plain.name}: {plain.ms:.2f} ms, "
                     f"{_map(plain):.2f} mAP50-95."
                 )
-        return out
+        return [*out, *doubts]
+
+    def _untried(self) -> str:
+        """What pruning and training gave, where a model as it is was best."""
+        trained = [one for one in self.trials if not one.plain]
+        scored = [one for one in trained if one.map50_95 is not None]
+        if scored:
+            return f"None of the {len(scored)} pruned or distilled models that were scored is better."
+        if trained:
+            return f"{len(trained)} pruned or distilled models were tried, and none was scored: {trained[0].note}."
+        return "Neither pruning nor training was tried."
 
     def to_markdown(self) -> str:
         """Findings, commands, table, set-up."""
@@ -324,8 +346,13 @@ def optimize(
     space = _space([str(model), *map(str, siblings)], side, engines, finetune, one_to_one)
     search = _Search(lab, base, space, budget, finetune, seed, trial_minutes * 60)
     deadline = time.monotonic() + hours * 3600 if hours is not None else None
-    with jobs(ray, ray_workers) as pool:
+
+    def outcome() -> Optimized:
+        return Optimized(budget, search.trials(), lab, str(data), seed)
+
+    with interruptible(outcome), jobs(ray, ray_workers) as pool:
         while deadline is None or time.monotonic() < deadline:
+            first = search.count == 0
             done = search.wave(pool, trials - search.count if trials is not None else pool.workers)
             for one in done:
                 rest = "" if deadline is None else f", {max(deadline - time.monotonic(), 0) / 60:.0f} min left"
@@ -333,7 +360,15 @@ def optimize(
                 progress(f"trial {one.number}: {one.name}: {found}{rest}")
             if not done:
                 break
-    return Optimized(budget, search.trials(), lab, str(data), seed)
+            if first:
+                reference = search.trials()[0]
+                if doubt := budget.doubt(reference):
+                    if budget.max_drop is not None and budget.max_drop >= _map(
+                        reference
+                    ):  # what finds nothing is in it
+                        raise yolort.Error(doubt)
+                    progress(doubt)
+    return outcome()
 
 
 def _space(

@@ -29,7 +29,7 @@ import yolort
 from yolort import _atomic, _core
 from yolort.tools import machine, quantize_ncnn, quantize_onnx
 from yolort.tools.accuracy import MOST_CHANGED, Budget, changed, keep_float, raw_maps
-from yolort.tools.benchmark import Case, benchmark
+from yolort.tools.benchmark import Case, benchmark, disturbed
 from yolort.tools.calibrate import Calibration, CalibrationError, float_graph
 from yolort.tools.data import letterboxed, load_dataset
 from yolort.tools.graph import Graph, GraphError
@@ -349,7 +349,9 @@ def _make(
         if not any(row.error for row in rows):
             before_ms, after_ms = (float(np.median(row.samples[:, 0])) for row in rows)
             done.ms = before_ms, after_ms
-            if after_ms > before_ms:
+            if machine.Load.disturbs(rows[0].others):
+                done.notes.append(disturbed(rows[0].others))
+            elif after_ms > before_ms:
                 other = "openvino" if engine != "openvino" else "onnxruntime"
                 done.notes.append(
                     f"INT8 is slower than the float model here on {engine}: it does not pay. "

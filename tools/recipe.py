@@ -243,12 +243,15 @@ class Lab:
             failed = [row.error for row in done.rows if row.error]
             if failed:
                 raise yolort.Error(f"not timed: {'; '.join(failed)}")
-            rows = [{"facts": row.facts, "size_mb": row.size_mb, "samples": row.samples.tolist()} for row in done.rows]
+            rows = [
+                {"facts": row.facts, "size_mb": row.size_mb, "samples": row.samples.tolist(), "others": row.others}
+                for row in done.rows
+            ]
             (work / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
 
         rows = json.loads((self.store.get("latency", inputs, measure) / "rows.json").read_text(encoding="utf-8"))
         return [
-            Row(case, facts=row["facts"], size_mb=row["size_mb"], samples=np.array(row["samples"]))
+            Row(case, samples=np.array(row["samples"]), **{key: row[key] for key in ("facts", "size_mb", "others")})
             for case, row in zip(cases, rows, strict=True)
         ]
 

@@ -68,8 +68,9 @@ def render(benchmark: Benchmark) -> str:
         {**benchmark.setup, **settings},
         failures=benchmark.notes(),
         remarks=[
+            *benchmark.doubts(),
             "Milliseconds of one image, end to end unless a part is named. Every row ran in a process of its own, in "
-            "turns with the others. Memory is the peak of that process."
+            "turns with the others. Memory is the peak of that process.",
         ],
     )
 

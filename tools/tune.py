@@ -14,13 +14,42 @@ import numpy as np
 import yolort
 from yolort import _atomic, _core
 from yolort.tools import machine
-from yolort.tools.benchmark import Row, cases, started
+from yolort.tools.benchmark import Case, Row, cases, started
 from yolort.tools.worker import WorkerError
 
-__all__ = ["Tuning", "tune"]
+__all__ = ["BusyError", "Tuning", "accurate", "cost", "tune"]
 
 _FORMAT = 1  # of the record; read by cpp/src/tuning.cpp
 _TURNS = 6  # of each case, each after the others, so that drift hits all alike
+
+
+_PATIENCE = 60.0  # seconds in which other processes may end
+
+#: Points of mAP50-95 that bf16 costs at most: YOLOv8n, YOLO11n and YOLO26n with raw head on 310 images of COCO val.
+_BF16_COST = 0.14
+
+
+class BusyError(yolort.Error):
+    """Other processes take the cores: times would not hold."""
+
+    def __init__(self, others: float | None) -> None:
+        super().__init__(
+            f"other processes take {others or 0:.1f} of {machine.cores()} cores, so times measured now would not hold "
+            "and nothing is recorded; try again when they have ended, or measure all the same (--under-load)"
+        )
+
+
+def accurate(case: Case) -> bool:
+    """Whether a precision keeps the accuracy: bf16 moves boxes that are decoded in the graph by up to 3 pixels."""
+    if case.precision != "bf16":
+        return True
+    return yolort.Detector(case.model, engine=case.engine, tuned=False).head.startswith("raw")
+
+
+def cost(precision: str) -> str:
+    """What is known of the accuracy that a precision costs; "" for none."""
+    known = {"bf16": f"bf16 costs up to {_BF16_COST} points of mAP50-95 (measured on COCO, raw heads)"}
+    return known.get(precision, "fp16 may cost accuracy: measure it with yolort val" if "fp16" in precision else "")
 
 
 @dataclass
@@ -50,6 +79,8 @@ def tune(
     precisions: Sequence[str] = (),
     image: np.ndarray | None = None,
     seconds: float = 45,
+    under_load: bool = False,
+    say: Callable[[str], None] = lambda _: None,
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> Tuning:
     """Measures engines x precisions x threads and records the fastest for `Detector(model)`.
@@ -58,15 +89,18 @@ def tune(
         model: an artefact.
         others: artefacts of the same checkpoint beside it (an NCNN folder beside the ONNX file), which
             `Detector(model)` then runs where one of them is fastest.
-        engines, precisions: only these.
+        engines: only these.
+        precisions: only these; default: those that keep the accuracy of the model (`accurate`).
         image: (height, width, 3) BGR uint8; None takes the embedded picture.
         seconds: to measure in, 1 or more; loading comes on top.
+        under_load: measure and record also while other processes take the cores.
+        say: told that it waits for them, in a line.
 
     The record is `<model>.tuned.json`, or where that cannot be written a file in the user's cache. It holds for this
     processor with these cores.
 
-    Raises ValueError where nothing can be tuned, EngineError where nothing runs (with the reasons), and what `cases`
-    raises.
+    Raises ValueError where nothing can be tuned, EngineError where nothing runs (with the reasons), BusyError while
+    other processes take the cores (nothing is recorded), and what `cases` raises.
     """
     if not 1 <= seconds <= 3600:
         raise ValueError(f"seconds is {seconds}, expected 1 to 3600")
@@ -76,12 +110,17 @@ def tune(
     cores = machine.cores()
     counts = sorted({1, max(cores // 2, 1), cores})
     found = cases([model, *others], engines=engines, precisions=precisions, threads=counts)
+    if not precisions:
+        found = [case for case in found if accurate(case)]
     if any(case.engine == "torch" for case in found):
         raise ValueError("tune takes what Detector loads; export the checkpoint first")
     rows = [TunedRow(case) for case in found]
     if image is None:
         image = yolort.images.read(yolort.demo_image())
+    if not under_load and machine.Load.disturbs(others_cores := machine.wait_until_quiet(_PATIENCE, say)):
+        raise BusyError(others_cores)
     with started(rows, image) as there:
+        load = machine.Load([worker.pid for _, worker in there])
         share = seconds / max(len(there), 1) / _TURNS
         for turn in progress(range(_TURNS)):
             for row, worker in there:
@@ -96,6 +135,9 @@ def tune(
                     row.samples = np.concatenate([row.samples, samples])
                 except WorkerError as error:
                     row.error = str(error)
+    others_cores = load.others()
+    if not under_load and machine.Load.disturbs(others_cores):
+        raise BusyError(others_cores)
     best = min(rows, key=lambda row: row.p50)
     if best.p50 == float("inf"):
         reasons = "; ".join(f"{row.case}: {row.error}" for row in rows)

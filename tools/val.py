@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +60,13 @@ class Validation:
         unreadable: list[str],
         described: dict[str, Any],
         augmentation: Augmentation | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.scores = scores
         self.unreadable = unreadable  # why, of each image that was left out
         self.described = described  # model, engine, data, settings
         self.augmentation = augmentation  # None: there was none
+        self.notes = list(notes)  # why the figures are lower than the model could reach
 
     @property
     def metrics(self) -> Metrics:
@@ -78,6 +81,7 @@ class Validation:
             **self.described,
             "augmentation": self.augmentation and self.augmentation.to_dict(),
             "unreadable": self.unreadable,
+            "notes": self.notes,
             "metrics": self.metrics.to_dict(),
             "curves": curves,
             "confusion": self.scores.confusion.astype(int).tolist(),
@@ -165,7 +169,31 @@ def validate(
             (float(np.median(ms[False])), float(np.median(ms[True]))),
             float(np.median(np.divide(ms[True], ms[False]))),
         )
-    return Validation(scores, unreadable, described, augmentation)
+    notes = _caps(detector, thresholds, found[looks[-1]])
+    return Validation(scores, unreadable, described, augmentation, notes)
+
+
+_USUAL_CONF = 0.01  # up to which a threshold costs no mAP worth telling
+_USUAL_MAX_DET = 100  # COCO's
+
+
+def _caps(detector: Any, thresholds: dict[str, Any], found: Sequence[Detections]) -> list[str]:
+    """Sentences about what keeps mAP below what the network could reach."""
+    out = []
+    args = detector.metadata.get("args", "")
+    if re.search(r"'?nms'?: true", args, re.IGNORECASE):
+        lowest = min((float(one.scores.min()) for one in found if len(one)), default=None)
+        seen = "" if lowest is None else f"; the lowest score that it gave is {lowest:.2f}"
+        out.append(
+            "NMS is in the graph of this export, with its own thresholds (Ultralytics' default confidence is "
+            f"0.25{seen}): what is below them is lost, and mAP is lower than that of the model; export without nms to "
+            "measure that"
+        )
+    if thresholds["conf"] > _USUAL_CONF:
+        out.append(f"conf {thresholds['conf']:g} leaves out detections that mAP counts; the usual value is 0.001")
+    if thresholds["max_det"] < _USUAL_MAX_DET:
+        out.append(f"max_det {thresholds['max_det']} leaves out detections that mAP counts; the usual value is 300")
+    return out
 
 
 def open_detector(model: str | Path, **options: Any) -> Any:

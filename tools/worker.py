@@ -44,6 +44,11 @@ class Worker:
             self.close()
             raise
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def ask(self, what: str, *, raw: bytes = b"", **arguments: Any) -> Any:
         """Has it do something and returns the outcome; the names are those of the functions of `_Server`."""
         assert self._process.stdin

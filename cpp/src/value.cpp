@@ -149,6 +149,11 @@ class LiteralParser {
         continue;
       }
       out += c;
+      const std::size_t size = out.size();
+      if (yaml_ && size >= 3 &&
+          (out.compare(size - 3, 3, "\xE2\x80\xA8") == 0 || out.compare(size - 3, 3, "\xE2\x80\xA9") == 0)) {
+        while (!done() && text_[at_] == ' ') ++at_;  // U+2028 and U+2029 are line breaks: an indentation follows
+      }
     }
   }
 
@@ -303,6 +308,7 @@ class YamlParser {
       if (text == "?" || text.substr(0, 2) == "? ") fail("keys with '? ' are not read");
       std::size_t colon = find_colon(text);
       if (colon == npos) fail("expected 'key: value'");
+      refuse_special(text);
       Value key = scalar(text.substr(0, colon));
       std::string_view rest = text.substr(colon + 1);
       std::size_t blank = rest.find_first_not_of(blanks);
@@ -327,6 +333,7 @@ class YamlParser {
   /// A scalar or flow collection that starts on the current line and is folded over the deeper lines below it: a line
   /// break is a blank, empty lines are line breaks.
   Value parse_scalar(std::string_view first, int indent) {
+    refuse_special(first);
     const bool plain = std::string_view("\"'[{").find(first[0]) == npos;
     std::string text(plain ? without_comment(first) : first);
     bool ended = plain && text.size() < first.size();
@@ -349,6 +356,10 @@ class YamlParser {
     return value;
   }
 
+  void refuse_special(std::string_view text) const {
+    if (std::string_view("&*!|>%@`").find(text[0]) != npos) fail("anchors, tags and block scalars are not read");
+  }
+
   /// Of an unquoted scalar.
   static std::string_view without_comment(std::string_view text) {
     for (std::size_t at = text.find('#'); at != npos; at = text.find('#', at + 1)) {
@@ -366,9 +377,6 @@ class YamlParser {
       } catch (const ParseError& error) {
         fail_before(error.what());
       }
-    }
-    if (std::string_view("&*!|>%@`").find(text.front()) != npos) {
-      fail_before("anchors, tags and block scalars are not read");
     }
     Value value;
     if (parse_word(text, value)) return value;

@@ -43,6 +43,11 @@ def report(error: object) -> None:
     print(f"yolort: error: {visible(error)}", file=sys.stderr)
 
 
+def note(text: object) -> None:
+    """Prints a remark on standard error."""
+    print(f"yolort: {visible(text)}", file=sys.stderr)
+
+
 def set_up() -> None:
     """For the whole process: what cannot be encoded is shown escaped, and warnings are made visible."""
     for stream in (sys.stdout, sys.stderr):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ import typer
 
 import yolort
 from yolort import _atomic
-from yolort.cli._output import phases, print_table, progress, say, show_log
+from yolort.cli._output import note, phases, print_table, progress, say, show_log
 from yolort.cli._output import report as print_error
 from yolort.cli.common import (
     Augment,
@@ -177,6 +178,8 @@ def val(
         say(json.dumps(done.to_dict()))
     else:
         _print_metrics(done)
+    for remark in done.notes:
+        note(remark)
     if save:
         done.save(save)
         if not as_json:
@@ -217,18 +220,20 @@ def benchmark(
         threads=[_whole("--threads", part) for part in _parts(threads)],
         imgsz=_pair(imgsz),
     )
-    done = run(
-        chosen=chosen,
-        image=yolort.images.read(image) if image else None,
-        data=data,
-        split=split,
-        runs=runs,
-        warmup=warmup,
-        batch=batch,
-        workers=workers,
-        progress=lambda steps: progress(steps, "measuring"),
-    )
-    _finish_benchmark(done, report)
+    with _showing(lambda done: _finish_benchmark(done, report)) as shown:
+        shown(
+            run(
+                chosen=chosen,
+                image=yolort.images.read(image) if image else None,
+                data=data,
+                split=split,
+                runs=runs,
+                warmup=warmup,
+                batch=batch,
+                workers=workers,
+                progress=lambda steps: progress(steps, "measuring"),
+            )
+        )
 
 
 def profile(
@@ -289,11 +294,17 @@ def tune(
         typer.Argument(help="Other artefacts of the same model, beside it, that may run instead.", show_default=False),
     ] = None,
     engine: Annotated[str | None, typer.Option(help="Only these: ncnn,openvino.")] = None,
-    precision: Annotated[str | None, typer.Option(help="Only these: fp32,bf16; bf16 costs a little accuracy.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Only these: fp32,bf16; default: those that keep the accuracy.")
+    ] = None,
     image: Annotated[Path | None, typer.Option(help="Picture to detect in; default: the embedded one.")] = None,
     seconds: Annotated[float, typer.Option(help="Time to measure in.")] = 45,
+    under_load: Annotated[
+        bool, typer.Option("--under-load", help="Measure and record also while other processes take the cores.")
+    ] = False,
 ) -> None:
     """Find the fastest engine, precision and thread count for a model here; Detector uses it from then on."""
+    from yolort.tools.tune import cost
     from yolort.tools.tune import tune as run
 
     done = run(
@@ -303,6 +314,8 @@ def tune(
         precisions=_parts(precision),
         image=yolort.images.read(image) if image else None,
         seconds=seconds,
+        under_load=under_load,
+        say=note,
         progress=lambda steps: progress(steps, "tuning"),
     )
     rows: list[list[object]] = [
@@ -311,6 +324,8 @@ def tune(
     ]
     print_table(["model", "engine", "precision", "threads", "p50 ms"], rows)
     say(f"fastest: {done.best.case}; written to {done.path}")
+    if lost := cost(done.best.facts["precision"]):
+        say(f"accuracy: {lost}")
     say(f'yolort.Detector("{model}") runs it; tuned=False, or an engine of your own, does not')
 
 
@@ -436,19 +451,21 @@ def study(
 
     _check_reports(report, forms(), model, data)
 
-    done = run(
-        model,
-        data,
-        images=[_whole("--images", part) for part in _parts(images)],
-        methods=_parts(method),
-        granularities=_parts(granularity),
-        targets=_parts(target),
-        head=head,
-        imgsz=parse_imgsz(imgsz),
-        runs=runs,
-        progress=progress,
-    )
-    _finish_benchmark(done, report)
+    with _showing(lambda done: _finish_benchmark(done, report)) as shown:
+        shown(
+            run(
+                model,
+                data,
+                images=[_whole("--images", part) for part in _parts(images)],
+                methods=_parts(method),
+                granularities=_parts(granularity),
+                targets=_parts(target),
+                head=head,
+                imgsz=parse_imgsz(imgsz),
+                runs=runs,
+                progress=progress,
+            )
+        )
 
 
 def train(
@@ -619,11 +636,14 @@ def ablate(
 
     _check_reports(report, forms(), study)
 
-    done = run(study, folder, runs=runs, ray=ray, ray_workers=ray_workers, progress=progress)
-    headings, cells = done.table()
-    print_table(headings, [list(row) for row in cells])
-    say("\n".join(done.findings()))
-    _save_reports(done, report)
+    def show(done: Any) -> None:
+        headings, cells = done.table()
+        print_table(headings, [list(row) for row in cells])
+        say("\n".join(done.findings()))
+        _save_reports(done, report)
+
+    with _showing(show) as shown:
+        shown(run(study, folder, runs=runs, ray=ray, ray_workers=ray_workers, progress=progress))
 
 
 def advise(
@@ -670,28 +690,46 @@ def optimize(
     from yolort.tools.optimize import optimize as run
 
     _check_reports(report, forms(), model, data, *(sibling or ()))
-    done = run(
-        model,
-        data,
-        Budget(max_latency, max_drop, max_size),
-        folder=folder,
-        engines=_parts(engine) or None,
-        siblings=sibling or [],
-        finetune=finetune,
-        hours=hours,
-        trials=trials,
-        trial_minutes=trial_minutes,
-        ray=ray,
-        ray_workers=ray_workers,
-        progress=say,
-        **_settings(settings, epochs=epochs, imgsz=imgsz, seed=seed),
-    )
-    headings, cells = done.table()
-    print_table(headings, [list(row) for row in cells])
-    say("\n".join([*done.findings(), *done.commands()]))
-    if done.artefact:
-        say(f"it is {done.artefact}")
-    _save_reports(done, report)
+
+    def show(done: Any) -> None:
+        headings, cells = done.table()
+        print_table(headings, [list(row) for row in cells])
+        say("\n".join([*done.findings(), *done.commands()]))
+        if done.artefact:
+            say(f"it is {done.artefact}")
+        _save_reports(done, report)
+
+    with _showing(show) as shown:
+        shown(
+            run(
+                model,
+                data,
+                Budget(max_latency, max_drop, max_size),
+                folder=folder,
+                engines=_parts(engine) or None,
+                siblings=sibling or [],
+                finetune=finetune,
+                hours=hours,
+                trials=trials,
+                trial_minutes=trial_minutes,
+                ray=ray,
+                ray_workers=ray_workers,
+                progress=say,
+                **_settings(settings, epochs=epochs, imgsz=imgsz, seed=seed),
+            )
+        )
+
+
+@contextmanager
+def _showing(show: Callable[[Any], None]) -> Iterator[Callable[[Any], None]]:
+    """Shows the outcome of a long search; one that is interrupted shows what it has so far, and stays interrupted."""
+    try:
+        yield show
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if (outcome := getattr(stop, "outcome", None)) is not None:
+            note("interrupted; this is what was finished")
+            show(outcome)
+        raise
 
 
 def _check_reports(report: list[Path] | None, forms: Collection[str], *sources: str | Path | None) -> None:
@@ -722,6 +760,8 @@ def _finish_benchmark(done: Any, report: list[Path] | None) -> None:
     print_table(headings, [list(row) for row in cells])
     say("\n".join(f"{key}: {value}" for key, value in done.setup.items()))
     say("".join(f"failed: {note}\n" for note in done.notes()), end="")
+    for doubt in done.doubts():
+        say(doubt)
     _save_reports(done, report)
     failed = sum(bool(row.error) for row in done.rows)
     if failed:
@@ -742,8 +782,8 @@ def _print_pruned(done: Any) -> None:
     if done.sparsity is not None:
         rows.append(["zero weights", "", f"{done.sparsity:.1%}", ""])
     print_table(["", "before", "after", ""], rows)
-    for note in done.notes:
-        say(f"note: {note}")
+    for remark in done.notes:
+        say(f"note: {remark}")
     say(f"written to {done.path}")
 
 
@@ -762,8 +802,8 @@ def _print_quantized(done: Any) -> None:
     print_table(["", "float", "INT8", ""], rows)
     for name, why in done.floats.items():
         say(f"float: {name}: {why}")
-    for note in done.notes:
-        say(f"note: {note}")
+    for remark in done.notes:
+        say(f"note: {remark}")
     say(f"written to {done.path}")
 
 
