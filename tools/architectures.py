@@ -93,7 +93,7 @@ def _read(path: Path) -> dict[str, Any]:
             raise ArchitectureError(f"'{key}' is {_shown(described[key])}, expected a number above 0")
     if described.get("end2end") not in (None, True, False):
         raise ArchitectureError(f"'end2end' is {_shown(described['end2end'])}, expected true or false")
-    if described.get("activation") is not None:
+    if described.get("activation"):
         described["activation"] = _activation(described["activation"])
     backbone = described.get("backbone")
     if not isinstance(backbone, list):

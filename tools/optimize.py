@@ -360,14 +360,8 @@ def optimize(
                 progress(f"trial {one.number}: {one.name}: {found}{rest}")
             if not done:
                 break
-            if first:
-                reference = search.trials()[0]
-                if doubt := budget.doubt(reference):
-                    if budget.max_drop is not None and budget.max_drop >= _map(
-                        reference
-                    ):  # what finds nothing is in it
-                        raise yolort.Error(doubt)
-                    progress(doubt)
+            if first and (doubt := budget.doubt(search.trials()[0])):
+                progress(doubt)
     return outcome()
 
 

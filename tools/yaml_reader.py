@@ -10,6 +10,8 @@ __all__ = ["parse_yaml"]
 
 _MAX_NODES = 400_000  # more than 65,536 classes take
 _MAX_DEPTH = 50
+#: PyYAML's own, and what its constructors meet in values that their tags do not fit.
+_ERRORS = (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
 
 
 def parse_yaml(text: str) -> Any:
@@ -17,17 +19,18 @@ def parse_yaml(text: str) -> Any:
 
     Raises ValueError with what is wrong, in one line.
     """
-    loader = yaml.SafeLoader(text)
     try:
-        node = loader.get_single_node()  # aliases share nodes: nothing is expanded yet
-        if node is None:
-            return None
-        _count(node, {}, 0)
-        return loader.construct_document(node)  # type: ignore[no-untyped-call]
-    except (yaml.YAMLError, RecursionError, ValueError, OverflowError, TypeError) as error:
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()  # aliases share nodes: nothing is expanded yet
+            if node is None:
+                return None
+            _count(node, {}, 0)
+            return loader.construct_document(node)  # type: ignore[no-untyped-call]
+        finally:
+            loader.dispose()  # type: ignore[no-untyped-call]
+    except _ERRORS as error:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
-    finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
 
 
 def _count(node: yaml.Node, known: dict[int, int | None], depth: int) -> int:

@@ -105,6 +105,8 @@ def find(source: str | os.PathLike[str]) -> list[Path]:
     Raises:
         FileNotFoundError: nothing there.
     """
+    if not os.fspath(source):
+        raise FileNotFoundError("the source is an empty path")
     path = Path(source)
     if path.is_dir():
         entries = list(path.iterdir())

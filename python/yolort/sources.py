@@ -172,9 +172,10 @@ def without_secrets(url: str) -> str:
     scheme, mark, rest = url.partition("://")
     if not mark:
         return url
+    rest = _SECRETS.sub(r"\1***", rest)
     if "@" in rest:  # a password may hold any character: all up to the last @ goes
         rest = f"***@{rest.rpartition('@')[2]}"
-    return scheme + mark + _SECRETS.sub(r"\1***", rest)
+    return scheme + mark + rest
 
 
 #: Parameters of a query by whose names they let somebody in.

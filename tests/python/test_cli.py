@@ -125,7 +125,7 @@ def test_equal_names_do_not_overwrite_each_other(folder: Path, model: Path, tmp_
         (["--conf", "7"], "conf"),
         (["--engine", "warp"], "engines are"),
         (["--engine", "onnxruntime"], "does not read this format"),
-        (["--classes", "cat"], "--classes"),
+        (["--classes", "cat"], "no class 'cat'"),
         (["--classes", "999"], "no class"),
         (["--imgsz", "big"], "--imgsz"),
         (["--threads", "0"], "threads"),
@@ -185,6 +185,6 @@ def test_version() -> None:
 
 
 def test_a_pipe_gets_rows_in_one_line() -> None:
-    program = "from yolort.cli.common import print_table; print_table(['a', 'b'], [['x' * 150, 'y' * 150]])"
+    program = "from yolort.cli._output import print_table; print_table(['a', 'b'], [['x' * 150, 'y' * 150]])"
     out = run("", program=program).stdout
     assert f"{'x' * 150} │ {'y' * 150}" in out

@@ -218,7 +218,7 @@ def test_the_best_is_what_the_budget_asks_for() -> None:
     assert most_accurate is not None and most_accurate.ms == 10
     both = made_up(*trials, budget=Budget(max_latency=8.0, max_drop=1.0))
     assert both.best is None
-    assert both.findings() == ["Nothing that was tried is within the budget."]
+    assert both.findings() == ["Nothing is within the budget: 5 were tried, 4 of them scored."]
     assert both.commands() == []
     assert made_up(*trials, budget=Budget(max_size=0.5)).best is None
     failed = made_up((20.0, None, True), *trials, budget=Budget(max_drop=2.0))  # the reference

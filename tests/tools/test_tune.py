@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from yolort import _atomic, _core
 pytest.importorskip("torch")
 pytest.importorskip("ultralytics")
 
+from yolort.tools import machine
+from yolort.tools import tune as tuning
+from yolort.tools.benchmark import Case
 from yolort.tools.export import export
-from yolort.tools.tune import tune
+from yolort.tools.tune import BusyError, accurate, cost, tune
 
 
 @pytest.fixture
@@ -55,7 +59,7 @@ def record(model: Path, **changes: Any) -> Path:
 
 
 def test_the_fastest_is_recorded_and_runs(model: Path) -> None:
-    done = tune(model, precisions=["fp32"], seconds=2)
+    done = tune(model, precisions=["fp32"], seconds=2, under_load=True)
     assert done.best.p50 == min(row.p50 for row in done.rows)
     assert {row.case.engine for row in done.rows} >= {"onnxruntime"}
     assert done.path == model.with_name("scenes.onnx.tuned.json")
@@ -70,7 +74,7 @@ def test_the_fastest_is_recorded_and_runs(model: Path) -> None:
 
 def test_a_file_of_another_precision(checkpoint: Any, tmp_path: Path) -> None:
     model = export(checkpoint("yolov8n"), imgsz=64, precision="fp16", output=tmp_path / "m.onnx")
-    tune(model, engines=["onnxruntime"], seconds=1)
+    tune(model, engines=["onnxruntime"], seconds=1, under_load=True)
     detector = yolort.Detector(model)
     assert (detector.engine, detector.precision, detector.tuned) == ("onnxruntime", "fp16", True)
 
@@ -112,15 +116,15 @@ def test_a_neighbour_runs_in_the_place_of_the_model(checkpoint: Any, tmp_path: P
     assert not yolort.Detector(onnx, imgsz=64).tuned
     record(onnx, engine="ncnn", use=other.name)  # of another checkpoint
     assert not yolort.Detector(onnx).tuned
-    done = tune(onnx, [ncnn], engines=["ncnn"], precisions=["fp32"], seconds=1)
+    done = tune(onnx, [ncnn], engines=["ncnn"], precisions=["fp32"], seconds=1, under_load=True)
     assert json.loads(done.path.read_text())["use"] == ncnn.name
     assert yolort.Detector(onnx).engine == "ncnn"
     with pytest.raises(ValueError, match="not the same model"):
-        tune(onnx, [other], seconds=1)
+        tune(onnx, [other], seconds=1, under_load=True)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     with pytest.raises(ValueError, match="is not beside"):
-        tune(onnx, [shutil.copytree(ncnn, elsewhere / ncnn.name)], seconds=1)
+        tune(onnx, [shutil.copytree(ncnn, elsewhere / ncnn.name)], seconds=1, under_load=True)
 
 
 def test_a_folder_that_cannot_be_written(model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +136,7 @@ def test_a_folder_that_cannot_be_written(model: Path, cache: Path, monkeypatch: 
         check(path, **options)
 
     monkeypatch.setattr(_atomic, "check", refuse)
-    done = tune(model, engines=["onnxruntime"], seconds=1)
+    done = tune(model, engines=["onnxruntime"], seconds=1, under_load=True)
     assert done.path.is_relative_to(cache)
     assert yolort.Detector(model).tuned
 
@@ -147,12 +151,23 @@ def test_nothing_to_tune(model: Path, checkpoint: Any, monkeypatch: pytest.Monke
     bad = model.with_name("bad.onnx")
     bad.write_bytes(model.read_bytes()[:5000])
     with pytest.raises((yolort.EngineError, yolort.ModelError)):
-        tune(bad, seconds=1)
+        tune(bad, seconds=1, under_load=True)
     assert not list(model.parent.glob("*.json"))
 
 
 def test_command(model: Path) -> None:
-    command = [sys.executable, "-m", "yolort", "tune", str(model), "--precision", "fp32", "--seconds", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "yolort",
+        "tune",
+        str(model),
+        "--precision",
+        "fp32",
+        "--seconds",
+        "1",
+        "--under-load",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=os.environ)
     assert done.returncode == 0, done.stderr
     assert "fastest: scenes.onnx" in done.stdout
@@ -160,5 +175,55 @@ def test_command(model: Path) -> None:
 
 
 def test_the_slow_get_less_time(model: Path) -> None:
-    done = tune(model, engines=["onnxruntime"], image=np.zeros((40, 40, 3), np.uint8), seconds=3)
+    done = tune(model, engines=["onnxruntime"], image=np.zeros((40, 40, 3), np.uint8), seconds=3, under_load=True)
     assert all(len(row.samples) >= 12 for row in done.rows)
+
+
+def test_nothing_is_recorded_under_load(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits, says so, and refuses; what begins meanwhile counts too."""
+    said: list[str] = []
+    monkeypatch.setattr(tuning, "_PATIENCE", 0.0)
+    monkeypatch.setattr(machine.Load, "others", lambda _: 1.7 * machine.cores() / 2)
+    with pytest.raises(BusyError, match=r"other processes take .* nothing is recorded; .*--under-load"):
+        tune(model, engines=["onnxruntime"], seconds=1, say=said.append)
+    found = iter([0.0, 1.7 * machine.cores()])  # quiet at first
+    monkeypatch.setattr(machine.Load, "others", lambda _: next(found))
+    with pytest.raises(BusyError):
+        tune(model, engines=["onnxruntime"], seconds=1, say=said.append)
+    assert sorted(path.name for path in model.parent.iterdir()) == ["scenes.onnx"]
+    assert said == []
+
+
+def test_it_waits_until_others_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = iter([2.0, 2.0, 0.0])
+    monkeypatch.setattr(machine.Load, "others", lambda _: next(found))
+    said: list[str] = []
+    assert machine.wait_until_quiet(60, said.append) == 0.0
+    assert len(said) == 1
+    assert "other processes take 2.0" in said[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_others_take_is_seen() -> None:
+    program = "import time\nwhile True: pass"
+    load = machine.Load()
+    with subprocess.Popen([sys.executable, "-c", program]) as spinner:
+        try:
+            time.sleep(1.5)
+            others, own = load.others(), machine.Load([spinner.pid])
+            time.sleep(1.0)
+            assert others is not None
+            assert others > 0.4
+            assert own.others() < others  # type: ignore[operator]
+        finally:
+            spinner.kill()
+
+
+def test_precisions_that_cost_accuracy_are_left_out(tmp_path: Path, checkpoint: Any) -> None:
+    decoded = export(checkpoint("yolov8n"), head="boxes", imgsz=64, output=tmp_path / "boxes.onnx")
+    raw = export(checkpoint("yolov8n"), imgsz=64, output=tmp_path / "raw.onnx")
+    for path, kept in ((decoded, False), (raw, True)):
+        assert accurate(Case(str(path), "onnxruntime", precision="bf16")) is kept
+        assert accurate(Case(str(path), "onnxruntime", precision="fp32"))
+    assert "0.14 points" in cost("bf16")
+    assert cost("fp32") == ""

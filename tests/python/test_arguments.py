@@ -1,0 +1,341 @@
+"""What the arguments of a Detector may be: each wrong one is a sentence, through every door."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yolort
+from known_models import Target, boxes_output, metadata, write_onnx
+
+pytest.importorskip("onnxruntime")
+
+IMAGE = np.full((64, 64, 3), 50, np.uint8)
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = boxes_output((16, 16, 8, 8, 0.9, 0), (32, 32, 8, 8, 0.8, 1), (48, 48, 8, 8, 0.7, 2))
+    return write_onnx(tmp_path_factory.mktemp("model"), rows, metadata())
+
+
+@pytest.fixture(scope="module")
+def detector(model: Path) -> yolort.Detector:
+    return yolort.Detector(model, engine="onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"threads": 4 * CORES + 1}, ValueError, f"expected 1 to {4 * CORES}, 4 for each core"),
+        ({"threads": 100_000}, ValueError, "threads is 100000"),
+        ({"threads": 0}, ValueError, "threads is 0, expected 1 or more"),
+        ({"threads": True}, TypeError, "threads: expected a whole number, got bool True"),
+        ({"threads": 2.0}, TypeError, "threads: expected a whole number, got float 2.0"),
+        ({"threads": "2"}, TypeError, "threads: expected a whole number, got str '2'"),
+        ({"threads": 2**31}, ValueError, "threads is 2147483648"),
+        ({"conf": "0.5"}, TypeError, "conf: expected a number, got str '0.5'"),
+        ({"conf": True}, TypeError, "conf: expected a number, got bool True"),
+        ({"conf": float("nan")}, ValueError, "conf"),
+        ({"iou": None}, TypeError, "iou: expected a number, got NoneType None"),
+        ({"max_det": 0}, ValueError, "max_det is 0"),
+        ({"max_det": True}, TypeError, "max_det: expected a whole number"),
+        ({"agnostic": 1}, TypeError, "agnostic: expected True or False"),
+        ({"imgsz": (64,)}, ValueError, "imgsz: expected a side, or (height, width)"),
+        ({"imgsz": "64"}, TypeError, "imgsz: expected a whole number"),
+        ({"imgsz": 64.0}, TypeError, "imgsz: expected a whole number"),
+        ({"imgsz": 0}, ValueError, "imgsz is 0"),
+        ({"imgsz": True}, TypeError, "imgsz: expected a whole number"),
+        ({"names": "abc"}, TypeError, "names: expected a list of class names"),
+        ({"names": [1, 2, 3]}, TypeError, "names: a class name must be text, got int 1"),
+        ({"names": []}, ValueError, "names: expected one class name or more"),
+        ({"names": {1: "a"}}, ValueError, "names: keys must be 0 to 0"),
+        ({"precision": 16}, TypeError, "precision: expected text, got int 16"),
+        ({"engine": 3}, TypeError, "engine: expected text, got int 3"),
+        ({"engine": "warp"}, ValueError, 'engine "warp" is not known'),
+        ({"scales": "640"}, TypeError, "scales: expected a whole number"),
+        ({"scales": [640, None]}, TypeError, "scales: expected a whole number"),
+        ({"scale_models": [3]}, TypeError, "scale_models: expected a path"),
+        ({"tuned": None}, TypeError, "tuned: expected True or False"),
+        ({"classes": []}, ValueError, "classes is empty, so nothing would be detected; None keeps all"),
+        ({"classes": 3}, ValueError, "3 is no class of this model, which has 0 to 2"),
+        ({"classes": -1}, ValueError, "classes is -1"),
+        ({"classes": True}, TypeError, "classes: expected a whole number, got bool True"),
+        ({"classes": [0.0]}, TypeError, "classes: expected a whole number, got float 0.0"),
+        ({"classes": np.array([True, False, True])}, TypeError, "classes: expected a whole number"),
+        ({"classes": "zebra"}, ValueError, "the model has no class 'zebra'; it has zero, driver's licence, two"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(
+    model: Path, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error) as raised:
+        yolort.Detector(model, **{"engine": "onnxruntime", **options})
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("given", [None, 3, ["a.onnx"], b"a\0b.onnx", "a\0b.onnx", "", b"gone.onnx"])
+def test_models_that_are_none(given: Any) -> None:
+    with pytest.raises((TypeError, ValueError, FileNotFoundError), match="^model"):
+        yolort.Detector(given)
+
+
+def test_numbers_of_numpy_are_taken(model: Path) -> None:
+    detector = yolort.Detector(
+        model, engine="onnxruntime", threads=np.int64(1), conf=np.float32(0.75), max_det=np.int32(5), imgsz=np.int64(64)
+    )
+    assert detector(IMAGE).classes.tolist() == [0, 1]
+
+
+KINDS: list[tuple[Any, list[int]]] = [
+    (0, [0]),
+    (np.int64(0), [0]),
+    (np.array(0), [0]),
+    (np.array([0]), [0]),
+    (np.array([0, 2]), [0, 2]),
+    ([0, 0, 2], [0, 2]),
+    ((1,), [1]),
+    ({2}, [2]),
+    (range(1, 3), [1, 2]),
+    ("two", [2]),
+    (["zero", "driver's licence"], [0, 1]),
+    ([0, "two"], [0, 2]),
+    (None, [0, 1, 2]),
+]
+
+
+@pytest.mark.parametrize(("classes", "kept"), KINDS)
+def test_classes(classes: Any, kept: list[int], model: Path, detector: yolort.Detector) -> None:
+    made = yolort.Detector(model, engine="onnxruntime", classes=classes)
+    for one in (made, made.clone()):
+        assert one(IMAGE).classes.tolist() == kept
+    assert detector(IMAGE, classes=classes).classes.tolist() == kept
+    with yolort.Batcher(detector) as batcher:
+        found = [future.result(60) for future in [batcher.submit(IMAGE, classes=classes) for _ in range(3)]]
+    assert [one.classes.tolist() for one in found] == [kept] * 3
+    with detector.stream(iter([IMAGE] * 3), classes=classes) as stream:
+        assert [frame.detections.classes.tolist() for frame in stream] == [kept] * 3
+
+
+def test_classes_that_can_be_read_once(detector: yolort.Detector) -> None:
+    assert detector(IMAGE, classes=(index for index in (0, 2))).classes.tolist() == [0, 2]
+    with yolort.Batcher(detector) as batcher:
+        assert batcher.submit(IMAGE, classes=iter([1])).result(60).classes.tolist() == [1]
+
+
+def test_classes_of_a_tensor(detector: yolort.Detector) -> None:
+    torch = pytest.importorskip("torch")
+    assert detector(IMAGE, classes=torch.tensor([0, 2])).classes.tolist() == [0, 2]
+    assert detector(IMAGE, classes=torch.tensor(1)).classes.tolist() == [1]
+
+
+@pytest.mark.parametrize("classes", [[], 3, "zebra", [0.5], True])
+def test_wrong_classes_of_a_call(classes: Any, detector: yolort.Detector) -> None:
+    with pytest.raises((TypeError, ValueError), match="class"):
+        detector(IMAGE, classes=classes)
+    with yolort.Batcher(detector) as batcher, pytest.raises((TypeError, ValueError), match="class"):
+        batcher.submit(IMAGE, classes=classes).result(60)
+
+
+@pytest.mark.parametrize("device", [None, "", "cpu", "CPU", "cpu:0"])
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_names_of_the_cpu(engine: str, device: Any, model: Path) -> None:
+    pytest.importorskip(engine)
+    assert yolort.Detector(model, engine=engine, device=device).device == "cpu"
+
+
+@pytest.mark.parametrize("device", [0, "0", np.int64(0), "cuda", "CUDA:0", "gpu", "GPU.0"])
+def test_a_gpu_by_its_number(device: Any, model: Path) -> None:
+    """The first one, or a sentence that there is none: never the CPU."""
+    for engine in ("onnxruntime", "openvino", "ncnn"):
+        status = {one.name: one for one in yolort.engines()}[engine]
+        if not status.available:
+            continue
+        path = yolort.demo_model("ncnn") if engine == "ncnn" else model
+        try:
+            assert not yolort.Detector(path, engine=engine, device=device).device.startswith("cpu")
+        except yolort.EngineError as error:
+            assert re.search("no CUDA|GPU|Vulkan|CUDA cannot be used", str(error))
+
+
+@pytest.mark.parametrize("device", [99, "99", "cuda:99", "vulkan:99"])
+def test_a_gpu_that_is_not_there(device: Any, model: Path) -> None:
+    for engine in ("onnxruntime", "openvino", "ncnn"):
+        if {one.name: one for one in yolort.engines()}[engine].available:
+            path = yolort.demo_model("ncnn") if engine == "ncnn" else model
+            with pytest.raises((yolort.EngineError, ValueError), match="99|no Vulkan"):
+                yolort.Detector(path, engine=engine, device=device)
+
+
+@pytest.mark.parametrize(
+    ("device", "error"),
+    [(-1, ValueError), ("-1", ValueError), ("0,1", ValueError), ([0, 1], TypeError), (True, TypeError),
+     (1.0, TypeError), ("cuda:x", ValueError), ("cuda:", ValueError), ("cuda:-1", ValueError), ("mps", ValueError),
+     (":0", ValueError), ("cpu:1", ValueError), (object(), TypeError), ("9" * 5000, ValueError)],
+)  # fmt: skip
+def test_devices_that_are_none(device: Any, error: type[Exception], model: Path) -> None:
+    with pytest.raises(error, match="device"):
+        yolort.Detector(model, engine="onnxruntime", device=device)
+
+
+def test_a_device_of_torch(model: Path) -> None:
+    torch = pytest.importorskip("torch")
+    assert yolort.Detector(model, engine="onnxruntime", device=torch.device("cpu")).device == "cpu"
+    with pytest.raises(yolort.EngineError, match="no CUDA"):
+        yolort.Detector(model, engine="onnxruntime", device=torch.device("cuda", 1))
+
+
+def test_threads_of_a_record(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.read_bytes())
+    record = {
+        "format": 1, "machine": yolort._core.machine(), "bytes": path.stat().st_size, "engine": "onnxruntime",
+        "device": "", "precision": "", "threads": 4 * CORES + 1, "use": "",
+    }  # fmt: skip
+    path.with_name("m.onnx.tuned.json").write_text(json.dumps(record))
+    with pytest.raises(yolort.ModelError, match=r"damaged \(threads\)"):
+        yolort.Detector(path)
+
+
+@pytest.mark.parametrize("name", ["workers", "max_batch", "queue"])
+@pytest.mark.parametrize("value", [0, True, 2.5, "2", 10**10])
+def test_counts_of_a_batcher(name: str, value: Any, detector: yolort.Detector) -> None:
+    with pytest.raises((TypeError, ValueError), match=name):
+        yolort.Batcher(detector, **{name: value})
+
+
+def test_workers_are_bounded(detector: yolort.Detector) -> None:
+    for start in (lambda: yolort.Batcher(detector, workers=4 * CORES + 1),
+                  lambda: detector.stream(iter([IMAGE]), workers=100_000)):  # fmt: skip
+        with pytest.raises(ValueError, match=f"expected 1 to {4 * CORES}"):
+            start()
+
+
+def write_unrolled(path: Path, batch: int) -> Path:
+    """As Ultralytics exports nms=True with dynamic=True: only the first `batch` images of a run find anything."""
+    onnx = pytest.importorskip("onnx")
+    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
+    row = np.array([[[8, 8, 24, 24, 0.9, 1]]], np.float32)
+    constants = {"zero": np.int64(0), "one": np.int64(1), "most": np.int64(batch), "rows": np.int64([-1, 1, 1]),
+                 "row": row, "nought": np.float32(0)}  # fmt: skip
+    nodes = [
+        helper.make_node("Shape", ["images"], ["shape"]),
+        helper.make_node("Gather", ["shape", "zero"], ["count"]),
+        helper.make_node("Range", ["zero", "count", "one"], ["index"]),
+        helper.make_node("Less", ["index", "most"], ["first"]),
+        helper.make_node("Cast", ["first"], ["kept"], to=floats),
+        helper.make_node("Reshape", ["kept", "rows"], ["column"]),
+        helper.make_node("Mul", ["column", "row"], ["boxes"]),
+        helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "nought"], ["nothing"]),
+        helper.make_node("Add", ["boxes", "nothing"], ["output0"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "unrolled",
+        [helper.make_tensor_value_info("images", floats, ["n", 3, 64, 64])],
+        [helper.make_tensor_value_info("output0", floats, ["n", 1, 6])],
+        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    said = {**metadata(), "batch": batch, "args": {"batch": batch, "nms": True, "dynamic": True}}
+    for key, value in said.items():
+        entry = made.metadata_props.add()
+        entry.key, entry.value = key, str(value)
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_no_run_has_more_images_than_the_graph_unrolls(engine: str, batch: int, tmp_path: Path) -> None:
+    pytest.importorskip(engine)
+    detector = yolort.Detector(write_unrolled(tmp_path / "m.onnx", batch), engine=engine)
+    assert detector.batch == batch
+    for count in (1, 2, 3, 8, 17):
+        assert [len(found) for found in detector([IMAGE] * count)] == [1] * count
+    with yolort.Batcher(detector) as batcher:
+        futures = [batcher.submit(IMAGE) for _ in range(20)]
+        assert [len(future.result(60)) for future in futures] == [1] * 20
+    with yolort.Batcher(detector, max_batch=8) as batcher:
+        futures = [batcher.submit(IMAGE) for _ in range(20)]
+        assert [len(future.result(60)) for future in futures] == [1] * 20
+    with detector.stream(iter([IMAGE] * 9), max_batch=4) as stream:
+        assert [len(frame.detections) for frame in stream] == [1] * 9
+    with pytest.raises(ValueError, match=f"expected 1 to {batch}"):
+        detector.infer(np.zeros((batch + 1, 3, 64, 64), np.float32))
+
+
+def test_a_real_export_with_nms(tmp_path: Path) -> None:
+    """Ultralytics' own, which needs a torchvision that can be imported."""
+    ultralytics = pytest.importorskip("ultralytics")
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"torchvision cannot be imported: {error}")
+    model = ultralytics.YOLO("yolov8n.yaml")
+    path = model.export(format="onnx", nms=True, dynamic=True, imgsz=64, conf=0.0001, simplify=False)
+    images = [np.random.default_rng(seed).integers(0, 256, (64, 64, 3), np.uint8) for seed in range(5)]
+    detector = yolort.Detector(path, conf=0.0001)
+    one_by_one = [detector(image) for image in images]
+    assert any(map(len, one_by_one))
+    for alone, together in zip(one_by_one, detector(images), strict=True):
+        np.testing.assert_allclose(together.boxes, alone.boxes, atol=1e-3)
+
+
+def test_a_list_is_what_its_images_are(target: Target, make_model: Callable[..., Path]) -> None:
+    """Of every engine, on a model that sees its images."""
+    model = yolort.demo_model("ncnn" if target.engine == "ncnn" else "onnx")
+    if target.engine == "tensorrt":
+        pytest.skip("the embedded model is no engine")
+    detector = target.detector(model)
+    scene = yolort.images.read(yolort.demo_image())
+    images = [scene, scene[:, ::-1], scene[::2], scene[100:300], np.zeros_like(scene)]
+    for alone, together in zip([detector(image) for image in images], detector(images), strict=True):
+        np.testing.assert_allclose(together.boxes, alone.boxes, atol=0.5)
+        assert together.classes.tolist() == alone.classes.tolist()
+
+
+INTERRUPTED = """
+import signal, sys, threading, os, time
+import numpy as np
+import yolort
+detector = yolort.Detector(sys.argv[1], engine="ncnn", **eval(sys.argv[2]))
+image = np.zeros((480, 640, 3), np.uint8)
+detector(image)
+started = time.monotonic()
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    detector([image] * 100_000)
+except KeyboardInterrupt:
+    print("interrupted")
+print(len(detector([image, image])))
+"""
+
+
+@pytest.mark.parametrize("options", ["{}", "{'augment': True}"])
+def test_ctrl_c_ends_a_call_of_many_images(options: str) -> None:
+    """100,000 images take minutes; the Detector is as before."""
+    command = [sys.executable, "-c", INTERRUPTED, str(yolort.demo_model("ncnn")), options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.stdout.split() == ["interrupted", "2"], done.stderr
+
+
+def test_threads_of_the_c_api_are_bounded(model: Path) -> None:
+    """In C++, which all of them go through."""
+    with pytest.raises(ValueError, match=f"expected 1 to {4 * CORES}"):
+        yolort._core.Detector(
+            model, yolort.Detector(model, engine="onnxruntime")._thresholds, engine="onnxruntime", device="",
+            precision="", threads=100_000, names=[], imgsz=None, tuned=False, profile=False, augment=False, scales=[],
+            flip=True, merge="wbf", scale_models=[],
+        )  # fmt: skip
