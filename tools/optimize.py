@@ -350,7 +350,7 @@ def optimize(
     def outcome() -> Optimized:
         return Optimized(budget, search.trials(), lab, str(data), seed)
 
-    with interruptible(outcome), jobs(ray, ray_workers) as pool:
+    with interruptible(lambda: outcome() if search.count else None), jobs(ray, ray_workers) as pool:
         while deadline is None or time.monotonic() < deadline:
             first = search.count == 0
             done = search.wave(pool, trials - search.count if trials is not None else pool.workers)

@@ -219,8 +219,8 @@ def main() -> None:
             with lock:
                 answers[name][status] += 1
                 sent += 1
-                if sent == 500:
-                    print(f"after 500: {state(process)}", flush=True)
+                if sent == 500 or sent % 1000 == 0:
+                    print(f"after {sent}: {state(process)}", flush=True)
 
     start = time.monotonic()
     clients = [threading.Thread(target=client) for _ in range(given.clients)]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,40 @@ def test_the_best_is_what_the_budget_asks_for() -> None:
     assert failed.table()[1][0][5] == "-" and failed.to_markdown()
     pruned = made_up(*trials, budget=Budget(max_drop=2.0)).findings()
     assert "Without pruning and training the best is" in pruned[1]
+
+
+def test_nothing_is_said_of_what_was_not_tried() -> None:
+    budget = Budget(max_drop=2.0)
+    plain = made_up((20.0, 50.0, True), (10.0, 49.5, True), budget=budget)
+    assert plain.findings()[1:] == ["Neither pruning nor training was tried."]
+    scored = made_up((20.0, 50.0, True), (10.0, 49.5, True), (5.0, 20.0, False), (6.0, 30.0, False), budget=budget)
+    assert scored.findings()[1:] == ["None of the 2 pruned or distilled models that were scored is better."]
+    failed = made_up((20.0, 50.0, True), (10.0, 49.5, True), (5.0, None, False), budget=budget)
+    failed.trials[2] = replace(failed.trials[2], note="not trained: not within the budget")
+    assert failed.findings()[1:] == [
+        "1 pruned or distilled models were tried, and none was scored: not trained: not within the budget."
+    ]
+
+
+def test_a_drop_that_is_large_against_the_reference_is_said() -> None:
+    weak = made_up((20.0, 1.7, True), (10.0, 0.9, True), budget=Budget(max_drop=1.0)).findings()
+    assert "max_drop 1 is large against the 1.70 mAP50-95 of the reference" in weak[-1]
+    strong = made_up((20.0, 40.0, True), (10.0, 39.5, True), budget=Budget(max_drop=1.0)).findings()
+    assert "large against" not in " ".join(strong)
+
+
+def test_an_interrupted_search_says_what_was_finished(
+    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
+) -> None:
+    def stop(text: str) -> None:
+        if text.startswith("trial 2:"):
+            raise SystemExit(143)
+
+    with pytest.raises(SystemExit) as stopped:
+        search(checkpoint, blocks, tmp_path / "a", progress=stop)
+    found = stopped.value.outcome  # type: ignore[attr-defined]
+    assert len(found.trials) >= 3
+    assert found.to_markdown()
 
 
 def test_commands() -> None:

@@ -193,3 +193,19 @@ def test_results_replace_only_results(scenes: Path, tmp_path: Path, monkeypatch:
     with pytest.raises(FileNotFoundError, match="no such folder"):
         done.save(tmp_path / "a" / "b")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_what_caps_map_is_said(scenes: Path, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    assert validate(yolort.demo_model(), scenes, resamples=0).notes == []
+    done = validate(yolort.demo_model(), scenes, resamples=0, conf=0.25, max_det=50)
+    assert [note.split(" leaves")[0] for note in done.notes] == ["conf 0.25", "max_det 50"]
+    model = onnx.load(yolort.demo_model())
+    onnx.helper.set_model_props(
+        model, {**{one.key: one.value for one in model.metadata_props}, "args": "{'batch': 1, 'nms': True}"}
+    )
+    onnx.save(model, tmp_path / "nms.onnx")
+    done = run(tmp_path / "nms.onnx", "--data", scenes, "--resamples", 0, "--save", tmp_path / "out")
+    assert "NMS is in the graph of this export" in done.stderr
+    assert "the lowest score that it gave is 0.00" in done.stderr
+    assert "NMS is in the graph" in json.loads((tmp_path / "out" / "metrics.json").read_text())["notes"][0]
