@@ -467,7 +467,8 @@ ModelSpec read_model(const std::string& given) {
     if (!fs::exists(spec.weights, error)) fail(spec, "its weights " + spec.weights.string() + " are missing");
     if (!fs::is_regular_file(spec.weights, error)) fail(spec, "its weights " + spec.weights.string() + " are no file");
   }
-  if (!fs::is_regular_file(spec.graph, error) || fs::file_size(spec.graph, error) == 0 || error) fail(spec, "the file is empty or cannot be read");
+  if (!fs::is_regular_file(spec.graph, error) || fs::file_size(spec.graph, error) == 0 || error)
+    fail(spec, "the file is empty or cannot be read");
 
   const Dict metadata = spec.format == Format::onnx       ? read_onnx_metadata(spec)
                         : spec.format == Format::tensorrt ? read_plan_header(spec)

@@ -230,7 +230,7 @@ class Detector:
         if _is_array(source):
             return self._detect([source], [None], thresholds, format, augment)[0]
         if isinstance(source, (str, os.PathLike)):
-            if Path(source).is_file():
+            if Path(source).exists() and not Path(source).is_dir():
                 return self._detect([_read(source)], [os.fspath(source)], thresholds, None, augment)[0]
             return self._detect_files(images.find(source), thresholds, augment)
         if not isinstance(source, Sequence):
