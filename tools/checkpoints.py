@@ -17,6 +17,10 @@ from yolort.tools.architectures import ArchitectureError, build
 __all__ = ["Checkpoint", "CheckpointError", "detect_head", "find_checkpoint", "load_checkpoint"]
 
 
+_MAX_PICKLE = 16 << 20  # bytes; that of YOLO26x has 1 MiB
+_MAX_NUMBERS = 1 << 29  # 2 GiB of float32; YOLO26x has 59 million
+
+
 class CheckpointError(Error):
     """The file is no detector of Ultralytics', or a damaged one."""
 
@@ -52,6 +56,7 @@ def load_checkpoint(model: str | Path) -> Checkpoint:
         imgsz, license = trained.get("imgsz"), read.get("license")
     else:
         network, imgsz, license, trained = _build(path, name), None, None, {}
+    _check_size(path, network)
     detect = detect_head(network)
     names = network.names if isinstance(network.names, dict) else dict(enumerate(network.names))
     if sorted(names) != list(range(detect.nc)):
@@ -102,15 +107,34 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     return loaded
 
 
+def _check_size(path: Path, network: Any) -> None:
+    """CheckpointError for tensors that would be larger than what the file holds of them, once they are copied."""
+    tensors = [*network.parameters(), *network.buffers()] if isinstance(network, nn.Module) else []
+    total = sum(tensor.numel() for tensor in tensors)
+    if total > _MAX_NUMBERS:
+        raise CheckpointError(
+            f"{path} cannot be used: it has {total} numbers, more than the {_MAX_NUMBERS} that are read"
+        )
+
+
 def _model_classes(path: Path) -> set[str]:
     """The model classes of Ultralytics that a checkpoint names, read from its pickle without running it."""
     try:
         with zipfile.ZipFile(path) as archive:
-            pickled = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-            opcodes = list(pickletools.genops(archive.read(pickled)))
-    except (zipfile.BadZipFile, StopIteration, ValueError, EOFError, RuntimeError) as error:
+            records = archive.infolist()
+            pickled = next(record for record in records if record.filename.endswith("/data.pkl"))
+            if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+                raise CheckpointError(f"{path} cannot be used: its records are compressed, which torch.save never does")
+            if pickled.file_size > _MAX_PICKLE:
+                raise CheckpointError(
+                    f"{path} cannot be used: it describes more than {_MAX_PICKLE >> 20} MiB of objects"
+                )
+            opcodes = pickletools.genops(archive.read(pickled))
+            named = [str(argument).partition(" ") for opcode, argument, _ in opcodes if opcode.name == "GLOBAL"]
+    except (zipfile.BadZipFile, StopIteration, ValueError, EOFError, RuntimeError, OSError) as error:
+        if isinstance(error, CheckpointError):
+            raise
         raise CheckpointError(f"{path} is not a PyTorch checkpoint, or a damaged one") from error
-    named = [str(argument).partition(" ") for opcode, argument, _ in opcodes if opcode.name == "GLOBAL"]
     return {name for module, _, name in named if module == "ultralytics.nn.tasks" and name.endswith("Model")}
 
 

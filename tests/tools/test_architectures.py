@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 yaml = pytest.importorskip("yaml")
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 ultralytics = pytest.importorskip("ultralytics")
 
 from ultralytics.nn.modules.conv import Conv  # noqa: E402
@@ -217,3 +219,28 @@ def test_ultralytics_never_sees_the_strangers_file(blocks: Path, tmp_path: Path)
     assert read["names"] == {0: "red", 1: "green", 2: "blue"}
     assert len(Path(read["train"]).read_text().splitlines()) == 12
     assert not marker.exists()
+
+
+def repacked(source: Path, target: Path, **options: Any) -> Path:
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", **options) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    return target
+
+
+def test_checkpoints_that_take_more_than_they_hold(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
+    source = checkpoint("yolov8n")
+    load_checkpoint(repacked(source, tmp_path / "stored.pt"))
+    with pytest.raises(CheckpointError, match="its records are compressed"):
+        load_checkpoint(repacked(source, tmp_path / "deflated.pt", compression=zipfile.ZIP_DEFLATED))
+    with zipfile.ZipFile(tmp_path / "pickle.pt", "w") as archive:
+        archive.writestr("x/data.pkl", b"\x80\x02" + b"N0" * (9 << 20) + b".")
+    with pytest.raises(CheckpointError, match="more than 16 MiB of objects"):
+        load_checkpoint(tmp_path / "pickle.pt")
+    saved = torch.load(source, weights_only=False)
+    weight = saved["model"].model[0].conv.weight
+    weight.data = weight.data[:1, :1, :1, :1].expand(1 << 15, 1 << 15, 1, 1)
+    torch.save(saved, tmp_path / "expanded.pt")
+    assert (tmp_path / "expanded.pt").stat().st_size < 20 << 20
+    with pytest.raises(CheckpointError, match=r"numbers, more than the \d+ that are read"):
+        load_checkpoint(tmp_path / "expanded.pt")
