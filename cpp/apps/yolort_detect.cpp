@@ -36,7 +36,7 @@ writes one line of JSON an image.
   --classes N,N      keep only these
   --imgsz N or HxW   size of the network input, for a dynamic model or one that does not say
   --engine NAME      ncnn, onnxruntime, tensorrt; see --engines
-  --device NAME      cpu, vulkan, cuda:1
+  --device NAME      cpu, 0 or cuda:0 (a GPU), vulkan:1
   --precision NAME   fp32, fp16 or bf16
   --threads N        one a core
 

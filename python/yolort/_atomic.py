@@ -57,9 +57,10 @@ def check(target: PathLike, *, sources: Iterable[PathLike] = (), folder: bool = 
         FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError: the place itself.
         FileExistsError: what is there is a source, or not ours.
     """
-    path = Path(target)
-    for source in sources:
-        _check_source(path, Path(source))
+    _check(Path(target), _identities(sources), folder, update)
+
+
+def _check(path: Path, sources: dict[tuple[int, int], Path], folder: bool, update: bool) -> None:
     if _is_stream(path):
         if folder:
             raise NotADirectoryError(f"{path} is a device or a pipe; this writes a folder")
@@ -71,6 +72,11 @@ def check(target: PathLike, *, sources: Iterable[PathLike] = (), folder: bool = 
         raise PermissionError(f"cannot write to folder {place.parent}; choose another output")
     if not place.exists():
         return
+    status = place.stat()
+    if source := sources.get((status.st_dev, status.st_ino)):
+        raise FileExistsError(f"{path} is what is read ({source}); choose another output")
+    if within := next((one for one in sources.values() if place.is_dir() and place in _resolved(one).parents), None):
+        raise FileExistsError(f"{path} holds what is read ({within}); choose another output")
     if place.is_dir() != folder:
         raise (NotADirectoryError if folder else IsADirectoryError)(
             f"{path} is a {'file; this writes a folder' if folder else 'folder; this writes a file'}"
@@ -93,9 +99,9 @@ def check_all(targets: Iterable[PathLike], *, sources: Iterable[PathLike] = ()) 
     Raises ValueError if two of them are the same file.
     """
     seen: dict[Path, PathLike] = {}
-    inputs = list(sources)
+    inputs = _identities(sources)
     for target in targets:
-        check(target, sources=inputs)
+        _check(Path(target), inputs, False, False)
         place = _resolved(Path(target))
         if place in seen and not _is_stream(place):
             raise ValueError(f"two outputs are the same file: {seen[place]} and {target}")
@@ -185,13 +191,14 @@ def place(built: Path, target: PathLike, *, sources: Iterable[PathLike] = (), up
         raise OSError(error.errno, message, str(path)) from error
 
 
-def _check_source(target: Path, source: Path) -> None:
-    if not (target.exists() and source.exists()) or _is_stream(target):
-        return
-    if os.path.samefile(target, source):
-        raise FileExistsError(f"{target} is what is read ({source}); choose another output")
-    if target.is_dir() and _resolved(target) in _resolved(source).parents:
-        raise FileExistsError(f"{target} holds what is read ({source}); choose another output")
+def _identities(sources: Iterable[PathLike]) -> dict[tuple[int, int], Path]:
+    """The sources that exist by device and inode, which links share."""
+    found: dict[tuple[int, int], Path] = {}
+    for source in sources:
+        with contextlib.suppress(OSError, ValueError):
+            status = os.stat(source)
+            found[status.st_dev, status.st_ino] = Path(source)
+    return found
 
 
 def _is_stream(path: Path) -> bool:

@@ -89,9 +89,9 @@ enum { YOLORT_WBF = 0, YOLORT_NMS = 1 };
 typedef struct yolort_options {
   size_t struct_size;       /* sizeof(yolort_options) */
   const char* engine;       /* "ncnn", "onnxruntime", ...; NULL: $YOLORT_ENGINE, else the best available */
-  const char* device;       /* "cpu", "vulkan", "cuda:1"; NULL: the engine's default */
+  const char* device;       /* "cpu"; "0", "cuda:1" or "vulkan": a GPU; NULL: the engine's default */
   const char* precision;    /* "fp32", "fp16", "bf16"; NULL: the fastest that keeps the accuracy */
-  int32_t threads;          /* 1 or more; 0: one a core */
+  int32_t threads;          /* 1 to four for each core; 0: one for each core */
   int32_t height, width;    /* of the network input, for a dynamic model or one that does not say; 0: its own */
   int32_t ignore_tuning;    /* not 0: do not take what `yolort tune` recorded */
   const char* const* names; /* class names, for a model that carries none; NULL: the model's */

@@ -10,8 +10,8 @@ import typer
 MODEL_HELP = "An .onnx or .engine file, *_ncnn_model or *_openvino_model folder."
 Model = Annotated[Path, typer.Argument(help=MODEL_HELP, show_default=False)]
 Engine = Annotated[str | None, typer.Option(help="ncnn, onnxruntime or openvino; default: the best available.")]
-Device = Annotated[str | None, typer.Option(help="cpu, vulkan, vulkan:1, cuda, ...")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads; default: one a core.")]
+Device = Annotated[str | None, typer.Option(help="cpu, 0 or cuda:0 (a GPU), vulkan:1, ...")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads, up to four for each core; default: one for each.")]
 Precision = Annotated[str | None, typer.Option(help="fp32, fp16 or bf16; default: the fastest that is accurate.")]
 Imgsz = Annotated[str | None, typer.Option(help="Network input: 640, or height,width.")]
 Augment = Annotated[bool, typer.Option("--augment", help="Test-time augmentation: look at each image mirrored, too.")]
