@@ -75,8 +75,8 @@ def _check(path: Path, sources: dict[tuple[int, int], Path], folder: bool, updat
     status = place.stat()
     if source := sources.get((status.st_dev, status.st_ino)):
         raise FileExistsError(f"{path} is what is read ({source}); choose another output")
-    if within := next((one for one in sources.values() if place.is_dir() and place in _resolved(one).parents), None):
-        raise FileExistsError(f"{path} holds what is read ({within}); choose another output")
+    if place.is_dir() and (within := [one for one in sources.values() if place in _resolved(one).parents]):
+        raise FileExistsError(f"{path} holds what is read ({within[0]}); choose another output")
     if place.is_dir() != folder:
         raise (NotADirectoryError if folder else IsADirectoryError)(
             f"{path} is a {'file; this writes a folder' if folder else 'folder; this writes a file'}"
