@@ -60,7 +60,13 @@ class Store:
             if work.exists() and not resumable:
                 shutil.rmtree(work)
             work.mkdir(exist_ok=True)
-            build(work)
+            try:
+                build(work)
+            except Exception:
+                if not resumable:
+                    shutil.rmtree(work, ignore_errors=True)
+                Path(lock.name).unlink(missing_ok=True)
+                raise
             (work / "inputs.json").write_text(json.dumps(json.loads(text), indent=1), encoding="utf-8")
             os.replace(work, target)
             self.made += 1

@@ -46,6 +46,9 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="No space"):
         store.get("train", {}, fail)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match="No space"):
+        store.get("train", {}, fail, resumable=True)
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
 
     def resume(work: Path) -> None:
