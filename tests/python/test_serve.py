@@ -29,7 +29,6 @@ import yolort
 from test_batcher import Gated
 
 pytest.importorskip("fastapi")
-pytest.importorskip("multipart")
 pytest.importorskip("prometheus_client")
 pytest.importorskip("httpx2", reason="fastapi's test client needs httpx2")
 cv2 = pytest.importorskip("cv2")
