@@ -391,7 +391,7 @@ def each(context: Any, address: tuple[str, int], options: argparse.Namespace) ->
             left_open.pop().close()
         p50, p99 = np.percentile(latency, [50, 99])
         failed = int((latency == 1e6).sum())
-        print(f"{name:30} failed {failed} of {len(latency)} p50 {p50:6.1f} p99 {p99:7.1f} max {latency.max():7.1f} ms {dict(counts)}", flush=True)
+        print(f"{name:30} p50 {p50:6.1f} p99 {p99:7.1f} max {latency.max():7.1f} ms, failed {failed}; {dict(counts)}")
 
 
 if __name__ == "__main__":

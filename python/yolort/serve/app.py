@@ -190,6 +190,8 @@ def create_app(
         body = await body_of(request)
         asked, fetchers, settings = await aside(protocol.parse, body, request.headers.get(_HEADER), detector, limits)
         found = await detect_all(fetchers, settings)
+        del body, fetchers  # before there is an answer
+        asked.inputs.clear()
         content, header = await aside(protocol.answer, name, asked, found)
         headers = {} if header is None else {_HEADER: str(header)}
         if _takes_gzip(request) and len(content) > _WORTH_COMPRESSING:
@@ -211,6 +213,7 @@ def create_app(
             options = _with_fields(options, fields)
         settings = options.settings(detector, "form" if "classes" in fields else "query")
         (found,) = await detect_all([partial(protocol.decode, data, limits)], settings)
+        del data
         ms = (time.perf_counter() - start) * 1e3
         return Response(await aside(protocol.one_answer, found, name, ms), media_type="application/json")
 
