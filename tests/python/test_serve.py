@@ -29,7 +29,6 @@ import yolort
 from test_batcher import Gated
 
 pytest.importorskip("fastapi")
-pytest.importorskip("multipart")
 pytest.importorskip("prometheus_client")
 pytest.importorskip("httpx2", reason="fastapi's test client needs httpx2")
 cv2 = pytest.importorskip("cv2")
@@ -532,38 +531,147 @@ def test_images_with_much_before_the_pixels(client: Any, expected: yolort.Detect
         assert len(client.post("/detect", content=body).json()["detections"]) == len(expected)
 
 
-def test_no_request_is_an_error_of_the_server(client: Any) -> None:
-    """Parts of valid requests, changed and put together at random."""
-    random = np.random.default_rng(0)
-    size = len(SAMPLE) + 4
-    valid = json.dumps(
-        {"inputs": [{**NOTHING, "shape": [1], "parameters": {"binary_data_size": size}}], "parameters": {"conf": 0.5}}
-    ).encode()
-    parts = [
-        valid,
-        struct.pack("<I", len(SAMPLE)),
-        SAMPLE,
-        png(40, 40),
-        b"{",
-        b"\xff\xd8",
-        b"RIFF",
-        b"--x\r\n",
-        bytes(9),
-    ]
-    values = [b"", b"0", b"-1", b"9" * 30, b"x", b"nan", b"1e9", b"\xff", str(len(valid)).encode(), b"gzip"]
-    paths = ["/detect", "/v2/models/scenes/infer", "/v2/models/scenes/versions/1/infer", "/v2", "/detect?conf=%ff&iou="]
-    names = ["inference-header-content-length", "content-encoding", "content-type", "accept-encoding", "expect"]
-    for _ in range(400):
-        body = b"".join(parts[at] for at in random.integers(0, len(parts), random.integers(0, 4)))
-        body = bytearray(body[: random.integers(0, len(body) + 1)])
-        for at in random.integers(0, max(len(body), 1), random.integers(0, 5)) if body else ():
-            body[at] = random.integers(0, 256)
-        headers = {names[at]: values[random.integers(0, len(values))] for at in random.integers(0, 5, 2)}
-        if random.random() < 0.2:
-            headers["content-type"] = b"multipart/form-data; boundary=x"
-        method = ["POST", "POST", "POST", "GET", "PUT", "HEAD", "OPTIONS"][random.integers(0, 7)]
-        answer = client.request(method, paths[random.integers(0, len(paths))], content=bytes(body), headers=headers)
-        assert answer.status_code < 500, (method, answer.url, headers, bytes(body)[:200], answer.text)
+def test_a_request_counts_until_its_answer_is_read(detector: yolort.Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = bytes(200_000)
+    monkeypatch.setattr(protocol, "one_answer", lambda *_: long)
+    app = serve.create_app(detector, limits=serve.Limits(requests=1))
+    scope = {"type": "http", "method": "POST", "path": "/detect", "query_string": b"", "headers": []}
+
+    async def ask(reading: asyncio.Event, begun: asyncio.Event) -> list[Any]:
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": SAMPLE, "more_body": False}
+
+        async def send(message: Any) -> None:
+            if sent:
+                begun.set()
+                await reading.wait()
+            sent.append(message)
+
+        await app(dict(scope), receive, send)
+        return sent
+
+    async def scenario() -> None:
+        read, unread, begun = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        read.set()
+        async with app.router.lifespan_context(app):
+            first = asyncio.create_task(ask(unread, begun))
+            await asyncio.wait_for(begun.wait(), 60)
+            assert (await ask(read, asyncio.Event()))[0]["status"] == 429
+            unread.set()
+            sent = await asyncio.wait_for(first, 60)
+            assert sent[0]["status"] == 200
+            assert [len(one["body"]) for one in sent[1:]] == [65_536, 65_536, 65_536, 3_392]
+            assert (await ask(read, asyncio.Event()))[0]["status"] == 200
+
+    asyncio.run(scenario())
+
+
+def escaped(text: str, *pairs: tuple[str, str]) -> bytes:
+    body = json.dumps({"inputs": [{**NOTHING, "shape": [1], "data": [text]}]})
+    for plain, written in pairs:
+        body = body.replace(plain, written)
+    return body.encode()
+
+
+def test_base64_as_others_write_it_in_json(client: Any, expected: yolort.Detections) -> None:
+    """PHP escapes slashes, .NET plus signs; both stand across the slices that are decoded at once."""
+    text = base64.b64encode(SAMPLE + bytes(200_000)).decode()
+    filler = base64.b64encode(b"\xff" * 200_000).decode()  # slashes only: every slice ends in an escape
+    url = "/v2/models/scenes/infer"
+    for pairs in ([("/", r"\/")], [("+", r"\u002b")], [("/", r"\u002F"), ("+", r"\u002B")]):
+        assert columns(client.post(url, content=escaped(text, *pairs)))["counts"].tolist() == [len(expected)]
+        refused = client.post(url, content=escaped(filler, *pairs))
+        assert "the image is empty, damaged" in error_of(refused, 400)
+    for wrong in ("\n", '"', "\\", "é", "\U0001f600"):
+        message = error_of(client.post(url, content=escaped(text[:100_001] + wrong + text)), 400)
+        assert "base64" in message or "Invalid JSON" in message or "inputs" in message
+
+
+def test_base64_is_decoded_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    for length in (0, 1, 2, 3, 99_999, 300_001):
+        data = np.random.default_rng(length).bytes(length)
+        text = json.dumps(base64.b64encode(data).decode()).replace("/", r"\/")[1:-1].encode()
+        assert protocol._from_base64(memoryview(text)) == data
+
+
+def test_long_strings_elsewhere_are_refused(client: Any) -> None:
+    long = "x" * 10_000
+    assert "id: longer than 256" in error_of(infer(client, PIXELS, id=long), 400)
+    assert "parameters.classes" in error_of(infer(client, PIXELS, parameters={"classes": long}), 400)
+    assert "inputs.0.name" in error_of(infer(client, {**PIXELS, "name": long}), 400)
+    assert "send binary data" in error_of(infer(client, PIXELS, note={"x" * 100: ["y" * 4000] * 300}), 413)
+
+
+@pytest.mark.parametrize("value", [1.5, "5", True, None, -1, 256, 10**30, [], {}])
+def test_pixels_are_whole_numbers(client: Any, value: Any) -> None:
+    assert "not UINT8" in error_of(infer(client, {**PIXELS, "data": [value] * 18}), 400)
+    assert error_of(infer(client, {**PIXELS, "data": [value] + [0] * 16}), 400)
+
+
+def test_answers_are_bounded(client: Any) -> None:
+    tensor = {**PIXELS, "shape": [4, 3, 2, 3], "data": [0] * 72}
+    assert "400000 detections" in error_of(infer(client, tensor, parameters={"max_det": 100_000}), 413)
+    assert infer(client, tensor, parameters={"max_det": 25_000}).status_code == 200
+    many = {f"a{at}": 1 for at in range(65)}
+    assert "parameters: Dictionary should have at most 64" in error_of(infer(client, PIXELS, parameters=many), 400)
+
+
+def test_scans_are_bounded_by_their_pixels(client: Any) -> None:
+    data: bytes = cv2.imencode(".jpg", np.zeros((7000, 7000, 3), np.uint8))[1].tobytes() + b"\xff\xda" * 30
+    with pytest.raises(yolort.serve.limits.TooLargeError, match="more than 20 scans"):
+        protocol.decode(data, serve.Limits())
+
+
+def test_forms_as_clients_write_them(client: Any, expected: yolort.Detections) -> None:
+    def form(*parts: bytes, mark: str = "x", encoding: str = "") -> Any:
+        headers = {"content-type": f"multipart/form-data; charset=utf-8; boundary={mark}", "content-encoding": encoding}
+        body = b"".join(parts)
+        return client.post("/detect", content=gzip.compress(body) if encoding else body, headers=headers)
+
+    def part(about: str, data: bytes) -> bytes:
+        return (
+            b"--x\r\nContent-Type: x\r\nContent-Disposition: form-data; "
+            + about.encode()
+            + b"\r\n\r\n"
+            + data
+            + b"\r\n"
+        )
+
+    file, end = part('name="file"; filename="Bär; \\"1\\".jpg"', SAMPLE), b"--x--\r\n"
+    for answer in (
+        form(file, end),
+        form(b"preamble\r\n", file, end, b"epilogue"),
+        form(file, end, mark='"x"'),
+        form(file, end, encoding="gzip"),
+        form(part("name=file; filename*=UTF-8''b.jpg", SAMPLE + b"\r\n--\r\n-x\r\n--y"), end),
+    ):
+        assert len(answer.json()["detections"]) == len(expected)
+    field = part('name="conf"', b"0.5")
+    for parts, message in (
+        ((file, field, field, end), "form.conf: given twice"),
+        ((file, file, end), "more than one file"),
+        ((field, end), "no file"),
+        ((file,), "no file"),
+        ((part('filename="a"; name="conf"', b"x")[:40],), "no file"),
+        ((file, b"--x\r\nno head\r\n", end), "does not end"),
+        ((field * 20, file, end), "more than 16 parts"),
+        ((part('name="conf"', bytes(5000)), file, end), "longer than 4096"),
+        ((b"",), "no file"),
+    ):
+        assert message in error_of(form(*parts), 400)
+    assert "no boundary" in error_of(form(file, end, mark=""), 400)
+    assert "no boundary" in error_of(form(file, end, mark="x" * 71), 400)
+
+
+def test_gzip_that_is_not_wanted(client: Any) -> None:
+    tensor = {**NOTHING, "shape": [1], "data": [base64.b64encode(SAMPLE).decode()]}
+    for accepted, packed in (("gzip;q=0", False), ("deflate, gzip;q=0.5", True), ("br", False), ("GZIP", True)):
+        answer = client.post(
+            "/v2/models/scenes/infer", json={"inputs": [tensor]}, headers={"accept-encoding": accepted}
+        )
+        assert (answer.headers.get("content-encoding") == "gzip") == packed
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +21,7 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 import yolort
 from yolort import images
@@ -29,13 +30,14 @@ from yolort.detections import Detections
 from yolort.detector import Detector, Settings
 from yolort.serve import protocol
 from yolort.serve.limits import (
+    HEAD,
     Guard,
     Limits,
     Metrics,
     TooLargeError,
     connection,
-    decompressed,
     error,
+    inflated,
 )
 from yolort.serve.protocol import Options, explain
 
@@ -45,7 +47,11 @@ _PAGE_POLICY = (
     "script-src 'unsafe-inline'"
 )
 _HEADER = "inference-header-content-length"
+_FILES = 256  # that are open beside connections
+_SWITCH = 0.0002  # seconds after which a thread gives way to the event loop
 _WORTH_COMPRESSING = 500  # bytes
+
+T = TypeVar("T")
 
 
 def create_app(
@@ -81,10 +87,21 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.batcher = start()
+        app.state.helper = ThreadPoolExecutor(1, "yolort-helper")
         try:
             yield
         finally:
             app.state.batcher.close()
+            app.state.helper.shutdown()
+
+    async def aside(function: Callable[..., T], *arguments: Any) -> T:
+        """In the one thread for what takes long, which shares the interpreter with the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(app.state.helper, function, *arguments)
+
+    async def body_of(request: Request) -> bytearray:
+        body = await _body(request)
+        encoding = request.headers.get("content-encoding", "").strip().lower()
+        return body if encoding in ("", "identity") else await aside(inflated, body, encoding, limits)
 
     app = FastAPI(title="yolort", version=yolort.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.batcher = None
@@ -119,6 +136,7 @@ def create_app(
         finally:
             for future in futures:
                 future.cancel()
+            futures.clear()  # they hold the exception, which holds this frame
         metrics.images.inc(len(found))
         metrics.detections.inc(sum(map(len, found)))
         return found
@@ -168,14 +186,16 @@ def create_app(
     @app.post("/v2/models/{model}/versions/{version}/infer")
     async def infer(model: str, request: Request, version: str = protocol.VERSION) -> Response:
         check_name(model, version)
-        body = await _body(request, limits)
-        asked, binary = protocol.parse(body, request.headers.get(_HEADER), limits)
-        settings = asked.options().settings(detector)
-        found = await detect_all(protocol.fetchers(asked.inputs[0], binary, limits), settings)
-        content, header = await asyncio.to_thread(protocol.answer, name, asked, found)
+        check_running()
+        body = await body_of(request)
+        asked, fetchers, settings = await aside(protocol.parse, body, request.headers.get(_HEADER), detector, limits)
+        found = await detect_all(fetchers, settings)
+        del body, fetchers  # before there is an answer
+        asked.inputs.clear()
+        content, header = await aside(protocol.answer, name, asked, found)
         headers = {} if header is None else {_HEADER: str(header)}
         if _takes_gzip(request) and len(content) > _WORTH_COMPRESSING:
-            content = await asyncio.to_thread(gzip.compress, content, 6)
+            content = await aside(gzip.compress, content, 1)
             headers["content-encoding"] = "gzip"
         media_type = "application/json" if header is None else "application/octet-stream"
         return Response(content, headers=headers, media_type=media_type)
@@ -184,13 +204,18 @@ def create_app(
     async def detect(request: Request, options: Annotated[Options, Query()]) -> Response:
         """An image file as the body, or as a form's file; the form's other fields are options as those of the query."""
         start = time.perf_counter()
-        data, fields = await _image_body(request, limits)
-        if fields:
+        check_running()
+        data: bytearray | memoryview = await body_of(request)
+        fields: dict[str, str] = {}
+        content_type = request.headers.get("content-type", "")
+        if content_type.lower().startswith("multipart/form-data"):
+            data, fields = await aside(protocol.parse_form, data, content_type)
             options = _with_fields(options, fields)
-        (found,) = await detect_all([partial(protocol.decode, data, limits)], options.settings(detector))
+        settings = options.settings(detector, "form" if "classes" in fields else "query")
+        (found,) = await detect_all([partial(protocol.decode, data, limits)], settings)
+        del data
         ms = (time.perf_counter() - start) * 1e3
-        content = await asyncio.to_thread(protocol.one_answer, found, name, ms)
-        return Response(content, media_type="application/json")
+        return Response(await aside(protocol.one_answer, found, name, ms), media_type="application/json")
 
     return app
 
@@ -200,17 +225,36 @@ def run(app: FastAPI, host: str = "127.0.0.1", port: int = 8000, *, log_level: s
     import uvicorn
 
     limits: Limits = app.state.limits
+    _allow_files(limits.connections + _FILES)
+    gc.collect()
+    gc.freeze()  # no collection, which stops everything, looks at what was imported and loaded
+    sys.setswitchinterval(_SWITCH)
     uvicorn.run(
         app,
         host=host,
         port=port,
+        loop="asyncio",
         http=connection(limits),
+        ws="none",
+        h11_max_incomplete_event_size=HEAD,
         log_level=log_level,
         access_log=False,
         server_header=False,
-        limit_concurrency=limits.connections,
+        limit_concurrency=limits.connections + 1,  # of which the protocol ends the idle ones
         timeout_graceful_shutdown=30,
     )
+
+
+def _allow_files(count: int) -> None:
+    """Raises the process's limit of open files, as far as it may."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has none
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 async def _on_http_error(request: Request, reason: Exception) -> Response:
@@ -228,35 +272,19 @@ async def _on_too_large(request: Request, reason: Exception) -> Response:
 
 
 def _takes_gzip(request: Request) -> bool:
-    names = (part.partition(";")[0].strip().lower() for part in request.headers.get("accept-encoding", "").split(","))
-    return "gzip" in names
+    for part in request.headers.get("accept-encoding", "").lower().replace(" ", "").split(","):
+        name, _, quality = part.partition(";q=")
+        if name == "gzip":
+            return quality.strip("0.") != "" or quality == ""
+    return False
 
 
-async def _body(request: Request, limits: Limits) -> bytes:
-    encoding = request.headers.get("content-encoding", "").strip().lower()
-    return await decompressed(await request.body(), encoding, limits)
-
-
-async def _image_body(request: Request, limits: Limits) -> tuple[bytes, dict[str, str]]:
-    """The file, and the text fields of a form."""
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        return await _body(request, limits), {}
-    parser = MultiPartParser(
-        request.headers, request.stream(), max_files=1, max_fields=len(Options.model_fields), max_part_size=10_000
-    )
-    parser.spool_max_size = limits.body + 1  # in memory, which is bounded, and not on a disk that may be full
-    try:
-        form = await parser.parse()
-    except MultiPartException as reason:
-        raise HTTPException(400, f"the form is damaged: {reason.message}") from None
-    try:
-        files = [item for item in form.values() if isinstance(item, UploadFile)]
-        if not files:
-            raise HTTPException(400, "the form holds no file")
-        fields = {key: item for key, item in form.multi_items() if isinstance(item, str)}
-        return await files[0].read(), fields
-    finally:
-        await form.close()
+async def _body(request: Request) -> bytearray:
+    """In one piece; `Request.body` would hold it twice for a while."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+    return body
 
 
 def _with_fields(options: Options, fields: dict[str, str]) -> Options:

@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 import zlib
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,10 +25,16 @@ from yolort import _image_header
 from yolort.images import ImageError
 
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-_READ = 32_768  # bytes of a connection that are parsed at once: other connections have their turn between
-_SLICE = 1 << 20  # bytes that are decompressed at once
+_READ = (4096, 16_384)  # bytes that are read from a connection at once, at first and at most
+_SLOW = 0.001  # seconds of the event loop that such bytes may cost; the connection then rests
+_REST = 60  # times as long
+_GRACE = 1.0  # seconds that a new connection has for its first request when there are too many
+HEAD = 8192  # bytes of the head of a request
+_PIECE = 65_536  # bytes of an answer that are handed to a connection at once
+_SLICE = 1 << 20  # bytes that are decompressed or searched while no other thread has its turn
 _FORMATS = {"bmp": "BMP", "jpeg": "JPEG", "png": "PNG", "webp": "WebP"}
 _MAX_SCANS = 100  # of a progressive JPEG file, each of which is decoded over the whole image
+_MAX_SCANNED = 10**9  # pixels of all of them
 
 
 @dataclass(frozen=True)
@@ -36,12 +42,14 @@ class Limits:
     """What one server takes on; docs/serving.md says what memory that is.
 
     Attributes:
-        body: bytes of a request, compressed or not; more is 413.
+        body: bytes of a request, before and after decompression; more is 413.
         pixels: of an image, told by its header before it is decoded; more is 413.
         images: of one inference request; more is 413.
+        json: bytes of the JSON of a request, not counting image files in base64; more is 413.
         values: numbers, lists and objects in the JSON of a request; more is 413. Pixels are sent as binary data.
-        requests: in the server at a time, waiting, running or being answered; more is 429.
-        connections: at a time; more is 503.
+        detections: of one answer (images x `max_det`); more asked for is 413.
+        requests: POST requests in the server at a time, until their answers are read; more are 429.
+        connections: at a time; a new one ends the oldest that has no request in the server.
         seconds: for the head of a request, its body, and the answer to be read, each; longer is 408, or the end of the
             connection.
     """
@@ -49,7 +57,9 @@ class Limits:
     body: int = 20 * 2**20
     pixels: int = 50_000_000
     images: int = 32
+    json: int = 2**20
     values: int = 100_000
+    detections: int = 100_000
     requests: int = 64
     connections: int = 1000
     seconds: float = 30.0
@@ -85,6 +95,17 @@ def whole(text: str, most: int) -> int | None:
     return number if 0 <= number <= most else None
 
 
+def _pieces(message: Message) -> Iterator[Message]:
+    """A long body in pieces, each of which waits until the client has read the one before."""
+    body = message.get("body", b"")
+    if len(body) <= _PIECE:
+        yield message
+        return
+    for at in range(0, len(body), _PIECE):
+        more = at + _PIECE < len(body) or message.get("more_body", False)
+        yield {**message, "body": body[at : at + _PIECE], "more_body": more}
+
+
 class Guard:
     """What every request passes before a route sees it: the key, the number of requests, the size of the body."""
 
@@ -106,7 +127,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 path = getattr(scope.get("route"), "path", "refused")  # a route, not what a stranger sends
                 self._metrics.requests.labels(path, message["status"]).inc()
-            await send(message)
+            for piece in _pieces(message):
+                await send(piece)
 
         headers = Headers(scope=scope)
         refusal = self._refusal(scope, headers)
@@ -166,77 +188,113 @@ class Guard:
 
 
 def connection(limits: Limits) -> type[H11Protocol]:
-    """uvicorn's protocol, with a time in which a client must send the head of a request and read its answer.
+    """uvicorn's protocol, with bounds on what a client costs the event loop, on connections, and on their time.
 
-    Connections are looked at twice in that time: one that waits for the same in the third look is ended.
+    - What one connection's bytes cost is measured: if they are expensive to parse (a body in chunks of one byte), it
+      rests a multiple of that time before it is read again.
+    - A connection beyond the limit ends the oldest that has no request in the server.
+    - A client must send the head of a request, and read its answer, within `limits.seconds`. Connections are looked at
+      twice in that time: one that waits for the same in the third look is ended.
     """
+    connections: dict[Connection, None] = {}  # oldest first
 
     class Connection(H11Protocol):
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            transport.max_size = _READ
+            transport.max_size = _READ[0]
+            connections[self] = None
+            self._since = time.monotonic()
+            if len(connections) > limits.connections:
+                late = self._since - _GRACE
+                next((one for one in connections if one._idle() and one._since < late), self)._end()
             self._seen: tuple[object, int] | None = None
             self._look = self.loop.call_later(limits.seconds / 2, self._check)
 
         def connection_lost(self, exc: Exception | None) -> None:
+            connections.pop(self, None)
             self._look.cancel()
             super().connection_lost(exc)
 
+        def data_received(self, data: bytes) -> None:
+            start = time.thread_time()
+            super().data_received(data)
+            cost = time.thread_time() - start
+            transport: Any = self.transport
+            if cost > _SLOW:
+                transport.max_size = _READ[0]
+                transport.pause_reading()
+                self.loop.call_later(cost * _REST, self._read_on)
+            else:
+                transport.max_size = min(2 * transport.max_size, _READ[1])
+
+        def _read_on(self) -> None:
+            if not self.flow.read_paused and not self.transport.is_closing():
+                self.transport.resume_reading()
+
+        def _idle(self) -> bool:
+            return self.cycle is None or self.cycle.response_complete
+
+        def _end(self) -> None:
+            """At once, with what the kernel still holds for the client."""
+            connections.pop(self, None)
+            self.connections.discard(self)
+            sock = self.transport.get_extra_info("socket")
+            if sock is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.transport.abort()
+
         def _check(self) -> None:
             unread = self.transport.get_write_buffer_size() > 0
-            working = self.cycle is not None and not self.cycle.response_complete and not unread
+            working = not self._idle() and not unread
             before, times = self._seen or (None, 0)
             now = (id(self.cycle), unread)
             self._seen = None if working else (now, times + 1 if before == now else 0)
             if self._seen is not None and self._seen[1] >= 2:
-                sock = self.transport.get_extra_info("socket")
-                if sock is not None:  # what the kernel still holds for the client goes too
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                self.transport.abort()
+                self._end()
             else:
                 self._look = self.loop.call_later(limits.seconds / 2, self._check)
 
     return Connection
 
 
-async def decompressed(body: bytes, encoding: str, limits: Limits) -> bytes:
-    """A body in its Content-Encoding, in another thread; no larger than a body may be."""
-    if encoding in ("", "identity"):
-        return body
+def inflated(body: bytearray, encoding: str, limits: Limits) -> bytearray:
+    """A body without its Content-Encoding. HTTPException for another than gzip and deflate, and for too much."""
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise HTTPException(415, f"Content-Encoding is {encoding[:40]!r}, expected gzip or deflate")
-    return await asyncio.to_thread(_inflate, body, limits.body)
-
-
-def _inflate(body: bytes, most: int) -> bytes:
     inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # zlib and gzip, told apart by their headers
     out = bytearray()
     try:
-        rest = body
-        while rest and not inflate.eof:
-            out += inflate.decompress(rest, _SLICE)
-            rest = inflate.unconsumed_tail
-            if len(out) > most:
-                raise HTTPException(413, f"the body is longer than {most} bytes")
+        for at in range(0, len(body), _PIECE):
+            rest = bytes(body[at : at + _PIECE])
+            while rest and not inflate.eof:
+                out += inflate.decompress(rest, _SLICE)
+                rest = inflate.unconsumed_tail
+                if len(out) > limits.body:
+                    raise HTTPException(413, f"the body is longer than {limits.body} bytes")
     except zlib.error as reason:
         raise HTTPException(400, f"the body is not compressed as its Content-Encoding says: {reason}") from None
     if not inflate.eof:
         raise HTTPException(400, "the compressed body ends too early")
-    return bytes(out)
+    return out
 
 
 class TooLargeError(ImageError):
     """An image of more pixels than the server decodes."""
 
 
-def check_pixels(data: bytes, limits: Limits) -> None:
+def check_pixels(data: bytes | bytearray | memoryview, limits: Limits) -> None:
     """Refuses by the header what is no image, or too large to decode. ImageError, TooLargeError."""
-    header = _image_header.read(data)
+    header = _image_header.read(memoryview(data))
     if header is None or header.format not in _FORMATS:
         raise ImageError(f"the image is empty, damaged or none of {', '.join(_FORMATS.values())}")
     check_size(header.height, header.width, limits)
-    if header.format == "jpeg" and data.count(b"\xff\xda") > _MAX_SCANS:
-        raise TooLargeError(f"the image has more than {_MAX_SCANS} scans")
+    if header.format == "jpeg":
+        most = min(_MAX_SCANS, _MAX_SCANNED // max(header.height * header.width, 1))
+        scans = 0
+        for at in range(0, len(data), _SLICE):
+            scans += bytes(data[at : at + _SLICE + 1]).count(b"\xff\xda")
+            if scans > most:
+                raise TooLargeError(f"the image has more than {most} scans")
 
 
 def check_size(height: int, width: int, limits: Limits) -> None:
