@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import pickletools
 import re
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from yolort import Error
 from yolort.tools.architectures import ArchitectureError, build
+from yolort.tools.store import sha256
 
-__all__ = ["Checkpoint", "CheckpointError", "detect_head", "find_checkpoint", "load_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "detect_head",
+    "find_checkpoint",
+    "load_checkpoint",
+    "read_checkpoint",
+    "restricted",
+]
 
-
+#: What the pickle of a checkpoint may call. Ultralytics' allow-list has classes too: they are made without a call
+#: (NEWOBJ), and called they would read other files (`DistillationModel("evil.pt", ...)`) or build any network.
+_CALLED = frozenset(
+    {
+        *("collections OrderedDict", "_codecs encode"),
+        *(f"{module} {name}" for module in ("builtins", "__builtin__") for name in ("set", "getattr")),
+        *("torch Size", "torch device", "torch._utils _rebuild_parameter", "torch._utils _rebuild_tensor_v2"),
+        *("torch.serialization _get_layout", "torch._utils _rebuild_parameter_with_state"),
+        *("ultralytics.utils IterableSimpleNamespace", "ultralytics.yolo.utils IterableSimpleNamespace"),
+        *("numpy dtype", "numpy.core.multiarray scalar", "numpy._core.multiarray scalar"),
+        *(f"{module} {flavour}Path" for module in ("pathlib", "pathlib._local") for flavour in ("Posix", "Windows")),
+    }
+)
 _MAX_PICKLE = 16 << 20  # bytes; that of YOLO26x has 1 MiB
 _MAX_NUMBERS = 1 << 29  # 2 GiB of float32; YOLO26x has 59 million
 
@@ -48,9 +71,8 @@ def load_checkpoint(model: str | Path) -> Checkpoint:
     Raises FileNotFoundError, ValueError for another kind of file, CheckpointError for one that is no detector.
     """
     path, name = find_checkpoint(Path(model)), Path(model).name
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     if path.suffix == ".pt":
-        read = _read_checkpoint(path)
+        read = read_checkpoint(path)
         network: Any = read.get("ema") or read.get("model")
         trained = dict(read.get("train_args") or {})
         imgsz, license = trained.get("imgsz"), read.get("license")
@@ -66,7 +88,7 @@ def load_checkpoint(model: str | Path) -> Checkpoint:
     if channels != 3:
         raise CheckpointError(f"{path} takes images of {channels} channels; only RGB models can be used")
     size = imgsz if isinstance(imgsz, int) else None
-    return Checkpoint(name, sha256, network.float().eval(), size, license or "not stated", trained)
+    return Checkpoint(name, sha256(path), network.float().eval(), size, license or "not stated", trained)
 
 
 def find_checkpoint(model: Path) -> Path:
@@ -86,8 +108,10 @@ def find_checkpoint(model: Path) -> Path:
     raise FileNotFoundError(f"no such model file: {model}")
 
 
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    classes = _model_classes(path)
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The contents of a checkpoint: model, optimizer, arguments; CheckpointError where it is none of a detector."""
+    named = _check_pickle(path)
+    classes = {name for module, name in named if module == "ultralytics.nn.tasks" and name.endswith("Model")}
     if not any(name.endswith("DetectionModel") for name in classes):
         found = f"it holds a {', '.join(sorted(classes))}" if classes else "it holds no Ultralytics model"
         raise CheckpointError(f"{path} cannot be used: {found}; only detection checkpoints can")
@@ -98,13 +122,46 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
         checkpoint, _ = torch_safe_load(str(path.resolve()), safe_only=True)
     except Exception as error:  # whatever the unpickler meets in a damaged or foreign file
         raise CheckpointError(f"{path} cannot be loaded as an Ultralytics checkpoint: {error}") from error
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f"{path} is not an Ultralytics checkpoint: it holds a {type(checkpoint).__name__}")
     if checkpoint.get("modelopt"):
         raise CheckpointError(
             f"{path} is a quantisation-aware checkpoint: export it with Ultralytics (format='onnx', quantize=8), which "
             "yolort runs; or export the float one it came from"
         )
-    loaded: dict[str, Any] = checkpoint
-    return loaded
+    return checkpoint
+
+
+@contextlib.contextmanager
+def restricted() -> Iterator[None]:
+    """Within it, no file that Ultralytics itself reads runs code, whoever wrote it.
+
+    Checkpoints (of the run that is resumed, of the teacher that it names) are read as `read_checkpoint` does, and the
+    caches of labels that lie in a data set, which are pickles, are not read but made again.
+    """
+    from ultralytics.data import dataset
+    from ultralytics.nn import tasks
+    from ultralytics.utils import torch_utils
+
+    load = tasks.torch_safe_load
+
+    def load_safely(path: str | Path, *_: Any, **__: Any) -> tuple[dict[str, Any], str]:
+        _check_pickle(Path(path))
+        return load(path, safe_only=True)  # type: ignore[no-any-return]
+
+    def no_cache(path: Path) -> dict[str, Any]:
+        raise FileNotFoundError(path)
+
+    with contextlib.ExitStack() as restored:
+        for module, name, value in (
+            (tasks, "SAFE_LOAD", True),
+            (tasks, "torch_safe_load", load_safely),
+            (torch_utils, "torch_load", lambda path, **_: load_safely(path)[0]),
+            (dataset, "load_dataset_cache_file", no_cache),
+        ):
+            restored.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, value)
+        yield
 
 
 def _check_size(path: Path, network: Any) -> None:
@@ -117,25 +174,57 @@ def _check_size(path: Path, network: Any) -> None:
         )
 
 
-def _model_classes(path: Path) -> set[str]:
-    """The model classes of Ultralytics that a checkpoint names, read from its pickle without running it."""
+def _check_pickle(path: Path) -> set[tuple[str, str]]:
+    """The (module, name) of everything that a checkpoint refers to; CheckpointError if it would call what none calls.
+
+    The pickle is read as torch reads it, from the same record, and not run.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
-            pickled = next(record for record in records if record.filename.endswith("/data.pkl"))
-            if any(record.compress_type != zipfile.ZIP_STORED for record in records):
-                raise CheckpointError(f"{path} cannot be used: its records are compressed, which torch.save never does")
-            if pickled.file_size > _MAX_PICKLE:
-                raise CheckpointError(
-                    f"{path} cannot be used: it describes more than {_MAX_PICKLE >> 20} MiB of objects"
-                )
-            opcodes = pickletools.genops(archive.read(pickled))
-            named = [str(argument).partition(" ") for opcode, argument, _ in opcodes if opcode.name == "GLOBAL"]
-    except (zipfile.BadZipFile, StopIteration, ValueError, EOFError, RuntimeError, OSError) as error:
+        if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+            raise CheckpointError(f"{path} cannot be used: its records are compressed, which torch.save never does")
+        if any(record.file_size > _MAX_PICKLE for record in records if record.filename.lower().endswith(".pkl")):
+            raise CheckpointError(f"{path} cannot be used: it describes more than {_MAX_PICKLE >> 20} MiB of objects")
+        with path.open("rb") as file:
+            named, called = _references(torch._C.PyTorchFileReader(file).get_record("data.pkl"))
+    except (zipfile.BadZipFile, ValueError, LookupError, EOFError, RuntimeError, OSError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{path} is not a PyTorch checkpoint, or a damaged one") from error
-    return {name for module, _, name in named if module == "ultralytics.nn.tasks" and name.endswith("Model")}
+    if foreign := sorted(map(str, called - _CALLED)):
+        raise CheckpointError(f"{path} cannot be used: it calls {foreign[0]}, which no checkpoint of a detector does")
+    return {(module, name) for module, _, name in (one.partition(" ") for one in named)}
+
+
+def _references(pickled: bytes) -> tuple[set[str], set[str | None]]:
+    """What a pickle names ("module name"), and what of it is called; None is called where that is not a name."""
+    named: set[str] = set()
+    called: set[str | None] = set()
+    stack: list[Any] = []  # names, None for any other value, and marks
+    memo: dict[Any, Any] = {}
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if opcode.name == "GLOBAL":
+            named.add(argument)
+            stack.append(argument)
+        elif opcode.name == "MARK":
+            stack.append(pickletools.markobject)
+        elif "PUT" in opcode.name:
+            memo[argument] = stack[-1]
+        elif "GET" in opcode.name:
+            stack.append(memo[argument])
+        elif opcode.name == "REDUCE":
+            called.add(stack[-2])
+            stack[-2:] = [None]
+        else:
+            taken = list(opcode.stack_before)
+            if pickletools.markobject in taken:
+                while stack.pop() is not pickletools.markobject:
+                    pass
+                taken = taken[: taken.index(pickletools.markobject)]
+            del stack[len(stack) - len(taken) :]
+            stack += [None] * len(opcode.stack_after)
+    return named, called
 
 
 def _build(path: Path, name: str) -> Any:

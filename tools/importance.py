@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 from yolort.tools.accuracy import map_error
-from yolort.tools.checkpoints import detect_head
+from yolort.tools.checkpoints import detect_head, restricted
 from yolort.tools.data import write_for_ultralytics
 from yolort.tools.surgery import Opened
 
@@ -163,7 +163,7 @@ def add_gradients(model: nn.Module, data: str | Path, side: int, batch: int, see
     network: Any = model
     given = getattr(network, "args", None) or {}
     settings = get_cfg(overrides={"imgsz": side, "task": "detect", "seed": seed, "workers": 0})
-    with tempfile.TemporaryDirectory(prefix="yolort-") as folder:
+    with tempfile.TemporaryDirectory(prefix="yolort-") as folder, restricted():
         described = check_det_dataset(write_for_ultralytics(data, Path(folder)), autodownload=False)
         images = build_yolo_dataset(settings, described["train"], batch, described, mode="val", rect=False, stride=32)
     order = np.random.default_rng(seed).permutation(len(images))[: batch * _BATCHES]

@@ -26,11 +26,10 @@ from ultralytics.cfg import DEFAULT_CFG_DICT
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.nn.tasks import load_checkpoint as load_training_state
-from ultralytics.nn.tasks import torch_safe_load
 from yolort import _atomic
 from yolort.tools import machine
 from yolort.tools._compat import allow_missing_torchvision
-from yolort.tools.checkpoints import CheckpointError, detect_head, load_checkpoint
+from yolort.tools.checkpoints import CheckpointError, detect_head, load_checkpoint, read_checkpoint, restricted
 from yolort.tools.data import load_dataset, write_for_ultralytics
 
 __all__ = ["Trainer", "WidthError", "check_output", "check_trainable", "set_classes", "train_module"]
@@ -193,7 +192,7 @@ def train_module(
     read = write_for_ultralytics(data, folder)
     overrides = {**arguments, "data": read, "save_dir": str(folder), "task": "detect", "mode": "train"}
     if resume:
-        overrides.update(resume=str(last), model=str(last))
+        overrides.update(resume=str(last), model=str(last), distill_model=None)
         module = None
     else:
         overrides.update(epochs=epochs, imgsz=imgsz, seed=seed, model=_name(model))
@@ -204,13 +203,14 @@ def train_module(
 
         trainer = distilling(trainer, teacher)
     allow_missing_torchvision()
-    running = trainer(module, overrides)
-    try:
-        running.train()
-    except KeyboardInterrupt:
-        if running.last.exists():
-            _log.warning("interrupted; the last whole epoch is in %s: resume goes on from it", running.last)
-        raise
+    with restricted():
+        running = trainer(module, overrides)
+        try:
+            running.train()
+        except KeyboardInterrupt:
+            if running.last.exists():
+                _log.warning("interrupted; the last whole epoch is in %s: resume goes on from it", running.last)
+            raise
     running.check_result()
     return Path(running.best)
 
@@ -285,7 +285,7 @@ def check_output(folder: Path, resume: bool) -> Path:
         return last
     if not last.is_file():
         raise FileNotFoundError(f"nothing to resume: there is no {last}")
-    if torch_safe_load(str(last), safe_only=True)[0].get("epoch", -1) < 0:
+    if read_checkpoint(last).get("epoch", -1) < 0:
         raise ValueError(f"nothing to resume: the run of {last} is finished")
     return last
 
