@@ -624,6 +624,17 @@ def test_scans_are_bounded_by_their_pixels(client: Any) -> None:
         protocol.decode(data, serve.Limits())
 
 
+def test_texts_of_png_files_are_bounded(client: Any) -> None:
+    """A decoder inflates 8 MB for each of these, for a minute in all."""
+    packed = b"a\0\0" + zlib.compress(bytes(7_900_000), 9)
+    text = struct.pack(">I", len(packed)) + b"zTXt" + packed + struct.pack(">I", zlib.crc32(b"zTXt" + packed))
+    empty = bytes(4) + b"teSt" + struct.pack(">I", zlib.crc32(b"teSt"))
+    plain = png(40, 40)
+    assert client.post("/detect", content=plain[:33] + text * 2 + empty * 99 + plain[33:]).status_code == 200
+    for chunks in (text * 33, empty * 100_001):
+        assert "more than 32 texts" in error_of(client.post("/detect", content=plain[:33] + chunks + plain[33:]), 413)
+
+
 def test_forms_as_clients_write_them(client: Any, expected: yolort.Detections) -> None:
     def form(*parts: bytes, mark: str = "x", encoding: str = "") -> Any:
         headers = {"content-type": f"multipart/form-data; charset=utf-8; boundary={mark}", "content-encoding": encoding}

@@ -92,7 +92,7 @@ def create_app(
             yield
         finally:
             app.state.batcher.close()
-            app.state.helper.shutdown()
+            app.state.helper.shutdown(cancel_futures=True)
 
     async def aside(function: Callable[..., T], *arguments: Any) -> T:
         """In the one thread for what takes long, which shares the interpreter with the event loop."""
