@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import gzip
+import http.client
 import json
 import os
 import re
@@ -725,6 +726,50 @@ def test_an_answer_that_nobody_reads(server: tuple[str, int]) -> None:
         ended = select.poll()
         ended.register(client, 0)
         assert ended.poll(60_000)
+
+
+def test_requests_as_a_triton_client_sends_them(server: tuple[str, int], expected: yolort.Detections) -> None:
+    """The bytes of tritonclient 2.73, for where it is not installed."""
+    connection = http.client.HTTPConnection(*server, timeout=60)
+
+    def ask(method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes, int]:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, named)
+        answer = connection.getresponse()
+        return answer.status, answer.read(), int(answer.headers.get("inference-header-content-length", -1))
+
+    for path in ("/v2/health/live", "/v2/models/yolo/versions/1/ready", "/v2/models/yolo/versions/1", "/v2"):
+        assert ask("GET", path)[0] == 200
+    head = (
+        b'{"id":"7","inputs":[{"name":"images","shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":%d}}],'
+        b'"outputs":[{"name":"counts","parameters":{"binary_data":false}},{"name":"boxes","parameters":{"binary_data":true}}],'
+        b'"parameters":{"sequence_id":3,"sequence_start":true,"sequence_end":false,"priority":1,"timeout":1000,"conf":0.5}}'
+    ) % (len(SAMPLE) + 4)
+    body = head + struct.pack("<I", len(SAMPLE)) + SAMPLE
+    length = str(len(head))
+    kept = expected[expected.scores > 0.5]
+    for data, headers in (
+        (body, {}),
+        (gzip.compress(body), {"Content_Encoding": "gzip", "Accept_Encoding": "deflate"}),
+    ):
+        status, answer, end = ask(
+            "POST", "/v2/models/yolo/versions/1/infer", data, Inference_Header_Content_Length=length, **headers
+        )
+        assert status == 200, answer
+        about = json.loads(answer[:end])
+        assert about["id"] == "7"
+        assert [one["name"] for one in about["outputs"]] == ["counts", "boxes"]
+        assert about["outputs"][0]["data"] == [len(kept)]
+        assert about["outputs"][1]["parameters"]["binary_data_size"] == len(answer) - end
+        np.testing.assert_array_equal(np.frombuffer(answer[end:], "<f4").reshape(-1, 4), kept.boxes)
+    pixels = (
+        b'{"inputs":[{"name":"pixels","shape":[1,1,1,3],"datatype":"UINT8","data":[0,0,0]}],'
+        b'"parameters":{"binary_data_output":true}}'
+    )
+    status, answer, end = ask("POST", "/v2/models/yolo/infer", pixels)
+    assert status == 200
+    assert answer[end:] == bytes(4)  # counts; the other outputs are empty
+    connection.close()
 
 
 def test_a_triton_client(server: tuple[str, int], expected: yolort.Detections) -> None:
