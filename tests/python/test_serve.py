@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gc
 import gzip
 import http.client
 import json
@@ -17,6 +18,7 @@ import struct
 import subprocess
 import sys
 import threading
+import types
 import urllib.error
 import urllib.request
 import zlib
@@ -329,6 +331,22 @@ def test_a_client_that_hangs_up(client: Any) -> None:
 
     assert post(client.app, receive) == []
     assert client.post("/detect", content=SAMPLE).status_code == 200
+
+
+@pytest.mark.parametrize("body", [b"\xff" * 9999, png(40, 40)[:45], SAMPLE])
+def test_the_memory_of_a_request_goes_with_it(client: Any, body: bytes) -> None:
+    """Nothing of it is left to the garbage collector."""
+    client.post("/detect", content=body)
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        client.post("/detect", content=body)
+        gc.collect()
+        held = [one.f_code.co_name for one in gc.garbage if isinstance(one, types.FrameType)]
+        assert "decode" not in held
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
 
 
 def test_without_workers_it_is_not_ready(detector: yolort.Detector) -> None:
