@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gc
 import gzip
+import http.client
 import json
 import os
 import re
@@ -16,6 +18,7 @@ import struct
 import subprocess
 import sys
 import threading
+import types
 import urllib.error
 import urllib.request
 import zlib
@@ -330,6 +333,22 @@ def test_a_client_that_hangs_up(client: Any) -> None:
     assert client.post("/detect", content=SAMPLE).status_code == 200
 
 
+@pytest.mark.parametrize("body", [b"\xff" * 9999, png(40, 40)[:45], SAMPLE])
+def test_the_memory_of_a_request_goes_with_it(client: Any, body: bytes) -> None:
+    """Nothing of it is left to the garbage collector."""
+    client.post("/detect", content=body)
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        client.post("/detect", content=body)
+        gc.collect()
+        held = [one.f_code.co_name for one in gc.garbage if isinstance(one, types.FrameType)]
+        assert "decode" not in held
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+
+
 def test_without_workers_it_is_not_ready(detector: yolort.Detector) -> None:
     app = serve.create_app(detector)
     with TestClient(app) as client:
@@ -624,6 +643,17 @@ def test_scans_are_bounded_by_their_pixels(client: Any) -> None:
         protocol.decode(data, serve.Limits())
 
 
+def test_texts_of_png_files_are_bounded(client: Any) -> None:
+    """A decoder inflates 8 MB for each of these, for a minute in all."""
+    packed = b"a\0\0" + zlib.compress(bytes(7_900_000), 9)
+    text = struct.pack(">I", len(packed)) + b"zTXt" + packed + struct.pack(">I", zlib.crc32(b"zTXt" + packed))
+    empty = bytes(4) + b"teSt" + struct.pack(">I", zlib.crc32(b"teSt"))
+    plain = png(40, 40)
+    assert client.post("/detect", content=plain[:33] + text * 2 + empty * 99 + plain[33:]).status_code == 200
+    for chunks in (text * 33, empty * 100_001):
+        assert "more than 32 texts" in error_of(client.post("/detect", content=plain[:33] + chunks + plain[33:]), 413)
+
+
 def test_forms_as_clients_write_them(client: Any, expected: yolort.Detections) -> None:
     def form(*parts: bytes, mark: str = "x", encoding: str = "") -> Any:
         headers = {"content-type": f"multipart/form-data; charset=utf-8; boundary={mark}", "content-encoding": encoding}
@@ -714,6 +744,50 @@ def test_an_answer_that_nobody_reads(server: tuple[str, int]) -> None:
         ended = select.poll()
         ended.register(client, 0)
         assert ended.poll(60_000)
+
+
+def test_requests_as_a_triton_client_sends_them(server: tuple[str, int], expected: yolort.Detections) -> None:
+    """The bytes of tritonclient 2.73, for where it is not installed."""
+    connection = http.client.HTTPConnection(*server, timeout=60)
+
+    def ask(method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes, int]:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, named)
+        answer = connection.getresponse()
+        return answer.status, answer.read(), int(answer.headers.get("inference-header-content-length", -1))
+
+    for path in ("/v2/health/live", "/v2/models/yolo/versions/1/ready", "/v2/models/yolo/versions/1", "/v2"):
+        assert ask("GET", path)[0] == 200
+    head = (
+        b'{"id":"7","inputs":[{"name":"images","shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":%d}}],'
+        b'"outputs":[{"name":"counts","parameters":{"binary_data":false}},{"name":"boxes","parameters":{"binary_data":true}}],'
+        b'"parameters":{"sequence_id":3,"sequence_start":true,"sequence_end":false,"priority":1,"timeout":1000,"conf":0.5}}'
+    ) % (len(SAMPLE) + 4)
+    body = head + struct.pack("<I", len(SAMPLE)) + SAMPLE
+    length = str(len(head))
+    kept = expected[expected.scores > 0.5]
+    for data, headers in (
+        (body, {}),
+        (gzip.compress(body), {"Content_Encoding": "gzip", "Accept_Encoding": "deflate"}),
+    ):
+        status, answer, end = ask(
+            "POST", "/v2/models/yolo/versions/1/infer", data, Inference_Header_Content_Length=length, **headers
+        )
+        assert status == 200, answer
+        about = json.loads(answer[:end])
+        assert about["id"] == "7"
+        assert [one["name"] for one in about["outputs"]] == ["counts", "boxes"]
+        assert about["outputs"][0]["data"] == [len(kept)]
+        assert about["outputs"][1]["parameters"]["binary_data_size"] == len(answer) - end
+        np.testing.assert_array_equal(np.frombuffer(answer[end:], "<f4").reshape(-1, 4), kept.boxes)
+    pixels = (
+        b'{"inputs":[{"name":"pixels","shape":[1,1,1,3],"datatype":"UINT8","data":[0,0,0]}],'
+        b'"parameters":{"binary_data_output":true}}'
+    )
+    status, answer, end = ask("POST", "/v2/models/yolo/infer", pixels)
+    assert status == 200
+    assert answer[end:] == bytes(4)  # counts; the other outputs are empty
+    connection.close()
 
 
 def test_a_triton_client(server: tuple[str, int], expected: yolort.Detections) -> None:

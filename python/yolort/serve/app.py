@@ -92,7 +92,7 @@ def create_app(
             yield
         finally:
             app.state.batcher.close()
-            app.state.helper.shutdown()
+            app.state.helper.shutdown(cancel_futures=True)
 
     async def aside(function: Callable[..., T], *arguments: Any) -> T:
         """In the one thread for what takes long, which shares the interpreter with the event loop."""
@@ -134,9 +134,8 @@ def create_app(
         except RuntimeError as reason:  # closed since it was looked at
             raise HTTPException(503, str(reason)) from reason
         finally:
-            for future in futures:
-                future.cancel()
-            futures.clear()  # they hold the exception, which holds this frame
+            while futures:  # they hold the exception, which holds this frame: a request's memory goes with it
+                futures.pop().cancel()
         metrics.images.inc(len(found))
         metrics.detections.inc(sum(map(len, found)))
         return found

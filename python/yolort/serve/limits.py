@@ -35,6 +35,8 @@ _SLICE = 1 << 20  # bytes that are decompressed or searched while no other threa
 _FORMATS = {"bmp": "BMP", "jpeg": "JPEG", "png": "PNG", "webp": "WebP"}
 _MAX_SCANS = 100  # of a progressive JPEG file, each of which is decoded over the whole image
 _MAX_SCANNED = 10**9  # pixels of all of them
+_MAX_TEXTS = 32  # of a PNG file, each of which is inflated to 8 MB at most
+_MAX_CHUNKS = 100_000
 
 
 @dataclass(frozen=True)
@@ -295,6 +297,20 @@ def check_pixels(data: bytes | bytearray | memoryview, limits: Limits) -> None:
             scans += bytes(data[at : at + _SLICE + 1]).count(b"\xff\xda")
             if scans > most:
                 raise TooLargeError(f"the image has more than {most} scans")
+    if header.format == "png" and _texts_of_png(data) > _MAX_TEXTS:
+        raise TooLargeError(f"the image has more than {_MAX_TEXTS} texts, or {_MAX_CHUNKS} chunks")
+
+
+def _texts_of_png(data: bytes | bytearray | memoryview) -> int:
+    """Chunks of text, each of which decoders inflate to megabytes; too many of any kind count as well."""
+    at, texts = 8, 0
+    for _ in range(_MAX_CHUNKS):
+        kind = bytes(data[at + 4 : at + 8])
+        if len(kind) < 4 or kind == b"IEND" or texts > _MAX_TEXTS:
+            return texts
+        texts += kind in (b"zTXt", b"iTXt", b"tEXt")
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return _MAX_TEXTS + 1
 
 
 def check_size(height: int, width: int, limits: Limits) -> None:
