@@ -59,10 +59,26 @@ def test_parquet_by_row_groups(detector: yolort.Detector, tmp_path: Path) -> Non
         batch.detect_shard(detector, shards[1], tmp_path, "picture")
 
 
-def test_a_shard_that_fails_leaves_nothing(detector: yolort.Detector, folder: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_gone_is_a_line(detector: yolort.Detector, folder: Path, tmp_path: Path) -> None:
     (shard,) = batch.split(folder, 10)
     (folder / "e.jpg").unlink()
-    with pytest.raises(FileNotFoundError):
+    failed = batch.detect_shard(detector, shard, tmp_path, "image")["failed"]
+    *_, last = lines(tmp_path / "part-00000.jsonl")
+    assert failed >= 1
+    assert last["path"] == str(folder / "e.jpg")
+    assert "e.jpg" in str(last["error"])
+
+
+def test_a_shard_that_fails_leaves_nothing(
+    detector: yolort.Detector, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shard,) = batch.split(folder, 10)
+
+    def fail(path: str) -> None:
+        raise MemoryError(path)
+
+    monkeypatch.setattr(batch.images, "read", fail)
+    with pytest.raises(MemoryError):
         batch.detect_shard(detector, shard, tmp_path, "image")
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
