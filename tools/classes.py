@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from yolort import _atomic
-from yolort.tools.data import LabelError, load_dataset
+from yolort.tools.data import LabelError, load_dataset, trainable
 
 __all__ = ["ClassReport", "class_report", "class_weights", "sample_weights", "to_json"]
 
@@ -93,24 +93,26 @@ class ClassReport:
 
 
 def class_report(data: str | Path, imgsz: int, split: str = "train") -> ClassReport:
-    """Counts a split of a `data.yaml`; `imgsz` is the side of the network's input in pixels.
+    """Counts what is trained on of a split of a `data.yaml`; `imgsz` is the side of the network's input in pixels.
 
     Raises what `load_dataset` raises (a label out of range: LabelError with file and line), LabelError for an image
     whose size cannot be read.
     """
     dataset = load_dataset(data, split)
+    kept = set(trainable([sample.path for sample in dataset.samples]))
+    samples = [sample for sample in dataset.samples if sample.path in kept]
     count = len(dataset.names)
     instances, images = np.zeros(count, np.int64), np.zeros(count, np.int64)
     sides: list[np.ndarray] = []
-    for sample in dataset.samples:
+    for sample in samples:
         instances += np.bincount(sample.classes, minlength=count)
         images += np.bincount(np.unique(sample.classes), minlength=count)
         width, height = _size(sample.path)
         pixels = sample.in_pixels(height, width)
         sides.append(np.sqrt(pixels.area) * imgsz / max(width, height))
-    classes = np.concatenate([sample.classes for sample in dataset.samples])
-    empty = sum(not len(sample.classes) for sample in dataset.samples)
-    total = len(dataset.samples)
+    classes = np.concatenate([sample.classes for sample in samples])
+    empty = sum(not len(sample.classes) for sample in samples)
+    total = len(samples)
     return ClassReport(
         str(data), split, imgsz, dataset.names, instances, images, total, empty, classes, np.concatenate(sides)
     )
@@ -205,10 +207,12 @@ def _check_counts(counts: np.ndarray, names: dict[int, str] | None) -> None:
 
 
 def _size(path: Path) -> tuple[int, int]:
+    if not path.is_file():  # a pipe would be waited for
+        raise LabelError(f"{path} is no file")
     try:
         with Image.open(path) as image:
             width, height = image.size
-    except OSError as error:  # FileNotFoundError and UnidentifiedImageError are
+    except (OSError, Image.DecompressionBombError) as error:  # FileNotFoundError and UnidentifiedImageError are
         raise LabelError(f"{path} cannot be read as an image: {error}") from error
     return width, height
 

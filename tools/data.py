@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 import yolort
 from yolort import _atomic, _core
-from yolort.images import find, is_image, left_out
+from yolort.images import below, find, is_image, left_out
 from yolort.tools.yaml_reader import parse_yaml
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "listed",
     "load_dataset",
     "splits",
+    "trainable",
     "write_for_ultralytics",
 ]
 
@@ -155,6 +156,22 @@ def splits(data: str | Path) -> list[str]:
     return [name for name in ("train", "val", "test") if described.get(name)]
 
 
+def trainable(paths: Sequence[Path]) -> list[Path]:
+    """Those of the images that Ultralytics trains on; it passes over the others without a word, this warns of them.
+
+    Raises LabelError if there are none.
+    """
+    from ultralytics.data.utils import IMG_FORMATS
+
+    kept = [path for path in paths if path.suffix.lower().removeprefix(".") in IMG_FORMATS]
+    if others := sorted({path.suffix.lower() for path in paths} - {path.suffix.lower() for path in kept}):
+        what = f"Ultralytics does not train on {len(paths) - len(kept)} image(s) ({', '.join(others)})"
+        if not kept:
+            raise LabelError(f"{what}, and there are no others")
+        warnings.warn(what, stacklevel=3)
+    return kept
+
+
 def write_for_ultralytics(data: str | Path, folder: Path) -> str:
     """What Ultralytics' training is given as `data`: a data.yaml in `folder` with the images and names that were read.
 
@@ -167,7 +184,7 @@ def write_for_ultralytics(data: str | Path, folder: Path) -> str:
     for split in ("train", "val"):
         files, names = _yolo_files(Path(data), split)
         listing = folder / f"{split}.txt"
-        _atomic.write(listing, "".join(f"{file.absolute()}\n" for file in files), update=True)
+        _atomic.write(listing, "".join(f"{file.absolute()}\n" for file in trainable(files)), update=True)
         described |= {split: str(listing.absolute()), "names": names}
     text = f"# {_atomic.MARK}\n" + yaml.safe_dump(described, sort_keys=False, allow_unicode=True)
     _atomic.write(folder / "data.yaml", text, update=True)
@@ -249,7 +266,7 @@ def _images_of(path: Path, entry: str, roots: list[Path]) -> list[Path]:
             f"{path}: '{entry}' is not there; looked for {', '.join(map(str, dict.fromkeys(places)))}"
         )
     if place.is_dir():
-        entries = list(place.rglob("*"))
+        entries = list(below(place))
         if unread := left_out(entries):
             warnings.warn(f"{place}: {unread}", stacklevel=2)
         return [file for file in entries if is_image(file)]

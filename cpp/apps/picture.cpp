@@ -2,6 +2,7 @@
 
 #include <cctype>
 #include <fstream>
+#include <limits>
 
 namespace yolort {
 namespace {
@@ -11,8 +12,7 @@ int number(std::istream& from) {
   for (;;) {
     const int next = from.peek();
     if (next == '#') {
-      std::string comment;
-      std::getline(from, comment);
+      from.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
     } else if (std::isspace(next)) {
       from.get();
     } else {
@@ -33,9 +33,14 @@ std::vector<std::string> picture_endings() {
 }
 
 Picture read_picture(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw PictureError("\"" + path.string() + "\" cannot be read");
   const auto refused = [&](const std::string& what) { return PictureError("\"" + path.string() + "\" " + what); };
+  std::error_code error;
+  const auto kind = std::filesystem::status(path, error).type();
+  if (kind == std::filesystem::file_type::not_found) throw refused("does not exist");
+  if (kind != std::filesystem::file_type::regular) throw refused("is no file");  // a pipe would be waited for
+  std::ifstream file(path, std::ios::binary);
+  const std::uintmax_t size = std::filesystem::file_size(path, error);
+  if (!file || error) throw refused("cannot be read");
   char magic[2] = {};
   file.read(magic, 2);
   if (magic[0] != 'P' || (magic[1] != '5' && magic[1] != '6')) {
@@ -51,6 +56,7 @@ Picture read_picture(const std::filesystem::path& path) {
   }
   const std::int64_t pixels = std::int64_t{out.width} * out.height;
   if (pixels > max_picture_pixels) throw refused("has more pixels than are read here");
+  if (size < static_cast<std::uintmax_t>(pixels) * channels) throw refused("is truncated");
   file.get();  // the one space behind the header
   std::vector<std::uint8_t> bytes(static_cast<std::size_t>(pixels) * channels);
   file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));

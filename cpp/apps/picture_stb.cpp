@@ -14,7 +14,7 @@
 namespace yolort {
 
 const std::vector<std::string>& compressed_endings() {
-  static const std::vector<std::string> endings = {".jpg", ".jpeg", ".png"};
+  static const std::vector<std::string> endings = {".jpg", ".jpeg", ".jpe", ".jfif", ".png"};
   return endings;
 }
 

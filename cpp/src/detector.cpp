@@ -129,8 +129,11 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
     return spec.max_batch ? std::min(shape.most, spec.max_batch) : shape.most;
   }
   void run_batch(const Job* jobs, int count, const Thresholds& settings, std::vector<Detections>& out);
-  std::vector<Detections> run(const std::vector<Job>& jobs, const Thresholds& settings);
-  std::vector<Detections> run_views(const std::vector<Image>& images, const Thresholds& settings);
+  void pause(std::unique_lock<std::mutex>& lock);
+  std::vector<Detections> run(const std::vector<Job>& jobs, const Thresholds& settings,
+                              std::unique_lock<std::mutex>& lock);
+  std::vector<Detections> run_views(const std::vector<Image>& images, const Thresholds& settings,
+                                    std::unique_lock<std::mutex>& lock);
 };
 
 /// Sets `options` and `spec` to what `yolort tune` found fastest here, where that can run.
@@ -368,27 +371,40 @@ void Detector::Impl::run_batch(const Job* jobs, int count, const Thresholds& set
   speed.post += milliseconds(std::chrono::steady_clock::now() - done);
 }
 
+/// Between two runs: `lock`, that of the Detector which is called, is open meanwhile, so that the hook may call it,
+/// too.
+void Detector::Impl::pause(std::unique_lock<std::mutex>& lock) {
+  if (!between_runs) return;
+  const Speed so_far = speed;
+  lock.unlock();
+  between_runs();
+  lock.lock();
+  speed = so_far;
+}
+
 /// One result a job, in order.
-std::vector<Detections> Detector::Impl::run(const std::vector<Job>& jobs, const Thresholds& settings) {
+std::vector<Detections> Detector::Impl::run(const std::vector<Job>& jobs, const Thresholds& settings,
+                                            std::unique_lock<std::mutex>& lock) {
   speed = {};
   std::vector<Detections> out;
   out.reserve(jobs.size());
   const auto batch = static_cast<std::size_t>(batch_size());
   for (std::size_t at = 0; at < jobs.size(); at += batch) {
-    if (at && between_runs) between_runs();
+    if (at) pause(lock);
     run_batch(&jobs[at], static_cast<int>(std::min(batch, jobs.size() - at)), settings, out);
   }
   return out;
 }
 
 /// One result an image: all views of a network input run together, as far as the engine takes batches.
-std::vector<Detections> Detector::Impl::run_views(const std::vector<Image>& images, const Thresholds& settings) {
+std::vector<Detections> Detector::Impl::run_views(const std::vector<Image>& images, const Thresholds& settings,
+                                                  std::unique_lock<std::mutex>& lock) {
   const Thresholds each = view_thresholds(settings, merge, looks.size());
   std::vector<std::vector<Detections>> found(images.size());
   Speed total;
   for (std::size_t i = 0; i <= runners.size(); ++i) {
     Impl& runner = i ? *runners[i - 1] : *this;
-    if (i && between_runs) between_runs();
+    if (i) pause(lock);
     std::vector<Job> jobs;
     std::vector<std::size_t> image_of;
     for (std::size_t image = 0; image < images.size(); ++image) {
@@ -398,7 +414,7 @@ std::vector<Detections> Detector::Impl::run_views(const std::vector<Image>& imag
         image_of.push_back(image);
       }
     }
-    std::vector<Detections> of_jobs = runner.run(jobs, each);
+    std::vector<Detections> of_jobs = runner.run(jobs, each, lock);
     for (std::size_t job = 0; job < jobs.size(); ++job) found[image_of[job]].push_back(std::move(of_jobs[job]));
     total.pre += runner.speed.pre;
     total.inference += runner.speed.inference;
@@ -437,11 +453,11 @@ std::vector<Detections> Detector::detect(const std::vector<Image>& images, const
   }
   check_thresholds(thresholds, impl_->spec.layout.classes);
   for (const Image& image : images) check_image(image);
-  std::lock_guard lock(impl_->mutex);
-  if (augment) return impl_->run_views(images, thresholds);
+  std::unique_lock lock(impl_->mutex);
+  if (augment) return impl_->run_views(images, thresholds, lock);
   std::vector<Job> jobs;
   for (const Image& image : images) jobs.push_back({&image});
-  return impl_->run(jobs, thresholds);
+  return impl_->run(jobs, thresholds, lock);
 }
 
 std::vector<Array> Detector::infer(const float* input, int batch) {

@@ -17,6 +17,7 @@ namespace {
 constexpr std::size_t max_metadata_bytes = 1 << 20;
 constexpr std::int64_t max_classes = 65536;
 constexpr std::size_t max_name_bytes = 1024;
+constexpr int max_onnx_fields = 1 << 16;  ///< of a ModelProto; an export has about 20
 
 [[noreturn]] void fail(const ModelSpec& spec, const std::string& what) {
   throw ModelError("model \"" + spec.given + "\": " + what);
@@ -90,9 +91,10 @@ Dict read_onnx_metadata(const ModelSpec& spec) {
   Dict metadata;
   std::size_t total = 0;
   bool graph = false;
-  while (!file.done()) {
+  for (int fields = 0; !file.done(); ++fields) {
     const std::uint64_t tag = file.varint();
     const std::uint64_t field = tag >> 3;
+    if (field == 0 || fields > max_onnx_fields) file.truncated();
     switch (tag & 7) {
       case 0: file.varint(); break;
       case 1: file.skip(8); break;

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 _MAX_INT = 2**31 - 1
+_MAX_SHOWN = 300  # characters of a path in a message
 
 
 def shown(value: object) -> str:
@@ -68,14 +70,62 @@ def device(value: object) -> str:
 
 
 def path(name: str, value: object) -> str | bytes:
-    """A path as text or bytes. TypeError."""
+    """A path as text or bytes; FileNotFoundError for a URL. TypeError, ValueError."""
     try:
         found: str | bytes = os.fspath(value)  # type: ignore[call-overload]
     except TypeError:
         raise TypeError(f"{name}: expected a path, got {shown(value)}") from None
-    if "\0" in os.fsdecode(found):
-        raise ValueError(f"{name}: a path holds no NUL, got {shown(value)}")
+    decoded = os.fsdecode(found)
+    if "\0" in decoded:
+        raise ValueError(f"{name}: a path holds no NUL, got {shown_path(decoded)}")
+    if is_address(decoded) and not os.path.exists(decoded):
+        raise FileNotFoundError(f"{name} {shown_path(decoded)} is no file; only Detector.stream opens URLs")
     return found
+
+
+def shown_path(path: str) -> str:
+    """A path in a message, quoted: a long one shortened, and of a URL no secrets."""
+    path = without_secrets(path)
+    return repr(path if len(path) <= _MAX_SHOWN else f"{path[:_MAX_SHOWN]}...")
+
+
+#: What no file is named like: scheme:/..., or a name and a password in front of a host.
+_ADDRESS = re.compile(
+    r"(?i)\s*(?:(?:[a-z][a-z0-9+.-]+)?:[/\\]+"
+    r"|(?=[^@]*:[^@]*@)(?:[a-z][a-z0-9+.-]+:(?=[^@]*:))?[/\\]*)"
+)
+#: Parameters of a query that let nobody in, and tell cameras apart.
+_HARMLESS = re.compile(r"(?:camera|channel|fps|profile|stream|subtype)=(?:\d{1,4}|main|sub)", re.IGNORECASE)
+
+
+def is_address(text: str) -> bool:
+    """Whether text is of the form of a URL, well-formed or not."""
+    return _ADDRESS.match(text) is not None
+
+
+def without_secrets(address: str) -> str:
+    """An address as it may stand in a message, a log or a result; what is of no URL's form stays as it is.
+
+    User and password go, and so do what a query or a fragment says and what `name=value` in the path gives, except for
+    a few parameters that are harmless.
+    """
+    found = _ADDRESS.match(address)
+    if not found:
+        return address
+    start, rest = address[: found.end()], address[found.end() :]
+    if "@" in rest:  # a password may hold any character: all up to the last @ goes
+        before, _, rest = rest.rpartition("@")
+        if re.search(r"[?&;#=]", before):  # or the @ is in a secret of the query
+            return f"{start}***"
+        rest = f"***@{rest}"
+    parts = re.split(r"((?:[?&;#/]|%3[bf]|%2[36])+)", rest, flags=re.IGNORECASE)
+    inside = False  # of a query or a fragment
+    for index, part in enumerate(parts):
+        if index % 2:
+            inside = inside or part.strip("/") != ""
+        elif part and (inside or "=" in part) and not _HARMLESS.fullmatch(part):
+            parts[index] = f"{part.partition('=')[0]}=***" if "=" in part else "***"
+    return start + "".join(parts)
 
 
 def imgsz(value: object) -> tuple[int, int] | None:
@@ -112,6 +162,8 @@ def names(value: object) -> list[str]:
     for name in value:
         if not isinstance(name, str):
             raise TypeError(f"names: a class name must be text, got {shown(name)}")
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise ValueError(f"names: a class name must be text that can be encoded, got {shown(name)}")
     return list(value)
 
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
 Size: TypeAlias = "tuple[int, int] | None"
 
 _MAX_MARKERS = 4096  # of a JPEG file before its size
 _MAX_ENTRIES = 512  # of a directory of a TIFF file
+_MAX_BOXES = 1024  # of an ISO file or of one of its boxes
 _NEAR = 1 << 16  # bytes from the start in which other formats have their size
+_DESCRIPTION = 1 << 20  # bytes of the box that describes an AVIF or HEIC file
 
 
 class Header(NamedTuple):
@@ -29,7 +31,7 @@ class Header(NamedTuple):
 def read(data: bytes | memoryview) -> Header | None:
     """The header of an image file; None for an unknown format, or one without a size."""
     view = memoryview(data)
-    start = bytes(view[:16])
+    start = bytes(view[:64])
     for name, fits, size in _READERS:
         if fits(start):
             found = size(view)
@@ -51,21 +53,24 @@ def _pair(data: memoryview, offset: int, layout: str, turned: bool = False) -> S
 
 
 def _jpeg(data: memoryview) -> Size:
-    """Segments are skipped by their lengths up to the frame header (SOF)."""
+    """Segments are skipped as libjpeg does it, by their lengths, up to the frame header (SOF)."""
     at, end = 2, len(data)
     for _ in range(_MAX_MARKERS):
-        if at + 4 > end or data[at] != 0xFF:
+        if at + 4 > end:
             return None
         marker = data[at + 1]
-        if marker == 0xFF:  # a fill byte; at most as many as markers
+        if data[at] != 0xFF or marker == 0xFF:  # a stray or a fill byte; at most as many as markers
             at += 1
+            continue
+        if marker == 0:
+            at += 2
             continue
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             return _pair(data, at + 5, ">HH", turned=True)
         if marker in (0xD9, 0xDA):
             return None
         length = data[at + 2] << 8 | data[at + 3]
-        at += 2 if marker == 0x01 or 0xD0 <= marker <= 0xD8 else 2 + length
+        at += 2 if marker == 0x01 or 0xD0 <= marker <= 0xD8 else 2 + max(length, 2)
     return None
 
 
@@ -101,46 +106,90 @@ def _tiff(data: memoryview) -> Size:
     count = start and _at(data, start[0], f"{order}{'Q' if big else 'H'}")
     if not start or not count or count[0] > _MAX_ENTRIES:
         return None
+    types = {3: "H", 4: "I", 16: "Q"} if big else {3: "H", 4: "I"}
     tags: dict[int, int] = {}
     for index in range(count[0]):
         entry = start[0] + (8 + 20 * index if big else 2 + 12 * index)
-        head = _at(data, entry, f"{order}HH")
+        head = _at(data, entry, f"{order}HH{'Q' if big else 'I'}")
         if head is None:
             return None
-        layout = {3: "H", 4: "I", 16: "Q"}.get(head[1])
-        value = layout and _at(data, entry + (12 if big else 8), order + layout)
-        if value:
-            tags.setdefault(head[0], value[0])
+        if head[0] not in (256, 257, 322, 323):
+            continue
+        value = _at(data, entry + (12 if big else 8), order + types.get(head[1], "H"))
+        if value is None or head[1] not in types or head[2] != 1:  # no writer gives a size so
+            return None
+        tags.setdefault(head[0], value[0])
     if 256 not in tags or 257 not in tags:
         return None
     image, tile = (tags[256], tags[257]), (tags.get(322, 0), tags.get(323, 0))
     return max(image, tile, key=lambda size: size[0] * size[1])
 
 
+def _boxes(data: memoryview, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """The boxes of an ISO file (JPEG 2000, AVIF, HEIC): the kind of each, and where its content starts and ends."""
+    for _ in range(_MAX_BOXES):
+        head = _at(data, at, ">I4s")
+        if head is None or at + 8 > end:
+            return
+        size, start = head[0], at + 8
+        if size == 1:
+            large = _at(data, start, ">Q")
+            if large is None:
+                return
+            size, start = large[0], start + 8
+        stop = at + size if size else end
+        if stop < start:
+            return
+        yield bytes(data[at + 4 : at + 8]), start, min(stop, end)
+        at = stop
+
+
 def _jpeg2000(data: memoryview) -> Size:
     """Of the codestream: its grid, or a tile of that where it is larger."""
-    at = bytes(data[:_NEAR]).find(b"\xff\x4f\xff\x51")
-    found = _at(data, at + 8, ">8I") if at >= 0 else None
+    at = 0
+    if bytes(data[4:8]) == b"jP  ":
+        at = next((start for kind, start, _ in _boxes(data, 0, len(data)) if kind == b"jp2c"), len(data))
+    found = _at(data, at + 8, ">8I") if bytes(data[at : at + 4]) == b"\xff\x4f\xff\x51" else None
     return max((found[0], found[1]), (found[4], found[5]), key=lambda size: size[0] * size[1]) if found else None
 
 
+def _description(data: memoryview) -> bytes:
+    """The boxes of an AVIF or HEIC file that describe its items and tracks; a second of a kind is an error there."""
+    places: dict[bytes, tuple[int, int]] = {}
+    for kind, at, end in _boxes(data, 0, len(data)):
+        places.setdefault(kind, (at, min(end, at + _DESCRIPTION)))
+    return b"".join(bytes(data[slice(*places[kind])]) for kind in (b"meta", b"moov") if kind in places)
+
+
+_ITEM = re.compile(rb"ispe\x00{4}(.{4})(.{4})", re.DOTALL)
+_TRACK = re.compile(rb"tkhd(?:\x00.{75}|\x01.{87})(..)..(..)", re.DOTALL)
+_SAMPLES = re.compile(rb"stsd.{40}(..)(..)", re.DOTALL)
+
+
 def _heif(data: memoryview) -> Size:
-    """AVIF and HEIC: the largest of its items."""
-    sizes = [struct.unpack(">II", found[1]) for found in re.finditer(rb"ispe\0{4}(.{8})", data[:_NEAR], re.DOTALL)]
-    return max(((size[0], size[1]) for size in sizes), key=lambda size: size[0] * size[1], default=None)
+    """AVIF and HEIC: the largest of its items and tracks."""
+    described = _description(data)
+    sizes = [
+        (int.from_bytes(found[1], "big"), int.from_bytes(found[2], "big"))
+        for pattern in (_ITEM, _TRACK, _SAMPLES)
+        for found in pattern.finditer(described)
+    ]
+    return max(sizes, key=lambda size: size[0] * size[1], default=None)
 
 
 def _netpbm(data: memoryview) -> Size:
     """PBM, PGM, PPM, PFM; and PAM."""
-    text = re.sub(rb"#[^\n]*", b"", bytes(data[:1024]))
+    text = re.sub(rb"#[^\r\n]*", b"", bytes(data[:_NEAR]))
+    if text.startswith(b"P7"):
+        width, height = (re.findall(rb"(?m)^%b\s+(\d{1,9})\s" % side, text) for side in (b"WIDTH", b"HEIGHT"))
+        return (max(map(int, width)), max(map(int, height))) if width and height else None
     found = re.match(rb"P[1-6Ff]\s+(\d{1,9})\s+(\d{1,9})\s", text)
-    if found is None and text.startswith(b"P7"):
-        found = re.search(rb"WIDTH\s+(\d{1,9})\s+HEIGHT\s+(\d{1,9})\s", text)
     return found and (int(found[1]), int(found[2]))
 
 
 def _hdr(data: memoryview) -> Size:
-    found = re.search(rb"[-+]Y (\d{1,9}) [-+]X (\d{1,9})\n", data[:_NEAR])
+    """The line after the first that is empty."""
+    found = re.match(rb"-Y (\d{1,9}) \+X (\d{1,9})\n", bytes(data[:_NEAR]).partition(b"\n\n")[2])
     return found and (int(found[2]), int(found[1]))
 
 
@@ -152,8 +201,8 @@ def orientation(data: bytes | memoryview) -> tuple[int, int | None] | None:
     """How an AVIF file says that it is turned: quarter turns anticlockwise, and then mirrored along an axis (0: upside
     down, 1: left to right; None: not). None where it does not say.
     """
-    near = bytes(memoryview(data)[:_NEAR])
-    turn, mirror = re.search(rb"\0\0\0\x09irot(.)", near, re.DOTALL), re.search(rb"\0\0\0\x09imir(.)", near, re.DOTALL)
+    described = _description(memoryview(data))
+    turn, mirror = (re.search(rb"\0\0\0\x09%b(.)" % kind, described, re.DOTALL) for kind in (b"irot", b"imir"))
     if turn is None and mirror is None:
         return None
     return (turn[1][0] & 3 if turn else 0), (mirror[1][0] & 1 if mirror else None)
@@ -164,7 +213,11 @@ def _starts(*beginnings: bytes) -> Callable[[bytes], bool]:
 
 
 def _brand(*brands: bytes) -> Callable[[bytes], bool]:
-    return lambda start: start[4:8] == b"ftyp" and start[8:12] in brands
+    """One of the brands, of the file or among those that it is compatible with."""
+    return lambda start: (
+        start[4:8] == b"ftyp"
+        and any(start[at : at + 4] in brands for at in (8, *range(16, int.from_bytes(start[:4], "big"), 4)[:12]))
+    )
 
 
 _READERS: tuple[tuple[str, Callable[[bytes], bool], Callable[[memoryview], Size]], ...] = (

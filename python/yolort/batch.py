@@ -108,6 +108,9 @@ def split(source: str | os.PathLike[str], shard_size: int) -> list[Shard]:
     """The shards of a source, in an order that does not change. For what it takes and raises see `run`."""
     path = Path(source)
     tables = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.suffix == ".parquet" else []
+    if path in tables and not path.is_file():  # a pipe would be waited for
+        raise FileNotFoundError(f"{os.fspath(path)!r} is no file")
+    tables = [table for table in tables if table.is_file()]
     if tables:
         from pyarrow import parquet
 
@@ -128,7 +131,7 @@ def detect_shard(detector: Detector, shard: Shard, folder: Path, column: str) ->
             count += 1
             try:
                 line = {**detector(load()).to_dict(), "path": name}
-            except (images.ImageError, OSError) as error:
+            except images.ImageError as error:
                 failed += 1
                 line = {"path": name, "error": str(error)}
             file.write(json.dumps(line) + "\n")

@@ -41,6 +41,7 @@ class _Queue:
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._working = 0
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -70,6 +71,22 @@ class _Queue:
                 elif self._closed or not self._changed.wait(max(deadline - time.monotonic(), 0)):
                     break
             return batch
+
+    def start(self, threads: list[threading.Thread]) -> None:
+        self._working = len(threads)
+        for thread in threads:
+            thread.start()
+
+    def leave(self) -> None:
+        """A worker ends."""
+        with self._changed:
+            self._working -= 1
+            self._changed.notify_all()
+
+    def wait(self, working: int) -> None:
+        """Until that many workers are left. Ctrl-C ends it, and not also the threads in the eyes of Thread.join."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._working <= working)
 
     def close(self, cancel: bool) -> None:
         with self._changed:
@@ -130,8 +147,7 @@ class Batcher:
             threading.Thread(target=_work, args=(self._queue, detector.clone()), name=f"yolort-worker-{i}", daemon=True)
             for i in range(workers)
         ]
-        for thread in self._threads:
-            thread.start()
+        self._queue.start(self._threads)
         # The threads hold the queue, not this object: one that is forgotten, or left at exit, is closed all the same.
         self._finalizer = weakref.finalize(self, _stop, self._queue, self._threads, True)
 
@@ -173,9 +189,17 @@ class Batcher:
         return len(self._queue)
 
     def close(self, *, cancel: bool = False) -> None:
-        """Take no more images, finish those that wait (or cancel them), and stop the workers."""
-        if self._finalizer.detach():
-            _stop(self._queue, self._threads, cancel)
+        """Take no more images, finish those that wait (or cancel them), and stop the workers.
+
+        Ctrl-C while it waits cancels those that wait.
+        """
+        if self._finalizer.alive:  # until the threads have ended: one that the interpreter's end meets in a run crashes
+            try:
+                _stop(self._queue, self._threads, cancel)
+            except BaseException:
+                self._queue.close(cancel=True)
+                raise
+            self._finalizer.detach()
 
     def __enter__(self) -> Batcher:
         return self
@@ -188,24 +212,28 @@ def _stop(queue: _Queue, threads: list[threading.Thread], cancel: bool) -> None:
     if not threads[0].is_alive():  # a forked process, where locks may be held by threads that are not there
         return
     queue.close(cancel)
-    for thread in threads:
-        if thread is not threading.current_thread():  # the last reference may go in a future's callback
-            thread.join()
+    others = [thread for thread in threads if thread is not threading.current_thread()]
+    queue.wait(len(threads) - len(others))  # the last reference may go in a future's callback, in a worker
+    for thread in others:
+        thread.join()
 
 
 def _work(queue: _Queue, detector: Detector) -> None:
-    while batch := queue.take():
-        jobs: list[_Job] = []
-        arrays: list[Array] = []
-        for job in batch:
-            if job.future.set_running_or_notify_cancel():
-                try:
-                    arrays.append(job.fetch())
-                    jobs.append(job)
-                except Exception as error:
-                    job.future.set_exception(error)
-        _run(detector, jobs, arrays)
-        del batch, job, jobs, arrays  # this thread holds no image while it waits
+    try:
+        while batch := queue.take():
+            jobs: list[_Job] = []
+            arrays: list[Array] = []
+            for job in batch:
+                if job.future.set_running_or_notify_cancel():
+                    try:
+                        arrays.append(job.fetch())
+                        jobs.append(job)
+                    except Exception as error:
+                        job.future.set_exception(error)
+            _run(detector, jobs, arrays)
+            del batch, job, jobs, arrays  # this thread holds no image while it waits
+    finally:
+        queue.leave()
 
 
 def _run(detector: Detector, jobs: list[_Job], arrays: list[Array]) -> None:

@@ -131,7 +131,7 @@ class Detections:
             color = _color(cls)
             x1, y1, x2, y2 = (round(float(v)) for v in box)
             cv2.rectangle(out, (x1, y1), (x2, y2), color, line, cv2.LINE_AA)
-            label = f"{self.names.get(cls, str(cls))} {score:.2f}"
+            label = f"{self.names.get(cls, str(cls))} {score:.2f}".encode(errors="replace").decode()
             (text_width, text_height), base = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, line)
             top = y1 - text_height - base if y1 - text_height - base >= 0 else y1
             left = min(x1, max(width - text_width, 0))

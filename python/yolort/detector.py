@@ -42,7 +42,8 @@ class CudaArray(Protocol):
 
 
 Array: TypeAlias = npt.NDArray[np.uint8] | DlpackArray | CudaArray
-Source: TypeAlias = "Array | str | os.PathLike[str] | Sequence[Array | str | os.PathLike[str]]"
+ImagePath: TypeAlias = "str | bytes | os.PathLike[str]"
+Source: TypeAlias = "Array | ImagePath | Sequence[Array | ImagePath]"
 
 
 #: Class indices, class names, or one of either; None: all.
@@ -187,13 +188,9 @@ class Detector:
     @overload
     def __call__(self, source: Array, **settings: Unpack[Settings]) -> Detections: ...
     @overload
-    def __call__(
-        self, source: Sequence[Array | str | os.PathLike[str]], **settings: Unpack[Settings]
-    ) -> list[Detections]: ...
+    def __call__(self, source: Sequence[Array | ImagePath], **settings: Unpack[Settings]) -> list[Detections]: ...
     @overload
-    def __call__(
-        self, source: str | os.PathLike[str], **settings: Unpack[Settings]
-    ) -> Detections | list[Detections]: ...
+    def __call__(self, source: ImagePath, **settings: Unpack[Settings]) -> Detections | list[Detections]: ...
 
     def __call__(self, source: Source, **settings: Unpack[Settings]) -> Detections | list[Detections]:
         """Detect objects.
@@ -229,16 +226,18 @@ class Detector:
         thresholds = _thresholds(**{name: given.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS})
         if _is_array(source):
             return self._detect([source], [None], thresholds, format, augment)[0]
-        if isinstance(source, (str, os.PathLike)):
-            if Path(source).exists() and not Path(source).is_dir():
-                return self._detect([_read(source)], [os.fspath(source)], thresholds, None, augment)[0]
-            return self._detect_files(images.find(source), thresholds, augment)
+        if isinstance(source, (str, bytes, os.PathLike)):
+            path = os.fsdecode(_checks.path("source", source))
+            if os.path.exists(path) and not os.path.isdir(path):
+                return self._detect([_read(path)], [path], thresholds, None, augment)[0]
+            return self._detect_files(images.find(path), thresholds, augment)
         if not isinstance(source, Sequence):
             raise TypeError(
                 f"source: expected an image (an array), a path or a list of them, got {type(source).__name__}"
             )
-        arrays = [_read(item) for item in source]
-        paths = [None if _is_array(item) else os.fspath(item) for item in source]
+        items = cast("Sequence[Array | ImagePath]", source)
+        arrays = [_read(item) for item in items]
+        paths = [None if _is_array(item) else os.fsdecode(item) for item in items]
         return self._detect(arrays, paths, thresholds, format, augment)
 
     def infer(self, tensor: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
@@ -394,7 +393,7 @@ class Detector:
         for path in paths:  # one at a time: a folder may not fit in memory
             try:
                 array = images.read(path)
-            except images.ImageError as error:
+            except (images.ImageError, FileNotFoundError) as error:
                 warnings.warn(f"left out: {error}", stacklevel=3)
                 continue
             out += self._detect([array], [os.fspath(path)], thresholds, None, augment)
@@ -405,10 +404,10 @@ def _is_array(item: object) -> TypeIs[Array]:
     return hasattr(item, "__dlpack__") or hasattr(item, "__cuda_array_interface__")
 
 
-def _read(item: Array | str | os.PathLike[str]) -> Array:
+def _read(item: Array | ImagePath) -> Array:
     if _is_array(item):
         return item
-    if isinstance(item, (str, os.PathLike)):
+    if isinstance(item, (str, bytes, os.PathLike)):
         return images.read(item)
     raise TypeError(f"image: expected an array of uint8 or a path, got {type(item).__name__}")
 

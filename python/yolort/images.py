@@ -18,34 +18,37 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _atomic, _image_header
+from yolort import _atomic, _checks, _image_header
 from yolort._core import Error
 
-#: Pixels that a file is decoded to at most: 400 MB. The environment variable YOLORT_MAX_PIXELS sets another number.
+#: Pixels that a file is decoded to at most: 400 MB, and up to 2 GB of its decoder meanwhile (JPEG 2000, AVIF). The
+#: environment variable YOLORT_MAX_PIXELS sets another number.
 MAX_PIXELS = 2**27
 #: Bytes of a file that is read at most: 1 GiB.
 MAX_BYTES = 2**30
 
-_ALWAYS = (".bmp", ".dib", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
-_PROBED = (".avif", ".gif", ".hdr", ".jp2", ".pam", ".pbm", ".pfm", ".pgm", ".pnm", ".ppm", ".ras", ".sr")
-_HEIC = (".heic", ".heif", ".hif")
-#: Endings of images that are not read here, so that they are named rather than left out without a word.
-_OTHERS = (
-    *_PROBED,
-    *_HEIC,
-    ".arw",
-    ".cr2",
-    ".cr3",
-    ".dng",
-    ".exr",
-    ".j2k",
-    ".jpeg2000",
-    ".jxl",
-    ".nef",
-    ".psd",
-    ".svg",
-)
-_FLOATS = ("hdr", "pfm")  # their values are fractions, of which 1 is white
+#: Endings by the one that tells whether this OpenCV has the format: it writes what it reads.
+_PROBED = {
+    ".avif": ".avif .avifs",
+    ".bmp": ".bmp .dib",
+    ".gif": ".gif",
+    ".hdr": ".hdr .rgbe",
+    ".jp2": ".j2c .j2k .jp2 .jpc .jpeg2000 .jpf .jpx",
+    ".jpg": ".jfif .jpe .jpeg .jpg .mpo .pjp .pjpeg",
+    ".pam": ".pam",
+    ".pfm": ".pfm",
+    ".png": ".apng .png",
+    ".ppm": ".pbm .pgm .pnm .ppm",
+    ".ras": ".ras .sr",
+    ".tiff": ".tif .tiff",
+    ".webp": ".webp",
+}
+_HEIC = (".heic", ".heics", ".heif", ".heifs", ".hif")
+#: Endings of images that nothing here reads; with the others they are named rather than left out without a word.
+_OTHERS = ".arw .bpg .cr2 .cr3 .dcm .dds .dng .exr .ico .jls .jxl .jxr .nef .orf .pcx .pef .psd .qoi .raf .rw2 .tga"
+_KNOWN = frozenset([*" ".join(_PROBED.values()).split(), *_HEIC, *_OTHERS.split()])
+_DEEP = ("hdr", "pfm", "png", "pnm", "tiff")  # formats whose pixels may have more than 8 bits
+_ROWS = 256  # of a deep image that are reduced at a time
 
 
 class ImageError(Error):
@@ -72,9 +75,18 @@ def opencv() -> ModuleType:
 def endings() -> frozenset[str]:
     """Endings of the image files that can be read here, lower case: what OpenCV decodes, and HEIC with pillow-heif."""
     cv2 = opencv()
-    probed = [ending for ending in _PROBED if cv2.haveImageWriter(f"x{ending}")]
-    heic = _HEIC if importlib.util.find_spec("pillow_heif") else ()
-    return frozenset((*_ALWAYS, *probed, *heic))
+    read = [ending for probe, kinds in _PROBED.items() if cv2.haveImageWriter(f"x{probe}") for ending in kinds.split()]
+    return frozenset((*read, *(_HEIC if importlib.util.find_spec("pillow_heif") else ())))
+
+
+@functools.cache
+def encodes(ending: str) -> bool:
+    """Whether `write` writes files with this ending: the formats that OpenCV encodes, in color and 8 bits."""
+    return (
+        ending.lower() in endings()
+        and ending.lower() not in (".pbm", ".pfm", ".pgm")
+        and opencv().haveImageWriter(f"x{ending.lower()}")
+    )
 
 
 def is_image(path: str | os.PathLike[str]) -> bool:
@@ -85,7 +97,8 @@ def is_image(path: str | os.PathLike[str]) -> bool:
 
 def left_out(paths: Iterable[Path]) -> str:
     """A sentence about the image files among these that cannot be read here; "" without any."""
-    others = [path for path in paths if path.suffix.lower() in _OTHERS and path.suffix.lower() not in endings()]
+    unread = _KNOWN - endings()
+    others = [path for path in paths if path.suffix.lower() in unread and path.is_file()]
     if not others:
         return ""
     kinds = sorted({path.suffix.lower() for path in others})
@@ -93,7 +106,7 @@ def left_out(paths: Iterable[Path]) -> str:
     return f"left out {len(others)} image(s) of kinds that are not read here ({', '.join(kinds)}){hint}"
 
 
-def find(source: str | os.PathLike[str]) -> list[Path]:
+def find(source: str | bytes | os.PathLike[str]) -> list[Path]:
     """The image files of a source, sorted.
 
     Args:
@@ -105,31 +118,38 @@ def find(source: str | os.PathLike[str]) -> list[Path]:
     Raises:
         FileNotFoundError: nothing there.
     """
-    if not os.fspath(source):
+    text = os.fsdecode(_checks.path("source", source))
+    name = _checks.shown_path(text)
+    if not text:
         raise FileNotFoundError("the source is an empty path")
-    path = Path(source)
-    if path.is_dir():
+    path = Path(text)
+    if os.path.isdir(path):
         entries = list(path.iterdir())
-        nothing = f"folder {os.fspath(source)!r} holds no images ({', '.join(sorted(endings()))})"
-    elif path.exists():
+        nothing = f"folder {name} holds no images ({', '.join(sorted(endings()))})"
+    elif os.path.exists(path):
         return [path]
     else:
-        entries = list(_matches(os.fspath(source)))
-        nothing = f"{os.fspath(source)!r} is no image, no folder, and matches no images"
+        entries = list(_matches(text))
+        nothing = f"{name} is no image, no folder, and matches no images"
     found = [entry for entry in entries if is_image(entry)]
     unread = left_out(entries)
     if not found:
         raise FileNotFoundError(f"{nothing}; {unread}" if unread else nothing)
     if unread:
-        warnings.warn(f"{os.fspath(source)!r}: {unread}", stacklevel=2)
+        warnings.warn(f"{name}: {unread}", stacklevel=2)
     return sorted(found)
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """The files of a folder and of those below it, also through links, each folder once; none that is hidden."""
+    return _matches(os.path.join(glob.escape(os.fspath(folder)), "**"))
 
 
 def _matches(pattern: str) -> Iterator[Path]:
     """What a glob pattern matches; the part of it that is there is no pattern, and links to folders are not looped."""
     parts = Path(pattern).parts
     there = 0
-    while there < len(parts) and Path(*parts[: there + 1]).exists():
+    while there < len(parts) and os.path.exists(Path(*parts[: there + 1])):
         there += 1
     root = Path(*parts[:there])
     rest = parts[there:]
@@ -165,26 +185,36 @@ def _fits(names: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
     )
 
 
-def read(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
+def read(path: str | bytes | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     """Decode an image file to (height, width, 3) BGR uint8, turned as its EXIF orientation says.
 
-    Deeper images are reduced to 8 bits; of PFM and HDR 1.0 is white. A JPEG file may lack its end marker.
+    Of deeper images the upper 8 bits are kept; of fractions 0 is black and 1 is white. A JPEG file may lack its end
+    marker.
 
     Raises:
         FileNotFoundError: no such file.
-        ImageError: not an image, damaged, or larger than `MAX_PIXELS` or `MAX_BYTES`.
+        ImageError: not an image, damaged, not readable, or larger than `MAX_PIXELS` or `MAX_BYTES`.
         ImportError: OpenCV is not installed.
     """
     opencv()
-    name = f"image {os.fspath(path)!r}"
-    # Not imread: it cannot open every Unicode path, and hides why it fails. A pipe must not be waited for.
-    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError(f"{name} is a {'folder' if stat.S_ISDIR(status.st_mode) else 'device or a pipe'}, no file")
+    place = _checks.path("image", path)
+    name = f"image {_checks.shown_path(os.fsdecode(place))}"
+    # Not imread: it cannot open every Unicode path, and hides why it fails.
+    try:
+        status = os.stat(place)
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            kind = "folder" if stat.S_ISDIR(status.st_mode) else "device, a pipe or a socket"
+            raise ImageError(f"{name} is a {kind}, no file")
         if status.st_size > MAX_BYTES:
             raise ImageError(f"{name} has {status.st_size} bytes, more than the {MAX_BYTES} that are read")
-        return decode(file.read(MAX_BYTES), name)
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        with open(os.open(place, flags), "rb") as file:
+            data = file.read(MAX_BYTES) or b""
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{name} does not exist") from None
+    except OSError as error:
+        raise ImageError(f"{name} cannot be read: {error.strerror or error}") from None
+    return decode(data, name)
 
 
 def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image") -> npt.NDArray[np.uint8]:
@@ -197,26 +227,29 @@ def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image") -> npt.NDAr
     bytes_ = np.frombuffer(data, np.uint8).data
     header = _image_header.read(bytes_)
     limit = _max_pixels()
-    if header and header.width * header.height > limit:
+    if header is None:  # what has no size that is known is not decoded
+        raise ImageError(f"{name} is empty, damaged or of an unknown format")
+    if header.width * header.height > limit:
         raise ImageError(
             f"{name} has {header.width} x {header.height} pixels, more than the {limit} that are decoded; "
             "YOLORT_MAX_PIXELS allows more"
         )
-    if header and header.format == "heic":
+    if header.format == "heic":
         return _decode_heic(data, name)
-    flags = cv2.IMREAD_COLOR
-    turned = _image_header.orientation(bytes_) if header and header.format == "avif" else None
+    flags = cv2.IMREAD_ANYCOLOR if header.format == "tiff" else cv2.IMREAD_COLOR  # deep gray TIFF is read only as gray
+    if header.format in _DEEP:
+        flags |= cv2.IMREAD_ANYDEPTH
+    turned = _image_header.orientation(bytes_) if header.format == "avif" else None
     if turned is not None:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
-    if header and (header.format in _FLOATS or header.format == "tiff"):
-        flags |= cv2.IMREAD_ANYDEPTH
     image = _imdecode(data, flags, name)
-    if image is None and header and header.format == "jpeg":
+    if image is None and header.format == "jpeg":
         image = _without_end_marker(bytes(data), flags, name)
     if image is None:
         raise ImageError(f"{name} is empty, damaged or of an unknown format")
-    if image.dtype != np.uint8:
-        image = _to_bytes(image, name)
+    image = image if image.dtype == np.uint8 else _to_bytes(image, name)
+    if image.ndim == 2:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     if turned is not None:
         turns, mirror = turned
         image = np.rot90(image, turns)
@@ -249,12 +282,26 @@ def _without_end_marker(data: bytes, flags: int, name: str) -> npt.NDArray[Any] 
 
 
 def _to_bytes(image: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
-    """Deeper pixels in 8 bits: of whole numbers the upper 8, of fractions 0 to 1 as 0 to 255."""
-    if image.dtype == np.uint16:
-        return np.asarray(image >> 8, np.uint8)
-    if image.dtype.kind != "f":
+    """Deeper pixels in 8 bits: of whole numbers the upper 8, of fractions 0 to 1 as 0 to 255.
+
+    Refused is what would become all black or white: 8 bits in 16, numbers up to 255 as fractions.
+    """
+    if image.dtype.kind != "f" and image.dtype != np.uint16:
         raise ImageError(f"{name} has pixels of {image.dtype}, which are not read; save it with 8 bits")
-    return np.asarray(np.clip(np.nan_to_num(image), 0, 1) * 255 + 0.5, np.uint8)
+    out = np.empty(image.shape, np.uint8)
+    bright = 0
+    for at in range(0, len(image), _ROWS):
+        rows = image[at : at + _ROWS]
+        if image.dtype == np.uint16:
+            out[at : at + _ROWS] = rows >> 8
+        else:
+            bright += np.count_nonzero(rows > 1)
+            out[at : at + _ROWS] = np.clip(np.nan_to_num(rows), 0, 1) * 255 + 0.5
+    if image.dtype == np.uint16 and not out.any() and image.any():
+        raise ImageError(f"{name} has 16 bits, but no pixel above {image.max()} of 65535; save it with 8 bits")
+    if bright > image.size / 2:
+        raise ImageError(f"{name} has fractions for pixels, but most are above 1, which is white; save it with 8 bits")
+    return out
 
 
 def _decode_heic(data: bytes | npt.NDArray[np.uint8], name: str) -> npt.NDArray[np.uint8]:
@@ -263,11 +310,11 @@ def _decode_heic(data: bytes | npt.NDArray[np.uint8], name: str) -> npt.NDArray[
     except ImportError:
         raise ImageError(f"{name} is HEIC, which OpenCV does not read; pip install pillow-heif") from None
     try:
-        opened = pillow_heif.open_heif(io.BytesIO(bytes(data)), convert_hdr_to_8bit=True, bgr_mode=True)
-        image = np.asarray(opened)
+        opened = pillow_heif.open_heif(io.BytesIO(bytes(data)), convert_hdr_to_8bit=True)
+        image = np.asarray(opened.to_pillow().convert("RGB"))
     except Exception as error:  # libheif's kinds
         raise ImageError(f"{name} cannot be decoded: {error}") from error
-    return np.asarray(image[..., :3], np.uint8)
+    return np.ascontiguousarray(image[..., ::-1], np.uint8)
 
 
 def write(
@@ -283,13 +330,15 @@ def write(
         ImportError: OpenCV is not installed.
     """
     cv2 = opencv()
-    name = f"image {os.fspath(path)!r}"
+    name, ending = f"image {os.fspath(path)!r}", Path(path).suffix
+    if not encodes(ending):
+        raise ImageError(f"{name} cannot be encoded as {ending!r}; give it another ending, such as .png")
     try:
-        done, data = cv2.imencode(Path(path).suffix, image)
+        done, data = cv2.imencode(ending, image)
     except cv2.error as error:
         raise ImageError(f"{name} cannot be encoded: {error.err}") from error
     if not done:
-        raise ImageError(f"{name} cannot be encoded as {Path(path).suffix!r}")
+        raise ImageError(f"{name} cannot be encoded as {ending!r}")
     try:
         _atomic.write(path, data.tobytes() + _atomic.MARK.encode(), sources=sources)
     except OSError as error:

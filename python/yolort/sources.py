@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -65,13 +64,14 @@ def split(source: StreamSource | Sequence[StreamSource]) -> list[Source]:
 def _open(source: StreamSource) -> Source:
     if isinstance(source, (int, np.integer)) and not isinstance(source, bool):
         return Video(_checks.integer("source: the index of a camera", source, 0, _LAST_CAMERA))
-    if isinstance(source, str) and "://" in source:
+    if isinstance(source, str) and _checks.is_address(source) and not os.path.exists(source):
         return Video(source)
     if isinstance(source, (str, os.PathLike)):
-        path = Path(source)
-        if path.is_file() and path.suffix.lower() not in images.endings():
-            return Video(os.fspath(source))
-        return Files(images.find(source))
+        text = os.fsdecode(_checks.path("source", source))
+        path = Path(text)
+        if os.path.isfile(path) and path.suffix.lower() not in images.endings():
+            return Video(path)
+        return Files(images.find(text), alone=os.path.exists(path) and not os.path.isdir(path))
     if isinstance(source, Iterable) and not isinstance(source, (bytes, np.ndarray)):
         return Arrays(source)
     raise TypeError(
@@ -94,18 +94,21 @@ class Arrays:
 
 
 class Files:
-    """Image files; those that cannot be read are left out, each with a UserWarning."""
+    """Image files; those that cannot be read are left out, each with a UserWarning, unless it is the source alone."""
 
     live = False
 
-    def __init__(self, paths: list[Path]) -> None:
+    def __init__(self, paths: list[Path], *, alone: bool = False) -> None:
         self._paths = paths
+        self._alone = alone
 
     def pictures(self, stopping: threading.Event) -> Iterator[Picture]:
         for path in self._paths:
             try:
                 image = images.read(path)
-            except images.ImageError as error:
+            except (images.ImageError, FileNotFoundError) as error:
+                if self._alone:
+                    raise
                 warnings.warn(f"left out: {error}", stacklevel=2)
                 continue
             yield Picture(image, path=os.fspath(path))
@@ -114,12 +117,15 @@ class Files:
 class Video:
     """What OpenCV captures from: a file, a camera's index, or a URL; opened again when lost, if it is live."""
 
-    def __init__(self, address: int | str) -> None:
-        self._address = address
-        self._name = f"camera {address}" if isinstance(address, int) else repr(without_secrets(address))
-        self.live = isinstance(address, int) or "://" in address
-        if isinstance(address, str) and self.live and not _is_url(address):
+    def __init__(self, address: int | str | Path) -> None:
+        # As bytes: OpenCV crashes on text with bytes in it that are no UTF-8.
+        self._address = os.fsencode(address.absolute()) if isinstance(address, Path) else address
+        self._name = f"camera {address}" if isinstance(address, int) else _checks.shown_path(os.fspath(address))
+        self.live = not isinstance(address, Path)
+        if isinstance(address, str) and not _is_url(address):
             raise SourceError(f"source {self._name} is no URL that can be opened: its host or port is malformed")
+        if isinstance(address, Path) and not os.stat(address).st_size:  # also those of /proc, some of which wait
+            raise SourceError(f"source {self._name} is empty")
 
     def pictures(self, stopping: threading.Event) -> Iterator[Picture]:
         capture = self._capture()
@@ -151,14 +157,16 @@ class Video:
 
     def _capture(self) -> Any:
         cv2 = images.opencv()
+        if self.live:  # FFmpeg writes addresses with their passwords on standard error; OpenCV reads this once
+            os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
         try:
             capture = cv2.VideoCapture(*self._how())
+            reason = f"OpenCV finds no {'camera' if self._is_camera() else 'video'} there"
         except cv2.error as error:
-            reason = error.err.replace(str(self._address), self._name)
-            raise SourceError(f"source {self._name} cannot be opened: {reason}") from None
-        if not capture.isOpened():
-            kind = "camera" if self._is_camera() else "video"
-            raise SourceError(f"source {self._name} cannot be opened: OpenCV finds no {kind} there")
+            capture, reason = None, error.err.replace(str(self._address), self._name)
+        if capture is None or not capture.isOpened():
+            hint = "; OPENCV_FFMPEG_LOGLEVEL=24 shows why, and passwords" if self._is_url() else ""
+            raise SourceError(f"source {self._name} cannot be opened: {reason}{hint}")
         # A recording behind a URL ends; a camera has no length.
         self.live = self.live and (self._is_camera() or capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0)
         return capture
@@ -166,24 +174,13 @@ class Video:
     def _is_camera(self) -> bool:
         return isinstance(self._address, int)
 
-
-def without_secrets(url: str) -> str:
-    """The URL as it may stand in a message, a log or a result: without user and password, and secrets of its query."""
-    scheme, mark, rest = url.partition("://")
-    if not mark:
-        return url
-    rest = _SECRETS.sub(r"\1***", rest)
-    if "@" in rest:  # a password may hold any character: all up to the last @ goes
-        rest = f"***@{rest.rpartition('@')[2]}"
-    return scheme + mark + rest
-
-
-#: Parameters of a query by whose names they let somebody in.
-_SECRETS = re.compile(r"([?&;][^=&;]*(?:pass|pwd|token|key|secret|auth|sig|user|cred)[^=&;]*=)[^&;#]*", re.IGNORECASE)
+    def _is_url(self) -> bool:
+        return self.live and not self._is_camera()
 
 
 def _is_url(text: str) -> bool:
     try:
+        text.encode()
         parts = urlsplit(text)
         return bool(parts.scheme) and (parts.scheme == "file" or bool(parts.hostname)) and parts.port != 0
     except ValueError:

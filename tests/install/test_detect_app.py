@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -74,7 +75,11 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes_on(app: Path, picture_fil
     huge.write_bytes(b"P6 65535 65535 255\n")
     empty = tmp_path / "empty"
     empty.mkdir()
-    for source in (bad, huge, empty, tmp_path / "nothing.jpg"):
+    short = tmp_path / "short.ppm"
+    short.write_bytes(b"P6 11000 11000 255\n")  # 363 MB, of which nothing is there
+    pipe = tmp_path / "pipe.ppm"
+    os.mkfifo(pipe)
+    for source in (bad, huge, empty, short, pipe, Path("/dev/zero"), tmp_path / "nothing.jpg"):
         message = run(app, MODEL, source, picture_file, status=1)
         assert source.name in message
 

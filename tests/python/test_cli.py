@@ -150,6 +150,28 @@ def test_no_images(model: Path, tmp_path: Path) -> None:
     assert "holds no images" in run("predict", tmp_path, "--model", model, code=2).stderr
 
 
+def test_formats_that_cannot_be_encoded_are_saved_as_png(model: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "images", tmp_path / "out"
+    folder.mkdir()
+    jpeg = yolort.demo_image().read_bytes()
+    for name in ("a.jpg", "a.mpo", "b.jfif"):
+        (folder / name).write_bytes(jpeg)
+    yolort.images.write(folder / "a.png", yolort.images.read(folder / "a.jpg"))
+    done = run("predict", folder, "--model", model, "--save", out)
+    assert "images are written as .png in the place of .jfif, .mpo, which cannot be encoded here" in done.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["a-2.png", "a.jpg", "a.png", "b.png"]
+    assert all(yolort.images.read(path).shape == (480, 640, 3) for path in out.iterdir())
+    done = run("predict", folder / "a.mpo", "--model", model, "--save", tmp_path / "x.mpo")
+    assert ".mpo, which cannot be encoded" in done.stderr
+    assert (tmp_path / "x.png").is_file()
+
+
+def test_cameras_that_are_none(model: Path) -> None:
+    for camera in ("-1", "-5", "100"):
+        error = run("stream", "--model", model, "--", camera, code=2).stderr
+        assert f"the index of a camera is {camera}, expected 0 to 99" in error
+
+
 def test_engines() -> None:
     out = run("engines").stdout
     assert all(status.name in out for status in yolort.engines())

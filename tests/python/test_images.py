@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,9 +53,18 @@ def test_what_is_read(ending: str, most: float, tmp_path: Path) -> None:
 
 
 def test_endings_of_one_format(tmp_path: Path) -> None:
-    for ending in (".jfif", ".jpe", ".mpo", ".JPG"):
-        (tmp_path / f"x{ending}").write_bytes(encoded(".jpg", COLOR))
-    assert len(images.find(tmp_path)) == 4
+    for ending, kinds in {
+        ".jpg": ".jfif .jpe .mpo .pjpeg .pjp .JPG",
+        ".png": ".apng",
+        ".jp2": ".jpeg2000 .jpf .jpx",
+        ".hdr": ".rgbe",
+    }.items():
+        for kind in kinds.split():
+            (tmp_path / f"x{kind}").write_bytes(encoded(ending, COLOR))
+    (tmp_path / "x.j2k").write_bytes(encoded(".jp2", COLOR).partition(b"jp2c")[2])
+    found = images.find(tmp_path)
+    assert len(found) == 12
+    assert all(images.read(path).shape == COLOR.shape for path in found)
 
 
 def test_what_is_left_out_is_named(tmp_path: Path) -> None:
@@ -69,7 +79,7 @@ def test_what_is_left_out_is_named(tmp_path: Path) -> None:
 
 
 def test_heic_needs_its_package(tmp_path: Path) -> None:
-    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0\0\0\x14ispe\0\0\0\0" + struct.pack(">II", 64, 64)
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + box(b"meta", ispe(64))
     (tmp_path / "a.heic").write_bytes(heic)
     try:
         import pillow_heif  # noqa: F401
@@ -83,9 +93,32 @@ def test_heic_needs_its_package(tmp_path: Path) -> None:
             images.read(tmp_path / "a.heic")
 
 
-@pytest.mark.parametrize("ending", [".png", ".tiff"])
+def test_heic_without_color() -> None:
+    heif = pytest.importorskip("pillow_heif", reason="pip install pillow-heif")
+    out = io.BytesIO()
+    heif.from_pillow(pillow.fromarray(GRAY[..., 0])).save(out, quality=100)
+    assert np.abs(images.decode(out.getvalue()).astype(int) - GRAY).mean() < 2
+
+
+@pytest.mark.parametrize("ending", [".png", ".tiff", ".ppm"])
 def test_sixteen_bits(ending: str) -> None:
     np.testing.assert_array_equal(images.decode(encoded(ending, COLOR.astype(np.uint16) * 257)), COLOR)
+    with pytest.raises(yolort.ImageError, match="16 bits, but no pixel above 2.. of 65535; save it with 8 bits"):
+        images.decode(encoded(ending, COLOR.astype(np.uint16)))  # it would be black
+    assert not images.decode(encoded(ending, np.zeros((4, 4, 3), np.uint16))).any()
+
+
+@pytest.mark.parametrize("ending", [".pfm", ".tiff"])
+def test_fractions_up_to_255_are_refused(ending: str) -> None:
+    with pytest.raises(yolort.ImageError, match="most are above 1, which is white; save it with 8 bits"):
+        images.decode(encoded(ending, COLOR.astype(np.float32)))
+
+
+def test_deep_tiff_without_color() -> None:
+    gray = GRAY[..., 0]
+    np.testing.assert_array_equal(images.decode(encoded(".tiff", gray.astype(np.float32) / 255)), GRAY)
+    with pytest.raises(yolort.ImageError, match="pixels of int32, which are not read"):
+        images.decode(encoded(".tiff", gray.astype(np.int32)))
 
 
 @pytest.mark.parametrize("ending", [".pfm", ".tiff", ".hdr"])
@@ -148,6 +181,21 @@ def tiff(width: int, height: int, tile: int) -> bytes:
     )
 
 
+def box(kind: bytes, content: bytes) -> bytes:
+    """Of an ISO file: JPEG 2000, AVIF, HEIC."""
+    return struct.pack(">I", 8 + len(content)) + kind + content
+
+
+def ispe(side: int) -> bytes:
+    return box(b"ispe", struct.pack(">III", 0, side, side))
+
+
+def siz(side: int) -> bytes:
+    return b"\xff\x4f\xff\x51" + struct.pack(">HH8I", 47, 0, side, side, 0, 0, side, side, 0, 0)
+
+
+AVIF = box(b"ftyp", b"avif\0\0\0\0mif1avif")
+JP2 = box(b"jP  ", b"\r\n\x87\n") + box(b"ftyp", b"jp2 \0\0\0\0jp2 ")
 SOF = b"\0\x11\x08" + struct.pack(">HH", 65_000, 65_000) + bytes(20)
 BOMBS = {
     "png": b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 50_000, 50_000) + bytes(5),
@@ -164,8 +212,21 @@ BOMBS = {
     "ppm": b"P6\n# a comment\n50000 50000\n255\n",
     "pfm": b"PF\n50000 50000\n-1.0\n",
     "hdr": b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 50000 +X 50000\n",
-    "jp2": b"\xff\x4f\xff\x51" + struct.pack(">HH8I", 47, 0, 50_000, 50_000, 0, 0, 50_000, 50_000, 0, 0),
-    "avif": b"\0\0\0\x18ftypavif" + bytes(12) + b"\0\0\0\x14ispe\0\0\0\0" + struct.pack(">II", 50_000, 50_000),
+    "jp2": siz(50_000),
+    "avif": AVIF + box(b"meta", bytes(4) + ispe(50_000)),
+    # What a decoder reads is not what stands first, or where it is expected.
+    "jp2 behind a decoy": JP2 + box(b"uuid", bytes(16) + siz(8)) + box(b"jp2c", siz(50_000)),
+    "jp2 far from the start": JP2 + box(b"free", bytes(1 << 17)) + box(b"jp2c", siz(50_000)),
+    "avif behind a decoy": AVIF + box(b"free", ispe(8)) + box(b"meta", bytes(4) + ispe(50_000)),
+    "avif far from the start": AVIF + box(b"free", bytes(1 << 17)) + box(b"meta", bytes(4) + ispe(50_000)),
+    "avif of another brand": AVIF.replace(b"ftypavif", b"ftypmif1") + box(b"meta", bytes(4) + ispe(50_000)),
+    "a track of avif": AVIF + box(b"moov", box(b"tkhd", bytes(76) + struct.pack(">HHHH", 50_000, 0, 50_000, 0))),
+    "a comment of ppm": b"P6\n#c\r50000 50000 #\n1 1\n255\n",
+    "pam": b"P7\nTUPLTYPE WIDTH 1\nHEIGHT 50000\nWIDTH 50000\nDEPTH 3\nMAXVAL 255\nENDHDR\n",
+    "a comment of hdr": b"#?RADIANCE\n#-Y 1 +X 1\n-Y 1 +X 1\nFORMAT=32-bit_rle_rgbe\n\n-Y 50000 +X 50000\n",
+    "stray bytes of jpeg": b"\xff\xd8xx\xff\xc0" + SOF,
+    "a stuffed byte of jpeg": b"\xff\xd8\xff\0\0\x19\xff\xc0" + SOF + b"\xff\xc0\0\x11\x08\0\x08\0\x08",
+    "a segment of jpeg without a length": b"\xff\xd8\xff\xe0\0\0\xff\xc0" + SOF,
 }  # fmt: skip
 
 
@@ -174,6 +235,29 @@ def test_pixels_are_bounded_before_decoding(name: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(cv2, "imdecode", None)  # not called
     with pytest.raises(yolort.ImageError, match=rf"more than the {2**27} that are decoded; YOLORT_MAX_PIXELS"):
         images.decode(BOMBS[name])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"v/1\1 OpenEXR",
+        b"P6\n000000000050000 50000\n255\n",
+        b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y   50000   +X   50000\n",
+        b"II*\0" + struct.pack("<IHHHIiHHIi", 8, 2, 256, 9, 1, 50_000, 257, 9, 1, 50_000),  # signed sides
+        b"II*\0" + struct.pack("<IHHHIIHHII", 8, 2, 256, 16, 1, 38, 257, 16, 1, 38) + struct.pack("<IQ", 0, 50_000),
+    ],
+)
+def test_what_has_no_known_size_is_not_decoded(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imdecode", None)  # not called
+    with pytest.raises(yolort.ImageError, match="empty, damaged or of an unknown format"):
+        images.decode(data)
+
+
+def test_avif_of_another_brand() -> None:
+    if ".avif" not in images.endings():
+        pytest.skip("this OpenCV does not read AVIF")
+    data = encoded(".avif", COLOR)
+    np.testing.assert_array_equal(images.decode(data[:8] + b"mif1" + data[12:]), images.decode(data))
 
 
 def test_the_bound_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,12 +307,28 @@ def special(kind: str, path: Path) -> Path:
 @pytest.mark.skipif(sys.platform == "win32", reason="such files are of Unix")
 @pytest.mark.parametrize(
     ("kind", "error"),
-    [("pipe", yolort.ImageError), ("folder", OSError), ("socket", OSError), ("device", yolort.ImageError),
-     ("broken link", FileNotFoundError), ("sparse", yolort.ImageError)],
+    [("pipe", yolort.ImageError), ("folder", yolort.ImageError), ("socket", yolort.ImageError),
+     ("device", yolort.ImageError), ("broken link", FileNotFoundError), ("sparse", yolort.ImageError)],
 )  # fmt: skip
 def test_what_is_no_file_is_not_waited_for(kind: str, error: type[Exception], tmp_path: Path) -> None:
-    with pytest.raises((error, yolort.ImageError)):
+    with pytest.raises(error, match=r"image '.*x\.jpg' "):
         images.read(special(kind, tmp_path / "x.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [("a\0b.jpg", ValueError), ("x" * 5000, yolort.ImageError), ("", FileNotFoundError), ("~", FileNotFoundError),
+     ("-", FileNotFoundError), (3, TypeError), (None, TypeError)],
+)  # fmt: skip
+def test_what_is_no_path(path: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="image.{0,400}$"):
+        images.read(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file that gives nothing")
+def test_a_file_that_gives_nothing() -> None:
+    with pytest.raises(yolort.ImageError):
+        images.read("/proc/kmsg")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="such files are of Unix")
@@ -236,6 +336,12 @@ def test_models_that_are_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.onnx")
     with pytest.raises(yolort.ModelError, match="empty or cannot be read"):
         yolort.Detector(tmp_path / "x.onnx")
+    with open(tmp_path / "zeros.onnx", "wb") as file:
+        file.truncate(10 << 30)
+    (tmp_path / "fields.onnx").write_bytes(b"\x08\0" * 1_000_000)
+    for name in ("zeros.onnx", "fields.onnx"):  # read to their ends they take minutes
+        with pytest.raises(yolort.ModelError, match="not an ONNX file"):
+            yolort.Detector(tmp_path / name)
     folder = tmp_path / "x_ncnn_model"
     folder.mkdir()
     (folder / "model.ncnn.param").write_text("7767517\n")
@@ -278,7 +384,12 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     (found,) = images.find(tmp_path)
     assert images.read(found).shape == COLOR.shape
     detector = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
-    assert os.fsencode(detector(found).path or "") == path
+    for given in (found, path, os.fsdecode(path)):
+        alone, (listed,) = detector(given), detector([given])
+        assert isinstance(alone, yolort.Detections)
+        assert os.fsencode(alone.path or "") == os.fsencode(listed.path or "") == path
+    with pytest.raises(yolort.ImageError, match="cannot be encoded"):
+        images.write(tmp_path / "x.\udcff", COLOR)
     model = os.fsencode(tmp_path) + b"/\xff_ncnn_model"
     os.mkdir(model)
     for file in yolort.demo_model("ncnn").iterdir():
@@ -311,6 +422,24 @@ except yolort.ImageError:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert int(done.stdout) < 50  # MiB
+
+
+def test_one_image_that_cannot_be_read_does_not_end_a_folder(tmp_path: Path) -> None:
+    special("socket", tmp_path / "a.jpg")
+    special("broken link", tmp_path / "b.jpg")
+    (tmp_path / "c.png").write_bytes(encoded(".png", COLOR))
+    (tmp_path / "d.png").write_bytes(encoded(".png", COLOR))
+    detector = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
+    with pytest.warns(UserWarning, match=r"d\.png' does not exist"):
+        found = iter(images.find(tmp_path))
+        (tmp_path / "d.png").unlink()
+        assert len(detector._detect_files(list(found), detector._thresholds, None)) == 1
+
+
+@pytest.mark.parametrize("ending", [".pfm", ".pbm", ".mpo", ".heic", ".xyz", ""])
+def test_formats_that_are_not_written(ending: str, tmp_path: Path) -> None:
+    with pytest.raises(yolort.ImageError, match="give it another ending, such as .png"):
+        images.write(tmp_path / f"x{ending}", COLOR)
 
 
 def test_a_warning_does_not_stop_the_rest(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yolort
-from yolort.sources import split, without_secrets
+from yolort._checks import without_secrets
+from yolort.sources import split
 
 pytest.importorskip("cv2")
 
@@ -43,6 +48,20 @@ URLS = [
     f"http://camera.example/x?access_token={SECRET}",
     f"http://camera.example/x?a=1;auth={SECRET}#end",
     f"rtmp://camera.example/live?streamKey={SECRET}",
+    f"rtsp:/user:{SECRET}@camera.example/1",
+    f"rtsp:user:{SECRET}@camera.example/1",
+    f"rtsp:\\\\user:{SECRET}@camera.example",
+    f"user:{SECRET}@camera.example/1",
+    f"//user:{SECRET}@camera.example/1",
+    f" RTSP://user:{SECRET}@camera.example/1",
+    f"http://user:a?{SECRET}@camera.example/1",
+    f"http://camera.example/x?loginuse=a&loginpas={SECRET}",
+    f"http://camera.example/x?u=a&p={SECRET}",
+    f"http://camera.example/x?{SECRET}",
+    f"http://camera.example/x?p%61ss={SECRET}",
+    f"http://camera.example/x%3Fpass={SECRET}",
+    f"http://camera.example/x#jwt={SECRET}",
+    f"http://camera.example/user=a_password={SECRET}_channel=1_stream=0.sdp",
 ]
 
 
@@ -62,6 +81,87 @@ def test_a_password_stays_secret(url: str, caplog: pytest.LogCaptureFixture) -> 
     assert "p@ss" not in text + caplog.text
 
 
+@pytest.mark.parametrize("url", [URLS[0], URLS[10], URLS[13], URLS[16]])
+def test_a_password_stays_secret_where_no_url_is_taken(url: str) -> None:
+    detector = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
+    for use in (
+        lambda: yolort.Detector(url),
+        lambda: yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn", scale_models=url),
+        lambda: detector(url),
+        lambda: detector([url]),
+        lambda: detector(Path(url)),
+        lambda: yolort.images.find(url),
+        lambda: yolort.images.read(url),
+    ):
+        with pytest.raises(FileNotFoundError) as error:
+            use()
+        assert "is no file; only Detector.stream opens URLs" in str(error.value)
+        assert "p@ss" not in "".join(traceback.format_exception_only(error.value))
+
+
+def test_ffmpeg_tells_no_password() -> None:
+    """Of tcp it writes the whole address on standard error."""
+    program = """
+import yolort
+try:
+    next(yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn").stream("tcp://user:p%40ss@127.0.0.1:9"))
+except yolort.SourceError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert "tcp://***@127.0.0.1:9" in done.stdout
+    assert "p%40ss" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", ["a@b.jpg", "photo:1.jpg", "dir/a:b@c/d.jpg?x=1", "x=1&y=2.mp4"])
+def test_paths_stay(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(b"no image")
+    if "a:b@c" not in path:
+        assert without_secrets(path) == path
+    with pytest.raises((yolort.ImageError, yolort.SourceError)):
+        next(iter(split(path)[0].pictures(threading.Event())))
+
+
+def write_video(path: bytes) -> None:
+    cv2 = pytest.importorskip("cv2")
+    writer = cv2.VideoWriter("video.avi", cv2.VideoWriter_fourcc(*"MJPG"), 5, (64, 64))
+    for _ in range(3):
+        writer.write(np.zeros((64, 64, 3), np.uint8))
+    writer.release()
+    os.rename("video.avi", path)
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe.avi", b"concat:x.avi", b"http:x@y.avi", b"%03d.avi"])
+def test_videos_with_odd_names(name: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCV crashes on text with bytes in it that are no UTF-8."""
+    monkeypatch.chdir(tmp_path)
+    write_video(name)
+    (source,) = split(os.fsdecode(name))
+    assert not source.live
+    assert len(list(source.pictures(threading.Event()))) == 3
+
+
+def test_an_address_that_is_no_text() -> None:
+    with pytest.raises(yolort.SourceError, match="malformed"):
+        split("http://camera.example/\udcff")
+
+
+def test_an_empty_video(tmp_path: Path) -> None:
+    (tmp_path / "x.mp4").touch()
+    with pytest.raises(yolort.SourceError, match=r"x\.mp4' is empty"):
+        split(str(tmp_path / "x.mp4"))
+
+
+def test_the_only_image_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(b"no image")
+    with pytest.raises(yolort.ImageError, match=r"x\.jpg"):
+        next(iter(split(str(tmp_path / "x.jpg"))[0].pictures(threading.Event())))
+    with pytest.warns(UserWarning, match="left out"):
+        assert not list(split(str(tmp_path))[0].pictures(threading.Event()))
+
+
 @pytest.mark.parametrize("url", ["rtsp://camera.example:554/1?channel=2", "http://[::1]:8080/x", "file:///a/b.mp4"])
 def test_urls_without_secrets_stay(url: str) -> None:
     assert without_secrets(url) == url
@@ -69,7 +169,18 @@ def test_urls_without_secrets_stay(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["rtsp://", "http://", "http:///x", "://x", "rtsp://[::1/x", "http://a:b/x", "http://a:0/"]
+    "url",
+    [
+        "rtsp://",
+        "http://",
+        "http:///x",
+        "://x",
+        "rtsp:/x",
+        "http:\\\\a",
+        "rtsp://[::1/x",
+        "http://a:b/x",
+        "http://a:0/",
+    ],
 )
 def test_malformed_urls(url: str) -> None:
     with pytest.raises(yolort.SourceError, match="is no URL that can be opened: its host or port is malformed"):

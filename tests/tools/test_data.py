@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from yolort.tools.data import LabelError, load_dataset
+from yolort.tools.classes import class_report
+from yolort.tools.data import LabelError, list_images, load_dataset, trainable, write_for_ultralytics
 
 
 @pytest.fixture
@@ -211,3 +212,33 @@ def test_a_download_entry_is_not_run(folder: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_dataset(describe(folder, download=download, val="nowhere"))
     assert not marker.exists()
+
+
+def test_linked_folders_and_links_to_themselves(folder: Path) -> None:
+    """As Ultralytics does, but each folder once."""
+    images = folder / "images" / "val"
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere" / "d.jpg").touch()
+    (images / "linked").symlink_to(folder / "elsewhere", target_is_directory=True)
+    (images / "self").symlink_to(images, target_is_directory=True)
+    (images / ".hidden.jpg").touch()
+    names = [path.name for path in list_images(describe(folder), "val")]
+    assert sorted(names) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+
+
+def test_what_ultralytics_does_not_train_on(folder: Path) -> None:
+    """It counts in no report, and is named; `val` scores it all the same."""
+    cv2 = pytest.importorskip("cv2")
+    for name in ("a.jpg", "b.jpg", "c.jpg", "d.gif", "e.jfif", "f.webp"):
+        image = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+        (folder / "images" / "val" / name).write_bytes(image)
+    data = describe(folder, train="images/val")
+    assert len(load_dataset(data).samples) == 6
+    with pytest.warns(UserWarning, match=r"Ultralytics does not train on 2 image\(s\) \(\.gif, \.jfif\)"):
+        assert class_report(data, 64).total_images == 4
+    (folder / "run").mkdir()
+    with pytest.warns(UserWarning, match="does not train on 2"):
+        write_for_ultralytics(data, folder / "run")
+    assert len((folder / "run" / "train.txt").read_text().splitlines()) == 4
+    with pytest.raises(LabelError, match=r"does not train on 1 image\(s\) \(\.gif\), and there are no others"):
+        trainable([Path("x.gif")])

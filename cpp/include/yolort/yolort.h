@@ -118,7 +118,8 @@ struct Options : Thresholds {
   /// Artefacts with the same classes, for the scales that are their input sizes.
   std::vector<std::string> scale_models;
 
-  /// Called by the caller's thread between two runs of the network in one detect(); what it throws ends that call.
+  /// Called by the caller's thread between two runs of the network in one detect(); what it throws ends that call. It
+  /// may use the Detector itself, as other threads may then.
   std::function<void()> between_runs;
 };
 

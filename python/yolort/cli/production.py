@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 import yolort
+from yolort._checks import without_secrets
 from yolort.cli._output import report, say
 from yolort.cli.common import MODEL_HELP, Device, Engine, Model, Precision, Threads
-from yolort.sources import without_secrets
 
 _Workers = Annotated[int, typer.Option(min=1, help="Clones of the Detector that run side by side.")]
 _MaxBatch = Annotated[int | None, typer.Option(min=1, help="Images of one run; default: what suits the model.")]
@@ -39,7 +40,7 @@ def stream(
 ) -> None:
     """Detect in videos and cameras: one JSON object a frame, on standard output."""
     detector = yolort.Detector(model, engine=engine, device=device, threads=threads, precision=precision, conf=conf)
-    sources = [int(one) if one.isdecimal() and not Path(one).exists() else one for one in source]
+    sources = [int(one) if re.fullmatch(r"-?\d{1,18}", one) and not Path(one).exists() else one for one in source]
     given = 0
     with detector.stream(sources, policy=policy, workers=workers, max_batch=max_batch, max_wait=max_wait) as stream:
         for frame in stream:

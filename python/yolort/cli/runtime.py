@@ -11,7 +11,7 @@ import typer
 
 import yolort
 from yolort import _atomic
-from yolort.cli._output import print_table, progress, report, say, visible
+from yolort.cli._output import note, print_table, progress, report, say, visible
 from yolort.cli.common import (
     MODEL_HELP,
     Augment,
@@ -116,7 +116,7 @@ def predict(
             found = detector(image)
             if save:
                 found.save(targets[path], image)
-        except yolort.ImageError as error:
+        except (yolort.ImageError, FileNotFoundError) as error:
             report(error)
             failures += 1
             continue
@@ -184,23 +184,29 @@ def _targets(save: Path, paths: list[Path]) -> dict[Path, Path]:
     if save.suffix.lower() in yolort.images.endings() and not save.is_dir():
         if len(paths) > 1:
             raise ValueError(f"--save {save} is one image, and there are {len(paths)}; give a folder")
-        targets = {paths[0]: save}
+        wanted = {paths[0]: save}
     else:
-        targets = {path: save / name for path, name in _distinct_names(paths).items()}
+        wanted = {path: save / path.name for path in paths}
         save.mkdir(parents=True, exist_ok=True)
+    others = sorted({path.suffix.lower() for path in wanted.values() if not yolort.images.encodes(path.suffix)})
+    if others:
+        note(f"annotated images are written as .png in the place of {', '.join(others)}, which cannot be encoded here")
+    targets = _distinct(
+        {path: to.with_suffix(".png") if to.suffix.lower() in others else to for path, to in wanted.items()}
+    )
     _atomic.check_all(targets.values(), sources=paths)
     return targets
 
 
-def _distinct_names(paths: list[Path]) -> dict[Path, str]:
-    """A file name for each path; the second a.jpg becomes a-2.jpg."""
-    names: dict[Path, str] = {}
-    taken: set[str] = set()
-    for path in paths:
-        name, count = path.name, 1
-        while name in taken:
+def _distinct(targets: dict[Path, Path]) -> dict[Path, Path]:
+    """The same without two of a name; the second a.jpg becomes a-2.jpg."""
+    out: dict[Path, Path] = {}
+    taken: set[Path] = set()
+    for path, target in targets.items():
+        free, count = target, 1
+        while free in taken:
             count += 1
-            name = f"{path.stem}-{count}{path.suffix}"
-        taken.add(name)
-        names[path] = name
-    return names
+            free = target.with_stem(f"{target.stem}-{count}")
+        taken.add(free)
+        out[path] = free
+    return out
