@@ -131,7 +131,7 @@ def detect_shard(detector: Detector, shard: Shard, folder: Path, column: str) ->
             count += 1
             try:
                 line = {**detector(load()).to_dict(), "path": name}
-            except images.ImageError as error:
+            except (images.ImageError, FileNotFoundError) as error:
                 failed += 1
                 line = {"path": name, "error": str(error)}
             file.write(json.dumps(line) + "\n")
