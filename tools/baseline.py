@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from yolort import Detections, Speed, View
+from yolort import Detections, Speed, View, _checks
 from yolort.tools._compat import allow_missing_torchvision
 from yolort.tools.checkpoints import detect_head, load_checkpoint
 from yolort.tools.export import complexity, with_head
@@ -53,12 +53,12 @@ class TorchDetector:
         checkpoint = load_checkpoint(model)
         allow_missing_torchvision()
         if threads is not None:
-            torch.set_num_threads(threads)
+            torch.set_num_threads(_checks.count("threads", threads))
         has_one_to_many = getattr(detect_head(checkpoint.model), "cv2", None) is not None
         if augment and not has_one_to_many:
             raise ValueError(f"{model}: Ultralytics does not augment a checkpoint with the NMS-free branch alone")
-        size = imgsz or checkpoint.imgsz or 640
-        self.imgsz: tuple[int, int] = (size, size) if isinstance(size, int) else size
+        side = checkpoint.imgsz or 640
+        self.imgsz: tuple[int, int] = _checks.imgsz(imgsz) or (side, side)
         self.names: dict[int, str] = dict(checkpoint.model.names)  # type: ignore[arg-type]
         self.speed = Speed(0, 0, 0)
         views = [View(round(scale * max(self.imgsz)), flip, self.imgsz, str(model)) for scale, flip in _VIEWS]

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import yolort
-from yolort import _core
+from yolort import _checks, _core
 from yolort.tools import machine
 from yolort.tools.data import load_dataset
 from yolort.tools.jobs import interruptible
@@ -232,8 +232,10 @@ def cases(
     A checkpoint (.pt) is run by PyTorch. Of an artefact, each engine that reads it, in each precision that pays on
     this machine; what is given leaves the others out. Devices other than the CPU are taken where they are asked for.
 
-    Raises FileNotFoundError, ModelError for a model that is none; ValueError where no case is left.
+    Raises FileNotFoundError, ModelError for a model that is none; ValueError where no case is left, and for `threads`
+    above four for each core.
     """
+    counts = [_checks.count("threads", count) for count in threads]
     out: list[Case] = []
     for model in map(str, models):
         if Path(model).suffix == ".pt":
@@ -248,7 +250,7 @@ def cases(
             for device in devices or [""]:
                 # An engine that cannot run here has a row all the same, which says why.
                 for precision in [name for name in able or [""] if not precisions or not able or name in precisions]:
-                    for count in threads or [None]:
+                    for count in counts or [None]:
                         out.append(Case(model, engine, device, precision, count, imgsz))
     if not out:
         raise ValueError("no engine here reads these models in the precisions asked for; yolort engines lists them")
@@ -276,14 +278,14 @@ def benchmark(
         data, split: measure mAP on it, see `load_dataset`.
         runs, warmup: detections of one image that count, and before them that do not.
         batch: above 1, throughput at that batch too.
-        workers: above 1, throughput of that many threads with a clone each too.
+        workers: above 1, throughput of that many threads (up to four for each core) with a clone each too.
         progress: wraps the steps, for a progress bar.
 
     Raises ValueError for counts out of range, and what `cases` and `load_dataset` raise.
     """
-    for name, value, least in (("runs", runs, 1), ("warmup", warmup, 0), ("batch", batch, 1), ("workers", workers, 1)):
-        if not least <= value <= 1_000_000:
-            raise ValueError(f"{name} is {value}, expected {least} or more")
+    for name, value, least in (("runs", runs, 1), ("warmup", warmup, 0), ("batch", batch, 1)):
+        _checks.integer(name, value, least, 1_000_000)
+    _checks.count("workers", workers)
     if data is not None:
         load_dataset(data, split)  # what is wrong with it is said before anything is measured
     setup = machine.describe()

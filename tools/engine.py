@@ -23,7 +23,7 @@ from typing import Any
 import onnx
 import yolort
 from google.protobuf.message import DecodeError
-from yolort import _atomic, _core
+from yolort import _atomic, _checks, _core
 from yolort.tools.accuracy import MOST_CHANGED, changed, raw_maps
 from yolort.tools.data import letterboxed
 
@@ -40,7 +40,7 @@ class EngineOptions:
     """How TensorRT builds.
 
     Attributes:
-        device: "cuda:1", ...; "" is the first GPU.
+        device: a GPU by its number or name, 1 or "cuda:1"; "" is the first.
         workspace: MiB that one layer may take, 1 or more; None: all that the GPU has.
         timing_cache: a file of measured times, which makes the next build faster; it is read where it exists, and
             written.
@@ -53,7 +53,7 @@ class EngineOptions:
         progress: told of each step of each phase (name, step, steps) by TensorRT 10 and later; False ends the build.
     """
 
-    device: str = ""
+    device: str | int = ""
     workspace: int | None = None
     timing_cache: str | Path | None = None
     calibration: str | Path | None = None
@@ -65,13 +65,13 @@ class EngineOptions:
     progress: Callable[[str, int, int], bool] | None = None
 
     def check(self) -> None:
-        """ValueError, FileNotFoundError where TensorRT could not build so."""
-        if self.workspace is not None and self.workspace < 1:
-            raise ValueError(f"workspace must be 1 MiB or more, not {self.workspace}")
-        if self.level is not None and not 0 <= self.level <= 5:
-            raise ValueError(f"level must be within 0..5, not {self.level}")
-        if not 1 <= self.max_batch <= 1024:
-            raise ValueError(f"max_batch must be within 1..1024, not {self.max_batch}")
+        """TypeError, ValueError, FileNotFoundError where TensorRT could not build so."""
+        _core.canonical_device(_checks.device(self.device))
+        if self.workspace is not None:
+            _checks.integer("workspace", self.workspace)
+        if self.level is not None:
+            _checks.integer("level", self.level, 0, 5)
+        _checks.integer("max_batch", self.max_batch, 1, 1024)
         if self.calibration is not None and not Path(self.calibration).is_file():
             raise FileNotFoundError(f"no such calibration cache: {self.calibration}")
         if self.timing_cache is not None and not Path(self.timing_cache).parent.is_dir():
@@ -166,7 +166,7 @@ def write_engine(
         str(source),
         onnx_fp16=str(half) if half else "",
         int8=int8,
-        device=options.device,
+        device=_checks.device(options.device),
         calibration=Path(options.calibration).read_bytes() if options.calibration is not None else b"",
         workspace_mib=options.workspace or 0,
         timing_cache=timings.read_bytes() if timings and timings.is_file() else b"",
@@ -205,7 +205,7 @@ def _value(text: str) -> Any:
     return text
 
 
-def _compare(source: Path, built: Path, own: dict[str, Any], device: str) -> str:
+def _compare(source: Path, built: Path, own: dict[str, Any], device: str | int) -> str:
     if not str(own.get("head", "")).startswith("raw"):
         yolort.Detector(built, engine="tensorrt", device=device)
         return "it runs; only of a raw head the maps are compared"

@@ -34,7 +34,7 @@ import torch
 import yaml
 import yolort
 from torch import nn
-from yolort import _atomic
+from yolort import _atomic, _checks
 from yolort.tools.checkpoints import Checkpoint, detect_head, find_checkpoint, load_checkpoint
 from yolort.tools.data import letterboxed
 from yolort.tools.engine import PRECISIONS, EngineOptions, need_tensorrt, to_fp16, write_engine
@@ -203,8 +203,7 @@ def export(
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     if head not in HEADS:
         raise ValueError(f"head must be one of {', '.join(HEADS)}, not {head!r}")
-    if not 1 <= batch <= _MAX_BATCH:
-        raise ValueError(f"batch must be within 1..{_MAX_BATCH}, not {batch}")
+    batch = _checks.integer("batch", batch, 1, _MAX_BATCH)
     if format == "ncnn":
         for given, what in (
             (batch != 1, "batch must be 1"),
@@ -290,11 +289,10 @@ def complexity(cut: nn.Module, size: tuple[int, int]) -> dict[str, float]:
 
 
 def _size(imgsz: int | Sequence[int], stride: int) -> tuple[int, int]:
-    sides = tuple(imgsz) if isinstance(imgsz, Sequence) else (imgsz, imgsz)
-    fits = [isinstance(side, int) and 32 <= side <= 8192 and side % stride == 0 for side in sides]
-    if fits != [True, True]:
+    sides = _checks.imgsz(imgsz)
+    if sides is None or not all(32 <= side <= 8192 and side % stride == 0 for side in sides):
         raise ValueError(f"imgsz must be one side or (height, width), multiples of {stride} in 32..8192, not {imgsz}")
-    return sides[0], sides[1]
+    return sides
 
 
 def _fusions(cut: nn.Module) -> str:

@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
+from yolort import _checks, _core
+
 __all__ = ["Jobs", "interruptible", "jobs"]
 
 Result: TypeAlias = dict[str, Any]
@@ -46,7 +48,7 @@ class _Cluster(Jobs):
             raise ImportError(f'{error}; work on a cluster needs Ray: pip install "yolort[ray]"') from None
         self._ray = ray
         ray.init(address=None if address == "local" else address, include_dashboard=False, logging_level="warning")
-        self.workers = workers or sum(1 for node in ray.nodes() if node["Alive"])
+        self.workers = sum(1 for node in ray.nodes() if node["Alive"]) if workers is None else workers
         self._cpus = max(int(ray.cluster_resources().get("CPU", 1)) // self.workers, 1)
 
     def run(self, work: Work, given: Sequence[tuple[Any, ...]], seconds: float) -> list[Result]:
@@ -78,8 +80,10 @@ def jobs(ray: str | None = None, workers: int | None = None) -> Iterator[Jobs]:
     Raises ImportError where Ray is not installed, ConnectionError where no cluster answers, ValueError for workers
     below 1 or without Ray.
     """
-    if workers is not None and (workers < 1 or ray is None):
-        raise ValueError(f"workers are those of a Ray cluster, 1 or more, not {workers}")
+    if workers is not None:
+        workers = _checks.integer("workers", workers)
+        if ray is None:
+            raise ValueError("workers are those of a Ray cluster; give its address")
     if ray is None:
         yield Jobs()
         return
@@ -129,7 +133,7 @@ def _in_process(work: Work, given: tuple[Any, ...], seconds: float, cpus: int | 
 def _child(work: Work, given: tuple[Any, ...], result: Connection, cpus: int | None) -> None:
     os.setsid()  # so that what it starts can be ended with it
     if cpus is not None:
-        os.environ["YOLORT_THREADS"] = str(cpus)
+        os.environ["YOLORT_THREADS"] = str(min(cpus, _core.max_threads()))  # Ray may be told of more than there are
     try:
         result.send(work(*given))
     except Exception as error:

@@ -13,9 +13,9 @@ from datetime import datetime
 from pathlib import Path
 
 import yolort
-from yolort import _core
+from yolort import _checks, _core
 
-__all__ = ["Load", "cores", "describe", "has_bf16", "has_nvidia", "has_vnni", "wait_until_quiet"]
+__all__ = ["Load", "cores", "describe", "has_bf16", "has_nvidia", "has_vnni", "threads", "wait_until_quiet"]
 
 _PACKAGES = ("numpy", "onnxruntime", "openvino", "tensorrt", "torch", "ultralytics")
 _INSTRUCTIONS = (
@@ -52,6 +52,14 @@ def describe() -> dict[str, str]:
 def cores() -> int:
     """How many of the CPU this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads() -> int:
+    """How many threads train: those of YOLORT_THREADS, else one for each core. ValueError for a number out of range."""
+    given = os.environ.get("YOLORT_THREADS", "")
+    if not given:
+        return cores()
+    return _checks.count("YOLORT_THREADS", int(given) if given.isascii() and given.isdecimal() else given)
 
 
 class Load:

@@ -28,7 +28,7 @@ import optuna
 import yolort
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
-from yolort import _core
+from yolort import _checks, _core
 from yolort.tools import machine, report
 from yolort.tools.checkpoints import detect_head, load_checkpoint
 from yolort.tools.data import list_images
@@ -331,7 +331,7 @@ def optimize(
     source = load_checkpoint(model)
     for sibling in siblings:
         load_checkpoint(sibling)
-    side = imgsz or source.imgsz or 640
+    side = _checks.integer("imgsz", imgsz) if imgsz is not None else source.imgsz or 640
     lab = Lab(folder, data)
     base = Recipe(
         model=str(model),

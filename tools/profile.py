@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import yolort
-from yolort import LayerTime, _atomic, _core
+from yolort import LayerTime, _atomic, _checks, _core
 
 __all__ = ["Profile", "profile"]
 
@@ -81,8 +81,7 @@ def profile(
     Raises ValueError for `runs`, EngineError where the engine cannot time layers, OSError where the trace cannot be
     written, and what `Detector` raises.
     """
-    if not 1 <= runs <= 100_000:
-        raise ValueError(f"runs is {runs}, expected 1 or more")
+    _checks.integer("runs", runs, 1, 100_000)
     if image is None:
         image = yolort.images.read(yolort.demo_image())
     target = Path(trace) if trace else None
@@ -134,8 +133,7 @@ def _onnxruntime(model: Path, image: np.ndarray, runs: int, trace: Path | None, 
 
     detector = yolort.Detector(model, tuned=False, **options)
     speeds = _speeds(detector, image, runs)
-    how = (options.get("device") or "", options.get("precision") or "", options.get("threads"))
-    engine = adapter.load(str(model), *how, True)
+    engine = adapter.load(str(model), detector.device, "", options.get("threads"), True)
     array = engine.input(max(detector.batch, 1), *detector.imgsz)
     one = np.empty((1, *array.shape[1:]), np.float32)
     _core.letterbox(image, one)

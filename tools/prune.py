@@ -24,7 +24,7 @@ import numpy as np
 import torch
 import yolort
 from torch import nn
-from yolort import _atomic
+from yolort import _atomic, _checks
 from yolort.tools.checkpoints import Checkpoint, detect_head, load_checkpoint
 from yolort.tools.data import letterboxed, list_images, load_dataset
 from yolort.tools.export import FORMATS, complexity, export, with_head
@@ -153,7 +153,7 @@ def prune(
         raise ValueError(f"model must be a checkpoint (.pt), not '{model}'; random weights are not worth pruning")
     source = load_checkpoint(model)
     check_widths(source.model, model)
-    side = imgsz or source.imgsz or 640
+    side = _checks.integer("imgsz", imgsz) if imgsz is not None else source.imgsz or 640
     target = Path(output) if output is not None else Path(model).with_name(f"{Path(model).stem}-pruned.pt")
     if target.suffix != ".pt":
         raise ValueError(f"output must end in .pt, not '{target}'")

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import yolort
-from yolort import _core
+from yolort import _checks, _core
 from yolort.tools.benchmark import Case, Row, benchmark
 from yolort.tools.calibrate import calibrate
 from yolort.tools.export import HEADS, export
@@ -57,7 +57,7 @@ class Recipe:
         head: "raw", or "raw-e2e" of YOLO26.
         engine: that the artefact is for, and measured on.
         precision: "int8", which is calibrated on the training images; else what the engine computes in.
-        threads: of the CPU; None is one a core.
+        threads: of the CPU, up to four for each core; None is one for each core.
         augment: test-time augmentation.
         train: other arguments of Ultralytics' train, of both trainings.
     """
@@ -84,9 +84,9 @@ class Recipe:
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
         for name, least in (("epochs", 0), ("finetune", 0), ("imgsz", 32)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be a whole number, {least} or more, not {value!r}")
+            _checks.integer(name, getattr(self, name), least)
+        if self.threads is not None:
+            _checks.count("threads", self.threads)
         if not 0 <= self.prune < 1:
             raise ValueError(f"prune must be a share of channels, 0 to 0.95, not {self.prune}")
         if self.teacher and not self.epochs:

@@ -43,6 +43,7 @@ import numpy as np
 import numpy.typing as npt
 import typer
 from rich.progress import track
+from yolort import _checks
 
 __all__ = [
     "CLASSES",
@@ -1042,8 +1043,8 @@ def write_dataset(
 
     Everything is written to a hidden folder beside `folder` and renamed when complete; an error or a
     `KeyboardInterrupt` removes it. `train` and `val` are counts, 0 to `VAL_START`, not both 0. With
-    `processes` above 1 that many spawned processes make the scenes (the calling script then needs `if
-    __name__ == "__main__":`). `progress` shows a progress bar on standard output.
+    `processes` above 1 (up to four for each core) that many spawned processes make the scenes (the calling
+    script then needs `if __name__ == "__main__":`). `progress` shows a progress bar on standard output.
 
     Raises `ValueError` for a bad count, `FileExistsError` when the folder holds files, `OSError` when writing
     fails.
@@ -1051,8 +1052,7 @@ def write_dataset(
     folder, config = Path(folder), config or SceneConfig()
     if not (0 <= train <= VAL_START and 0 <= val <= VAL_START and train + val):
         raise ValueError(f"train and val must be 0..{VAL_START} and not both 0, got {train} and {val}")
-    if processes < 1:
-        raise ValueError(f"processes must be 1 or more, got {processes}")
+    processes = _checks.count("processes", processes)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists and is not an empty folder; remove it or choose another")
     parent = folder.absolute().parent

@@ -15,7 +15,6 @@ import copy
 import difflib
 import logging
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         if self.ddp:
             raise ValueError(f"device={self.args.device}: a given module is trained on one device; name one")
         if self.device.type == "cpu":  # Ultralytics leaves one core out: with one of two a step takes 1.7 times as long
-            torch.set_num_threads(int(os.environ.get("YOLORT_THREADS") or machine.cores()))
+            torch.set_num_threads(machine.threads())
         self._given = model
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._checked = False

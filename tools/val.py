@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import yolort
-from yolort import Detections, Detector, View, _atomic
+from yolort import Detections, Detector, View, _atomic, _checks, _core
 from yolort.tools.baseline import TorchDetector
 from yolort.tools.data import Sample, load_dataset
 from yolort.tools.metrics import Metrics, Scores, score
@@ -202,6 +202,7 @@ def open_detector(model: str | Path, **options: Any) -> Any:
         return Detector(model, **options)
     options.pop("tuned", None)
     other = {key: options.pop(key, None) for key in ("engine", "device", "precision")}
+    other["device"] = _core.canonical_device(_checks.device(other["device"])) or None
     for key, only in (("engine", "torch"), ("device", "cpu"), ("precision", "fp32")):
         if other[key] not in (None, only):
             raise ValueError(f"{model}: a checkpoint runs with {key} {only}, not {other[key]}; export it for another")

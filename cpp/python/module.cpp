@@ -17,6 +17,7 @@
 #include <optional>
 #include <utility>
 
+#include "device_name.h"
 #include "engine.h"
 #include "letterbox.h"
 #include "libraries.h"
@@ -430,6 +431,8 @@ PYBIND11_MODULE(_core, m) {
   });
 
   m.def("max_threads", &max_threads);
+  m.def("canonical_device", &canonical_device, py::arg("given"));
+  m.def("device_index", &device_index, py::arg("device"), py::arg("kind"));
 
   py::class_<Thresholds>(m, "Thresholds")
       .def(py::init([](float conf, float iou, int max_det, std::vector<int> classes, bool agnostic, bool multi_label) {

@@ -169,7 +169,6 @@ bool Detector::Impl::take_tuning(Options& options) {
 }
 
 void Detector::Impl::load(const std::string& model, Options options) {
-  options.device = canonical_device(options.device);
   if (options.threads && (*options.threads < 1 || *options.threads > max_threads())) {
     throw std::invalid_argument("threads is " + std::to_string(*options.threads) + ", expected 1 to " +
                                 std::to_string(max_threads()) + ", 4 for each core here");
@@ -181,6 +180,7 @@ void Detector::Impl::load(const std::string& model, Options options) {
   }
   spec = read_model(model);
   tuned = take_tuning(options);
+  options.device = canonical_device(options.device);
   if (!options.names.empty()) spec.names = options.names;
   ask_imgsz(options);
   thresholds = options;
@@ -215,11 +215,13 @@ void Detector::Impl::probe() {
   const int batch = std::max(engine->input_shape().batch, 1);
   engine->input(batch, spec.height, spec.width);
   const std::vector<Tensor>& outputs = engine->run();
+  const bool told = spec.layout.head != Head::unknown;
   try {
     spec.layout = resolve_layout(spec.layout, static_cast<int>(spec.names.size()), outputs, spec.height, spec.width);
   } catch (const ModelError& what) {
     throw ModelError("model \"" + spec.given + "\": " + what.what());
   }
+  if (!told && spec.layout.head == Head::end2end) spec.max_batch = 1;  // perhaps an NMS that is unrolled for one image
   head = spec.layout.name();
   output_shapes.clear();
   for (const Tensor& output : outputs) output_shapes.push_back(output.shape);

@@ -10,7 +10,7 @@ for box, score, cls in found[found.scores > 0.5]:
 
 from pathlib import Path as _Path
 
-from yolort import _core, images
+from yolort import _checks, _core, images
 from yolort import engines as _engines  # registers the engines written in Python
 from yolort._core import EngineError, Error, ModelError
 from yolort.batcher import Batcher, QueueFullError
@@ -60,7 +60,7 @@ def devices(engine: str) -> list[str]:
         ValueError: an unknown engine.
         EngineError: the engine cannot run here.
     """
-    return _core.devices(engine)
+    return _core.devices(_checks.text("engine", engine))
 
 
 def demo_model(format: str = "onnx") -> _Path:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import operator
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from yolort import _core
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 _MAX_INT = 2**31 - 1
 _MAX_SHOWN = 300  # characters of a path in a message
@@ -16,28 +21,44 @@ _MAX_SHOWN = 300  # characters of a path in a message
 
 def shown(value: object) -> str:
     """A value in a message."""
-    text = f"{type(value).__name__} {value!r}"
+    try:
+        text = f"{type(value).__name__} {value!r}"
+    except Exception:  # a repr of strangers, or of more digits than Python prints
+        return type(value).__name__
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def integer(name: str, value: object, low: int = 1, high: int = _MAX_INT) -> int:
     """A whole number, also numpy's; no bool and no float. TypeError, ValueError."""
     try:
-        if isinstance(value, (bool, np.bool_)):
+        if isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool"):  # numpy's and torch's, too
             raise TypeError
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name}: expected a whole number, got {shown(value)}") from None
     if not low <= number <= high:
-        raise ValueError(f"{name} is {number}, expected {low} {'or more' if high == _MAX_INT else f'to {high}'}")
+        is_ = f"is {number}" if number.bit_length() <= 64 else "has more than 64 bits"
+        expected = f"{low} or more" if number < low and high == _MAX_INT else f"{low} to {high}"
+        raise ValueError(f"{name} {is_}, expected {expected}")
     return number
+
+
+def count(name: str, value: object) -> int:
+    """How many threads or processes to start: 1 to four for each core. TypeError, ValueError."""
+    try:
+        return integer(name, value, 1, _core.max_threads())
+    except ValueError as error:
+        raise ValueError(f"{error}, 4 for each core here") from None
 
 
 def number(name: str, value: object) -> float:
     """A real number, also numpy's; no bool. TypeError."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name}: expected a number, got {shown(value)}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is too large for a number") from None
 
 
 def flag(name: str, value: object) -> bool:
@@ -53,6 +74,8 @@ def text(name: str, value: object) -> str:
         return ""
     if not isinstance(value, str):
         raise TypeError(f"{name}: expected text, got {shown(value)}")
+    if not value.isprintable():  # nor can the core take a lone surrogate
+        raise ValueError(f"{name}: expected printable text, got {shown(value)}")
     return value
 
 
@@ -66,7 +89,7 @@ def device(value: object) -> str:
         raise TypeError(
             f'device: expected a name such as "cpu" or "cuda:0", or the number of a GPU, got {shown(value)}'
         )
-    return value or ""
+    return text("device", value)
 
 
 def path(name: str, value: object) -> str | bytes:
@@ -75,7 +98,10 @@ def path(name: str, value: object) -> str | bytes:
         found: str | bytes = os.fspath(value)  # type: ignore[call-overload]
     except TypeError:
         raise TypeError(f"{name}: expected a path, got {shown(value)}") from None
-    decoded = os.fsdecode(found)
+    try:
+        decoded = os.fsdecode(os.fsencode(found))
+    except UnicodeEncodeError:
+        raise ValueError(f"{name}: no file system has such a path: {shown(value)}") from None
     if "\0" in decoded:
         raise ValueError(f"{name}: a path holds no NUL, got {shown_path(decoded)}")
     if is_address(decoded) and not os.path.exists(decoded):
@@ -128,23 +154,29 @@ def without_secrets(address: str) -> str:
     return start + "".join(parts)
 
 
+def paths(name: str, value: object) -> list[str | bytes]:
+    """One path or several. TypeError, ValueError."""
+    if isinstance(value, (str, bytes, os.PathLike)) or not isinstance(value, Iterable):
+        return [path(name, value)]
+    return [path(name, one) for one in value]
+
+
 def imgsz(value: object) -> tuple[int, int] | None:
     """(height, width) of a side or a pair. TypeError, ValueError."""
     if value is None:
         return None
-    if isinstance(value, (list, tuple)):
-        if len(value) != 2:
-            raise ValueError(f"imgsz: expected a side, or (height, width), got {shown(value)}")
-        return integer("imgsz", value[0]), integer("imgsz", value[1])
-    side = integer("imgsz", value)
-    return side, side
+    if not _is_several(value):
+        side = integer("imgsz", value)
+        return side, side
+    pair = [integer("imgsz", side) for side in value]
+    if len(pair) != 2:
+        raise ValueError(f"imgsz: expected a side, or (height, width), got {shown(value)}")
+    return pair[0], pair[1]
 
 
 def sides(name: str, value: object) -> list[int]:
     """One whole number or several. TypeError, ValueError."""
-    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
-        return [integer(name, side) for side in value]
-    return [integer(name, value)]
+    return [integer(name, side) for side in (value if _is_several(value) else [value])]
 
 
 def names(value: object) -> list[str]:
@@ -179,12 +211,43 @@ def classes(value: Any, known: Mapping[int, str]) -> list[int]:
     """
     if value is None:
         return []
-    if isinstance(value, str) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
-        value = [value]
-    indices = [_class_index(item, known) for item in value]
+    indices = [_class_index(item, known) for item in (value if _is_several(value) else [value])]
     if not indices:
         raise ValueError("classes is empty, so nothing would be detected; None keeps all classes")
     return list(dict.fromkeys(indices))
+
+
+def settings(given: Mapping[str, Any], known: Mapping[int, str]) -> dict[str, Any]:
+    """The settings of a call in one form, which can be compared and used again; those that are None are left out.
+
+    Raises:
+        TypeError, ValueError: an unknown setting, one of a wrong type, or classes that are not `known`.
+    """
+    unknown = given.keys() - _SETTINGS.keys()
+    if unknown:
+        raise TypeError(f"unknown setting {', '.join(sorted(unknown))}; known: {', '.join(_SETTINGS)}")
+    return {
+        name: classes(value, known) if name == "classes" else _SETTINGS[name](name, value)
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+_SETTINGS: dict[str, Callable[[str, Any], Any]] = {
+    "conf": number,
+    "iou": number,
+    "max_det": integer,
+    "classes": integer,  # see `classes`
+    "agnostic": flag,
+    "multi_label": flag,
+    "format": text,
+    "augment": flag,
+}
+
+
+def _is_several(value: object) -> TypeIs[Iterable[Any]]:
+    """Whether an argument is several values; text and arrays of no dimension are one."""
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) != 0
 
 
 def _class_index(item: object, known: Mapping[int, str]) -> int:

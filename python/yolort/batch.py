@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _atomic, images
+from yolort import _atomic, _checks, _core, images
 from yolort.detector import Detector
 
 _MANIFEST = "batch.json"
@@ -58,7 +58,7 @@ def run(
         model: as of `Detector`; source, model and output are paths that every node of the cluster sees.
         output: a folder, made if need be, for `part-00000.jsonl` and so on.
         ray_address: of a cluster; None: Ray on this machine, for as long as this runs.
-        actors: Detectors in the cluster, each with a share of its CPUs.
+        actors: Detectors in the cluster, each with a share of its CPUs; at most one for each CPU.
         shard_size: image files of a shard, 1 or more; of Parquet a row group is one.
         column: of Parquet, the one that holds image files as bytes; a column `path` is told in the output.
         options: more arguments of `Detector`.
@@ -68,8 +68,8 @@ def run(
         ValueError: an option out of range, or the output holds the work on another source, model or shard size.
         ImportError: Ray, or for Parquet pyarrow, is not installed.
     """
-    if actors < 1 or shard_size < 1:
-        raise ValueError(f"actors is {actors}, shard_size {shard_size}, expected 1 or more")
+    actors = _checks.integer("actors", actors)
+    shard_size = _checks.integer("shard_size", shard_size)
     try:
         import ray
     except ImportError as error:
@@ -83,7 +83,10 @@ def run(
         return Summary(len(shards), len(shards), 0, 0)
     ray.init(address=ray_address, include_dashboard=False, logging_level="warning")
     try:
-        cpus = max(int(ray.cluster_resources().get("CPU", 1)) // actors, 1)
+        cpus = max(int(ray.cluster_resources().get("CPU", 1)), 1)
+        if actors > cpus:
+            raise ValueError(f"actors is {actors}, expected at most {cpus}, one for each CPU of the cluster")
+        cpus //= actors
         data = ray.data.from_items(
             [{"shard": json.dumps(shard)} for shard in missing], override_num_blocks=len(missing)
         )
@@ -93,7 +96,8 @@ def run(
                 str(Path(model).absolute()),
                 str(folder),
                 column,
-                {"threads": cpus, **(options or {})},
+                options or {},
+                cpus,
             ),
             concurrency=actors,
             num_cpus=cpus,
@@ -141,8 +145,9 @@ def detect_shard(detector: Detector, shard: Shard, folder: Path, column: str) ->
 class _Worker:
     """An actor of Ray: holds a Detector, and does one shard after the other."""
 
-    def __init__(self, model: str, folder: str, column: str, options: dict[str, Any]) -> None:
-        self._detector = Detector(model, **options)
+    def __init__(self, model: str, folder: str, column: str, options: dict[str, Any], cpus: int) -> None:
+        threads = min(cpus, _core.max_threads())  # Ray may be told of more CPUs than there are
+        self._detector = Detector(model, **{"threads": threads, **options})
         self._folder = Path(folder)
         self._column = column
 

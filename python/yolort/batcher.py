@@ -8,9 +8,9 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from yolort import _checks, _core
+from yolort import _checks
 from yolort._core import Error
 from yolort.detections import Detections
 from yolort.detector import Array, Detector, Settings
@@ -27,7 +27,7 @@ class QueueFullError(Error):
 
 class _Job(NamedTuple):
     fetch: Callable[[], Array]
-    settings: Settings
+    settings: dict[str, Any]  # see `_checks.settings`
     future: Future[Detections]
 
 
@@ -137,7 +137,7 @@ class Batcher:
             max_batch = detector.batch or (4 if detector.device == "cpu" else 8)
         max_batch = _checks.integer("max_batch", max_batch)
         queue = _checks.integer("queue", queue)
-        workers = _checks.integer("workers", workers, 1, _core.max_threads())
+        workers = _checks.count("workers", workers)
         if not 0 <= _checks.number("max_wait", max_wait) <= 60:
             raise ValueError(f"max_wait is {max_wait}, expected 0 to 60 seconds")
         self.max_batch = max_batch
@@ -163,7 +163,7 @@ class Batcher:
 
         Raises:
             QueueFullError: `queue` images wait.
-            TypeError, ValueError: `classes` that the model does not have.
+            TypeError, ValueError: a setting of a wrong type, or classes that the model does not have.
             RuntimeError: closed, or the process has forked since, without the workers.
         """
         return self.submit_lazily(lambda: image, **settings)
@@ -172,10 +172,8 @@ class Batcher:
         """The same for an image that `fetch` gives, in a worker's thread, once its turn has come."""
         if not self.running:
             raise RuntimeError("this Batcher is closed, or was made before the process forked")
-        if settings.get("classes") is not None:  # settings are compared, and used more than once
-            settings["classes"] = _checks.classes(settings["classes"], self._names)
         future: Future[Detections] = Future()
-        self._queue.put(_Job(fetch, settings, future))
+        self._queue.put(_Job(fetch, _checks.settings(settings, self._names), future))
         return future
 
     @property

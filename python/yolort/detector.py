@@ -160,15 +160,13 @@ class Detector:
             EngineError: no engine here can run it, or not at one of the scales; the message says why.
             ValueError, TypeError: an argument out of range, or a scale that no artefact can run.
         """
-        if isinstance(scale_models, (str, bytes, os.PathLike)):
-            scale_models = [scale_models]
         self._core = _core.Detector(
             _checks.path("model", model),
             _thresholds(conf, iou, max_det, [], agnostic, multi_label),
             engine=_checks.text("engine", engine),
             device=_checks.device(device),
             precision=_checks.text("precision", precision),
-            threads=None if threads is None else _checks.integer("threads", threads),
+            threads=None if threads is None else _checks.count("threads", threads),
             names=_checks.names(names),
             imgsz=_checks.imgsz(imgsz),
             tuned=_checks.flag("tuned", tuned),
@@ -177,7 +175,7 @@ class Detector:
             scales=_checks.sides("scales", scales),
             flip=_checks.flag("flip", flip),
             merge=_checks.text("merge", merge),
-            scale_models=[_checks.path("scale_models", path) for path in scale_models],
+            scale_models=_checks.paths("scale_models", scale_models),
         )
         self._names = dict(enumerate(self._core.names))
         kept = _checks.classes(classes, self._names)
@@ -213,16 +211,9 @@ class Detector:
             TypeError, ValueError: an array that is no image, or a threshold out of range.
             EngineError: the engine failed, or gave NaN or infinity.
         """
-        unknown = settings.keys() - Settings.__annotations__.keys()
-        if unknown:
-            raise TypeError(
-                f"unknown setting {', '.join(sorted(unknown))}; known: {', '.join(Settings.__annotations__)}"
-            )
-        given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+        given = _checks.settings(settings, self._names)
         format = given.pop("format", None)
         augment = given.pop("augment", None)
-        if "classes" in given:
-            given["classes"] = _checks.classes(given["classes"], self._names)
         thresholds = _thresholds(**{name: given.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS})
         if _is_array(source):
             return self._detect([source], [None], thresholds, format, augment)[0]
@@ -231,7 +222,7 @@ class Detector:
             if os.path.exists(path) and not os.path.isdir(path):
                 return self._detect([_read(path)], [path], thresholds, None, augment)[0]
             return self._detect_files(images.find(path), thresholds, augment)
-        if not isinstance(source, Sequence):
+        if not isinstance(source, Sequence) or isinstance(source, (bytearray, memoryview)):
             raise TypeError(
                 f"source: expected an image (an array), a path or a list of them, got {type(source).__name__}"
             )
@@ -253,7 +244,9 @@ class Detector:
             TypeError, ValueError: not float32, or another shape.
             EngineError: the engine failed.
         """
-        return self._core.infer(tensor)
+        if not isinstance(tensor, np.ndarray) or tensor.dtype != np.float32:
+            raise TypeError(f"tensor: expected a numpy array of float32, got {_described(tensor)}")
+        return self._core.infer(np.ascontiguousarray(tensor))
 
     def layer_times(self) -> list[LayerTime]:
         """Means of every layer, in order of execution, over the runs since the last call; of a Detector made with
@@ -410,6 +403,10 @@ def _read(item: Array | ImagePath) -> Array:
     if isinstance(item, (str, bytes, os.PathLike)):
         return images.read(item)
     raise TypeError(f"image: expected an array of uint8 or a path, got {type(item).__name__}")
+
+
+def _described(item: object) -> str:
+    return f"an array of {item.dtype}" if isinstance(item, np.ndarray) else _checks.shown(item)
 
 
 def _thresholds(

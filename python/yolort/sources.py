@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 TIMEOUT = 10.0  # seconds for a network stream to open or to give a frame
 _LAST_CAMERA = 99  # OpenCV takes hundreds of an index for the number of a backend
+_MAX_SOURCES = 1000  # threads
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a lost source is opened again, doubled each time
 
 
@@ -57,6 +58,11 @@ def split(source: StreamSource | Sequence[StreamSource]) -> list[Source]:
     if isinstance(source, (list, tuple)) and not any(isinstance(item, np.ndarray) for item in source):
         if not source:
             raise ValueError("source: the list of sources is empty")
+        if len(source) > _MAX_SOURCES:
+            raise ValueError(
+                f"source: {len(source)} sources, each of which is read in a thread; at most {_MAX_SOURCES} go. Images "
+                "that belong together are one source: a folder, a pattern, or an iterator of arrays"
+            )
         return [_open(item) for item in source]
     return [_open(source)]  # type: ignore[arg-type]
 

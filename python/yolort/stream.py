@@ -74,11 +74,11 @@ class _Track:
 class _Pipeline:
     """What readers, workers and the consumer share."""
 
-    def __init__(self, tracks: list[_Track], batcher: Batcher, buffer: int, settings: Settings) -> None:
+    def __init__(self, tracks: list[_Track], batcher: Batcher, buffer: int, settings: dict[str, Any]) -> None:
         self.tracks = tracks
         self.batcher = batcher
         self.buffer = buffer
-        self.settings = settings
+        self.settings = settings  # see `_checks.settings`
         self.stopping = threading.Event()
         self.changed = threading.Condition()
         self.dropped = 0
@@ -191,15 +191,16 @@ class Stream(Iterator[Frame]):
         settings: Settings,
     ) -> None:
         """See `Detector.stream`."""
-        if policy not in (None, *_POLICIES):
+        if _checks.text("policy", policy) not in ("", *_POLICIES):
             raise ValueError(f"policy is {policy!r}, expected one of {', '.join(_POLICIES)}")
         buffer = _checks.integer("buffer", buffer)
+        checked = _checks.settings(settings, detector.names)
         sources = split(source)
         tracks = [_Track(one, i, (policy or _default(one)) == "latest") for i, one in enumerate(sources)]
         if workers is None:
             workers = 1 if len(tracks) == 1 and tracks[0].latest else WORKERS
         batcher = Batcher(detector, queue=len(tracks) * buffer, workers=workers, **batching)
-        self._pipeline = _Pipeline(tracks, batcher, buffer, settings)
+        self._pipeline = _Pipeline(tracks, batcher, buffer, checked)
         readers = [
             threading.Thread(
                 target=self._pipeline.read, args=(track,), name=f"yolort-reader-{track.number}", daemon=True

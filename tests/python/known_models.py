@@ -51,9 +51,18 @@ def metadata(names: list[str] | None = None, *, head: str = "boxes", imgsz: int 
 
 
 def write_onnx(
-    folder: Path, outputs: dict[str, np.ndarray], data: dict[str, Any], *, inputs: int = 1, shape: Any = None
+    folder: Path,
+    outputs: dict[str, np.ndarray],
+    data: dict[str, Any],
+    *,
+    inputs: int = 1,
+    shape: Any = None,
+    per_image: bool = False,
 ) -> Path:
-    """An ONNX file whose outputs are constants (plus 0 x input); `shape` of the input, strings are dynamic."""
+    """An ONNX file whose outputs are constants (plus 0 x input); `shape` of the input, strings are dynamic.
+
+    With `per_image` the outputs of each image of a run are the constants times the mean of that image.
+    """
     onnx = pytest.importorskip("onnx")
     helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
     imgsz = data.get("imgsz", [64, 64])
@@ -65,13 +74,22 @@ def write_onnx(
     constants = [onnx.numpy_helper.from_array(np.float32(0), "nought")]
     for name, array in outputs.items():
         constants.append(onnx.numpy_helper.from_array(array[None].astype(np.float32), f"{name}_value"))
-        nodes.append(helper.make_node("Add", [f"{name}_value", "nothing"], [name]))
+        if per_image:
+            constants.append(onnx.numpy_helper.from_array(np.int64([-1] + [1] * array.ndim), f"{name}_sides"))
+            nodes.append(helper.make_node("ReduceMean", ["images"], [f"{name}_means"], axes=[1, 2, 3]))
+            nodes.append(helper.make_node("Reshape", [f"{name}_means", f"{name}_sides"], [f"{name}_each"]))
+            nodes.append(helper.make_node("Mul", [f"{name}_value", f"{name}_each"], [name]))
+        else:
+            nodes.append(helper.make_node("Add", [f"{name}_value", "nothing"], [name]))
     graph = helper.make_graph(
         nodes,
         "test",
         [helper.make_tensor_value_info("images", float32, shape)]
         + [helper.make_tensor_value_info(f"extra{i}", float32, shape) for i in range(inputs - 1)],
-        [helper.make_tensor_value_info(name, float32, [1, *array.shape]) for name, array in outputs.items()],
+        [
+            helper.make_tensor_value_info(name, float32, [shape[0] if per_image else 1, *array.shape])
+            for name, array in outputs.items()
+        ],
         constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -373,6 +373,37 @@ def test_a_dynamic_batch_runs_at_once(tmp_path: Path) -> None:
             detector([IMAGE, IMAGE])
 
 
+HEADS = {
+    "boxes": boxes_output((32, 32, 16, 8, 0.9, 1), (10, 20, 8, 8, 0.8, 0), (33, 32, 16, 8, 0.7, 1)),
+    "end2end": {"out0": np.float32([[24, 28, 40, 36, 0.9, 1], [6, 16, 14, 24, 0.6, 0], [0, 0, 8, 8, 0.4, 2]])},
+    "raw": raw_outputs(),
+    "raw-e2e": raw_outputs(),
+}
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("batch", ["n", 1, 3])
+@pytest.mark.parametrize("head", HEADS)
+def test_a_list_of_a_dynamic_batch_is_what_its_images_are_one_by_one(
+    head: str, batch: str | int, engine: str, tmp_path: Path
+) -> None:
+    pytest.importorskip(engine)
+    model = write_onnx(tmp_path, HEADS[head], metadata(head=head), shape=[batch, 3, 64, 64], per_image=True)
+    detector = yolort.Detector(model, engine=engine)
+    assert detector.batch == (batch if isinstance(batch, int) else 0)
+    images = [np.full((64 + i, 64, 3), 120 + 7 * i, np.uint8) for i in range(19)]  # more than one run takes
+    one_by_one = [detector(image) for image in images]
+    assert len({float(found.scores[0]) for found in one_by_one}) == len(images)
+    for count in (2, 3, 4, 19):
+        for alone, together in zip(one_by_one, detector(images[:count]), strict=False):
+            assert together.classes.tolist() == alone.classes.tolist()
+            np.testing.assert_allclose(together.boxes, alone.boxes, atol=1e-3)
+            np.testing.assert_allclose(together.scores, alone.scores, atol=1e-5)
+    with yolort.Batcher(detector, max_batch=8) as batcher:
+        for alone, future in zip(one_by_one, [batcher.submit(image) for image in images], strict=True):
+            np.testing.assert_allclose(future.result(60).scores, alone.scores, atol=1e-5)
+
+
 def test_engines_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     model = write_onnx(tmp_path, boxes_output(), metadata())
     with pytest.raises(ValueError, match="engines are:"):

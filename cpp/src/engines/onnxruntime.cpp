@@ -287,8 +287,10 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   auto session = std::make_shared<Session>();
   session->device = gpu < 0 ? "cpu" : "cuda:" + std::to_string(gpu);
   OrtSession* opened = nullptr;
-  check<ModelError>(ort(), ort().CreateSession(runtime().environment, spec.graph.c_str(), made, &opened),
-                    "model \"" + spec.given + "\": onnxruntime cannot load it");
+  OrtStatus* status = ort().CreateSession(runtime().environment, spec.graph.c_str(), made, &opened);
+  const std::string what = "model \"" + spec.given + "\": onnxruntime cannot load it";
+  if (gpu >= 0) check(status, what + " on " + session->device);
+  check<ModelError>(ort(), status, what);
   session->session.reset(opened);
   read_inputs(spec, *session);
   return std::make_unique<OnnxRuntimeEngine>(std::move(session));

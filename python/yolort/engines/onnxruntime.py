@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from yolort import _core
 from yolort._core import EngineError, ModelError
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -43,12 +44,12 @@ def load(path: str, device: str, precision: str, threads: int | None, profile: b
     """
     if precision not in ("", "fp32"):
         raise ValueError(f'precision "{precision}": onnxruntime computes in what the file holds; export it so')
-    kind, _, index = device.partition(":")
     providers: list[Any] = ["CPUExecutionProvider"]
-    if kind == "cuda" and (index or "0").isdigit():
+    gpu = _core.device_index(device, "cuda")
+    if gpu >= 0:
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             raise EngineError(f'device "{device}": this onnxruntime has no CUDA; pip install onnxruntime-gpu')
-        providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(index or 0)}))
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": gpu}))
     elif device not in ("", "cpu"):
         raise ValueError(f'device "{device}" is none of onnxruntime\'s: cpu, cuda, cuda:1')
     options = onnxruntime.SessionOptions()
@@ -59,10 +60,12 @@ def load(path: str, device: str, precision: str, threads: int | None, profile: b
         options.enable_profiling = True
         options.profile_file_prefix = os.path.join(tempfile.gettempdir(), f"yolort-{os.getpid()}")
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=providers)
+        session = onnxruntime.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except Exception as error:  # its exceptions share no base class
+        if gpu >= 0:
+            raise EngineError(f'device "{device}": onnxruntime cannot load {path} there: {error}') from error
         raise ModelError(f'model "{path}": onnxruntime cannot load it: {error}') from error
-    if kind == "cuda" and "CUDAExecutionProvider" not in session.get_providers():  # it falls back and logs it only
+    if gpu >= 0 and "CUDAExecutionProvider" not in session.get_providers():  # it falls back and logs it only
         raise EngineError(f'device "{device}": CUDA cannot be used here by onnxruntime; its log says why')
     inputs = session.get_inputs()
     if len(inputs) != 1:
@@ -71,7 +74,7 @@ def load(path: str, device: str, precision: str, threads: int | None, profile: b
         raise ModelError(
             f'model "{path}": its input is {inputs[0].type} {inputs[0].shape}, expected float (batch, 3, height, width)'
         )
-    return OnnxRuntimeEngine(session, profile)
+    return OnnxRuntimeEngine(session, f"cuda:{gpu}" if gpu >= 0 else "cpu", profile)
 
 
 def mean_times(events: list[dict[str, Any]]) -> list[tuple[str, str, float]]:
@@ -91,13 +94,13 @@ class OnnxRuntimeEngine:
 
     precision = ""  # what the file holds
 
-    def __init__(self, session: onnxruntime.InferenceSession, profile: bool = False) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, device: str, profile: bool = False) -> None:
         self._session = session
+        self.device = device
         self._profile = profile
         self._input = session.get_inputs()[0]
         batch, _, height, width = (side if isinstance(side, int) else 0 for side in self._input.shape)
         self.input_shape = (batch, height, width)
-        self.device = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
         self._outputs: list[npt.NDArray[Any]] = []
 
     def input(self, batch: int, height: int, width: int) -> npt.NDArray[Any]:
@@ -144,4 +147,4 @@ class OnnxRuntimeEngine:
 
     def clone(self) -> OnnxRuntimeEngine:
         """The same session with buffers of its own."""
-        return OnnxRuntimeEngine(self._session)
+        return OnnxRuntimeEngine(self._session, self.device)

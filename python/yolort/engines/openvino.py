@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import openvino
 
+from yolort import _core
 from yolort._core import EngineError, ModelError
 
 _log = logging.getLogger(__name__)
@@ -45,16 +47,7 @@ def load(path: str, device: str, precision: str, threads: int | None, profile: b
         ModelError: OpenVINO refuses the file, or its input is no image.
     """
     core = openvino.Core()
-    name = (device or "cpu").upper()
-    kind, _, index = name.partition(":")
-    if kind == "CUDA":  # the core's name of any GPU
-        gpus = [one for one in core.available_devices if one.partition(".")[0] == "GPU"]
-        if int(index) >= len(gpus):
-            raise EngineError(f'device "{device}": OpenVINO has {len(gpus)} GPU(s) here; yolort.devices("openvino")')
-        name = gpus[int(index)]
-    if name.partition(".")[0].partition(":")[0] not in (*core.available_devices, "AUTO"):
-        devices = ", ".join(core.available_devices)
-        raise EngineError(f'device "{device}" is none of OpenVINO\'s here: {devices}')
+    name = _device(device, core.available_devices)
     precision = precision or "fp32"
     if precision not in _PRECISIONS:
         raise ValueError(f'precision "{precision}" is none of openvino\'s: {", ".join(_PRECISIONS)}')
@@ -81,6 +74,18 @@ def load(path: str, device: str, precision: str, threads: int | None, profile: b
     if kind not in _TYPES or len(shape) != 4 or (shape[1].is_static and shape[1].get_length() != 3):
         raise ModelError(f'model "{path}": its input is {kind} {shape}, expected float (batch, 3, height, width)')
     return OpenvinoEngine(compiled, name.lower(), precision, profile)
+
+
+def _device(device: str, available: list[str]) -> str:
+    """OpenVINO's name of a device: "GPU.1" of "cuda:1", which is the core's name of any GPU. EngineError."""
+    gpus = [one for one in available if one.partition(".")[0] == "GPU"]
+    gpu = _core.device_index(device, "cuda")
+    if gpu >= len(gpus):
+        raise EngineError(f'device "{device}": OpenVINO has {len(gpus)} GPU(s) here; yolort.devices("openvino")')
+    name = gpus[gpu] if gpu >= 0 else (device or "cpu").upper()
+    if re.split("[.:]", name)[0] not in {"AUTO", *(one.partition(".")[0] for one in available)}:
+        raise EngineError(f'device "{device}" is none of OpenVINO\'s here: {", ".join(available)}')
+    return name
 
 
 def _rounds_to_signed(model: openvino.Model) -> bool:

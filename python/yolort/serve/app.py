@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 import yolort
-from yolort import images
+from yolort import _checks, images
 from yolort.batcher import Batcher, QueueFullError
 from yolort.detections import Detections
 from yolort.detector import Detector, Settings
@@ -80,6 +80,7 @@ def create_app(
         raise ValueError("the API key must be printable ASCII, one character or more, without spaces around it")
     if not name or not all(character.isalnum() or character in "._-" for character in name):
         raise ValueError(f'name is {name!r}, expected letters, digits and "._-"')
+    workers = _checks.count("workers", workers)
     limits = limits or Limits()
     queue = limits.requests * limits.images
     start = partial(Batcher, detector, queue=queue, workers=workers, max_batch=max_batch, max_wait=max_wait)
