@@ -140,14 +140,10 @@ def _onnxruntime(model: Path, image: np.ndarray, runs: int, trace: Path | None, 
     array[:] = one
     for _ in range(runs + 1):
         engine.run()
-    written = Path(engine.end_profile())
-    try:
-        events = json.loads(written.read_text(encoding="utf-8"))
-        layers = [LayerTime(*row) for row in adapter.mean_times(events)]
-        if trace:
-            _write_trace(trace, events)
-    finally:
-        written.unlink()
+    events = engine.end_profile()
+    layers = [LayerTime(*row) for row in adapter.mean_times(events)]
+    if trace:
+        _write_trace(trace, events)
     return Profile(_described(detector, model, runs), *speeds, layers)
 
 

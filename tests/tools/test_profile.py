@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -20,8 +21,11 @@ from yolort.tools.profile import nsys, profile
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "ncnn", "torch"])
 @pytest.mark.filterwarnings("ignore")
-def test_layers(engine: str, checkpoint: Any, tmp_path: Path) -> None:
+def test_layers(engine: str, checkpoint: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trace = tmp_path / "trace.json"
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     try:
         if engine == "torch":
             done = profile(checkpoint("yolo26n"), runs=3, trace=trace, imgsz=64)
@@ -47,8 +51,18 @@ def test_layers(engine: str, checkpoint: Any, tmp_path: Path) -> None:
     events = read["traceEvents"] if isinstance(read, dict) else read
     assert any("conv" in str(event.get("name")).lower() for event in events)
     assert len(json.loads(json.dumps(done.to_dict()))["layers"]) == len(done.layers)
-    assert [path.name for path in tmp_path.iterdir()] == ["trace.json"]
-    assert not list(Path(tempfile.gettempdir()).glob("yolort-*.json"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["temporary", "trace.json"]
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.skipif("not any(engine.name == 'onnxruntime' and engine.available for engine in yolort.engines())")
+def test_profile_that_is_never_asked_for_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    detector = yolort.Detector(yolort.demo_model(), engine="onnxruntime", profile=True)
+    detector(yolort.demo_image())
+    del detector
+    gc.collect()
+    assert not list(tmp_path.iterdir())
 
 
 def test_profiled_detections_are_the_same() -> None:

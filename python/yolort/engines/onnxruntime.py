@@ -56,9 +56,10 @@ def load(path: str, device: str, precision: str, threads: int | None, profile: b
     options.log_severity_level = 3
     if threads is not None:
         options.intra_op_num_threads = threads
-    if profile:
+    traces = tempfile.TemporaryDirectory(prefix="yolort-", ignore_cleanup_errors=True) if profile else None
+    if traces:
         options.enable_profiling = True
-        options.profile_file_prefix = os.path.join(tempfile.gettempdir(), f"yolort-{os.getpid()}")
+        options.profile_file_prefix = os.path.join(traces.name, "trace")
     try:
         session = onnxruntime.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except Exception as error:  # its exceptions share no base class
@@ -74,7 +75,7 @@ def load(path: str, device: str, precision: str, threads: int | None, profile: b
         raise ModelError(
             f'model "{path}": its input is {inputs[0].type} {inputs[0].shape}, expected float (batch, 3, height, width)'
         )
-    return OnnxRuntimeEngine(session, f"cuda:{gpu}" if gpu >= 0 else "cpu", profile)
+    return OnnxRuntimeEngine(session, f"cuda:{gpu}" if gpu >= 0 else "cpu", traces)
 
 
 def mean_times(events: list[dict[str, Any]]) -> list[tuple[str, str, float]]:
@@ -94,10 +95,15 @@ class OnnxRuntimeEngine:
 
     precision = ""  # what the file holds
 
-    def __init__(self, session: onnxruntime.InferenceSession, device: str, profile: bool = False) -> None:
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        device: str,
+        traces: tempfile.TemporaryDirectory[str] | None = None,  # of a session that times its operators; deleted with it
+    ) -> None:
         self._session = session
         self.device = device
-        self._profile = profile
+        self._traces = traces
         self._input = session.get_inputs()[0]
         batch, _, height, width = (side if isinstance(side, int) else 0 for side in self._input.shape)
         self.input_shape = (batch, height, width)
@@ -130,20 +136,16 @@ class OnnxRuntimeEngine:
 
     def layer_times(self) -> list[tuple[str, str, float]]:
         """Of all runs but the first, from ONNX Runtime's profile, which ends here."""
-        if not self._profile:
-            return []
-        path = self.end_profile()
-        try:
-            with open(path, encoding="utf-8") as file:
-                return mean_times(json.load(file))
-        finally:
-            os.unlink(path)
+        return mean_times(self.end_profile()) if self._traces else []
 
-    def end_profile(self) -> str:
-        """Path of ONNX Runtime's profile, a Chrome trace among the temporary files; the caller deletes it."""
-        self._profile = False
-        path: str = self._session.end_profiling()
-        return path
+    def end_profile(self) -> list[dict[str, Any]]:
+        """The events of ONNX Runtime's profile, in the form of a Chrome trace."""
+        assert self._traces
+        with open(self._session.end_profiling(), encoding="utf-8") as file:
+            events: list[dict[str, Any]] = json.load(file)
+        self._traces.cleanup()
+        self._traces = None
+        return events
 
     def clone(self) -> OnnxRuntimeEngine:
         """The same session with buffers of its own."""
