@@ -39,7 +39,7 @@ from yolort.tools import machine, report
 from yolort.tools.benchmark import Row
 from yolort.tools.jobs import interruptible, jobs
 from yolort.tools.recipe import Accuracy, Lab, Recipe
-from yolort.tools.yaml_reader import parse_yaml
+from yolort.tools.yaml_reader import read_yaml
 
 __all__ = ["Ablation", "Study", "StudyError", "Variant", "ablate", "read_study"]
 
@@ -47,7 +47,6 @@ _log = logging.getLogger(__name__)
 
 _SETS = ("each", "all", "leave-one-out")
 _NORMAL = 1.96  # standard errors of a 95 % interval
-_MOST_BYTES = 1 << 20  # of a study
 
 
 class StudyError(yolort.Error):
@@ -111,10 +110,8 @@ def read_study(path: str | Path) -> Study:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such study: {path}")
-    if path.stat().st_size > _MOST_BYTES:
-        raise StudyError(f"{path} is no study: it is larger than 1 MiB")
     try:
-        said = parse_yaml(path.read_text(encoding="utf-8"))
+        said = read_yaml(path)
     except ValueError as error:
         raise StudyError(f"{path} is no YAML: {error}") from error
     if not isinstance(said, dict):

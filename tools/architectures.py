@@ -9,12 +9,16 @@ from __future__ import annotations
 import ast
 import copy
 import math
+import traceback
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from yolort.tools.yaml_reader import parse_yaml
+from torch.nn.modules.module import register_module_module_registration_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+from yolort.tools.yaml_reader import read_yaml
 
 __all__ = ["ArchitectureError", "build"]
 
@@ -38,13 +42,16 @@ _ACTIVATIONS = frozenset(
         *("ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softplus", "Tanh"),
     }
 )
-_MAX_BYTES = 1 << 20
 _MAX_LAYERS = 300
 _MAX_REPEATS = 100  # of a layer
+_MAX_LEVELS = 8  # of the head, as the core reads them
 _MAX_NUMBER = 65_536  # of an argument
 _MAX_PARAMETERS = 1 << 29  # 2 GiB of float32; YOLO26x has 59 million
-_MAX_ACTIVATIONS = 1 << 29  # of an image of 256 x 256 pixels, all layers together
+_MAX_MODULES = 20_000
+_MAX_VALUES = 1 << 29  # that all operations give for one image
+_MAX_FLOPS = 1e12  # for one image; YOLO11x takes 3e10
 _SIDE = 256  # of the image with which Ultralytics measures strides
+_IMAGE = f"an image of {_SIDE} x {_SIDE} pixels"
 
 
 class ArchitectureError(ValueError):
@@ -73,16 +80,22 @@ def build(path: Path, name: str) -> Any:
         raise
     except Exception as error:  # whatever a combination of arguments meets in a module
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ArchitectureError(f"it cannot be built: {reason[:300]}") from error
+        raise ArchitectureError(f"{_layer_of(error)} cannot be built: {reason[:300]}") from error
     finally:
         Conv.default_act = activation  # Ultralytics sets it for all models, and leaves it so after an error
 
 
+def _layer_of(error: Exception) -> str:
+    """The layer that was built or run when an error came up."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name in ("parse_model", "_measure") and "i" in frame.f_locals:
+            return f"layer {frame.f_locals['i']}"
+    return "it"
+
+
 def _read(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _MAX_BYTES:
-        raise ArchitectureError("it is larger than 1 MiB")
     try:
-        read = parse_yaml(path.read_text(encoding="utf-8"))
+        read = read_yaml(path)
     except ValueError as error:
         raise ArchitectureError(f"it is no YAML: {error}") from error
     if not isinstance(read, dict) or not isinstance(read.get("head"), list):
@@ -123,6 +136,8 @@ def _check_layer(index: int, layer: Any) -> None:
     low = -1 if index == 0 else -index
     if not listed or not all(_is_whole(one, low, index - 1) for one in listed):
         raise ArchitectureError(f"{where} takes {_shown(sources)}, expected earlier layers, or -1 for the one before")
+    if module in _HEADS and not (isinstance(sources, list) and len(sources) <= _MAX_LEVELS):
+        raise ArchitectureError(f"{where} takes {_shown(sources)}, expected a list of 1 to {_MAX_LEVELS} layers")
     if not _is_whole(repeats, 1, _MAX_REPEATS):
         raise ArchitectureError(f"{where} is repeated {_shown(repeats)} times, expected 1 to {_MAX_REPEATS}")
     if not isinstance(module, str) or module not in _MODULES:
@@ -157,15 +172,27 @@ def _is_whole(value: Any, low: int, high: int) -> bool:
 
 
 def _check_scales(described: dict[str, Any]) -> None:
-    scales = described.get("scales")
+    scales, scale = described.get("scales"), described["scale"]
+    if not isinstance(scale, str):
+        raise ArchitectureError(f"'scale' is {_shown(scale)}, expected a letter such as n")
     if scales is None:
+        _check_depth(described, described.get("depth_multiple", 1))
         return
     if not isinstance(scales, dict) or not scales:
         raise ArchitectureError(f"'scales' is {_shown(scales)}, expected depth, width and most channels of each scale")
-    scale = described["scale"] = described["scale"] or next(iter(scales))
+    scale = described["scale"] = scale or next(iter(scales))
     known = scales.get(scale)
     if not isinstance(known, list) or len(known) != 3 or not all(_is_number(one, 0) for one in known):
         raise ArchitectureError(f"scale {_shown(scale)} is {_shown(known)}, expected depth, width and most channels")
+    _check_depth(described, known[0])
+
+
+def _check_depth(described: dict[str, Any], depth: float) -> None:
+    for index, (_, repeats, _, _) in enumerate(described["backbone"] + described["head"]):
+        if repeats > 1 and repeats * depth > _MAX_REPEATS:
+            raise ArchitectureError(
+                f"layer {index} is repeated {repeats} x {depth} times, expected 1 to {_MAX_REPEATS}"
+            )
 
 
 def _activation(said: Any) -> str:
@@ -177,10 +204,12 @@ def _activation(said: Any) -> str:
             raise ValueError
         positional = [ast.literal_eval(one) for one in call.args]
         named = {one.arg: ast.literal_eval(one.value) for one in call.keywords}
-        if not all(isinstance(one, (int, float)) for one in [*positional, *named.values()]) or None in named:
+        numbers = [one for one in [*positional, *named.values()] if not isinstance(one, bool)]
+        if not all(_is_number(one, -_MAX_NUMBER) for one in numbers) or None in named:
             raise ValueError
-        getattr(nn, name.removeprefix("nn."))(*positional, **named)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        with torch.device("meta"):
+            getattr(nn, name.removeprefix("nn."))(*positional, **named)
+    except (ValueError, SyntaxError, TypeError, RuntimeError, MemoryError):  # RecursionError too
         raise ArchitectureError(
             f"'activation' is {_shown(said)}, expected one such as nn.SiLU() or nn.LeakyReLU(0.1): "
             f"{', '.join(sorted(_ACTIVATIONS))}"
@@ -193,25 +222,50 @@ def _measure(described: dict[str, Any]) -> None:
     """ArchitectureError for a network that takes too much memory; without taking any."""
     from ultralytics.nn.tasks import parse_model
 
-    with torch.device("meta"), torch.no_grad():
-        described.setdefault("nc", 80)
-        layers, _ = parse_model(described, ch=3, verbose=False)
-        parameters = sum(one.numel() for one in layers.parameters())
-        if parameters > _MAX_PARAMETERS:
-            raise ArchitectureError(f"it has {parameters} parameters, more than the {_MAX_PARAMETERS} that are built")
-        total = 0
-        outputs: list[Any] = []
+    modules = 0
+
+    def count(*_: Any) -> None:
+        nonlocal modules
+        modules += 1
+        if modules > _MAX_MODULES:
+            raise ArchitectureError(f"it has more than the {_MAX_MODULES} modules that are built")
+
+    counting = register_module_module_registration_hook(count)
+    try:
+        with torch.device("meta"):
+            described.setdefault("nc", 80)
+            layers, _ = parse_model(described, ch=3, verbose=False)
+    finally:
+        counting.remove()
+    parameters = sum(one.numel() for one in layers.parameters())
+    if parameters > _MAX_PARAMETERS:
+        raise ArchitectureError(f"it has {parameters} parameters, more than the {_MAX_PARAMETERS} that are built")
+    outputs: list[Any] = []
+    with torch.device("meta"), torch.no_grad(), _Values(), FlopCounterMode(display=False) as work:
         x: Any = torch.empty(1, 3, _SIDE, _SIDE)
-        for layer in layers[:-1]:  # the head gives little, and wants strides
+        for i, layer in enumerate(layers[:-1]):  # the head gives little, and wants strides
             if layer.f != -1:
                 x = outputs[layer.f] if isinstance(layer.f, int) else [x if j == -1 else outputs[j] for j in layer.f]
             x = layer(x)
             outputs.append(x)
-            total += sum(one.numel() for one in (x if isinstance(x, (list, tuple)) else [x]))
-            if total > _MAX_ACTIVATIONS:
-                raise ArchitectureError(
-                    f"its layers give more than {_MAX_ACTIVATIONS} values for an image of {_SIDE} x {_SIDE} pixels"
-                )
+            if work.get_total_flops() > _MAX_FLOPS:
+                raise ArchitectureError(f"layer {i} takes more than {_MAX_FLOPS:.0e} operations for {_IMAGE}")
+
+
+class _Values(TorchDispatchMode):
+    """Counts what every operation gives, also within a layer; ArchitectureError beyond the limit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        out = function(*arguments, **(named or {}))
+        tensors = out if isinstance(out, (list, tuple)) else [out]
+        self.total += sum(one.numel() for one in tensors if torch.is_tensor(one))
+        if self.total > _MAX_VALUES:
+            raise ArchitectureError(f"its layers give more than {_MAX_VALUES} values for {_IMAGE}")
+        return out
 
 
 def _shown(value: Any) -> str:

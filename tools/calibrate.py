@@ -45,6 +45,7 @@ PERCENTILE = 99.999  # of an activation's values; docs/quantization.md has it be
 
 _FORMAT = 1  # version of calibration.json
 _MAX_JSON = 64 << 20
+_MAX_SIDE = 16384  # pixels, as the core
 _FEW = 100  # images; fewer are told to be few
 
 
@@ -124,7 +125,7 @@ class Calibration:
                     "upgrade yolort or calibrate again"
                 )
             return cls._of(read)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
             why = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
             raise CalibrationError(f"{file} is no calibration, or a damaged one: {why}") from error
 
@@ -138,6 +139,8 @@ class Calibration:
         if not all(np.isfinite(values).all() for values in means.values()):
             raise ValueError("a mean is not finite")
         height, width = map(int, read["imgsz"])
+        if not 0 < height <= _MAX_SIDE or not 0 < width <= _MAX_SIDE:
+            raise ValueError(f"its input is {height} x {width} pixels")
         text = {key: str(read[key]) for key in ("model", "graph", "source", "head", "method")}
         return cls(
             **text,

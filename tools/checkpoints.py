@@ -79,7 +79,10 @@ def load_checkpoint(model: str | Path) -> Checkpoint:
     else:
         network, imgsz, license, trained = _build(path, name), None, None, {}
     _check_size(path, network)
-    detect = detect_head(network)
+    try:
+        detect = detect_head(network)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} cannot be used: {error}") from None
     names = network.names if isinstance(network.names, dict) else dict(enumerate(network.names))
     if sorted(names) != list(range(detect.nc)):
         raise CheckpointError(f"{path} has {detect.nc} classes and names for the classes {sorted(names)}")

@@ -18,7 +18,7 @@ import yaml
 import yolort
 from yolort import _atomic, _core
 from yolort.images import below, find, is_image, left_out
-from yolort.tools.yaml_reader import parse_yaml
+from yolort.tools.yaml_reader import read_yaml
 
 __all__ = [
     "Dataset",
@@ -33,7 +33,7 @@ __all__ = [
     "write_for_ultralytics",
 ]
 
-_MAX_BYTES = {".txt": 8 << 20, ".yaml": 1 << 20, ".json": 4 << 30}
+_MAX_BYTES = {".txt": 8 << 20, ".json": 4 << 30}
 _MAX_CLASSES = 65536
 
 
@@ -236,7 +236,7 @@ def _from_ultralytics(name: str, split: str) -> dict[str, Any]:
 
 def _parse_yaml(path: Path) -> dict[str, Any]:
     try:
-        described = parse_yaml(_text(path))
+        described = read_yaml(path)
     except ValueError as error:
         raise LabelError(f"{path} is no YAML: {error}") from error
     if not isinstance(described, dict):
@@ -251,6 +251,14 @@ def _names(path: Path, described: dict[str, Any]) -> dict[int, str]:
     nested = [name for name in names.values() if isinstance(name, (dict, list))] if isinstance(names, dict) else []
     if nested:
         raise LabelError(f"{path}: 'names' holds {str(nested[0])[:60]!r}, which is no name of a class")
+    if isinstance(names, dict) and (
+        odd := [name for name in names.values() if isinstance(name, bool) or not isinstance(name, (str, int, float))]
+    ):
+        warnings.warn(
+            f"{path}: a class is named {odd[0]}, as Ultralytics reads it: YAML has other words for true, false and "
+            "nothing, and dates; put the name in quotes if it is another",
+            stacklevel=2,
+        )
     if names is None and isinstance(described.get("nc"), int) and 0 < described["nc"] <= _MAX_CLASSES:
         names = {cls: str(cls) for cls in range(described["nc"])}
     if not isinstance(names, dict) or not 0 < len(names) <= _MAX_CLASSES or set(names) != set(range(len(names))):
@@ -349,7 +357,7 @@ def _read_coco(path: Path, folder: Path | None) -> Dataset:
                 float(note.get("area", w * h)),
             )
             rows[int(note["image_id"])].append(row)
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise LabelError(f"{path} is no COCO JSON of detections: {error}") from error
     except KeyError as error:
         raise LabelError(f"{path} is no COCO JSON of detections: {error} is missing") from error
@@ -389,7 +397,7 @@ def _image_file(path: Path, file_name: str, folder: Path | None) -> Path:
 def _text(path: Path) -> str:
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
-    limit = _MAX_BYTES[".yaml" if path.suffix.lower() == ".yml" else path.suffix.lower()]
+    limit = _MAX_BYTES[path.suffix.lower()]
     if path.stat().st_size > limit:
         raise LabelError(f"{path} is larger than {limit >> 20} MiB")
     try:

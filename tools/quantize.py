@@ -35,7 +35,7 @@ from yolort.tools.data import letterboxed, load_dataset
 from yolort.tools.graph import Graph, GraphError
 from yolort.tools.quantize_onnx import TARGETS, Target
 from yolort.tools.val import validate
-from yolort.tools.yaml_reader import parse_yaml
+from yolort.tools.yaml_reader import read_yaml
 
 __all__ = ["FORMATS", "MODES", "QuantizeError", "Quantized", "quantize"]
 
@@ -254,8 +254,8 @@ class _NcnnRecipe(_Recipe):
         if not sidecar.is_file():
             raise FileNotFoundError(f"no such file: {sidecar}; export the model again")
         try:
-            self._metadata = parse_yaml(sidecar.read_text(encoding="utf-8"))
-            self._contract = json.loads(self._metadata["yolort"])
+            self._metadata = read_yaml(sidecar)
+            self._contract = dict(json.loads(self._metadata["yolort"]))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise GraphError(f"{sidecar} is no metadata of a yolort export: {error}") from error
         if self._contract.get("head") != calibration.head:

@@ -1,17 +1,32 @@
-"""YAML that strangers wrote: its size is bounded before any of it is built, aliases counted as often as they stand."""
+"""YAML that strangers wrote: bounded before any of it is built, aliases counted as often as they stand."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-__all__ = ["parse_yaml"]
+__all__ = ["parse_yaml", "read_yaml"]
 
+_MAX_BYTES = 1 << 20
 _MAX_NODES = 400_000  # more than 65,536 classes take
 _MAX_DEPTH = 50
-#: PyYAML's own, and what its constructors meet in values that their tags do not fit.
-_ERRORS = (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
+_MAX_SCALAR = 100  # characters of a number or date; PyYAML takes minutes for a number of 1 MiB in base 60
+_TAG = "tag:yaml.org,2002:"
+_TAGS = frozenset(_TAG + name for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge"))
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+#: What PyYAML's constructors meet in values like `!!bool x`.
+_MISFITS = (RecursionError, TypeError, AttributeError, LookupError, ArithmeticError)
+
+
+def read_yaml(path: Path) -> Any:
+    """The contents of a YAML file; OSError, and ValueError as `parse_yaml`."""
+    with path.open("rb") as file:
+        read = file.read(_MAX_BYTES + 1)
+    if len(read) > _MAX_BYTES:
+        raise ValueError(f"it is larger than {_MAX_BYTES >> 20} MiB")
+    return parse_yaml(read.decode("utf-8-sig"))
 
 
 def parse_yaml(text: str) -> Any:
@@ -20,32 +35,48 @@ def parse_yaml(text: str) -> Any:
     Raises ValueError with what is wrong, in one line.
     """
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _LOADER(text)
         try:
             node = loader.get_single_node()  # aliases share nodes: nothing is expanded yet
             if node is None:
                 return None
             _count(node, {}, 0)
-            return loader.construct_document(node)  # type: ignore[no-untyped-call]
+            return loader.construct_document(node)
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
-    except _ERRORS as error:
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+            loader.dispose()
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    except _MISFITS as error:
+        raise ValueError(f"a value does not fit its tag ({error})") from error
 
 
 def _count(node: yaml.Node, known: dict[int, int | None], depth: int) -> int:
-    """Nodes below one, aliases as often as they stand; ValueError for too many, or an alias within itself."""
+    """Nodes below one, aliases as often as they stand; ValueError for what is not read, or too much of it."""
     if depth > _MAX_DEPTH:
         raise ValueError(f"nested deeper than {_MAX_DEPTH} levels")
+    where = f"in line {node.start_mark.line + 1}"
+    if node.tag not in _TAGS:
+        raise ValueError(f"the tag '{node.tag.replace(_TAG, '!!')}' is not read, {where}")
     if isinstance(node, yaml.ScalarNode):
+        if node.tag != f"{_TAG}str" and len(node.value) > _MAX_SCALAR:
+            raise ValueError(f"a number of {len(node.value)} characters, {where}")
         return 1
     found = known.get(id(node), 0)
     if found is None:
-        raise ValueError("an alias stands for what it is in")
+        raise ValueError(f"an alias stands for what it is in, {where}")
     if found:
         return found
     known[id(node)] = None
-    children = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+    if isinstance(node, yaml.MappingNode):
+        children = [part for pair in node.value for part in pair]
+        keys: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in keys:
+                    raise ValueError(f"the key '{key.value[:80]}' stands twice, in line {key.start_mark.line + 1}")
+                keys.add((key.tag, key.value))
+    else:
+        children = node.value
     total = 1
     for child in children:
         total += _count(child, known, depth + 1)

@@ -1,8 +1,10 @@
 #include "value.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <optional>
 
 namespace yolort {
 namespace {
@@ -26,6 +28,14 @@ void append_utf8(std::string& out, std::uint32_t code) {
     out += static_cast<char>(0x80 | (code >> 6 & 0x3F));
     out += static_cast<char>(0x80 | (code & 0x3F));
   }
+}
+
+/// A code point of so many hexadecimal digits.
+std::optional<std::uint32_t> parse_hex(std::string_view text, std::size_t digits) {
+  std::uint32_t code = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), code, 16);
+  const bool whole = text.size() == digits && error == std::errc() && stop == text.data() + text.size();
+  return whole && code <= 0x10FFFF ? std::optional(code) : std::nullopt;
 }
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
@@ -71,15 +81,12 @@ bool parse_word(std::string_view word, Value& out) {
 
 class LiteralParser {
  public:
-  /// `yaml`: single quotes double themselves and bare words are strings.
-  LiteralParser(std::string_view text, bool yaml) : text_(text), yaml_(yaml) {}
+  explicit LiteralParser(std::string_view text) : text_(text) {}
 
   Value parse() {
     Value value = parse_value(0);
-    const std::size_t end = at_;
     skip_space();
-    const bool comment = yaml_ && at_ > end && !done() && text_[at_] == '#';
-    if (!done() && !comment) fail("text after the value");
+    if (!done()) fail("text after the value");
     return value;
   }
 
@@ -141,18 +148,11 @@ class LiteralParser {
     while (true) {
       if (done()) fail("a string does not end");
       char c = text_[at_++];
-      if (c == quote) {
-        if (!(yaml_ && quote == '\'' && !done() && text_[at_] == '\'')) return out;
-        ++at_;
-      } else if (c == '\\' && !(yaml_ && quote == '\'')) {
+      if (c == quote) return out;
+      if (c == '\\') {
         parse_escape(out);
-        continue;
-      }
-      out += c;
-      const std::size_t size = out.size();
-      if (yaml_ && size >= 3 &&
-          (out.compare(size - 3, 3, "\xE2\x80\xA8") == 0 || out.compare(size - 3, 3, "\xE2\x80\xA9") == 0)) {
-        while (!done() && text_[at_] == ' ') ++at_;  // U+2028 and U+2029 are line breaks: an indentation follows
+      } else {
+        out += c;
       }
     }
   }
@@ -182,236 +182,484 @@ class LiteralParser {
         return;
       }
       case 'U': append_utf8(out, parse_hex(8)); return;
-      default: break;
-    }
-    switch (yaml_ ? c : '\0') {
-      case 'e': out += '\x1b'; return;
-      case 'N': append_utf8(out, 0x85); return;
-      case '_': append_utf8(out, 0xA0); return;
-      case 'L': append_utf8(out, 0x2028); return;
-      case 'P': append_utf8(out, 0x2029); return;
-      default: out += c; return;  // \' \" \\ \/ and escaped blanks of folded YAML
+      default: out += c; return;  // \' \" \\ \/
     }
   }
 
   std::uint32_t parse_hex(std::size_t digits) {
-    std::uint32_t code = 0;
-    const char* begin = text_.data() + at_;
-    if (text_.size() - at_ < digits) fail("a string does not end");
-    auto [stop, error] = std::from_chars(begin, begin + digits, code, 16);
-    if (error != std::errc() || stop != begin + digits || code > 0x10FFFF) fail("bad escape");
+    const std::optional<std::uint32_t> code = yolort::parse_hex(text_.substr(at_, digits), digits);
+    if (!code) fail("bad escape");
     at_ += digits;
-    return code;
+    return *code;
   }
 
   Value parse_bare() {
     std::size_t begin = at_;
-    const std::string_view stops = yaml_ ? ",]}:" : ",]}):";
-    while (!done() && stops.find(text_[at_]) == std::string_view::npos && text_[at_] != '\n') ++at_;
+    while (!done() && std::string_view(",]}):\n").find(text_[at_]) == std::string_view::npos) ++at_;
     std::string_view word = text_.substr(begin, at_ - begin);
     while (!word.empty() && is_space(word.back())) word.remove_suffix(1);
     Value value;
     if (parse_word(word, value)) return value;
-    if (yaml_ && !word.empty()) return {std::string(word)};
     at_ = begin;
     fail("not a literal");
   }
 
   std::string_view text_;
-  bool yaml_;
   std::size_t at_ = 0;
 };
 
+/// Follows PyYAML's scanner: what is a line break, how lines are folded, where a plain scalar ends.
 class YamlParser {
  public:
-  explicit YamlParser(std::string_view text) {
-    if (text.substr(0, 3) == "\xEF\xBB\xBF") text.remove_prefix(3);  // a byte order mark
-    int number = 0, blank = 0;
-    while (!text.empty()) {
-      std::size_t end = std::min(text.find('\n'), text.size());
-      std::string_view line = text.substr(0, end);
-      text.remove_prefix(std::min(end + 1, text.size()));
-      ++number;
-      while (!line.empty() && is_space(line.back())) line.remove_suffix(1);
-      std::size_t indent = line.find_first_not_of(' ');
-      if (indent == npos) {
-        ++blank;
-        continue;
-      }
-      if (line == "---" || (line[0] == '%' && lines_.empty())) continue;
-      if (line == "...") break;
-      lines_.push_back({static_cast<int>(indent), number, blank, line.substr(indent)});
-      blank = 0;
-    }
+  explicit YamlParser(std::string_view text) : text_(text) {
+    if (text_.substr(0, 3) == "\xEF\xBB\xBF") text_.remove_prefix(3);  // a byte order mark
   }
 
   Value parse() {
-    skip_comments();
-    if (done()) return {Dict{}};
-    Value value = parse_block(lines_[at_].indent, 0);
-    if (!done()) fail("unexpected indentation");
+    skip_to_token();
+    while (peek() == '%' && column() == 0) {
+      skip_line();
+      skip_to_token();
+    }
+    if (at_marker('-')) at_ += 3;
+    skip_to_token();
+    Value value = at_end() ? Value{Dict{}} : parse_node(-1, true, 0);
+    skip_to_token();
+    if (!at_end()) fail(at_marker('-') ? "a second document begins" : "text after the value, or a wrong indentation");
     return value;
   }
 
  private:
-  struct Line {
-    int indent;
-    int number;
-    int blank;  ///< empty lines before it
-    std::string_view text;
-  };
-
   [[noreturn]] void fail(const std::string& what) const {
-    throw ParseError(what + " at line " + std::to_string(lines_[std::min(at_, lines_.size() - 1)].number));
+    const std::string_view before = text_.substr(0, at_);
+    throw ParseError(what + " at line " + std::to_string(std::count(before.begin(), before.end(), '\n') + 1));
   }
-  bool done() const { return at_ >= lines_.size(); }
-  /// Where a value may begin: a '#' within a quoted scalar is none.
-  void skip_comments() {
-    while (!done() && lines_[at_].text[0] == '#') ++at_;
-  }
-  void next_line() {
-    ++at_;
-    skip_comments();
-  }
-  static bool is_item(std::string_view text) { return text == "-" || text.substr(0, 2) == "- "; }
 
-  Value parse_block(int indent, int depth) {
+  // ---- characters ----
+
+  bool done() const { return at_ >= text_.size(); }
+  /// '\0' behind the end.
+  char peek(std::size_t ahead = 0) const { return at_ + ahead < text_.size() ? text_[at_ + ahead] : '\0'; }
+  static bool is_one_of(char c, std::string_view set) { return c != '\0' && set.find(c) != npos; }
+
+  /// Bytes of the line break at a place: \n, \r, \r\n, U+0085, U+2028, U+2029; 0 where there is none.
+  std::size_t break_length(std::size_t at) const {
+    const std::string_view rest = text_.substr(std::min(at, text_.size()), 3);
+    if (rest.empty()) return 0;
+    if (rest[0] == '\r') return rest.substr(0, 2) == "\r\n" ? 2 : 1;
+    if (rest[0] == '\n') return 1;
+    if (rest.substr(0, 2) == "\xC2\x85") return 2;
+    return rest == "\xE2\x80\xA8" || rest == "\xE2\x80\xA9" ? 3 : 0;
+  }
+  bool at_break() const { return break_length(at_) > 0; }
+  /// Whether a blank, a line break or the end stands so far ahead.
+  bool blank_at(std::size_t ahead) const {
+    return at_ + ahead >= text_.size() || is_one_of(peek(ahead), " \t") || break_length(at_ + ahead) > 0;
+  }
+  /// The text of the line break here, behind which the parser then is.
+  std::string_view take_break() {
+    const std::size_t length = break_length(at_);
+    const std::string_view taken = text_.substr(at_, length);
+    at_ += length;
+    return length == 3 ? taken : "\n";
+  }
+
+  std::size_t line_start() const {
+    std::size_t at = at_;
+    while (at > 0 && !(text_[at - 1] == '\n' || text_[at - 1] == '\r') &&
+           !(at > 1 && break_length(at - 2) == 2 && text_[at - 2] == '\xC2') &&
+           !(at > 2 && break_length(at - 3) == 3)) {
+      --at;
+    }
+    return at;
+  }
+  int column() const { return static_cast<int>(at_ - line_start()); }
+  bool at_marker(char mark) const {
+    return text_.substr(std::min(at_, text_.size()), 3) == std::string(3, mark) && blank_at(3) && column() == 0;
+  }
+  /// The end of the text or of the document.
+  bool at_end() const { return done() || at_marker('.'); }
+
+  void skip_blanks() {
+    while (is_one_of(peek(), " \t")) ++at_;
+  }
+  void skip_line() {
+    while (!done() && !at_break()) ++at_;
+  }
+  void skip_comment() {
+    if (peek() == '#' && (at_ == line_start() || is_one_of(text_[at_ - 1], " \t"))) skip_line();
+  }
+  /// Behind blanks, comments and line breaks.
+  void skip_to_token() {
+    while (true) {
+      skip_blanks();
+      skip_comment();
+      if (!at_break()) return;
+      take_break();
+    }
+  }
+
+  // ---- blocks ----
+
+  bool at_item() const { return peek() == '-' && blank_at(1); }
+
+  /// A node deeper than `indent`. `fresh`: nothing stands before it in its line but dashes, so that it may be a
+  /// mapping.
+  Value parse_node(int indent, bool fresh, int depth) {
     if (depth > max_depth) fail("nested deeper than " + std::to_string(max_depth) + " levels");
-    return is_item(lines_[at_].text) ? parse_items(indent, depth) : parse_mapping(indent, depth);
+    const std::size_t start = line_start();
+    if (fresh && text_.substr(start, at_ - start).find('\t') != npos) fail("a tab indents the line");
+    if (fresh && at_item()) return parse_items(column(), depth);
+    if (fresh && peek() == '?' && blank_at(1)) fail("keys with '? ' are not read");
+    if (fresh && at_key()) return parse_mapping(column(), depth);
+    if (peek() == '|' || peek() == '>') return {block_scalar(indent)};
+    if (peek() == '[' || peek() == '{') return parse_flow(depth);
+    return scalar(indent, false, fresh);
+  }
+
+  /// Whether "key:" stands here.
+  bool at_key() {
+    const std::size_t start = at_;
+    bool found = false;
+    take_tag();
+    if (peek() != '[' && peek() != '{' && peek() != '|' && peek() != '>') {
+      const bool quoted = peek() == '"' || peek() == '\'';
+      if (quoted) {
+        quoted_scalar();
+      } else {
+        skip_plain(false, true);
+      }
+      skip_blanks();
+      found = peek() == ':' && blank_at(1);
+      const std::string_view key = text_.substr(start, at_ - start);
+      if (key.find_first_of("\r\n") != npos) found = false;
+    }
+    at_ = start;
+    return found;
   }
 
   Value parse_items(int indent, int depth) {
     List list;
-    while (!done() && lines_[at_].indent == indent && is_item(lines_[at_].text)) {
-      std::string_view rest = lines_[at_].text.substr(1);
-      std::size_t blank = std::min(rest.find_first_not_of(blanks), rest.size());
-      if (blank == rest.size() || rest[blank] == '#') {
-        next_line();
-        bool deeper = !done() && lines_[at_].indent > indent;
-        list.push_back(deeper ? parse_block(lines_[at_].indent, depth + 1) : Value{});
-      } else if (int column = indent + 1 + static_cast<int>(blank); find_colon(rest.substr(blank)) != npos) {
-        lines_[at_].indent = column;  // "- key: value": a mapping whose first line follows the dash
-        lines_[at_].text = rest.substr(blank);
-        list.push_back(parse_block(column, depth + 1));
-      } else {
-        list.push_back(parse_scalar(rest.substr(blank), indent));
-      }
+    while (!at_end() && column() == indent && at_item()) {
+      ++at_;
+      skip_blanks();
+      const std::string_view tag = take_tag();
+      skip_comment();
+      const bool below = at_break() || done();
+      skip_to_token();
+      const bool empty = at_end() || (below && column() <= indent);
+      list.push_back(tagged(tag, empty ? Value{} : parse_node(indent, true, depth + 1)));
+      skip_to_token();
     }
     return {std::move(list)};
   }
 
   Value parse_mapping(int indent, int depth) {
     Dict dict;
-    while (!done() && lines_[at_].indent == indent && !is_item(lines_[at_].text)) {
-      std::string_view text = lines_[at_].text;
-      if (text[0] == '\t') fail("a tab indents the line");
-      if (text == "?" || text.substr(0, 2) == "? ") fail("keys with '? ' are not read");
-      std::size_t colon = find_colon(text);
-      if (colon == npos) fail("expected 'key: value'");
-      refuse_special(text);
-      Value key = scalar(text.substr(0, colon));
-      std::string_view rest = text.substr(colon + 1);
-      std::size_t blank = rest.find_first_not_of(blanks);
-      if (blank == npos || rest[blank] == '#') {
-        next_line();
-        dict.emplace_back(std::move(key), parse_nested(indent, depth));
-      } else {
-        dict.emplace_back(std::move(key), parse_scalar(rest.substr(blank), indent));
+    while (!at_end() && column() == indent && !at_item()) {
+      if (peek() == '?' && blank_at(1)) fail("keys with '? ' are not read");
+      if (!at_key()) fail("expected 'key: value'");
+      const std::string_view key_tag = take_tag();
+      Value key = tagged(key_tag, scalar(indent, false, true));
+      skip_blanks();
+      ++at_;
+      skip_blanks();
+      const std::string_view tag = take_tag();
+      skip_comment();
+      const bool below = at_break() || done();
+      skip_to_token();
+      Value value;
+      if (!at_end() && (!below || column() > indent)) {
+        value = parse_node(indent, below, depth + 1);
+      } else if (!at_end() && column() == indent && at_item()) {
+        value = parse_items(indent, depth + 1);
       }
+      dict.emplace_back(std::move(key), tagged(tag, std::move(value)));
+      skip_to_token();
     }
     return {std::move(dict)};
   }
 
-  /// What stands below a key: a deeper block, a list at the key's own indent, or nothing.
-  Value parse_nested(int indent, int depth) {
-    if (done()) return {};
-    if (lines_[at_].indent > indent) return parse_block(lines_[at_].indent, depth + 1);
-    if (lines_[at_].indent == indent && is_item(lines_[at_].text)) return parse_items(indent, depth + 1);
-    return {};
+  // ---- flow collections ----
+
+  Value parse_flow(int depth) {
+    if (depth > max_depth) fail("nested deeper than " + std::to_string(max_depth) + " levels");
+    const bool is_list = text_[at_++] == '[';
+    const char close = is_list ? ']' : '}';
+    const auto node = [&]() -> Value {
+      if (is_one_of(peek(), ",]}:")) return {};
+      const std::string_view tag = take_tag();
+      skip_to_token();
+      return tagged(tag, peek() == '[' || peek() == '{' ? parse_flow(depth + 1) : scalar(-1, true, true));
+    };
+    List list;
+    Dict dict;
+    while (true) {
+      skip_to_token();
+      if (peek() == close) break;
+      if (done() || peek() == ',') fail("a value is missing");
+      Value first = node();
+      skip_to_token();
+      if (is_list) {
+        list.push_back(std::move(first));
+      } else {
+        Value value;
+        if (peek() == ':') {
+          ++at_;
+          skip_to_token();
+          value = node();
+          skip_to_token();
+        }
+        dict.emplace_back(std::move(first), std::move(value));
+      }
+      if (peek() == ',') {
+        ++at_;
+      } else if (peek() != close) {
+        fail(std::string("expected ',' or '") + close + "'");
+      }
+    }
+    ++at_;
+    return is_list ? Value{std::move(list)} : Value{std::move(dict)};
   }
 
-  /// A scalar or flow collection that starts on the current line and is folded over the deeper lines below it: a line
-  /// break is a blank, empty lines are line breaks.
-  Value parse_scalar(std::string_view first, int indent) {
-    refuse_special(first);
-    const bool plain = std::string_view("\"'[{").find(first[0]) == npos;
-    std::string text(plain ? without_comment(first) : first);
-    bool ended = plain && text.size() < first.size();
-    ++at_;
-    while (!done() && !ended && lines_[at_].indent > indent) {
-      const Line& line = lines_[at_];
-      if (plain && line.text[0] == '#') break;
-      if (first[0] == '"' && (text.size() - 1 - text.find_last_not_of('\\')) % 2 == 1) {
-        text.pop_back();  // an escaped line break
-      } else {
-        text += line.blank ? std::string(static_cast<std::size_t>(line.blank), '\n') : " ";
-      }
-      const std::string_view more = plain ? without_comment(line.text) : line.text;
-      ended = more.size() < line.text.size();
-      text += more;
-      ++at_;
+  // ---- tags ----
+
+  /// The tag that stands here, behind which the parser then is; empty where there is none.
+  std::string_view take_tag() {
+    if (peek() != '!') return {};
+    const std::size_t begin = at_;
+    while (!blank_at(0) && !is_one_of(peek(), ",[]{}")) ++at_;
+    const std::string_view tag = text_.substr(begin, at_ - begin);
+    for (const std::string_view known :
+         {"!!str", "!!int", "!!float", "!!bool", "!!null", "!!seq", "!!map", "!!python/tuple"}) {
+      if (tag != known) continue;
+      skip_blanks();
+      return tag;
     }
-    Value value = scalar(text);
-    skip_comments();
+    fail("the tag " + std::string(tag) + " is not read");
+  }
+
+  /// `!!str 08` is text, `!!int "8"` a number.
+  static Value tagged(std::string_view tag, Value value) {
+    if (tag == "!!str" && !value.text.empty()) return {value.text};
+    const std::string* text = value.as<std::string>();
+    if (tag.empty() || tag == "!!str" || !text) return value;
+    Value word;
+    return parse_word(*text, word) ? word : value;
+  }
+
+  // ---- scalars ----
+
+  /// `keys`: "word: " is a key. Where none may stand, behind a key in its line, it is text.
+  Value scalar(int indent, bool flow, bool keys) {
+    const char c = peek();
+    if (c == '"' || c == '\'') return {quoted_scalar()};
+    if (c == '&' || c == '*') fail("anchors and aliases are not read");
+    if (is_one_of(c, ",[]{}#|>%@`!") || (is_one_of(c, "-?:") && (blank_at(1) || (flow && c != '-')))) {
+      fail(std::string("no value begins with '") + c + "'");
+    }
+    const std::string text = plain_scalar(indent, flow, keys);
+    if (text.empty()) fail("a value is missing");
+    Value value;
+    if (!parse_word(text, value)) value.data = text;
     return value;
   }
 
-  void refuse_special(std::string_view text) const {
-    if (std::string_view("&*!|>%@`").find(text[0]) != npos) fail("anchors, tags and block scalars are not read");
-  }
-
-  /// Of an unquoted scalar.
-  static std::string_view without_comment(std::string_view text) {
-    for (std::size_t at = text.find('#'); at != npos; at = text.find('#', at + 1)) {
-      if (at && is_space(text[at - 1])) return text.substr(0, at);
+  /// Behind the part of a plain scalar without blanks that stands here.
+  void skip_plain_word(bool flow, bool keys) {
+    while (!blank_at(0)) {
+      const bool colon = keys && peek() == ':' && (blank_at(1) || (flow && is_one_of(peek(1), ",[]{}")));
+      if (colon || (flow && is_one_of(peek(), ",?[]{}"))) return;
+      ++at_;
     }
-    return text;
+  }
+  /// Behind the last word of the plain scalar in this line.
+  void skip_plain(bool flow, bool keys) {
+    while (true) {
+      skip_plain_word(flow, keys);
+      const std::size_t end = at_;
+      skip_blanks();
+      const std::size_t word = at_;
+      if (peek() != '#') skip_plain_word(flow, keys);
+      if (at_ > word) continue;
+      at_ = end;
+      return;
+    }
   }
 
-  Value scalar(std::string_view text) const {
-    while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-    if (text.empty()) return {};
-    if (text.front() == '"' || text.front() == '\'' || text.front() == '[' || text.front() == '{') {
-      try {
-        return LiteralParser(text, true).parse();
-      } catch (const ParseError& error) {
-        fail_before(error.what());
+  std::string plain_scalar(int indent, bool flow, bool keys) {
+    std::string out;
+    while (true) {
+      const std::size_t begin = at_;
+      skip_plain(flow, keys);
+      out += text_.substr(begin, at_ - begin);
+      const std::size_t end = at_;
+      skip_blanks();
+      if (at_break()) {
+        const std::string folded = fold();
+        const bool goes_on = !done() && peek() != '#' && !at_marker('-') && !at_marker('.') &&
+                             !(peek() == ':' && blank_at(1)) &&
+                             (flow ? !is_one_of(peek(), ",?[]{}") : column() > indent);
+        if (goes_on) {
+          out += folded;
+          keys = true;
+          continue;
+        }
+      }
+      at_ = end;
+      return out;
+    }
+  }
+
+  /// What the line breaks here mean, and the blanks around them: one is a blank, of more all but the first are kept.
+  std::string fold() {
+    const std::string_view first = take_break();
+    std::string more;
+    while (true) {
+      skip_blanks();
+      if (!at_break()) break;
+      more += take_break();
+    }
+    if (first != "\n") return std::string(first) + more;
+    return more.empty() ? " " : more;
+  }
+
+  std::string quoted_scalar() {
+    const char quote = text_[at_++];
+    std::string out;
+    while (true) {
+      if (done()) fail("a string does not end");
+      if (peek() == quote) {
+        ++at_;
+        if (quote == '"' || peek() != '\'') return out;
+        out += '\'';
+        ++at_;
+      } else if (quote == '"' && peek() == '\\') {
+        ++at_;
+        parse_escape(out);
+      } else if (is_one_of(peek(), " \t") || at_break()) {
+        const std::size_t begin = at_;
+        skip_blanks();
+        out += at_break() ? fold() : std::string(text_.substr(begin, at_ - begin));
+      } else {
+        out += text_[at_++];
       }
     }
-    Value value;
-    if (parse_word(text, value)) return value;
-    return {std::string(text)};
   }
 
-  /// For a scalar, which ends where the current line begins.
-  [[noreturn]] void fail_before(const std::string& what) const {
-    throw ParseError(what + " at line " + std::to_string(lines_[at_ ? at_ - 1 : 0].number));
-  }
-
-  /// The ':' that ends the key, outside quotes; npos when the text is no "key: value".
-  static std::size_t find_colon(std::string_view text) {
-    char quote = 0;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-      char c = text[i];
-      if (quote) {
-        if (c == '\\' && quote == '"')
-          ++i;
-        else if (c == quote)
-          quote = 0;
-      } else if ((c == '"' || c == '\'') && i == 0) {
-        quote = c;
-      } else if (c == ':' && (i + 1 == text.size() || text[i + 1] == ' ' || text[i + 1] == '\t')) {
-        return i;
-      } else if ((i == 0 && (c == '[' || c == '{')) || (c == '#' && i && is_space(text[i - 1]))) {
-        return npos;
+  void parse_escape(std::string& out) {
+    if (at_break()) {  // the line goes on, its indentation aside
+      take_break();
+      while (true) {
+        skip_blanks();
+        if (!at_break()) return;
+        out += take_break();
       }
     }
-    return npos;
+    const char c = peek();
+    ++at_;
+    switch (c) {
+      case '0': out += '\0'; return;
+      case 'a': out += '\a'; return;
+      case 'b': out += '\b'; return;
+      case 't':
+      case '\t': out += '\t'; return;
+      case 'n': out += '\n'; return;
+      case 'v': out += '\v'; return;
+      case 'f': out += '\f'; return;
+      case 'r': out += '\r'; return;
+      case 'e': out += '\x1b'; return;
+      case 'N': append_utf8(out, 0x85); return;
+      case '_': append_utf8(out, 0xA0); return;
+      case 'L': append_utf8(out, 0x2028); return;
+      case 'P': append_utf8(out, 0x2029); return;
+      case 'x': append_hex(out, 2); return;
+      case 'u': append_hex(out, 4); return;
+      case 'U': append_hex(out, 8); return;
+      case ' ':
+      case '"':
+      case '\'':
+      case '\\':
+      case '/': out += c; return;
+      default: fail("bad escape");
+    }
   }
 
-  static constexpr std::string_view blanks = " \t";
+  void append_hex(std::string& out, std::size_t digits) {
+    std::optional<std::uint32_t> code = parse_hex(text_.substr(std::min(at_, text_.size()), digits), digits);
+    if (!code) fail("bad escape");
+    at_ += digits;
+    if (*code >= 0xD800 && *code < 0xDC00 && text_.substr(at_, 2) == "\\u") {  // a surrogate pair, as JSON writes them
+      const std::optional<std::uint32_t> low = parse_hex(text_.substr(at_ + 2, 4), 4);
+      if (low && *low >= 0xDC00 && *low < 0xE000) {
+        at_ += 6;
+        code = 0x10000 + ((*code - 0xD800) << 10) + (*low - 0xDC00);
+      }
+    }
+    append_utf8(out, *code);
+  }
+
+  /// Of `|`, every line as it is, or `>`, folded, below a node at `indent`.
+  std::string block_scalar(int indent) {
+    const bool folded = text_[at_++] == '>';
+    char chomping = ' ';
+    int deeper = 0;
+    for (int i = 0; i < 2; ++i) {
+      if (is_one_of(peek(), "+-")) {
+        chomping = text_[at_++];
+      } else if (is_one_of(peek(), "123456789")) {
+        deeper = text_[at_++] - '0';
+      }
+    }
+    skip_blanks();
+    skip_comment();
+    if (!at_break() && !done()) fail("text after the head of a block scalar");
+    if (!done()) take_break();
+    const int least = std::max(indent + 1, 1);
+    int wanted = least + deeper - 1;
+    if (deeper == 0) {  // that of the first line with text
+      const std::size_t begin = at_;
+      wanted = least;
+      for (bool more = true; more; more = at_break()) {
+        if (at_break()) take_break();
+        const std::size_t start = at_;
+        while (peek() == ' ') ++at_;
+        wanted = std::max(wanted, static_cast<int>(at_ - start));
+      }
+      at_ = begin;
+    }
+    std::string out, last;
+    std::string empty = empty_lines(wanted);
+    while (!done() && column() == wanted && !(wanted == 0 && (at_marker('-') || at_marker('.')))) {
+      out += empty;
+      const bool text_first = !is_one_of(peek(), " \t");
+      const std::size_t begin = at_;
+      skip_line();
+      out += text_.substr(begin, at_ - begin);
+      last = done() ? "" : std::string(take_break());
+      empty = empty_lines(wanted);
+      if (done() || column() != wanted) break;
+      if (!(folded && last == "\n" && text_first && !is_one_of(peek(), " \t"))) {
+        out += last;
+      } else if (empty.empty()) {
+        out += ' ';
+      }
+    }
+    if (chomping != '-') out += last;
+    if (chomping == '+') out += empty;
+    return out;
+  }
+  std::string empty_lines(int indent) {
+    std::string out;
+    while (true) {
+      for (int blanks = column(); peek() == ' ' && blanks < indent; ++blanks) ++at_;
+      if (!at_break()) return out;
+      out += take_break();
+    }
+  }
+
   static constexpr std::size_t npos = std::string_view::npos;
-  std::vector<Line> lines_;
+  std::string_view text_;
   std::size_t at_ = 0;
 };
 
@@ -433,7 +681,7 @@ const Value* Value::find(std::string_view key) const {
 
 Value parse_literal(std::string_view text) {
   check_size(text);
-  return LiteralParser(text, false).parse();
+  return LiteralParser(text).parse();
 }
 
 Value parse_yaml(std::string_view text) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import string
 import sys
 from pathlib import Path
@@ -131,6 +132,55 @@ def test_yaml(dump: Any, unicode: bool, width: int, kind: type, tmp_path: Path) 
     check(yolort.Detector(model, engine="ncnn"), written)
 
 
+LETTERS_OF_NAMES = [
+    *"ab09 \t\n'\"\\:#-?,[]{}&*!|>%@`~=<./_+eExX\r\x00\x1b\x85\xa0é犬😀\u2028\u2029\ufeff\u200b\x7f\x9f   ",
+    *(": ", " #", "\n\n", "- ", "...", "---", "null", "1e3"),
+]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_yaml_of_random_names(seed: int, tmp_path: Path) -> None:
+    """In all styles and widths of PyYAML: what it reads itself is what the core reads."""
+    chosen = random.Random(seed)
+    options = {
+        "sort_keys": False,
+        "allow_unicode": chosen.random() < 0.5,
+        "width": chosen.choice([80, 20, 10, sys.maxsize]),
+        "indent": chosen.choice([None, 4]),
+        "default_style": chosen.choice([None, None, "'", '"']),
+        "default_flow_style": chosen.choice([False, None, True]),
+        "line_break": chosen.choice([None, "\r\n"]),
+        "explicit_start": chosen.random() < 0.5,
+    }
+    names = ["".join(chosen.choices(LETTERS_OF_NAMES, k=chosen.choice([1, 2, 5, 13, 40, 120]))) for _ in range(300)]
+    names = [name for name in names if yaml.safe_load(yaml.safe_dump([name], **options)) == [name]]
+    text = yaml.safe_dump({**metadata(), "names": dict(enumerate(names))}, **options)
+    model = write_ncnn(tmp_path, {"out0": np.zeros((4 + len(names), 4), np.float32)}, {})
+    (model / "metadata.yaml").write_bytes(text.encode())
+    check(yolort.Detector(model, engine="ncnn"), list(yaml.safe_load(text)["names"].values()))
+
+
+@pytest.mark.parametrize("head", ["|", "|-", "|+", ">", ">-", ">+", "|2", ">2-", "|+2  # so", ">  # so"])
+@pytest.mark.parametrize(
+    "body", ["a", "a\nb", "a\n\nb\n\n\n", "\n\na\n", " a\nb\n  c\n\n d", "a # b\nc: d\n- e", "\ta\nb"]
+)
+def test_block_scalars(head: str, body: str, tmp_path: Path) -> None:
+    lines = "".join(f"  {line}\n" if line else "\n" for line in body.split("\n"))
+    text = f"imgsz: 64\nnames: [a]\nnote: {head}\n{lines}other: x\n"
+    try:
+        expected = yaml.safe_load(text)
+    except yaml.YAMLError:
+        expected = None
+    model = write_ncnn(tmp_path, {"out0": np.zeros((5, 4), np.float32)}, {})
+    (model / "metadata.yaml").write_text(text)
+    if expected:
+        found = yolort.Detector(model, engine="ncnn").metadata
+        assert (found["note"], found["other"]) == (expected["note"], "x")
+    else:
+        with pytest.raises(yolort.ModelError, match=r"metadata\.yaml: .* at line"):
+            yolort.Detector(model, engine="ncnn")
+
+
 @pytest.mark.parametrize("kind", [dict, list])
 def test_literals(kind: type, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
@@ -165,6 +215,12 @@ def test_plain_names_of_numbers(tmp_path: Path) -> None:
         "imgsz: 64\nnames: {0: a,\n  1: b, 2: c}\n",
         "%YAML 1.1\n---\nimgsz: 64\nnames: [a, b, c]\n",
         "imgsz: 64   \nnames:   \n  - a   \n  - b\t\n  - c\n",
+        "{imgsz: 64, names: [a, b, c]}\n",
+        "--- {imgsz: 64, names: {0: a,\n 1: b, # second\n 2: c}}\n",
+        "imgsz: 64\nnames: !!python/tuple\n- !!str a\n- b\n- c\n",
+        "imgsz: 64\nnames:\n- |-\n  a\n- >-\n  b\n- |-\n\n  c\n".replace("\n\n  c", "\n  c"),
+        "imgsz: 64\nnames:\n- !!str\n  a\n-\n  b\n- c",
+        "imgsz: 64\rnames:\r- a\r- b\r- c\r",
     ],
 )
 def test_yaml_by_hand(text: str, tmp_path: Path) -> None:
@@ -177,8 +233,14 @@ def test_yaml_by_hand(text: str, tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("imgsz: 64\n", "no 'names' in the metadata.yaml beside it"),
-        ("names: &x [a]\n", "anchors, tags and block scalars are not read at line 1"),
-        ("imgsz: 64\nnames: |\n  a\n", "block scalars are not read at line 2"),
+        ("names: &x [a]\n", "anchors and aliases are not read at line 1"),
+        ("imgsz: 64\nnames: [a]\nb: *x\n", "anchors and aliases are not read at line 3"),
+        ("imgsz: 64\nnames: !!set {a}\n", "the tag !!set is not read at line 2"),
+        ("names: [a]\n--- \nimgsz: 64\n", "a second document begins at line 2"),
+        ("imgsz: 64\nnames: [a\n", "expected ',' or ']'"),
+        ("imgsz: 64\nnames:\n- a\n  b: c\n", "text after the value, or a wrong indentation at line 4"),
+        ("imgsz: 64\nnames:\n- 'a\n", "a string does not end"),
+        ("imgsz: 64\nnames:\n- @a\n", "no value begins with '@' at line 3"),
         ("? a\n: b\n", "keys with '? ' are not read at line 1"),
         ("names:\n\t- a\n", "a tab indents the line at line 2"),
     ],

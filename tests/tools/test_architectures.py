@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +67,8 @@ def test_activations(activation: str, tmp_path: Path) -> None:
     "activation",
     ["__import__('os').system('touch {marker}')", "nn.ReLU(__import__('os').system('touch {marker}'))",
      "nn.Module.__init__.__globals__['os'].system('touch {marker}')", "nn.ReLU() if open('{marker}','w') else 0",
-     "(lambda: nn.ReLU())()", "nn.Linear(10**5, 10**5)", "nn.ReLU", "nn", "", "nn.ReLU(**{{}})", "nn.ReLU('x')",
+     "(lambda: nn.ReLU())()", "nn.Linear(10**5, 10**5)", "nn.PReLU(1000000000)", "nn.PReLU(-1)",
+     "nn.LeakyReLU(1e999)", "nn.ReLU", "nn", "", "nn.ReLU(**{{}})", "nn.ReLU('x')",
      "nn.utils.rnn.pack_sequence([])", "x.nn.ReLU()", 7, ["nn.ReLU()"], "(" * 5000],
 )  # fmt: skip
 def test_no_activation_runs_code(activation: Any, tmp_path: Path) -> None:
@@ -104,8 +104,8 @@ def layer(*parts: Any) -> dict[str, Any]:
         (layer(-1, 1, "Conv", [10**9]), "layer 0 (Conv) has the arguments"),
         (layer(-1, 1, "Conv", [float("inf")]), "layer 0 (Conv) has the arguments"),
         (layer(-1, 1, "Conv", {"a": 1}), "layer 0 (Conv) has the arguments"),
-        (layer(-1, 1, "Conv", []), "it cannot be built"),
-        (layer(-1, 1, "Conv", [-16, 3, 2]), "it cannot be built"),
+        (layer(-1, 1, "Conv", []), "layer 0 cannot be built"),
+        (layer(-1, 1, "Conv", [-16, 3, 2]), "layer 0 cannot be built"),
         (layer(-1, 10**9, "Conv", [16]), "layer 0 is repeated 1000000000 times"),
         (layer(-1, 0, "Conv", [16]), "layer 0 is repeated 0 times"),
         (layer(-1, True, "Conv", [16]), "layer 0 is repeated True times"),
@@ -126,6 +126,24 @@ def layer(*parts: Any) -> dict[str, Any]:
         ({"end2end": "yes"}, "'end2end' is 'yes'"),
         ({"scales": {"n": [1, 2]}}, "scale 'n' is [1, 2]"),
         ({"scales": "x"}, "'scales' is 'x'"),
+        ({"scale": ["n"], "scales": {"n": [1, 1, 1024]}}, "'scale' is ['n'], expected a letter"),
+        ({"scale": "z", "scales": {"n": [1, 1, 1024]}}, "scale 'z' is None, expected depth, width"),
+        ({"depth_multiple": 60000, **layer(-1, 100, "C2f", [16])}, "layer 0 is repeated 100 x 60000 times"),
+        ({"scales": {"n": [60000, 1, 1024]}, **layer(-1, 100, "C2f", [16])}, "layer 0 is repeated 100 x 60000 times"),
+        (layer(-1, 1, "RepNCSPELAN4", [16, 16, 16, 60000]), "it has more than the 20000 modules that are built"),
+        (layer(-1, 1, "SPPF", [16, 5, 60000]), "values for an image of 256 x 256 pixels"),
+        (
+            {"backbone": [[-1, 1, "Conv", [1024, 3, 1]], [-1, 1, "Conv", [1024, 5, 1]], SMALL["backbone"][2]]},
+            "layer 1 takes more than 1e+12 operations",
+        ),
+        ({"head": [*SMALL["head"][:-1], [[6] * 9, 1, "Detect", ["nc"]]]}, "expected a list of 1 to 8 layers"),
+        ({"head": [*SMALL["head"][:-1], [6, 1, "Detect", ["nc"]]]}, "layer 7 takes 6, expected a list of 1 to 8"),
+        (layer(-1, 1, "Conv", [16, 3, 0]), "layer 0 cannot be built: integer division"),
+        (
+            {"head": [SMALL["head"][0], [-1, 1, "nn.Upsample", ["None", 3, "nearest"]], *SMALL["head"][2:]]},
+            "layer 5 cannot be built: Sizes of tensors must match",
+        ),
+        ({"head": [*SMALL["head"][:-1], [[6], 5, "Detect", ["nc"]]]}, "arch.yaml cannot be used: expected a detection"),
         (layer(-1, 1, "Conv", [60000, 31, 1]), "parameters, more than|values for an image|cannot be built"),
         (layer(-1, 1, "nn.Upsample", ["None", 60000, "nearest"]), "values for an image|cannot be built"),
         (
@@ -135,12 +153,10 @@ def layer(*parts: Any) -> dict[str, Any]:
     ],
 )
 def test_what_is_wrong_is_said(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
-    start = time.monotonic()
     with pytest.raises(CheckpointError) as error:
         load_checkpoint(write(tmp_path, **changes))
     assert any(part in str(error.value) for part in message.split("|")), error.value
     assert "\n" not in str(error.value)
-    assert time.monotonic() - start < 60
 
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -154,24 +170,37 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         (BOMB + "names: *i\n", "more than 400000 values"),
         (BOMB.replace("[", "{? [").replace("]", "]}") + "names: [a]\n", ""),
         ("a: &a [*a]\n", "alias stands for what it is in|unconstructable|recursive"),
-        ("[" * 1000, "nested deeper|recursion|expected"),
-        ("a: " + "9" * 5000, "digit"),
-        ("!!python/object/apply:os.system ['true']", "could not determine a constructor"),
+        ("[" * 1000 + "]" * 1000, "nested deeper|maximum nesting depth"),
+        ("[" * 100_000, "nest|recursion"),
+        ("[" * 60 + "]" * 60, "nested deeper than 50 levels"),
+        ("a: " + "9" * 5000, "a number of 5000 characters, in line 1"),
+        ("a: 1" + ":59" * 300_000, "a number of 900001 characters, in line 1"),
+        ("a: 0x" + "f" * 5000, "a number of 5002 characters, in line 1"),
+        (
+            "a: &a {k: v}\n"
+            + "".join(
+                f"{b}: &{b} {{<<: [{'*' + a}{', *' + a}{', *' + a}]}}\n"
+                for a, b in zip("abcdefghijklmnopqrs", "bcdefghijklmnopqrst", strict=True)
+            ),
+            "more than 400000 values",
+        ),
+        ("a: 1\n\nb: {c: 1, c: 2}", "the key 'c' stands twice, in line 3"),
+        ("a: !!binary aGk=", "the tag '!!binary' is not read, in line 1"),
+        ("a: !!bool x", "a value does not fit its tag"),
+        ("!!python/object/apply:os.system ['true']", "the tag '!!python/object/apply:os.system' is not read"),
         ("a: b: c", "mapping values"),
-        ("\t- a", "cannot start any token"),
+        ("\t- a", "cannot start any token|tab"),
         ("a: !!timestamp x", ""),
-        ("\x00", "special characters"),
+        ("\x00", "control characters|special characters"),
         ("%YAML 9.9\n---\na", "incompatible"),
         ("? {a: b}\n: c\n", "unhashable"),
     ],
 )
 def test_yaml_of_strangers(text: str, message: str) -> None:
-    start = time.monotonic()
     with pytest.raises(ValueError) as error:
         parse_yaml(text)
-    assert any(part in str(error.value) for part in message.split("|"))
+    assert any(part in str(error.value) for part in message.split("|")), error.value
     assert "\n" not in str(error.value)
-    assert time.monotonic() - start < 20
 
 
 @pytest.mark.parametrize("key", ["names", "path", "val"])

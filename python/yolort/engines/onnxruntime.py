@@ -99,7 +99,7 @@ class OnnxRuntimeEngine:
         self,
         session: onnxruntime.InferenceSession,
         device: str,
-        traces: tempfile.TemporaryDirectory[str] | None = None,  # of a session that times its operators; deleted with it
+        traces: tempfile.TemporaryDirectory[str] | None = None,  # of a session that times operators; goes with it
     ) -> None:
         self._session = session
         self.device = device
