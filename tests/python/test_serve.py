@@ -185,6 +185,19 @@ def test_infer_of_numbers(client: Any) -> None:
     assert columns(infer(client, tensor))["boxes"].shape == (0, 4)
 
 
+def test_pixels_in_json_are_those_of_the_image(client: Any) -> None:
+    image = yolort.images.read(yolort.demo_image())[::5, ::5]
+    height, width = image.shape[:2]
+    tensor = {"name": "pixels", "datatype": "UINT8", "shape": [height, width, 3]}
+    options = {"parameters": {"conf": 0.01}}
+    sent = {**tensor, "parameters": {"binary_data_size": image.size}}
+    expected = columns(infer(client, sent, image.tobytes(), **options))
+    assert expected["counts"][0] > 0
+    for data in (image.ravel().tolist(), image.reshape(1, height, -1).tolist()):
+        found = columns(infer(client, {**tensor, "data": data}, **options))
+        np.testing.assert_array_equal(found["boxes"], expected["boxes"])
+
+
 PIXELS = {"name": "images", "datatype": "UINT8", "shape": [2, 3, 3], "data": [0] * 18}
 
 
@@ -201,6 +214,8 @@ PIXELS = {"name": "images", "datatype": "UINT8", "shape": [2, 3, 3], "data": [0]
         ({"shape": [2, 2, 3]}, 400, "not UINT8 of shape"),
         ({"data": [300] * 18}, 400, "not UINT8"),
         ({"data": ["x"] * 18}, 400, "not UINT8"),
+        ({"data": [[0] * 9, 0, *[0] * 8]}, 400, "not UINT8"),
+        ({"data": [[]] * 10_001}, 413, "lists and objects, more than the 10000"),
         ({"data": None}, 400, "expected either data, or binary_data_size"),
         ({"data": None, "parameters": {"binary_data_size": 18}}, 400, "of the 0 bytes sent"),
         ({"datatype": "BYTES", "shape": [1], "data": ["no base64!"]}, 400, "base64"),

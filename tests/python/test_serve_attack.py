@@ -35,12 +35,14 @@ _bench.loader.exec_module(attack)
 MIB = 2**20
 SAMPLE = yolort.demo_image().read_bytes()
 
-#: Serves, and writes how long, in time of the processor, one callback held the event loop: each that was longer.
+#: Serves, and writes how long, in time of the processor, one callback held the event loop, and how many connections were
+#: read on in one round of it: each that was more.
 PROGRAM = """
-import asyncio, sys, time, yolort
+import asyncio, gc, sys, time, yolort
 from yolort import serve
 
 longest = 0.0
+known, reads, most = set(), 0, 0
 run = asyncio.Handle._run
 def timed(handle):
     global longest
@@ -50,6 +52,29 @@ def timed(handle):
         longest = took
         print("longest", took, getattr(what, "__qualname__", repr(what)[:300]), file=sys.stderr, flush=True)
 asyncio.Handle._run = timed
+
+class Loop(asyncio.SelectorEventLoop):
+    def _run_once(self):
+        global reads, most
+        reads = 0
+        super()._run_once()
+        if reads > most:
+            most = reads
+            print("reads", reads, gc.isenabled(), file=sys.stderr, flush=True)
+
+asyncio.SelectorEventLoop = Loop
+
+from yolort.serve import limits
+given = limits.connection
+def connection(limits):
+    class Counted(given(limits)):
+        def data_received(self, data):
+            global reads
+            reads += self in known
+            known.add(self)
+            super().data_received(data)
+    return Counted
+serve.app.connection = connection
 app = serve.create_app(yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn"), limits=serve.Limits(LIMITS))
 serve.run(app, port=0)
 """
@@ -149,6 +174,16 @@ def test_memory_stays_below_what_is_documented() -> None:
     assert statuses["200"] >= 24, statuses
     documented = requests * (body + 16 * MIB) + 2 * (body + pixels * (16 + 3 * batch)) + 20 * 0.3 * MIB
     assert peak - before < documented / MIB, (peak, before, statuses)
+
+
+def test_bodies_are_read_in_turns() -> None:
+    """And no garbage is collected while a request is parsed."""
+    body = b'{"inputs": [' + b" " * 4 * MIB
+    with serving() as server, ThreadPoolExecutor(20) as clients:
+        assert set(clients.map(server.ask, [attack.post(attack.INFER, body)] * 40)) == {"413"}
+    reads, collects = re.findall(r"reads (\d+) (\w+)", server.log)[-1]
+    assert 0 < int(reads) <= 4
+    assert collects == "False"
 
 
 def test_idle_connections_make_room() -> None:

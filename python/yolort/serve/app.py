@@ -38,6 +38,7 @@ from yolort.serve.limits import (
     connection,
     error,
     inflated,
+    too_long,
 )
 from yolort.serve.protocol import Options, explain
 
@@ -48,6 +49,7 @@ _PAGE_POLICY = (
 )
 _HEADER = "inference-header-content-length"
 _FILES = 256  # that are open beside connections
+_COLLECT = 1.0  # seconds between collections of garbage
 _SWITCH = 0.0002  # seconds after which a thread gives way to the event loop
 _WORTH_COMPRESSING = 500  # bytes
 
@@ -89,9 +91,12 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.batcher = start()
         app.state.helper = ThreadPoolExecutor(1, "yolort-helper")
+        collecting = asyncio.create_task(collect()) if app.state.alone else None
         try:
             yield
         finally:
+            if collecting:
+                collecting.cancel()
             app.state.batcher.close()
             app.state.helper.shutdown(cancel_futures=True)
 
@@ -99,13 +104,26 @@ def create_app(
         """In the one thread for what takes long, which shares the interpreter with the event loop."""
         return await asyncio.get_running_loop().run_in_executor(app.state.helper, function, *arguments)
 
+    async def collect() -> None:
+        """Garbage, now and then. Left to itself Python stops everything for it, often while JSON is parsed."""
+        gc.collect()
+        gc.freeze()  # what was imported and loaded is not looked at again
+        gc.disable()
+        while True:
+            await asyncio.sleep(_COLLECT)
+            await aside(gc.collect)
+
     async def body_of(request: Request) -> bytearray:
-        body = await _body(request)
+        try:
+            body = await asyncio.wait_for(_body(request, limits), limits.seconds)
+        except asyncio.TimeoutError:  # before Python 3.11 no TimeoutError
+            raise HTTPException(408, "the body took too long") from None
         encoding = request.headers.get("content-encoding", "").strip().lower()
         return body if encoding in ("", "identity") else await aside(inflated, body, encoding, limits)
 
     app = FastAPI(title="yolort", version=yolort.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.batcher = None
+    app.state.alone = False  # in its process
     app.state.limits = limits
     metrics = Metrics(lambda: app.state.batcher.waiting if app.state.batcher else 0)
     app.add_middleware(Guard, limits=limits, api_key=api_key, metrics=metrics)
@@ -226,8 +244,7 @@ def run(app: FastAPI, host: str = "127.0.0.1", port: int = 8000, *, log_level: s
 
     limits: Limits = app.state.limits
     _allow_files(limits.connections + _FILES)
-    gc.collect()
-    gc.freeze()  # no collection, which stops everything, looks at what was imported and loaded
+    app.state.alone = True
     sys.setswitchinterval(_SWITCH)
     uvicorn.run(
         app,
@@ -279,11 +296,13 @@ def _takes_gzip(request: Request) -> bool:
     return False
 
 
-async def _body(request: Request) -> bytearray:
-    """In one piece; `Request.body` would hold it twice for a while."""
+async def _body(request: Request, limits: Limits) -> bytearray:
+    """In one piece; `Request.body` would hold it twice for a while. HTTPException for one that is too long."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
+        if len(body) > limits.body:
+            raise HTTPException(413, too_long(limits))
     return body
 
 

@@ -9,7 +9,8 @@ import socket
 import struct
 import time
 import zlib
-from collections.abc import Callable, Iterator, MutableMapping
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +29,11 @@ _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _READ = (4096, 16_384)  # bytes that are read from a connection at once, at first and at most
 _SLOW = 0.001  # seconds of the event loop that such bytes may cost; the connection then rests
 _REST = 60  # times as long
+_TURNS = 2  # bodies that are read in one round of the event loop
 _GRACE = 1.0  # seconds that a new connection has for its first request when there are too many
 HEAD = 8192  # bytes of the head of a request
 _PIECE = 65_536  # bytes of an answer that are handed to a connection at once
-_SLICE = 1 << 20  # bytes that are decompressed or searched while no other thread has its turn
+_SLICE = 1 << 18  # bytes that are decompressed or searched while no other thread has its turn
 _FORMATS = {"bmp": "BMP", "jpeg": "JPEG", "png": "PNG", "webp": "WebP"}
 _MAX_SCANS = 100  # of a progressive JPEG file, each of which is decoded over the whole image
 _MAX_SCANNED = 10**9  # pixels of all of them
@@ -91,6 +93,11 @@ def error(status: int, message: str) -> Response:
     return Response(json.dumps({"error": message}), status, headers, "application/json")
 
 
+def too_long(limits: Limits) -> str:
+    """The reason for 413."""
+    return f"the body is longer than {limits.body} bytes"
+
+
 def whole(text: str, most: int) -> int | None:
     """A number of a header, 0 to `most`; None for any other text."""
     number = int(text) if text.isascii() and text.isdecimal() and len(text) <= 19 else -1
@@ -109,7 +116,7 @@ def _pieces(message: Message) -> Iterator[Message]:
 
 
 class Guard:
-    """What every request passes before a route sees it: the key, the number of requests, the size of the body."""
+    """What every request passes before a route sees it: the key, the number of requests, the size that a body says."""
 
     open_paths = ("/", "/sample.jpg", "/healthz", "/v2/health/live", "/v2/health/ready")
 
@@ -143,7 +150,7 @@ class Guard:
             self._active += 1
             self._metrics.active.set(self._active)
             try:
-                await self._app(scope, self._limited(receive), count)
+                await self._app(scope, receive, count)
             except ClientDisconnect:  # in the middle of its body
                 pass
             finally:
@@ -161,37 +168,14 @@ class Guard:
         if self._active >= self._limits.requests:
             return error(429, f"{self._active} requests are in the server already; try again later")
         if whole(headers.get("content-length", "0"), self._limits.body) is None:
-            return error(413, self._too_long())
+            return error(413, too_long(self._limits))
         return None
-
-    def _too_long(self) -> str:
-        return f"the body is longer than {self._limits.body} bytes"
-
-    def _limited(self, receive: Receive) -> Receive:
-        length = 0
-        deadline = time.monotonic() + self._limits.seconds
-        complete = False
-
-        async def limited() -> MutableMapping[str, Any]:
-            nonlocal length, complete
-            if complete:  # waiting for the client to hang up
-                return await receive()
-            try:
-                message = await asyncio.wait_for(receive(), max(deadline - time.monotonic(), 0))
-            except asyncio.TimeoutError:  # before Python 3.11 no TimeoutError
-                raise HTTPException(408, "the body took too long") from None
-            length += len(message.get("body", b""))
-            complete = not message.get("more_body", False)
-            if length > self._limits.body:
-                raise HTTPException(413, self._too_long())
-            return message
-
-        return limited
 
 
 def connection(limits: Limits) -> type[H11Protocol]:
     """uvicorn's protocol, with bounds on what a client costs the event loop, on connections, and on their time.
 
+    - Bodies are read in turns, a few pieces in each round of the event loop: requests without one do not wait for them.
     - What one connection's bytes cost is measured: if they are expensive to parse (a body in chunks of one byte), it
       rests a multiple of that time before it is read again.
     - A connection beyond the limit ends the oldest that has no request in the server.
@@ -199,6 +183,13 @@ def connection(limits: Limits) -> type[H11Protocol]:
       twice in that time: one that waits for the same in the third look is ended.
     """
     connections: dict[Connection, None] = {}  # oldest first
+    turns: deque[Connection] = deque()  # in the middle of their bodies
+
+    def next_turns(loop: asyncio.AbstractEventLoop) -> None:
+        for _ in range(min(len(turns), _TURNS)):
+            turns.popleft()._read_on()
+        if turns:
+            loop.call_soon(next_turns, loop)
 
     class Connection(H11Protocol):
         def connection_made(self, transport: Any) -> None:
@@ -226,8 +217,13 @@ def connection(limits: Limits) -> type[H11Protocol]:
                 transport.max_size = _READ[0]
                 transport.pause_reading()
                 self.loop.call_later(cost * _REST, self._read_on)
-            else:
-                transport.max_size = min(2 * transport.max_size, _READ[1])
+                return
+            transport.max_size = min(2 * transport.max_size, _READ[1])
+            if not self._idle() and self.cycle.more_body:
+                transport.pause_reading()
+                turns.append(self)
+                if len(turns) == 1:
+                    self.loop.call_soon(next_turns, self.loop)
 
         def _read_on(self) -> None:
             if not self.flow.read_paused and not self.transport.is_closing():
@@ -272,7 +268,7 @@ def inflated(body: bytearray, encoding: str, limits: Limits) -> bytearray:
                 out += inflate.decompress(rest, _SLICE)
                 rest = inflate.unconsumed_tail
                 if len(out) > limits.body:
-                    raise HTTPException(413, f"the body is longer than {limits.body} bytes")
+                    raise HTTPException(413, too_long(limits))
     except zlib.error as reason:
         raise HTTPException(400, f"the body is not compressed as its Content-Encoding says: {reason}") from None
     if not inflate.eof:

@@ -14,7 +14,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Annotated, Any, Literal, cast
 
 import numpy as np
@@ -36,7 +36,9 @@ OUTPUTS = {
 }
 _SLICE = 1 << 20  # bytes that are searched at once
 _TEXT = 1 << 17  # bytes of base64 that are decoded at once
-_NUMBERS = 4096  # that are written at once
+_NUMBERS = 2048  # that are read or written at once
+_ROWS = 128  # detections that are written at once
+_MAX_LISTS = 10_000  # and objects in JSON
 _LONG = 4096  # bytes of a string in JSON, from which on it can be an image file only
 _MAX_PARTS = 16  # of a form
 _MAX_PART_HEAD = 4096  # bytes
@@ -164,11 +166,11 @@ def parse(
         raise HTTPException(400, f"Inference-Header-Content-Length is {shown!r} in a body of {len(body)} bytes")
     view = memoryview(body)
     text, files = _without_files(view[:end], body, limits)
-    values = sum(text.count(mark) for mark in (b",", b"[", b"{", b":"))
-    if values > limits.values:
-        raise HTTPException(
-            413, f"the JSON holds {values} values and lists, more than the {limits.values} allowed; send binary data"
-        )
+    lists = text.count(b"[") + text.count(b"{")
+    values = lists + text.count(b",") + text.count(b":")
+    for count, most, what in ((values, limits.values, "values"), (lists, _MAX_LISTS, "lists and objects")):
+        if count > most:
+            raise HTTPException(413, f"the JSON holds {count} {what}, more than the {most} allowed; send binary data")
     try:
         asked = InferRequest.model_validate_json(text)
     except ValidationError as reason:
@@ -256,12 +258,14 @@ def _fetchers(tensor: Tensor, texts: dict[str, memoryview], binary: memoryview, 
 def _pixels(data: list[Any]) -> npt.NDArray[np.uint8] | None:
     """Numbers of JSON, nested or not; None for others than 0 to 255."""
     try:
-        values = np.asarray(data)
-    except (TypeError, ValueError, OverflowError):
+        while isinstance(data[0], list):
+            data = list(chain.from_iterable(data))
+        slices = [np.asarray(data[at : at + _NUMBERS]) for at in range(0, len(data), _NUMBERS)]
+    except (IndexError, TypeError, ValueError, OverflowError):
         return None
-    if values.dtype.kind not in "iu" or values.size == 0 or values.min() < 0 or values.max() > 255:
+    if any(part.ndim != 1 or part.dtype.kind not in "iu" or part.min() < 0 or part.max() > 255 for part in slices):
         return None
-    return values.astype(np.uint8)
+    return np.concatenate(slices).astype(np.uint8)
 
 
 def _itself(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -406,7 +410,7 @@ def _numbers(column: npt.NDArray[Any]) -> str:
 
 def one_answer(found: Detections, name: str, ms: float) -> bytes:
     """The body of an answer to `POST /detect`."""
-    rows = (found[at : at + _NUMBERS].to_dict()["detections"] for at in range(0, len(found), _NUMBERS))
+    rows = (found[at : at + _ROWS].to_dict()["detections"] for at in range(0, len(found), _ROWS))
     detections = ", ".join(json.dumps(some)[1:-1] for some in rows)
     rest = json.dumps({"model": name, "ms": round(ms, 2)})[1:-1]
     return f'{{"shape": {json.dumps(found.shape)}, "detections": [{detections}], {rest}}}'.encode()
