@@ -93,7 +93,7 @@ def export(
     with phases() as shown:
         engine = None
         if format == "engine":
-            from yolort.tools.engine import EngineOptions, build_engine
+            from yolort.tools.export.tensorrt import EngineOptions, build_engine
 
             engine = EngineOptions(
                 device=device,
@@ -112,7 +112,7 @@ def export(
                 raise ValueError("--head, --imgsz, --batch, --dynamic, --opset and --images are as in the ONNX file")
             written = build_engine(model, precision=precision, output=output, options=engine)
         else:
-            from yolort.tools.export import export as run
+            from yolort.tools.export.pipeline import export as run
 
             written = run(
                 model,
@@ -153,7 +153,7 @@ def val(
     scale_model: ScaleModel = None,
 ) -> None:
     """Measure accuracy on labelled images, through the runtime that ships; of augmentation, gain and cost."""
-    from yolort.tools.val import validate
+    from yolort.tools.evaluate.validate import validate
 
     if save:
         _atomic.check(save, sources=[model, data, *([images] if images else [])], folder=True)
@@ -208,8 +208,8 @@ def benchmark(
     report: Annotated[list[Path] | None, typer.Option(help="Write .html, .md, .csv or .json; may stand often.")] = None,
 ) -> None:
     """Measure latency, throughput, memory and accuracy: one row per model, engine and precision."""
-    from yolort.tools.benchmark import benchmark as run
-    from yolort.tools.benchmark import cases, forms
+    from yolort.tools.evaluate.benchmark import benchmark as run
+    from yolort.tools.evaluate.benchmark import cases, forms
 
     _check_reports(report, forms(), *models, data, image)
     chosen = cases(
@@ -251,12 +251,13 @@ def profile(
     nsys: Annotated[Path | None, typer.Option(help="Run in Nsight Systems, and write its report there.")] = None,
 ) -> None:
     """Show where the time of one image goes, layer by layer."""
-    from yolort.tools import profile as profiling
+    from yolort.tools.evaluate.profile import nsys as under_nsys
+    from yolort.tools.evaluate.profile import profile as run
 
     if nsys:
         given = [part for part in sys.argv[1:] if part != "--nsys" and part != str(nsys) and "--nsys=" not in part]
-        raise typer.Exit(subprocess.call(profiling.nsys([sys.executable, "-m", "yolort", *given], nsys)))
-    done = profiling.profile(
+        raise typer.Exit(subprocess.call(under_nsys([sys.executable, "-m", "yolort", *given], nsys)))
+    done = run(
         model,
         image=yolort.images.read(image) if image else None,
         runs=runs,
@@ -304,8 +305,8 @@ def tune(
     ] = False,
 ) -> None:
     """Find the fastest engine, precision and thread count for a model here; Detector uses it from then on."""
-    from yolort.tools.tune import cost
-    from yolort.tools.tune import tune as run
+    from yolort.tools.evaluate.tune import cost
+    from yolort.tools.evaluate.tune import tune as run
 
     done = run(
         model,
@@ -348,7 +349,7 @@ def calibrate(
 ) -> None:
     """Measure what INT8 has to hold, over images of the training: once, for every format."""
     show_log()
-    from yolort.tools.calibrate import calibrate as run
+    from yolort.tools.quantize.calibrate import calibrate as run
 
     _atomic.check(output, sources=[model, data])
     done = run(
@@ -405,7 +406,7 @@ def quantize(
 ) -> None:
     """Make an INT8 model, check it against the float one, and say whether it pays."""
     show_log()
-    from yolort.tools.quantize import quantize as run
+    from yolort.tools.quantize.quantize import quantize as run
 
     if dynamic and weights_only:
         raise ValueError("--dynamic and --weights-only exclude each other")
@@ -446,8 +447,8 @@ def study(
 ) -> None:
     """Compare INT8 recipes: calibration-set size x method x granularity, weights only, dynamic, the naive one."""
     show_log()
-    from yolort.tools.benchmark import forms
-    from yolort.tools.study import study as run
+    from yolort.tools.evaluate.benchmark import forms
+    from yolort.tools.quantize.sweep import sweep as run
 
     _check_reports(report, forms(), model, data)
 
@@ -499,8 +500,8 @@ def train(
 ) -> None:
     """Train with Ultralytics, and with focal loss, class weights and balanced sampling where classes are rare."""
     show_log()
-    from yolort.tools.classes import class_report
-    from yolort.tools.train import train as run
+    from yolort.tools.data.class_balance import class_report
+    from yolort.tools.train.train import train as run
 
     report = class_report(data, imgsz)
     headings, rows = report.table()
@@ -544,7 +545,7 @@ def distill(
 ) -> None:
     """Train a small model with a larger one as its teacher."""
     show_log()
-    from yolort.tools.distill import distill as run
+    from yolort.tools.train.distill import distill as run
 
     best = run(
         teacher,
@@ -595,7 +596,7 @@ def prune(
 ) -> None:
     """Take the least important channels out of a model; it stays a checkpoint that Ultralytics loads."""
     show_log()
-    from yolort.tools.prune import prune as run
+    from yolort.tools.prune.prune import prune as run
 
     done = run(
         model,
@@ -631,8 +632,8 @@ def ablate(
 ) -> None:
     """Measure what each step (distil, prune, INT8, ...) is worth against one baseline, over seeds, with intervals."""
     show_log()
-    from yolort.tools.ablate import ablate as run
-    from yolort.tools.ablate import forms
+    from yolort.tools.search.ablate import ablate as run
+    from yolort.tools.search.ablate import forms
 
     _check_reports(report, forms(), study)
 
@@ -652,8 +653,8 @@ def advise(
     imgsz: Side = 640,
 ) -> None:
     """Say where to start on this machine, each line with what was measured for it; nothing is run."""
-    from yolort.tools.advise import advise as run
-    from yolort.tools.advise import device
+    from yolort.tools.search.advise import advise as run
+    from yolort.tools.search.advise import device
 
     for number, one in enumerate(run(device(), imgsz=imgsz, max_latency=max_latency, data=data), 1):
         say(f"{number}. {one.text}\n   measured: {one.measured} ({one.page})")
@@ -686,8 +687,8 @@ def optimize(
 ) -> None:
     """Find the best artefact within a budget of latency, accuracy and size, and say how to make it."""
     show_log()
-    from yolort.tools.optimize import Budget, forms
-    from yolort.tools.optimize import optimize as run
+    from yolort.tools.search.optimize import Budget, forms
+    from yolort.tools.search.optimize import optimize as run
 
     _check_reports(report, forms(), model, data, *(sibling or ()))
 

@@ -1,0 +1,106 @@
+"""Results that are kept by what they were made from: nothing that is known is made twice.
+
+    store = Store("runs/ablation")
+    folder = store.get("train", {"model": sha256("yolo26n.pt"), "epochs": 10, "seed": 0}, build)
+
+A result is a folder `<name>-<key>`, the key a hash of the name and of all that went into it. It appears by one rename,
+so that whatever interrupts the work, kill -9 and a full disk among them, leaves results whole or not at all. Processes
+that share a folder wait for each other where they want the same result.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from yolort.tools.data.dataset import load_dataset
+
+__all__ = ["Store", "data_sha256", "sha256"]
+
+_VERSION = 1  # of the layout of results; another one makes all of them anew
+
+
+class Store:
+    """Results in a folder, which is made where it is not there."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """OSError where the folder cannot be made."""
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.made = 0  # results that were not there
+
+    def get(
+        self, name: str, inputs: Mapping[str, Any], build: Callable[[Path], None], *, resumable: bool = False
+    ) -> Path:
+        """The folder of a result, made by `build` where it is not there.
+
+        Args:
+            name: of the kind of result.
+            inputs: all that it depends on, as JSON can hold it.
+            build: fills the folder that it is given. Where it fails, the result is not there, and the next call calls
+                it again.
+            resumable: a build that was interrupted finds what it left; else the folder is empty.
+        """
+        text = json.dumps({"name": name, "version": _VERSION, "inputs": inputs}, sort_keys=True)
+        target = self.folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        if target.is_dir():
+            return target
+        with open(target.with_name(f".{target.name}.lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it when the process ends
+            if target.is_dir():
+                return target
+            work = target.with_name(f".{target.name}")
+            if work.exists() and not resumable:
+                shutil.rmtree(work)
+            work.mkdir(exist_ok=True)
+            try:
+                build(work)
+            except Exception:
+                if not resumable:
+                    shutil.rmtree(work, ignore_errors=True)
+                Path(lock.name).unlink(missing_ok=True)
+                raise
+            (work / "inputs.json").write_text(json.dumps(json.loads(text), indent=1), encoding="utf-8")
+            os.replace(work, target)
+            self.made += 1
+        Path(lock.name).unlink(missing_ok=True)
+        return target
+
+
+def sha256(path: str | Path) -> str:
+    """Of a file's bytes; of a folder, of the names and bytes of its files."""
+    path = Path(path)
+    stat = path.stat()
+    return _sha256(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, *_: int) -> str:
+    whole = hashlib.sha256()
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        whole.update(file.name.encode() if path.is_dir() else b"")
+        with open(file, "rb") as opened:
+            while part := opened.read(1 << 20):
+                whole.update(part)
+    return whole.hexdigest()
+
+
+@lru_cache(maxsize=16)
+def data_sha256(data: str | Path, split: str) -> str:
+    """Of a split: the names of its classes, and of each image its name, size in bytes and labels, not its pixels.
+
+    Raises what `load_dataset` raises.
+    """
+    dataset = load_dataset(data, split)
+    whole = hashlib.sha256(json.dumps(dataset.names).encode())
+    for sample in dataset.samples:
+        whole.update(f"{sample.path.name} {sample.path.stat().st_size}".encode())
+        whole.update(sample.boxes.tobytes() + sample.classes.tobytes())
+    return whole.hexdigest()
