@@ -29,7 +29,7 @@ _COMMANDS = (
     toolchain.tune,
     toolchain.calibrate,
     toolchain.quantize,
-    toolchain.study,
+    toolchain.sweep,
     toolchain.train,
     toolchain.distill,
     toolchain.prune,
@@ -49,6 +49,7 @@ def app() -> typer.Typer:
     app.callback(help=_HELP)(_options)
     for command in _COMMANDS:
         app.command()(_with_clear_errors(command))
+    app.command("study", hidden=True, deprecated=True)(_with_clear_errors(toolchain.sweep))  # for one release
     return app
 
 

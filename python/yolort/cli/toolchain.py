@@ -431,7 +431,7 @@ def quantize(
     _print_quantized(done)
 
 
-def study(
+def sweep(
     model: Annotated[Path, typer.Argument(help="A checkpoint (.pt).", show_default=False)],
     data: Annotated[str, typer.Option(help="A data.yaml: calibrated on train, scored on val.", show_default=False)],
     images: Annotated[str, typer.Option(help="Calibration-set sizes.")] = "100,500,1000,2000",

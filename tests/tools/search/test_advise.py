@@ -12,7 +12,7 @@ pytest.importorskip("pycocotools")
 from yolort.tools.search.advise import Device, advise, device
 
 XEON = Device(arm=False, vnni=True, bf16=False, cores=2, nvidia=False)
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
