@@ -1,7 +1,7 @@
 """Results that are kept by what they were made from: nothing that is known is made twice.
 
-    store = Store("runs/ablation")
-    folder = store.get("train", {"model": sha256("yolo26n.pt"), "epochs": 10, "seed": 0}, build)
+    cache = StageCache("runs/ablation")
+    folder = cache.get("train", {"model": sha256("yolo26n.pt"), "epochs": 10, "seed": 0}, build)
 
 A result is a folder `<name>-<key>`, the key a hash of the name and of all that went into it. It appears by one rename,
 so that whatever interrupts the work, kill -9 and a full disk among them, leaves results whole or not at all. Processes
@@ -22,12 +22,12 @@ from typing import Any
 
 from yolort.tools.data.dataset import load_dataset
 
-__all__ = ["Store", "data_sha256", "sha256"]
+__all__ = ["StageCache", "data_sha256", "sha256"]
 
 _VERSION = 1  # of the layout of results; another one makes all of them anew
 
 
-class Store:
+class StageCache:
     """Results in a folder, which is made where it is not there."""
 
     def __init__(self, folder: str | Path) -> None:

@@ -23,7 +23,7 @@ class _LazyPackage(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name not in self._exported:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f"{self.__name__}.{self._exported[name]}"), name)
+        value = getattr(importlib.import_module(f".{self._exported[name]}", self.__name__), name)
         setattr(self, name, value)
         return value
 
@@ -36,7 +36,10 @@ class _LazyPackage(ModuleType):
 
 
 def export_lazily(package: str, exported: Mapping[str, str]) -> None:
-    """Gives a package, by its `__name__`, the names in `exported`, each of the module below it that holds it."""
+    """Gives a package, by its `__name__`, the names in `exported`, each with the module in it that holds the name.
+
+    ".models.heads" is a module of the package's parent.
+    """
     module = sys.modules[package]
     vars(module)["_exported"] = exported
     module.__class__ = _LazyPackage

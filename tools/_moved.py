@@ -15,7 +15,7 @@ __all__ = ["MODULES", "NAMES", "install"]
 #: Of each old module of `yolort.tools`, the modules that now hold what was in it. Modules that became a package of the
 #: same name (data, export, prune, quantize, train) need no entry: the package has their names.
 MODULES = {
-    "ablate": ("search.ablate",),
+    "ablate": ("search.ablate", "search.study"),
     "accuracy": ("quantize.sensitivity",),
     "activations": ("quantize.activations",),
     "advise": ("search.advise",),
@@ -34,16 +34,16 @@ MODULES = {
     "jobs": ("_processes",),
     "machine": ("_system",),
     "metrics": ("evaluate.metrics",),
-    "optimize": ("search.optimize",),
+    "optimize": ("search.optimize", "search.outcome"),
     "profile": ("evaluate.profile",),
-    "quantize_ncnn": ("quantize.ncnn_int8",),
+    "quantize_ncnn": ("quantize.ncnn_int8", "quantize.ncnn_model"),
     "quantize_onnx": ("quantize.onnx_qdq",),
-    "recipe": ("search.pipeline",),
+    "recipe": ("search.pipeline", "search.recipe"),
     "report": ("evaluate.report",),
-    "scenes": ("demo.dataset",),
+    "scenes": ("demo.dataset", "demo.scene", "demo.config", "demo.shapes", "demo.brush"),
     "store": ("_cache",),
     "study": ("quantize.sweep",),
-    "surgery": ("prune.prunable",),
+    "surgery": ("prune.prunable", "models.split_conv"),
     "train_scenes": ("demo.train",),
     "trainer": ("train.trainer",),
     "tune": ("evaluate.tune",),
@@ -52,7 +52,14 @@ MODULES = {
     "yaml_reader": ("_yaml",),
 }
 #: What has another name there.
-NAMES = {"study": "sweep"}
+NAMES = {
+    "Halves": "SplitConv",
+    "Lab": "Pipeline",
+    "Opened": "PrunableModel",
+    "Store": "StageCache",
+    "Unit": "ChannelGroup",
+    "study": "sweep",
+}
 
 
 class _Moved(ModuleType):

@@ -20,8 +20,9 @@ import torch
 import yaml
 import yolort
 from yolort.tools.data.dataset import load_dataset
-from yolort.tools.export.pipeline import export, with_head
+from yolort.tools.export.pipeline import export
 from yolort.tools.models.checkpoints import load_checkpoint
+from yolort.tools.models.heads import with_head
 from yolort.tools.quantize.calibrate import calibrate
 from yolort.tools.quantize.quantize import quantize
 

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("pycocotools")
 
-from yolort.tools._cache import Store, data_sha256, sha256
+from yolort.tools._cache import StageCache, data_sha256, sha256
 
 
 def make(text: str, calls: list[str] | None = None):
@@ -26,29 +26,29 @@ def make(text: str, calls: list[str] | None = None):
 
 def test_nothing_is_made_twice(tmp_path: Path) -> None:
     calls: list[str] = []
-    store = Store(tmp_path / "new" / "store")
-    first = store.get("train", {"seed": 0}, make("a", calls))
+    cache = StageCache(tmp_path / "new" / "store")
+    first = cache.get("train", {"seed": 0}, make("a", calls))
     assert (first / "result").read_text() == "a"
-    assert store.get("train", {"seed": 0}, make("b", calls)) == first
-    assert Store(store.folder).get("train", {"seed": 0}, make("c", calls)) == first
+    assert cache.get("train", {"seed": 0}, make("b", calls)) == first
+    assert StageCache(cache.folder).get("train", {"seed": 0}, make("c", calls)) == first
     assert calls == ["a"]
-    others = [store.get("train", {"seed": 1}, make("d", calls)), store.get("prune", {"seed": 0}, make("e", calls))]
+    others = [cache.get("train", {"seed": 1}, make("d", calls)), cache.get("prune", {"seed": 0}, make("e", calls))]
     assert [(one / "result").read_text() for one in others] == ["d", "e"]
-    assert store.made == 3
+    assert cache.made == 3
 
 
 def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    cache = StageCache(tmp_path)
 
     def fail(work: Path) -> None:
         (work / "half").write_text("x")
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        store.get("train", {}, fail)
+        cache.get("train", {}, fail)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(OSError, match="No space"):
-        store.get("train", {}, fail, resumable=True)
+        cache.get("train", {}, fail, resumable=True)
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
 
     def resume(work: Path) -> None:
@@ -56,12 +56,12 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.get("train", {}, resume, resumable=True)
+        cache.get("train", {}, resume, resumable=True)
 
     def start(work: Path) -> None:
         assert list(work.iterdir()) == []
 
-    assert store.get("train", {}, start).is_dir()
+    assert cache.get("train", {}, start).is_dir()
 
 
 def _build(folder: Path, started: Path) -> None:
@@ -70,7 +70,7 @@ def _build(folder: Path, started: Path) -> None:
         started.touch()
         time.sleep(60)
 
-    Store(folder).get("train", {}, slow)
+    StageCache(folder).get("train", {}, slow)
 
 
 def test_kill_9_in_a_build(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_kill_9_in_a_build(tmp_path: Path) -> None:
     assert process.pid
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    made = Store(tmp_path / "store").get("train", {}, make("mine"))  # neither waits for a lock nor finds a half
+    made = StageCache(tmp_path / "store").get("train", {}, make("mine"))  # neither waits for a lock nor finds a half
     assert (made / "result").read_text() == "mine"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -66,16 +66,16 @@ def test_every_exported_name_is_there_and_known_to_type_checkers(package: str) -
     module = importlib.import_module(f"yolort.tools{package}")
     table: dict[str, str] = vars(module)["_exported"]
     for name, holder in table.items():
-        assert getattr(module, name) is getattr(importlib.import_module(f"{module.__name__}.{holder}"), name)
+        assert getattr(module, name) is getattr(importlib.import_module(f".{holder}", module.__name__), name)
         assert name in dir(module)
     seen = {
-        alias.asname: (node.module or "").removeprefix(f"{module.__name__}.")
+        alias.asname: node.module
         for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")))
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
         if alias.asname
     }
-    assert seen == table
+    assert seen == {name: importlib.util.resolve_name(f".{holder}", module.__name__) for name, holder in table.items()}
 
 
 def test_a_function_is_not_hidden_by_the_module_of_its_name() -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from yolort import _atomic
-from yolort.tools.data.dataset import LabelError, load_dataset, trainable
+from yolort.tools.data.dataset import load_dataset, trainable
+from yolort.tools.data.samples import LabelError
 
 __all__ = ["ClassReport", "class_report", "class_weights", "sample_weights", "to_json"]
 

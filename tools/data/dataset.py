@@ -5,11 +5,8 @@ Files are untrusted: they are parsed, never evaluated, and a `download` entry of
 
 from __future__ import annotations
 
-import json
-import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,74 +14,12 @@ import numpy as np
 import yaml
 import yolort
 from yolort import _atomic, _core
-from yolort.images import below, find, is_image, left_out
-from yolort.tools._yaml import read_yaml
+from yolort.images import find
+from yolort.tools.data.coco import read_coco
+from yolort.tools.data.samples import Dataset, LabelError
+from yolort.tools.data.yolo import images_of, label_file, read_description, read_yolo, yolo_files
 
-__all__ = [
-    "Dataset",
-    "LabelError",
-    "Sample",
-    "letterboxed",
-    "list_images",
-    "listed",
-    "load_dataset",
-    "splits",
-    "trainable",
-    "write_for_ultralytics",
-]
-
-_MAX_BYTES = {".txt": 8 << 20, ".json": 4 << 30}
-_MAX_CLASSES = 65536
-
-
-class LabelError(yolort.Error):
-    """A label file or a description of a data set that is missing, damaged or does not fit."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """An image and what is in it."""
-
-    path: Path
-    boxes: np.ndarray  # (n, 4) float64, x1 y1 x2 y2, of the image's sides (0 to 1) where `relative`, else in pixels
-    classes: np.ndarray  # (n,) int64
-    crowd: np.ndarray  # (n,) bool: a region that is not to be scored (COCO's iscrowd)
-    area: np.ndarray  # (n,) float64, of the same unit squared: of COCO the segment's, else the box's
-    relative: bool
-
-    def in_pixels(self, height: int, width: int) -> Sample:
-        """The same with boxes in pixels of an image of that size."""
-        if not self.relative:
-            return self
-        sides = np.array([width, height, width, height], np.float64)
-        return Sample(self.path, self.boxes * sides, self.classes, self.crowd, self.area * width * height, False)
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Samples in a fixed order, and the names of their classes, 0 to n - 1."""
-
-    name: str
-    samples: list[Sample]
-    names: dict[int, str]
-
-    def with_classes_of(self, names: dict[int, str]) -> Dataset:
-        """The same with the class indices of a model.
-
-        Raises LabelError where the number of classes differs, or where both have all names but in another order and
-        one of them twice.
-        """
-        if len(names) != len(self.names):
-            raise LabelError(
-                f"the model has {len(names)} classes ({listed(names)}), the data {self.name} {len(self.names)} "
-                f"({listed(self.names)}); they must be the same"
-            )
-        index = {name: cls for cls, name in names.items()}
-        if names == self.names or len(index) != len(names) or set(index) != set(self.names.values()):
-            return self  # names that are only spelt otherwise are taken in the order they stand
-        order = np.array([index[self.names[cls]] for cls in range(len(names))])
-        samples = [Sample(s.path, s.boxes, order[s.classes], s.crowd, s.area, s.relative) for s in self.samples]
-        return Dataset(self.name, samples, names)
+__all__ = ["letterboxed", "list_images", "load_dataset", "splits", "trainable", "write_for_ultralytics"]
 
 
 def load_dataset(data: str | Path, split: str = "val", images: str | Path | None = None) -> Dataset:
@@ -105,11 +40,11 @@ def load_dataset(data: str | Path, split: str = "val", images: str | Path | None
     """
     path = Path(data)
     if path.suffix.lower() == ".json":
-        dataset = _read_coco(path, Path(images) if images else None)
+        dataset = read_coco(path, Path(images) if images else None)
     elif path.suffix.lower() in (".yaml", ".yml"):
         if images is not None:
             raise ValueError("images is for COCO JSON; a data.yaml says where its images are")
-        dataset = _read_yolo(path, split)
+        dataset = read_yolo(path, split)
     else:
         raise ValueError(f"data must be a data.yaml or a COCO .json, not '{data}'")
     if not dataset.samples:
@@ -135,11 +70,11 @@ def list_images(data: str | Path, split: str = "train") -> list[Path]:
     path = Path(data)
     ending = path.suffix.lower()
     if ending in (".yaml", ".yml"):
-        files = _yolo_files(path, split)[0]
+        files = yolo_files(path, split)[0]
     elif ending == ".txt":
-        files = _images_of(path, path.name, [path.parent])
+        files = images_of(path, path.name, [path.parent])
     elif ending == ".json":
-        files = [sample.path for sample in _read_coco(path, None).samples]
+        files = [sample.path for sample in read_coco(path, None).samples]
     else:
         files = find(path)
     if not files:
@@ -152,7 +87,7 @@ def splits(data: str | Path) -> list[str]:
     path = Path(data)
     if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
         return []
-    described = _parse_yaml(path)
+    described = read_description(path)
     return [name for name in ("train", "val", "test") if described.get(name)]
 
 
@@ -182,7 +117,7 @@ def write_for_ultralytics(data: str | Path, folder: Path) -> str:
         return str(data)
     described: dict[str, Any] = {}
     for split in ("train", "val"):
-        files, names = _yolo_files(Path(data), split)
+        files, names = yolo_files(Path(data), split)
         listing = folder / f"{split}.txt"
         _atomic.write(listing, "".join(f"{file.absolute()}\n" for file in trainable(files)), update=True)
         described |= {split: str(listing.absolute()), "names": names}
@@ -191,227 +126,6 @@ def write_for_ultralytics(data: str | Path, folder: Path) -> str:
     return str((folder / "data.yaml").absolute())
 
 
-# --- Ultralytics
-
-
-def _read_yolo(path: Path, split: str) -> Dataset:
-    files, names = _yolo_files(path, split)
-    return Dataset(str(path), [_read_labels(file, len(names)) for file in files], names)
-
-
-def _yolo_files(path: Path, split: str) -> tuple[list[Path], dict[int, str]]:
-    """The images of a split, sorted, and the names of the classes."""
-    if path.is_file():
-        described = _parse_yaml(path)
-        roots = [path.parent / str(described.get("path") or ""), Path(str(described.get("path") or ""))]
-    elif path.name == str(path):
-        described = _from_ultralytics(path.name, split)
-        roots = [Path()]
-    else:
-        raise FileNotFoundError(f"no such file: {path}")
-    names = _names(path, described)
-    wanted = described.get(split) or (described.get("validation") if split == "val" else None)
-    for key, value in (("path", described.get("path")), (split, wanted)):
-        entries = value if isinstance(value, list) and key == split else [value]
-        if not all(entry is None or isinstance(entry, (str, int, float)) for entry in entries):
-            raise LabelError(f"{path}: '{key}' is {str(value)[:60]!r}, expected a path")
-    if not wanted:
-        there = ", ".join(name for name in ("train", "val", "test") if described.get(name))
-        raise FileNotFoundError(f"{path} has no split '{split}'; it has: {there or 'none'}")
-    files: list[Path] = []
-    for entry in wanted if isinstance(wanted, list) else [wanted]:
-        files += _images_of(path, str(entry), roots)
-    return sorted(set(files)), names
-
-
-def _from_ultralytics(name: str, split: str) -> dict[str, Any]:
-    from ultralytics.data.utils import check_det_dataset
-
-    try:
-        described: dict[str, Any] = check_det_dataset(name, split=split)
-    except Exception as error:  # its own kinds, and whatever the download meets
-        raise FileNotFoundError(f"no such file: {name}; Ultralytics cannot provide it either: {error}") from error
-    return described
-
-
-def _parse_yaml(path: Path) -> dict[str, Any]:
-    try:
-        described = read_yaml(path)
-    except ValueError as error:
-        raise LabelError(f"{path} is no YAML: {error}") from error
-    if not isinstance(described, dict):
-        raise LabelError(f"{path} is no data.yaml: it has no keys")
-    return described
-
-
-def _names(path: Path, described: dict[str, Any]) -> dict[int, str]:
-    names = described.get("names")
-    if isinstance(names, list):
-        names = dict(enumerate(names))
-    nested = [name for name in names.values() if isinstance(name, (dict, list))] if isinstance(names, dict) else []
-    if nested:
-        raise LabelError(f"{path}: 'names' holds {str(nested[0])[:60]!r}, which is no name of a class")
-    if isinstance(names, dict) and (
-        odd := [name for name in names.values() if isinstance(name, bool) or not isinstance(name, (str, int, float))]
-    ):
-        warnings.warn(
-            f"{path}: a class is named {odd[0]}, as Ultralytics reads it: YAML has other words for true, false and "
-            "nothing, and dates; put the name in quotes if it is another",
-            stacklevel=2,
-        )
-    if names is None and isinstance(described.get("nc"), int) and 0 < described["nc"] <= _MAX_CLASSES:
-        names = {cls: str(cls) for cls in range(described["nc"])}
-    if not isinstance(names, dict) or not 0 < len(names) <= _MAX_CLASSES or set(names) != set(range(len(names))):
-        raise LabelError(f"{path}: 'names' must list the classes, or be a mapping of 0, 1, 2, ... to them")
-    return {cls: str(names[cls]) for cls in range(len(names))}
-
-
-def _images_of(path: Path, entry: str, roots: list[Path]) -> list[Path]:
-    places = [root / entry for root in roots]
-    place = next((one for one in places if one.exists()), None)
-    if place is None:
-        raise FileNotFoundError(
-            f"{path}: '{entry}' is not there; looked for {', '.join(map(str, dict.fromkeys(places)))}"
-        )
-    if place.is_dir():
-        entries = list(below(place))
-        if unread := left_out(entries):
-            warnings.warn(f"{place}: {unread}", stacklevel=2)
-        return [file for file in entries if is_image(file)]
-    if place.suffix.lower() != ".txt":
-        raise LabelError(f"{path}: '{entry}' is neither a folder nor a .txt of image paths")
-    files = []
-    for line in _text(place).splitlines():
-        if line.strip():
-            file = Path(line.strip())
-            files.append(file if file.is_absolute() else place.parent / file)
-    return files
-
-
-def _label_file(image: Path) -> Path:
-    """Ultralytics' rule: the last folder `images` of the path becomes `labels`, the ending .txt."""
-    parts = list(image.parts)
-    for at in range(len(parts) - 2, -1, -1):
-        if parts[at] == "images":
-            parts[at] = "labels"
-            break
-    return Path(*parts).with_suffix(".txt")
-
-
-def _read_labels(image: Path, classes: int) -> Sample:
-    """Lines of `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 ...` for a polygon; a missing file is an empty image."""
-    file = _label_file(image)
-    rows: list[list[float]] = []
-    if file.is_file():
-        for number, line in enumerate(_text(file).splitlines(), 1):
-            words = line.split()
-            if words:
-                rows.append(_box(f"{file}, line {number}", words, classes))
-    rows = [list(row) for row in dict.fromkeys(map(tuple, rows))]  # Ultralytics drops what stands twice
-    values = np.array(rows, np.float64).reshape(-1, 5)
-    boxes = values[:, 1:]
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return Sample(image, boxes, values[:, 0].astype(np.int64), np.zeros(len(rows), bool), area, True)
-
-
-def _box(where: str, words: list[str], classes: int) -> list[float]:
-    try:
-        values = [float(word) for word in words]
-    except ValueError:
-        values = []
-    if len(values) < 5 or len(values) % 2 == 0 or not all(map(math.isfinite, values)):
-        raise LabelError(
-            f"{where}: expected 'class cx cy w h' or 'class x1 y1 x2 y2 ...', got {' '.join(words)[:80]!r}"
-        )
-    cls, *rest = values
-    if cls != int(cls) or not 0 <= cls < classes:
-        raise LabelError(f"{where}: class {words[0]} is none of the {classes} classes")
-    if not all(-0.01 <= value <= 1.01 for value in rest):  # the tolerance of Ultralytics (data/utils.py)
-        raise LabelError(f"{where}: coordinates must be of the image's sides, 0 to 1, got {' '.join(words[1:])[:80]!r}")
-    if len(rest) == 4:
-        x, y, w, h = rest
-        return [cls, x - w / 2, y - h / 2, x + w / 2, y + h / 2]
-    xs, ys = rest[::2], rest[1::2]
-    return [cls, min(xs), min(ys), max(xs), max(ys)]
-
-
-# --- COCO
-
-
-def _read_coco(path: Path, folder: Path | None) -> Dataset:
-    try:
-        read = json.loads(_text(path))
-        categories = sorted(read["categories"], key=lambda one: int(one["id"]))
-        index = {int(one["id"]): cls for cls, one in enumerate(categories)}
-        names = {cls: str(one["name"]) for cls, one in enumerate(categories)}
-        rows: dict[int, list[tuple[list[float], int, bool, float]]] = {int(one["id"]): [] for one in read["images"]}
-        listed = [(int(one["id"]), str(one["file_name"])) for one in read["images"]]
-        for note in read["annotations"]:
-            x, y, w, h = (float(value) for value in note["bbox"])
-            if not all(map(math.isfinite, (x, y, w, h))):
-                raise ValueError(f"annotation {note['id']} has a box that is not finite")
-            row = (
-                [x, y, x + w, y + h],
-                index[int(note["category_id"])],
-                bool(note.get("iscrowd", 0)),
-                float(note.get("area", w * h)),
-            )
-            rows[int(note["image_id"])].append(row)
-    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise LabelError(f"{path} is no COCO JSON of detections: {error}") from error
-    except KeyError as error:
-        raise LabelError(f"{path} is no COCO JSON of detections: {error} is missing") from error
-    if not 0 < len(names) <= _MAX_CLASSES:
-        raise LabelError(f"{path} has {len(names)} categories")
-    samples = []
-    for identity, file_name in listed:
-        found = rows[identity]
-        samples.append(
-            Sample(
-                _image_file(path, file_name, folder),
-                np.array([row[0] for row in found], np.float64).reshape(-1, 4),
-                np.array([row[1] for row in found], np.int64),
-                np.array([row[2] for row in found], bool),
-                np.array([row[3] for row in found], np.float64),
-                False,
-            )
-        )
-    return Dataset(str(path), samples, names)
-
-
-def _image_file(path: Path, file_name: str, folder: Path | None) -> Path:
-    root, split = path.parent.parent, path.stem.rpartition("_")[2]  # COCO's: annotations/instances_val2017.json
-    beside = [path.parent, path.parent / "images", root / "images", root / split, root / "images" / split, root]
-    places = [folder] if folder else beside
-    for place in places:
-        if (place / file_name).is_file():
-            return place / file_name
-    raise FileNotFoundError(
-        f"{path}: image '{file_name}' is not in {', '.join(map(str, places))}; say where with images="
-    )
-
-
-# --- both
-
-
-def _text(path: Path) -> str:
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    limit = _MAX_BYTES[path.suffix.lower()]
-    if path.stat().st_size > limit:
-        raise LabelError(f"{path} is larger than {limit >> 20} MiB")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise LabelError(f"{path} is no text: {error}") from error
-
-
-def listed(names: dict[int, str]) -> str:
-    """The first names of classes, for a message."""
-    shown = [names[cls] for cls in sorted(names)[:3]]
-    return ", ".join(shown) + (", ..." if len(names) > 3 else "")
-
-
 def _label_hint(dataset: Dataset) -> str:
     first = dataset.samples[0]
-    return f"looked for {_label_file(first.path)} and its like" if first.relative else "its annotations are empty"
+    return f"looked for {label_file(first.path)} and its like" if first.relative else "its annotations are empty"

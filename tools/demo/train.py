@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from yolort.tools._ultralytics import allow_missing_torchvision
-from yolort.tools.demo.dataset import CLASSES, SceneConfig, write_dataset
+from yolort.tools.demo.config import SceneConfig
+from yolort.tools.demo.dataset import write_dataset
+from yolort.tools.demo.shapes import CLASSES
 
 if TYPE_CHECKING:
     from ultralytics.models.yolo.model import YOLO

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from yolort import Detections
-from yolort.tools.data.dataset import LabelError, Sample
+from yolort.tools.data.samples import LabelError, Sample
 
 __all__ = ["ClassMetrics", "Metrics", "Scores", "score"]
 

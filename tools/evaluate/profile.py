@@ -151,8 +151,8 @@ def _torch(model: Path, image: np.ndarray, runs: int, trace: Path | None, option
     """Leaf modules by hooks; the trace by torch.profiler."""
     import torch
     from yolort.tools.evaluate.validate import open_detector
-    from yolort.tools.export.pipeline import with_head
     from yolort.tools.models.checkpoints import load_checkpoint
+    from yolort.tools.models.heads import with_head
 
     detector = open_detector(model, **options)
     speeds = _speeds(detector, image, runs)

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import yolort
 from yolort import Detections, Detector, View, _atomic, _checks, _core
-from yolort.tools.data.dataset import Sample, load_dataset
+from yolort.tools.data.dataset import load_dataset
+from yolort.tools.data.samples import Sample
 from yolort.tools.evaluate.metrics import Metrics, Scores, score
 from yolort.tools.models.torch_detector import TorchDetector
 

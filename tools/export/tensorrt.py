@@ -11,23 +11,24 @@ The file is laid out as Ultralytics does: the length of the metadata in four byt
 from __future__ import annotations
 
 import ast
-import importlib
 import json
 import logging
-import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import onnx
 import yolort
 from google.protobuf.message import DecodeError
+from torch import nn
 from yolort import _atomic, _checks, _core
 from yolort.tools.data.dataset import letterboxed
+from yolort.tools.export._common import Request
+from yolort.tools.export.onnx import to_fp16, to_onnx
 from yolort.tools.quantize.sensitivity import MOST_CHANGED, changed, raw_maps
 
-__all__ = ["PRECISIONS", "EngineOptions", "build_engine", "need_tensorrt", "to_fp16", "write_engine"]
+__all__ = ["PRECISIONS", "EngineOptions", "build_engine", "need_tensorrt", "to_engine", "write_engine"]
 
 _log = logging.getLogger(__name__)
 
@@ -186,15 +187,6 @@ def write_engine(
     yield f"built by TensorRT {version}: {len(plan) / 1e6:.1f} MB"
 
 
-def to_fp16(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model in FP16, between inputs and outputs of FP32; the given one is changed too."""
-    onnxslim = importlib.import_module("onnxslim")
-    float16 = importlib.import_module("onnxruntime.transformers.float16")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of values that are cut to what FP16 holds: the result is compared
-        return onnxslim.slim(float16.convert_float_to_float16(graph, keep_io_types=True))  # sorts it too
-
-
 def _value(text: str) -> Any:
     """What `str()` or JSON made this text from; else the text."""
     for read in (json.loads, ast.literal_eval):
@@ -218,3 +210,20 @@ def _compare(source: Path, built: Path, own: dict[str, Any], device: str | int) 
             "precision, or quantise with more images"
         )
     return f"changed of what is detected on the embedded picture: {share:.1%}"
+
+
+def to_engine(cut: nn.Module, request: Request, described: dict[str, Any], built: Path, folder: Path) -> Iterator[str]:
+    """Writes a TensorRT engine as Ultralytics does: the length of the metadata in four bytes, JSON, the plan."""
+    onnx, half = folder / "model.onnx", folder / "half.onnx"
+    yield from to_onnx(cut, replace(request, precision="fp32"), described, onnx, folder)
+    if request.precision == "fp16":  # for TensorRT 11, which knows no other FP16
+        yield from to_onnx(cut, request, described, half, folder)
+    options = request.engine or EngineOptions()
+    yield from write_engine(
+        onnx,
+        described,
+        built,
+        half=half if half.exists() else None,
+        int8=options.calibration is not None,
+        options=options,
+    )

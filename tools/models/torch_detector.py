@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from yolort import Detections, Speed, View, _checks
 from yolort.tools._ultralytics import allow_missing_torchvision
-from yolort.tools.export.pipeline import complexity, with_head
 from yolort.tools.models.checkpoints import detect_head, load_checkpoint
+from yolort.tools.models.heads import complexity, with_head
 
 __all__ = ["TorchDetector"]
 

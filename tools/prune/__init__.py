@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from yolort.tools._lazy import export_lazily
 
 if TYPE_CHECKING:
+    from yolort.tools.prune.checkpoint import check_widths as check_widths
+    from yolort.tools.prune.importance import METHODS as METHODS
     from yolort.tools.prune.prunable import PruneError as PruneError
     from yolort.tools.prune.prune import ALLOCATIONS as ALLOCATIONS
     from yolort.tools.prune.prune import MEASURED_LOSS as MEASURED_LOSS
-    from yolort.tools.prune.prune import METHODS as METHODS
     from yolort.tools.prune.prune import Pruned as Pruned
-    from yolort.tools.prune.prune import check_widths as check_widths
     from yolort.tools.prune.prune import prune as prune
 
 export_lazily(
@@ -20,10 +20,10 @@ export_lazily(
     {
         "ALLOCATIONS": "prune",
         "MEASURED_LOSS": "prune",
-        "METHODS": "prune",
+        "METHODS": "importance",
         "PruneError": "prunable",
         "Pruned": "prune",
-        "check_widths": "prune",
+        "check_widths": "checkpoint",
         "prune": "prune",
     },
 )

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from yolort.tools.data.dataset import write_for_ultralytics
 from yolort.tools.models.checkpoints import detect_head, restricted
-from yolort.tools.prune.prunable import Opened
+from yolort.tools.prune.prunable import PrunableModel
 from yolort.tools.quantize.sensitivity import map_error
 
 __all__ = ["METHODS", "add_gradients", "channel_importance", "least_important", "measure_sensitivity", "multiply_adds"]
@@ -21,7 +21,7 @@ METHODS = ("l1", "random", "group-norm", "bn", "taylor")
 _BATCHES = 8  # that the gradients of "taylor" are summed over
 
 
-def channel_importance(opened: Opened, method: str, seed: int = 0) -> dict[str, list[np.ndarray]]:
+def channel_importance(opened: PrunableModel, method: str, seed: int = 0) -> dict[str, list[np.ndarray]]:
     """Of each unit and each of its roots, how important every channel is: (width,) float64, comparable within a root.
 
     - "l1": the L1 norm of the filters that make the channel, BatchNorm folded into them, since it makes up for any
@@ -41,7 +41,7 @@ def channel_importance(opened: Opened, method: str, seed: int = 0) -> dict[str, 
     return {name: [scores / max(scores.mean(), 1e-300) for scores in of_roots] for name, of_roots in found.items()}
 
 
-def _scorer(opened: Opened, method: str) -> Callable[[Any], torch.Tensor]:
+def _scorer(opened: PrunableModel, method: str) -> Callable[[Any], torch.Tensor]:
     from torch_pruning.pruner import importance
 
     if method == "l1":
@@ -56,7 +56,7 @@ def _scorer(opened: Opened, method: str) -> Callable[[Any], torch.Tensor]:
 class _FilterNorm:
     """The importance "l1" of the channels of a torch_pruning group: (width,)."""
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: PrunableModel) -> None:
         self._produces = opened.produces
         blocks = [one for one in opened.network.modules() if hasattr(one, "conv") and hasattr(one, "bn")]
         self._norms: dict[nn.Module, Any] = {block.conv: block.bn for block in blocks}
@@ -81,7 +81,7 @@ def least_important(scores: np.ndarray, count: int) -> list[int]:
 
 
 def measure_sensitivity(
-    opened: Opened,
+    opened: PrunableModel,
     importance: Mapping[str, Sequence[np.ndarray]],
     pictures: torch.Tensor,
     levels: Sequence[float],
@@ -122,7 +122,7 @@ def measure_sensitivity(
     return errors
 
 
-def multiply_adds(opened: Opened, picture: torch.Tensor) -> dict[str, float]:
+def multiply_adds(opened: PrunableModel, picture: torch.Tensor) -> dict[str, float]:
     """Of each unit, the multiply-adds that go with its channels, for a picture (1, 3, H, W): made and read."""
     cells: dict[nn.Module, int] = {}
 

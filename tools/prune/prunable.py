@@ -24,8 +24,9 @@ import torch
 import yolort
 from torch import nn
 from yolort.tools.models.checkpoints import detect_head
+from yolort.tools.models.split_conv import merge_block, split_block
 
-__all__ = ["Halves", "Opened", "PruneError", "Unit", "open_model", "split_block", "widths"]
+__all__ = ["ChannelGroup", "PrunableModel", "PruneError", "open_model", "widths"]
 
 _TRACED = 64  # side of the picture that the network is traced with; a multiple of every stride
 _TOLERANCE = 1e-4  # between the maps before and after closing, of the largest value
@@ -33,96 +34,6 @@ _TOLERANCE = 1e-4  # between the maps before and after closing, of the largest v
 
 class PruneError(yolort.Error):
     """The model cannot be pruned as asked, or the pruned one is not what it should be."""
-
-
-class Halves(nn.Module):
-    """Stands for an Ultralytics `Conv` whose output is split in two: two of them of half the channels.
-
-    Takes (B, C, H, W), returns a list of two (B, C'/2, H, W). Gradients of the whole are split too.
-    """
-
-    def __init__(self, whole: Any) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(_half(whole, half) for half in (0, 1))
-
-    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        return [part(x) for part in self.parts]
-
-    def merged(self) -> Any:
-        """The one `Conv` that computes both; they must be equally wide."""
-        parts: Any = self.parts
-        whole = _copy(parts[0])
-        for layer, *others in _layers(whole, *parts):
-            for name, value in _channelwise(layer):
-                _set(layer, name, value, torch.cat([getattr(other, name).detach() for other in others]))
-        _count_channels(whole)
-        return whole
-
-
-def _half(whole: Any, half: int) -> Any:
-    part = _copy(whole)
-    for layer, original in _layers(part, whole):
-        for name, value in _channelwise(layer):
-            _set(layer, name, value, getattr(original, name).detach().chunk(2)[half].clone())
-            gradient = getattr(original, name).grad
-            if gradient is not None:
-                getattr(layer, name).grad = gradient.chunk(2)[half].clone()
-    _count_channels(part)
-    return part
-
-
-def _copy(conv: Any) -> Any:
-    """A copy that shares the activation, as all `Conv` of a model do."""
-    return copy.deepcopy(conv, {id(conv.act): conv.act})
-
-
-def _layers(*convs: Any) -> Iterator[tuple[Any, ...]]:
-    """Their convolutions, and their normalisations where they are not fused."""
-    for name in ("conv", "bn"):
-        if hasattr(convs[0], name):
-            yield tuple(getattr(conv, name) for conv in convs)
-
-
-def _channelwise(layer: nn.Module) -> list[tuple[str, torch.Tensor]]:
-    """Parameters and buffers whose first dimension are output channels."""
-    named = [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
-    return [(name, value) for name, value in named if value.ndim]
-
-
-def _set(layer: nn.Module, name: str, old: torch.Tensor, new: torch.Tensor) -> None:
-    setattr(layer, name, nn.Parameter(new, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else new)
-
-
-def _count_channels(conv: Any) -> None:
-    conv.conv.out_channels = len(conv.conv.weight)
-    if hasattr(conv, "bn"):
-        conv.bn.num_features = len(conv.bn.weight)
-
-
-def split_block(block: Any) -> None:
-    """Has a C2f, C3k2 or C2PSA compute the two halves that it needs rather than split their whole; sums are the same.
-
-    `block.cv1` is then `Halves`, and `block.forward` an attribute of this block alone.
-    """
-    block.cv1 = Halves(block.cv1)
-
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        kept = block.cv1(x)
-        if isinstance(block.m, nn.Sequential):  # C2PSA: only what comes out of the last
-            kept[1] = block.m(kept[1])
-        else:
-            for inner in block.m:
-                kept.append(inner(kept[-1]))
-        return block.cv2(torch.cat(kept, 1))
-
-    block.forward = forward
-
-
-def _merge_block(block: Any) -> None:
-    """Undoes `split_block`, whatever is left of the channels."""
-    block.c = block.cv1.parts[0].conv.out_channels
-    block.cv1 = block.cv1.merged()
-    del block.forward
 
 
 def _raw_head(detect: Any) -> None:
@@ -148,7 +59,7 @@ def widths(model: nn.Module) -> dict[str, int]:
 
 
 @dataclass(frozen=True, eq=False)
-class Unit:
+class ChannelGroup:
     """Channels that can only go together: of all convolutions that a sum joins, or of both halves of a split block."""
 
     name: str  # of the first convolution, or of the one that is split
@@ -160,14 +71,14 @@ class Unit:
         return self.roots[0].out_channels
 
 
-class Opened:
+class PrunableModel:
     """A copy of a model between `open_model` and `close`.
 
     `network` takes (B, 3, H, W) and returns the raw maps of every branch of the head, (B, C, H/s, W/s) each: box and
     class map of each level, the one-to-many branch first.
     """
 
-    def __init__(self, network: Any, graph: Any, units: list[Unit]) -> None:
+    def __init__(self, network: Any, graph: Any, units: list[ChannelGroup]) -> None:
         self.network = network
         self.graph = graph  # torch_pruning.DependencyGraph
         self.units = units
@@ -196,7 +107,7 @@ class Opened:
         """Whether the module of a group's item makes the channels, rather than reads them."""
         return bool(self.graph.is_out_channel_pruning_fn(item.dep.handler))
 
-    def remove(self, unit: Unit, channels: Sequence[Sequence[int]]) -> None:
+    def remove(self, unit: ChannelGroup, channels: Sequence[Sequence[int]]) -> None:
         """Takes channels out: of each root those listed, equally many, and never all (else PruneError)."""
         counts = {len(set(some)) for some in channels}
         if len(channels) != len(unit.roots) or len(counts) != 1:
@@ -220,7 +131,7 @@ class Opened:
             before = model(image)
             for module in model.modules():
                 if isinstance(module, (C2f, C2PSA)):
-                    _merge_block(module)
+                    merge_block(module)
             after = model(image)
         for one, other in zip(before, after, strict=True):
             if one.shape != other.shape or (one - other).abs().max() > _TOLERANCE * max(1.0, float(one.abs().max())):
@@ -230,7 +141,7 @@ class Opened:
         return model
 
 
-def open_model(model: nn.Module) -> Opened:
+def open_model(model: nn.Module) -> PrunableModel:
     """Copies a DetectionModel and opens the copy; gradients are copied too.
 
     Raises CheckpointError where it is no detector, PruneError where it has layers that are not known here, or is fused.
@@ -268,7 +179,7 @@ def open_model(model: nn.Module) -> Opened:
         example = torch.zeros(1, 3, _TRACED, _TRACED)
         graph.build_dependency(network, example_inputs=example, verbose=False)
     fixed = {branch[-1] for branches in _branches(detect) for branch in branches} | set(stand_ins)
-    return Opened(network, graph, list(_units(network, graph, fixed, split)))
+    return PrunableModel(network, graph, list(_units(network, graph, fixed, split)))
 
 
 def _copy_with_gradients(model: Any) -> Any:
@@ -306,7 +217,7 @@ def _traceable(network: Any, attention: type) -> Iterator[list[nn.Conv2d]]:
             one.requires_grad_(False)
 
 
-def _units(network: nn.Module, graph: Any, fixed: set[nn.Module], split: Iterable[Any]) -> Iterator[Unit]:
+def _units(network: nn.Module, graph: Any, fixed: set[nn.Module], split: Iterable[Any]) -> Iterator[ChannelGroup]:
     """What can be pruned, in the order of the network."""
     names = {module: _readable(name) for name, module in network.named_modules()}
     produced = graph.is_out_channel_pruning_fn
@@ -329,7 +240,7 @@ def _units(network: nn.Module, graph: Any, fixed: set[nn.Module], split: Iterabl
         name, roots = paired.get(root, (names[root], (root,)))
         roots_done.update((root, *roots))
         if roots:
-            yield Unit(name, roots)
+            yield ChannelGroup(name, roots)
 
 
 def _readable(name: str) -> str:

@@ -12,7 +12,6 @@ with `finetune` here, or with `yolort.tools.train.trainer`.
 from __future__ import annotations
 
 import copy
-import io
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,31 +21,30 @@ from typing import Any
 
 import numpy as np
 import torch
-import yolort
 from torch import nn
 from yolort import _atomic, _checks
-from yolort.tools.data.dataset import letterboxed, list_images, load_dataset
-from yolort.tools.export.pipeline import FORMATS, complexity, export, with_head
-from yolort.tools.models.checkpoints import Checkpoint, detect_head, load_checkpoint
+from yolort.tools._formats import ENGINES
+from yolort.tools.data.dataset import load_dataset
+from yolort.tools.models.checkpoints import detect_head, load_checkpoint
+from yolort.tools.models.heads import complexity, with_head
+from yolort.tools.prune.checkpoint import check_widths
 from yolort.tools.prune.importance import (
     METHODS,
-    add_gradients,
-    channel_importance,
-    least_important,
     measure_sensitivity,
     multiply_adds,
 )
-from yolort.tools.prune.prunable import Opened, PruneError, Unit, open_model, widths
+from yolort.tools.prune.planner import (
+    LEVELS,
+    MAX_RATIO,
+    TIME_PULL,
+    Job,
+    Planner,
+    ratio_for_flops,
+    ratio_for_latency,
+)
+from yolort.tools.prune.prunable import open_model, widths
 
-__all__ = [
-    "ALLOCATIONS",
-    "MEASURED_LOSS",
-    "METHODS",
-    "PruneError",
-    "Pruned",
-    "check_widths",
-    "prune",
-]
+__all__ = ["ALLOCATIONS", "MEASURED_LOSS", "Pruned", "prune"]
 
 _log = logging.getLogger(__name__)
 
@@ -58,14 +56,6 @@ MEASURED_LOSS: dict[str, dict[float, float]] = {
     "yolov8": {0.1: 8.8, 0.2: 36.9},
     "yolo26": {0.05: 4.5, 0.1: 26.2, 0.2: 37.3},
 }
-
-_MOST = 0.95  # of the channels
-_MOST_OF_UNIT = 0.8  # that an allocation other than "uniform" takes of a unit
-_LEVELS = (0.1, 0.25, 0.5, _MOST_OF_UNIT)  # ratios that the sensitivity is measured at, to allocate by it
-_PULL = 1.25  # of the multiply-adds on that: 0 regards the error alone, more takes from where the time is
-_PICTURES = 4  # that it is measured on
-_ROUNDS = 7  # of a bisection: ratios to 0.75 %
-_RUNS = 100  # detections that a candidate is timed with
 _NAMED = 5  # sensitive units that are told
 _UNEVEN = 10  # times the median: units that should not be pruned like the others
 
@@ -167,7 +157,7 @@ def prune(
     if finetune and runs.exists():
         raise FileExistsError(f"{runs} holds an earlier training; move it, or choose another output")
     with _atomic.workspace(target) as folder:
-        job = _Job(source, method, allocate, round_to, data, batch, side, seed, progress, folder, runs)
+        job = Job(source, method, allocate, round_to, data, batch, side, seed, progress, folder, runs)
         if unstructured:
             assert ratio is not None
             done = _mask(job, ratio, target)
@@ -195,14 +185,14 @@ def _check_arguments(
     named = [name for name, value in given.items() if value is not None]
     if len(named) != 1:
         raise ValueError(f"give one of {', '.join(given)}, not {' and '.join(named) if named else 'none'}")
-    if ratio is not None and not 0 < ratio <= _MOST:
+    if ratio is not None and not 0 < ratio <= MAX_RATIO:
         raise ValueError(
-            f"ratio must be above 0 and at most {_MOST}, not {ratio}: nothing would be left to detect with"
+            f"ratio must be above 0 and at most {MAX_RATIO}, not {ratio}: nothing would be left to detect with"
         )
     if (target_latency is None) != (engine is None):
         raise ValueError("target_latency needs the engine that it is measured on, and engine is for nothing else")
-    if engine is not None and engine not in _formats():
-        raise ValueError(f"engine must be one of {', '.join(_formats())}, not {engine!r}")
+    if engine is not None and engine not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
     if target_latency is not None and target_latency <= 0:
         raise ValueError(f"target_latency is in milliseconds, above 0, not {target_latency}")
     for name, value in (("round_to", round_to), ("steps", steps)):
@@ -232,51 +222,8 @@ def _check_training(
         )
 
 
-def _formats() -> dict[str, str]:
-    """Of each engine, the format that `export` writes for it."""
-    return {"onnxruntime" if format.engine == "any" else format.engine: name for name, format in FORMATS.items()}
-
-
-@dataclass
-class _Job:
-    """What stays the same from the first candidate to the last."""
-
-    source: Checkpoint
-    method: str
-    allocate: str
-    round_to: int
-    data: str | Path | None
-    batch: int
-    side: int
-    seed: int
-    progress: Callable[[Sequence[Any]], Iterable[Any]]
-    folder: Path  # for what is built
-    runs: Path  # for the trainings
-
-    def opened(self, model: nn.Module) -> Opened:
-        """The model opened, with the gradients that the method goes by."""
-        if self.method == "taylor":
-            assert self.data is not None
-            add_gradients(model, self.data, self.side, self.batch, self.seed)
-        return open_model(model)
-
-    def importance(self, opened: Opened) -> dict[str, list[np.ndarray]]:
-        """Of every channel, by the method."""
-        return channel_importance(opened, self.method, self.seed)
-
-    def pictures(self) -> torch.Tensor:
-        """(n, 3, side, side): of the training split, spread over it, else the embedded picture."""
-        files = list_images(self.data, "train") if self.data is not None else [yolort.demo_image()]
-        spread = np.unique(np.linspace(0, len(files) - 1, _PICTURES).round().astype(int))
-        return torch.from_numpy(letterboxed([files[index] for index in spread], (self.side, self.side)))
-
-    def save(self, model: nn.Module, name: str) -> Path:
-        """Writes a checkpoint into the folder."""
-        return _save(model, self.source, self.side, self.folder / name)
-
-
 def _prune(
-    job: _Job,
+    job: Job,
     ratio: float | None,
     target_flops: float | str | None,
     target_latency: float | None,
@@ -294,15 +241,15 @@ def _prune(
     if job.allocate == "sensitivity":
         pictures = job.pictures()
         work = multiply_adds(opened, pictures[:1])
-        found = measure_sensitivity(opened, job.importance(opened), pictures, _LEVELS, job.progress)
-        errors = {name: values / work[name] ** _PULL for name, values in found.items()}
-    planner = _Planner(job, dense, errors)
+        found = measure_sensitivity(opened, job.importance(opened), pictures, LEVELS, job.progress)
+        errors = {name: values / work[name] ** TIME_PULL for name, values in found.items()}
+    planner = Planner(job, dense, errors)
     timed = None
     if target_flops is not None:
-        ratio = _for_flops(planner, target_flops)
+        ratio = ratio_for_flops(planner, target_flops)
     elif target_latency is not None:
         assert engine is not None
-        ratio, timed = _for_latency(planner, target_latency, engine)
+        ratio, timed = ratio_for_latency(planner, target_latency, engine)
     assert ratio is not None
     planner.kept(opened, ratio)  # says what is wrong with the ratio before anything takes long
 
@@ -336,177 +283,8 @@ def _prune(
     return done
 
 
-class _Planner:
-    """Decides how wide each unit becomes. Ratios are of the widths `dense`, also where some are gone already."""
-
-    def __init__(self, job: _Job, dense: Mapping[str, int], errors: Mapping[str, np.ndarray] | None) -> None:
-        self.job, self.dense, self.errors = job, dense, errors
-
-    def kept(self, opened: Opened, ratio: float) -> dict[str, int]:
-        """The width of each unit at a ratio; PruneError where one would be empty."""
-        if self.job.allocate == "global":
-            shares = self._by_importance(opened, ratio)
-        elif self.job.allocate == "sensitivity":
-            shares = self._by_error(opened, ratio)
-        else:
-            shares = dict.fromkeys(self.dense, ratio)
-        kept = {unit.name: self._rounded(unit, shares[unit.name]) for unit in opened.units}
-        if kept == self.dense:
-            raise PruneError(
-                f"ratio {ratio:.3g} takes nothing out: no width falls by a multiple of {self.job.round_to}; raise the "
-                "ratio or lower round_to"
-            )
-        return kept
-
-    def pruned(self, opened: Opened, ratio: float) -> nn.Module:
-        """Prunes to a ratio, and closes."""
-        kept, ranks = self.kept(opened, ratio), self.job.importance(opened)
-        for unit in opened.units:
-            opened.remove(unit, [least_important(scores, unit.width - kept[unit.name]) for scores in ranks[unit.name]])
-        return opened.close()
-
-    def candidate(self, ratio: float) -> nn.Module:
-        """What a ratio makes of the model that was given."""
-        return self.pruned(open_model(self.job.source.model), ratio)
-
-    def most(self) -> float:
-        """The largest ratio that there is with which no unit is empty."""
-        return min(_MOST, 1 - 1 / min(self.dense.values()))
-
-    def _rounded(self, unit: Unit, share: float) -> int:
-        width = self.dense[unit.name]
-        if int(width * (1 - share) + 1e-9) < 1:
-            raise PruneError(
-                f"ratio {share:.3g} empties {unit.name}, which has {width} channels; at most {1 - 1 / width:.3g} "
-                "leaves it one"
-            )
-        return min(self._width(unit.name, share), unit.width)
-
-    def _width(self, name: str, share: float) -> int:
-        by = self.job.round_to
-        return min(max(by, by * round(self.dense[name] * (1 - share) / by)), self.dense[name])
-
-    def _by_importance(self, opened: Opened, ratio: float) -> dict[str, float]:
-        ranks = self.job.importance(opened)
-        least = {name: np.mean([np.sort(rank) for rank in of_roots], 0) for name, of_roots in ranks.items()}
-        roots = {unit.name: len(unit.roots) for unit in opened.units}
-
-        def shares(threshold: float) -> dict[str, float]:
-            gone = {name: self.dense[name] - int((rank > threshold).sum()) for name, rank in least.items()}
-            return {name: min(count / self.dense[name], _MOST_OF_UNIT) for name, count in gone.items()}
-
-        return self._solved(shares, max(float(rank.max()) for rank in least.values()), ratio, roots)
-
-    def _by_error(self, opened: Opened, ratio: float) -> dict[str, float]:
-        assert self.errors is not None
-        rising = {name: np.maximum.accumulate([0.0, *values]) for name, values in self.errors.items()}
-        roots = {unit.name: len(unit.roots) for unit in opened.units}
-
-        def shares(error: float) -> dict[str, float]:
-            return {name: float(np.interp(error, values, (0.0, *_LEVELS))) for name, values in rising.items()}
-
-        return self._solved(shares, max(float(values[-1]) for values in rising.values()), ratio, roots)
-
-    def _solved(
-        self, shares: Callable[[float], dict[str, float]], most: float, ratio: float, roots: Mapping[str, int]
-    ) -> dict[str, float]:
-        """The shares at which, rounded, `ratio` of all channels are gone; they grow with what is bisected."""
-        total = sum(self.dense[name] * roots[name] for name in self.dense)
-
-        def gone(threshold: float) -> float:
-            taken = {name: self.dense[name] - self._width(name, share) for name, share in shares(threshold).items()}
-            return sum(roots[name] * count for name, count in taken.items()) / total
-
-        low, high = 0.0, most
-        if gone(high) < ratio:
-            raise PruneError(
-                f"ratio {ratio:.3g} is more than allocate={self.job.allocate!r} takes out ({gone(high):.3g}); lower it"
-            )
-        for _ in range(50):
-            middle = (low + high) / 2
-            low, high = (middle, high) if gone(middle) < ratio else (low, middle)
-        return shares(high)
-
-
-def _for_flops(planner: _Planner, target: float | str) -> float:
-    """The smallest ratio, to 0.75 %, with which a picture takes no more GFLOPs."""
-    size = (planner.job.side, planner.job.side)
-
-    def gflops(model: nn.Module) -> float:
-        return complexity(with_head(model), size)["gflops"]
-
-    now = gflops(planner.job.source.model)
-    try:
-        wanted = now * float(target.removesuffix("%")) / 100 if str(target).endswith("%") else float(target)
-    except (ValueError, AttributeError):
-        raise ValueError(f"target_flops is a number of GFLOPs or a share like '60%', not {target!r}") from None
-    if not 0 < wanted < now:
-        raise ValueError(f"target_flops must be above 0 and below the {now:.3f} GFLOPs of now, not {wanted:.3g}")
-    return _bisected(planner, lambda ratio: gflops(planner.candidate(ratio)), wanted, "GFLOPs")
-
-
-def _for_latency(planner: _Planner, target: float, engine: str) -> tuple[float, tuple[float, float]]:
-    """The smallest ratio, to 0.75 %, with which a picture takes no longer; and the times of the dense and that model.
-
-    Every candidate is exported and timed beside the dense one, in turns. What else the machine does slows both, so that
-    the time of a candidate is that of the dense one, measured first, by the ratio of the two.
-    """
-    dense = _artefact(planner.job, planner.job.source.model, engine, "dense")
-    first = _timed([dense], engine)[0]
-    if first <= target:
-        raise PruneError(
-            f"the model takes {first:.2f} ms on {engine} as it is; there is nothing to prune for {target} ms"
-        )
-    known: dict[tuple[int, ...], float] = {}
-
-    def ms(ratio: float) -> float:
-        model = planner.candidate(ratio)
-        key = tuple(widths(model).values())
-        if key not in known:
-            both = _timed([dense, _artefact(planner.job, model, engine, f"candidate-{len(known)}")], engine)
-            known[key] = first * both[1] / both[0]
-            _log.info("ratio %.3f: %.2f ms on %s (%.2f x)", ratio, known[key], engine, first / known[key])
-        return known[key]
-
-    ratio = _bisected(planner, ms, target, f"ms on {engine}")
-    return ratio, (first, ms(ratio))
-
-
-def _bisected(planner: _Planner, cost: Callable[[float], float], target: float, unit: str) -> float:
-    """The smallest ratio found whose cost is at most the target; PruneError where the largest one does not do."""
-    low, high = 0.0, planner.most()
-    least = cost(high)
-    if least > target:
-        raise PruneError(f"even a ratio of {high:.3g} takes {least:.3g} {unit}, more than the target of {target:.3g}")
-    for _ in range(_ROUNDS):
-        middle = (low + high) / 2
-        try:
-            met = cost(middle) <= target
-        except PruneError:  # so little that rounding takes nothing out
-            met = False
-        low, high = (low, middle) if met else (middle, high)
-    return high
-
-
-def _artefact(job: _Job, model: nn.Module, engine: str, name: str) -> Path:
-    ending = FORMATS[_formats()[engine]].ending
-    checkpoint = job.save(model, f"{name}.pt")
-    return export(checkpoint, format=_formats()[engine], imgsz=job.side, output=job.folder / f"{name}{ending}")
-
-
-def _timed(artefacts: Sequence[Path], engine: str) -> list[float]:
-    """Milliseconds of an image end to end, p50, measured in turns."""
-    from yolort.tools.evaluate.benchmark import Case, benchmark
-
-    rows = benchmark(chosen=[Case(str(path), engine) for path in artefacts], runs=_RUNS, warmup=20).rows
-    for row in rows:
-        if row.error:
-            raise yolort.EngineError(f"{engine} cannot time {row.case}: {row.error}")
-    return [float(np.median(row.samples[:, 0])) for row in rows]
-
-
 def _finetuned(
-    model: nn.Module, job: _Job, epochs: int, step: int, distill: bool, training: Mapping[str, Any]
+    model: nn.Module, job: Job, epochs: int, step: int, distill: bool, training: Mapping[str, Any]
 ) -> nn.Module:
     """The model after training, as wide as before; PruneError where it is not."""
     from yolort.tools.train.trainer import train_module
@@ -528,7 +306,7 @@ def _finetuned(
     return trained
 
 
-def _describe(model: Any, job: _Job, ratio: float) -> None:
+def _describe(model: Any, job: Job, ratio: float) -> None:
     """Writes into the model's YAML what was pruned, which any network built from that YAML inherits."""
     model.yaml = {
         **model.yaml,
@@ -541,51 +319,7 @@ def _describe(model: Any, job: _Job, ratio: float) -> None:
     }
 
 
-def check_widths(model: Any, path: str | Path) -> None:
-    """Raises PruneError where a model was pruned and its network is not: it was built anew from its YAML since."""
-    told = model.yaml.get("pruning")
-    if not told:
-        return
-    wanted, found = told["widths"], widths(model)
-    outputs = {name for name in found if re.search(r"\.(one2one_)?cv3\.\d+\.2$", name)}  # as wide as there are classes
-    wrong = next((name for name in found if name not in outputs and wanted.get(name, found[name]) != found[name]), None)
-    if wrong is not None:
-        raise PruneError(
-            f"{path} was pruned and is wide again ({wrong} has {found[wrong]} channels, {wanted[wrong]} were left): "
-            "the network was built anew from its YAML, as Ultralytics' train does; yolort train keeps widths"
-        )
-
-
-def _save(model: nn.Module, source: Checkpoint, side: int, path: Path) -> Path:
-    """Writes an Ultralytics checkpoint; in half precision where that loses nothing."""
-    import ultralytics
-
-    kept: Any = copy.deepcopy(model).requires_grad_(True)
-    kept.criterion = None
-    values = [value for value in kept.state_dict().values() if value.is_floating_point()]
-    if all(torch.equal(value.half().float(), value) for value in values):
-        kept = kept.half()
-    saved = io.BytesIO()  # torch's own error of a full disk names neither it nor the file
-    torch.save(
-        {
-            "writer": _atomic.MARK,
-            "epoch": -1,
-            "best_fitness": None,
-            "model": kept,
-            "ema": None,
-            "updates": None,
-            "optimizer": None,
-            "train_args": {**source.train_args, "imgsz": side, "task": "detect"},
-            "version": ultralytics.__version__,
-            "license": source.license,
-        },
-        saved,
-    )
-    path.write_bytes(saved.getbuffer())
-    return path
-
-
-def _mask(job: _Job, ratio: float, target: Path) -> Pruned:
+def _mask(job: Job, ratio: float, target: Path) -> Pruned:
     """Sets the smallest weights of all convolutions to zero."""
     from torch.nn.utils import prune as masking
 
@@ -624,7 +358,7 @@ def _mask(job: _Job, ratio: float, target: Path) -> Pruned:
     )
 
 
-def _advice(job: _Job, done: Pruned, finetune: int) -> list[str]:
+def _advice(job: Job, done: Pruned, finetune: int) -> list[str]:
     """What to expect of the result, and what else to do."""
     notes = []
     taken = 1 - done.channels[1] / done.channels[0]

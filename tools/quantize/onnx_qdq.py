@@ -18,14 +18,13 @@ from yolort.tools.models.onnx_graph import Graph, attribute
 from yolort.tools.quantize.calibrate import Calibration
 from yolort.tools.quantize.rounding import bias_shift, round_weights
 
-__all__ = ["TARGETS", "Target", "dynamic", "static", "weights_only"]
+__all__ = ["PLACEMENTS", "Placement", "dynamic", "static", "weights_only"]
 
 
 @dataclass(frozen=True)
-class Target:
-    """What an engine makes the best of."""
+class Placement:
+    """Where the Q/DQ pairs stand in models for a target, and of what kind they are."""
 
-    engine: str  # as the metadata names it
     operators: tuple[str, ...]  # that get Q/DQ; of one alone, only what it takes is quantised
     signed: bool  # activations
     symmetric: bool
@@ -37,18 +36,19 @@ class Target:
 #: a pair between the two would keep them apart. Attention stays float: it is small, and 8 bits are slower there. So
 #: does the stem on ONNX Runtime, which is faster then, and more accurate.
 _EVERY = ("Conv", "Sigmoid", "Mul", "Add", "Concat", "MaxPool", "Resize", "Split")
-TARGETS = {
-    "openvino": Target("openvino", ("Conv",), False, False, True),
-    "onnxruntime": Target("onnxruntime", _EVERY, False, False, False),
-    "arm": Target("onnxruntime", _EVERY, True, False, False),
-    "gpu": Target("tensorrt", ("Conv",), True, True, True),
+#: Of each target, see `yolort.tools._formats`.
+PLACEMENTS = {
+    "openvino": Placement(("Conv",), False, False, True),
+    "onnxruntime": Placement(_EVERY, False, False, False),
+    "arm": Placement(_EVERY, True, False, False),
+    "gpu": Placement(("Conv",), True, True, True),
 }
 
 
 def static(
     graph: Graph,
     calibration: Calibration,
-    target: Target,
+    placement: Placement,
     floats: Collection[str] = (),
     *,
     per_channel: bool = True,
@@ -66,12 +66,12 @@ def static(
     _correct_biases(model, graph, calibration, floats, per_channel, reduce_range)
     ranges = {}
     for name, found in calibration.ranges.items():
-        low, high = (-found.peak, found.peak) if target.symmetric else (found.low, found.high)
+        low, high = (-found.peak, found.peak) if placement.symmetric else (found.low, found.high)
         if high - low < 1e-9:  # an activation that is always zero
             high = 1e-6
         ranges[name] = TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
-    alone = len(target.operators) == 1
-    kind = QuantType.QInt8 if target.signed else QuantType.QUInt8
+    alone = len(placement.operators) == 1
+    kind = QuantType.QInt8 if placement.signed else QuantType.QUInt8
     with _quiet():
         quantizer = QDQQuantizer(
             model,
@@ -81,10 +81,10 @@ def static(
             kind,
             TensorsData(CalibrationMethod.MinMax, ranges),
             [],
-            _excluded(graph, target, floats),
-            list(target.operators),
+            _excluded(graph, placement, floats),
+            list(placement.operators),
             {
-                "ActivationSymmetric": target.symmetric,
+                "ActivationSymmetric": placement.symmetric,
                 "OpTypesToExcludeOutputQuantization": ["Conv"] if alone else [],
                 "QuantizeBias": not alone,
             },
@@ -131,7 +131,7 @@ def dynamic(graph: Graph, floats: Collection[str], folder: Path, *, per_channel:
     return onnx.load(made)
 
 
-def _excluded(graph: Graph, target: Target, floats: Collection[str]) -> list[str]:
+def _excluded(graph: Graph, placement: Placement, floats: Collection[str]) -> list[str]:
     """Names of nodes without Q/DQ: the float convolutions with their SiLU, and attention."""
     out = set(floats)
     for node in graph.nodes:
@@ -139,7 +139,7 @@ def _excluded(graph: Graph, target: Target, floats: Collection[str]) -> list[str
             for user in graph.consumers.get(node.output[0], []):
                 if user.op_type == "Sigmoid" or graph.before_silu(user.output[0]) == node.output[0]:
                     out.add(user.name)
-    if len(target.operators) > 1:
+    if len(placement.operators) > 1:
         out |= {node.name for node in graph.nodes if node.op_type != "Conv" and _in_attention(graph, node)}
     return sorted(out)
 

@@ -19,19 +19,19 @@ import numpy as np
 import onnx
 import yolort
 from yolort import _core
+from yolort.tools._formats import FORMATS, TARGETS
 from yolort.tools.data.dataset import letterboxed, list_images
 from yolort.tools.evaluate.benchmark import Benchmark, Case, Row, benchmark
 from yolort.tools.export.pipeline import export
 from yolort.tools.quantize.calibrate import METHODS, observe
-from yolort.tools.quantize.onnx_qdq import TARGETS
-from yolort.tools.quantize.quantize import FORMATS, quantize
+from yolort.tools.quantize.quantize import quantize
 
 __all__ = ["GRANULARITIES", "sweep"]
 
 _log = logging.getLogger(__name__)
 
 GRANULARITIES = {"channel": True, "tensor": False}
-_TARGETS = {**{name: target.engine for name, target in TARGETS.items() if name != "gpu"}, "ncnn": "ncnn"}
+_TARGETS = {**{name: engine for name, engine in TARGETS.items() if name != "gpu"}, "ncnn": "ncnn"}
 _WITHOUT_CALIBRATION = ("weights", "dynamic")
 
 
@@ -89,7 +89,7 @@ def sweep(
         rows: list[Row] = []
 
         def add(target: str, name: str, make: Callable[..., object]) -> None:
-            ending = FORMATS["ncnn" if target == "ncnn" else "onnx"]
+            ending = FORMATS["ncnn" if target == "ncnn" else "onnx"].ending
             built = folder / f"{target}-{name}{ending}"
             row = Row(Case(str(built), _TARGETS[target]))
             try:

@@ -11,7 +11,7 @@ The study is a YAML file:
     imgsz: 320
     seeds: [0, 1, 2]
     baseline: {epochs: 15}
-    steps:                      # each a name and what it changes of the recipe (yolort.tools.search.pipeline.Recipe)
+    steps:                      # each a name and what it changes of the recipe (yolort.tools.search.Recipe)
       distil: {teacher: yolo26s.pt}
       prune: {epochs: 10, prune: 0.2, finetune: 5}
       int8: {precision: int8}
@@ -28,8 +28,8 @@ import io
 import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,40 +37,16 @@ import numpy as np
 import yolort
 from yolort.tools import _system
 from yolort.tools._processes import interruptible, jobs
-from yolort.tools._yaml import read_yaml
 from yolort.tools.evaluate import report
 from yolort.tools.evaluate.benchmark import Row
-from yolort.tools.search.pipeline import Accuracy, Lab, Recipe
+from yolort.tools.search.pipeline import Accuracy, Pipeline
+from yolort.tools.search.recipe import Recipe
+from yolort.tools.search.study import Study, read_study
 
-__all__ = ["Ablation", "Study", "StudyError", "Variant", "ablate", "read_study"]
+__all__ = ["Ablation", "Variant", "ablate"]
 
 _log = logging.getLogger(__name__)
-
-_SETS = ("each", "all", "leave-one-out")
 _NORMAL = 1.96  # standard errors of a 95 % interval
-
-
-class StudyError(yolort.Error):
-    """A study that says something else than what is to be compared."""
-
-
-@dataclass(frozen=True)
-class Study:
-    """What is to be compared, checked."""
-
-    data: Path
-    seeds: tuple[int, ...]
-    baseline: Recipe
-    steps: dict[str, dict[str, Any]]
-    sets: tuple[tuple[str, ...], ...]  # of steps; the baseline, without any, is not among them
-
-    def recipe(self, steps: Sequence[str]) -> Recipe:
-        """The baseline with these steps, in the order of the study."""
-        made = self.baseline
-        for name, changes in self.steps.items():
-            if name in steps:
-                made = made.but(changes)
-        return made
 
 
 @dataclass
@@ -104,75 +80,6 @@ class Difference:
     def certain(self) -> bool:
         """Whether 0 is outside the interval."""
         return self.low > 0 or self.high < 0
-
-
-def read_study(path: str | Path) -> Study:
-    """Reads a study; files in it are found from its folder. Raises FileNotFoundError, StudyError."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such study: {path}")
-    try:
-        said = read_yaml(path)
-    except ValueError as error:
-        raise StudyError(f"{path} is no YAML: {error}") from error
-    if not isinstance(said, dict):
-        raise StudyError(f"{path} is no study: it has no keys")
-    own = {"data", "seeds", "baseline", "steps", "sets"}
-    recipe_keys = {one.name for one in fields(Recipe)}
-    unknown = sorted(str(key) for key in said if key not in own | recipe_keys)
-    if unknown:
-        raise StudyError(
-            f"{path} has unknown keys: {', '.join(unknown)}; known are {', '.join(sorted(own | recipe_keys))}"
-        )
-    missing = [key for key in ("model", "data", "steps") if key not in said]
-    if missing:
-        raise StudyError(f"{path} lacks {', '.join(missing)}")
-    if not isinstance(said["steps"], dict) or not said["steps"]:
-        raise StudyError(f"{path}: steps must be a mapping of names to what they change")
-    steps = {str(name): _found(path, changes, f"step {name}") for name, changes in said["steps"].items()}
-    seeds = said.get("seeds", [0])
-    if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) for seed in seeds):
-        raise StudyError(f"{path}: seeds must be a list of whole numbers, not {seeds!r}")
-    try:
-        shared = _found(path, {key: said[key] for key in recipe_keys & set(said)}, "the study")
-        baseline = Recipe(**shared).but(_found(path, said.get("baseline") or {}, "baseline"))
-        study = Study(_beside(path, said["data"]), tuple(seeds), baseline, steps, _sets(path, said.get("sets"), steps))
-        for one in study.sets:
-            study.recipe(one)
-    except (TypeError, ValueError) as error:
-        raise StudyError(f"{path}: {error}") from error
-    return study
-
-
-def _beside(path: Path, name: Any) -> Path:
-    beside = path.parent / str(name)
-    return beside if beside.exists() else Path(str(name))
-
-
-def _found(path: Path, changes: Any, where: str) -> dict[str, Any]:
-    if not isinstance(changes, dict):
-        raise StudyError(f"{path}: {where} must be a mapping of what it changes, not {changes!r}")
-    return {
-        key: str(_beside(path, value)) if key in ("model", "teacher") and value else value
-        for key, value in changes.items()
-    }
-
-
-def _sets(path: Path, said: Any, steps: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
-    names = tuple(steps)
-    made: list[tuple[str, ...]] = []
-    for one in said if said is not None else ["each", "all"]:
-        if one == "each":
-            made += [(name,) for name in names]
-        elif one == "all":
-            made.append(names)
-        elif one == "leave-one-out":
-            made += [names, *(tuple(other for other in names if other != name) for name in names)]
-        elif isinstance(one, list) and one and all(name in steps for name in one):
-            made.append(tuple(name for name in names if name in one))
-        else:
-            raise StudyError(f"{path}: sets are {', '.join(_SETS)} or lists of steps ({', '.join(names)}), not {one!r}")
-    return tuple(one for one in dict.fromkeys(made) if one)
 
 
 class Ablation:
@@ -369,7 +276,7 @@ def ablate(
     Raises FileNotFoundError, StudyError, LabelError; OSError where the folder cannot be written.
     """
     chosen = study if isinstance(study, Study) else read_study(study)
-    lab = Lab(folder, chosen.data)
+    pipeline = Pipeline(folder, chosen.data)
     variants = [Variant(steps, chosen.recipe(steps)) for steps in ((), *chosen.sets)]
     setup = {"data": str(chosen.data), "seeds": ", ".join(map(str, chosen.seeds)), **_system.describe()}
     with interruptible(lambda: Ablation(chosen, variants, setup)):
@@ -383,15 +290,15 @@ def ablate(
             try:
                 if told.get("failed"):
                     raise yolort.Error(told["note"])
-                variant.accuracy.append(lab.accuracy(variant.recipe, seed))
+                variant.accuracy.append(pipeline.accuracy(variant.recipe, seed))
             except Exception as error:  # whatever it is, the other variants go on
                 variant.error = " ".join(str(error).split()) or type(error).__name__
                 _log.warning("%s, seed %s: %s", variant.name, seed, variant.error)
         whole = [one for one in variants if not one.error]
         if whole:
-            cases = [lab.case(one.recipe, chosen.seeds[0]) for one in whole]
+            cases = [pipeline.case(one.recipe, chosen.seeds[0]) for one in whole]
             try:
-                for one, row in zip(whole, lab.latency(cases, runs), strict=True):
+                for one, row in zip(whole, pipeline.latency(cases, runs), strict=True):
                     one.row = row
             except yolort.Error as error:
                 _log.warning("%s", error)
@@ -400,5 +307,5 @@ def ablate(
 
 def _measure(folder: str, data: str, recipe: Recipe, seed: int) -> dict[str, Any]:
     """In a process on another node; the accuracy is kept in the folder."""
-    Lab(folder, data).accuracy(recipe, seed)
+    Pipeline(folder, data).accuracy(recipe, seed)
     return {}

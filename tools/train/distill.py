@@ -29,7 +29,7 @@ from torch.nn import functional
 from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.utils.metrics import bbox_iou
 from ultralytics.utils.tal import dist2bbox, make_anchors
-from yolort.tools.data.dataset import listed
+from yolort.tools.data.samples import listed
 from yolort.tools.models.checkpoints import detect_head, load_checkpoint
 from yolort.tools.train.trainer import Trainer, check_trainable, set_classes, train_module
 

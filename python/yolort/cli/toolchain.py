@@ -687,8 +687,8 @@ def optimize(
 ) -> None:
     """Find the best artefact within a budget of latency, accuracy and size, and say how to make it."""
     show_log()
-    from yolort.tools.search.optimize import Budget, forms
     from yolort.tools.search.optimize import optimize as run
+    from yolort.tools.search.outcome import Budget, forms
 
     _check_reports(report, forms(), model, data, *(sibling or ()))
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import yaml
 from yolort.tools.data.class_balance import class_report
-from yolort.tools.data.dataset import LabelError, list_images, load_dataset, trainable, write_for_ultralytics
+from yolort.tools.data.dataset import list_images, load_dataset, trainable, write_for_ultralytics
+from yolort.tools.data.samples import LabelError
 
 
 @pytest.fixture

@@ -16,16 +16,12 @@ pytest.importorskip("typer")
 
 import cv2
 from typer.testing import CliRunner
-from yolort.tools.demo import dataset as scenes
-from yolort.tools.demo.dataset import (
-    CLASSES,
-    SIZES,
-    VAL_START,
-    Scene,
-    SceneConfig,
-    generate,
-    write_dataset,
-)
+from yolort.tools.demo import dataset as dataset_module
+from yolort.tools.demo import scene as scene_module
+from yolort.tools.demo.config import SIZES, SceneConfig
+from yolort.tools.demo.dataset import VAL_START, write_dataset
+from yolort.tools.demo.scene import Scene, generate
+from yolort.tools.demo.shapes import CLASSES
 
 CLEAN = SceneConfig(seed=3, clutter=(0, 0), shadow=0, light=0, blur=0, noise=0, jpeg=0)
 SMALL = SceneConfig(seed=5, height=96, width=128, objects=(1, 4), noise=0)
@@ -93,7 +89,7 @@ def test_boxes_are_valid_and_inside() -> None:
 def test_occlusion_leaves_the_part_required(least: float, monkeypatch: pytest.MonkeyPatch) -> None:
     silhouettes: list[int] = []
     owners: list[Any] = []
-    place, paint = scenes._place, scenes._paint_objects
+    place, paint = scene_module._place, scene_module._paint_objects
 
     def recording_place(owner: Any, alpha: Any, *rest: Any) -> Any:
         at = place(owner, alpha, *rest)
@@ -106,8 +102,8 @@ def test_occlusion_leaves_the_part_required(least: float, monkeypatch: pytest.Mo
         owners.append(owner)
         return owner, classes
 
-    monkeypatch.setattr(scenes, "_place", recording_place)
-    monkeypatch.setattr(scenes, "_paint_objects", recording_paint)
+    monkeypatch.setattr(scene_module, "_place", recording_place)
+    monkeypatch.setattr(scene_module, "_paint_objects", recording_paint)
     config = replace(CLEAN, objects=(12, 12), min_visible=least)
     counts = [len(generate(index, config).boxes) for index in range(5)]
     seen = np.concatenate([np.bincount(o[o >= 0], minlength=n) for o, n in zip(owners, counts, strict=True)])
@@ -268,7 +264,7 @@ def test_an_interrupted_write_leaves_nothing(
         next(steps)
         return generate(index, config)
 
-    monkeypatch.setattr(scenes, "generate", generate_then_stop)
+    monkeypatch.setattr(dataset_module, "generate", generate_then_stop)
     with pytest.raises(error):
         write_dataset(tmp_path / "data", train=5, val=0, config=SMALL, progress=False)
     assert list(tmp_path.iterdir()) == []
@@ -294,7 +290,7 @@ def test_command_line(tmp_path: Path) -> None:
     import typer
 
     app = typer.Typer()
-    app.command()(scenes.main)
+    app.command()(dataset_module.main)
     options = ["--train", "2", "--val", "1", "--imgsz", "96,128", "--seed", "5", "--objects", "1,4"]
     done = CliRunner().invoke(app, [str(tmp_path / "data"), *options])
     assert done.exit_code == 0, done.output

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from yolort import Detections
-from yolort.tools.data.dataset import LabelError, Sample
+from yolort.tools.data.samples import LabelError, Sample
 
 pytest.importorskip("pycocotools")
 pytest.importorskip("ultralytics")

@@ -16,7 +16,7 @@ import yolort
 pytest.importorskip("pycocotools")
 pytest.importorskip("ultralytics")
 
-from yolort.tools.data.dataset import LabelError
+from yolort.tools.data.samples import LabelError
 from yolort.tools.demo.dataset import write_dataset
 from yolort.tools.evaluate.validate import validate
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import yaml
 import yolort
+from yolort import _core
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("ultralytics")
@@ -26,8 +27,10 @@ pytest.importorskip("onnxslim")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from yolort.tools import export as exporting  # noqa: E402
-from yolort.tools.export.pipeline import ExportError, export, with_head  # noqa: E402
+from yolort.tools._formats import FORMATS  # noqa: E402
+from yolort.tools.export.pipeline import export  # noqa: E402
 from yolort.tools.models.checkpoints import CheckpointError  # noqa: E402
+from yolort.tools.models.heads import ExportError, with_head  # noqa: E402
 
 Checkpoint = Callable[[str], Path]
 FAMILIES = [("yolov8n", "raw"), ("yolo11n", "raw"), ("yolo26n", "raw"), ("yolo26n", "raw-e2e")]
@@ -354,7 +357,7 @@ def test_interrupted_export_changes_nothing(
         raise interruption
 
     with monkeypatch.context() as patch:
-        patch.setattr(exporting, "_verify", interrupt)
+        patch.setattr(exporting, "verify", interrupt)
         with pytest.raises(interruption):
             export(checkpoint("yolov8n"), format=format, imgsz=64, output=tmp_path / name)
         assert left_in(tmp_path) == []
@@ -362,7 +365,7 @@ def test_interrupted_export_changes_nothing(
     files = [made] if made.is_file() else sorted(made.iterdir())
     before = [file.read_bytes() for file in files]
     with monkeypatch.context() as patch:
-        patch.setattr(exporting, "_verify", interrupt)
+        patch.setattr(exporting, "verify", interrupt)
         with pytest.raises(interruption):
             export(checkpoint("yolo11n"), format=format, imgsz=64, output=tmp_path / name)
     assert [file.read_bytes() for file in files] == before
@@ -382,7 +385,7 @@ main()
 @pytest.mark.parametrize("limit", [100_000, 6_000_000])
 def test_full_disk(format: str, limit: int, checkpoint: Checkpoint, tmp_path: Path) -> None:
     pytest.importorskip({"onnx": "onnxslim", "ncnn": "pnnx", "openvino": "openvino"}[format])
-    target = tmp_path / f"m{exporting.FORMATS[format].ending}"
+    target = tmp_path / f"m{FORMATS[format].ending}"
     arguments = [limit, "export", checkpoint("yolov8n"), "--format", format, "--imgsz", 64, "--output", target]
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, *map(str, arguments)], capture_output=True, text=True, timeout=300, check=False
@@ -472,7 +475,7 @@ def test_decoded_heads_load_in_ultralytics_too(
     import ultralytics.utils.checks as checks
 
     monkeypatch.setattr(checks, "check_requirements", lambda *_, **__: True)  # it would install what it pins
-    ending = exporting.FORMATS[format].ending
+    ending = FORMATS[format].ending
     made = export(
         checkpoint("yolo26n"),
         format=format,
@@ -500,7 +503,7 @@ def test_decoded_heads_load_in_ultralytics_too(
 @pytest.mark.parametrize("head", ["raw", "boxes", "end2end"])
 def test_dynamic_and_batched(format: str, head: str, checkpoint: Checkpoint, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
-    ending = exporting.FORMATS[format].ending
+    ending = FORMATS[format].ending
     pixels = np.random.default_rng(5).integers(0, 256, (3, 60, 90, 3), np.uint8)
     made = {
         name: yolort.Detector(
@@ -529,7 +532,7 @@ def test_fp16_halves_the_file(checkpoint: Checkpoint, tmp_path: Path, caplog: py
     pytest.importorskip("pnnx")
     caplog.set_level("INFO", "yolort")
     for format in ("onnx", "ncnn", "openvino"):
-        ending, sizes = exporting.FORMATS[format].ending, []
+        ending, sizes = FORMATS[format].ending, []
         for precision in ("fp32", "fp16"):
             made = export(
                 checkpoint("yolo11n"), format=format, precision=precision, imgsz=64, output=tmp_path / f"m{ending}"
@@ -653,8 +656,8 @@ def test_engine(checkpoint: Callable[[str], Path], tmp_path: Path, monkeypatch: 
 
     here = type(yolort.engines()[0])("tensorrt", True, "")
     monkeypatch.setattr(yolort, "engines", lambda: [here])
-    monkeypatch.setattr("yolort.tools.export.tensorrt._core.build_engine", build)
-    monkeypatch.setattr("yolort.tools.export.pipeline._verify", lambda *_: "not run here")
+    monkeypatch.setattr(_core, "build_engine", build)
+    monkeypatch.setattr(exporting, "verify", lambda *_: "not run here")
     made = export(checkpoint("yolov8n"), format="engine", precision="fp16", imgsz=64, output=tmp_path / "m.engine")
     data = made.read_bytes()
     length = int.from_bytes(data[:4], "little")

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import yolort
+from yolort import _core
 
 onnx = pytest.importorskip("onnx")
 
+from yolort.tools.export import tensorrt  # noqa: E402
 from yolort.tools.export.tensorrt import EngineOptions, build_engine  # noqa: E402
 
 
@@ -26,8 +28,8 @@ def builder(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     here = type(yolort.engines()[0])("tensorrt", True, "")
     monkeypatch.setattr(yolort, "engines", lambda: [here])
-    monkeypatch.setattr("yolort.tools.export.tensorrt._core.build_engine", build)
-    monkeypatch.setattr("yolort.tools.export.tensorrt._compare", lambda *_: "not run here")
+    monkeypatch.setattr(_core, "build_engine", build)
+    monkeypatch.setattr(tensorrt, "_compare", lambda *_: "not run here")
     return given
 
 
@@ -130,7 +132,7 @@ def test_the_old_engine_stays_where_a_build_fails(
     def fail(*_: Any, **__: Any) -> None:
         raise yolort.EngineError("out of memory")
 
-    monkeypatch.setattr("yolort.tools.export.tensorrt._core.build_engine", fail)
+    monkeypatch.setattr(_core, "build_engine", fail)
     with pytest.raises(yolort.EngineError, match="out of memory"):
         build_engine(yolort.demo_model("onnx"), output=target)
     assert target.read_bytes() == old

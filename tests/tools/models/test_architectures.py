@@ -17,9 +17,10 @@ ultralytics = pytest.importorskip("ultralytics")
 from ultralytics.nn.modules.conv import Conv  # noqa: E402
 from ultralytics.nn.tasks import guess_model_task  # noqa: E402
 from yolort.tools._yaml import parse_yaml  # noqa: E402
-from yolort.tools.data.dataset import LabelError, list_images, load_dataset, write_for_ultralytics  # noqa: E402
+from yolort.tools.data.dataset import list_images, load_dataset, write_for_ultralytics  # noqa: E402
+from yolort.tools.data.samples import LabelError  # noqa: E402
 from yolort.tools.models.checkpoints import CheckpointError, load_checkpoint  # noqa: E402
-from yolort.tools.search.ablate import StudyError, read_study  # noqa: E402
+from yolort.tools.search.study import StudyError, read_study  # noqa: E402
 
 SHIPPED = Path(ultralytics.__file__).parent / "cfg" / "models"
 SMALL: dict[str, Any] = {

@@ -21,13 +21,15 @@ pytest.importorskip("ultralytics")
 import torch
 import training
 from torch import nn
-from yolort.tools.data.dataset import LabelError
-from yolort.tools.export.pipeline import export, with_head
+from yolort.tools.data.samples import LabelError
+from yolort.tools.export.pipeline import export
 from yolort.tools.models.checkpoints import CheckpointError, load_checkpoint
+from yolort.tools.models.heads import with_head
 from yolort.tools.prune import prunable
+from yolort.tools.prune.checkpoint import check_widths
 from yolort.tools.prune.importance import channel_importance, measure_sensitivity
-from yolort.tools.prune.prunable import Opened, Unit, open_model, widths
-from yolort.tools.prune.prune import Pruned, PruneError, check_widths, prune
+from yolort.tools.prune.prunable import ChannelGroup, PrunableModel, open_model, widths
+from yolort.tools.prune.prune import Pruned, PruneError, prune
 
 pruning = importlib.import_module("yolort.tools.prune.prune")  # the module, not the function of its name
 
@@ -57,7 +59,7 @@ def assert_close(some: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -
         assert (one - other).abs().max() <= 1e-4 * max(1.0, float(one.abs().max()))
 
 
-def some_channels(unit: Unit, share: float) -> list[list[int]]:
+def some_channels(unit: ChannelGroup, share: float) -> list[list[int]]:
     """Of each root others, at random."""
     rng = np.random.default_rng(unit.width)
     count = max(1, int(unit.width * share))
@@ -165,8 +167,8 @@ def test_a_file_that_is_there_stays_where_pruning_fails(
         with torch.no_grad():
             block.cv1.conv.weight.copy_(block.cv1.conv.weight.flip(0))  # the halves in the wrong order
 
-    merge = prunable._merge_block
-    monkeypatch.setattr(prunable, "_merge_block", damaged)
+    merge = prunable.merge_block
+    monkeypatch.setattr(prunable, "merge_block", damaged)
     (tmp_path / "pruned.pt").write_bytes(before := b"before, written by yolort")
     with pytest.raises(PruneError, match="merged modules do not compute what the split ones do"):
         pruned(checkpoint, tmp_path, ratio=0.3)
@@ -254,7 +256,7 @@ def test_the_ratio_is_spread(allocate: str, checkpoint: Checkpoints, tmp_path: P
 
 
 def test_sensitive_units_stay_wide(checkpoint: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def measured(opened: Opened, *_: Any) -> dict[str, np.ndarray]:
+    def measured(opened: PrunableModel, *_: Any) -> dict[str, np.ndarray]:
         return {unit.name: np.array([1, 2, 3, 4.0]) * (100 if unit.name == "model.5" else 1) for unit in opened.units}
 
     monkeypatch.setattr(pruning, "measure_sensitivity", measured)

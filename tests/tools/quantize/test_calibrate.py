@@ -17,10 +17,11 @@ import yolort
 pytest.importorskip("torch")
 pytest.importorskip("ultralytics")
 
-from yolort.tools.data.dataset import LabelError
+from yolort.tools.data.samples import LabelError
 from yolort.tools.demo.dataset import write_dataset
 from yolort.tools.export.pipeline import export
 from yolort.tools.models.onnx_graph import GraphError, read_graph
+from yolort.tools.quantize import activations
 from yolort.tools.quantize.calibrate import Calibration, CalibrationError, calibrate, observe
 from yolort.tools.quantize.histogram import Histogram
 
@@ -94,7 +95,7 @@ def test_batches(options: dict[str, Any], checkpoint: Callable[[str], Path], sce
 
 def test_means_are_of_the_first_images(model: Path, scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = calibrate(model, scenes, method="minmax")
-    monkeypatch.setattr("yolort.tools.quantize.activations._AVERAGED", 2)
+    monkeypatch.setattr(activations, "_AVERAGED", 2)
     done = calibrate(model, scenes, method="minmax")
     assert done.ranges == whole.ranges
     order = np.random.default_rng(0).permutation(6)

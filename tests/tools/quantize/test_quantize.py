@@ -28,7 +28,7 @@ from yolort.tools.evaluate.benchmark import benchmark
 from yolort.tools.evaluate.validate import validate
 from yolort.tools.export.pipeline import export
 from yolort.tools.models.onnx_graph import GraphError, read_graph
-from yolort.tools.quantize import ncnn_int8
+from yolort.tools.quantize import ncnn_int8, ncnn_model
 from yolort.tools.quantize.calibrate import Calibration, CalibrationError, Range, calibrate
 from yolort.tools.quantize.quantize import QuantizeError, quantize
 from yolort.tools.quantize.rounding import bias_shift, round_weights
@@ -142,7 +142,7 @@ def test_ncnn(per_channel: bool, calibration: Calibration, scenes: Path, tmp_pat
 
 
 def test_ncnn_reads_what_it_writes_again(tmp_path: Path) -> None:
-    layers = ncnn_int8.read(NCNN)
+    layers = ncnn_model.read(NCNN)
     original = (NCNN / "model.ncnn.bin").read_bytes()
     assert b"".join(part for layer in layers for part in layer.data()) == original
     lines = [line.split() for line in (NCNN / "model.ncnn.param").read_text().splitlines()[2:] if line.strip()]
@@ -153,7 +153,7 @@ def test_halves_of_onnx_are_found_in_ncnn(checkpoint: Callable[[str], Path], sce
     """The exporter has two convolutions in ONNX where NCNN has one and a Slice."""
     source = checkpoint("yolov8n")
     known = calibrate(export(source, output=tmp_path / "float.onnx"), scenes, method="minmax")
-    layers = ncnn_int8.read(export(source, format="ncnn", output=tmp_path / "float_ncnn_model"))
+    layers = ncnn_model.read(export(source, format="ncnn", output=tmp_path / "float_ncnn_model"))
     found = ncnn_int8.convolutions(layers, known)
     assert len(known.convolutions) > len(found) == sum(layer.weights is not None for layer in layers)
     assert set(found.values()) == {one.input for one in known.convolutions}

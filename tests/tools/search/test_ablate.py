@@ -21,8 +21,10 @@ pytest.importorskip("ultralytics")
 
 import training
 from yolort.tools.evaluate.benchmark import Case, Row
-from yolort.tools.search.ablate import Ablation, Study, StudyError, Variant, ablate, read_study
-from yolort.tools.search.pipeline import Accuracy, Lab, Recipe
+from yolort.tools.search.ablate import Ablation, Variant, ablate
+from yolort.tools.search.pipeline import Accuracy, Pipeline
+from yolort.tools.search.recipe import Recipe
+from yolort.tools.search.study import Study, StudyError, read_study
 
 QUICK = {key: value for key, value in training.QUICK.items() if key != "imgsz"}
 
@@ -251,13 +253,13 @@ def test_a_training_that_is_interrupted(
                 raise KeyboardInterrupt
             return done
 
-        lab = Lab(tmp_path / str(after), blocks)
+        pipeline = Pipeline(tmp_path / str(after), blocks)
         with monkeypatch.context() as patched:
             patched.setattr(module.Trainer, "save_model", save)
             with pytest.raises(KeyboardInterrupt):
-                lab.checkpoint(recipe, 0)
+                pipeline.checkpoint(recipe, 0)
         assert not list((tmp_path / str(after)).glob("train-*"))
-        assert lab.checkpoint(recipe, 0).is_file()
+        assert pipeline.checkpoint(recipe, 0).is_file()
 
 
 def test_command(tmp_path: Path) -> None:

@@ -28,8 +28,10 @@ import training
 from yolort.tools import _processes
 from yolort.tools._processes import Jobs, jobs
 from yolort.tools.evaluate.benchmark import Case
-from yolort.tools.search.optimize import Budget, Optimized, Trial, optimize
-from yolort.tools.search.pipeline import Lab, Recipe
+from yolort.tools.search.optimize import optimize
+from yolort.tools.search.outcome import Budget, Optimized, Trial
+from yolort.tools.search.pipeline import Pipeline
+from yolort.tools.search.recipe import Recipe
 from yolort.tools.train.trainer import train_module
 
 module = importlib.import_module("yolort.tools.search.optimize")  # the module, not the function of its name
@@ -66,7 +68,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
         lambda: {"onnxruntime": ["fp32", "int8"], "openvino": ["fp32", "bf16"], "ncnn": ["fp32"]},
     )
     # Made-up artefacts detect what the embedded model does.
-    monkeypatch.setattr(Lab, "case", lambda *_: Case(str(yolort.demo_model()), "onnxruntime"))
+    monkeypatch.setattr(Pipeline, "case", lambda *_: Case(str(yolort.demo_model()), "onnxruntime"))
     return seen
 
 
@@ -303,13 +305,13 @@ def test_the_commands_make_the_artefact(checkpoint: Checkpoints, blocks: Path, t
         parts = [sys.executable, "-m", "yolort", *shlex.split(command)[1:]]
         done = subprocess.run(parts, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
-    lab = Lab(tmp_path / "lab", blocks)
+    pipeline = Pipeline(tmp_path / "lab", blocks)
     ours, theirs = (
         [onnx.numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer]
-        for path in (tmp_path / "best.onnx", lab.artefact(recipe, 0))
+        for path in (tmp_path / "best.onnx", pipeline.artefact(recipe, 0))
     )
     assert ours and all(np.array_equal(*pair) for pair in zip(ours, theirs, strict=True))
-    assert f"{100 * lab.accuracy(recipe, 0).map50_95:.2f}" in done.stdout
+    assert f"{100 * pipeline.accuracy(recipe, 0).map50_95:.2f}" in done.stdout
 
 
 def test_commands_of_what_is_distilled() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import training
 from yolort.tools.data.class_balance import class_report, class_weights, sample_weights
-from yolort.tools.data.dataset import LabelError
+from yolort.tools.data.samples import LabelError
 from yolort.tools.models.checkpoints import load_checkpoint
 from yolort.tools.train.train import FocalLoss, Options, train, weighting
 from yolort.tools.train.trainer import Trainer

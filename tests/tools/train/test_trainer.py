@@ -15,7 +15,8 @@ pytest.importorskip("ultralytics")
 
 import torch
 import training
-from yolort.tools.data.dataset import LabelError
+from yolort.tools import _system
+from yolort.tools.data.samples import LabelError
 from yolort.tools.models.checkpoints import CheckpointError, load_checkpoint
 from yolort.tools.train.trainer import Trainer, WidthError, set_classes, train_module
 
@@ -119,7 +120,7 @@ def test_every_core_trains(
         )
         return set(seen)
 
-    monkeypatch.setattr("yolort.tools.train.trainer._system.cores", lambda: 3)
+    monkeypatch.setattr(_system, "cores", lambda: 3)
     assert threads("all") == {3}
     monkeypatch.setenv("YOLORT_THREADS", "2")
     assert threads("some") == {2}
