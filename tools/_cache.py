@@ -11,18 +11,16 @@ that share a folder wait for each other where they want the same result.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from yolort.tools.data.dataset import load_dataset
+from yolort.tools._hash import text_sha256
 
-__all__ = ["StageCache", "data_sha256", "sha256"]
+__all__ = ["StageCache"]
 
 _VERSION = 1  # of the layout of results; another one makes all of them anew
 
@@ -49,7 +47,7 @@ class StageCache:
             resumable: a build that was interrupted finds what it left; else the folder is empty.
         """
         text = json.dumps({"name": name, "version": _VERSION, "inputs": inputs}, sort_keys=True)
-        target = self.folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        target = self.folder / f"{name}-{text_sha256(text)[:16]}"
         if target.is_dir():
             return target
         with open(target.with_name(f".{target.name}.lock"), "w") as lock:
@@ -72,35 +70,3 @@ class StageCache:
             self.made += 1
         Path(lock.name).unlink(missing_ok=True)
         return target
-
-
-def sha256(path: str | Path) -> str:
-    """Of a file's bytes; of a folder, of the names and bytes of its files."""
-    path = Path(path)
-    stat = path.stat()
-    return _sha256(path, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=256)
-def _sha256(path: Path, *_: int) -> str:
-    whole = hashlib.sha256()
-    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-        whole.update(file.name.encode() if path.is_dir() else b"")
-        with open(file, "rb") as opened:
-            while part := opened.read(1 << 20):
-                whole.update(part)
-    return whole.hexdigest()
-
-
-@lru_cache(maxsize=16)
-def data_sha256(data: str | Path, split: str) -> str:
-    """Of a split: the names of its classes, and of each image its name, size in bytes and labels, not its pixels.
-
-    Raises what `load_dataset` raises.
-    """
-    dataset = load_dataset(data, split)
-    whole = hashlib.sha256(json.dumps(dataset.names).encode())
-    for sample in dataset.samples:
-        whole.update(f"{sample.path.name} {sample.path.stat().st_size}".encode())
-        whole.update(sample.boxes.tobytes() + sample.classes.tobytes())
-    return whole.hexdigest()

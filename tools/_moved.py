@@ -41,7 +41,7 @@ MODULES = {
     "recipe": ("search.pipeline", "search.recipe"),
     "report": ("evaluate.report",),
     "scenes": ("demo.dataset", "demo.scene", "demo.config", "demo.shapes", "demo.brush"),
-    "store": ("_cache",),
+    "store": ("_cache", "_hash", "data.dataset"),
     "study": ("quantize.sweep",),
     "surgery": ("prune.prunable", "models.split_conv"),
     "train_scenes": ("demo.train",),

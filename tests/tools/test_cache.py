@@ -12,7 +12,9 @@ import pytest
 
 pytest.importorskip("pycocotools")
 
-from yolort.tools._cache import StageCache, data_sha256, sha256
+from yolort.tools._cache import StageCache
+from yolort.tools._hash import sha256
+from yolort.tools.data.dataset import data_sha256
 
 
 def make(text: str, calls: list[str] | None = None):

@@ -5,8 +5,11 @@ Files are untrusted: they are parsed, never evaluated, and a `download` entry of
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from yolort.tools.data.coco import read_coco
 from yolort.tools.data.samples import Dataset, LabelError
 from yolort.tools.data.yolo import images_of, label_file, read_description, read_yolo, yolo_files
 
-__all__ = ["letterboxed", "list_images", "load_dataset", "splits", "trainable", "write_for_ultralytics"]
+__all__ = ["data_sha256", "letterboxed", "list_images", "load_dataset", "splits", "trainable", "write_for_ultralytics"]
 
 
 def load_dataset(data: str | Path, split: str = "val", images: str | Path | None = None) -> Dataset:
@@ -129,3 +132,17 @@ def write_for_ultralytics(data: str | Path, folder: Path) -> str:
 def _label_hint(dataset: Dataset) -> str:
     first = dataset.samples[0]
     return f"looked for {label_file(first.path)} and its like" if first.relative else "its annotations are empty"
+
+
+@lru_cache(maxsize=16)
+def data_sha256(data: str | Path, split: str) -> str:
+    """Of a split: the names of its classes, and of each image its name, size in bytes and labels, not its pixels.
+
+    Raises what `load_dataset` raises.
+    """
+    dataset = load_dataset(data, split)
+    whole = hashlib.sha256(json.dumps(dataset.names).encode())
+    for sample in dataset.samples:
+        whole.update(f"{sample.path.name} {sample.path.stat().st_size}".encode())
+        whole.update(sample.boxes.tobytes() + sample.classes.tobytes())
+    return whole.hexdigest()

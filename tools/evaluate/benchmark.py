@@ -25,7 +25,7 @@ from yolort.tools._processes import interruptible
 from yolort.tools.data.dataset import load_dataset
 from yolort.tools.evaluate.worker import Worker, WorkerError
 
-__all__ = ["Benchmark", "Case", "Row", "benchmark", "cases", "interleaved"]
+__all__ = ["REPORT_WRITERS", "Benchmark", "Case", "Row", "benchmark", "cases", "interleaved"]
 
 _BURST = 5  # detections of a turn: few, so that whatever slows the machine for seconds hits all rows alike
 _SETTLE = 2  # detections before those of a turn that count: threads wake, caches fill
@@ -197,7 +197,7 @@ class Benchmark:
         """Writes what the ending says: .html, .md, .csv or .json; whole, and over nothing of others."""
         from yolort.tools.evaluate.report import save
 
-        save(self, path, forms())
+        save(self, path, REPORT_WRITERS)
 
 
 def disturbed(others: float | None) -> str:
@@ -208,14 +208,13 @@ def disturbed(others: float | None) -> str:
     )
 
 
-def forms() -> dict[str, Callable[[Benchmark], str]]:
-    """The kinds of report by ending."""
-    return {
-        ".html": Benchmark.to_html,
-        ".md": Benchmark.to_markdown,
-        ".csv": Benchmark.to_csv,
-        ".json": Benchmark.to_json,
-    }
+#: What writes a report, by the ending of its file.
+REPORT_WRITERS: dict[str, Callable[[Benchmark], str]] = {
+    ".html": Benchmark.to_html,
+    ".md": Benchmark.to_markdown,
+    ".csv": Benchmark.to_csv,
+    ".json": Benchmark.to_json,
+}
 
 
 def cases(

@@ -17,7 +17,7 @@ from yolort import _atomic, images
 if TYPE_CHECKING:
     from yolort.tools.evaluate.benchmark import Benchmark, Row
 
-__all__ = ["front", "intervals", "markdown", "page", "render", "save"]
+__all__ = ["intervals", "markdown", "page", "pareto_chart", "render", "save"]
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 _LABELS = 12  # points of a front that can all be told by colour
@@ -58,7 +58,7 @@ def render(benchmark: Benchmark) -> str:
             for row in measured
             if row.accuracy
         ]
-        charts.append(("Accuracy against latency", front(points)))
+        charts.append(("Accuracy against latency", pareto_chart(points)))
     settings = {key: value for key, value in benchmark.settings.items() if value is not None}
     return page(
         "yolort benchmark",
@@ -122,7 +122,7 @@ def markdown(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> list[st
     return lines + [f"| {' | '.join(one.replace('|', '/').replace(chr(10), ' ') for one in row)} |" for row in cells]
 
 
-def front(points: Sequence[tuple[str, float, float]]) -> str:
+def pareto_chart(points: Sequence[tuple[str, float, float]]) -> str:
     """SVG of (name, milliseconds, mAP50-95 of 100); what no other beats in both is joined.
 
     Of more than a few, those and the first have names.

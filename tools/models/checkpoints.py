@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 from yolort import Error
-from yolort.tools._cache import sha256
+from yolort.tools._hash import sha256
 from yolort.tools.models.architectures import ArchitectureError, build
 
 __all__ = [

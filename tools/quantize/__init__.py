@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from yolort.tools._lazy import export_lazily
 
 if TYPE_CHECKING:
+    from yolort.tools.quantize.activations import CalibrationError as CalibrationError
     from yolort.tools.quantize.calibrate import Calibration as Calibration
-    from yolort.tools.quantize.calibrate import CalibrationError as CalibrationError
     from yolort.tools.quantize.calibrate import calibrate as calibrate
     from yolort.tools.quantize.quantize import MODES as MODES
     from yolort.tools.quantize.quantize import Quantized as Quantized
@@ -20,7 +20,7 @@ export_lazily(
     __name__,
     {
         "Calibration": "calibrate",
-        "CalibrationError": "calibrate",
+        "CalibrationError": "activations",
         "MODES": "quantize",
         "QuantizeError": "quantize",
         "Quantized": "quantize",

@@ -16,7 +16,8 @@ from yolort.tools._formats import FORMATS
 from yolort.tools._yaml import read_yaml
 from yolort.tools.models.onnx_graph import Graph, GraphError
 from yolort.tools.quantize import ncnn_int8, ncnn_model, onnx_qdq
-from yolort.tools.quantize.calibrate import Calibration, CalibrationError
+from yolort.tools.quantize.activations import CalibrationError
+from yolort.tools.quantize.calibrate import Calibration
 from yolort.tools.quantize.onnx_qdq import Placement
 
 __all__ = ["Builder", "NcnnBuilder", "OnnxBuilder"]

@@ -8,7 +8,6 @@ The FP32 graph runs on ONNX Runtime over letterboxed images, and yolort.tools.qu
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import yolort
 from yolort import _atomic, _core
+from yolort.tools._hash import array_sha256, sha256, text_sha256
 from yolort.tools.data.dataset import list_images, splits
 from yolort.tools.models.onnx_graph import Graph, read_graph
 from yolort.tools.quantize.activations import Activations, CalibrationError, Range
@@ -76,7 +76,7 @@ class Calibration:
     @property
     def sha256(self) -> str:
         """Of the contents, which names the calibration in what is made with it."""
-        return hashlib.sha256(json.dumps(self._contents(), sort_keys=True).encode()).hexdigest()
+        return text_sha256(json.dumps(self._contents(), sort_keys=True))
 
     def check_graph(self, graph: Graph) -> None:
         """Raises CalibrationError where `graph` is not the one that was calibrated."""
@@ -91,7 +91,7 @@ class Calibration:
     def check_images(self, images: Sequence[Path], what: str) -> None:
         """Raises CalibrationError where an image was calibrated on."""
         known = set(self.images)
-        shared = [path for path in images if _sha256(path) in known]
+        shared = [path for path in images if sha256(path) in known]
         if shared:
             raise CalibrationError(
                 f"{len(shared)} of the {len(images)} images of {what} were calibrated on, such as {shared[0]}: scores "
@@ -247,7 +247,7 @@ class Observation:
             ranges=self.activations.ranges(method, percentile),
             means=self.activations.means(),
             convolutions=tuple(
-                Convolution(_digest(self.graph, node.input[1]), node.input[0], node.output[0])
+                Convolution(array_sha256(self.graph.constant(node.input[1])), node.input[0], node.output[0])
                 for node in self.graph.convolutions
             ),
         )
@@ -288,7 +288,7 @@ def observe(
                     continue
                 blank += int(image.min()) == int(image.max())
                 _core.letterbox(image, pictures[filled : filled + 1])
-                hashes.append(_sha256(path))
+                hashes.append(sha256(path))
                 filled += 1
             if filled:
                 activations.add(pictures[:filled])
@@ -310,10 +310,6 @@ def _check_method(method: str, percentile: float) -> None:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
     if not 50 <= percentile <= 100:
         raise ValueError(f"percentile must be within 50..100, not {percentile}")
-
-
-def _digest(graph: Graph, weights: str) -> str:
-    return hashlib.sha256(np.ascontiguousarray(graph.constant(weights), np.float32)).hexdigest()
 
 
 @contextmanager
@@ -350,21 +346,13 @@ def _refuse_shared(files: list[Path], scored: list[Path], what: str) -> None:
     shared = []
     for path in files:
         alike = sizes.get(path.stat().st_size, []) if path.is_file() else []
-        if any(path.samefile(other) for other in alike) or _sha256_in(path, alike):
+        if any(path.samefile(other) for other in alike) or (alike and sha256(path) in map(sha256, alike)):
             shared.append(path)
     if shared:
         raise CalibrationError(
             f"{len(shared)} of the {len(files)} images are scored too ({what}), such as {shared[0]}: scores on them "
             "would say nothing of other images. Calibrate on others, or allow it (--allow-overlap)"
         )
-
-
-def _sha256_in(path: Path, others: list[Path]) -> bool:
-    return bool(others) and _sha256(path) in map(_sha256, others)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _size(graph: Graph, imgsz: int | tuple[int, int] | None) -> tuple[int, int]:

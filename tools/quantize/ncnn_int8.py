@@ -7,12 +7,13 @@ and, there, output scale. A scale is what a value is multiplied by.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
-from yolort.tools.quantize.calibrate import Calibration, CalibrationError
+from yolort.tools._hash import array_sha256
+from yolort.tools.quantize.activations import CalibrationError
+from yolort.tools.quantize.calibrate import Calibration
 from yolort.tools.quantize.ncnn_model import MAGIC, Layer
 from yolort.tools.quantize.rounding import Step, bias_shift, round_weights, stem
 
@@ -34,7 +35,7 @@ def convolutions(layers: list[Layer], calibration: Calibration) -> dict[str, str
         if layer.weights is not None:
             # What the exporter has as two convolutions of half the channels in ONNX is one here.
             halves = (layer.weights, layer.weights[: len(layer.weights) // 2])
-            inputs = next((known[digest] for digest in map(_digest, halves) if digest in known), None)
+            inputs = next((known[digest] for digest in map(array_sha256, halves) if digest in known), None)
             if not inputs:
                 raise CalibrationError(
                     f"the weights of layer '{layer.name}' are not in the model that was calibrated "
@@ -53,10 +54,6 @@ def attention(layers: list[Layer]) -> set[str]:
     """Names of the convolutions of attention, which take its reshaped values."""
     reshaped = {blob for layer in layers if layer.type == "Reshape" for blob in layer.tops}
     return {layer.name for layer in layers if layer.weights is not None and layer.bottoms[0] in reshaped}
-
-
-def _digest(weights: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(weights)).hexdigest()
 
 
 def write_int8(

@@ -43,7 +43,7 @@ from yolort.tools.search.pipeline import Accuracy, Pipeline
 from yolort.tools.search.recipe import Recipe
 from yolort.tools.search.study import Study, read_study
 
-__all__ = ["Ablation", "Variant", "ablate"]
+__all__ = ["REPORT_WRITERS", "Ablation", "Variant", "ablate"]
 
 _log = logging.getLogger(__name__)
 _NORMAL = 1.96  # standard errors of a 95 % interval
@@ -223,13 +223,13 @@ class Ablation:
                 ("Change of mAP50-95, with its 95 % interval", report.intervals(changed, "points of mAP50-95"))
             )
         if timed:
-            charts.append(("Accuracy against latency", report.front(timed)))
+            charts.append(("Accuracy against latency", report.pareto_chart(timed)))
         headings, cells = self.table()
         return report.page("yolort ablation", headings, cells, charts, self.setup, remarks=self.findings())
 
     def save(self, path: str | Path) -> None:
         """Writes what the ending says: .html, .md, .csv or .json; whole, and over nothing of others."""
-        report.save(self, path, forms())
+        report.save(self, path, REPORT_WRITERS)
 
 
 _HEADINGS = (
@@ -241,14 +241,13 @@ def _text(value: float | None, form: str) -> str:
     return "-" if value is None else form.format(value)
 
 
-def forms() -> dict[str, Callable[[Ablation], str]]:
-    """The kinds of report by ending."""
-    return {
-        ".html": Ablation.to_html,
-        ".md": Ablation.to_markdown,
-        ".csv": Ablation.to_csv,
-        ".json": Ablation.to_json,
-    }
+#: What writes a report, by the ending of its file.
+REPORT_WRITERS: dict[str, Callable[[Ablation], str]] = {
+    ".html": Ablation.to_html,
+    ".md": Ablation.to_markdown,
+    ".csv": Ablation.to_csv,
+    ".json": Ablation.to_json,
+}
 
 
 def ablate(

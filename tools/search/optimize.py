@@ -13,7 +13,6 @@ where it could become the best.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
@@ -26,7 +25,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 from yolort import _checks, _core
-from yolort.tools._cache import sha256
+from yolort.tools._hash import sha256, text_sha256
 from yolort.tools._processes import Jobs, interruptible, jobs
 from yolort.tools.models.checkpoints import detect_head, load_checkpoint
 from yolort.tools.search.outcome import Budget, Optimized, Trial, best_within, map_points, p50_ms, pareto_front
@@ -155,7 +154,7 @@ class _Search:
         text = json.dumps({**of, "finetune": finetune, "seed": seed, "machine": _core.machine()}, sort_keys=True)
         self._study = optuna.create_study(
             storage=f"sqlite:///{(pipeline.cache.folder / 'study.db').absolute()}",
-            study_name=hashlib.sha256(text.encode()).hexdigest()[:16],
+            study_name=text_sha256(text)[:16],
             directions=["minimize", "maximize"],
             sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True),
             load_if_exists=True,

@@ -16,7 +16,7 @@ from yolort.tools.evaluate import report
 from yolort.tools.search.pipeline import Pipeline
 from yolort.tools.search.recipe import Recipe, commands
 
-__all__ = ["Budget", "Optimized", "Trial", "best_within", "map_points", "pareto_front"]
+__all__ = ["REPORT_WRITERS", "Budget", "Optimized", "Trial", "best_within", "map_points", "pareto_front"]
 
 _MEANINGFUL = 0.2  # of the reference: a larger drop says little
 _SHOWN = 3  # images of the report
@@ -115,7 +115,7 @@ class Optimized:
         return self.trials[0]
 
     @property
-    def front(self) -> list[Trial]:
+    def pareto_front(self) -> list[Trial]:
         """What no other beats in both time and accuracy, fastest first."""
         return pareto_front(self.trials)
 
@@ -135,7 +135,7 @@ class Optimized:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Headings and cells; the front first, then by time."""
-        front = self.front
+        front = self.pareto_front
         order = sorted(self.trials, key=lambda one: (one not in front, one.map50_95 is None, one.ms))
         cells = []
         for one in order:
@@ -205,7 +205,9 @@ class Optimized:
 
     def to_json(self) -> str:
         """Budget, trials, commands, set-up."""
-        rows = [{**asdict(one), "recipe": one.recipe.to_dict(), "front": one in self.front} for one in self.trials]
+        rows = [
+            {**asdict(one), "recipe": one.recipe.to_dict(), "front": one in self.pareto_front} for one in self.trials
+        ]
         told = {"budget": asdict(self.budget), "best": self.best and self.best.number, "trials": rows}
         return json.dumps({**told, "commands": self.commands(), "setup": self.setup}, indent=1).replace("NaN", "null")
 
@@ -218,7 +220,7 @@ class Optimized:
             "yolort optimize",
             headings,
             cells,
-            [("Accuracy against latency", report.front(points))],
+            [("Accuracy against latency", report.pareto_chart(points))],
             self.setup,
             remarks=self.findings(),
             commands=self.commands(),
@@ -244,12 +246,15 @@ class Optimized:
 
     def save(self, path: str | Path) -> None:
         """Writes what the ending says: .html, .md or .json; whole, and over nothing of others."""
-        report.save(self, path, forms())
+        report.save(self, path, REPORT_WRITERS)
 
 
-def forms() -> dict[str, Callable[[Optimized], str]]:
-    """The kinds of report by ending."""
-    return {".html": Optimized.to_html, ".md": Optimized.to_markdown, ".json": Optimized.to_json}
+#: What writes a report, by the ending of its file.
+REPORT_WRITERS: dict[str, Callable[[Optimized], str]] = {
+    ".html": Optimized.to_html,
+    ".md": Optimized.to_markdown,
+    ".json": Optimized.to_json,
+}
 
 
 def p50_ms(row: Any) -> float:

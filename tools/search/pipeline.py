@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 import yolort
 from yolort import _core
-from yolort.tools._cache import StageCache, data_sha256, sha256
+from yolort.tools._cache import StageCache
 from yolort.tools._formats import ENGINES, FORMATS
+from yolort.tools._hash import sha256
+from yolort.tools.data.dataset import data_sha256
 from yolort.tools.evaluate.benchmark import Case, Row, benchmark
 from yolort.tools.evaluate.validate import validate
 from yolort.tools.export.pipeline import export

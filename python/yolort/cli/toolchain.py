@@ -208,10 +208,10 @@ def benchmark(
     report: Annotated[list[Path] | None, typer.Option(help="Write .html, .md, .csv or .json; may stand often.")] = None,
 ) -> None:
     """Measure latency, throughput, memory and accuracy: one row per model, engine and precision."""
+    from yolort.tools.evaluate.benchmark import REPORT_WRITERS, cases
     from yolort.tools.evaluate.benchmark import benchmark as run
-    from yolort.tools.evaluate.benchmark import cases, forms
 
-    _check_reports(report, forms(), *models, data, image)
+    _check_reports(report, REPORT_WRITERS, *models, data, image)
     chosen = cases(
         models,
         engines=_parts(engine),
@@ -447,10 +447,10 @@ def sweep(
 ) -> None:
     """Compare INT8 recipes: calibration-set size x method x granularity, weights only, dynamic, the naive one."""
     show_log()
-    from yolort.tools.evaluate.benchmark import forms
+    from yolort.tools.evaluate.benchmark import REPORT_WRITERS
     from yolort.tools.quantize.sweep import sweep as run
 
-    _check_reports(report, forms(), model, data)
+    _check_reports(report, REPORT_WRITERS, model, data)
 
     with _showing(lambda done: _finish_benchmark(done, report)) as shown:
         shown(
@@ -632,10 +632,10 @@ def ablate(
 ) -> None:
     """Measure what each step (distil, prune, INT8, ...) is worth against one baseline, over seeds, with intervals."""
     show_log()
+    from yolort.tools.search.ablate import REPORT_WRITERS
     from yolort.tools.search.ablate import ablate as run
-    from yolort.tools.search.ablate import forms
 
-    _check_reports(report, forms(), study)
+    _check_reports(report, REPORT_WRITERS, study)
 
     def show(done: Any) -> None:
         headings, cells = done.table()
@@ -688,9 +688,9 @@ def optimize(
     """Find the best artefact within a budget of latency, accuracy and size, and say how to make it."""
     show_log()
     from yolort.tools.search.optimize import optimize as run
-    from yolort.tools.search.outcome import Budget, forms
+    from yolort.tools.search.outcome import REPORT_WRITERS, Budget
 
-    _check_reports(report, forms(), model, data, *(sibling or ()))
+    _check_reports(report, REPORT_WRITERS, model, data, *(sibling or ()))
 
     def show(done: Any) -> None:
         headings, cells = done.table()

@@ -28,8 +28,8 @@ from yolort.tools.models.heads import with_head
 from yolort.tools.prune import prunable
 from yolort.tools.prune.checkpoint import check_widths
 from yolort.tools.prune.importance import channel_importance, measure_sensitivity
-from yolort.tools.prune.prunable import ChannelGroup, PrunableModel, open_model, widths
-from yolort.tools.prune.prune import Pruned, PruneError, prune
+from yolort.tools.prune.prunable import ChannelGroup, PrunableModel, PruneError, open_model, widths
+from yolort.tools.prune.prune import Pruned, prune
 
 pruning = importlib.import_module("yolort.tools.prune.prune")  # the module, not the function of its name
 

@@ -22,7 +22,8 @@ from yolort.tools.demo.dataset import write_dataset
 from yolort.tools.export.pipeline import export
 from yolort.tools.models.onnx_graph import GraphError, read_graph
 from yolort.tools.quantize import activations
-from yolort.tools.quantize.calibrate import Calibration, CalibrationError, calibrate, observe
+from yolort.tools.quantize.activations import CalibrationError
+from yolort.tools.quantize.calibrate import Calibration, calibrate, observe
 from yolort.tools.quantize.histogram import Histogram
 
 

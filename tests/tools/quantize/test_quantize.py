@@ -29,7 +29,8 @@ from yolort.tools.evaluate.validate import validate
 from yolort.tools.export.pipeline import export
 from yolort.tools.models.onnx_graph import GraphError, read_graph
 from yolort.tools.quantize import ncnn_int8, ncnn_model
-from yolort.tools.quantize.calibrate import Calibration, CalibrationError, Range, calibrate
+from yolort.tools.quantize.activations import CalibrationError, Range
+from yolort.tools.quantize.calibrate import Calibration, calibrate
 from yolort.tools.quantize.quantize import QuantizeError, quantize
 from yolort.tools.quantize.rounding import bias_shift, round_weights
 from yolort.tools.quantize.sensitivity import changed, times

@@ -97,7 +97,7 @@ def test_the_search(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measu
     assert best.recipe.engine == "openvino"
     assert best.map50_95 is not None and best.map50_95 >= 48
     assert all(one.ms >= best.ms for one in done.trials if (one.map50_95 or 0) >= 48)
-    front = done.front
+    front = done.pareto_front
     assert [one.ms for one in front] == sorted(one.ms for one in front)
     assert [one.map50_95 for one in front] == sorted(one.map50_95 or 0 for one in front)
     for ending in (".md", ".json", ".html"):
