@@ -14,7 +14,7 @@ def main() -> None:
     """
     try:
         from yolort.cli._output import set_up
-        from yolort.cli.commands import app
+        from yolort.cli.main import app
     except ImportError as error:  # the runtime needs numpy only
         sys.exit(f'yolort: error: the command line needs more packages ({error}); pip install "yolort[cli]"')
     set_up()
