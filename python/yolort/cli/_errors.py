@@ -23,7 +23,7 @@ def with_clear_errors(command: Callable[..., None]) -> Callable[..., None]:
         except ModuleNotFoundError as error:
             if os.environ.get("YOLORT_TRACEBACK"):
                 raise
-            hint = "" if "pip install" in str(error) else '; the toolchain has it: pip install "yolort[tools]"'
+            hint = "" if "pip install" in str(error) else '; the toolchain has it: pip install "yolort-runtime[tools]"'
             report_error(f"{error}{hint}")
             raise typer.Exit(2) from None
         except (yolort.Error, OSError, ValueError, TypeError, ImportError) as error:
