@@ -45,7 +45,9 @@ def serve(
     try:
         from yolort import serve as server
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f'{error}; the server needs more packages: pip install "yolort-runtime[serve]"') from None
+        raise ModuleNotFoundError(
+            f'{error}; the server needs more packages: pip install "yolort-runtime[serve]"'
+        ) from None
     key = os.environ.get("YOLORT_API_KEY")
     if api_key_file is not None:
         key = api_key_file.read_text(encoding="utf-8").strip()
