@@ -47,7 +47,10 @@ fuzz: $(VENV)/test
 lint: $(VENV)/lint
 	ruff check
 	ruff format --check
-	mypy python/yolort
+	codespell
+	rm -rf build/types && mkdir -p build/types && cp -rs $(CURDIR)/python/yolort build/types
+	ln -s $(CURDIR)/tools build/types/yolort/tools  # as they are installed
+	MYPYPATH=build/types mypy -p yolort
 	python -m mypy.stubtest --allowlist tests/stubtest.txt yolort._core
 	clang-format --dry-run -Werror $(CXX_FILES)
 

@@ -14,7 +14,8 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,7 @@ class StageCache:
         target = self.folder / f"{name}-{text_sha256(text)[:16]}"
         if target.is_dir():
             return target
-        with open(target.with_name(f".{target.name}.lock"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it when the process ends
+        with _locked(target.with_name(f".{target.name}.lock")):
             if target.is_dir():
                 return target
             work = target.with_name(f".{target.name}")
@@ -63,10 +63,25 @@ class StageCache:
             except Exception:
                 if not resumable:
                     shutil.rmtree(work, ignore_errors=True)
-                Path(lock.name).unlink(missing_ok=True)
                 raise
             (work / "inputs.json").write_text(json.dumps(json.loads(text), indent=1), encoding="utf-8")
             os.replace(work, target)
             self.made += 1
-        Path(lock.name).unlink(missing_ok=True)
         return target
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds a lock file, which the kernel lets go of when the process ends, and removes it."""
+    while True:
+        lock = open(path, "w")  # noqa: SIM115
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                break
+        lock.close()  # the one before removed it: a later process may hold another of this name
+    with lock:
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

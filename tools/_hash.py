@@ -21,7 +21,7 @@ def sha256(path: str | Path) -> str:
 @lru_cache(maxsize=256)
 def _sha256(path: Path, *_: int) -> str:
     whole = hashlib.sha256()
-    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+    for file in sorted(filter(Path.is_file, path.iterdir())) if path.is_dir() else [path]:
         whole.update(file.name.encode() if path.is_dir() else b"")
         with open(file, "rb") as opened:
             while part := opened.read(1 << 20):
@@ -36,4 +36,4 @@ def text_sha256(text: str) -> str:
 
 def array_sha256(values: np.ndarray) -> str:
     """Of the values of an array as float32, in C order."""
-    return hashlib.sha256(np.ascontiguousarray(values, np.float32)).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(values, np.float32).data).hexdigest()

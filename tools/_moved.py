@@ -6,6 +6,7 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -88,7 +89,7 @@ class _Finder:
         return ModuleSpec(name, _Loader()) if package == "yolort.tools" and old in MODULES else None
 
 
-class _Loader:
+class _Loader(Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _Moved(spec.name)
 

@@ -50,7 +50,8 @@ def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> tor
     """
     import torch
 
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if tracing or torch.compiler.is_compiling():
         raise RuntimeError("NMS cannot be exported here: install the torchvision that matches this torch")
     from ultralytics.utils.nms import TorchNMS
 

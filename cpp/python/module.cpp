@@ -22,6 +22,7 @@
 #include "letterbox.h"
 #include "libraries.h"
 #include "tuning.h"
+#include "yolort/c.h"
 #include "yolort/yolort.h"
 #ifdef YOLORT_TENSORRT
 #include "engines/tensorrt.h"
@@ -409,6 +410,7 @@ void register_python_engine(const std::string& name, int priority, const std::ve
 
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The C++ core of yolort.";
+  m.attr("__version__") = yolort_version();
 
   static py::exception<Error> base(m, "Error", PyExc_RuntimeError);
   static py::exception<ModelError> model_error(m, "ModelError", base.ptr());

@@ -107,6 +107,7 @@ def test_the_data(tmp_path: Path) -> None:
         (tmp_path / split / "images").mkdir(parents=True)
         (tmp_path / split / "labels").mkdir()
         (tmp_path / split / "images" / "a.png").write_bytes(b"x" * 10)
+        os.utime(tmp_path / split / "images" / "a.png", ns=(0, 0))
         (tmp_path / split / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     data = tmp_path / "data.yaml"
     data.write_text("{train: train/images, val: val/images, names: [thing]}")

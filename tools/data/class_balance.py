@@ -66,7 +66,7 @@ class ClassReport:
         """Writes classes.csv (the table) and classes.png (counts and sizes) into a folder that is there."""
         out = io.StringIO()
         headings, rows = self.table()
-        marked = [[*headings, "writer"], *([*row, _atomic.MARK] for row in rows)]
+        marked: list[list[Any]] = [[*headings, "writer"], *([*row, _atomic.MARK] for row in rows)]
         csv.writer(out, lineterminator="\n").writerows(marked)
         _atomic.write(Path(folder) / "classes.csv", out.getvalue())
         with _atomic.writing(Path(folder) / "classes.png") as picture:

@@ -136,13 +136,14 @@ def _label_hint(dataset: Dataset) -> str:
 
 @lru_cache(maxsize=16)
 def data_sha256(data: str | Path, split: str) -> str:
-    """Of a split: the names of its classes, and of each image its name, size in bytes and labels, not its pixels.
+    """Of a split: the names of its classes, and of each image its name, size in bytes, time of change and labels.
 
     Raises what `load_dataset` raises.
     """
     dataset = load_dataset(data, split)
     whole = hashlib.sha256(json.dumps(dataset.names).encode())
     for sample in dataset.samples:
-        whole.update(f"{sample.path.name} {sample.path.stat().st_size}".encode())
+        status = sample.path.stat()
+        whole.update(f"{sample.path.name} {status.st_size} {status.st_mtime_ns}".encode())
         whole.update(sample.boxes.tobytes() + sample.classes.tobytes())
     return whole.hexdigest()

@@ -50,7 +50,8 @@ def _ultralytics() -> type[YOLO]:
 
     # fonts are for plots, which are off, and would be downloaded
     vars(data_utils)["check_font"] = lambda *_: None
-    return YOLO
+    found: type[YOLO] = YOLO
+    return found
 
 
 def _network(folder: Path) -> Path:
@@ -59,10 +60,10 @@ def _network(folder: Path) -> Path:
     from ultralytics.utils import YAML
 
     source = Path(ultralytics.__file__).parent / "cfg" / "models" / "26" / "yolo26.yaml"
-    network = YAML.load(source)  # type: ignore[no-untyped-call]
+    network = YAML.load(source)
     network.update(nc=len(CLASSES), scales={"n": list(SCALE)})
     path = folder / "yolo26n-scenes.yaml"
-    YAML.save(path, network)  # type: ignore[no-untyped-call]
+    YAML.save(path, network)
     return path
 
 

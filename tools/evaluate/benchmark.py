@@ -71,6 +71,11 @@ class Row:
     accuracy: dict[str, Any] = field(default_factory=dict)  # the metrics of yolort.tools.evaluate.validate
     others: float | None = None  # cores that other processes took while it was timed; None: unknown
 
+    @property
+    def p50(self) -> float:
+        """Median of the milliseconds of one image, end to end; infinite if nothing was measured."""
+        return float(np.median(self.samples[:, 0])) if len(self.samples) else float("inf")
+
     def to_dict(self) -> dict[str, Any]:
         """Flat, ready for JSON and CSV: what has no figure is None."""
         out: dict[str, Any] = {"model": self.case.model, "error": self.error or None}
@@ -86,7 +91,7 @@ class Row:
         figures = {
             "mean_ms": total.mean(),
             "std_ms": total.std(),
-            "p50_ms": np.percentile(total, 50),
+            "p50_ms": self.p50,
             "p95_ms": np.percentile(total, 95),
             "p99_ms": np.percentile(total, 99),
         }
@@ -249,7 +254,7 @@ def cases(
             for device in devices or [""]:
                 # An engine that cannot run here has a row all the same, which says why.
                 for precision in [name for name in able or [""] if not precisions or not able or name in precisions]:
-                    for count in counts or [None]:
+                    for count in counts or (None,):
                         out.append(Case(model, engine, device, precision, count, imgsz))
     if not out:
         raise ValueError("no engine here reads these models in the precisions asked for; yolort engines lists them")

@@ -52,22 +52,12 @@ def cost(precision: str) -> str:
     return known.get(precision, "fp16 may cost accuracy: measure it with yolort val" if "fp16" in precision else "")
 
 
-@dataclass
-class TunedRow(Row):
-    """A row with its median."""
-
-    @property
-    def p50(self) -> float:
-        """Milliseconds of one image, end to end."""
-        return float(np.median(self.samples[:, 0])) if len(self.samples) else float("inf")
-
-
 @dataclass(frozen=True)
 class Tuning:
     """The outcome of `tune`: every case, the fastest, and where that was written."""
 
-    rows: list[TunedRow]
-    best: TunedRow
+    rows: list[Row]
+    best: Row
     path: Path
 
 
@@ -114,7 +104,7 @@ def tune(
         found = [case for case in found if accurate(case)]
     if any(case.engine == "torch" for case in found):
         raise ValueError("tune takes what Detector loads; export the checkpoint first")
-    rows = [TunedRow(case) for case in found]
+    rows = [Row(case) for case in found]
     if image is None:
         image = yolort.images.read(yolort.demo_image())
     if not under_load and _system.Load.disturbs(others_cores := _system.wait_until_quiet(_PATIENCE, say)):
@@ -162,7 +152,7 @@ def _check_same(model: Path, other: Path) -> None:
         raise ValueError(f"{other} is not the same model as {model}: another checkpoint, head, imgsz or names")
 
 
-def _record(path: Path, model: Path, best: TunedRow, rows: list[TunedRow]) -> None:
+def _record(path: Path, model: Path, best: Row, rows: list[Row]) -> None:
     case = best.case
     record = {
         "writer": _atomic.MARK,

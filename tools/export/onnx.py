@@ -63,4 +63,5 @@ def to_fp16(graph: onnx.ModelProto) -> onnx.ModelProto:
     float16 = importlib.import_module("onnxruntime.transformers.float16")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values that are cut to what FP16 holds: the result is compared
-        return onnxslim.slim(float16.convert_float_to_float16(graph, keep_io_types=True))  # sorts it too
+        half: onnx.ModelProto = onnxslim.slim(float16.convert_float_to_float16(graph, keep_io_types=True))  # sorts it
+    return half

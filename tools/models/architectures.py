@@ -203,9 +203,9 @@ def _activation(said: Any) -> str:
         if name.removeprefix("nn.") not in _ACTIVATIONS or not name.startswith("nn.") or not isinstance(call, ast.Call):
             raise ValueError
         positional = [ast.literal_eval(one) for one in call.args]
-        named = {one.arg: ast.literal_eval(one.value) for one in call.keywords}
+        named = {str(one.arg): ast.literal_eval(one.value) for one in call.keywords if one.arg is not None}
         numbers = [one for one in [*positional, *named.values()] if not isinstance(one, bool)]
-        if not all(_is_number(one, -_MAX_NUMBER) for one in numbers) or None in named:
+        if not all(_is_number(one, -_MAX_NUMBER) for one in numbers) or len(named) < len(call.keywords):
             raise ValueError
         with torch.device("meta"):
             getattr(nn, name.removeprefix("nn."))(*positional, **named)
@@ -256,7 +256,7 @@ class _Values(TorchDispatchMode):
     """Counts what every operation gives, also within a layer; ArchitectureError beyond the limit."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:

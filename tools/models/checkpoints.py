@@ -208,7 +208,7 @@ def _references(pickled: bytes) -> tuple[set[str], set[str | None]]:
     memo: dict[Any, Any] = {}
     for opcode, argument, _ in pickletools.genops(pickled):
         if opcode.name == "GLOBAL":
-            named.add(argument)
+            named.add(str(argument))
             stack.append(argument)
         elif opcode.name == "MARK":
             stack.append(pickletools.markobject)

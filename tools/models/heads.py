@@ -88,7 +88,7 @@ def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False, wit
             # NCNN, whose Slice hardly copies, loses 2 %.
             split_block(module)
         elif isinstance(module, C2f):  # the same sums with a plain Split, as Ultralytics' exporter has it
-            module.forward = module.forward_split  # type: ignore[method-assign]
+            module.forward = module.forward_split
     return cut.eval().requires_grad_(False)
 
 

@@ -86,7 +86,7 @@ class Graph:
         for x, gate in (tuple(node.input), tuple(node.input)[::-1]):
             other = self.producer.get(gate)
             if other is not None and other.op_type == "Sigmoid" and other.input[0] == x:
-                return x
+                return str(x)
         return None
 
     def only_into_silu(self, tensor: str) -> bool:

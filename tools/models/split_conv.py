@@ -90,7 +90,8 @@ def split_block(block: Any) -> None:
         else:
             for inner in block.m:
                 kept.append(inner(kept[-1]))
-        return block.cv2(torch.cat(kept, 1))
+        out: torch.Tensor = block.cv2(torch.cat(kept, 1))
+        return out
 
     block.forward = forward
 

@@ -177,7 +177,7 @@ def ratio_for_flops(planner: Planner, target: float | str) -> float:
 
     now = gflops(planner.job.source.model)
     try:
-        wanted = now * float(target.removesuffix("%")) / 100 if str(target).endswith("%") else float(target)
+        wanted = now * float(str(target).removesuffix("%")) / 100 if str(target).endswith("%") else float(target)
     except (ValueError, AttributeError):
         raise ValueError(f"target_flops is a number of GFLOPs or a share like '60%', not {target!r}") from None
     if not 0 < wanted < now:
@@ -242,4 +242,4 @@ def timed(artefacts: Sequence[Path], engine: str) -> list[float]:
     for row in rows:
         if row.error:
             raise yolort.EngineError(f"{engine} cannot time {row.case}: {row.error}")
-    return [float(np.median(row.samples[:, 0])) for row in rows]
+    return [row.p50 for row in rows]

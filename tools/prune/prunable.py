@@ -138,7 +138,8 @@ class PrunableModel:
                 raise PruneError("the merged modules do not compute what the split ones do; please report this")
         del detect_head(model).forward
         self.network = self.graph = None
-        return model
+        closed: nn.Module = model
+        return closed
 
 
 def open_model(model: nn.Module) -> PrunableModel:
@@ -196,10 +197,11 @@ def _branches(detect: Any) -> list[Any]:
 
 
 @contextmanager
-def _traceable(network: Any, attention: type) -> Iterator[list[nn.Conv2d]]:
+def _traceable(network: Any, attention: Any) -> Iterator[list[nn.Conv2d]]:
     """The network as it can be traced: with gradients, and with convolutions in place of attention; yields those."""
     aside = []
-    for name, module in list(network.named_modules()):
+    modules: list[tuple[str, Any]] = list(network.named_modules())
+    for name, module in modules:
         if isinstance(module, attention):
             parent, _, child = name.rpartition(".")
             width = module.proj.conv.out_channels

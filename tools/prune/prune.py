@@ -150,7 +150,8 @@ def prune(
     if data is not None:
         labelled = load_dataset(data, "train")
         if method == "taylor" or distill:  # without them a training gives the model the classes of the data
-            labelled.with_classes_of(source.model.names)
+            network: Any = source.model
+            labelled.with_classes_of(network.names)
     read = [model, data] if data is not None else [model]
     _atomic.check(target, sources=read)
     runs = target.with_name(f"{target.stem}-training")
@@ -195,9 +196,9 @@ def _check_arguments(
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
     if target_latency is not None and target_latency <= 0:
         raise ValueError(f"target_latency is in milliseconds, above 0, not {target_latency}")
-    for name, value in (("round_to", round_to), ("steps", steps)):
-        if not 1 <= value <= 64:
-            raise ValueError(f"{name} must be within 1..64, not {value}")
+    for name, count in (("round_to", round_to), ("steps", steps)):
+        if not 1 <= count <= 64:
+            raise ValueError(f"{name} must be within 1..64, not {count}")
 
 
 def _check_training(
@@ -268,12 +269,13 @@ def _prune(
     size = (job.side, job.side)
     counts = [complexity(with_head(one), size) for one in (job.source.model, model)]
     roots = {unit.name: len(unit.roots) for unit in opened.units}
+    channels = [sum(roots[name] * width for name, width in one.items()) for one in (dense, after)]
     done = Pruned(
         path=job.save(model, "pruned.pt"),
         ratio=ratio,
-        channels=tuple(sum(roots[name] * width for name, width in one.items()) for one in (dense, after)),
-        parameters=tuple(int(one["parameters"]) for one in counts),
-        gflops=tuple(one["gflops"] for one in counts),
+        channels=(channels[0], channels[1]),
+        parameters=(int(counts[0]["parameters"]), int(counts[1]["parameters"])),
+        gflops=(counts[0]["gflops"], counts[1]["gflops"]),
         imgsz=size,
         widths={name: (width, after[name]) for name, width in dense.items()},
         ms=timed,
@@ -362,7 +364,8 @@ def _advice(job: Job, done: Pruned, finetune: int) -> list[str]:
     """What to expect of the result, and what else to do."""
     notes = []
     taken = 1 - done.channels[1] / done.channels[0]
-    family = re.match(r"yolov?\d+", Path(str(job.source.model.yaml.get("yaml_file", ""))).name)  # type: ignore[attr-defined]
+    network: Any = job.source.model
+    family = re.match(r"yolov?\d+", Path(str(network.yaml.get("yaml_file", ""))).name)
     measured = MEASURED_LOSS.get(family[0]) if family else None
     if measured:
         near = min((ratio for ratio in measured if ratio >= taken - 0.01), default=max(measured))

@@ -247,7 +247,7 @@ class Observation:
             ranges=self.activations.ranges(method, percentile),
             means=self.activations.means(),
             convolutions=tuple(
-                Convolution(array_sha256(self.graph.constant(node.input[1])), node.input[0], node.output[0])
+                Convolution(_weights_sha256(self.graph, node.input[1]), node.input[0], node.output[0])
                 for node in self.graph.convolutions
             ),
         )
@@ -310,6 +310,12 @@ def _check_method(method: str, percentile: float) -> None:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
     if not 50 <= percentile <= 100:
         raise ValueError(f"percentile must be within 50..100, not {percentile}")
+
+
+def _weights_sha256(graph: Graph, name: str) -> str:
+    weights = graph.constant(name)
+    assert weights is not None  # `Graph.convolutions` have weights
+    return array_sha256(weights)
 
 
 @contextmanager

@@ -14,7 +14,8 @@ _LEVELS = 128  # of a symmetric INT8 quantiser on one side of zero
 
 def silu(x: np.ndarray) -> np.ndarray:
     """x * sigmoid(x)."""
-    return x / (1 + np.exp(-np.clip(x, -80, 80)))
+    out: np.ndarray = x / (1 + np.exp(-np.clip(x, -80, 80)))
+    return out
 
 
 class Histogram:

@@ -85,7 +85,7 @@ def write_int8(
         inputs[layer.name] = 127 / max(found.peak, 1e-6)
         factors = np.broadcast_to(1 / scale, len(layer.weights)).astype(np.float32)
         layer.values = values
-        layer.scales = [factors, np.float32([inputs[layer.name]])]
+        layer.scales = [factors, np.array([inputs[layer.name]], np.float32)]
         layer.keys["8"] = "2" if layer.type == "Convolution" else "1"
         table.append((layer.name, factors, inputs[layer.name]))
     _fuse_requantisation(layers, inputs)
@@ -107,4 +107,4 @@ def _fuse_requantisation(layers: list[Layer], inputs: dict[str, float]) -> None:
         taker = takers.get(layer.tops[0]) if layer.name in inputs else None
         if taker is not None and taker.name in inputs and layer.keys.get("9", "0") in _FUSED_ACTIVATIONS:
             layer.keys["8"] = str(int(layer.keys["8"]) + 100)
-            layer.scales.append(np.float32([inputs[taker.name]]))
+            layer.scales.append(np.array([inputs[taker.name]], np.float32))

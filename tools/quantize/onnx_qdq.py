@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -178,9 +179,9 @@ def _copy(graph: Graph) -> onnx.ModelProto:
     return model
 
 
-def _replace(field: object, values: list[object]) -> None:
-    del field[:]  # type: ignore[attr-defined]
-    field.extend(values)  # type: ignore[attr-defined]
+def _replace(field: Any, values: Sequence[object]) -> None:
+    del field[:]
+    field.extend(values)
 
 
 @contextmanager

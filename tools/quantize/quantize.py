@@ -227,7 +227,7 @@ def _make(
         cases = [Case(str(path), engine) for path in (builder.source, built)]
         rows = benchmark(chosen=cases, runs=40, warmup=10).rows
         if not any(row.error for row in rows):
-            before_ms, after_ms = (float(np.median(row.samples[:, 0])) for row in rows)
+            before_ms, after_ms = (row.p50 for row in rows)
             done.ms = before_ms, after_ms
             if _system.Load.disturbs(rows[0].others):
                 done.notes.append(disturbed(rows[0].others))

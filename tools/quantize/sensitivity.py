@@ -130,7 +130,7 @@ def changed(exact: list[np.ndarray], got: list[np.ndarray]) -> float:
         error += float((best * np.square(boxes[0] - boxes[1])).sum())
         # Biases alone, of a model that sees nothing, are no boxes.
         varying += float((best * np.square(boxes[0] - boxes[0].mean((2, 3), keepdims=True))).sum())
-    shares = np.float64([difference / max(whole, 1e-30), np.sqrt(error / max(varying, 1e-30))])
+    shares = np.array([difference / max(whole, 1e-30), np.sqrt(error / max(varying, 1e-30))])
     return float(np.minimum(shares, 1).max())
 
 
@@ -160,7 +160,7 @@ def _sides(maps: np.ndarray, reg_max: int) -> np.ndarray:
     return sides
 
 
-def raw_maps(model: Path, engine: str, pictures: np.ndarray, device: str = "") -> list[np.ndarray]:
+def raw_maps(model: Path, engine: str, pictures: np.ndarray, device: str | int = "") -> list[np.ndarray]:
     """What the engine gives for (n, 3, height, width) float32: boxes and scores of each level in turn, (n, c, h, w)."""
     detector = yolort.Detector(model, engine=engine, device=device, precision="fp32", tuned=False)
     batch = max(detector.batch, 1)

@@ -98,15 +98,16 @@ def sweep(
                 row.error = " ".join(str(error).split())
             rows.append(row)
 
+        int8_target: str | None
         for target in targets:
-            form, given = ("ncnn", None) if target == "ncnn" else ("onnx", target)
+            form, int8_target = ("ncnn", None) if target == "ncnn" else ("onnx", target)
             floats = source
             if form == "ncnn":
                 floats = export(path, format="ncnn", head=head, imgsz=imgsz, output=folder / "float_ncnn_model")
             engine = _TARGETS[target]
             able = next((precisions for name, _, precisions in _core.candidates(str(floats)) if name == engine), [""])
             rows += [Row(Case(str(floats), engine, precision=one)) for one in able or [""]]
-            how: dict[str, Any] = {"format": form, "target": given, "measure": False}
+            how: dict[str, Any] = {"format": form, "target": int8_target, "measure": False}
             steps = [(*one, granularity) for one in calibrations for granularity in granularities]
             for method, size, calibration, granularity in progress(steps, f"quantising for {target}"):
                 make = partial(quantize, floats, calibration, per_channel=GRANULARITIES[granularity], **how)

@@ -109,8 +109,8 @@ class Ablation:
     def _combined(self, parts: Sequence[tuple[int, Variant]]) -> Difference | None:
         if any(one.error or not one.accuracy for _, one in parts):
             return None
-        points = sum(sign * np.array([seed.map50_95 for seed in one.accuracy]) for sign, one in parts)
-        draws = sum(sign * np.array([seed.draws50_95 for seed in one.accuracy]) for sign, one in parts)
+        points = np.sum([[sign * seed.map50_95 for seed in one.accuracy] for sign, one in parts], axis=0)
+        draws = np.sum([[sign * seed.draws50_95 for seed in one.accuracy] for sign, one in parts], axis=0)
         seeds, count = draws.shape
         chosen = np.random.default_rng(1).integers(0, seeds, (seeds, count))
         error = _NORMAL * float(np.take_along_axis(draws, chosen, axis=0).mean(axis=0).std(ddof=1))
@@ -130,11 +130,9 @@ class Ablation:
             for name, found in (("difference", self.difference(one)), ("interaction", self.interaction(one))):
                 given = None if found is None or one is base else found
                 row[name] = given and {"mean": given.mean, "low": given.low, "high": given.high}
-            total = one.row.samples[:, 0] if one.row else None
-            row["p50_ms"] = None if total is None else float(np.percentile(total, 50))
-            row["p95_ms"] = None if total is None else float(np.percentile(total, 95))
-            known = base.row and total is not None
-            row["speedup"] = float(np.percentile(base.row.samples[:, 0], 50)) / row["p50_ms"] if known else None
+            row["p50_ms"] = one.row.p50 if one.row else None
+            row["p95_ms"] = float(np.percentile(one.row.samples[:, 0], 95)) if one.row else None
+            row["speedup"] = base.row.p50 / one.row.p50 if base.row and one.row else None
             row["parameters"] = one.row.facts.get("parameters") if one.row else None
             row["size_mb"] = one.row.size_mb if one.row else None
             out.append(row)

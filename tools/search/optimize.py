@@ -28,7 +28,7 @@ from yolort import _checks, _core
 from yolort.tools._hash import sha256, text_sha256
 from yolort.tools._processes import Jobs, interruptible, jobs
 from yolort.tools.models.checkpoints import detect_head, load_checkpoint
-from yolort.tools.search.outcome import Budget, Optimized, Trial, best_within, map_points, p50_ms, pareto_front
+from yolort.tools.search.outcome import Budget, Optimized, Trial, best_within, map_points, pareto_front
 from yolort.tools.search.pipeline import Pipeline
 from yolort.tools.search.recipe import Recipe
 from yolort.tools.search.space import search_space
@@ -359,7 +359,7 @@ def _time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> di
     pair = [reference, pipeline.case(_untrained(recipe, base), seed)]
     rows = pipeline.latency(pair, _RUNS) if pair[0] != pair[1] else [first, first]
     # In turns with the reference, whose time of the first trial is what all are compared to.
-    return {"ms": p50_ms(first) * p50_ms(rows[1]) / p50_ms(rows[0]), "size_mb": rows[1].size_mb}
+    return {"ms": first.p50 * rows[1].p50 / rows[0].p50, "size_mb": rows[1].size_mb}
 
 
 def _rate(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:

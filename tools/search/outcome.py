@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yolort
@@ -255,10 +254,6 @@ REPORT_WRITERS: dict[str, Callable[[Optimized], str]] = {
     ".md": Optimized.to_markdown,
     ".json": Optimized.to_json,
 }
-
-
-def p50_ms(row: Any) -> float:
-    return float(np.percentile(row.samples[:, 0], 50))
 
 
 def pareto_front(trials: Iterable[Trial]) -> list[Trial]:

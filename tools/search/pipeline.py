@@ -94,13 +94,13 @@ class Pipeline:
         name = f"{Path(recipe.model).stem}{FORMATS[form].ending}"
         how: dict[str, Any] = {"imgsz": recipe.imgsz, "head": recipe.head}
 
-        def floats(work: Path, format: str) -> Path:
+        def floats(work: Path, format: str) -> None:
             precision = "fp16" if half else "fp32"
-            return export(checkpoint, format=format, precision=precision, output=work / name, **how)
+            export(checkpoint, format=format, precision=precision, output=work / name, **how)
 
         inputs = {"model": sha256(checkpoint), "format": form, "half": half, **how}
         if not int8:
-            return self.cache.get("export", inputs, lambda work: floats(work, form) and None) / name
+            return self.cache.get("export", inputs, lambda work: floats(work, form)) / name
 
         def quantised(work: Path) -> None:
             from yolort.tools.quantize.quantize import quantize

@@ -124,8 +124,9 @@ class Distillation(DistillationModel):  # type: ignore[misc]
     def __init__(self, teacher: nn.Module, student: nn.Module, *, logit: float, box: float) -> None:
         """`student.args` must be set (imgsz, dis, cls, box); both modules are on the device of the training."""
         super().__init__(teacher, student)
-        self.logit_gain = logit * student.args.cls
-        self.box_gain = box * student.args.box
+        settings: Any = student.args
+        self.logit_gain = logit * settings.cls
+        self.box_gain = box * settings.box
 
     def __deepcopy__(self, memo: dict[int, Any]) -> DistillationModel:
         """Ultralytics' class: the average of the weights is such a copy, and what is saved must load without yolort."""
@@ -182,7 +183,8 @@ def box_loss(student: torch.Tensor, teacher: torch.Tensor, scores: torch.Tensor)
     CIoU is that of Zheng et al. (arXiv:1911.08287), which Ultralytics' loss of the labels uses too.
     """
     iou = bbox_iou(student.float(), teacher.float(), xywh=False, CIoU=True).squeeze(-1)
-    return ((1 - iou) * scores).sum() / scores.sum().clamp(min=1)
+    mean: torch.Tensor = ((1 - iou) * scores).sum() / scores.sum().clamp(min=1)
+    return mean
 
 
 def decoded(preds: dict[str, Any], head: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -169,7 +169,7 @@ def weighting(base: type[Trainer], options: Options) -> type[Trainer]:
         def get_dataloader(
             self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train"
         ) -> torch.utils.data.DataLoader[Any]:
-            loader = super().get_dataloader(dataset_path, batch_size, rank, mode)
+            loader: torch.utils.data.DataLoader[Any] = super().get_dataloader(dataset_path, batch_size, rank, mode)
             if mode == "train" and options.sampling is not None:
                 _resample(loader, self.data["names"], options)
             return loader

@@ -56,6 +56,10 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
     Subclasses add to the loss in `wrap` and `prepare_criterion`, and to the sampling in `get_dataloader`.
     """
 
+    wdir: Path
+    last: Path
+    best: Path
+
     def __init__(self, model: nn.Module | None, overrides: dict[str, Any]) -> None:
         """`model` is a DetectionModel, which is trained in place; None where `overrides` resumes a run.
 
@@ -92,7 +96,8 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         if stored is not None and isinstance(stored, DistillationModel) != isinstance(self.model, DistillationModel):
             raise ValueError(f"{self.args.model}: resume with a teacher what had one, and without what had none")
         if isinstance(stored, DistillationModel):
-            self.model.projector.load_state_dict(stored.projector.state_dict())
+            model: Any = self.model
+            model.projector.load_state_dict(stored.projector.state_dict())
         self.add_callback("on_pretrain_routine_end", lambda _: self.prepare_criterion())
         return checkpoint
 
@@ -231,7 +236,7 @@ def set_classes(model: Any, names: dict[int, str]) -> None:
     for branch in (head.cv3, getattr(head, "one2one_cv3", None)):
         for level, layers in enumerate(branch or ()):
             old = layers[-1]
-            new = nn.Conv2d(old.in_channels, len(names), 1).to(old.weight.device, old.weight.dtype)
+            new: Any = nn.Conv2d(old.in_channels, len(names), 1).to(old.weight.device, old.weight.dtype)
             with torch.no_grad():
                 new.bias.fill_(math.log(5 / len(names) / (640 / float(head.stride[level])) ** 2))
                 for into, of in kept:

@@ -168,7 +168,7 @@ def test_files_that_are_none(folder: Path, tmp_path: Path) -> None:
     for content, says in (
         (b"a: [", "is no YAML"),
         (b"- 1", "has no keys"),
-        (b"\xff\xfe\x00", "is no text"),
+        (b"\xff\xfe\x00", "is no YAML"),
         (b"!!python/object/apply:os.system ['exit 1']", "is no YAML"),
         (b"x: &a [*a, *a]\n" * 2 + b"[" * 100000, "is no YAML"),
         (b" " * (2 << 20), "larger than 1 MiB"),

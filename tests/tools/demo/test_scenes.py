@@ -282,7 +282,7 @@ def test_a_folder_with_files_is_refused(tmp_path: Path) -> None:
 def test_bad_counts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not both 0"):
         write_dataset(tmp_path / "data", train=0, val=0)
-    with pytest.raises(ValueError, match="processes must be 1 or more"):
+    with pytest.raises(ValueError, match="processes is 0, expected 1 to"):
         write_dataset(tmp_path / "data", processes=0)
 
 
