@@ -30,7 +30,7 @@ from yolort.tools.evaluate.validate import validate
 from yolort.tools.quantize.builders import Builder, NcnnBuilder, OnnxBuilder
 from yolort.tools.quantize.calibrate import Calibration, float_graph
 from yolort.tools.quantize.onnx_qdq import PLACEMENTS
-from yolort.tools.quantize.sensitivity import MOST_CHANGED, Budget, changed, keep_float, raw_maps
+from yolort.tools.quantize.sensitivity import MOST_CHANGED, AccuracyGoal, changed, keep_float, raw_maps
 
 __all__ = ["MODES", "QuantizeError", "Quantized", "quantize"]
 
@@ -209,9 +209,9 @@ def _make(
             raise yolort.EngineError(f"{builder.engine} cannot run here, so accuracy cannot be measured")
         before, after = accuracy(builder.source), accuracy(built)
         if max_drop is not None and 100 * (before[0] - after[0]) > max_drop:
-            budget = Budget(before[0] - max_drop / 100, lambda kept: accuracy(build(kept))[0])
+            goal = AccuracyGoal(before[0] - max_drop / 100, lambda kept: accuracy(build(kept))[0])
             pictures = _pictures(builder.source, data, split)
-            kept = keep_float(builder.source, build, list(builder.layers), excluded, engine, pictures, budget, progress)
+            kept = keep_float(builder.source, build, list(builder.layers), excluded, engine, pictures, goal, progress)
             if kept is None:
                 raise QuantizeError(f"the drop of mAP50-95 stays above {max_drop} points whatever is kept float")
             floats = kept

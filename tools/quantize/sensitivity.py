@@ -12,7 +12,7 @@ import numpy as np
 import yolort
 from yolort.tools.evaluate.profile import profile
 
-__all__ = ["MOST_CHANGED", "Budget", "changed", "keep_float", "map_error", "raw_maps", "times"]
+__all__ = ["MOST_CHANGED", "AccuracyGoal", "changed", "keep_float", "map_error", "raw_maps", "times"]
 
 #: Of a picture's detections that `changed` gives: wrong ranges give 0.99 to 1, models that are right at most 0.8.
 MOST_CHANGED = 0.95
@@ -20,7 +20,7 @@ _MOST_TRIALS = 10  # of giving a layer back to INT8
 
 
 @dataclass
-class Budget:
+class AccuracyGoal:
     """What has to be reached, and how it is measured."""
 
     least: float  # mAP50-95, 0 to 1
@@ -42,7 +42,7 @@ def keep_float(
     excluded: Mapping[str, str],
     engine: str,
     pictures: np.ndarray,
-    budget: Budget,
+    goal: AccuracyGoal,
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> dict[str, str] | None:
     """The convolutions to keep float, `excluded` among them, and why; None where not even all of them would do.
@@ -57,7 +57,7 @@ def keep_float(
 
     Each convolution alone is made INT8, and what that does to the maps (`map_error`) set against the time that it takes
     in the float model: those that hurt most for the time they save come first. Of that order the shortest beginning
-    that meets the budget is found by bisection; then those in it that save most time are tried in INT8 again.
+    that meets the goal is found by bisection; then those in it that save most time are tried in INT8 again.
     """
     free = [layer for layer in layers if layer not in excluded]
     reg_max = int(json.loads(yolort.Detector(source, tuned=False).metadata["yolort"])["reg_max"])
@@ -73,21 +73,21 @@ def keep_float(
         return {*excluded, *order[:count]}
 
     enough = 1
-    while enough < len(order) and not budget.met(kept(enough)):
+    while enough < len(order) and not goal.met(kept(enough)):
         enough *= 2
     enough = min(enough, len(order))
-    if not budget.met(kept(enough)):
+    if not goal.met(kept(enough)):
         return None
     short = enough // 2 if enough > 1 else 0  # not enough
     while enough - short > 1:
         middle = (enough + short) // 2
-        if budget.met(kept(middle)):
+        if goal.met(kept(middle)):
             enough = middle
         else:
             short = middle
     chosen = kept(enough)
     for layer in sorted(order[:enough], key=lambda layer: -taken[layer])[:_MOST_TRIALS]:
-        if len(chosen) > 1 and budget.met(chosen - {layer}):
+        if len(chosen) > 1 and goal.met(chosen - {layer}):
             chosen -= {layer}
     return {
         layer: excluded.get(layer) or f"error {errors[layer]:.4f} alone in INT8, {taken[layer]:.2f} ms"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib
 import re
 import subprocess
@@ -20,87 +19,21 @@ pytest.importorskip("ultralytics")
 
 import torch
 import training
-from torch import nn
+from pruned_models import model_of, pruned
 from yolort.tools.data.samples import LabelError
 from yolort.tools.export.pipeline import export
-from yolort.tools.models.checkpoints import CheckpointError, load_checkpoint
+from yolort.tools.models.checkpoints import CheckpointError
 from yolort.tools.models.heads import with_head
-from yolort.tools.prune import prunable
+from yolort.tools.prune import planner
 from yolort.tools.prune.checkpoint import check_widths
-from yolort.tools.prune.importance import channel_importance, measure_sensitivity
-from yolort.tools.prune.prunable import ChannelGroup, PrunableModel, PruneError, open_model, widths
-from yolort.tools.prune.prune import Pruned, prune
+from yolort.tools.prune.prunable import PrunableModel, PruneError, open_model, widths
+from yolort.tools.prune.prune import prune
 
 pruning = importlib.import_module("yolort.tools.prune.prune")  # the module, not the function of its name
 
 Checkpoints = Callable[[str], Path]
 FAMILIES = ("yolov8n", "yolo11n", "yolo26n")
 IMAGE = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(5))
-
-
-def model_of(path: Path) -> Any:
-    return load_checkpoint(path).model
-
-
-def maps(network: nn.Module) -> list[torch.Tensor]:
-    with torch.inference_mode():
-        return list(network(IMAGE))
-
-
-def raw_maps(model: nn.Module) -> list[torch.Tensor]:
-    """Of every branch of the head, through the exporter's cut."""
-    heads = ["raw", "raw-e2e"] if getattr(model.model[-1], "one2one_cv2", None) is not None else ["raw"]
-    return [one for head in heads for one in maps(with_head(model, head))]
-
-
-def assert_close(some: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> None:
-    assert [one.shape for one in some] == [other.shape for other in others]
-    for one, other in zip(some, others, strict=True):
-        assert (one - other).abs().max() <= 1e-4 * max(1.0, float(one.abs().max()))
-
-
-def some_channels(unit: ChannelGroup, share: float) -> list[list[int]]:
-    """Of each root others, at random."""
-    rng = np.random.default_rng(unit.width)
-    count = max(1, int(unit.width * share))
-    return [sorted(rng.permutation(unit.width)[:count].tolist()) for _ in unit.roots]
-
-
-def pruned(checkpoint: Checkpoints, tmp_path: Path, architecture: str = "yolo26n", **options: Any) -> Pruned:
-    return prune(checkpoint(architecture), **{"measure": False, "output": tmp_path / "pruned.pt", **options})
-
-
-@pytest.mark.parametrize("architecture", FAMILIES)
-def test_opened_and_closed_a_model_is_what_it_was(architecture: str, checkpoint: Checkpoints) -> None:
-    model = model_of(checkpoint(architecture))
-    before = copy.deepcopy(model.state_dict())
-    opened = open_model(model)
-    assert_close(maps(opened.network), raw_maps(model))
-    closed = opened.close()
-    assert [type(module) for module in closed.modules()] == [type(module) for module in model.modules()]
-    after = closed.state_dict()
-    assert list(after) == list(before)
-    assert all(torch.equal(value, after[name]) for name, value in before.items())
-
-
-@pytest.mark.parametrize("architecture", FAMILIES)
-def test_channels_that_are_gone_compute_what_zeros_do(architecture: str, checkpoint: Checkpoints) -> None:
-    opened = open_model(model_of(checkpoint(architecture)))
-    whole = copy.deepcopy(opened.network.state_dict())
-    chosen = {unit: some_channels(unit, 0.4) for unit in opened.units}
-    with torch.no_grad():
-        for unit, channels in chosen.items():
-            for root, some in zip(unit.roots, channels, strict=True):
-                for reader, inputs in opened.readers(root, some):
-                    reader.weight[:, inputs] = 0
-    expected = maps(opened.network)
-    opened.network.load_state_dict(whole)
-    for unit, channels in chosen.items():
-        opened.remove(unit, channels)
-    assert_close(maps(opened.network), expected)
-    closed = opened.close()
-    assert_close(raw_maps(closed), expected)
-    assert sum(value.numel() for value in closed.parameters()) < 0.6 * sum(value.numel() for value in whole.values())
 
 
 @pytest.mark.parametrize("architecture", FAMILIES)
@@ -159,66 +92,6 @@ def test_exports_agree_with_torch(format: str, head: str, checkpoint: Checkpoint
     )
 
 
-def test_a_file_that_is_there_stays_where_pruning_fails(
-    checkpoint: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def damaged(block: Any) -> None:
-        merge(block)
-        with torch.no_grad():
-            block.cv1.conv.weight.copy_(block.cv1.conv.weight.flip(0))  # the halves in the wrong order
-
-    merge = prunable.merge_block
-    monkeypatch.setattr(prunable, "merge_block", damaged)
-    (tmp_path / "pruned.pt").write_bytes(before := b"before, written by yolort")
-    with pytest.raises(PruneError, match="merged modules do not compute what the split ones do"):
-        pruned(checkpoint, tmp_path, ratio=0.3)
-    assert [file.name for file in tmp_path.iterdir()] == ["pruned.pt"]
-    assert (tmp_path / "pruned.pt").read_bytes() == before
-
-
-@pytest.mark.parametrize("method", ["l1", "group-norm", "bn", "taylor"])
-def test_what_does_nothing_is_least_important(method: str, checkpoint: Checkpoints, blocks: Path) -> None:
-    from yolort.tools.prune.importance import add_gradients
-
-    model = model_of(checkpoint("yolo26n"))
-    idle = [3, 7, 12]
-    stem, after = model.model[0], model.model[1]
-    with torch.no_grad():
-        if method == "bn":
-            stem.bn.weight[idle] = 1e-6
-        elif method == "l1":
-            stem.bn.weight[idle] = 1e-6  # folded into the filters
-            stem.conv.weight[idle] *= 10
-        else:
-            stem.conv.weight[idle] = 0
-            stem.bn.weight[idle] = 0
-            after.conv.weight[:, idle] = 0
-    if method == "taylor":
-        add_gradients(model, blocks, 64, 4)
-    opened = open_model(model)
-    scores = channel_importance(opened, method)
-    assert sorted(np.argsort(scores["model.0"][0])[:3].tolist()) == idle
-    assert all(len(one) == unit.width for unit in opened.units for one in scores[unit.name])
-    assert all(np.isfinite(one).all() for of_roots in scores.values() for one in of_roots)
-
-
-def test_gradients_leave_the_model_as_it_was(checkpoint: Checkpoints, blocks: Path) -> None:
-    from yolort.tools.prune.importance import add_gradients
-
-    model = model_of(checkpoint("yolov8n"))
-    before = copy.deepcopy(model.state_dict())
-    flags = [one.requires_grad for one in model.parameters()]
-    add_gradients(model, blocks, 64, 4)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert [one.requires_grad for one in model.parameters()] == flags
-    assert not model.training
-    split = open_model(model)
-    halves = split.network.model[2].cv1.parts
-    joined = torch.cat([part.conv.weight.grad for part in halves])
-    assert torch.equal(joined, model.model[2].cv1.conv.weight.grad)
-    assert joined.abs().sum() > 0
-
-
 def test_random_goes_by_the_seed(checkpoint: Checkpoints, tmp_path: Path) -> None:
     def weights(name: str, seed: int) -> torch.Tensor:
         done = pruned(checkpoint, tmp_path, ratio=0.3, method="random", seed=seed, output=tmp_path / name)
@@ -229,20 +102,6 @@ def test_random_goes_by_the_seed(checkpoint: Checkpoints, tmp_path: Path) -> Non
     assert torch.equal(first, again)
     assert first.shape == other.shape
     assert not torch.equal(first, other)
-
-
-def test_sensitivity_is_measured_without_a_trace(checkpoint: Checkpoints) -> None:
-    opened = open_model(model_of(checkpoint("yolo11n")))
-    unread = next(unit for unit in opened.units if unit.name == "model.2.m.0.cv1")
-    with torch.no_grad():
-        for reader, inputs in opened.readers(unread.roots[0], range(unread.width)):
-            reader.weight[:, inputs] = 0
-    before = copy.deepcopy(opened.network.state_dict())
-    found = measure_sensitivity(opened, channel_importance(opened, "l1"), IMAGE, (0.25, 0.75))
-    assert set(found) == {unit.name for unit in opened.units}
-    assert found.pop("model.2.m.0.cv1").tolist() == [0, 0]
-    assert all(values[1] > 0 for values in found.values())
-    assert all(torch.equal(value, before[name]) for name, value in opened.network.state_dict().items())
 
 
 @pytest.mark.parametrize("allocate", ["global", "sensitivity"])
@@ -295,7 +154,7 @@ def test_latency_is_that_of_exported_candidates(
         seen.extend(artefacts)
         return [slow * path.stat().st_size / 1e6 for path in artefacts]
 
-    monkeypatch.setattr(pruning, "_timed", timed)
+    monkeypatch.setattr(planner, "timed", timed)
     done = pruned(checkpoint, tmp_path, target_latency=6.0, engine="onnxruntime", imgsz=64)
     assert all(path.suffix == ".onnx" for path in seen)
     assert len(seen) > 6

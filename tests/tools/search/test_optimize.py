@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +22,13 @@ import numpy as np
 import onnx
 import optuna
 import training
-from yolort.tools import _processes
 from yolort.tools._processes import Jobs, jobs
 from yolort.tools.evaluate.benchmark import Case
+from yolort.tools.search import space
 from yolort.tools.search.optimize import optimize
-from yolort.tools.search.outcome import Budget, Optimized, Trial
+from yolort.tools.search.outcome import Budget, Optimized
 from yolort.tools.search.pipeline import Pipeline
-from yolort.tools.search.recipe import Recipe
+from yolort.tools.search.recipe import Recipe, commands
 from yolort.tools.train.trainer import train_module
 
 module = importlib.import_module("yolort.tools.search.optimize")  # the module, not the function of its name
@@ -63,8 +60,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
 
     monkeypatch.setattr(Jobs, "run", lambda _, work, given, __: [measure(work, one[3]) for one in given])
     monkeypatch.setattr(
-        module,
-        "_able",
+        space,
+        "able_engines",
         lambda: {"onnxruntime": ["fp32", "int8"], "openvino": ["fp32", "bf16"], "ncnn": ["fp32"]},
     )
     # Made-up artefacts detect what the embedded model does.
@@ -203,57 +200,6 @@ def test_a_space_that_is_small_has_an_end(
     assert len(done.trials) == 4  # two inputs, two precisions
 
 
-def made_up(*trials: tuple[float, float | None, bool], budget: Budget) -> Optimized:
-    recipe = Recipe(model="m.pt")
-    done = object.__new__(Optimized)
-    taught = {False: {"epochs": 2, "teacher": recipe}, True: {}}
-    listed = [
-        Trial(recipe.but({"imgsz": 640 - 32 * at, **taught[plain]}), at, ms, 1.0, accuracy)
-        for at, (ms, accuracy, plain) in enumerate(trials)
-    ]
-    vars(done).update(budget=budget, trials=listed, setup={}, _data="d.yaml", _seed=0)
-    return done
-
-
-def test_the_best_is_what_the_budget_asks_for() -> None:
-    trials = ((20.0, 50.0, True), (10.0, 49.5, True), (5.0, 48.0, False), (30.0, 51.0, True), (4.0, None, False))
-    fastest = made_up(*trials, budget=Budget(max_drop=2.0)).best
-    assert fastest is not None and fastest.ms == 5
-    most_accurate = made_up(*trials, budget=Budget(max_latency=12.0)).best
-    assert most_accurate is not None and most_accurate.ms == 10
-    both = made_up(*trials, budget=Budget(max_latency=8.0, max_drop=1.0))
-    assert both.best is None
-    assert both.findings() == ["Nothing is within the budget: 5 were tried, 4 of them scored."]
-    assert both.commands() == []
-    assert made_up(*trials, budget=Budget(max_size=0.5)).best is None
-    failed = made_up((20.0, None, True), *trials, budget=Budget(max_drop=2.0))  # the reference
-    assert failed.best is None
-    assert "has no figures" in failed.findings()[0]
-    assert failed.table()[1][0][5] == "-" and failed.to_markdown()
-    pruned = made_up(*trials, budget=Budget(max_drop=2.0)).findings()
-    assert "Without pruning and training the best is" in pruned[1]
-
-
-def test_nothing_is_said_of_what_was_not_tried() -> None:
-    budget = Budget(max_drop=2.0)
-    plain = made_up((20.0, 50.0, True), (10.0, 49.5, True), budget=budget)
-    assert plain.findings()[1:] == ["Neither pruning nor training was tried."]
-    scored = made_up((20.0, 50.0, True), (10.0, 49.5, True), (5.0, 20.0, False), (6.0, 30.0, False), budget=budget)
-    assert scored.findings()[1:] == ["None of the 2 pruned or distilled models that were scored is better."]
-    failed = made_up((20.0, 50.0, True), (10.0, 49.5, True), (5.0, None, False), budget=budget)
-    failed.trials[2] = replace(failed.trials[2], note="not trained: not within the budget")
-    assert failed.findings()[1:] == [
-        "1 pruned or distilled models were tried, and none was scored: not trained: not within the budget."
-    ]
-
-
-def test_a_drop_that_is_large_against_the_reference_is_said() -> None:
-    weak = made_up((20.0, 1.7, True), (10.0, 0.9, True), budget=Budget(max_drop=1.0)).findings()
-    assert "max_drop 1 is large against the 1.70 mAP50-95 of the reference" in weak[-1]
-    strong = made_up((20.0, 40.0, True), (10.0, 39.5, True), budget=Budget(max_drop=1.0)).findings()
-    assert "large against" not in " ".join(strong)
-
-
 def test_an_interrupted_search_says_what_was_finished(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
 ) -> None:
@@ -268,40 +214,11 @@ def test_an_interrupted_search_says_what_was_finished(
     assert found.to_markdown()
 
 
-def test_commands() -> None:
-    recipe = Recipe(
-        model="m.pt",
-        imgsz=320,
-        epochs=3,
-        prune=0.2,
-        finetune=2,
-        engine="ncnn",
-        precision="int8",
-        train={"batch": 4, "lr0": 0.1},
-    )
-    assert list(module._commands(recipe, "my data.yaml", 1)) == [
-        "yolort train m.pt lr0=0.1 --batch 4 --data 'my data.yaml' --epochs 3 --imgsz 320 --seed 1 --output trained",
-        "yolort prune trained/weights/best.pt lr0=0.1 --batch 4 --ratio 0.2 --method group-norm --round-to 8 "
-        "--imgsz 320 --seed 1 --no-measure --data 'my data.yaml' --finetune 2 --distill --output pruned.pt",
-        "yolort export pruned.pt --imgsz 320 --output float.onnx",
-        "yolort calibrate float.onnx --data 'my data.yaml' --output calibration.json",
-        "yolort export pruned.pt --format ncnn --imgsz 320 --output float_ncnn_model",
-        "yolort quantize float_ncnn_model --format ncnn --calibration calibration.json --output best_ncnn_model",
-        "yolort val best_ncnn_model --data 'my data.yaml' --engine ncnn",
-    ]
-    engine = Recipe(model="m.pt", imgsz=320, engine="tensorrt", precision="int8")
-    assert list(module._commands(engine, "d.yaml", 1))[2:] == [
-        "yolort quantize float.onnx --target gpu --calibration calibration.json --output int8.onnx",
-        "yolort export int8.onnx --format engine --precision fp16 --output best.engine",
-        "yolort val best.engine --data d.yaml --engine tensorrt",
-    ]
-
-
 def test_the_commands_make_the_artefact(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     quick = {key: value for key, value in training.QUICK.items() if key != "imgsz"}
     how = {"epochs": 1, "prune": 0.25, "method": "taylor", "finetune": 1}
     recipe = Recipe(model=str(checkpoint("yolov8n")), imgsz=64, train=quick, **how)  # type: ignore[arg-type]
-    for command in module._commands(recipe, str(blocks), 0):
+    for command in commands(recipe, str(blocks), 0):
         parts = [sys.executable, "-m", "yolort", *shlex.split(command)[1:]]
         done = subprocess.run(parts, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
@@ -312,53 +229,6 @@ def test_the_commands_make_the_artefact(checkpoint: Checkpoints, blocks: Path, t
     )
     assert ours and all(np.array_equal(*pair) for pair in zip(ours, theirs, strict=True))
     assert f"{100 * pipeline.accuracy(recipe, 0).map50_95:.2f}" in done.stdout
-
-
-def test_commands_of_what_is_distilled() -> None:
-    base = Recipe(model="s.pt", imgsz=320, engine="onnxruntime", train={"lr0": 0.1})
-    recipe = base.but({"model": "n.pt", "imgsz": 256, "epochs": 5, "teacher": base})
-    how = "lr0=0.1 --data d.yaml --epochs 5 --imgsz 256 --seed 0 --output trained"
-    last = [
-        "yolort export trained/weights/best.pt --format onnx --imgsz 256 --output best.onnx",
-        "yolort val best.onnx --data d.yaml --engine onnxruntime --precision fp32",
-    ]
-    assert list(module._commands(recipe, "d.yaml", 0)) == [
-        f"yolort distill --teacher s.pt --student n.pt {how}",
-        *last,
-    ]
-    taught = recipe.but({"teacher": base.but({"epochs": 3})})
-    assert list(module._commands(taught, "d.yaml", 0)) == [
-        "yolort train s.pt lr0=0.1 --data d.yaml --epochs 3 --imgsz 320 --seed 0 --output teacher",
-        f"yolort distill --teacher teacher/weights/best.pt --student n.pt {how}",
-        *last,
-    ]
-
-
-def _work(number: int) -> dict[str, Any]:
-    return {"found": number}
-
-
-def _hang(*_: Any) -> dict[str, Any]:
-    time.sleep(60)
-    return {}
-
-
-def _crash(*_: Any) -> dict[str, Any]:
-    os._exit(7)
-
-
-def _fail(*_: Any) -> dict[str, Any]:
-    raise OSError(28, "No space left on device")
-
-
-@pytest.mark.parametrize(
-    ("work", "text"), [(_hang, "it took more than"), (_crash, "status 7"), (_fail, "failed: .*No space left")]
-)
-def test_a_trial_that_hangs_crashes_or_fails(work: Callable[..., dict[str, Any]], text: str) -> None:
-    done, good = Jobs().run(work, [(), ()], 20.0 if work is not _hang else 1.0)[0], Jobs().run(_work, [(3,)], 60)[0]
-    assert done["failed"]
-    assert re.search(text, done["note"])
-    assert good["found"] == 3 and good["seconds"] > 0
 
 
 def test_arguments(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
@@ -397,15 +267,6 @@ def test_the_whole_way(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) ->
     assert [one.note for one in done.trials] == ["", "", ""]
     assert all(one.ms > 0 and one.size_mb > 0 and one.map50_95 is not None for one in done.trials)
     assert done.artefact is not None and done.artefact.exists()
-
-
-def _threads() -> dict[str, Any]:
-    return {"threads": os.environ.get("YOLORT_THREADS")}
-
-
-def test_the_share_of_the_cores_that_a_worker_has() -> None:
-    assert _processes._in_process(_threads, (), 60.0, 3)["threads"] == "3"
-    assert _processes._in_process(_threads, (), 60.0)["threads"] == os.environ.get("YOLORT_THREADS")
 
 
 def test_two_workers_of_ray_find_what_one_process_finds(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
