@@ -26,7 +26,7 @@ MODULES = {
     "calibrate": ("quantize.calibrate",),
     "checkpoints": ("models.checkpoints",),
     "classes": ("data.class_balance",),
-    "distill": ("train.distill",),
+    "distill": ("train.distill", "train.losses"),
     "engine": ("export.tensorrt",),
     "graph": ("models.onnx_graph",),
     "histogram": ("quantize.histogram",),

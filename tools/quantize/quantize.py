@@ -114,19 +114,7 @@ def quantize(
         QuantizeError: the result is wrong, or `max_drop` cannot be met.
         Anything that `load_dataset` and `validate` raise.
     """
-    if format not in QUANTIZED:
-        hint = "; TensorRT builds engines from --format onnx --target gpu" if format == "engine" else ""
-        raise ValueError(f"format must be one of {', '.join(QUANTIZED)}, not {format!r}{hint}")
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
-    if target is not None and (target not in TARGETS or format != "onnx"):
-        raise ValueError(f"target is for onnx, and one of {', '.join(TARGETS)}, not {target!r}")
-    if mode != "static" and format != "onnx":
-        raise ValueError(f"mode {mode!r} is for onnx")
-    if max_drop is not None and (data is None or not 0 <= max_drop <= 100):
-        raise ValueError("max_drop is in points of mAP50-95, 0 to 100, and needs data to measure it on")
-    if mode == "static" and calibration is None:
-        raise ValueError("static INT8 needs a calibration; yolort calibrate makes one")
+    _check_arguments(format, mode, target, calibration is not None, data is not None, max_drop)
     known = Calibration.load(calibration) if isinstance(calibration, (str, Path)) else calibration
     destination = _destination(Path(model), format, output)
     read = [path for path in (model, calibration, data) if isinstance(path, (str, Path))]
@@ -168,6 +156,25 @@ def quantize(
             return _make(builder, excluded, destination, folder, data, split, max_drop, measure, progress)
 
 
+def _check_arguments(
+    format: str, mode: str, target: str | None, calibrated: bool, has_data: bool, max_drop: float | None
+) -> None:
+    """ValueError for what does not go together."""
+    if format not in QUANTIZED:
+        hint = "; TensorRT builds engines from --format onnx --target gpu" if format == "engine" else ""
+        raise ValueError(f"format must be one of {', '.join(QUANTIZED)}, not {format!r}{hint}")
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
+    if target is not None and (target not in TARGETS or format != "onnx"):
+        raise ValueError(f"target is for onnx, and one of {', '.join(TARGETS)}, not {target!r}")
+    if mode != "static" and format != "onnx":
+        raise ValueError(f"mode {mode!r} is for onnx")
+    if max_drop is not None and (not has_data or not 0 <= max_drop <= 100):
+        raise ValueError("max_drop is in points of mAP50-95, 0 to 100, and needs data to measure it on")
+    if mode == "static" and not calibrated:
+        raise ValueError("static INT8 needs a calibration; yolort calibrate makes one")
+
+
 def _make(
     builder: Builder,
     excluded: dict[str, str],
@@ -197,13 +204,7 @@ def _make(
     build(floats)
     done = Quantized(destination, {}, (_megabytes(builder.source), _megabytes(built)))
     if engine:
-        picture = letterboxed([yolort.demo_image()], yolort.Detector(builder.source, tuned=False).imgsz)
-        done.changed = changed(*(raw_maps(path, engine, picture) for path in (builder.source, built)))
-        if not done.changed <= MOST_CHANGED:
-            raise QuantizeError(
-                "the INT8 model does not compute what the float one does: nothing that it detects on a picture is the "
-                "same. Was it calibrated on images of its training?"
-            )
+        done.changed = _changed(builder.source, built, engine)
     if data is not None:
         if engine is None:
             raise yolort.EngineError(f"{builder.engine} cannot run here, so accuracy cannot be measured")
@@ -224,23 +225,41 @@ def _make(
     build(floats)
     done.megabytes = (done.megabytes[0], _megabytes(built))
     if measure and engine:
-        cases = [Case(str(path), engine) for path in (builder.source, built)]
-        rows = benchmark(chosen=cases, runs=40, warmup=10).rows
-        if not any(row.error for row in rows):
-            before_ms, after_ms = (row.p50 for row in rows)
-            done.ms = before_ms, after_ms
-            if _system.Load.disturbs(rows[0].others):
-                done.notes.append(disturbed(rows[0].others))
-            elif after_ms > before_ms:
-                other = "openvino" if engine != "openvino" else "onnxruntime"
-                done.notes.append(
-                    f"INT8 is slower than the float model here on {engine}: it does not pay. "
-                    f"Try another engine (--target {other}), or run the float model with precision bf16 or fp16"
-                )
+        _time(done, builder.source, built, engine)
     elif not engine:
         done.notes.append(f"{builder.engine} cannot run here: the result was neither checked nor measured")
     _atomic.place(built, destination)
     return done
+
+
+def _changed(source: Path, built: Path, engine: str) -> float:
+    """Which share of what the float model detects on the embedded picture is changed; QuantizeError if all of it is."""
+    picture = letterboxed([yolort.demo_image()], yolort.Detector(source, tuned=False).imgsz)
+    share = changed(*(raw_maps(path, engine, picture) for path in (source, built)))
+    if not share <= MOST_CHANGED:
+        raise QuantizeError(
+            "the INT8 model does not compute what the float one does: nothing that it detects on a picture is the "
+            "same. Was it calibrated on images of its training?"
+        )
+    return share
+
+
+def _time(done: Quantized, source: Path, built: Path, engine: str) -> None:
+    """Adds the milliseconds of both models, measured in turns, and what is to be said of them."""
+    cases = [Case(str(path), engine) for path in (source, built)]
+    rows = benchmark(chosen=cases, runs=40, warmup=10).rows
+    if any(row.error for row in rows):
+        return
+    before, after = (row.p50 for row in rows)
+    done.ms = before, after
+    if _system.Load.disturbs(rows[0].others):
+        done.notes.append(disturbed(rows[0].others))
+    elif after > before:
+        other = "openvino" if engine != "openvino" else "onnxruntime"
+        done.notes.append(
+            f"INT8 is slower than the float model here on {engine}: it does not pay. "
+            f"Try another engine (--target {other}), or run the float model with precision bf16 or fp16"
+        )
 
 
 def _runner(builder: Builder) -> str | None:

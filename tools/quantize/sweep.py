@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -66,14 +66,9 @@ def sweep(
 
     Raises ValueError for choices that there are not, and what `calibrate`, `export` and `benchmark` raise.
     """
-    for name, given, known in (
-        ("methods", methods, METHODS),
-        ("granularities", granularities, GRANULARITIES),
-        ("targets", targets, _TARGETS),
-    ):
-        wrong = [one for one in given if one not in known]
-        if wrong or not given:
-            raise ValueError(f"{name}: expected some of {', '.join(known)}, not {', '.join(wrong) or 'none'}")
+    _check_choices("methods", methods, METHODS)
+    _check_choices("granularities", granularities, GRANULARITIES)
+    _check_choices("targets", targets, _TARGETS)
     path = Path(model)
     there = len(list_images(data, "train"))
     if max(images) > there:
@@ -122,6 +117,17 @@ def sweep(
             runs=runs,
             progress=lambda steps: progress(steps, "measuring"),
         )
+    return _complete(done, rows)
+
+
+def _check_choices(name: str, given: Sequence[str], known: Collection[str]) -> None:
+    wrong = [one for one in given if one not in known]
+    if wrong or not given:
+        raise ValueError(f"{name}: expected some of {', '.join(known)}, not {', '.join(wrong) or 'none'}")
+
+
+def _complete(done: Benchmark, rows: list[Row]) -> Benchmark:
+    """The benchmark with the rows that failed among those that were measured, and names in place of paths."""
     measured = iter(done.rows)
     done.rows = [row if row.error else next(measured) for row in rows]
     for row in done.rows:  # the files are gone

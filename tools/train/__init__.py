@@ -9,7 +9,7 @@ from yolort.tools._lazy import export_lazily
 if TYPE_CHECKING:
     from yolort.tools.train.distill import TeacherError as TeacherError
     from yolort.tools.train.distill import distill as distill
-    from yolort.tools.train.train import FocalLoss as FocalLoss
+    from yolort.tools.train.losses import FocalLoss as FocalLoss
     from yolort.tools.train.train import Options as Options
     from yolort.tools.train.train import train as train
     from yolort.tools.train.train import weighting as weighting
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 export_lazily(
     __name__,
     {
-        "FocalLoss": "train",
+        "FocalLoss": "losses",
         "Options": "train",
         "TeacherError": "distill",
         "Trainer": "trainer",

@@ -25,24 +25,14 @@ from typing import Any
 import torch
 import yolort
 from torch import nn
-from torch.nn import functional
 from ultralytics.nn.distill_model import DistillationModel
-from ultralytics.utils.metrics import bbox_iou
 from ultralytics.utils.tal import dist2bbox, make_anchors
 from yolort.tools.data.samples import listed
 from yolort.tools.models.checkpoints import detect_head, load_checkpoint
+from yolort.tools.train.losses import box_loss, logit_loss
 from yolort.tools.train.trainer import Trainer, check_trainable, set_classes, train_module
 
-__all__ = [
-    "Distillation",
-    "TeacherError",
-    "box_loss",
-    "decoded",
-    "distill",
-    "distilling",
-    "logit_loss",
-    "prepare_teacher",
-]
+__all__ = ["Distillation", "TeacherError", "decoded", "distill", "distilling", "prepare_teacher"]
 
 
 class TeacherError(yolort.Error):
@@ -160,31 +150,6 @@ class Distillation(DistillationModel):  # type: ignore[misc]
         if all(part is not None for part in both):
             parts["one2one"] = criterion.o2o
         return parts
-
-
-def logit_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Distance of class logits, both (batch, classes, anchors), a scalar that is 0 where they are equal.
-
-    The Kullback-Leibler divergence of each class at each anchor as a binary variable, weighted by how far the
-    probabilities are apart (Yang et al. 2023, equations 5 and 6; the entropy of the teacher, a constant, is taken off),
-    summed, over the sum of the teacher's best scores.
-    """
-    target = teacher.float().sigmoid()
-    found = student.float()
-    apart = (found.detach().sigmoid() - target).abs()
-    cross = functional.binary_cross_entropy_with_logits(found, target, reduction="none")
-    entropy = functional.binary_cross_entropy_with_logits(teacher.float(), target, reduction="none")
-    return (apart * (cross - entropy)).sum() / target.amax(1).sum().clamp(min=1)
-
-
-def box_loss(student: torch.Tensor, teacher: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """1 - CIoU of boxes, (batch, anchors, 4) x1 y1 x2 y2 of any unit, averaged with weights `scores` (batch, anchors).
-
-    CIoU is that of Zheng et al. (arXiv:1911.08287), which Ultralytics' loss of the labels uses too.
-    """
-    iou = bbox_iou(student.float(), teacher.float(), xywh=False, CIoU=True).squeeze(-1)
-    mean: torch.Tensor = ((1 - iou) * scores).sum() / scores.sum().clamp(min=1)
-    return mean
 
 
 def decoded(preds: dict[str, Any], head: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
-from torch.utils.data import WeightedRandomSampler
-from ultralytics.data.augment import BaseMixTransform, Mosaic
 from ultralytics.utils.torch_utils import unwrap_model
 from yolort import _atomic
 from yolort.tools.data import class_balance
-from yolort.tools.data.class_balance import ClassReport, class_report, sample_weights
+from yolort.tools.data.class_balance import ClassReport, class_report
+from yolort.tools.train.losses import FocalLoss
+from yolort.tools.train.sampling import resample, resized
 from yolort.tools.train.trainer import Trainer, check_output, train_module
 
-__all__ = ["FocalLoss", "Options", "train", "weighting"]
+__all__ = ["Options", "train", "weighting"]
 
 _log = logging.getLogger(__name__)
 
@@ -53,32 +51,6 @@ class Options:
             raise ValueError(f"scales must be (least, greatest), both above 0, got {self.scales}")
         if self.sampling not in (None, "balanced", "repeat"):
             raise ValueError(f"sampling must be balanced or repeat, not {self.sampling!r}")
-
-
-class FocalLoss(nn.Module):
-    """Focal loss of logits against targets of 0 to 1, element by element: it takes the place of `BCEWithLogitsLoss`.
-
-    The cross-entropy times |target - p|^gamma: with hard targets that is (1 - p_t)^gamma (Lin et al.,
-    arXiv:1708.02002, equation 4), with the soft ones of the task-aligned assigner the quality focal loss (Li et al.,
-    arXiv:2006.04388, equation 4), whose least value is still at p = target. `alpha` weighs an element by
-    target * alpha + (1 - target) * (1 - alpha); None leaves that out. gamma 0 without alpha is the cross-entropy.
-    """
-
-    def __init__(self, gamma: float = 2.0, alpha: float | None = 0.25) -> None:
-        super().__init__()
-        self.gamma = gamma
-        self.alpha = alpha
-
-    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Losses of the shape of `logits` and `targets`, not reduced."""
-        loss = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-        if self.gamma:
-            loss = loss * (targets - logits.sigmoid()).abs().clamp(min=1e-6).pow(
-                self.gamma
-            )  # pow'(0) is infinite below 1
-        if self.alpha is not None:
-            loss = loss * (targets * self.alpha + (1 - targets) * (1 - self.alpha))
-        return loss
 
 
 def train(
@@ -171,62 +143,16 @@ def weighting(base: type[Trainer], options: Options) -> type[Trainer]:
         ) -> torch.utils.data.DataLoader[Any]:
             loader: torch.utils.data.DataLoader[Any] = super().get_dataloader(dataset_path, batch_size, rank, mode)
             if mode == "train" and options.sampling is not None:
-                _resample(loader, self.data["names"], options)
+                resample(loader, self.data["names"], options)
             return loader
 
         def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
             batch = super().preprocess_batch(batch)
             if options.scales is not None:
-                batch["img"] = _resized(batch["img"], options.scales, self.args.imgsz, self.stride)
+                batch["img"] = resized(batch["img"], options.scales, self.args.imgsz, self.stride)
             return batch
 
     return WeightedTrainer
-
-
-class _Pick:
-    """In the place of `get_indexes` of a transform that mixes images: draws them by weight."""
-
-    def __init__(self, weights: np.ndarray, count: int | None) -> None:
-        self._cumulated = weights.cumsum().tolist()
-        self._count = count
-
-    def __call__(self) -> Any:
-        drawn = random.choices(range(len(self._cumulated)), cum_weights=self._cumulated, k=self._count or 1)
-        return drawn[0] if self._count is None else drawn
-
-
-def _resample(loader: Any, names: dict[int, str], options: Options) -> None:
-    """Has a loader of Ultralytics', of which none has been drawn yet, draw its images by weight."""
-    dataset = loader.dataset
-    weights = sample_weights(
-        [label["cls"].reshape(-1) for label in dataset.labels],
-        len(names),
-        options.sampling or "",
-        threshold=options.repeat_threshold,
-        names=names,
-    )
-    # InfiniteDataLoader: a sampler that repeats a BatchSampler, which asks this one for indices.
-    loader.batch_sampler.sampler.sampler = WeightedRandomSampler(weights.tolist(), len(weights))
-    for transform in _mixing(dataset.transforms):
-        transform.get_indexes = _Pick(weights, transform.n - 1 if isinstance(transform, Mosaic) else None)
-
-
-def _mixing(transform: Any) -> list[BaseMixTransform]:
-    inner = [part for child in getattr(transform, "transforms", ()) for part in _mixing(child)]
-    before = getattr(transform, "pre_transform", None)
-    mine = [transform] if isinstance(transform, BaseMixTransform) else []
-    return mine + inner + (_mixing(before) if before is not None else [])
-
-
-def _resized(images: torch.Tensor, scales: tuple[float, float], imgsz: int, stride: int) -> torch.Tensor:
-    """A batch (n, 3, height, width) stretched so that its longer side is a random multiple of the stride in range."""
-    least, greatest = (max(1, round(scale * imgsz / stride)) for scale in scales)
-    side = random.randint(least, greatest) * stride
-    factor = side / max(images.shape[2:])
-    size = [max(stride, round(edge * factor / stride) * stride) for edge in images.shape[2:]]
-    if size == list(images.shape[2:]):
-        return images
-    return functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
 
 
 def _weights(report: ClassReport, method: str, clip: tuple[float, float], beta: float) -> np.ndarray:

@@ -18,7 +18,8 @@ pytest.importorskip("ultralytics")
 import torch
 import training
 from yolort.tools.models.checkpoints import load_checkpoint
-from yolort.tools.train.distill import TeacherError, box_loss, decoded, distill, distilling, logit_loss, prepare_teacher
+from yolort.tools.train.distill import TeacherError, decoded, distill, distilling, prepare_teacher
+from yolort.tools.train.losses import box_loss, logit_loss
 from yolort.tools.train.trainer import Trainer, set_classes, train_module
 
 Checkpoints = Callable[[str], Path]

@@ -20,7 +20,8 @@ import training
 from yolort.tools.data.class_balance import class_report, class_weights, sample_weights
 from yolort.tools.data.samples import LabelError
 from yolort.tools.models.checkpoints import load_checkpoint
-from yolort.tools.train.train import FocalLoss, Options, train, weighting
+from yolort.tools.train.losses import FocalLoss
+from yolort.tools.train.train import Options, train, weighting
 from yolort.tools.train.trainer import Trainer
 
 Checkpoints = Callable[[str], Path]
