@@ -1,6 +1,6 @@
 """Detections equal those of Ultralytics' own pipeline on real images, engine by engine.
 
-    YOLORT_DATA=<folder> pytest tests/tools/test_parity.py
+    YOLORT_DATA=<folder> pytest tests/tools/evaluate/test_parity.py
 
 The folder holds weights/*.pt and data/*/images/**/*.jpg; YOLORT_PARITY_IMAGES takes fewer of them. Every detection of
 the one side above 0.25 has one on the other of the same class, IoU >= 0.99, score within 0.01; those within 0.01 of the

@@ -110,7 +110,7 @@ def test_own_architecture_wins_over_the_shipped_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("imgsz", [0, 16, 100, -64, 8224, (64,), (64, 64, 64), (64, 65), 64.0, (64, "64"), True])
 def test_bad_imgsz(imgsz: Any, checkpoint: Checkpoint, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"multiples of 32 in 32\.\.8192"):
+    with pytest.raises((TypeError, ValueError), match="^imgsz"):
         export(checkpoint("yolov8n"), imgsz=imgsz, output=tmp_path / "m.onnx")
     assert left_in(tmp_path) == []
 
@@ -120,7 +120,7 @@ def test_bad_imgsz(imgsz: Any, checkpoint: Checkpoint, tmp_path: Path) -> None:
     [
         ({"format": "tflite"}, "format must be one of onnx, ncnn, openvino"),
         ({"precision": "int8"}, "precision must be one of fp32, fp16"),
-        ({"batch": 0}, "within 1..128"),
+        ({"batch": 0}, "batch is 0, expected 1 to 128"),
         ({"batch": 2, "format": "ncnn"}, "batch must be 1"),
         ({"dynamic": True, "format": "ncnn"}, "size is fixed"),
         ({"head": "end2end", "format": "ncnn"}, "no top-k"),
