@@ -20,7 +20,7 @@ from yolort.tools.int8 import Step, bias_shift, round_weights, stem
 __all__ = ["Layer", "attention", "convolutions", "first_convolutions", "read", "write_int8"]
 
 _MAGIC = "7767517"
-_MAX_PARAM, _MAX_LAYERS = 1 << 20, 2000  # of cpp/src/engines/ncnn_check.cpp
+_MAX_PARAM, _MAX_LAYERS = 1 << 20, 2000  # of cpp/src/engines/ncnn/param_file.cpp
 _FLOAT, _INT8 = (0).to_bytes(4, "little"), (0x000D4B38).to_bytes(4, "little")
 _CONVOLUTIONS = ("Convolution", "ConvolutionDepthWise")
 _WITHOUT_WEIGHTS = {

@@ -1,4 +1,4 @@
-#include "picture.h"
+#include "images.h"
 
 #include <cctype>
 #include <fstream>
@@ -26,14 +26,14 @@ int number(std::istream& from) {
 
 }  // namespace
 
-std::vector<std::string> picture_endings() {
+std::vector<std::string> image_endings() {
   std::vector<std::string> out = {".ppm", ".pgm", ".pnm"};
   out.insert(out.end(), compressed_endings().begin(), compressed_endings().end());
   return out;
 }
 
-Picture read_picture(const std::filesystem::path& path) {
-  const auto refused = [&](const std::string& what) { return PictureError("\"" + path.string() + "\" " + what); };
+DecodedImage read_image(const std::filesystem::path& path) {
+  const auto refused = [&](const std::string& what) { return ImageError("\"" + path.string() + "\" " + what); };
   std::error_code error;
   const auto kind = std::filesystem::status(path, error).type();
   if (kind == std::filesystem::file_type::not_found) throw refused("does not exist");
@@ -47,7 +47,7 @@ Picture read_picture(const std::filesystem::path& path) {
     return read_compressed(path);
   }
   const std::size_t channels = magic[1] == '6' ? 3 : 1;
-  Picture out;
+  DecodedImage out;
   out.width = number(file);
   out.height = number(file);
   const int most = number(file);
@@ -55,7 +55,7 @@ Picture read_picture(const std::filesystem::path& path) {
     throw refused("is a PNM picture of another kind; expected 1 to 65535 pixels a side and 255 as the maximum");
   }
   const std::int64_t pixels = std::int64_t{out.width} * out.height;
-  if (pixels > max_picture_pixels) throw refused("has more pixels than are read here");
+  if (pixels > max_image_pixels) throw refused("has more pixels than are read here");
   if (size < static_cast<std::uintmax_t>(pixels) * channels) throw refused("is truncated");
   file.get();  // the one space behind the header
   std::vector<std::uint8_t> bytes(static_cast<std::size_t>(pixels) * channels);

@@ -1,4 +1,4 @@
-// Pictures from files, for programs; the library takes pixels.
+// Images from files, for programs; the library takes pixels.
 #pragma once
 
 #include <cstdint>
@@ -11,12 +11,12 @@
 
 namespace yolort {
 
-/// A file that is no picture, or none that is read here.
-struct PictureError : std::runtime_error {
+/// A file that is not an image, or of a kind that is not read here.
+struct ImageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-struct Picture {
+struct DecodedImage {
   int width = 0, height = 0;
   std::vector<std::uint8_t> rgb;
 
@@ -24,16 +24,16 @@ struct Picture {
 };
 
 /// More pixels are not decoded.
-inline constexpr std::int64_t max_picture_pixels = std::int64_t{1} << 27;
+inline constexpr std::int64_t max_image_pixels = std::int64_t{1} << 27;
 
-/// Endings of the files that read_picture() reads: ".ppm", ...; lower case.
-std::vector<std::string> picture_endings();
+/// Endings of the files that read_image() reads: ".ppm", ...; lower case.
+std::vector<std::string> image_endings();
 
-/// Binary PNM (P5, P6) of 8 bits, and what read_compressed() reads. Throws PictureError.
-Picture read_picture(const std::filesystem::path& path);
+/// Binary PNM (P5, P6) of 8 bits, and what read_compressed() reads. Throws ImageError.
+DecodedImage read_image(const std::filesystem::path& path);
 
 /// JPEG and PNG, of a build with stb_image. The orientation that EXIF tells is not applied.
-Picture read_compressed(const std::filesystem::path& path);
+DecodedImage read_compressed(const std::filesystem::path& path);
 const std::vector<std::string>& compressed_endings();
 
 }  // namespace yolort

@@ -1,5 +1,5 @@
 // Where stb_image is not at hand: no compressed pictures.
-#include "picture.h"
+#include "images.h"
 
 namespace yolort {
 
@@ -8,9 +8,9 @@ const std::vector<std::string>& compressed_endings() {
   return none;
 }
 
-Picture read_compressed(const std::filesystem::path& path) {
-  throw PictureError("\"" + path.string() +
-                     "\" is no binary PNM picture; this build reads nothing else (it was made without stb_image)");
+DecodedImage read_compressed(const std::filesystem::path& path) {
+  throw ImageError("\"" + path.string() +
+                   "\" is no binary PNM picture; this build reads nothing else (it was made without stb_image)");
 }
 
 }  // namespace yolort

@@ -1,5 +1,5 @@
 // JPEG and PNG, by stb_image.
-#include "picture.h"
+#include "images.h"
 
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
@@ -18,19 +18,19 @@ const std::vector<std::string>& compressed_endings() {
   return endings;
 }
 
-Picture read_compressed(const std::filesystem::path& path) {
+DecodedImage read_compressed(const std::filesystem::path& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
-  if (!file) throw PictureError("\"" + path.string() + "\" cannot be read");
+  if (!file) throw ImageError("\"" + path.string() + "\" cannot be read");
   const auto refused = [&] {
     const char* why = stbi_failure_reason();
-    return PictureError("\"" + path.string() + "\" is no JPEG, PNG or binary PNM picture that can be read" +
-                        (why ? ": " + std::string(why) : ""));
+    return ImageError("\"" + path.string() + "\" is no JPEG, PNG or binary PNM picture that can be read" +
+                      (why ? ": " + std::string(why) : ""));
   };
-  Picture out;
+  DecodedImage out;
   if (!stbi_info_from_file(file.get(), &out.width, &out.height, nullptr)) throw refused();
-  if (std::int64_t{out.width} * out.height > max_picture_pixels) {
-    throw PictureError("\"" + path.string() + "\" has " + std::to_string(out.width) + " x " +
-                       std::to_string(out.height) + " pixels, more than are read here");
+  if (std::int64_t{out.width} * out.height > max_image_pixels) {
+    throw ImageError("\"" + path.string() + "\" has " + std::to_string(out.width) + " x " + std::to_string(out.height) +
+                     " pixels, more than are read here");
   }
   const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
       stbi_load_from_file(file.get(), &out.width, &out.height, nullptr, 3), stbi_image_free);

@@ -24,7 +24,7 @@ set(unused_layers
     diag einsum embed erf fold glu gridsample gru inversespectrogram log lrn lstm mvn noise pooling1d pooling3d
     priorbox proposal psroipooling reorg rmsnorm rnn roialign roipooling rotaryembed selu shrink spectrogram spp
     statisticspooling threshold unfold yolodetectionoutput yolov3detectionoutput)
-# Of a minimal build: those that the graph check (cpp/src/engines/ncnn_check.cpp) lets through, and those that they make
+# Of a minimal build: those that the graph check (cpp/src/engines/ncnn/layer_rules.cpp) lets through, and those that they make
 # themselves. All that exports of YOLOv8, YOLO11 and YOLO26 consist of, in fp32, fp16 and INT8.
 set(minimal_layers
     binaryop clip concat convolution convolutiondepthwise dropout gelu hardsigmoid hardswish input interp matmul
@@ -46,7 +46,7 @@ else()
     list(APPEND options -DWITH_LAYER_${layer}=OFF)
   endforeach()
 endif()
-# The OpenMP functions that yolort's own threads stand in for (cpp/src/engines/ncnn_threads.cpp).
+# The OpenMP functions that yolort's own threads stand in for (cpp/src/engines/ncnn/thread_pool.cpp).
 set(openmp_functions GOMP_parallel omp_get_thread_num omp_get_num_threads omp_get_max_threads omp_get_dynamic
                      omp_set_dynamic omp_set_num_threads)
 

@@ -1,4 +1,4 @@
-#include "engines/ncnn_check.h"
+#include "engines/ncnn/graph_check.h"
 
 #include <unistd.h>
 

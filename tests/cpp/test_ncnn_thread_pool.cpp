@@ -1,5 +1,5 @@
 // The OpenMP functions that libncnn.a is linked with: every part of every loop runs once, whoever runs it.
-#include "engines/ncnn_threads.h"
+#include "engines/ncnn/thread_pool.h"
 
 #include <sys/wait.h>
 #include <unistd.h>

@@ -2,10 +2,10 @@
 #include <fstream>
 
 #include "check.h"
+#include "core/engine.h"
 #include "cuda/driver.h"
-#include "engine.h"
-#include "engines/tensorrt.h"
-#include "libraries.h"
+#include "engines/tensorrt/engine.h"
+#include "platform/dynamic_library.h"
 
 using namespace yolort;
 

@@ -1,5 +1,5 @@
 // Records of `yolort tune`: which count, which are ignored, and what a hostile one does.
-#include "tuning.h"
+#include "core/tuning.h"
 
 #include <unistd.h>
 

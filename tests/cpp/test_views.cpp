@@ -1,6 +1,4 @@
 // Views and their merging, alone, and in a Detector over an engine that finds the bright rectangle of its input.
-#include "augment.h"
-
 #include <unistd.h>
 
 #include <cmath>
@@ -8,7 +6,9 @@
 #include <fstream>
 
 #include "check.h"
-#include "engine.h"
+#include "core/engine.h"
+#include "core/view_merge.h"
+#include "core/view_plan.h"
 #include "fake_engine.h"
 
 using namespace yolort;

@@ -1,4 +1,4 @@
-#include "tuning.h"
+#include "core/tuning.h"
 
 #include <cstdint>
 #include <cstdlib>
@@ -6,8 +6,8 @@
 #include <sstream>
 #include <thread>
 
-#include "engine.h"
-#include "value.h"
+#include "core/engine.h"
+#include "model/literal.h"
 
 namespace yolort {
 namespace {

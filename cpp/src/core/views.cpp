@@ -1,197 +1,97 @@
-#include "augment.h"
-
+// Test-time augmentation: opens what the views run on, and runs them.
 #include <algorithm>
-#include <cstdint>
-#include <set>
+#include <array>
+#include <map>
+#include <utility>
 
-#include "model.h"
-#include "nms.h"
+#include "core/detector.h"
+#include "core/view_merge.h"
 
 namespace yolort {
-namespace {
 
-constexpr int min_scale = 32;
-constexpr std::size_t max_scales = 32;  ///< twice that many views have a bit each in Cluster::views
-
-/// A box joins the object that it overlaps by more: the value of the paper and of its authors' code.
-constexpr float fusion_iou = 0.55f;
-
-std::string size_text(int height, int width) { return std::to_string(height) + " x " + std::to_string(width); }
-
-int long_side(const Artefact& artefact) { return std::max(artefact.height, artefact.width); }
-
-void check_scales(const std::vector<int>& scales) {
-  if (scales.size() > max_scales) {
-    throw std::invalid_argument("scales: " + std::to_string(scales.size()) + " of them, expected at most " +
-                                std::to_string(max_scales));
-  }
-  std::set<int> seen;
-  for (const int scale : scales) {
-    if (scale < min_scale || scale > max_imgsz) {
-      throw std::invalid_argument("scales: " + std::to_string(scale) + " is out of range, expected " +
-                                  std::to_string(min_scale) + " to " + std::to_string(max_imgsz) +
-                                  ", the longer side of the network input in pixels");
-    }
-    if (!seen.insert(scale).second) {
-      throw std::invalid_argument("scales: " + std::to_string(scale) + " stands there twice");
-    }
-  }
-}
-
-[[noreturn]] void no_artefact(int scale, const std::vector<Artefact>& artefacts) {
-  std::string sizes;
-  for (const Artefact& artefact : artefacts) {
-    sizes += (sizes.empty() ? "model \"" : ", model \"") + artefact.given + "\" is fixed to " +
-             size_text(artefact.height, artefact.width);
-  }
-  throw std::invalid_argument("scales: " + std::to_string(scale) + " is larger than any input: " + sizes +
-                              "; export the model with dynamic shapes (ONNX, OpenVINO, TensorRT), or give an artefact "
-                              "of that size in scale_models");
-}
-
-PlacedView place(int scale, const std::vector<Artefact>& artefacts) {
-  const Artefact* chosen = nullptr;
-  for (const Artefact& one : artefacts) {  // of that size; else dynamic; else the smallest that is larger
-    const int side = long_side(one), best = chosen ? long_side(*chosen) : 0;
-    if (chosen && best == scale) break;
-    if (side == scale) {
-      chosen = &one;
-    } else if (!one.fixed) {
-      if (!chosen || chosen->fixed) chosen = &one;
-    } else if (side > scale && (!chosen || (chosen->fixed && side < best))) {
-      chosen = &one;
-    }
-  }
-  if (!chosen) no_artefact(scale, artefacts);
-
-  PlacedView out;
-  out.artefact = static_cast<std::size_t>(chosen - artefacts.data());
-  out.scale = scale;
-  out.model = chosen->given;
-  out.imgsz = {chosen->height, chosen->width};
-  if (!chosen->fixed && long_side(*chosen) != scale) {
-    for (int& side : out.imgsz) {
-      const double wanted = static_cast<double>(side) * scale / long_side(*chosen);
-      const int cells = std::max(1, static_cast<int>((wanted + chosen->stride - 1e-6) / chosen->stride));
-      side = cells * chosen->stride;
-    }
-  }
-  out.fraction = static_cast<double>(scale) / std::max(out.imgsz[0], out.imgsz[1]);
+Artefact Detector::Impl::artefact() const {
+  const InputShape fixed = engine->input_shape();
+  const std::vector<int>& strides = spec.layout.strides;
+  Artefact out{spec.given, spec.height, spec.width, fixed.height || fixed.width};
+  if (!strides.empty()) out.stride = *std::max_element(strides.begin(), strides.end());
   return out;
 }
 
-/// The boxes of one object, at most one a view.
-struct Cluster {
-  int cls = 0;
-  Box fused{};
-  double weight = 0, sides[4] = {};  ///< sum of the scores; of score x side
-  std::uint64_t views = 0;           ///< a bit each
-
-  void add(const Candidate& box, std::size_t view) {
-    const float given[4] = {box.box.x1, box.box.y1, box.box.x2, box.box.y2};
-    weight += box.score;
-    for (int i = 0; i < 4; ++i) sides[i] += static_cast<double>(box.score) * given[i];
-    const auto mean = [&](int i) { return static_cast<float>(sides[i] / weight); };
-    if (weight > 0) fused = {mean(0), mean(1), mean(2), mean(3)};
-    cls = box.cls;
-    views |= std::uint64_t{1} << view;
-  }
-};
-
-struct ViewCandidate {
-  Candidate box;
-  std::size_t view;
-};
-
-/// Weighted boxes fusion (Solovyev, Wang, Gabruseva: arXiv:1910.13302, section 3), all views of equal weight: a fused
-/// box is the mean of its members weighted by their scores, its score their sum over the number of views. Other than
-/// there a view gives an object one box at most: what it found twice, it found to be two objects, by its NMS or by its
-/// NMS-free head. So any number of equal views give what one of them gives.
-std::vector<Candidate> fuse(const std::vector<ViewCandidate>& found, std::size_t views) {
-  std::vector<Cluster> clusters;
-  for (const auto& [box, view] : found) {
-    Cluster* nearest = nullptr;
-    float best = fusion_iou;
-    for (Cluster& cluster : clusters) {
-      if (cluster.cls != box.cls || cluster.views >> view & 1) continue;
-      const float overlap = intersection_over_union(cluster.fused, box.box);
-      if (!(overlap > best)) continue;
-      best = overlap;
-      nearest = &cluster;
-    }
-    (nearest ? *nearest : clusters.emplace_back()).add(box, view);
-  }
-  std::vector<Candidate> out;
-  for (const Cluster& cluster : clusters) {
-    out.push_back({cluster.fused, static_cast<float>(cluster.weight / static_cast<double>(views)), cluster.cls});
+/// On the same weights, at the input size of a view.
+std::unique_ptr<Detector::Impl> Detector::Impl::clone_for(const View& view) const {
+  std::unique_ptr<Impl> out = clone();
+  out->spec.height = view.imgsz[0];
+  out->spec.width = view.imgsz[1];
+  try {
+    out->probe();
+  } catch (const Error& what) {
+    throw EngineError("scales: model \"" + view.model + "\" cannot run at " + std::to_string(view.imgsz[0]) + " x " +
+                      std::to_string(view.imgsz[1]) + " for the scale " + std::to_string(view.scale) + ": " +
+                      what.what());
   }
   return out;
 }
 
-}  // namespace
-
-std::vector<PlacedView> plan_views(std::vector<int> scales, bool flip, const std::vector<Artefact>& artefacts) {
-  if (scales.empty()) {
-    for (const Artefact& artefact : artefacts) scales.push_back(long_side(artefact));
-  }
-  check_scales(scales);
-  std::vector<PlacedView> out;
-  std::vector<bool> used(artefacts.size(), false);
-  for (const int scale : scales) {
-    PlacedView view = place(scale, artefacts);
-    used[view.artefact] = true;
-    out.push_back(view);
-    view.flip = true;
-    if (flip) out.push_back(std::move(view));
-  }
-  for (std::size_t i = 1; i < artefacts.size(); ++i) {  // the first is the model itself, which has other uses
-    if (!used[i]) {
-      throw std::invalid_argument("scale_models: no scale runs on \"" + artefacts[i].given + "\" of " +
-                                  size_text(artefacts[i].height, artefacts[i].width));
+/// Opens what the views run on, and runs each once: a size that the network cannot take fails here.
+void Detector::Impl::prepare_views(const Options& options) {
+  if (!options.augment && options.scales.empty() && options.scale_models.empty()) return;
+  merge = options.merge;
+  std::vector<std::unique_ptr<Impl>> others;
+  std::vector<Artefact> artefacts = {artefact()};
+  for (const std::string& model : options.scale_models) {
+    Options own = options;
+    own.imgsz.reset();
+    others.push_back(std::make_unique<Impl>());
+    others.back()->load(model, own);
+    if (others.back()->spec.names != spec.names) {
+      throw ModelError("scale_models: model \"" + model + "\" has other classes than \"" + spec.given + "\"");
     }
+    artefacts.push_back(others.back()->artefact());
   }
-  return out;
+  const std::vector<PlacedView> placed = plan_views(options.scales, options.flip, artefacts);
+  std::vector<std::unique_ptr<Impl>> made;
+  std::vector<Look> planned;
+  std::map<std::pair<std::size_t, std::array<int, 2>>, std::size_t> runner_of;  // by artefact and input size
+  runner_of[{0, {spec.height, spec.width}}] = 0;
+  for (const PlacedView& view : placed) {
+    const auto [at, is_new] = runner_of.try_emplace({view.artefact, view.imgsz}, made.size() + 1);
+    if (is_new) made.push_back((view.artefact ? *others[view.artefact - 1] : *this).clone_for(view));
+    planned.push_back({at->second, view.fraction, view.flip});
+  }
+  views.assign(placed.begin(), placed.end());
+  looks = std::move(planned);
+  runners = std::move(made);
 }
 
-Thresholds view_thresholds(const Thresholds& thresholds, Merge merge, std::size_t views) {
-  Thresholds out = thresholds;
-  // A fused score is a mean over all views: one of them may be below conf, and still count.
-  if (merge == Merge::wbf) out.conf /= static_cast<float>(views);
-  // The best objects of the whole need not be the best ones of each view.
-  out.max_det = std::max(out.max_det, Thresholds().max_det);
-  return out;
-}
-
-Detections merge_views(const std::vector<Detections>& views, Merge merge, const Thresholds& thresholds, bool nms) {
-  std::vector<ViewCandidate> found;
-  for (std::size_t view = 0; view < views.size(); ++view) {
-    const Detections& one = views[view];
-    for (std::size_t i = 0; i < one.size(); ++i) found.push_back({{one.boxes[i], one.scores[i], one.classes[i]}, view});
+/// One result an image: all views of a network input run together, as far as the engine takes batches.
+std::vector<Detections> Detector::Impl::run_views(const std::vector<Image>& images, const Thresholds& settings,
+                                                  std::unique_lock<std::mutex>& lock) {
+  const Thresholds each = view_thresholds(settings, merge, looks.size());
+  std::vector<std::vector<Detections>> found(images.size());
+  Speed total;
+  for (std::size_t i = 0; i <= runners.size(); ++i) {
+    Impl& runner = i ? *runners[i - 1] : *this;
+    if (i) pause(lock);
+    std::vector<Job> jobs;
+    std::vector<std::size_t> image_of;
+    for (std::size_t image = 0; image < images.size(); ++image) {
+      for (const Look& look : looks) {
+        if (look.runner != i) continue;
+        jobs.push_back({&images[image], look.fraction, look.flip});
+        image_of.push_back(image);
+      }
+    }
+    std::vector<Detections> of_jobs = runner.run(jobs, each, lock);
+    for (std::size_t job = 0; job < jobs.size(); ++job) found[image_of[job]].push_back(std::move(of_jobs[job]));
+    total.pre += runner.speed.pre;
+    total.inference += runner.speed.inference;
+    total.post += runner.speed.post;
   }
-  std::stable_sort(found.begin(), found.end(),
-                   [](const ViewCandidate& a, const ViewCandidate& b) { return a.box.score > b.box.score; });
-
-  std::vector<Candidate> merged;
-  if (merge == Merge::wbf && views.size() > 1) {
-    merged = fuse(found, views.size());
-    merged.erase(std::remove_if(merged.begin(), merged.end(),
-                                [&](const Candidate& one) { return !(one.score > thresholds.conf); }),
-                 merged.end());
-    sort_by_score(merged);
-  } else {
-    for (const ViewCandidate& one : found) merged.push_back(one.box);
-  }
-  if (views.size() > 1 && (nms || merge == Merge::nms)) {
-    non_maximum_suppression(merged, thresholds.iou, thresholds.agnostic, thresholds.max_det);
-  }
-  merged.resize(std::min(merged.size(), static_cast<std::size_t>(thresholds.max_det)));
-
-  Detections out;
-  for (const Candidate& one : merged) {
-    out.boxes.push_back(one.box);
-    out.scores.push_back(one.score);
-    out.classes.push_back(one.cls);
-  }
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<Detections> out;
+  for (const std::vector<Detections>& one : found) out.push_back(merge_views(one, merge, settings, spec.layout.nms));
+  total.post += milliseconds(std::chrono::steady_clock::now() - start);
+  speed = total;
   return out;
 }
 

@@ -77,12 +77,12 @@ class CudaDevice {
 
   /// Makes the context that of the calling thread, as long as it lives. Where that fails, what is called next tells;
   /// so destructors can use it too.
-  class Use {
+  class ContextGuard {
    public:
-    explicit Use(const CudaDevice& device) noexcept;
-    ~Use();
-    Use(const Use&) = delete;
-    Use& operator=(const Use&) = delete;
+    explicit ContextGuard(const CudaDevice& device) noexcept;
+    ~ContextGuard();
+    ContextGuard(const ContextGuard&) = delete;
+    ContextGuard& operator=(const ContextGuard&) = delete;
 
    private:
     bool pushed_;

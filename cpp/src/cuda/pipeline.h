@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "core/engine.h"
 #include "cuda/driver.h"
 #include "cuda/kernels.h"
-#include "decode.h"
-#include "engine.h"
+#include "ops/decode.h"
 
 namespace yolort {
 
@@ -56,7 +56,7 @@ class CudaPipeline {
 
  private:
   void fill_sources(const Batch& batch);
-  void fill_run(const Batch& batch, const Tensor& input, const std::vector<Tensor>& outputs);
+  void fill_params(const Batch& batch, const Tensor& input, const std::vector<Tensor>& outputs);
   void send(const Image& image, const cuda::Source& source, std::size_t offset);
   void await(const Image& image);
   void queue(const std::function<void()>& network, bool captured);
@@ -64,6 +64,7 @@ class CudaPipeline {
   void launch(CUfunction kernel, const std::array<unsigned, 3>& grid, const std::array<unsigned, 3>& block);
   void mark(int event, bool captured);
   Detections found(std::size_t image) const;
+  std::vector<Tensor> copy_outputs(const std::vector<Tensor>& outputs, std::vector<std::vector<std::uint16_t>>& copied);
 
   std::shared_ptr<const CudaDevice> device_;  // first: all else is on it
   std::shared_ptr<const CudaKernels> kernels_;
@@ -74,10 +75,10 @@ class CudaPipeline {
   enum class Graph { none, capture, ready, impossible } graph_state_ = Graph::none;
   std::vector<Tensor> tensors_;  ///< input and outputs of the last run
 
-  // The Run and the arrays that it points to, in pinned memory and, copied as a whole, on the GPU.
-  CudaBuffer run_, device_run_;
-  std::size_t run_bytes_ = 0;
-  cuda::Run* run() const { return static_cast<cuda::Run*>(run_.data()); }
+  // The LaunchParams and the arrays that it points to, in pinned memory and, copied as a whole, on the GPU.
+  CudaBuffer params_, device_params_;
+  std::size_t params_bytes_ = 0;
+  cuda::LaunchParams* params() const { return static_cast<cuda::LaunchParams*>(params_.data()); }
   std::vector<cuda::Source> sources_;
   std::vector<std::size_t> offsets_;  ///< of the images' pixels in both of these
   CudaBuffer pixels_, staging_;

@@ -8,9 +8,9 @@
 #include <string_view>
 #include <utility>
 
-#include "device_name.h"
-#include "engine.h"
-#include "libraries.h"
+#include "core/engine.h"
+#include "platform/device_name.h"
+#include "platform/dynamic_library.h"
 
 namespace yolort {
 namespace {

@@ -1,8 +1,9 @@
-// Metadata values: JSON, Python literals (what Ultralytics stores in ONNX files) and the block YAML it writes beside
-// NCNN and OpenVINO models. The text is untrusted: nothing is evaluated, depth and size are bounded.
+// Metadata values, as the parsers of literals (model/literal.h) and YAML (model/yaml.h) give them. The text is
+// untrusted: nothing is evaluated, depth and size are bounded.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -33,12 +34,21 @@ struct ParseError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// JSON or a Python literal: null/None, true/True, numbers, quoted strings, lists, tuples, dicts. At most 1 MiB and
-/// 32 levels. Throws ParseError.
-Value parse_literal(std::string_view text);
+/// What both parsers need.
+namespace parsing {
 
-/// The subset of YAML that PyYAML's dump() writes, and comments: block mappings and lists, flow collections, quoted and
-/// folded scalars; no anchors, tags, block scalars or `? ` keys. At most 1 MiB and 32 levels. Throws ParseError.
-Value parse_yaml(std::string_view text);
+inline constexpr int max_depth = 32;
 
+/// Throws ParseError for more than 1 MiB.
+void check_size(std::string_view text);
+
+void append_utf8(std::string& out, std::uint32_t code);
+
+/// The code point that exactly `digits` hexadecimal digits name.
+std::optional<std::uint32_t> parse_hex(std::string_view text, std::size_t digits);
+
+/// A null, boolean or number, of JSON, Python or YAML. False: the word is none of them.
+bool parse_word(std::string_view word, Value& out);
+
+}  // namespace parsing
 }  // namespace yolort

@@ -1,8 +1,10 @@
-#include "decode.h"
+#include "ops/decode.h"
 
 #include <algorithm>
 #include <cmath>
 #include <string>
+
+#include "ops/half.h"
 
 namespace yolort {
 namespace {
@@ -60,7 +62,7 @@ float logit(float score) {
   return std::log(score / (1 - score)) - 1e-4f;
 }
 
-bool gives_every_class(const HeadLayout& layout, const Thresholds& thresholds) {
+bool is_multi_label(const HeadLayout& layout, const Thresholds& thresholds) {
   return thresholds.multi_label || (layout.head == Head::raw && !layout.nms);
 }
 
@@ -157,7 +159,7 @@ Decoder::View Decoder::view(const Tensor& tensor, int index, std::size_t slot) {
 /// Candidates of the cells whose best class is above `threshold` (in the unit of `scores`). `score` turns a value into
 /// a score, `decode_box` makes the box of a cell.
 template <class Score, class DecodeBox>
-void Decoder::collect(const View& scores, std::size_t cells, float threshold, bool every_class,
+void Decoder::collect(const View& scores, std::size_t cells, float threshold, bool multi_label,
                       const Thresholds& thresholds, Score score, DecodeBox decode_box) {
   best_.resize(cells);
   if (!kernels_->column_max(scores.data, scores.stride, scores.channels, cells, best_.data())) not_finite();
@@ -167,15 +169,15 @@ void Decoder::collect(const View& scores, std::size_t cells, float threshold, bo
     bool have_box = false;
     for (std::size_t c = 0; c < scores.channels; ++c) {
       const float value = scores.data[static_cast<std::ptrdiff_t>(c) * scores.stride + static_cast<std::ptrdiff_t>(i)];
-      if (every_class ? !(value > threshold) : value != best_[i]) continue;
+      if (multi_label ? !(value > threshold) : value != best_[i]) continue;
       candidate.score = score(value);
       candidate.cls = static_cast<int>(c);
-      if (candidate.score > thresholds.conf && (wanted_.empty() || wanted_[c])) {
+      if (candidate.score > thresholds.conf && (class_mask_.empty() || class_mask_[c])) {
         if (!have_box) candidate.box = decode_box(i);
         have_box = true;
         candidates_.push_back(candidate);
       }
-      if (!every_class) break;
+      if (!multi_label) break;
     }
     if (have_box && !is_finite(candidate.box)) not_finite();
   }
@@ -183,14 +185,14 @@ void Decoder::collect(const View& scores, std::size_t cells, float threshold, bo
 
 void Decoder::decode_raw(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
                          const Thresholds& thresholds) {
-  const bool every_class = gives_every_class(layout, thresholds);
+  const bool multi_label = is_multi_label(layout, thresholds);
   for (std::size_t level = 0; level < layout.strides.size(); ++level) {
     const View boxes = view(outputs[2 * level], index, (2 * level) % 16);
     const View scores = view(outputs[2 * level + 1], index, (2 * level + 1) % 16);
     const auto columns = static_cast<std::size_t>(outputs[2 * level].shape[3]);
     const auto stride = static_cast<float>(layout.strides[level]);
     const std::ptrdiff_t side_stride = layout.reg_max * boxes.stride;
-    collect(scores, scores.cells, logit(thresholds.conf), every_class, thresholds, sigmoid, [&](std::size_t i) {
+    collect(scores, scores.cells, logit(thresholds.conf), multi_label, thresholds, sigmoid, [&](std::size_t i) {
       const float* at = boxes.data + i;
       const float x = static_cast<float>(i % columns) + 0.5f, y = static_cast<float>(i / columns) + 0.5f;
       return Box{(x - side(at, boxes.stride, layout.reg_max)) * stride,
@@ -205,7 +207,7 @@ void Decoder::decode_boxes(const HeadLayout& layout, const Tensor& output, int i
   const View all = view(output, index, 0);
   const View scores{all.data + 4 * all.stride, all.stride, static_cast<std::size_t>(layout.classes), all.cells};
   collect(
-      scores, scores.cells, thresholds.conf, gives_every_class(layout, thresholds), thresholds,
+      scores, scores.cells, thresholds.conf, is_multi_label(layout, thresholds), thresholds,
       [](float value) { return value; },
       [&](std::size_t i) {
         const float* at = all.data + i;
@@ -227,14 +229,14 @@ void Decoder::decode_end2end(const HeadLayout& layout, const Tensor& output, int
                        std::to_string(layout.classes) + " classes");
     }
     const int cls = static_cast<int>(row[5]);
-    if (wanted_.empty() || wanted_[static_cast<std::size_t>(cls)]) candidates_.push_back({box, row[4], cls});
+    if (class_mask_.empty() || class_mask_[static_cast<std::size_t>(cls)]) candidates_.push_back({box, row[4], cls});
   }
 }
 
 Detections Decoder::operator()(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
                                const Geometry& geometry, const Thresholds& thresholds) {
-  wanted_.assign(thresholds.classes.empty() ? 0 : static_cast<std::size_t>(layout.classes), false);
-  for (int cls : thresholds.classes) wanted_[static_cast<std::size_t>(cls)] = true;
+  class_mask_.assign(thresholds.classes.empty() ? 0 : static_cast<std::size_t>(layout.classes), false);
+  for (int cls : thresholds.classes) class_mask_[static_cast<std::size_t>(cls)] = true;
   candidates_.clear();
   switch (layout.head) {
     case Head::raw: decode_raw(layout, outputs, index, thresholds); break;

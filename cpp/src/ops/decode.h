@@ -3,11 +3,11 @@
 
 #include <vector>
 
-#include "engine.h"
-#include "letterbox.h"
-#include "model.h"
-#include "nms.h"
-#include "simd/kernels.h"
+#include "core/engine.h"
+#include "model/model.h"
+#include "ops/geometry.h"
+#include "ops/nms.h"
+#include "ops/simd/kernels.h"
 
 namespace yolort {
 
@@ -23,7 +23,7 @@ float logit(float score);
 
 /// Whether each class of an anchor can be a detection of its own. One-to-one branches give them so (Ultralytics
 /// Detect.get_topk_index).
-bool gives_every_class(const HeadLayout& layout, const Thresholds& thresholds);
+bool is_multi_label(const HeadLayout& layout, const Thresholds& thresholds);
 
 class Decoder {
  public:
@@ -41,14 +41,14 @@ class Decoder {
   void decode_boxes(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds);
   void decode_end2end(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds);
   template <class Score, class DecodeBox>
-  void collect(const View& scores, std::size_t cells, float threshold, bool every_class, const Thresholds& thresholds,
+  void collect(const View& scores, std::size_t cells, float threshold, bool multi_label, const Thresholds& thresholds,
                Score score, DecodeBox decode_box);
 
   const Kernels* kernels_;
   std::vector<Candidate> candidates_;
   std::vector<float> best_;
   std::vector<float> widened_[16];  ///< f32 copies of f16 outputs
-  std::vector<bool> wanted_;        ///< by class; empty: all
+  std::vector<bool> class_mask_;    ///< by class; empty: all
 };
 
 }  // namespace yolort

@@ -1,4 +1,4 @@
-#include "nms.h"
+#include "ops/nms.h"
 
 #include <algorithm>
 

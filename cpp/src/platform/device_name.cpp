@@ -1,4 +1,4 @@
-#include "device_name.h"
+#include "platform/device_name.h"
 
 #include <algorithm>
 #include <cctype>

@@ -1,4 +1,4 @@
-#include "libraries.h"
+#include "platform/dynamic_library.h"
 
 #include <dlfcn.h>
 

@@ -9,11 +9,11 @@
 #include <cstring>
 #include <optional>
 
-#include "device_name.h"
-#include "engine.h"
-#include "engines/ncnn_check.h"
-#include "engines/ncnn_profile.h"
-#include "engines/ncnn_threads.h"
+#include "core/engine.h"
+#include "engines/ncnn/graph_check.h"
+#include "engines/ncnn/layer_times.h"
+#include "engines/ncnn/thread_pool.h"
+#include "platform/device_name.h"
 
 namespace yolort {
 namespace {

@@ -1,4 +1,4 @@
-#include "engines/ncnn_profile.h"
+#include "engines/ncnn/layer_times.h"
 
 #include <layer.h>
 

@@ -9,7 +9,7 @@
 // The build renames the few OpenMP functions that libncnn.a calls to the yolort_ names below (cpp/cmake/ncnn.cmake);
 // an application's own OpenMP is left alone. Their contract is that of GCC's libgomp for
 // `#pragma omp parallel for num_threads(n)`, static schedule, the only form ncnn uses.
-#include "engines/ncnn_threads.h"
+#include "engines/ncnn/thread_pool.h"
 
 #include <pthread.h>
 

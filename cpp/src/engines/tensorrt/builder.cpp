@@ -4,8 +4,8 @@
 #include <memory>
 
 #include "cuda/driver.h"
-#include "engines/tensorrt.h"
-#include "engines/tensorrt_namespace.h"
+#include "engines/tensorrt/engine.h"
+#include "engines/tensorrt/namespace.h"
 
 namespace yolort {
 namespace {
@@ -112,7 +112,7 @@ std::unique_ptr<T> made(T* pointer, Logger& logger, const char* what) {
 TensorrtPlan YOLORT_JOIN(build_tensorrt_, YOLORT_TENSORRT_MAJOR)(const TensorrtBuilderLibrary& library,
                                                                  const TensorrtBuild& build) {
   const CudaDevice device(parse_cuda_device(build.device));
-  const CudaDevice::Use use(device);
+  const CudaDevice::ContextGuard guard(device);
   Logger logger;
   // In this order: each needs those before it as long as it lives.
   const auto builder =

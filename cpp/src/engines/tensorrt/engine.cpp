@@ -1,5 +1,5 @@
 // TensorRT on NVIDIA GPUs. libnvinfer and the CUDA driver are opened at run time.
-#include "engines/tensorrt.h"
+#include "engines/tensorrt/engine.h"
 
 #include <dlfcn.h>
 
@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "cuda/driver.h"
-#include "device_name.h"
-#include "libraries.h"
+#include "platform/device_name.h"
+#include "platform/dynamic_library.h"
 
 namespace yolort {
 namespace {

@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "engine.h"
+#include "core/engine.h"
 
 namespace yolort {
 
@@ -20,7 +20,7 @@ struct TensorrtLibrary {
   std::string name;         ///< the file that was opened
 };
 
-/// Loads a plan, `size` bytes, with headers of one major version (tensorrt_runtime.cpp). Throws EngineError,
+/// Loads a plan, `size` bytes, with headers of one major version (runtime.cpp). Throws EngineError,
 /// ModelError.
 using TensorrtLoad = std::unique_ptr<Engine>(const TensorrtLibrary&, const ModelSpec&, const Options&, const void* plan,
                                              std::size_t size);

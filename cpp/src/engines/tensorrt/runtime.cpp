@@ -6,8 +6,8 @@
 
 #include "cuda/driver.h"
 #include "cuda/pipeline.h"
-#include "engines/tensorrt.h"
-#include "engines/tensorrt_namespace.h"
+#include "engines/tensorrt/engine.h"
+#include "engines/tensorrt/namespace.h"
 
 namespace yolort {
 namespace {
@@ -53,7 +53,7 @@ struct Plan {
 
   explicit Plan(std::shared_ptr<const CudaDevice> on) : device(std::move(on)) {}
   ~Plan() {
-    const CudaDevice::Use use(*device);
+    const CudaDevice::ContextGuard guard(*device);
     engine.reset();
     runtime.reset();
   }
@@ -65,7 +65,7 @@ class TensorrtEngine final : public Engine {
       : plan_(std::move(plan)),
         host_input_(plan_->device, CudaBuffer::Place::host),
         input_(plan_->device, CudaBuffer::Place::device) {
-    const CudaDevice::Use use(*plan_->device);
+    const CudaDevice::ContextGuard guard(*plan_->device);
     context_.reset(plan_->engine->createExecutionContext());
     if (!context_) fail("no execution context, which is mostly a lack of GPU memory");
     if (plan_->profile) context_->setProfiler(&profiler_);
@@ -75,7 +75,7 @@ class TensorrtEngine final : public Engine {
   }
 
   ~TensorrtEngine() override {
-    const CudaDevice::Use use(*plan_->device);
+    const CudaDevice::ContextGuard guard(*plan_->device);
     const Cuda& cuda = Cuda::get();
     if (stream_) cuda.stream_synchronize(stream_);
     pipeline_.reset();
@@ -108,7 +108,7 @@ class TensorrtEngine final : public Engine {
   }
 
   const std::vector<Tensor>& run() override {
-    const CudaDevice::Use use(*plan_->device);
+    const CudaDevice::ContextGuard guard(*plan_->device);
     const Cuda& cuda = Cuda::get();
     cuda.check(cuda.to_device(input_.address(), host_input_.data(), input_bytes_, stream_), "copying the input");
     enqueue();
@@ -149,7 +149,7 @@ class TensorrtEngine final : public Engine {
   void prepare(const std::vector<int>& shape) {
     shape_.clear();
     if (pipeline_) pipeline_->forget_graph();
-    const CudaDevice::Use use(*plan_->device);
+    const CudaDevice::ContextGuard guard(*plan_->device);
     const Cuda& cuda = Cuda::get();
     trt::Dims dims{};
     dims.nbDims = 4;
@@ -256,7 +256,7 @@ std::unique_ptr<Engine> YOLORT_JOIN(load_tensorrt_,
   auto plan = std::make_shared<Plan>(std::make_shared<const CudaDevice>(parse_cuda_device(options.device)));
   plan->given = spec.given;
   plan->profile = options.profile;
-  const CudaDevice::Use use(*plan->device);
+  const CudaDevice::ContextGuard guard(*plan->device);
   plan->runtime.reset(static_cast<trt::IRuntime*>(library.create_runtime(&plan->logger, library.number)));
   if (plan->runtime) plan->engine.reset(plan->runtime->deserializeCudaEngine(data, size));
   if (!plan->engine) {

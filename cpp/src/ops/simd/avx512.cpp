@@ -7,8 +7,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "simd/kernels.h"
-#include "simd/x86.h"
+#include "ops/simd/kernels.h"
+#include "ops/simd/x86.h"
 
 namespace yolort {
 namespace {

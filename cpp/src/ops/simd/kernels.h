@@ -62,8 +62,4 @@ std::vector<const Kernels*> available_kernels();
 /// The best table; $YOLORT_SIMD forces one by name where the CPU has it.
 const Kernels& kernels();
 
-/// IEEE half of a float, round to nearest even.
-std::uint16_t float_to_half(float value);
-float half_to_float(std::uint16_t bits);
-
 }  // namespace yolort

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "simd/kernels.h"
+#include "ops/simd/kernels.h"
 
 namespace yolort {
 namespace {

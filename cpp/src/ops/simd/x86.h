@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "simd/kernels.h"
+#include "ops/simd/kernels.h"
 
 namespace yolort {
 

@@ -1,4 +1,4 @@
-// Test-time augmentation: where each view of an image runs, and how what the views find becomes one set.
+// Test-time augmentation: where each view of an image runs.
 #pragma once
 
 #include <string>
@@ -26,12 +26,5 @@ struct PlacedView : View {
 /// in the middle of the smallest larger input. No scales: the artefacts' own. Throws std::invalid_argument for a scale
 /// out of range, given twice or too large for every artefact, and for an artefact that no scale runs on.
 std::vector<PlacedView> plan_views(std::vector<int> scales, bool flip, const std::vector<Artefact>& artefacts);
-
-/// What each of `views` views must be searched with, so that the merged result holds to `thresholds`.
-Thresholds view_thresholds(const Thresholds& thresholds, Merge merge, std::size_t views);
-
-/// One set of what each view of an image found (best score first, in pixels of the image). A single view is left as it
-/// is. `nms`: whether the head needs NMS.
-Detections merge_views(const std::vector<Detections>& views, Merge merge, const Thresholds& thresholds, bool nms);
 
 }  // namespace yolort
