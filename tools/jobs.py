@@ -45,7 +45,7 @@ class _Cluster(Jobs):
         try:
             import ray
         except ImportError as error:
-            raise ImportError(f'{error}; work on a cluster needs Ray: pip install "yolort[ray]"') from None
+            raise ImportError(f'{error}; work on a cluster needs Ray: pip install "yolort-runtime[ray]"') from None
         self._ray = ray
         ray.init(address=None if address == "local" else address, include_dashboard=False, logging_level="warning")
         self.workers = sum(1 for node in ray.nodes() if node["Alive"]) if workers is None else workers

@@ -1,8 +1,10 @@
 // yolort._core.
 #include "bindings.h"
+#include "yolort/c.h"
 
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The C++ core of yolort.";
+  m.attr("__version__") = yolort_version();
   yolort::bindings::register_errors(m);
   yolort::bindings::register_engines(m);
   yolort::bindings::register_images(m);

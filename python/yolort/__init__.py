@@ -8,6 +8,7 @@ for box, score, cls in found[found.scores > 0.5]:
     print(detector.names[cls], score, box)
 """
 
+import warnings as _warnings
 from pathlib import Path as _Path
 
 from yolort import _checks, _core, images
@@ -21,7 +22,7 @@ from yolort.images import ImageError
 from yolort.sources import SourceError
 from yolort.stream import Frame, Stream
 
-__version__ = "0.1.0"
+__version__ = _core.__version__
 __all__ = [
     "Batcher",
     "Detections",
@@ -44,6 +45,19 @@ __all__ = [
     "engines",
     "images",
 ]
+
+
+def _warn_of_namesake(folder: _Path) -> None:
+    """Another project, whose distribution is called `yolort`, installs its modules into the folder of this one."""
+    if next(folder.glob("yolort-[0-9]*.dist-info"), None):
+        _warnings.warn(
+            "another project, the distribution 'yolort', is installed into the same folder as 'yolort-runtime'; "
+            "run: pip uninstall yolort, then: pip install --force-reinstall yolort-runtime",
+            stacklevel=3,
+        )
+
+
+_warn_of_namesake(_Path(__file__).parents[1])
 
 
 def engines() -> list[EngineStatus]:

@@ -73,7 +73,7 @@ def run(
     try:
         import ray
     except ImportError as error:
-        raise ImportError(f'{error}; work on a cluster needs Ray: pip install "yolort[ray]"') from None
+        raise ImportError(f'{error}; work on a cluster needs Ray: pip install "yolort-runtime[ray]"') from None
     folder = Path(output).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     shards = split(source, shard_size)

@@ -128,12 +128,13 @@ class Detector:
         Args:
             model: an .onnx or .engine file, an NCNN folder (`*_ncnn_model`) or .param, an OpenVINO folder
                 (`*_openvino_model`) or .xml: ours, or as Ultralytics exports them.
-            engine: "onnxruntime", "openvino" or "ncnn"; default: the environment variable YOLORT_ENGINE, else the
-                best one available for the model.
+            engine: "onnxruntime", "openvino", "ncnn" or "tensorrt"; default: the environment variable YOLORT_ENGINE,
+                else the best one available for the model.
             device: "cpu", or a GPU: its number, 0 or "0", "cuda:0", for ncnn "vulkan:0"; openvino also takes its own
                 names ("NPU"). Default: the engine's own.
             threads: CPU threads, 1 to four for each core; default: one for each core.
-            precision: what to compute in, "fp32", "fp16" or "bf16"; default: the fastest that keeps the accuracy.
+            precision: what to compute in, "fp32", "fp16", "bf16" or, on ncnn, "fp16-storage" (fp16 in memory,
+                computed in fp32); default: the fastest that keeps the accuracy.
             conf: keep detections with a score above this, 0 to 1.
             iou: NMS drops a box whose IoU with a better one is above this, 0 to 1.
             max_det: at most this many detections an image, 1 or more.

@@ -194,12 +194,12 @@ def test_text_of_a_model_is_no_markup(tmp_path: Path) -> None:
 
 def test_export_without_the_toolchain(tmp_path: Path) -> None:
     program = "import sys; sys.modules['torch'] = None; from yolort.cli import main; main()"
-    assert 'pip install "yolort[tools]"' in run("export", tmp_path / "x.pt", program=program, code=2).stderr
+    assert 'pip install "yolort-runtime[tools]"' in run("export", tmp_path / "x.pt", program=program, code=2).stderr
 
 
 def test_without_typer() -> None:
     program = "import sys; sys.modules['typer'] = None; from yolort.cli import main; main()"
-    assert 'pip install "yolort[cli]"' in run(program=program, code=1).stderr
+    assert 'pip install "yolort-runtime[cli]"' in run(program=program, code=1).stderr
 
 
 def test_version() -> None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import re
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+import yolort
 
 
 def run(program: str) -> str:
@@ -26,3 +32,17 @@ def test_simd_can_be_forced() -> None:
 
 def test_importing_prints_nothing() -> None:
     assert run("import yolort") == ""
+
+
+def test_the_version_stands_in_one_place() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", yolort.__version__)
+    assert importlib.metadata.version("yolort-runtime") == yolort.__version__
+
+
+def test_a_package_of_the_same_import_name_is_reported(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    (tmp_path / f"yolort_runtime-{yolort.__version__}.dist-info").mkdir()
+    yolort._warn_of_namesake(tmp_path)
+    assert not recwarn
+    (tmp_path / "yolort-0.6.3.dist-info").mkdir()
+    with pytest.warns(UserWarning, match="pip uninstall yolort"):
+        yolort._warn_of_namesake(tmp_path)

@@ -35,8 +35,8 @@ _bench.loader.exec_module(attack)
 MIB = 2**20
 SAMPLE = yolort.demo_image().read_bytes()
 
-#: Serves, and writes how long, in time of the processor, one callback held the event loop, and how many connections were
-#: read on in one round of it: each that was more.
+#: Serves, and reports each new maximum of two figures: the CPU time for which one callback held the event loop, and the
+#: number of bodies that were read in one round of it.
 PROGRAM = """
 import asyncio, gc, sys, time, yolort
 from yolort import serve

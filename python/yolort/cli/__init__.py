@@ -14,9 +14,9 @@ def main() -> None:
     """
     try:
         from yolort.cli._output import set_up
-        from yolort.cli.commands import app
+        from yolort.cli.main import app
     except ImportError as error:  # the runtime needs numpy only
-        sys.exit(f'yolort: error: the command line needs more packages ({error}); pip install "yolort[cli]"')
+        sys.exit(f'yolort: error: the command line needs more packages ({error}); pip install "yolort-runtime[cli]"')
     set_up()
     # kill leaves as little behind as an interrupt does; it is an exception that runs what cleans up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

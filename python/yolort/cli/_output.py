@@ -38,7 +38,7 @@ def say(text: object, *, end: str = "\n") -> None:
     print(visible(text), end=end, flush=True)
 
 
-def report(error: object) -> None:
+def report_error(error: object) -> None:
     """Prints an error on standard error."""
     print(f"yolort: error: {visible(error)}", file=sys.stderr)
 
@@ -126,3 +126,8 @@ def _show_warning(
         else warnings.formatwarning(message, category, filename, lineno, line).rstrip()
     )
     print(visible(text), file=file or sys.stderr)
+
+
+def percent(fraction: float) -> str:
+    """Without its sign; "-" for NaN."""
+    return "-" if fraction != fraction else f"{100 * fraction:.2f}"

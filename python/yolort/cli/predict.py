@@ -1,26 +1,26 @@
-"""The subcommands that need the runtime only; what only one of them needs is imported in it."""
+"""`yolort predict`."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from statistics import median
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 import yolort
 from yolort import _atomic
-from yolort.cli._output import note, print_table, progress, report, say, visible
-from yolort.cli.common import (
+from yolort.cli._options import (
     MODEL_HELP,
     Augment,
+    Conf,
     Device,
     Engine,
     Flip,
     Imgsz,
+    Iou,
+    MaxDet,
     Merge,
-    Model,
     Precision,
     ScaleModel,
     Scales,
@@ -28,47 +28,7 @@ from yolort.cli.common import (
     augmentation,
     parse_imgsz,
 )
-
-
-def demo(
-    engine: Engine = None,
-    save: Annotated[Path, typer.Option(help="Where the annotated picture goes.")] = Path("yolort-demo.jpg"),
-    runs: Annotated[int, typer.Option(min=1, help="Timed runs an engine.")] = 20,
-) -> None:
-    """Detect in the embedded picture with the embedded model, on every engine."""
-    _atomic.check(save)
-    image = yolort.images.read(yolort.demo_image())
-    rows: list[list[object]] = []
-    notes: list[str] = []
-    drawn: yolort.Detections | None = None
-    for status in yolort.engines():
-        if engine not in (None, status.name):
-            continue
-        if not status.available:
-            notes.append(f"{status.name}: {status.reason}")
-            continue
-        model = yolort.demo_model("ncnn" if status.name == "ncnn" else "onnx")
-        try:
-            detector = yolort.Detector(model, engine=status.name)
-            found = detector(image)
-        except yolort.Error as error:
-            notes.append(f"{status.name}: {error}")
-            continue
-        drawn = drawn or found
-        speeds = [(detector(image), detector.speed)[1] for _ in range(runs)]
-        parts = [median(speed[part] for speed in speeds) for part in range(3)]
-        total = median(sum(speed) for speed in speeds)
-        cells = [f"{milliseconds:.2f}" for milliseconds in (*parts, total)]
-        rows.append([status.name, detector.device, detector.precision, len(found), *cells])
-        del detector  # its threads would disturb the next engine's
-    columns = ["engine", "device", "precision", "found", "pre ms", "run ms", "post ms", "total"]
-    print_table(columns, rows)
-    say("".join(f"{note}\n" for note in notes), end="")
-    if drawn is None:
-        raise yolort.EngineError(f"engine {engine!r} cannot run here" if engine else "no engine can run here")
-    say(drawn)
-    drawn.save(save, image)
-    say(f"written to {save}")
+from yolort.cli._output import note, progress, report_error, say, visible
 
 
 def predict(
@@ -80,9 +40,9 @@ def predict(
     device: Device = None,
     threads: Threads = None,
     precision: Precision = None,
-    conf: Annotated[float, typer.Option(help="Keep scores above this.")] = 0.25,
-    iou: Annotated[float, typer.Option(help="NMS drops boxes that overlap a better one by more.")] = 0.7,
-    max_det: Annotated[int, typer.Option(help="At most this many detections an image.")] = 300,
+    conf: Conf = 0.25,
+    iou: Iou = 0.7,
+    max_det: MaxDet = 300,
     classes: Annotated[str | None, typer.Option(help="Keep only these classes, indices or names: 0,2,person.")] = None,
     agnostic: Annotated[bool, typer.Option(help="NMS across classes.")] = False,
     imgsz: Imgsz = None,
@@ -117,7 +77,7 @@ def predict(
             if save:
                 found.save(targets[path], image)
         except (yolort.ImageError, FileNotFoundError) as error:
-            report(error)
+            report_error(error)
             failures += 1
             continue
         found.path = str(path)
@@ -126,46 +86,8 @@ def predict(
         else:
             say(f"{visible(path, lines=False)}: {_summary(found)}; {sum(detector.speed):.1f} ms")
     if failures:
-        report(f"{failures} of {len(paths)} image(s) failed")
+        report_error(f"{failures} of {len(paths)} image(s) failed")
         raise typer.Exit(1)
-
-
-def engines() -> None:
-    """List the engines and their devices, and why those that cannot run here cannot."""
-    rows: list[list[object]] = []
-    for status in yolort.engines():
-        devices = "\n".join(yolort.devices(status.name)) if status.available else ""
-        rows.append([status.name, "yes" if status.available else "no", devices or status.reason])
-    print_table(["engine", "available", "devices, or why not"], rows)
-
-
-def info(
-    model: Model,
-    engine: Engine = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
-) -> None:
-    """Show what a model is and which engine runs it."""
-    detector = yolort.Detector(model, engine=engine)
-    facts: dict[str, Any] = {
-        "model": str(model),
-        "head": detector.head,
-        "imgsz": list(detector.imgsz),
-        "classes": len(detector.names),
-        "names": list(detector.names.values()),
-        "engine": detector.engine,
-        "device": detector.device,
-        "precision": detector.precision,
-        "tuned": detector.tuned,
-        "metadata": {key: value for key, value in detector.metadata.items() if key not in ("names", "imgsz")},
-    }
-    if as_json:
-        say(json.dumps(facts))
-        return
-    shown = facts.pop("names")
-    facts["names"] = ", ".join(shown[:12]) + (f", ... ({len(shown) - 12} more)" if len(shown) > 12 else "")
-    metadata = facts.pop("metadata")
-    facts.update({f"metadata.{key}": value for key, value in metadata.items()})
-    print_table([], [[key, value] for key, value in facts.items()])
 
 
 def _parse_classes(text: str | None) -> list[int | str] | None:

@@ -1,0 +1,114 @@
+"""Options that several subcommands share, and how their text is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+MODEL_HELP = "An .onnx or .engine file, *_ncnn_model or *_openvino_model folder."
+Model = Annotated[Path, typer.Argument(help=MODEL_HELP, show_default=False)]
+Engine = Annotated[str | None, typer.Option(help="ncnn, onnxruntime or openvino; default: the best available.")]
+Device = Annotated[str | None, typer.Option(help="cpu, 0 or cuda:0 (a GPU), vulkan:1, ...")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads, up to four for each core; default: one for each.")]
+Precision = Annotated[str | None, typer.Option(help="fp32, fp16 or bf16; default: the fastest that is accurate.")]
+Imgsz = Annotated[str | None, typer.Option(help="Network input: 640, or height,width.")]
+Augment = Annotated[bool, typer.Option("--augment", help="Test-time augmentation: look at each image mirrored, too.")]
+Scales = Annotated[str | None, typer.Option(help="Augment with these sizes: 640,800.")]
+Flip = Annotated[bool | None, typer.Option(help="Each scale mirrored, too; default: yes.", show_default=False)]
+Merge = Annotated[str | None, typer.Option(help="Of augmentation: wbf (default), weighted boxes fusion; or nms.")]
+ScaleModel = Annotated[
+    list[Path] | None, typer.Option(help="An artefact of another input size to augment with; may stand often.")
+]
+MaxBatch = Annotated[int | None, typer.Option(min=1, help="Images of one run; default: what suits the model.")]
+MaxWait = Annotated[float, typer.Option(min=0, max=60, help="Seconds to wait for a batch to fill.")]
+Data = Annotated[str, typer.Option(help="A data.yaml of Ultralytics, with train and val.", show_default=False)]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training images.")]
+Side = Annotated[int, typer.Option("--imgsz", help="Side of the network's input, pixels.")]
+Batch = Annotated[int, typer.Option(help="Images of one step.")]
+Ray = Annotated[
+    str | None, typer.Option(help="Address of a Ray cluster that shares the folders: auto, local, HOST:PORT.")
+]
+RayWorkers = Annotated[int | None, typer.Option(help="Stages or trials at a time, of Ray; default: one a node.")]
+Seed = Annotated[int, typer.Option(help="Of all that is random.")]
+Run = Annotated[Path, typer.Option(help="Folder of the run.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --output.")]
+Conf = Annotated[float, typer.Option(help="Keep scores above this.")]
+Iou = Annotated[float, typer.Option(help="NMS drops boxes that overlap a better one by more.")]
+MaxDet = Annotated[int, typer.Option(help="At most this many detections an image.")]
+Split = Annotated[str, typer.Option(help="train, val or test, of a data.yaml.")]
+Picture = Annotated[Path | None, typer.Option(help="Picture to detect in; default: the embedded one.")]
+TimedRuns = Annotated[int, typer.Option(help="Detections that are timed.")]
+Reports = Annotated[list[Path] | None, typer.Option(help="Write .html, .md, .csv or .json; may stand often.")]
+
+
+def parse_imgsz(text: str | None) -> int | tuple[int, int] | None:
+    if text is None:
+        return None
+    try:
+        sides = [int(side) for side in text.replace("x", ",").split(",")]
+    except ValueError:
+        sides = []
+    if len(sides) == 1:
+        return sides[0]
+    if len(sides) == 2:
+        return sides[0], sides[1]
+    raise ValueError(f"--imgsz is {text!r}, expected a side (640) or height,width (384,640)")
+
+
+def parse_size(imgsz: str | None) -> tuple[int, int] | None:
+    size = parse_imgsz(imgsz)
+    return (size, size) if isinstance(size, int) else size
+
+
+def augmentation(
+    augment: bool, scales: str | None, flip: bool | None, merge: str | None, scale_model: list[Path] | None
+) -> dict[str, Any]:
+    """The options of `Detector`; ValueError for scales that are no numbers and for what needs augmentation."""
+    try:
+        sides = [int(side) for side in scales.split(",")] if scales else []
+    except ValueError:
+        raise ValueError(f"--scales is {scales!r}, expected sides in pixels like 640,800") from None
+    given = {
+        "augment": augment or None,
+        "scales": sides or None,
+        "flip": flip,
+        "merge": merge,
+        "scale_models": scale_model or None,
+    }
+    asked = {name: value for name, value in given.items() if value is not None}
+    if asked and not asked.keys() & {"augment", "scales", "scale_models"}:
+        raise ValueError(f"--{next(iter(asked))} is of augmentation: give --augment, --scales or --scale-model, too")
+    return asked
+
+
+def split_list(text: str | None) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()] if text else []
+
+
+def whole_number(option: str, text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{option}: {text!r} is no number of 1 or more")
+    return int(text)
+
+
+def two_numbers(option: str, text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"{option} is {text!r}, expected two numbers, low,high") from None
+    return low, high
+
+
+def train_settings(given: list[str] | None, **options: Any) -> dict[str, Any]:
+    """Ultralytics' `name=value` arguments, whose names are checked by the trainer, and those that are options here."""
+    from ultralytics.cfg import smart_value
+
+    pairs = [text.partition("=") for text in given or ()]
+    for name, equals, value in pairs:
+        if not equals or not name.isidentifier():
+            raise ValueError(f"{name!r}: expected name=value, of Ultralytics' train")
+        if name in options:
+            raise ValueError(f"{name}={value} is an option here: say --{name} {value}")
+    return {**options, **{name: smart_value(value) for name, _, value in pairs}}

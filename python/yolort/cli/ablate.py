@@ -1,0 +1,44 @@
+"""`yolort ablate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yolort.cli._options import (
+    Ray,
+    RayWorkers,
+    Reports,
+    TimedRuns,
+)
+from yolort.cli._output import print_table, progress, say, show_log
+from yolort.cli._reports import check_reports, save_reports, showing
+
+
+def ablate(
+    study: Annotated[Path, typer.Argument(help="A YAML file: baseline, steps, seeds.", show_default=False)],
+    folder: Annotated[Path, typer.Option(help="Where every stage is kept; a study goes on where it was.")] = Path(
+        "runs/ablation"
+    ),
+    runs: TimedRuns = 100,
+    ray: Ray = None,
+    ray_workers: RayWorkers = None,
+    report: Reports = None,
+) -> None:
+    """Measure what each step (distil, prune, INT8, ...) is worth against one baseline, over seeds, with intervals."""
+    show_log()
+    from yolort.tools.ablate import ablate as run
+    from yolort.tools.ablate import forms
+
+    check_reports(report, forms(), study)
+
+    def show(done: Any) -> None:
+        headings, cells = done.table()
+        print_table(headings, [list(row) for row in cells])
+        say("\n".join(done.findings()))
+        save_reports(done, report)
+
+    with showing(show) as shown:
+        shown(run(study, folder, runs=runs, ray=ray, ray_workers=ray_workers, progress=progress))

@@ -1,0 +1,25 @@
+"""`yolort advise`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from yolort.cli._options import (
+    Side,
+)
+from yolort.cli._output import say
+
+
+def advise(
+    data: Annotated[str | None, typer.Option(help="A data.yaml: its training images are counted.")] = None,
+    max_latency: Annotated[float | None, typer.Option(help="Milliseconds an image, end to end.")] = None,
+    imgsz: Side = 640,
+) -> None:
+    """Say where to start on this machine, each line with what was measured for it; nothing is run."""
+    from yolort.tools.advise import advise as run
+    from yolort.tools.advise import device
+
+    for number, one in enumerate(run(device(), imgsz=imgsz, max_latency=max_latency, data=data), 1):
+        say(f"{number}. {one.text}\n   measured: {one.measured} ({one.page})")

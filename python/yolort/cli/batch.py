@@ -1,0 +1,43 @@
+"""`yolort batch`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from yolort.cli._options import (
+    MODEL_HELP,
+    Conf,
+    Device,
+    Engine,
+    Precision,
+)
+from yolort.cli._output import report_error, say
+
+
+def batch(
+    source: Annotated[str, typer.Argument(help="A folder or pattern of images, or Parquet.", show_default=False)],
+    model: Annotated[Path, typer.Option(help=MODEL_HELP)],
+    output: Annotated[Path, typer.Option(help="Folder for part-00000.jsonl and so on; a second run goes on there.")],
+    ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster; default: Ray on this machine.")] = None,
+    actors: Annotated[int, typer.Option(min=1, help="Detectors in the cluster.")] = 1,
+    shard_size: Annotated[int, typer.Option(min=1, help="Image files of one output file.")] = 256,
+    column: Annotated[str, typer.Option(help="Of Parquet: the one that holds image files.")] = "image",
+    engine: Engine = None,
+    device: Device = None,
+    precision: Precision = None,
+    conf: Conf = 0.25,
+) -> None:
+    """Detect in very many images on a Ray cluster; what is done is kept, and done once."""
+    from yolort.batch import run
+
+    options = {"engine": engine, "device": device, "precision": precision, "conf": conf}
+    done = run(
+        source, model, output, ray_address=ray, actors=actors, shard_size=shard_size, column=column, options=options
+    )
+    say(f"{done.images} image(s) in {done.shards - done.skipped} shard(s); {done.skipped} shard(s) were there already")
+    if done.failed:
+        report_error(f"{done.failed} of {done.images} image(s) failed; their lines say why")
+        raise typer.Exit(1)

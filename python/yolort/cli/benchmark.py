@@ -1,0 +1,79 @@
+"""`yolort benchmark`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import yolort
+from yolort.cli._options import (
+    Imgsz,
+    Picture,
+    Reports,
+    Split,
+    parse_size,
+    split_list,
+    whole_number,
+)
+from yolort.cli._output import print_table, progress, say
+from yolort.cli._reports import check_reports, save_reports, showing
+
+
+def benchmark(
+    models: Annotated[list[Path], typer.Argument(help="What predict takes, and .pt files.", show_default=False)],
+    engine: Annotated[str | None, typer.Option(help="Only these: ncnn,openvino; default: all.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Only these: fp32,bf16; default: all that pay here.")] = None,
+    device: Annotated[str | None, typer.Option(help="These: cpu,vulkan; default: each engine's own.")] = None,
+    threads: Annotated[str | None, typer.Option(help="A row for each: 1,2,4; pinned. Default: one a core.")] = None,
+    data: Annotated[str | None, typer.Option(help="Measure mAP on this data.yaml or COCO JSON too.")] = None,
+    split: Split = "val",
+    image: Picture = None,
+    imgsz: Imgsz = None,
+    batch: Annotated[int, typer.Option(help="Above 1: throughput at this batch too.")] = 1,
+    workers: Annotated[int, typer.Option(help="Above 1: throughput of this many threads too.")] = 1,
+    runs: Annotated[int, typer.Option(help="Detections that count.")] = 200,
+    warmup: Annotated[int, typer.Option(help="Detections before them.")] = 50,
+    report: Reports = None,
+) -> None:
+    """Measure latency, throughput, memory and accuracy: one row per model, engine and precision."""
+    from yolort.tools.benchmark import benchmark as run
+    from yolort.tools.benchmark import cases, forms
+
+    check_reports(report, forms(), *models, data, image)
+    chosen = cases(
+        models,
+        engines=split_list(engine),
+        precisions=split_list(precision),
+        devices=split_list(device),
+        threads=[whole_number("--threads", part) for part in split_list(threads)],
+        imgsz=parse_size(imgsz),
+    )
+    with showing(lambda done: finish_benchmark(done, report)) as shown:
+        shown(
+            run(
+                chosen=chosen,
+                image=yolort.images.read(image) if image else None,
+                data=data,
+                split=split,
+                runs=runs,
+                warmup=warmup,
+                batch=batch,
+                workers=workers,
+                progress=lambda steps: progress(steps, "measuring"),
+            )
+        )
+
+
+def finish_benchmark(done: Any, report: list[Path] | None) -> None:
+    headings, cells = done.table()
+    print_table(headings, [list(row) for row in cells])
+    say("\n".join(f"{key}: {value}" for key, value in done.setup.items()))
+    say("".join(f"failed: {note}\n" for note in done.notes()), end="")
+    for doubt in done.doubts():
+        say(doubt)
+    save_reports(done, report)
+    failed = sum(bool(row.error) for row in done.rows)
+    if failed:
+        raise typer.Exit(1)

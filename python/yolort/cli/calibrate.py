@@ -1,0 +1,56 @@
+"""`yolort calibrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from yolort import _atomic
+from yolort.cli._options import (
+    Imgsz,
+    Split,
+    parse_imgsz,
+)
+from yolort.cli._output import progress, say, show_log
+
+
+def calibrate(
+    model: Annotated[
+        Path, typer.Argument(help="An FP32 .onnx with raw head, or a checkpoint (.pt).", show_default=False)
+    ],
+    data: Annotated[
+        str, typer.Option(help="Images of the training: a data.yaml, COCO JSON, a folder, a .txt.", show_default=False)
+    ],
+    split: Split = "train",
+    images: Annotated[int, typer.Option(help="At most so many, chosen at random, the same every time.")] = 512,
+    method: Annotated[str, typer.Option(help="minmax, entropy or percentile.")] = "percentile",
+    percentile: Annotated[float, typer.Option(help="Of the values; what is beyond is cut off.")] = 99.999,
+    batch: Annotated[int, typer.Option(help="Images of one run, of a model exported with --dynamic.")] = 8,
+    head: Annotated[str, typer.Option(help="Of a checkpoint: raw or raw-e2e.")] = "raw",
+    imgsz: Imgsz = None,
+    output: Annotated[Path, typer.Option(help="File to write.")] = Path("calibration.json"),
+    allow_overlap: Annotated[bool, typer.Option(help="Take images of the val and test splits too.")] = False,
+) -> None:
+    """Measure what INT8 has to hold, over images of the training: once, for every format."""
+    show_log()
+    from yolort.tools.calibrate import calibrate as run
+
+    _atomic.check(output, sources=[model, data])
+    done = run(
+        model,
+        data,
+        split=split,
+        images=images,
+        method=method,
+        percentile=percentile,
+        batch=batch,
+        head=head,
+        imgsz=parse_imgsz(imgsz),
+        allow_overlap=allow_overlap,
+        progress=lambda steps: progress(steps, "calibrating"),
+    )
+    say(f"{len(done.ranges)} activations over {len(done.images)} images, {done.method}")
+    done.save(output)
+    say(f"written to {output}")

@@ -1,0 +1,55 @@
+"""`yolort distill`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from yolort.cli._options import (
+    Batch,
+    Data,
+    Epochs,
+    Resume,
+    Run,
+    Seed,
+    Side,
+    train_settings,
+)
+from yolort.cli._output import say, show_log
+
+
+def distill(
+    teacher: Annotated[Path, typer.Option(help="A checkpoint trained on these classes.", show_default=False)],
+    student: Annotated[Path, typer.Option(help="A checkpoint, a pruned one too, or architecture.", show_default=False)],
+    data: Data,
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Of Ultralytics' train: lr0=0.01 patience=20", show_default=False)
+    ] = None,
+    epochs: Epochs = 100,
+    imgsz: Side = 640,
+    batch: Batch = 16,
+    seed: Seed = 0,
+    feature: Annotated[float, typer.Option(help="Gain of the features (Ultralytics' dis).")] = 6.0,
+    logit: Annotated[float, typer.Option(help="Gain of the class logits, times Ultralytics' cls.")] = 1.0,
+    box: Annotated[float, typer.Option(help="Gain of the boxes, times Ultralytics' box.")] = 1.0,
+    output: Run = Path("runs/distill"),
+    resume: Resume = False,
+) -> None:
+    """Train a small model with a larger one as its teacher."""
+    show_log()
+    from yolort.tools.distill import distill as run
+
+    best = run(
+        teacher,
+        student,
+        data,
+        feature=feature,
+        logit=logit,
+        box=box,
+        output=output,
+        resume=resume,
+        **train_settings(settings, epochs=epochs, batch=batch, imgsz=imgsz, seed=seed),
+    )
+    say(f"written to {best}")

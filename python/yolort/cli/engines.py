@@ -1,0 +1,15 @@
+"""`yolort engines`."""
+
+from __future__ import annotations
+
+import yolort
+from yolort.cli._output import print_table
+
+
+def engines() -> None:
+    """List the engines and their devices, and why those that cannot run here cannot."""
+    rows: list[list[object]] = []
+    for status in yolort.engines():
+        devices = "\n".join(yolort.devices(status.name)) if status.available else ""
+        rows.append([status.name, "yes" if status.available else "no", devices or status.reason])
+    print_table(["engine", "available", "devices, or why not"], rows)

@@ -1,0 +1,103 @@
+"""`yolort export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import yolort
+from yolort.cli._options import (
+    Imgsz,
+    parse_imgsz,
+    parse_size,
+)
+from yolort.cli._output import phases, say, show_log
+
+_ENGINE = "Of an engine (TensorRT)"
+
+
+def export(
+    model: Annotated[
+        Path, typer.Argument(help="A checkpoint (.pt) or architecture (.yaml); for an engine, .onnx too.")
+    ],
+    format: Annotated[str, typer.Option(help="onnx, ncnn, openvino or engine (TensorRT).")] = "onnx",
+    precision: Annotated[str, typer.Option(help="fp32, or fp16: half the size.")] = "fp32",
+    head: Annotated[
+        str,
+        typer.Option(help="raw, boxes, or of YOLO26's NMS-free branch raw-e2e, end2end; Ultralytics loads the second."),
+    ] = "raw",
+    imgsz: Imgsz = None,
+    batch: Annotated[int, typer.Option(help="Images of one run.")] = 1,
+    dynamic: Annotated[bool, typer.Option(help="Any batch and any size; --imgsz is the default.")] = False,
+    opset: Annotated[int | None, typer.Option(help="Of ONNX; default: 17.")] = None,
+    images: Annotated[
+        str | None, typer.Option(help="Pictures to compare with PyTorch on; default: the embedded one and noise.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Default: beside the model.")] = None,
+    device: Annotated[str, typer.Option(help="GPU that TensorRT builds for: cuda:1.", rich_help_panel=_ENGINE)] = "",
+    workspace: Annotated[
+        int | None, typer.Option(help="MiB that one layer may take; default: all.", rich_help_panel=_ENGINE)
+    ] = None,
+    timing_cache: Annotated[
+        Path | None, typer.Option(help="File of measured times, read and written.", rich_help_panel=_ENGINE)
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="INT8 without Q/DQ: of quantize --format cache.", rich_help_panel=_ENGINE)
+    ] = None,
+    level: Annotated[int | None, typer.Option(help="Of optimisation, 0 to 5.", rich_help_panel=_ENGINE)] = None,
+    version_compatible: Annotated[
+        bool, typer.Option(help="Later versions of TensorRT can run it.", rich_help_panel=_ENGINE)
+    ] = False,
+    hardware_compatible: Annotated[
+        bool, typer.Option(help="Other GPUs from Ampere on can run it.", rich_help_panel=_ENGINE)
+    ] = False,
+    max_batch: Annotated[int, typer.Option(help="Images of one run, of --dynamic.", rich_help_panel=_ENGINE)] = 16,
+    max_imgsz: Annotated[
+        str | None, typer.Option(help="Largest input, of --dynamic; default: twice.", rich_help_panel=_ENGINE)
+    ] = None,
+) -> None:
+    """Turn an Ultralytics checkpoint into a model that `Detector` loads, and compare it with PyTorch.
+
+    An ONNX file, such as quantize --target gpu writes, can be turned into an engine as well.
+    """
+    show_log()
+    with phases() as shown:
+        engine = None
+        if format == "engine":
+            from yolort.tools.engine import EngineOptions, build_engine
+
+            engine = EngineOptions(
+                device=device,
+                workspace=workspace,
+                timing_cache=timing_cache,
+                calibration=calibration,
+                version_compatible=version_compatible,
+                hardware_compatible=hardware_compatible,
+                level=level,
+                max_batch=max_batch,
+                max_imgsz=parse_size(max_imgsz),
+                progress=shown,
+            )
+        if engine and model.suffix == ".onnx":
+            if head != "raw" or batch != 1 or dynamic or imgsz or opset or images:
+                raise ValueError("--head, --imgsz, --batch, --dynamic, --opset and --images are as in the ONNX file")
+            written = build_engine(model, precision=precision, output=output, options=engine)
+        else:
+            from yolort.tools.export import export as run
+
+            written = run(
+                model,
+                format=format,
+                precision=precision,
+                head=head,
+                imgsz=parse_imgsz(imgsz),
+                batch=batch,
+                dynamic=dynamic,
+                opset=opset,
+                images=yolort.images.find(images) if images else (),
+                output=output,
+                engine=engine,
+            )
+    say(f"written to {written}")

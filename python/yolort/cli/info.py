@@ -1,0 +1,44 @@
+"""`yolort info`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+import yolort
+from yolort.cli._options import (
+    Engine,
+    Model,
+)
+from yolort.cli._output import print_table, say
+
+
+def info(
+    model: Model,
+    engine: Engine = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Show what a model is and which engine runs it."""
+    detector = yolort.Detector(model, engine=engine)
+    facts: dict[str, Any] = {
+        "model": str(model),
+        "head": detector.head,
+        "imgsz": list(detector.imgsz),
+        "classes": len(detector.names),
+        "names": list(detector.names.values()),
+        "engine": detector.engine,
+        "device": detector.device,
+        "precision": detector.precision,
+        "tuned": detector.tuned,
+        "metadata": {key: value for key, value in detector.metadata.items() if key not in ("names", "imgsz")},
+    }
+    if as_json:
+        say(json.dumps(facts))
+        return
+    shown = facts.pop("names")
+    facts["names"] = ", ".join(shown[:12]) + (f", ... ({len(shown) - 12} more)" if len(shown) > 12 else "")
+    metadata = facts.pop("metadata")
+    facts.update({f"metadata.{key}": value for key, value in metadata.items()})
+    print_table([], [[key, value] for key, value in facts.items()])

@@ -1,0 +1,80 @@
+"""`yolort optimize`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yolort.cli._options import (
+    Data,
+    Ray,
+    RayWorkers,
+    Seed,
+    split_list,
+    train_settings,
+)
+from yolort.cli._output import print_table, say, show_log
+from yolort.cli._reports import check_reports, save_reports, showing
+
+
+def optimize(
+    model: Annotated[Path, typer.Argument(help="The checkpoint (.pt) that is to be deployed.", show_default=False)],
+    data: Data,
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Of Ultralytics' train: lr0=0.001 batch=16", show_default=False)
+    ] = None,
+    max_latency: Annotated[float | None, typer.Option(help="Milliseconds an image, p50, end to end.")] = None,
+    max_drop: Annotated[float | None, typer.Option(help="Points of mAP50-95 that may be lost.")] = None,
+    max_size: Annotated[float | None, typer.Option(help="MB of the artefact.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Only these: ncnn,openvino; default: all that are here.")] = None,
+    sibling: Annotated[list[Path] | None, typer.Option(help="Another size of the model; may stand often.")] = None,
+    imgsz: Annotated[int | None, typer.Option(help="Side of the input; default: that of the training.")] = None,
+    epochs: Annotated[int, typer.Option(help="Train the models on the data first.")] = 0,
+    finetune: Annotated[int, typer.Option(help="Epochs after pruning, and of distilling others.")] = 10,
+    hours: Annotated[float | None, typer.Option(help="No trial begins after them.")] = None,
+    trials: Annotated[int | None, typer.Option(help="At most so many, earlier ones counted.")] = None,
+    trial_minutes: Annotated[float, typer.Option(help="A trial that takes longer has failed.")] = 60.0,
+    seed: Seed = 0,
+    folder: Annotated[Path, typer.Option(help="Where all is kept; a search goes on where it was.")] = Path(
+        "runs/optimize"
+    ),
+    ray: Ray = None,
+    ray_workers: RayWorkers = None,
+    report: Annotated[list[Path] | None, typer.Option(help="Write .html, .md or .json; may stand often.")] = None,
+) -> None:
+    """Find the best artefact within a budget of latency, accuracy and size, and say how to make it."""
+    show_log()
+    from yolort.tools.optimize import Budget, forms
+    from yolort.tools.optimize import optimize as run
+
+    check_reports(report, forms(), model, data, *(sibling or ()))
+
+    def show(done: Any) -> None:
+        headings, cells = done.table()
+        print_table(headings, [list(row) for row in cells])
+        say("\n".join([*done.findings(), *done.commands()]))
+        if done.artefact:
+            say(f"it is {done.artefact}")
+        save_reports(done, report)
+
+    with showing(show) as shown:
+        shown(
+            run(
+                model,
+                data,
+                Budget(max_latency, max_drop, max_size),
+                folder=folder,
+                engines=split_list(engine) or None,
+                siblings=sibling or [],
+                finetune=finetune,
+                hours=hours,
+                trials=trials,
+                trial_minutes=trial_minutes,
+                ray=ray,
+                ray_workers=ray_workers,
+                progress=say,
+                **train_settings(settings, epochs=epochs, imgsz=imgsz, seed=seed),
+            )
+        )

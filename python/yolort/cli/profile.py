@@ -1,0 +1,74 @@
+"""`yolort profile`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import yolort
+from yolort.cli._options import (
+    Device,
+    Engine,
+    Imgsz,
+    Picture,
+    Precision,
+    Threads,
+    parse_size,
+)
+from yolort.cli._output import print_table, say
+
+
+def profile(
+    model: Annotated[Path, typer.Argument(help="What predict takes, or a .pt.", show_default=False)],
+    engine: Engine = None,
+    device: Device = None,
+    threads: Threads = None,
+    precision: Precision = None,
+    imgsz: Imgsz = None,
+    image: Picture = None,
+    runs: Annotated[int, typer.Option(help="Detections that count.")] = 50,
+    top: Annotated[int, typer.Option(min=1, help="Layers that are shown.")] = 15,
+    trace: Annotated[Path | None, typer.Option(help="Write a Chrome trace (.json) for Perfetto.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Every layer, as one JSON object.")] = False,
+    nsys: Annotated[Path | None, typer.Option(help="Run in Nsight Systems, and write its report there.")] = None,
+) -> None:
+    """Show where the time of one image goes, layer by layer."""
+    from yolort.tools import profile as profiling
+
+    if nsys:
+        given = [part for part in sys.argv[1:] if part != "--nsys" and part != str(nsys) and "--nsys=" not in part]
+        raise typer.Exit(subprocess.call(profiling.nsys([sys.executable, "-m", "yolort", *given], nsys)))
+    done = profiling.profile(
+        model,
+        image=yolort.images.read(image) if image else None,
+        runs=runs,
+        trace=trace,
+        engine=engine,
+        device=device,
+        threads=threads,
+        precision=precision,
+        imgsz=parse_size(imgsz),
+    )
+    if as_json:
+        say(json.dumps(done.to_dict()))
+        return
+    whole = sum(layer.ms for layer in done.layers) or 1.0
+    kinds: list[list[object]] = [
+        [kind, count, f"{ms:.3f}", f"{100 * ms / whole:.1f}"] for kind, count, ms in done.by_type()
+    ]
+    print_table(["type", "layers", "ms", "%"], kinds)
+    layers: list[list[object]] = [
+        [layer.name, layer.type, f"{layer.ms:.3f}", f"{100 * layer.ms / whole:.1f}"] for layer in done.top(top)
+    ]
+    print_table(["layer", "type", "ms", "%"], layers)
+    what = done.described
+    say(f"{what['model']}: {what['engine']}, {what['device']}, {what['precision']}, {what['runs']} runs")
+    say(f"pre {done.pre:.2f} ms, inference {done.inference:.2f} ms, post {done.post:.2f} ms (medians)")
+    say(f"layers {whole:.2f} ms, outside them {done.outside:.2f} ms")
+    if trace:
+        say(f"written to {trace}")

@@ -1,0 +1,93 @@
+"""`yolort prune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yolort.cli._options import (
+    Batch,
+    Seed,
+    train_settings,
+)
+from yolort.cli._output import print_table, progress, say, show_log
+
+
+def prune(
+    model: Annotated[Path, typer.Argument(help="A checkpoint (.pt) of YOLOv8, YOLO11 or YOLO26.", show_default=False)],
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Of Ultralytics' train, for --finetune: lr0=0.001 mosaic=0")
+    ] = None,
+    ratio: Annotated[float | None, typer.Option(help="Share of channels to take out; or one of the targets.")] = None,
+    target_flops: Annotated[str | None, typer.Option(help="GFLOPs of an image, or 60% of what they are.")] = None,
+    target_latency: Annotated[float | None, typer.Option(help="Milliseconds an image, timed on --engine.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Of --target-latency: ncnn, onnxruntime, ...")] = None,
+    method: Annotated[
+        str, typer.Option(help="l1, random, group-norm, bn, or taylor, which needs --data.")
+    ] = "group-norm",
+    allocate: Annotated[
+        str, typer.Option(help="uniform: every layer by the ratio; global: by importance; sensitivity: as measured.")
+    ] = "uniform",
+    round_to: Annotated[int, typer.Option(help="Widths are multiples of this.")] = 8,
+    steps: Annotated[int, typer.Option(help="Reach the ratio in so many, each with its part of --finetune.")] = 1,
+    unstructured: Annotated[
+        bool, typer.Option(help="Zero single weights, for comparison; nothing gets faster.")
+    ] = False,
+    data: Annotated[
+        str | None, typer.Option(help="A data.yaml: for taylor, --finetune, --allocate sensitivity.")
+    ] = None,
+    finetune: Annotated[int, typer.Option(help="Epochs of training afterwards.")] = 0,
+    distill: Annotated[bool, typer.Option(help="Fine-tune with the unpruned model as teacher.")] = False,
+    batch: Batch = 16,
+    imgsz: Annotated[
+        int | None, typer.Option(help="Side of the network's input; default: that of the training.")
+    ] = None,
+    measure: Annotated[bool, typer.Option(help="Measure how sensitive each layer is.")] = True,
+    seed: Seed = 0,
+    output: Annotated[Path | None, typer.Option(help="Default: <model>-pruned.pt beside the model.")] = None,
+) -> None:
+    """Take the least important channels out of a model; it stays a checkpoint that Ultralytics loads."""
+    show_log()
+    from yolort.tools.prune import prune as run
+
+    done = run(
+        model,
+        method=method,
+        ratio=ratio,
+        target_flops=target_flops,
+        target_latency=target_latency,
+        engine=engine,
+        allocate=allocate,
+        round_to=round_to,
+        steps=steps,
+        unstructured=unstructured,
+        data=data,
+        finetune=finetune,
+        distill=distill,
+        measure=measure,
+        output=output,
+        progress=lambda steps: progress(steps, "sensitivity"),
+        **train_settings(settings, batch=batch, imgsz=imgsz, seed=seed),
+    )
+    _print_pruned(done)
+
+
+def _print_pruned(done: Any) -> None:
+    def row(what: str, form: str, before: float, after: float) -> list[object]:
+        return [what, form.format(before), form.format(after), f"{after / before:.2f} x"]
+
+    rows = [
+        row("channels", "{}", *done.channels),
+        row("M parameters", "{:.3f}", *(count / 1e6 for count in done.parameters)),
+        row(f"GFLOPs at {done.imgsz[0]}x{done.imgsz[1]}", "{:.3f}", *done.gflops),
+    ]
+    if done.ms:
+        rows.append([*row("ms, p50", "{:.2f}", *done.ms)[:3], f"{done.ms[0] / done.ms[1]:.2f} x as fast"])
+    if done.sparsity is not None:
+        rows.append(["zero weights", "", f"{done.sparsity:.1%}", ""])
+    print_table(["", "before", "after", ""], rows)
+    for remark in done.notes:
+        say(f"note: {remark}")
+    say(f"written to {done.path}")

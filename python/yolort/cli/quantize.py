@@ -1,0 +1,94 @@
+"""`yolort quantize`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yolort.cli._options import (
+    Split,
+)
+from yolort.cli._output import percent, print_table, progress, say, show_log
+
+
+def quantize(
+    model: Annotated[
+        Path, typer.Argument(help="What was calibrated; for ncnn its *_ncnn_model; or the .pt.", show_default=False)
+    ],
+    calibration: Annotated[Path | None, typer.Option(help="calibration.json; none for --dynamic.")] = None,
+    format: Annotated[str, typer.Option(help="onnx, ncnn, or cache: TensorRT's calibration cache.")] = "onnx",
+    target: Annotated[
+        str | None,
+        typer.Option(help="Of onnx: openvino, onnxruntime, arm, gpu. Default: openvino on x86, arm on ARM."),
+    ] = None,
+    dynamic: Annotated[bool, typer.Option(help="Activations by the range of each image.")] = False,
+    weights_only: Annotated[bool, typer.Option(help="Only store the weights in INT8.")] = False,
+    per_channel: Annotated[
+        bool, typer.Option("--per-channel/--per-tensor", help="A weight scale for each output channel.")
+    ] = True,
+    reduce_range: Annotated[
+        bool | None, typer.Option(help="Weights of 7 bits, for x86 without VNNI. Default: if this machine has none.")
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Convolutions that stay float; * and ? match.")] = None,
+    int8_stem: Annotated[
+        bool | None,
+        typer.Option(
+            "--int8-stem/--float-stem", help="The first three convolutions; by default as the target is best."
+        ),
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Keep layers float until mAP50-95 falls by no more points; needs --data.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Labelled images to measure accuracy on before and after.")] = None,
+    split: Split = "val",
+    allow_overlap: Annotated[bool, typer.Option(help="Score on images that were calibrated on.")] = False,
+    measure: Annotated[bool, typer.Option(help="Time both models here.")] = True,
+    output: Annotated[Path | None, typer.Option(help="Default: <model>-int8 beside the model.")] = None,
+) -> None:
+    """Make an INT8 model, check it against the float one, and say whether it pays."""
+    show_log()
+    from yolort.tools.quantize import quantize as run
+
+    if dynamic and weights_only:
+        raise ValueError("--dynamic and --weights-only exclude each other")
+    done = run(
+        model,
+        calibration,
+        format=format,
+        target=target,
+        mode="dynamic" if dynamic else "weights" if weights_only else "static",
+        per_channel=per_channel,
+        reduce_range=reduce_range,
+        exclude=exclude or (),
+        int8_stem=int8_stem,
+        data=data,
+        split=split,
+        max_drop=max_drop,
+        allow_overlap=allow_overlap,
+        measure=measure,
+        output=output,
+        progress=lambda steps: progress(steps, "sensitivity"),
+    )
+    _print_quantized(done)
+
+
+def _print_quantized(done: Any) -> None:
+    before, after = done.megabytes
+    rows: list[list[object]] = [
+        ["file", f"{before:.2f} MB", f"{after:.2f} MB", f"{after / before:.2f} x" if before else "-"]
+    ]
+    if done.ms:
+        rows.append(["time, p50", *(f"{ms:.2f} ms" for ms in done.ms), f"{done.ms[0] / done.ms[1]:.2f} x as fast"])
+    if done.map50_95:
+        drop = 100 * (done.map50_95[0] - done.map50_95[1])
+        rows.append(["mAP50-95", *map(percent, done.map50_95), f"drop {drop:.2f}"])
+    if done.conf:
+        rows.append(["conf of the best F1", *(f"{conf:.3f}" for conf in done.conf), "recommended: the second"])
+    print_table(["", "float", "INT8", ""], rows)
+    for name, why in done.floats.items():
+        say(f"float: {name}: {why}")
+    for remark in done.notes:
+        say(f"note: {remark}")
+    say(f"written to {done.path}")

@@ -1,0 +1,64 @@
+"""`yolort serve`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import yolort
+from yolort.cli._options import (
+    Device,
+    Engine,
+    MaxBatch,
+    MaxWait,
+    Model,
+    Precision,
+    Threads,
+)
+
+
+def serve(
+    model: Model,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    name: Annotated[str | None, typer.Option(help="In /v2/models/NAME; default: the name of the file.")] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="Holds the API key; or set YOLORT_API_KEY. Default: none is asked for.")
+    ] = None,
+    engine: Engine = None,
+    device: Device = None,
+    threads: Threads = None,
+    precision: Precision = None,
+    conf: Annotated[float, typer.Option(help="Keep scores above this, where a request does not say.")] = 0.25,
+    workers: Annotated[int, typer.Option(min=1, help="Clones of the Detector that run side by side.")] = 2,
+    max_batch: MaxBatch = None,
+    max_wait: MaxWait = 0.0,
+    max_requests: Annotated[int, typer.Option(min=1, help="In the server at a time; more are answered 429.")] = 64,
+    max_body: Annotated[int, typer.Option(min=1, help="MiB of a request; more is answered 413.")] = 20,
+    max_pixels: Annotated[float, typer.Option(min=0.01, help="Megapixels of an image; more is answered 413.")] = 50,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Serve a model over HTTP: the Open Inference Protocol (KServe v2), POST /detect, metrics and a page to try it."""
+    try:
+        from yolort import serve as server
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f'{error}; the server needs more packages: pip install "yolort-runtime[serve]"'
+        ) from None
+    key = os.environ.get("YOLORT_API_KEY")
+    if api_key_file is not None:
+        key = api_key_file.read_text(encoding="utf-8").strip()
+    detector = yolort.Detector(model, engine=engine, device=device, threads=threads, precision=precision, conf=conf)
+    app = server.create_app(
+        detector,
+        name=name or model.resolve().stem,
+        limits=server.Limits(body=max_body * 2**20, pixels=round(max_pixels * 1e6), requests=max_requests),
+        api_key=key,
+        workers=workers,
+        max_batch=max_batch,
+        max_wait=max_wait,
+    )
+    server.run(app, host, port, log_level=log_level)

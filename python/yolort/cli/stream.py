@@ -1,0 +1,55 @@
+"""`yolort stream`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+import yolort
+from yolort._checks import without_secrets
+from yolort.cli._options import (
+    MODEL_HELP,
+    Conf,
+    Device,
+    Engine,
+    MaxBatch,
+    MaxWait,
+    Precision,
+    Threads,
+)
+from yolort.cli._output import say
+
+
+def stream(
+    source: Annotated[
+        list[str], typer.Argument(help="Videos, camera indices, URLs, folders or glob patterns.", show_default=False)
+    ],
+    model: Annotated[Path, typer.Option(help=MODEL_HELP)],
+    policy: Annotated[
+        Literal["all", "latest"] | None, typer.Option(help="Default: latest of cameras and URLs, else all.")
+    ] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
+    engine: Engine = None,
+    device: Device = None,
+    threads: Threads = None,
+    precision: Precision = None,
+    conf: Conf = 0.25,
+    workers: Annotated[int | None, typer.Option(min=1, help="Clones of the Detector; default: 2, or 1.")] = None,
+    max_batch: MaxBatch = None,
+    max_wait: MaxWait = 0.0,
+) -> None:
+    """Detect in videos and cameras: one JSON object a frame, on standard output."""
+    detector = yolort.Detector(model, engine=engine, device=device, threads=threads, precision=precision, conf=conf)
+    sources = [int(one) if re.fullmatch(r"-?\d{1,18}", one) and not Path(one).exists() else one for one in source]
+    given = 0
+    with detector.stream(sources, policy=policy, workers=workers, max_batch=max_batch, max_wait=max_wait) as stream:
+        for frame in stream:
+            about = {"source": without_secrets(source[frame.source]), "index": frame.index, "time": frame.time}
+            say(json.dumps({**about, **frame.detections.to_dict()}))
+            given += 1
+            if given == frames:
+                break

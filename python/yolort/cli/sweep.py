@@ -1,0 +1,64 @@
+"""`yolort sweep`."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yolort.cli._options import (
+    Imgsz,
+    Reports,
+    TimedRuns,
+    parse_imgsz,
+    split_list,
+    whole_number,
+)
+from yolort.cli._output import note, progress, show_log
+from yolort.cli._reports import check_reports, showing
+from yolort.cli.benchmark import finish_benchmark
+
+
+def sweep(
+    model: Annotated[Path, typer.Argument(help="A checkpoint (.pt).", show_default=False)],
+    data: Annotated[str, typer.Option(help="A data.yaml: calibrated on train, scored on val.", show_default=False)],
+    images: Annotated[str, typer.Option(help="Calibration-set sizes.")] = "100,500,1000,2000",
+    method: Annotated[str, typer.Option(help="Of calibration.")] = "minmax,entropy,percentile",
+    granularity: Annotated[str, typer.Option(help="Of weight scales: channel,tensor.")] = "channel,tensor",
+    target: Annotated[str, typer.Option(help="openvino,onnxruntime,arm,ncnn.")] = "openvino",
+    head: Annotated[str, typer.Option(help="raw or raw-e2e.")] = "raw",
+    imgsz: Imgsz = None,
+    runs: TimedRuns = 100,
+    report: Reports = None,
+) -> None:
+    """Compare INT8 recipes: calibration-set size x method x granularity, weights only, dynamic, the naive one."""
+    show_log()
+    from yolort.tools.benchmark import forms
+    from yolort.tools.study import study as run
+
+    check_reports(report, forms(), model, data)
+
+    with showing(lambda done: finish_benchmark(done, report)) as shown:
+        shown(
+            run(
+                model,
+                data,
+                images=[whole_number("--images", part) for part in split_list(images)],
+                methods=split_list(method),
+                granularities=split_list(granularity),
+                targets=split_list(target),
+                head=head,
+                imgsz=parse_imgsz(imgsz),
+                runs=runs,
+                progress=progress,
+            )
+        )
+
+
+@functools.wraps(sweep)
+def study(**arguments: Any) -> None:
+    """The name of `sweep` until the next release."""
+    note("`yolort study` is now `yolort sweep`; the old name goes with the next release")
+    sweep(**arguments)

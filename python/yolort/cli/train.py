@@ -1,0 +1,78 @@
+"""`yolort train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from yolort.cli._options import (
+    Batch,
+    Data,
+    Epochs,
+    Resume,
+    Run,
+    Seed,
+    Side,
+    train_settings,
+    two_numbers,
+)
+from yolort.cli._output import print_table, say, show_log
+
+
+def train(
+    model: Annotated[
+        Path, typer.Argument(help="A checkpoint (.pt), a pruned one too, or architecture (.yaml).", show_default=False)
+    ],
+    data: Data,
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Of Ultralytics' train: lr0=0.01 cls=1.0 mosaic=0", show_default=False)
+    ] = None,
+    epochs: Epochs = 100,
+    imgsz: Side = 640,
+    batch: Batch = 16,
+    seed: Seed = 0,
+    gamma: Annotated[float, typer.Option(help="Of the focal loss; 0: cross-entropy.")] = 0.0,
+    alpha: Annotated[float | None, typer.Option(help="Of the focal loss, between 0 and 1.")] = None,
+    class_weights: Annotated[
+        str | None, typer.Option(help="median, inverse or effective: weights of the class loss from class counts.")
+    ] = None,
+    beta: Annotated[float, typer.Option(help="Of effective: nearer to 1, more weight to rare classes.")] = 0.999,
+    clip: Annotated[str, typer.Option(help="Least and greatest class weight.")] = "0.1,10",
+    sampling: Annotated[
+        str | None, typer.Option(help="balanced, or repeat (LVIS): draw images of rare classes more often.")
+    ] = None,
+    repeat_threshold: Annotated[
+        float | None, typer.Option(help="Of repeat: classes in fewer of the images, 0 to 1, are repeated.")
+    ] = None,
+    scales: Annotated[str | None, typer.Option(help="Side of each batch, at random: 0.5,1.5 of --imgsz.")] = None,
+    output: Run = Path("runs/train"),
+    resume: Resume = False,
+) -> None:
+    """Train with Ultralytics, and with focal loss, class weights and balanced sampling where classes are rare."""
+    show_log()
+    from yolort.tools.classes import class_report
+    from yolort.tools.train import train as run
+
+    report = class_report(data, imgsz)
+    headings, rows = report.table()
+    print_table(headings, rows)
+    say(f"{report.total_images} images, {report.empty_images} of them empty; {report.ratio:.1f} : 1 objects of classes")
+    best = run(
+        model,
+        data,
+        gamma=gamma,
+        alpha=alpha,
+        class_weights=class_weights,
+        beta=beta,
+        clip=two_numbers("--clip", clip),
+        sampling=sampling,
+        repeat_threshold=repeat_threshold,
+        scales=two_numbers("--scales", scales) if scales else None,
+        report=report,
+        output=output,
+        resume=resume,
+        **train_settings(settings, epochs=epochs, batch=batch, imgsz=imgsz, seed=seed),
+    )
+    say(f"written to {best}")

@@ -1,0 +1,57 @@
+"""`yolort tune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import yolort
+from yolort.cli._options import (
+    Picture,
+    split_list,
+)
+from yolort.cli._output import note, print_table, progress, say
+
+
+def tune(
+    model: Annotated[Path, typer.Argument(help="What Detector will be given.", show_default=False)],
+    others: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Other artefacts of the same model, beside it, that may run instead.", show_default=False),
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help="Only these: ncnn,openvino.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Only these: fp32,bf16; default: those that keep the accuracy.")
+    ] = None,
+    image: Picture = None,
+    seconds: Annotated[float, typer.Option(help="Time to measure in.")] = 45,
+    under_load: Annotated[
+        bool, typer.Option("--under-load", help="Measure and record also while other processes take the cores.")
+    ] = False,
+) -> None:
+    """Find the fastest engine, precision and thread count for a model here; Detector uses it from then on."""
+    from yolort.tools.tune import cost
+    from yolort.tools.tune import tune as run
+
+    done = run(
+        model,
+        others or (),
+        engines=split_list(engine),
+        precisions=split_list(precision),
+        image=yolort.images.read(image) if image else None,
+        seconds=seconds,
+        under_load=under_load,
+        say=note,
+        progress=lambda steps: progress(steps, "tuning"),
+    )
+    rows: list[list[object]] = [
+        [row.case.model, row.case.engine, row.case.precision or "-", row.case.threads, row.error or f"{row.p50:.2f}"]
+        for row in done.rows
+    ]
+    print_table(["model", "engine", "precision", "threads", "p50 ms"], rows)
+    say(f"fastest: {done.best.case}; written to {done.path}")
+    if lost := cost(done.best.facts["precision"]):
+        say(f"accuracy: {lost}")
+    say(f'yolort.Detector("{model}") runs it; tuned=False, or an engine of your own, does not')

@@ -1,0 +1,129 @@
+"""`yolort val`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yolort import _atomic
+from yolort.cli._options import (
+    Augment,
+    Conf,
+    Device,
+    Engine,
+    Flip,
+    Imgsz,
+    Iou,
+    MaxDet,
+    Merge,
+    Precision,
+    ScaleModel,
+    Scales,
+    Split,
+    Threads,
+    augmentation,
+    parse_imgsz,
+)
+from yolort.cli._output import note, percent, print_table, progress, report_error, say
+
+
+def val(
+    model: Annotated[Path, typer.Argument(help="What predict takes; or a .pt, for the baseline.", show_default=False)],
+    data: Annotated[str, typer.Option(help="A data.yaml of Ultralytics, or COCO JSON.", show_default=False)],
+    split: Split = "val",
+    images: Annotated[Path | None, typer.Option(help="Folder of the images of COCO JSON; default: beside it.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Folder for metrics.json and the plots.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    engine: Engine = None,
+    device: Device = None,
+    threads: Threads = None,
+    precision: Precision = None,
+    conf: Conf = 0.001,
+    iou: Iou = 0.7,
+    max_det: MaxDet = 300,
+    imgsz: Imgsz = None,
+    resamples: Annotated[int, typer.Option(min=0, help="Resamples of the images for the interval; 0: none.")] = 200,
+    augment: Augment = False,
+    scales: Scales = None,
+    flip: Flip = None,
+    merge: Merge = None,
+    scale_model: ScaleModel = None,
+) -> None:
+    """Measure accuracy on labelled images, through the runtime that ships; of augmentation, gain and cost."""
+    from yolort.tools.val import validate
+
+    if save:
+        _atomic.check(save, sources=[model, data, *([images] if images else [])], folder=True)
+    done = validate(
+        model,
+        data,
+        split=split,
+        images=images,
+        resamples=resamples,
+        progress=progress,
+        engine=engine,
+        device=device,
+        threads=threads,
+        precision=precision,
+        conf=conf,
+        iou=iou,
+        max_det=max_det,
+        imgsz=parse_imgsz(imgsz),
+        **augmentation(augment, scales, flip, merge, scale_model),
+    )
+    if as_json:
+        say(json.dumps(done.to_dict()))
+    else:
+        _print_metrics(done)
+    for remark in done.notes:
+        note(remark)
+    if save:
+        done.save(save)
+        if not as_json:
+            say(f"written to {save}")
+    for reason in done.unreadable:
+        report_error(reason)
+    if done.unreadable:
+        report_error(f"{len(done.unreadable)} image(s) cannot be read and are left out")
+        raise typer.Exit(1)
+
+
+def _print_metrics(done: Any) -> None:
+    metrics = done.metrics
+    rows: list[list[object]] = [
+        [one.name, one.images, one.instances, *map(percent, (one.map50_95, one.map50, one.precision, one.recall))]
+        for one in metrics.classes
+        if one.instances
+    ]
+    print_table(["class", "images", "instances", "mAP50-95", "mAP50", "precision", "recall"], rows)
+    interval = metrics.map50_95_ci
+    about = f" (95 %: {percent(interval[0])} to {percent(interval[1])})" if interval else ""
+    what = done.described
+    facts: list[list[object]] = [
+        ["model", f"{what['model']}: {what['engine']}, {what['device']}, {what['precision']}"],
+        ["data", f"{metrics.images} images, {metrics.instances} instances"],
+        ["mAP50-95", f"{percent(metrics.map50_95)}{about}"],
+        ["mAP50, mAP75", f"{percent(metrics.map50)}, {percent(metrics.map75)}"],
+        ["small, medium, large", ", ".join(map(percent, (metrics.map_small, metrics.map_medium, metrics.map_large)))],
+        ["by Ultralytics' formula", f"{percent(metrics.map50_95_ultralytics)}, {percent(metrics.map50_ultralytics)}"],
+        [
+            f"at conf {metrics.best_conf:.3f}, the best F1",
+            f"precision {percent(metrics.precision)}, recall {percent(metrics.recall)}, F1 {percent(metrics.f1)}",
+        ],
+    ]
+    if done.augmentation:
+        facts += _augmentation_facts(done.augmentation, metrics.map50_95)
+    print_table([], facts)
+
+
+def _augmentation_facts(how: Any, map50_95: float) -> list[list[object]]:
+    views = ", ".join(f"{view.scale}{' mirrored' if view.flip else ''}" for view in how.views)
+    plain = how.plain.metrics.map50_95
+    return [
+        ["views", views],
+        ["mAP50-95 without augmentation", f"{percent(plain)}; gain {100 * (map50_95 - plain):+.2f}"],
+        ["time, p50", f"{how.ms[1]:.1f} ms, {how.ms[0]:.1f} ms without: {how.latency_ratio:.2f} x"],
+    ]
