@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// The pictures of a folder, by name; another path as it is.
+/// The images of a folder by name; any other path itself.
 std::vector<fs::path> images_of(const fs::path& source) {
   if (!fs::is_directory(source)) return {source};
   std::vector<fs::path> out;
@@ -28,7 +28,7 @@ std::vector<fs::path> images_of(const fs::path& source) {
   return out;
 }
 
-/// Detects, and writes the line; `source` is the beginning of it, in JSON.
+/// Detects and writes the line; `source` is its beginning in JSON.
 void detect(yolort::Detector& detector, const yolort::Image& image, const std::string& source) {
   const yolort::Detections found = detector.detect(image);
   std::string line = "{" + source + ",\"width\":" + std::to_string(image.width) +
@@ -46,7 +46,7 @@ void detect(yolort::Detector& detector, const yolort::Image& image, const std::s
   line += "],\"ms\":{\"pre\":" + yolort::json_number(speed.pre, 3) +
           ",\"inference\":" + yolort::json_number(speed.inference, 3) +
           ",\"post\":" + yolort::json_number(speed.post, 3) + "}}";
-  std::cout << line << std::endl;  // a line is there as soon as it is known
+  std::cout << line << std::endl;  // flushed: a reader gets each line at once
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What yolort-detect does with its sources: a line of JSON an image on the standard output.
+// What yolort-detect does with its sources: it writes one line of JSON per image to the standard output.
 #pragma once
 
 #include <string>
@@ -6,9 +6,9 @@
 
 #include "yolort/yolort.h"
 
-/// In image files and folders of them. An image that cannot be read is reported on the standard error, and false is
-/// returned after the others.
+/// Detects in image files and folders of them. An image that cannot be read is reported on the standard error; the
+/// others follow, and false is returned.
 bool detect_in_images(yolort::Detector& detector, const std::vector<std::string>& sources);
 
-/// In raw frames from the standard input, each as `frame` says. False: the last one is incomplete.
+/// Detects in raw frames from the standard input, each as `frame` says. False: the last one is incomplete.
 bool detect_in_frames(yolort::Detector& detector, yolort::Image frame);

@@ -32,7 +32,7 @@ std::vector<std::string> image_endings();
 /// Binary PNM (P5, P6) of 8 bits, and what read_compressed() reads. Throws ImageError.
 DecodedImage read_image(const std::filesystem::path& path);
 
-/// JPEG and PNG, of a build with stb_image. The orientation that EXIF tells is not applied.
+/// JPEG and PNG, in a build with stb_image. The orientation in EXIF is not applied.
 DecodedImage read_compressed(const std::filesystem::path& path);
 const std::vector<std::string>& compressed_endings();
 

@@ -1,4 +1,4 @@
-// Where stb_image is not at hand: no compressed pictures.
+// Without stb_image: no compressed images.
 #include "images.h"
 
 namespace yolort {

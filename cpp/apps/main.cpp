@@ -1,4 +1,4 @@
-// yolort-detect: pictures, folders or raw frames in, one line of JSON an image out.
+// yolort-detect: images, folders or raw frames in, one line of JSON per image out.
 #include <iostream>
 #include <string>
 #include <vector>

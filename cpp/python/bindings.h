@@ -1,4 +1,4 @@
-// What the files of yolort._core share. Each converts, releases the GIL, calls the core and wraps; nothing else.
+// What the files of yolort._core share. They convert, release the GIL, call the core and wrap the result; nothing else.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -30,7 +30,7 @@ struct HeldImage {
   Image image;
 };
 
-/// Nothing without a name. Throws std::invalid_argument for a name that is none of a format.
+/// None for no name. Throws std::invalid_argument for an unknown name.
 std::optional<PixelFormat> parse_format(const std::optional<std::string>& name);
 
 /// Borrows the pixels of a numpy array or of an object with DLPack or __cuda_array_interface__: HxW, HxWx1, HxWx3 or

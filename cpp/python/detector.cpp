@@ -68,7 +68,7 @@ py::list detect(Detector& self, const py::sequence& images, const Thresholds& th
   return out;
 }
 
-/// Of one float32 input (batch, 3, height, width).
+/// The raw outputs for a float32 input (batch, 3, height, width).
 py::list infer(Detector& self, const py::array_t<float, py::array::c_style>& input) {
   const auto [height, width] = self.imgsz();
   if (input.ndim() != 4 || input.shape(1) != 3 || input.shape(2) != height || input.shape(3) != width) {

@@ -1,4 +1,4 @@
-// The engines that are here, and those written in Python.
+// The list of engines, and engines that are written in Python.
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
@@ -34,7 +34,7 @@ Tensor as_tensor(const py::array& array, const std::string& engine) {
   return {const_cast<void*>(array.data()), shape_of(array), cells, size == 4 ? Type::f32 : Type::f16};
 }
 
-/// Turns what Python raised into the library's exceptions, so that C++ callers see one kind.
+/// Turns a Python exception into one of the library's, so that C++ callers see one kind.
 [[noreturn]] void rethrow(const std::string& engine, const py::error_already_set& error) {
   if (error.matches(PyExc_KeyboardInterrupt) || error.matches(PyExc_MemoryError)) throw error;
   const auto module = py::module_::import("yolort._core");
@@ -131,7 +131,7 @@ class PythonEngine final : public Engine {
   std::vector<Tensor> tensors_;
 };
 
-/// `unavailable()` gives the reason or "", `load(path, device, precision, threads)` the engine.
+/// `unavailable()` returns the reason or "", `load(path, device, precision, threads, profile)` the engine.
 void register_python_engine(const std::string& name, int priority, const std::vector<std::string>& formats,
                             py::object unavailable, py::object load, py::object devices, py::object precisions) {
   // Entries outlive the interpreter (static registry): their Python parts are never released.

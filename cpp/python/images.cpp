@@ -1,4 +1,5 @@
-// Images of Python as Image: numpy arrays, DLPack and __cuda_array_interface__, without a copy where rows are packed.
+// Images from Python: numpy arrays, DLPack and __cuda_array_interface__, without a copy if the pixels of a row are
+// packed.
 #include <pybind11/stl.h>
 
 #include <algorithm>
@@ -12,13 +13,13 @@
 namespace yolort::bindings {
 namespace {
 
-/// What an array of pixels says of itself, in elements.
+/// Data, shape and strides of an array of pixels, in elements.
 struct Pixels {
   const void* data;
   std::vector<py::ssize_t> shape, strides;
   bool packed = false;  ///< within a row
 
-  /// The image, but for its rows where they are not packed. Throws std::invalid_argument.
+  /// The image. Its rows are valid only if `packed`. Throws std::invalid_argument.
   Image image(std::optional<PixelFormat> asked) {
     const std::size_t dims = shape.size();
     const py::ssize_t channels = dims == 2 ? 1 : dims == 3 ? shape[2] : 0;
@@ -49,7 +50,8 @@ struct Pixels {
   }
 };
 
-/// HxW, HxWx1, HxWx3 or HxWx4 uint8. Rows may lie anywhere; pixels that are not packed within a row are copied.
+/// Takes HxW, HxWx1, HxWx3 or HxWx4 of uint8. Rows may have any stride; pixels that are not packed within a row are
+/// copied.
 HeldImage hold_array(py::array array, std::optional<PixelFormat> asked) {
   if (!py::dtype::of<std::uint8_t>().is(array.dtype())) {
     throw py::type_error("image: expected uint8 pixels (0 to 255), got " + std::string(py::str(array.dtype())) +
@@ -80,15 +82,15 @@ struct DlTensor {
 };
 constexpr std::int32_t dl_cuda = 2, dl_cuda_managed = 13;
 
-/// Pixels that DLPack or __cuda_array_interface__ say are in CUDA memory; nothing is copied.
+/// Pixels in CUDA memory, according to DLPack or __cuda_array_interface__; nothing is copied.
 HeldImage hold_cuda_array(const py::object& object, std::optional<PixelFormat> asked) {
-  // Of both protocols: the stream whose work comes after what writes the pixels. 1 is CUDA's default stream.
+  // In both protocols: the stream whose later work may read the pixels. 1 is CUDA's default stream.
   std::uintptr_t stream = 1;
   Pixels pixels{};
   bool bytes = false;
   py::object owner = object;
   if (py::hasattr(object, "__dlpack__")) {
-    owner = object.attr("__dlpack__")(py::arg("stream") = stream);  // it frees what it holds when it goes
+    owner = object.attr("__dlpack__")(py::arg("stream") = stream);  // the capsule owns the pixels
     const auto* tensor = static_cast<const DlTensor*>(PyCapsule_GetPointer(owner.ptr(), "dltensor"));
     if (!tensor) throw py::error_already_set();
     if (tensor->device_type != dl_cuda && tensor->device_type != dl_cuda_managed) {
@@ -126,7 +128,7 @@ HeldImage hold_cuda_array(const py::object& object, std::optional<PixelFormat> a
   return {std::move(owner), image};
 }
 
-/// Writes the letterboxed image to `out`, float32 of (1, 3, height, width).
+/// Writes the letterboxed image to `out`, a float32 array (1, 3, height, width).
 void letterbox(const py::handle& object, py::array_t<float, py::array::c_style> out,
                const std::optional<std::string>& format) {
   if (out.ndim() != 4 || out.shape(0) != 1 || out.shape(1) != 3 || out.shape(2) < 1 || out.shape(3) < 1 ||

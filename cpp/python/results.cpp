@@ -1,4 +1,4 @@
-// What the core gives back, as Python objects.
+// Results of the core as Python objects.
 #include "bindings.h"
 
 namespace yolort::bindings {

@@ -17,7 +17,8 @@
 namespace yolort::bindings {
 namespace {
 
-/// See TensorrtBuild; `progress(phase, step, steps)` gives False to end the build. (plan, timing cache, version)
+/// See TensorrtBuild. `progress(phase, step, steps)` returns False to end the build. Returns plan, timing cache and
+/// version.
 std::tuple<py::bytes, py::bytes, std::string> build_engine(
     const std::string& onnx, const std::string& onnx_fp16, bool int8, const std::string& device,
     const py::bytes& calibration, std::size_t workspace_mib, const py::bytes& timing_cache, bool version_compatible,

@@ -1,4 +1,4 @@
-// What the tools and the package ask of the core beside detecting.
+// What the tools and the package use besides detection.
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The engines that read the model: name, why not here or "", precisions worth trying.
+/// The engines that read the model: name, why it cannot run here or "", precisions worth measuring.
 std::vector<std::tuple<std::string, std::string, std::vector<std::string>>> candidates(const fs::path& model) {
   std::vector<std::tuple<std::string, std::string, std::vector<std::string>>> out;
   py::gil_scoped_release release;

@@ -23,13 +23,13 @@ thread_local std::string last_error;
 yolort_status failed(yolort_status status, const char* what) noexcept {
   try {
     last_error = what;
-  } catch (...) {  // no memory for the words: the status says enough
+  } catch (...) {  // out of memory: the status without a message
     last_error.clear();
   }
   return status;
 }
 
-/// Runs `call`, and gives what it throws as a status.
+/// Runs `call` and returns what it throws as a status.
 template <class Call>
 yolort_status guarded(Call call) noexcept {
   try {
@@ -56,7 +56,7 @@ void need(const void* pointer, const char* name) {
   if (!pointer) throw std::invalid_argument(std::string(name) + " is NULL");
 }
 
-/// A copy of a caller's struct, who may know fewer fields (those stay zero) or more (which must be zero).
+/// A copy of a caller's struct, which may have fewer fields (those stay zero) or more (which must be zero).
 template <class Struct>
 Struct sized(const Struct* from, const char* name) {
   Struct out{};
@@ -79,8 +79,8 @@ std::vector<int> list(const T* values, std::size_t count, const char* name) {
   return std::vector<int>(values, values + count);
 }
 
-yolort::Thresholds to_thresholds(const yolort_thresholds* given) {
-  const yolort_thresholds from = sized(given, "thresholds");
+yolort::Thresholds to_thresholds(const yolort_thresholds* thresholds) {
+  const yolort_thresholds from = sized(thresholds, "thresholds");
   yolort::Thresholds out;
   if (from.conf != 0) out.conf = from.conf;
   if (from.iou != 0) out.iou = from.iou;
@@ -91,7 +91,7 @@ yolort::Thresholds to_thresholds(const yolort_thresholds* given) {
   return out;
 }
 
-std::string text(const char* given) { return given ? given : ""; }
+std::string text(const char* value) { return value ? value : ""; }
 
 std::vector<std::string> texts(const char* const* values, std::size_t count, const char* name) {
   if (count) need(values, name);
@@ -103,8 +103,8 @@ std::vector<std::string> texts(const char* const* values, std::size_t count, con
   return out;
 }
 
-yolort::Options to_options(const yolort_options* given) {
-  const yolort_options from = sized(given, "options");
+yolort::Options to_options(const yolort_options* options) {
+  const yolort_options from = sized(options, "options");
   yolort::Options out;
   static_cast<yolort::Thresholds&>(out) = to_thresholds(from.thresholds);
   out.engine = text(from.engine);
@@ -267,7 +267,7 @@ yolort_status yolort_detect(yolort_detector* detector, const yolort_image* image
     const auto found =
         detector->detector.detect(borrowed, thresholds ? to_thresholds(thresholds) : detector->detector.thresholds());
     auto out = std::make_unique<yolort_results>();
-    for (const yolort::Detections& one : found) out->images.push_back(to_detections(one));
+    for (const yolort::Detections& of_image : found) out->images.push_back(to_detections(of_image));
     *results = out.release();
   });
 }

@@ -17,11 +17,11 @@ namespace {
 
 // ---- where views run ----
 
-std::vector<std::string> places(const std::vector<int>& scales, const std::vector<Artefact>& artefacts,
+std::vector<std::string> places(const std::vector<int>& scales, const std::vector<Artifact>& artifacts,
                                 bool flip = false) {
   std::vector<std::string> out;
-  for (const PlacedView& view : plan_views(scales, flip, artefacts)) {
-    CHECK(view.model == artefacts[view.artefact].given);
+  for (const PlacedView& view : plan_views(scales, flip, artifacts)) {
+    CHECK(view.model == artifacts[view.artifact].path);
     CHECK(std::abs(view.fraction * std::max(view.imgsz[0], view.imgsz[1]) - view.scale) < 1e-9);
     out.push_back(std::to_string(view.scale) + (view.flip ? " flip " : " ") + view.model + " " +
                   std::to_string(view.imgsz[0]) + "x" + std::to_string(view.imgsz[1]));
@@ -31,7 +31,7 @@ std::vector<std::string> places(const std::vector<int>& scales, const std::vecto
 
 void test_plan() {
   using Places = std::vector<std::string>;
-  const Artefact fixed{"fixed", 640, 640, true}, large{"large", 800, 800, true}, dynamic{"dynamic", 384, 640, false};
+  const Artifact fixed{"fixed", 640, 640, true}, large{"large", 800, 800, true}, dynamic{"dynamic", 384, 640, false};
   CHECK((places({}, {fixed}, true) == Places{"640 fixed 640x640", "640 flip fixed 640x640"}));
   CHECK((places({640}, {dynamic}) == Places{"640 dynamic 384x640"}));
   // A dynamic input keeps its proportions and is a multiple of the stride, a fixed one holds a smaller image.
@@ -39,7 +39,7 @@ void test_plan() {
          Places{"531 dynamic 320x544", "800 dynamic 480x800", "1280 dynamic 768x1280"}));
   CHECK((places({531}, {fixed}) == Places{"531 fixed 640x640"}));
   CHECK((places({32}, {{"deep", 1280, 1280, false, 64}}) == Places{"32 deep 64x64"}));
-  // The artefact of that size, else the dynamic one, else the smallest that is larger.
+  // The artifact of that size, else the dynamic one, else the smallest that is larger.
   CHECK((places({800, 640, 700}, {fixed, large}) ==
          Places{"800 large 800x800", "640 fixed 640x640", "700 large 800x800"}));
   CHECK((places({500}, {fixed, dynamic}) == Places{"500 dynamic 320x512"}));

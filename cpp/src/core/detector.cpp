@@ -1,4 +1,4 @@
-// Loading, and the public face.
+// Loads a model; the public methods.
 #include "core/detector.h"
 
 #include <algorithm>
@@ -15,12 +15,12 @@
 namespace yolort {
 namespace {
 
-/// Of a network input: 4 GiB of float32.
+/// Maximum size of a network input: 4 GiB of float32.
 constexpr std::int64_t max_input_elements = std::int64_t{1} << 30;
 
 }  // namespace
 
-/// Sets `options` and `spec` to what `yolort tune` found fastest here, where that can run.
+/// Sets `options` and `spec` to what `yolort tune` recorded for this machine, if that can run here.
 bool Detector::Impl::take_tuning(Options& options) {
   const bool open = options.tuned && options.engine.empty() && options.device.empty() && options.precision.empty() &&
                     !options.threads && !std::getenv("YOLORT_ENGINE");
@@ -28,13 +28,13 @@ bool Detector::Impl::take_tuning(Options& options) {
   if (!found) return false;
   ModelSpec chosen = spec;
   if (!found->use.empty()) {
-    std::filesystem::path beside = std::filesystem::absolute(spec.given);
+    std::filesystem::path beside = std::filesystem::absolute(spec.path);
     if (!beside.has_filename()) beside = beside.parent_path();
     beside.replace_filename(found->use);
     std::error_code error;
     if (options.imgsz || !std::filesystem::exists(beside, error)) return false;
     chosen = read_model(beside.string());
-    // Another training, size or head would be another model.
+    // With other weights, another size or another head it is another model.
     if (spec.source.empty() || chosen.source != spec.source || chosen.layout.name() != spec.layout.name() ||
         chosen.height != spec.height || chosen.width != spec.width || chosen.names != spec.names) {
       return false;
@@ -77,7 +77,7 @@ void Detector::Impl::load(const std::string& model, Options options) {
   device = engine->device();
   precision = engine->precision();
   if (precision.empty()) precision = spec.precision.empty() ? "fp32" : spec.precision;
-  if (spec.precision == "int8" && precision != "int8") {  // what is not INT8 in it has a precision of its own
+  if (spec.precision == "int8" && precision != "int8") {  // its float layers run in the engine's precision: report both
     precision = precision == "fp32" ? "int8" : "int8+" + precision;
   }
   resolve_imgsz(options);
@@ -85,7 +85,7 @@ void Detector::Impl::load(const std::string& model, Options options) {
     const bool beside = spec.format == Format::ncnn || spec.format == Format::openvino;
     std::error_code error;
     const bool missing = beside && !std::filesystem::exists(spec.graph.parent_path() / "metadata.yaml", error);
-    throw ModelError("model \"" + spec.given + "\" carries no class names (" +
+    throw ModelError("model \"" + spec.path + "\" carries no class names (" +
                      (missing  ? "no metadata.yaml beside it"
                       : beside ? "no 'names' in the metadata.yaml beside it"
                                : "no 'names' in its metadata") +
@@ -106,13 +106,13 @@ void Detector::Impl::ask_imgsz(const Options& options) {
   spec.width = width;
 }
 
-/// The size that the engine has fixed wins over the metadata, and refuses another one that was asked for.
+/// A size that is fixed by the engine overrides the metadata; asking for another one is an error.
 void Detector::Impl::resolve_imgsz(const Options& options) {
   const InputShape fixed = engine->input_shape();
   const auto resolve = [&](int& side, int fixed_side) {
     if (options.imgsz && fixed_side && side != fixed_side) {
       throw std::invalid_argument("imgsz is " + std::to_string(spec.height) + " x " + std::to_string(spec.width) +
-                                  ", but model \"" + spec.given + "\" is fixed to " + std::to_string(fixed.height) +
+                                  ", but model \"" + spec.path + "\" is fixed to " + std::to_string(fixed.height) +
                                   " x " + std::to_string(fixed.width));
     }
     if (fixed_side) side = fixed_side;
@@ -122,7 +122,7 @@ void Detector::Impl::resolve_imgsz(const Options& options) {
   if (!spec.height || !spec.width) throw unknown_imgsz(spec);
   const std::int64_t elements = std::int64_t{3} * spec.height * spec.width;
   if (spec.height > max_imgsz || spec.width > max_imgsz || fixed.batch > max_input_elements / elements) {
-    throw ModelError("model \"" + spec.given + "\" takes " + std::to_string(fixed.batch) + " images of " +
+    throw ModelError("model \"" + spec.path + "\" takes " + std::to_string(fixed.batch) + " images of " +
                      std::to_string(spec.height) + " x " + std::to_string(spec.width) + ", more than is run here");
   }
 }
@@ -132,13 +132,13 @@ void Detector::Impl::probe() {
   const int batch = std::max(engine->input_shape().batch, 1);
   engine->input(batch, spec.height, spec.width);
   const std::vector<Tensor>& outputs = engine->run();
-  const bool told = spec.layout.head != Head::unknown;
+  const bool known = spec.layout.head != Head::unknown;
   try {
     spec.layout = resolve_layout(spec.layout, static_cast<int>(spec.names.size()), outputs, spec.height, spec.width);
   } catch (const ModelError& what) {
-    throw ModelError("model \"" + spec.given + "\": " + what.what());
+    throw ModelError("model \"" + spec.path + "\": " + what.what());
   }
-  if (!told && spec.layout.head == Head::end2end) spec.max_batch = 1;  // perhaps an NMS that is unrolled for one image
+  if (!known && spec.layout.head == Head::end2end) spec.max_batch = 1;  // its NMS may be unrolled for one image
   head = spec.layout.name();
   output_shapes.clear();
   for (const Tensor& output : outputs) output_shapes.push_back(output.shape);

@@ -1,4 +1,4 @@
-// What is behind Detector: core/detector.cpp loads, core/inference.cpp runs, core/views.cpp runs several views.
+// The implementation of Detector: core/detector.cpp loads, core/inference.cpp runs, core/views.cpp runs several views.
 #pragma once
 
 #include <chrono>
@@ -30,30 +30,31 @@ struct Job {
 };
 
 struct __attribute__((visibility("hidden"))) Detector::Impl {
-  // What the model is: the same for every clone.
+  // The model: the same for every clone.
   ModelSpec spec;
   Thresholds thresholds;
   std::function<void()> between_runs;
   std::string engine_name, device, precision, head;
   bool tuned = false;
 
-  // What runs: one of each clone, under the mutex.
+  // What runs: each clone has its own; guarded by the mutex.
   std::unique_ptr<Engine> engine;
   Letterbox letterbox;
   Decoder decoder;
   Speed speed;
   std::mutex mutex;
 
-  /// What every run must give, the batch aside: found at load, so that decoding can trust the shapes.
+  /// Shapes of the outputs without the batch. They are found at load and checked after every run, so that decoding can
+  /// trust them.
   std::vector<std::vector<int>> output_shapes;
 
-  /// The geometry whose padding a slot of the input buffer holds.
+  /// The geometry whose padding each slot of the input buffer holds.
   const void* padded_buffer = nullptr;
   std::vector<int> padded_shape;
   std::vector<Geometry> padded;
   std::vector<Geometry> geometries;
 
-  // Test-time augmentation: its views, of each where it runs (0: here, i: runners[i - 1]) and how its images lie there.
+  // Test-time augmentation. Per view: the runner (0: this Detector, i: runners[i - 1]) and the placement of the image.
   struct Look {
     std::size_t runner;
     double fraction;
@@ -62,7 +63,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   Merge merge = Merge::wbf;
   std::vector<View> views;
   std::vector<Look> looks;
-  std::vector<std::unique_ptr<Impl>> runners;  ///< other input sizes and artefacts
+  std::vector<std::unique_ptr<Impl>> runners;  ///< other input sizes and artifacts
 
   Impl() = default;
   Impl(const Impl& other)
@@ -79,7 +80,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
         views(other.views),
         looks(other.looks) {}
 
-  /// On the same weights, with its own buffers.
+  /// Shares the weights; has its own buffers.
   std::unique_ptr<Impl> clone() const {
     auto copy = std::make_unique<Impl>(*this);
     copy->engine = engine->clone();
@@ -94,13 +95,13 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   void probe();
   std::unique_ptr<Impl> clone_for(const View& view) const;
   void prepare_views(const Options& options);
-  Artefact artefact() const;
+  Artifact artifact() const;
   void check_outputs(const std::vector<Tensor>& outputs, int batch) const;
-  /// Most images of one run.
+  /// Maximum number of images per run.
   int batch_size() const {
     const InputShape shape = engine->input_shape();
     if (shape.batch) return shape.batch;
-    return spec.max_batch ? std::min(shape.most, spec.max_batch) : shape.most;
+    return spec.max_batch ? std::min(shape.max_batch, spec.max_batch) : shape.max_batch;
   }
   void run_batch(const Job* jobs, int count, const Thresholds& settings, std::vector<Detections>& out);
   void pause(std::unique_lock<std::mutex>& lock);

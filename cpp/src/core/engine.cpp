@@ -75,7 +75,7 @@ EngineEntry choose_engine(const ModelSpec& spec, const Options& options) {
     if (reason.empty() && fits) return entry;
     const std::string why = reason.empty() ? "it does not read this format" : reason;
     if (entry.name == wanted) {
-      refusals = "cannot run model \"" + spec.given + "\" here: " + why;
+      refusals = "cannot run model \"" + spec.path + "\" here: " + why;
     } else if (fits) {
       refusals += "\n  " + entry.name + ": " + why;
     }
@@ -87,7 +87,7 @@ EngineEntry choose_engine(const ModelSpec& spec, const Options& options) {
   if (!wanted.empty()) {
     throw EngineError("engine \"" + wanted + "\" " + refusals + ". Available for it: " + available);
   }
-  throw EngineError("no engine here can run model \"" + spec.given + "\"" +
+  throw EngineError("no engine here can run model \"" + spec.path + "\"" +
                     (refusals.empty() ? "; yolort.engines() lists them" : ":" + refusals));
 }
 

@@ -79,18 +79,18 @@ void Detector::Impl::run_batch(const Job* jobs, int count, const Thresholds& set
   range.emplace("inference");
   const std::vector<Tensor>& outputs = engine->run();
   check_outputs(outputs, input.shape[0]);
-  const auto done = std::chrono::steady_clock::now();
+  const auto finished = std::chrono::steady_clock::now();
   range.emplace("post");
   for (int i = 0; i < count; ++i) {
     out.push_back(decoder(spec.layout, outputs, i, geometries[static_cast<std::size_t>(i)], settings));
   }
   speed.pre += milliseconds(ready - start);
-  speed.inference += milliseconds(done - ready);
-  speed.post += milliseconds(std::chrono::steady_clock::now() - done);
+  speed.inference += milliseconds(finished - ready);
+  speed.post += milliseconds(std::chrono::steady_clock::now() - finished);
 }
 
-/// Between two runs: `lock`, that of the Detector which is called, is open meanwhile, so that the hook may call it,
-/// too.
+/// Calls the hook between two runs. `lock`, of the Detector that was called, is released meanwhile, so that the hook
+/// may call that Detector.
 void Detector::Impl::pause(std::unique_lock<std::mutex>& lock) {
   if (!between_runs) return;
   const Speed so_far = speed;
@@ -100,7 +100,7 @@ void Detector::Impl::pause(std::unique_lock<std::mutex>& lock) {
   speed = so_far;
 }
 
-/// One result a job, in order.
+/// One result per job, in order.
 std::vector<Detections> Detector::Impl::run(const std::vector<Job>& jobs, const Thresholds& settings,
                                             std::unique_lock<std::mutex>& lock) {
   speed = {};
@@ -118,13 +118,13 @@ std::vector<Array> Detector::infer(const float* input, int batch) {
   Impl& impl = *impl_;
   std::lock_guard lock(impl.mutex);
   const InputShape shape = impl.engine->input_shape();
-  const int most = impl.batch_size();
-  if (batch < 1 || (shape.batch ? batch != shape.batch : batch > most)) {
+  const int max_batch = impl.batch_size();
+  if (batch < 1 || (shape.batch ? batch != shape.batch : batch > max_batch)) {
     throw std::invalid_argument("infer: the batch is " + std::to_string(batch) + ", expected " +
-                                (shape.batch ? std::to_string(shape.batch) : "1 to " + std::to_string(most)));
+                                (shape.batch ? std::to_string(shape.batch) : "1 to " + std::to_string(max_batch)));
   }
   const Tensor to = impl.engine->input(batch, impl.spec.height, impl.spec.width);
-  impl.padded_buffer = nullptr;  // what the buffer held of an image is gone
+  impl.padded_buffer = nullptr;  // the padding is overwritten
   const std::size_t plane = static_cast<std::size_t>(impl.spec.height) * static_cast<std::size_t>(impl.spec.width);
   for (int i = 0; i < batch; ++i) {
     for (int c = 0; c < 3; ++c) {

@@ -89,8 +89,8 @@ std::uintmax_t model_bytes(const ModelSpec& spec) {
 std::optional<Tuning> find_tuning(const ModelSpec& spec) {
   std::error_code error;
   fs::path path;
-  for (const fs::path& one : tuning_paths(spec.given)) {
-    if (path.empty() && fs::is_regular_file(one, error)) path = one;
+  for (const fs::path& place : tuning_paths(spec.path)) {
+    if (path.empty() && fs::is_regular_file(place, error)) path = place;
   }
   if (path.empty()) return std::nullopt;
   if (fs::file_size(path, error) > max_record_bytes) damaged(path, "larger than 1 MiB");

@@ -9,20 +9,20 @@
 namespace yolort {
 namespace {
 
-/// A box joins the object that it overlaps by more: the value of the paper and of its authors' code.
+/// A box joins the object with the largest IoU above this value, which is that of the paper and of its authors' code.
 constexpr float fusion_iou = 0.55f;
 
-/// The boxes of one object, at most one a view.
+/// The boxes of one object, at most one per view.
 struct Cluster {
   int cls = 0;
   Box fused{};
   double weight = 0, sides[4] = {};  ///< sum of the scores; of score x side
-  std::uint64_t views = 0;           ///< a bit each
+  std::uint64_t views = 0;           ///< one bit each
 
   void add(const Candidate& box, std::size_t view) {
-    const float given[4] = {box.box.x1, box.box.y1, box.box.x2, box.box.y2};
+    const float xyxy[4] = {box.box.x1, box.box.y1, box.box.x2, box.box.y2};
     weight += box.score;
-    for (int i = 0; i < 4; ++i) sides[i] += static_cast<double>(box.score) * given[i];
+    for (int i = 0; i < 4; ++i) sides[i] += static_cast<double>(box.score) * xyxy[i];
     const auto mean = [&](int i) { return static_cast<float>(sides[i] / weight); };
     if (weight > 0) fused = {mean(0), mean(1), mean(2), mean(3)};
     cls = box.cls;
@@ -35,10 +35,10 @@ struct ViewCandidate {
   std::size_t view;
 };
 
-/// Weighted boxes fusion (Solovyev, Wang, Gabruseva: arXiv:1910.13302, section 3), all views of equal weight: a fused
-/// box is the mean of its members weighted by their scores, its score their sum over the number of views. Other than
-/// there a view gives an object one box at most: what it found twice, it found to be two objects, by its NMS or by its
-/// NMS-free head. So any number of equal views give what one of them gives.
+/// Weighted boxes fusion (Solovyev, Wang, Gabruseva: arXiv:1910.13302, section 3) with equal weights for all views. A
+/// fused box is the mean of its members weighted by their scores; its score is their sum divided by the number of
+/// views. Unlike in the paper, a view adds at most one box to an object: two boxes of one view are two objects
+/// according to its NMS or its NMS-free head. So several equal views give the same result as one.
 std::vector<Candidate> fuse(const std::vector<ViewCandidate>& found, std::size_t views) {
   std::vector<Cluster> clusters;
   for (const auto& [box, view] : found) {
@@ -64,9 +64,9 @@ std::vector<Candidate> fuse(const std::vector<ViewCandidate>& found, std::size_t
 
 Thresholds view_thresholds(const Thresholds& thresholds, Merge merge, std::size_t views) {
   Thresholds out = thresholds;
-  // A fused score is a mean over all views: one of them may be below conf, and still count.
+  // A fused score is a mean over all views: a view may be below conf and still count.
   if (merge == Merge::wbf) out.conf /= static_cast<float>(views);
-  // The best objects of the whole need not be the best ones of each view.
+  // The best objects overall need not be among the best of each view.
   out.max_det = std::max(out.max_det, Thresholds().max_det);
   return out;
 }
@@ -74,8 +74,9 @@ Thresholds view_thresholds(const Thresholds& thresholds, Merge merge, std::size_
 Detections merge_views(const std::vector<Detections>& views, Merge merge, const Thresholds& thresholds, bool nms) {
   std::vector<ViewCandidate> found;
   for (std::size_t view = 0; view < views.size(); ++view) {
-    const Detections& one = views[view];
-    for (std::size_t i = 0; i < one.size(); ++i) found.push_back({{one.boxes[i], one.scores[i], one.classes[i]}, view});
+    const Detections& detections = views[view];
+    for (std::size_t i = 0; i < detections.size(); ++i)
+      found.push_back({{detections.boxes[i], detections.scores[i], detections.classes[i]}, view});
   }
   std::stable_sort(found.begin(), found.end(),
                    [](const ViewCandidate& a, const ViewCandidate& b) { return a.box.score > b.box.score; });
@@ -84,11 +85,11 @@ Detections merge_views(const std::vector<Detections>& views, Merge merge, const 
   if (merge == Merge::wbf && views.size() > 1) {
     merged = fuse(found, views.size());
     merged.erase(std::remove_if(merged.begin(), merged.end(),
-                                [&](const Candidate& one) { return !(one.score > thresholds.conf); }),
+                                [&](const Candidate& candidate) { return !(candidate.score > thresholds.conf); }),
                  merged.end());
     sort_by_score(merged);
   } else {
-    for (const ViewCandidate& one : found) merged.push_back(one.box);
+    for (const ViewCandidate& candidate : found) merged.push_back(candidate.box);
   }
   if (views.size() > 1 && (nms || merge == Merge::nms)) {
     non_maximum_suppression(merged, thresholds.iou, thresholds.agnostic, thresholds.max_det);
@@ -96,10 +97,10 @@ Detections merge_views(const std::vector<Detections>& views, Merge merge, const 
   merged.resize(std::min(merged.size(), static_cast<std::size_t>(thresholds.max_det)));
 
   Detections out;
-  for (const Candidate& one : merged) {
-    out.boxes.push_back(one.box);
-    out.scores.push_back(one.score);
-    out.classes.push_back(one.cls);
+  for (const Candidate& candidate : merged) {
+    out.boxes.push_back(candidate.box);
+    out.scores.push_back(candidate.score);
+    out.classes.push_back(candidate.cls);
   }
   return out;
 }

@@ -13,7 +13,7 @@ constexpr std::size_t max_scales = 32;  ///< twice that many views have a bit ea
 
 std::string size_text(int height, int width) { return std::to_string(height) + " x " + std::to_string(width); }
 
-int long_side(const Artefact& artefact) { return std::max(artefact.height, artefact.width); }
+int long_side(const Artifact& artifact) { return std::max(artifact.height, artifact.width); }
 
 void check_scales(const std::vector<int>& scales) {
   if (scales.size() > max_scales) {
@@ -33,36 +33,36 @@ void check_scales(const std::vector<int>& scales) {
   }
 }
 
-[[noreturn]] void no_artefact(int scale, const std::vector<Artefact>& artefacts) {
+[[noreturn]] void no_artifact(int scale, const std::vector<Artifact>& artifacts) {
   std::string sizes;
-  for (const Artefact& artefact : artefacts) {
-    sizes += (sizes.empty() ? "model \"" : ", model \"") + artefact.given + "\" is fixed to " +
-             size_text(artefact.height, artefact.width);
+  for (const Artifact& artifact : artifacts) {
+    sizes += (sizes.empty() ? "model \"" : ", model \"") + artifact.path + "\" is fixed to " +
+             size_text(artifact.height, artifact.width);
   }
   throw std::invalid_argument("scales: " + std::to_string(scale) + " is larger than any input: " + sizes +
-                              "; export the model with dynamic shapes (ONNX, OpenVINO, TensorRT), or give an artefact "
+                              "; export the model with dynamic shapes (ONNX, OpenVINO, TensorRT), or give an artifact "
                               "of that size in scale_models");
 }
 
-PlacedView place(int scale, const std::vector<Artefact>& artefacts) {
-  const Artefact* chosen = nullptr;
-  for (const Artefact& one : artefacts) {  // of that size; else dynamic; else the smallest that is larger
-    const int side = long_side(one), best = chosen ? long_side(*chosen) : 0;
+PlacedView place(int scale, const std::vector<Artifact>& artifacts) {
+  const Artifact* chosen = nullptr;
+  for (const Artifact& artifact : artifacts) {  // of that size; else dynamic; else the smallest that is larger
+    const int side = long_side(artifact), best = chosen ? long_side(*chosen) : 0;
     if (chosen && best == scale) break;
     if (side == scale) {
-      chosen = &one;
-    } else if (!one.fixed) {
-      if (!chosen || chosen->fixed) chosen = &one;
+      chosen = &artifact;
+    } else if (!artifact.fixed) {
+      if (!chosen || chosen->fixed) chosen = &artifact;
     } else if (side > scale && (!chosen || (chosen->fixed && side < best))) {
-      chosen = &one;
+      chosen = &artifact;
     }
   }
-  if (!chosen) no_artefact(scale, artefacts);
+  if (!chosen) no_artifact(scale, artifacts);
 
   PlacedView out;
-  out.artefact = static_cast<std::size_t>(chosen - artefacts.data());
+  out.artifact = static_cast<std::size_t>(chosen - artifacts.data());
   out.scale = scale;
-  out.model = chosen->given;
+  out.model = chosen->path;
   out.imgsz = {chosen->height, chosen->width};
   if (!chosen->fixed && long_side(*chosen) != scale) {
     for (int& side : out.imgsz) {
@@ -77,24 +77,24 @@ PlacedView place(int scale, const std::vector<Artefact>& artefacts) {
 
 }  // namespace
 
-std::vector<PlacedView> plan_views(std::vector<int> scales, bool flip, const std::vector<Artefact>& artefacts) {
+std::vector<PlacedView> plan_views(std::vector<int> scales, bool flip, const std::vector<Artifact>& artifacts) {
   if (scales.empty()) {
-    for (const Artefact& artefact : artefacts) scales.push_back(long_side(artefact));
+    for (const Artifact& artifact : artifacts) scales.push_back(long_side(artifact));
   }
   check_scales(scales);
   std::vector<PlacedView> out;
-  std::vector<bool> used(artefacts.size(), false);
+  std::vector<bool> used(artifacts.size(), false);
   for (const int scale : scales) {
-    PlacedView view = place(scale, artefacts);
-    used[view.artefact] = true;
+    PlacedView view = place(scale, artifacts);
+    used[view.artifact] = true;
     out.push_back(view);
     view.flip = true;
     if (flip) out.push_back(std::move(view));
   }
-  for (std::size_t i = 1; i < artefacts.size(); ++i) {  // the first is the model itself, which has other uses
+  for (std::size_t i = 1; i < artifacts.size(); ++i) {  // the first is the model itself, which has other uses
     if (!used[i]) {
-      throw std::invalid_argument("scale_models: no scale runs on \"" + artefacts[i].given + "\" of " +
-                                  size_text(artefacts[i].height, artefacts[i].width));
+      throw std::invalid_argument("scale_models: no scale runs on \"" + artifacts[i].path + "\" of " +
+                                  size_text(artifacts[i].height, artifacts[i].width));
     }
   }
   return out;

@@ -9,15 +9,15 @@
 
 namespace yolort {
 
-Artefact Detector::Impl::artefact() const {
+Artifact Detector::Impl::artifact() const {
   const InputShape fixed = engine->input_shape();
   const std::vector<int>& strides = spec.layout.strides;
-  Artefact out{spec.given, spec.height, spec.width, fixed.height || fixed.width};
+  Artifact out{spec.path, spec.height, spec.width, fixed.height || fixed.width};
   if (!strides.empty()) out.stride = *std::max_element(strides.begin(), strides.end());
   return out;
 }
 
-/// On the same weights, at the input size of a view.
+/// A clone at the input size of a view.
 std::unique_ptr<Detector::Impl> Detector::Impl::clone_for(const View& view) const {
   std::unique_ptr<Impl> out = clone();
   out->spec.height = view.imgsz[0];
@@ -32,38 +32,38 @@ std::unique_ptr<Detector::Impl> Detector::Impl::clone_for(const View& view) cons
   return out;
 }
 
-/// Opens what the views run on, and runs each once: a size that the network cannot take fails here.
+/// Opens what the views run on and runs each once, so that a size that the network cannot take fails here.
 void Detector::Impl::prepare_views(const Options& options) {
   if (!options.augment && options.scales.empty() && options.scale_models.empty()) return;
   merge = options.merge;
   std::vector<std::unique_ptr<Impl>> others;
-  std::vector<Artefact> artefacts = {artefact()};
+  std::vector<Artifact> artifacts = {artifact()};
   for (const std::string& model : options.scale_models) {
     Options own = options;
     own.imgsz.reset();
     others.push_back(std::make_unique<Impl>());
     others.back()->load(model, own);
     if (others.back()->spec.names != spec.names) {
-      throw ModelError("scale_models: model \"" + model + "\" has other classes than \"" + spec.given + "\"");
+      throw ModelError("scale_models: model \"" + model + "\" has other classes than \"" + spec.path + "\"");
     }
-    artefacts.push_back(others.back()->artefact());
+    artifacts.push_back(others.back()->artifact());
   }
-  const std::vector<PlacedView> placed = plan_views(options.scales, options.flip, artefacts);
-  std::vector<std::unique_ptr<Impl>> made;
+  const std::vector<PlacedView> placed = plan_views(options.scales, options.flip, artifacts);
+  std::vector<std::unique_ptr<Impl>> opened;
   std::vector<Look> planned;
-  std::map<std::pair<std::size_t, std::array<int, 2>>, std::size_t> runner_of;  // by artefact and input size
+  std::map<std::pair<std::size_t, std::array<int, 2>>, std::size_t> runner_of;  // by artifact and input size
   runner_of[{0, {spec.height, spec.width}}] = 0;
   for (const PlacedView& view : placed) {
-    const auto [at, is_new] = runner_of.try_emplace({view.artefact, view.imgsz}, made.size() + 1);
-    if (is_new) made.push_back((view.artefact ? *others[view.artefact - 1] : *this).clone_for(view));
+    const auto [at, is_new] = runner_of.try_emplace({view.artifact, view.imgsz}, opened.size() + 1);
+    if (is_new) opened.push_back((view.artifact ? *others[view.artifact - 1] : *this).clone_for(view));
     planned.push_back({at->second, view.fraction, view.flip});
   }
   views.assign(placed.begin(), placed.end());
   looks = std::move(planned);
-  runners = std::move(made);
+  runners = std::move(opened);
 }
 
-/// One result an image: all views of a network input run together, as far as the engine takes batches.
+/// One result per image. All views with the same network input run together, in batches if the engine takes them.
 std::vector<Detections> Detector::Impl::run_views(const std::vector<Image>& images, const Thresholds& settings,
                                                   std::unique_lock<std::mutex>& lock) {
   const Thresholds each = view_thresholds(settings, merge, looks.size());
@@ -89,7 +89,8 @@ std::vector<Detections> Detector::Impl::run_views(const std::vector<Image>& imag
   }
   const auto start = std::chrono::steady_clock::now();
   std::vector<Detections> out;
-  for (const std::vector<Detections>& one : found) out.push_back(merge_views(one, merge, settings, spec.layout.nms));
+  for (const std::vector<Detections>& of_image : found)
+    out.push_back(merge_views(of_image, merge, settings, spec.layout.nms));
   total.post += milliseconds(std::chrono::steady_clock::now() - start);
   speed = total;
   return out;

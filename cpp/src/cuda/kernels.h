@@ -17,7 +17,7 @@
 namespace yolort::cuda {
 
 constexpr int max_levels = 8;
-/// Candidates of an image that the GPU handles; with more, the CPU decodes.
+/// Maximum number of candidates per image; with more, the CPU decodes.
 constexpr int max_candidates = 16384;
 
 /// Where an image lies, and how it goes into the network input; see Geometry and Letterbox.
@@ -26,11 +26,11 @@ struct Source {
   std::int64_t stride;         ///< bytes from one row to the next; may be negative
   int width, height;
   int step, rgb[3];  ///< ChannelOrder
-  bool row_pairs;    ///< rows 2y and 2y + 1 are those that output row y needs; the others are not there
+  bool row_pairs;    ///< rows 2y and 2y + 1 are those that output row y needs; no others are there
   int new_width, new_height, left, top;
   bool mirrored;
-  double scale_x, scale_y;  ///< source pixels an output pixel
-  float gain_x, gain_y;     ///< output pixels a source pixel
+  double scale_x, scale_y;  ///< source pixels per output pixel
+  float gain_x, gain_y;     ///< output pixels per source pixel
 };
 
 /// An output of the network: batch x channels x cells, contiguous.
@@ -59,7 +59,7 @@ enum class HeadKind { raw, boxes, end2end };
 struct LaunchParams {
   // letterbox
   const Source* sources;
-  int images;  ///< fewer than the batch where that is fixed
+  int images;  ///< fewer than the batch if that is fixed
   int width, height;
   void* input;
   bool input_half;
@@ -72,20 +72,20 @@ struct LaunchParams {
   float strides[max_levels];
   int reg_max, classes;
   bool multi_label;
-  float conf, least;               ///< a score, and what the maps hold for it, a little lower
+  float conf, min_value;           ///< a score, and a slightly lower value in the unit of the maps
   const std::uint8_t* class_mask;  ///< by class; null: all
-  Candidate* candidates;           ///< max_candidates an image
-  int* counts;                     ///< candidates found, of each image; zero at first
-  int* for_cpu;                    ///< of each image: not 0 where the CPU has to report something; zero at first
+  Candidate* candidates;           ///< max_candidates per image
+  int* counts;                     ///< candidates found per image; zero at first
+  int* for_cpu;                    ///< per image: not 0 if the CPU has to report something; zero at first
 
   // select
   bool nms, agnostic;
   float iou;
   int max_det;
-  int* order;                ///< max_candidates an image
-  std::uint8_t* suppressed;  ///< max_candidates an image
-  Found* found;              ///< max_det an image
-  int* found_counts;         ///< of each image; -1: the CPU has to decode it
+  int* order;                ///< max_candidates per image
+  std::uint8_t* suppressed;  ///< max_candidates per image
+  Found* found;              ///< max_det per image
+  int* found_counts;         ///< per image; -1: the CPU has to decode it
 };
 
 #ifdef __CUDACC__
@@ -129,9 +129,7 @@ struct Pair {
   }
 };
 
-YOLORT_BOTH inline int clamp(int value, int least, int most) {
-  return value < least ? least : value > most ? most : value;
-}
+YOLORT_BOTH inline int clamp(int value, int min, int max) { return value < min ? min : value > max ? max : value; }
 
 /// Pixel x, y of image `image` in the network input: three values.
 YOLORT_BOTH inline void letterbox(const LaunchParams& params, int image, int x, int y) {
@@ -140,7 +138,7 @@ YOLORT_BOTH inline void letterbox(const LaunchParams& params, int image, int x, 
   const int column = x - source.left, row = y - source.top;
   if (column >= 0 && column < source.new_width && row >= 0 && row < source.new_height) {
     Pair across(column, source.scale_x);
-    if (across.first < 0 || across.first >= source.width - 1) {  // the edge pixel counts alone
+    if (across.first < 0 || across.first >= source.width - 1) {  // only the edge pixel counts
       across.first = clamp(across.first, 0, source.width - 1);
       across.weights[0] = 2048;
       across.weights[1] = 0;
@@ -183,7 +181,7 @@ YOLORT_BOTH inline void letterbox(const LaunchParams& params, int image, int x, 
 
 // ---- decode ----
 
-/// `order`: how many the CPU would have looked at before.
+/// `order`: the number of candidates that the CPU would have found before.
 YOLORT_BOTH inline void add(const LaunchParams& params, int image, std::uint32_t order, const float* box, float score,
                             int cls) {
   if (!(finite(box[0]) && finite(box[1]) && finite(box[2]) && finite(box[3]))) params.for_cpu[image] = 1;
@@ -212,7 +210,7 @@ YOLORT_BOTH inline float side(const Map& map, std::int64_t index, int reg_max) {
   return weighted / sum;
 }
 
-/// The candidates of one cell: `score_of` what a value of `scores` says, `box_of` writes the box.
+/// Adds the candidates of one cell. `score_of` turns a value of `scores` into a score, `box_of` writes the box.
 template <class Score, class BoxOf>
 YOLORT_BOTH inline void decode_cell(const LaunchParams& params, int image, const Map& scores, std::int64_t first,
                                     int before, int cell, Score score_of, BoxOf box_of) {
@@ -229,13 +227,13 @@ YOLORT_BOTH inline void decode_cell(const LaunchParams& params, int image, const
     }
   }
   if (!numbers) params.for_cpu[image] = 1;
-  if (!(best > params.least)) return;
+  if (!(best > params.min_value)) return;
   float box[4] = {};
   bool have_box = false;
   const int from = params.multi_label ? 0 : best_cls, to = params.multi_label ? params.classes : best_cls + 1;
   for (int c = from; c < to; ++c) {
     const float value = at(scores, index + static_cast<std::int64_t>(c) * scores.cells);
-    if (!(value > params.least)) continue;
+    if (!(value > params.min_value)) continue;
     const float score = score_of(value);
     if (!(score > params.conf) || (params.class_mask && !params.class_mask[c])) continue;
     if (!have_box) box_of(box);
@@ -315,7 +313,8 @@ YOLORT_BOTH inline float to_image(float at, int pad, float gain, int limit) {
   return value < 0 ? 0.0f : value > static_cast<float>(limit) ? static_cast<float>(limit) : value;
 }
 
-/// One block an image. `block.each(n, f)` calls f(i) for i below n, spread over its threads, and then all wait.
+/// One block per image. `block.each(n, f)` calls f(i) for i below n in the threads of the block, which then wait for
+/// each other.
 template <class Block>
 YOLORT_BOTH inline void select(const LaunchParams& params, int image, const Block& block) {
   const int n = params.counts[image];

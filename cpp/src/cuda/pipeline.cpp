@@ -123,7 +123,7 @@ void CudaPipeline::detect(const Batch& batch, const Tensor& input, const std::ve
   mark(2, false);
   cuda.check(cuda.stream_synchronize(stream_), "running the model");
 
-  const auto done = std::chrono::steady_clock::now();
+  const auto finished = std::chrono::steady_clock::now();
   range.emplace("post");
   std::vector<std::vector<std::uint16_t>> copied;
   std::vector<Tensor> copies;
@@ -141,12 +141,12 @@ void CudaPipeline::detect(const Batch& batch, const Tensor& input, const std::ve
   float inference = 0, post = 0;
   cuda.check(cuda.event_elapsed(&inference, events_[0], events_[1]), "timing");
   cuda.check(cuda.event_elapsed(&post, events_[1], events_[2]), "timing");
-  speed.pre += std::max(milliseconds(done - start) - inference - post, 0.0);
+  speed.pre += std::max(milliseconds(finished - start) - inference - post, 0.0);
   speed.inference += inference;
-  speed.post += post + milliseconds(std::chrono::steady_clock::now() - done);
+  speed.post += post + milliseconds(std::chrono::steady_clock::now() - finished);
 }
 
-/// The outputs in memory of the host, which `copied` holds.
+/// Copies the outputs to `copied`, in host memory.
 std::vector<Tensor> CudaPipeline::copy_outputs(const std::vector<Tensor>& outputs,
                                                std::vector<std::vector<std::uint16_t>>& copied) {
   const Cuda& cuda = Cuda::get();
@@ -167,22 +167,22 @@ std::vector<Tensor> CudaPipeline::copy_outputs(const std::vector<Tensor>& output
 bool CudaPipeline::capture(const std::function<void()>& network) {
   const Cuda& cuda = Cuda::get();
   CUgraph graph = nullptr;
-  // Thread-local: what other threads do meanwhile, such as allocating, neither fails nor breaks it.
+  // Thread-local: what other threads do meanwhile, such as allocating, neither fails nor invalidates the capture.
   if (cuda.capture_begin(stream_, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL) != CUDA_SUCCESS) return false;
-  bool done = true;
+  bool captured = true;
   try {
     queue(network, true);
   } catch (const Error&) {  // such as an engine with loops
-    done = false;
+    captured = false;
   }
-  done = cuda.capture_end(stream_, &graph) == CUDA_SUCCESS && done && graph;
-  done = done && cuda.graph_instantiate(&graph_, graph, 0) == CUDA_SUCCESS;
-  if (!done) graph_ = nullptr;
+  captured = cuda.capture_end(stream_, &graph) == CUDA_SUCCESS && captured && graph;
+  captured = captured && cuda.graph_instantiate(&graph_, graph, 0) == CUDA_SUCCESS;
+  if (!captured) graph_ = nullptr;
   if (graph) cuda.graph_destroy(graph);
-  return done;
+  return captured;
 }
 
-/// What is the same for every run with these tensors; the rest is in the LaunchParams.
+/// Queues what is the same for every run with these tensors; the rest is in the LaunchParams.
 void CudaPipeline::queue(const std::function<void()>& network, bool captured) {
   const Cuda& cuda = Cuda::get();
   cuda.check(cuda.to_device(device_params_.address(), params_.data(), params_bytes_, stream_), "copying the settings");

@@ -1,4 +1,4 @@
-// What the GPU gets of a batch: where everything lies, and the pixels.
+// What the GPU gets for a batch: the LaunchParams, and the pixels.
 #include <algorithm>
 #include <cstring>
 #include <iterator>
@@ -12,7 +12,7 @@ namespace yolort {
 namespace {
 
 constexpr std::size_t alignment = 256;
-/// Rows are copied to pinned memory in bands of about so many bytes: the GPU fetches one while the next is copied.
+/// Rows are copied to pinned memory in bands of about this size: the GPU fetches one while the next is copied.
 constexpr std::size_t band_bytes = 512 << 10;
 
 std::size_t aligned(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
@@ -22,7 +22,7 @@ T* at(const CudaBuffer& buffer, std::size_t offset) {
   return reinterpret_cast<T*>(static_cast<unsigned char*>(buffer.data()) + offset);
 }
 
-/// Of an image of the host.
+/// The number of rows of an image in host memory that are sent.
 int rows_sent(const cuda::Source& source) { return source.row_pairs ? 2 * source.new_height : source.height; }
 
 cuda::Map map_of(const Tensor& tensor) {
@@ -53,12 +53,12 @@ void fill_head(cuda::LaunchParams& params, const HeadLayout& layout, const Thres
   params.classes = layout.classes;
   params.multi_label = is_multi_label(layout, thresholds);
   params.conf = thresholds.conf;
-  params.least = layout.head == Head::raw ? logit(thresholds.conf) : thresholds.conf;
+  params.min_value = layout.head == Head::raw ? logit(thresholds.conf) : thresholds.conf;
 }
 
 }  // namespace
 
-/// Everything but the pixels and where they lie.
+/// Fills in everything but the pixels and their addresses.
 void CudaPipeline::fill_params(const Batch& batch, const Tensor& input, const std::vector<Tensor>& outputs) {
   const HeadLayout& layout = batch.layout;
   const Thresholds& thresholds = batch.thresholds;
@@ -114,7 +114,7 @@ void CudaPipeline::fill_params(const Batch& batch, const Tensor& input, const st
   params.found = at<cuda::Found>(found_, found);
 }
 
-/// Where the images go in the network input; of one of the host that is shrunk, only the rows that are looked at are
+/// Says where the images go in the network input. Of a host image that is shrunk, only the rows that are needed are
 /// sent.
 void CudaPipeline::fill_sources(const Batch& batch) {
   sources_.assign(batch.images.size(), {});
@@ -190,7 +190,7 @@ void CudaPipeline::send(const Image& image, const cuda::Source& source, std::siz
   }
 }
 
-/// Checks an image of the GPU, and has the stream wait for what writes it.
+/// Checks an image in GPU memory, and makes the stream wait for what writes it.
 void CudaPipeline::await(const Image& image) {
   const Cuda& cuda = Cuda::get();
   CUmemorytype type{};

@@ -12,7 +12,7 @@ namespace {
 constexpr std::int64_t max_classes = 65536;
 constexpr std::size_t max_name_bytes = 1024;
 
-/// A null, boolean or number as it was written, which is what a name or other text means.
+/// The value as text. Nulls, booleans and numbers stay as they were written, since they may be names.
 std::string to_text(const Value& value) {
   if (!value.text.empty()) return value.text;
   struct Visitor {
@@ -54,18 +54,18 @@ class MetadataReader {
     const bool end2end = is_true(get("end2end")) || (nms && is_true(*nms));
     spec_.layout.head = end2end ? Head::end2end : metadata_.empty() ? Head::unknown : Head::boxes;
     spec_.layout.nms = !end2end;
-    if (nms && is_true(*nms)) {  // Ultralytics unrolls the loop over the images: what is beyond finds nothing
+    if (nms && is_true(*nms)) {  // Ultralytics unrolls the loop over the images: further ones would get no detections
       const Value batch = get("batch");
       spec_.max_batch = batch.as<std::int64_t>() ? static_cast<int>(integer(batch, "batch", 1, 1 << 16)) : 1;
     }
-    const Value* quantize = args.find("quantize");  // of Ultralytics, before 8.4 "int8"
+    const Value* quantize = args.find("quantize");  // since Ultralytics 8.4; before, "int8"
     const Value* int8 = args.find("int8");
     if ((quantize && to_text(*quantize) == "8") || (int8 && is_true(*int8))) spec_.precision = "int8";
     read_own();
   }
 
  private:
-  /// A value as a literal: ONNX stores them all as text.
+  /// The value of a key. ONNX stores all values as text, which is parsed here.
   Value get(const std::string& key) const {
     for (const auto& [name, value] : metadata_) {
       if (!name.as<std::string>() || *name.as<std::string>() != key) continue;
@@ -226,7 +226,7 @@ class MetadataReader {
 }  // namespace
 
 [[noreturn]] void fail(const ModelSpec& spec, const std::string& what) {
-  throw ModelError("model \"" + spec.given + "\": " + what);
+  throw ModelError("model \"" + spec.path + "\": " + what);
 }
 
 void apply_metadata(ModelSpec& spec, const Dict& metadata) { MetadataReader(spec, metadata).read(); }

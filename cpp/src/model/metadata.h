@@ -1,4 +1,4 @@
-// What the files of a model say of it, and what follows from that.
+// From the metadata of a model to its ModelSpec.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace yolort {
 
-/// Metadata beyond this, in bytes, is refused.
+/// Larger metadata, in bytes, is refused.
 inline constexpr std::size_t max_metadata_bytes = 1 << 20;
 
 /// Throws ModelError that begins with the model's path.

@@ -55,17 +55,17 @@ std::string HeadLayout::name() const {
 }
 
 ModelError unknown_imgsz(const ModelSpec& spec) {
-  return ModelError("model \"" + spec.given +
+  return ModelError("model \"" + spec.path +
                     "\" does not say its input size (no 'imgsz' in its metadata); give imgsz=");
 }
 
-ModelSpec read_model(const std::string& given) {
+ModelSpec read_model(const std::string& model) {
   ModelSpec spec;
-  spec.given = given;
-  const fs::path path(given);
+  spec.path = model;
+  const fs::path path(model);
   std::error_code error;
-  if (given.empty() || given.find('\0') != std::string::npos || !fs::exists(path, error)) {
-    throw FileNotFound("model \"" + given.substr(0, given.find('\0')) + "\" does not exist");
+  if (model.empty() || model.find('\0') != std::string::npos || !fs::exists(path, error)) {
+    throw FileNotFound("model \"" + model.substr(0, model.find('\0')) + "\" does not exist");
   }
   const bool folder = fs::is_directory(path);
   const std::string ending = folder ? "" : path.extension().string();

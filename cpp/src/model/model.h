@@ -1,4 +1,4 @@
-// What a model file says of itself.
+// What a model file says about itself.
 #pragma once
 
 #include <cstdint>
@@ -27,13 +27,13 @@ struct HeadLayout {
   bool nms = true;  ///< raw one-to-one branches (`raw-e2e`) and end2end need none
   int classes = 0;
   int reg_max = 0;           ///< raw: bins of a box side; 1 means the distance itself
-  std::vector<int> strides;  ///< raw: input pixels a cell, level by level
+  std::vector<int> strides;  ///< raw: input pixels per cell, level by level
 
   std::string name() const;
 };
 
 struct ModelSpec {
-  std::string given;  ///< the path as the user wrote it, for messages
+  std::string path;  ///< as the user wrote it, for messages
   Format format = Format::onnx;
   std::filesystem::path graph;     ///< .onnx, .param, .xml or .engine
   std::filesystem::path weights;   ///< .bin of NCNN and OpenVINO
@@ -41,7 +41,7 @@ struct ModelSpec {
   std::vector<std::string> names;  ///< empty: the model does not say
   int height = 0, width = 0;       ///< 0: the model does not say
   HeadLayout layout;
-  int max_batch = 0;      ///< images that the graph can take in one run, where its shapes do not say; 0: any number
+  int max_batch = 0;      ///< maximum number of images per run if the shapes of the graph do not say; 0: any
   std::string precision;  ///< what the file holds; empty: the model does not say
   std::string engine;     ///< the one it was made for; empty or unknown: any
   std::string source;     ///< SHA-256 of the checkpoint it was made from; empty: the model does not say
@@ -54,7 +54,7 @@ inline constexpr int metadata_format = 1;
 /// Largest side of a network input, pixels.
 inline constexpr int max_imgsz = 16384;
 
-/// For a model that does not say its input size where nobody else does either.
+/// The error for a model without an input size if none was given.
 ModelError unknown_imgsz(const ModelSpec& spec);
 
 /// Finds the files and reads the metadata; nothing of the network itself. Throws FileNotFound, ModelError.

@@ -55,7 +55,7 @@ class ProtobufFile {
   std::uint64_t size_ = 0, at_ = 0;
 };
 
-/// A length-delimited field of an in-memory message, as (field, bytes); anything else ends the walk.
+/// The bytes of a length-delimited field of a message; empty if a field of another kind comes first.
 std::string string_field(const std::string& message, int wanted) {
   std::size_t at = 0;
   while (at < message.size()) {

@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::size_t max_size = 1 << 20;
 
-/// A number in full, or nothing.
+/// False if the text is not a number as a whole.
 bool parse_number(std::string_view text, Value& out) {
   if (text.empty()) return false;
   std::string_view digits = text;

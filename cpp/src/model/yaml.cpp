@@ -32,7 +32,7 @@ class YamlParser : YamlScanner {
 
   bool at_item() const { return peek() == '-' && blank_at(1); }
 
-  /// A node deeper than `indent`. `fresh`: nothing stands before it in its line but dashes, so that it may be a
+  /// A node indented deeper than `indent`. `fresh`: only dashes stand before it in its line, so that it may be a
   /// mapping.
   Value parse_node(int indent, bool fresh, int depth) {
     if (depth > parsing::max_depth) fail("nested deeper than " + std::to_string(parsing::max_depth) + " levels");
@@ -46,7 +46,7 @@ class YamlParser : YamlScanner {
     return scalar(indent, false, fresh);
   }
 
-  /// Whether "key:" stands here.
+  /// Whether "key:" follows.
   bool at_key() {
     const std::size_t start = at_;
     bool found = false;
@@ -153,7 +153,7 @@ class YamlParser : YamlScanner {
 
   // ---- tags ----
 
-  /// The tag that stands here, behind which the parser then is; empty where there is none.
+  /// Takes the tag that follows; empty if there is none.
   std::string_view take_tag() {
     if (peek() != '!') return {};
     const std::size_t begin = at_;

@@ -7,8 +7,8 @@
 
 namespace yolort {
 
-/// The subset of YAML that PyYAML's dump() writes, and comments: block mappings and lists, flow collections, quoted and
-/// folded scalars; no anchors, tags, block scalars or `? ` keys. At most 1 MiB and 32 levels. Throws ParseError.
+/// The YAML that PyYAML's dump() writes, and comments: block and flow collections, plain, quoted and block scalars,
+/// tags of plain types; no anchors, no `? ` keys, one document. At most 1 MiB and 32 levels. Throws ParseError.
 Value parse_yaml(std::string_view text);
 
 }  // namespace yolort

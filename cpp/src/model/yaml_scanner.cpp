@@ -20,7 +20,7 @@ Value YamlScanner::scalar(int indent, bool flow, bool keys) {
   return value;
 }
 
-/// Behind the part of a plain scalar without blanks that stands here.
+/// Skips the part of a plain scalar up to a blank.
 void YamlScanner::skip_plain_word(bool flow, bool keys) {
   while (!blank_at(0)) {
     const bool colon = keys && peek() == ':' && (blank_at(1) || (flow && is_one_of(peek(1), ",[]{}")));
@@ -65,7 +65,7 @@ std::string YamlScanner::plain_scalar(int indent, bool flow, bool keys) {
   }
 }
 
-/// What the line breaks here mean, and the blanks around them: one is a blank, of more all but the first are kept.
+/// Takes line breaks and the blanks around them. One break becomes a blank; of several, all but the first are kept.
 std::string YamlScanner::fold() {
   const std::string_view first = take_break();
   std::string more;
@@ -102,7 +102,7 @@ std::string YamlScanner::quoted_scalar() {
 }
 
 void YamlScanner::parse_escape(std::string& out) {
-  if (at_break()) {  // the line goes on, its indentation aside
+  if (at_break()) {  // the line continues after its indentation
     take_break();
     while (true) {
       skip_blanks();
@@ -168,11 +168,11 @@ std::string YamlScanner::block_scalar(int indent) {
   skip_comment();
   if (!at_break() && !done()) fail("text after the head of a block scalar");
   if (!done()) take_break();
-  const int least = std::max(indent + 1, 1);
-  int wanted = least + deeper - 1;
-  if (deeper == 0) {  // that of the first line with text
+  const int min_indent = std::max(indent + 1, 1);
+  int wanted = min_indent + deeper - 1;
+  if (deeper == 0) {  // the indentation of the first line with text
     const std::size_t begin = at_;
-    wanted = least;
+    wanted = min_indent;
     for (bool more = true; more; more = at_break()) {
       if (at_break()) take_break();
       const std::size_t start = at_;

@@ -24,11 +24,11 @@ class YamlScanner {
   // ---- characters ----
 
   bool done() const { return at_ >= text_.size(); }
-  /// '\0' behind the end.
+  /// '\0' after the end.
   char peek(std::size_t ahead = 0) const { return at_ + ahead < text_.size() ? text_[at_ + ahead] : '\0'; }
   static bool is_one_of(char c, std::string_view set) { return c != '\0' && set.find(c) != npos; }
 
-  /// Bytes of the line break at a place: \n, \r, \r\n, U+0085, U+2028, U+2029; 0 where there is none.
+  /// Bytes of the line break at a place: \n, \r, \r\n, U+0085, U+2028, U+2029; 0 if there is none.
   std::size_t break_length(std::size_t at) const {
     const std::string_view rest = text_.substr(std::min(at, text_.size()), 3);
     if (rest.empty()) return 0;
@@ -38,11 +38,11 @@ class YamlScanner {
     return rest == "\xE2\x80\xA8" || rest == "\xE2\x80\xA9" ? 3 : 0;
   }
   bool at_break() const { return break_length(at_) > 0; }
-  /// Whether a blank, a line break or the end stands so far ahead.
+  /// Whether a blank, a line break or the end is `ahead` bytes further on.
   bool blank_at(std::size_t ahead) const {
     return at_ + ahead >= text_.size() || is_one_of(peek(ahead), " \t") || break_length(at_ + ahead) > 0;
   }
-  /// The text of the line break here, behind which the parser then is.
+  /// Takes the line break that follows, and returns it.
   std::string_view take_break() {
     const std::size_t length = break_length(at_);
     const std::string_view taken = text_.substr(at_, length);
@@ -75,7 +75,7 @@ class YamlScanner {
   void skip_comment() {
     if (peek() == '#' && (at_ == line_start() || is_one_of(text_[at_ - 1], " \t"))) skip_line();
   }
-  /// Behind blanks, comments and line breaks.
+  /// Skips blanks, comments and line breaks.
   void skip_to_token() {
     while (true) {
       skip_blanks();
@@ -87,12 +87,12 @@ class YamlScanner {
 
   // ---- scalars ----
 
-  /// `keys`: "word: " is a key. Where none may stand, behind a key in its line, it is text.
+  /// A plain or quoted scalar. `keys`: "word: " is a key; after a key in the same line it is text instead.
   Value scalar(int indent, bool flow, bool keys);
-  /// Behind the last word of the plain scalar in this line.
+  /// Skips to the end of the plain scalar in this line.
   void skip_plain(bool flow, bool keys);
   std::string quoted_scalar();
-  /// Of `|`, every line as it is, or `>`, folded, below a node at `indent`.
+  /// A block scalar below a node at `indent`: `|` keeps its lines, `>` folds them.
   std::string block_scalar(int indent);
 
   static constexpr std::size_t npos = std::string_view::npos;

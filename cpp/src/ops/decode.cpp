@@ -9,7 +9,7 @@
 namespace yolort {
 namespace {
 
-/// Ultralytics' limit on boxes handed to NMS (utils/nms.py, max_nms).
+/// Maximum number of boxes before NMS, as in Ultralytics (utils/nms.py, max_nms).
 constexpr std::size_t max_nms = 30000;
 
 std::string shape_text(const std::vector<int>& shape) {
@@ -156,8 +156,8 @@ Decoder::View Decoder::view(const Tensor& tensor, int index, std::size_t slot) {
   return {copy.data(), static_cast<std::ptrdiff_t>(cells), channels, cells};
 }
 
-/// Candidates of the cells whose best class is above `threshold` (in the unit of `scores`). `score` turns a value into
-/// a score, `decode_box` makes the box of a cell.
+/// Adds the candidates of cells whose best class is above `threshold` (in the unit of `scores`). `score` turns a value
+/// into a score, `decode_box` computes the box of a cell.
 template <class Score, class DecodeBox>
 void Decoder::collect(const View& scores, std::size_t cells, float threshold, bool multi_label,
                       const Thresholds& thresholds, Score score, DecodeBox decode_box) {

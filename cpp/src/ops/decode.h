@@ -14,14 +14,14 @@ namespace yolort {
 /// Throws std::invalid_argument naming the setting that is out of range.
 void check_thresholds(const Thresholds& thresholds, int classes);
 
-/// Completes a layout from the outputs' shapes and checks that they fit it. `classes` 0: taken from the shapes.
-/// Throws ModelError with expected and actual shapes.
+/// Completes a layout from the outputs' shapes and checks that they fit it. `classes` 0: the number is taken from the
+/// shapes. Throws ModelError with the expected and the actual shapes.
 HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tensor>& outputs, int height, int width);
 
-/// The logit of a score, a little lower so that rounding loses nothing; the score itself is compared later.
+/// The logit of a score, slightly lower so that rounding loses no candidate; the score itself is compared later.
 float logit(float score);
 
-/// Whether each class of an anchor can be a detection of its own. One-to-one branches give them so (Ultralytics
+/// Whether an anchor can give a detection for each class: if asked for, and for one-to-one branches (Ultralytics
 /// Detect.get_topk_index).
 bool is_multi_label(const HeadLayout& layout, const Thresholds& thresholds);
 
@@ -29,7 +29,7 @@ class Decoder {
  public:
   explicit Decoder(const Kernels& kernels = yolort::kernels()) : kernels_(&kernels) {}
 
-  /// Detections of image `index` of the batch. Throws EngineError where the outputs hold NaN or infinity.
+  /// Detections of image `index` of the batch. Throws EngineError if the outputs hold NaN or infinity.
   Detections operator()(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
                         const Geometry& geometry, const Thresholds& thresholds);
 

@@ -12,9 +12,9 @@ struct Geometry {
   int width = 0, height = 0;          ///< network input
   int new_width = 0, new_height = 0;  ///< the resized image within it
   int left = 0, top = 0;
-  bool mirrored = false;  ///< left and right of the image change places; the padding is that of the plain image
+  bool mirrored = false;  ///< the image is mirrored left to right; the padding is that of the plain image
 
-  /// The image as large as the input lets it be, times `scale` (above 0, at most 1), in the middle of it.
+  /// The image as large as fits into the input, times `scale` (above 0, at most 1), centered.
   static Geometry fit(int source_width, int source_height, int width, int height, double scale = 1,
                       bool mirrored = false);
   /// From network input to original image, clipped.

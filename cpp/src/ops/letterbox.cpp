@@ -59,8 +59,8 @@ void check_image(const Image& image) {
 
 namespace {
 
-/// Source position of an output pixel in OpenCV's INTER_LINEAR: pixel centres at half. The fraction is that of the next
-/// source pixel.
+/// Source position of an output pixel in OpenCV's INTER_LINEAR: pixel centers are at half. The fraction is the weight
+/// of the next source pixel.
 struct Position {
   int first;
   float fraction;
@@ -73,7 +73,7 @@ struct Position {
   }
 };
 
-/// OpenCV rounds each of the two weights by itself, half to even.
+/// OpenCV rounds each of the two weights separately, half to even.
 std::int16_t to_weight(float fraction) {
   return static_cast<std::int16_t>(std::lrint(fraction * static_cast<float>(1 << weight_bits)));
 }
@@ -86,7 +86,7 @@ void Letterbox::prepare(const Image& image, const Geometry& geometry) {
   columns_ = {};
   for (int x = 0; x < geometry.new_width; ++x) {
     Position at(x, image.width, geometry.new_width);
-    if (at.first < 0 || at.first >= image.width - 1) {  // across, the edge pixel counts alone
+    if (at.first < 0 || at.first >= image.width - 1) {  // across, only the edge pixel counts
       at.first = std::clamp(at.first, 0, image.width - 1);
       at.fraction = 0;
     }

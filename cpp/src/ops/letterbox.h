@@ -34,8 +34,8 @@ class Letterbox {
   Columns columns_;
   std::vector<int> first_row_;                ///< upper source row of each output row; may be -1, meaning 0
   std::vector<std::int16_t> row_weights_[2];  ///< Q11
-  /// The columns at the right end of the source row would be read past it: they read a copy of its last bytes instead.
-  std::size_t body_ = 0;          ///< columns that are none of them; they are the last ones of a mirrored row
+  /// The last columns of the source row would be read past its end: they read a copy of its last bytes instead.
+  std::size_t body_ = 0;          ///< the number of other columns; they are the last ones of a mirrored row
   std::int32_t tail_offset_ = 0;  ///< where the copy starts in the row
   std::vector<std::uint8_t> tail_[2];
 };

@@ -13,14 +13,14 @@ struct Candidate {
   int cls;
 };
 
-/// 0 to 1; NaN of two boxes without area.
+/// 0 to 1; NaN for two boxes without area.
 float intersection_over_union(const Box& a, const Box& b);
 
 /// Best score first; equal scores keep their order.
 void sort_by_score(std::vector<Candidate>& candidates);
 
-/// Of candidates sorted by score, drops each whose IoU with a kept one (of its class, unless `agnostic`) is above
-/// `iou`, as torchvision.ops.nms does, and stops at `max_det`.
+/// Drops each of the candidates, which are sorted by score, whose IoU with a kept one (of its class, unless `agnostic`)
+/// is above `iou`, as torchvision.ops.nms does, and stops at `max_det`.
 void non_maximum_suppression(std::vector<Candidate>& candidates, float iou, bool agnostic, int max_det);
 
 }  // namespace yolort

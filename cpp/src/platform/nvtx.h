@@ -1,4 +1,4 @@
-// Ranges that Nsight Systems shows; nothing where the CUDA headers were not there to build with, or no profiler runs.
+// Ranges for Nsight Systems; no-ops if the build had no CUDA headers or no profiler runs.
 #pragma once
 
 #if __has_include(<nvtx3/nvToolsExt.h>)

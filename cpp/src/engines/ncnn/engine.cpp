@@ -43,7 +43,7 @@ bool has_bf16_arithmetic() {
   return ncnn::cpu_support_x86_avx512_bf16() || ncnn::cpu_support_arm_bf16() || ncnn::cpu_support_arm_svebf16();
 }
 
-/// Number at the end of "out12"; other names keep the order of the file, behind.
+/// The number at the end of "out12"; other names come after, in the order of the file.
 int output_rank(const char* name) {
   int rank = 0;
   const char* end = name + std::strlen(name);
@@ -72,8 +72,8 @@ void set_device(Network& network, int gpu) {
 #endif
 }
 
-/// What a device can do, fastest first; ncnn itself would compute in fp32 and not say so. bf16 loses less accuracy than
-/// fp16 and is the faster one on CPUs that multiply it.
+/// The precisions of a device, fastest first; ncnn itself would silently compute in fp32. bf16 loses less accuracy than
+/// fp16 and is faster on CPUs with bf16 instructions.
 std::vector<std::string> precisions_of(int gpu) {
   bool storage = ncnn::cpu_support_arm_vfpv4(), arithmetic = ncnn::cpu_support_arm_asimdhp(), bf16 = true;
 #if NCNN_VULKAN
@@ -109,9 +109,10 @@ void set_precision(Network& network, const std::string& asked, int gpu, bool int
   network.precision = precision;
 }
 
-/// The layers that give boxes and scores, which stay in fp32 when the rest is bf16. A layer masked for good would be
-/// handed bf16 data as it is (ncnn casts by the masked option); so the mask holds only while the weights are laid out,
-/// and after that the layer is one that cannot take bf16, for which ncnn does cast.
+/// The layers that give boxes and scores, which stay in fp32 if the rest is bf16. ncnn converts a layer's input by the
+/// options before the mask, so a masked layer would get bf16 data as if it were fp32. Therefore the mask holds only
+/// while the weights are laid out; after that the layer is marked as one that cannot take bf16, and ncnn converts for
+/// it.
 class FloatLayers {
  public:
   explicit FloatLayers(ncnn::Net& net) {
@@ -181,7 +182,7 @@ class NcnnEngine final : public Engine {
     throw ModelError("an output has " + std::to_string(mat.dims) + " dimension(s), expected 2 or 3");
   }
 
-  std::shared_ptr<const Network> network_;  // first: the outputs lie in its memory pool
+  std::shared_ptr<const Network> network_;  // first: the outputs are in its memory pool
   ncnn::Mat input_;
   std::vector<ncnn::Mat> outputs_;
   std::vector<Tensor> tensors_;
@@ -189,17 +190,17 @@ class NcnnEngine final : public Engine {
 
 std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   const auto damaged = [&](const std::filesystem::path& file) {
-    return ModelError("model \"" + spec.given + "\": ncnn cannot read " + file.filename().string() +
+    return ModelError("model \"" + spec.path + "\": ncnn cannot read " + file.filename().string() +
                       "; it is truncated, damaged, or uses a layer this build lacks. Export it again");
   };
   const int gpu = parse_device(options.device);
   if (options.profile && gpu >= 0) throw EngineError("engine \"ncnn\" times layers on the CPU only");
-  // A .param does not say the input's size, and holds for one only.
+  // A .param does not say the input's size, and is valid for one size only.
   if (!spec.height || !spec.width) throw unknown_imgsz(spec);
   try {
     check_ncnn_graph(spec.graph, spec.weights, spec.height, spec.width);
   } catch (const ModelError& what) {
-    throw ModelError("model \"" + spec.given + "\": " + what.what());
+    throw ModelError("model \"" + spec.path + "\": " + what.what());
   }
   auto network = std::make_shared<Network>();
   network->shape = {1, spec.height, spec.width};
@@ -214,7 +215,7 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   if (net.load_model(spec.weights.c_str()) != 0) throw damaged(spec.weights);
   if (float_layers) float_layers->weights_loaded();
   if (options.profile) network->times.emplace(net);
-  if (net.output_indexes().empty()) throw ModelError("model \"" + spec.given + "\" has no outputs");
+  if (net.output_indexes().empty()) throw ModelError("model \"" + spec.path + "\" has no outputs");
   network->input = net.input_indexes()[0];
 
   std::vector<std::pair<int, int>> ranked;

@@ -91,7 +91,7 @@ class Graph {
       bin_.read(reinterpret_cast<char*>(tag), 4);
       const unsigned value = tag[0] | tag[1] << 8 | tag[2] << 16 | static_cast<unsigned>(tag[3]) << 24;
       if (!bin_) fail(layer, "has more weights than the .bin holds");
-      // ncnn goes by the tag in one place and by the scales in another.
+      // ncnn looks at the tag in one place and at the scales in another.
       const bool int8 = value == 0x000D4B38;
       if (int8 && !weights.int8) fail(layer, "has INT8 weights without scales");
       if (!int8 && weights.int8) fail(layer, "has scales of INT8, but no INT8 weights");
@@ -109,9 +109,9 @@ class Graph {
   std::ifstream bin_;
   std::int64_t position_ = 0, bin_bytes_ = 0;
   Shape input_;
-  std::map<std::string, Shape> blobs_;  // empty once a layer took it: only Split lets two have one
+  std::map<std::string, Shape> blobs_;  // empty once a layer has taken it: only Split gives one to two layers
   std::set<std::string> int8_blobs_;    // those that hold INT8
-  bool int8_output_ = false;            // of the layer that was run last
+  bool int8_output_ = false;            // of the last layer
   int inputs_ = 0;
 };
 

@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::int64_t max_elements = std::int64_t{1} << 28;  // of one blob
 
-/// A whole number of a layer, its default where it is not given. The default, too, must be within the range.
+/// An integer parameter of a layer, or its default. The default must be within the range, too.
 std::int64_t integer(const Layer& layer, int key, std::int64_t fallback, std::int64_t low, std::int64_t high) {
   const auto found = layer.parameters.find(key);
   const bool given = found != layer.parameters.end();
@@ -62,14 +62,14 @@ Shape convolution(const Layer& layer, const std::vector<Shape>& in, Weights& wei
   const Window across = convolution_window(layer, false), down = convolution_window(layer, true);
   const bool depthwise = layer.type == "ConvolutionDepthWise";
   if (depthwise) {
-    // Other groups ncnn runs as convolutions of their own, and with bf16 reads their weights as if they were fp32.
+    // ncnn runs other groups as convolutions of their own, and with bf16 reads their weights as if they were fp32.
     const std::int64_t groups = integer(layer, 7, 1, 1, 1 << 20);
     if (groups != channels || groups != outputs) fail(layer, "its groups are not one for each channel");
     const bool special = across.kernel == 3 && down.kernel == 3 && across.dilation == 1 && down.dilation == 1 &&
                          across.stride == down.stride && across.stride <= 2;
     if (channels % 4 != 0 && !special) fail(layer, "its channels are no multiple of 4, which takes a 3 x 3 kernel");
   }
-  const std::int64_t scaled = integer(layer, 8, 0, 0, 102);  // 1, 2: in INT8; 101, 102: and so is the output
+  const std::int64_t scaled = integer(layer, 8, 0, 0, 102);  // 1, 2: INT8; 101, 102: with INT8 output
   if (scaled % 100 > 2 || scaled == 100) fail(layer, "parameter 8 is none of 1, 2, 101, 102");
   const std::int64_t count = integer(layer, 6, 0, 1, max_elements);
   if (count != outputs * (depthwise ? 1 : channels) * across.kernel * down.kernel) {
@@ -77,7 +77,7 @@ Shape convolution(const Layer& layer, const std::vector<Shape>& in, Weights& wei
                     " channels it gets");
   }
   weights = {count, integer(layer, 5, 0, 0, 1) * outputs, scaled > 0, scaled > 100};
-  if (scaled) {  // a scale for each channel, or for depthwise 2 one for all; of the input; of the output
+  if (scaled) {  // scales: one per channel (depthwise 2: one for all), the input's, the output's
     weights.plain += (depthwise && scaled % 100 == 2 ? 1 : outputs) + 1 + (scaled > 100);
   }
   return {outputs, down.output(layer, in[0][1]), across.output(layer, in[0][2])};
@@ -202,7 +202,7 @@ Shape matmul(const Layer& layer, const std::vector<Shape>& in, Weights&) {
 
 Shape memory_data(const Layer& layer, const std::vector<Shape>&, Weights& weights) {
   Shape out;
-  for (const int key : {2, 1, 0}) {  // c, h, w; 0 means that there is none
+  for (const int key : {2, 1, 0}) {  // c, h, w; 0: none
     const std::int64_t side = integer(layer, key, 0, 0, max_elements);
     if (side || !out.empty()) out.push_back(side);
   }

@@ -14,13 +14,13 @@ namespace yolort::ncnn_graph {
 /// Outermost side first: {c, h, w}, {h, w} or {w}.
 using Shape = std::vector<std::int64_t>;
 
-/// How many there are. Throws ModelError for none, and for more than 2^28.
+/// The number of elements. Throws ModelError for none, and for more than 2^28.
 std::int64_t elements(const Layer& layer, const Shape& shape);
 
-/// Numbers the layer reads from the .bin: behind a tag that says their type, and of fp32.
+/// How many numbers the layer reads from the .bin: those after a tag that says their type, and those of plain fp32.
 struct Weights {
   std::int64_t tagged = 0, plain = 0;
-  bool int8 = false;  ///< the tagged ones must be INT8, and must not be elsewhere
+  bool int8 = false;  ///< the tagged ones must be INT8; otherwise they must not be
   bool int8_output = false;
 };
 using Rule = Shape (*)(const Layer&, const std::vector<Shape>&, Weights&);
@@ -33,10 +33,10 @@ struct KnownLayer {
   Rule rule;              ///< null for Slice, see slice()
 };
 
-/// Every layer that is let through.
+/// Every layer that is accepted.
 const std::map<std::string, KnownLayer>& known_layers();
 
-/// Of Slice, which has several outputs.
+/// The outputs of Slice.
 std::vector<Shape> slice(const Layer& layer, const Shape& in);
 
 }  // namespace yolort::ncnn_graph

@@ -8,7 +8,7 @@
 
 namespace yolort {
 
-/// Has another layer do the work, and says of itself what that says.
+/// Wraps a layer: lets it do the work, and has the same properties.
 class TimedLayer final : public ncnn::Layer {
  public:
   explicit TimedLayer(ncnn::Layer* layer) : ncnn::Layer(*layer), layer_(layer) {}

@@ -10,8 +10,8 @@ namespace yolort {
 
 class TimedLayer;
 
-/// Times every layer of a loaded network on the CPU, by standing between ncnn and it. The network owns what is put in;
-/// its clones are timed together.
+/// Times every layer of a loaded network on the CPU by wrapping it. The network owns the wrappers; its clones are timed
+/// together.
 class NcnnLayerTimes {
  public:
   explicit NcnnLayerTimes(ncnn::Net& net);

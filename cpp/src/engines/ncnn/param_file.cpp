@@ -15,9 +15,9 @@ namespace {
 
 constexpr std::uintmax_t max_file_bytes = 1 << 20;
 constexpr std::int64_t max_layers = 2000;  // ncnn recurses from layer to layer: this fits a stack of 512 KiB
-constexpr std::size_t max_name = 255;      // of a layer or blob, ncnn's own
+constexpr std::size_t max_name = 255;      // of a layer or blob, as in ncnn
 
-/// Words between spaces, whatever the locale says of other characters.
+/// The words between spaces, whatever the locale says about other characters.
 std::vector<std::string> split(const std::string& line, char also) {
   std::vector<std::string> words(1);
   for (const char c : line) {
@@ -37,7 +37,7 @@ bool parse_whole(const std::string& text, std::int64_t& value) {
   return error == std::errc() && stop == end && value >= INT32_MIN && value <= INT32_MAX;
 }
 
-/// Real as ncnn says: with a point or an exponent.
+/// `real` as ncnn defines it: with a point or an exponent.
 bool parse_number(const std::string& text, bool& real, double& value) {
   std::int64_t whole = 0;
   real = text.find_first_of(".eE") != std::string::npos;
@@ -50,7 +50,7 @@ bool parse_number(const std::string& text, bool& real, double& value) {
   return stream >> value && stream.peek() == std::char_traits<char>::eof();
 }
 
-/// "key=value", "key=a,b", "key=a," or, of old, "-23300-key=count,a,b"; numbers only.
+/// "key=value", "key=a,b", "key=a," or the older "-23300-key=count,a,b"; only numbers.
 void parse_parameter(Layer& layer, const std::string& word) {
   const std::size_t equals = std::min(word.find('='), word.size());
   std::int64_t key = 0;

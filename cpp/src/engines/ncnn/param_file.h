@@ -9,7 +9,7 @@
 
 namespace yolort::ncnn_graph {
 
-/// ncnn keeps the type that the text has, and gives a layer that asks for another one its default.
+/// ncnn keeps the type of the text, and gives a layer that asks for another type its default.
 struct Parameter {
   bool array = false, real = false;
   std::vector<double> values;

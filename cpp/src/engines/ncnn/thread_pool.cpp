@@ -1,14 +1,10 @@
 // The threads of ncnn's parallel loops.
 //
-// libgomp splits a loop into one part a thread and spins until each thread has done its own. Beside another busy
-// process one of them is not running, and the rest burn their time slices waiting for it: a YOLO26n frame takes
-// seconds instead of milliseconds now and then. Here the parts are claimed: whoever is running takes the next one, the
-// caller included, so a thread that the kernel does not run costs nothing, and waiting threads sleep after a short
+// libgomp splits a loop into one part per thread and spins until each thread has done its own. Beside another busy
+// process one of the threads is not running, and the rest burn their time slices waiting for it: now and then a YOLO26n
+// frame takes seconds instead of milliseconds. Here the parts are claimed: any running thread, the caller included,
+// takes the next one. A thread that the kernel does not run costs nothing, and waiting threads sleep after a short
 // spin.
-//
-// The build renames the few OpenMP functions that libncnn.a calls to the yolort_ names below (cpp/cmake/ncnn.cmake);
-// an application's own OpenMP is left alone. Their contract is that of GCC's libgomp for
-// `#pragma omp parallel for num_threads(n)`, static schedule, the only form ncnn uses.
 #include "engines/ncnn/thread_pool.h"
 
 #include <pthread.h>
@@ -29,7 +25,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Longer than the gap between two layers, shorter than what another process would miss.
+/// Longer than the gap between two layers, short enough not to disturb other processes.
 constexpr auto spin_time = std::chrono::microseconds(50);
 
 thread_local int part_index = 0;
@@ -43,7 +39,7 @@ void relax() {
 #endif
 }
 
-/// Spins until `ready`, at most spin_time.
+/// Spins until `ready`, for at most spin_time.
 template <class Ready>
 bool spin(Ready ready) {
   const Clock::time_point end = Clock::now() + spin_time;
@@ -56,8 +52,8 @@ bool spin(Ready ready) {
   return ready();
 }
 
-/// One loop in flight. Slots are never freed, and a part is claimed by an exchange that fails once the loop is over,
-/// so a thread that comes late touches nothing it must not.
+/// One loop that runs. Slots are never freed, and a part is claimed by an exchange that fails once the loop is over, so
+/// a late thread touches nothing.
 struct alignas(64) Slot {
   std::atomic<bool> taken{false};
   std::atomic<std::uint64_t> state{0};  ///< generation << 32 | parts << 16 | next part
@@ -134,7 +130,7 @@ class Pool {
     slot->taken.store(false, std::memory_order_release);
   }
 
-  /// Every part one after the other.
+  /// Runs all parts in sequence.
   static void run_alone(void (*function)(void*), void* data, unsigned parts) {
     const int outer_index = part_index, outer_count = part_count;
     part_count = static_cast<int>(parts);
@@ -178,7 +174,7 @@ class Pool {
     }
   }
 
-  Slot slots_[16];  ///< loops that run at the same time; further callers run theirs alone
+  Slot slots_[16];  ///< loops that run at the same time; further callers run theirs without other threads
   std::mutex mutex_;
   std::condition_variable work_there_;
   std::atomic<int> sleeping_{0};

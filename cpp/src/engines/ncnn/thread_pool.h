@@ -2,7 +2,7 @@
 
 namespace yolort {
 
-/// Cores this process may run on (its affinity), 1 or more: the threads that ncnn's loops run on.
+/// The number of cores this process may run on (its affinity), 1 or more, which is also that of the threads.
 int available_cores();
 
 }  // namespace yolort

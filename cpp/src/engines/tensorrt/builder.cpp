@@ -1,4 +1,4 @@
-// Builds a TensorRT plan from an ONNX file; compiled once a major version.
+// Builds a TensorRT plan from an ONNX file; compiled once for each major version.
 #include <exception>
 #include <map>
 #include <memory>
@@ -11,8 +11,8 @@ namespace yolort {
 namespace {
 
 #if NV_TENSORRT_MAJOR < 11
-/// A calibration cache begins with version and method, "TRT-8601-EntropyCalibration2". TensorRT takes one of its own
-/// version only, and from a calibrator of that method; what follows is the same in all.
+/// A calibration cache begins with version and method, "TRT-8601-EntropyCalibration2". TensorRT accepts only its own
+/// version and the method of the calibrator; the rest is the same in all.
 std::string of_this_version(const std::string& cache, std::int32_t version) {
   const std::size_t method = cache.find('-', 4);
   if (cache.compare(0, 4, "TRT-") != 0 || method == std::string::npos) return cache;
@@ -38,7 +38,8 @@ class Cached final : public Calibrator {
 #endif
 
 #if NV_TENSORRT_MAJOR >= 10
-/// Passes steps on. What the callback throws must not pass through TensorRT: it ends the build, and is thrown after.
+/// Passes steps on. An exception of the callback must not pass through TensorRT: it ends the build and is thrown
+/// afterwards.
 class Progress final : public trt::IProgressMonitor {
  public:
   explicit Progress(const TensorrtBuild& build) : build_(build) {}
@@ -74,7 +75,7 @@ class Progress final : public trt::IProgressMonitor {
 };
 #endif
 
-/// The profile of what the model leaves open; nothing where it leaves nothing open.
+/// The optimization profile for the sizes that the model leaves open; none if it leaves none open.
 void add_profile(trt::IBuilder& builder, trt::IBuilderConfig& config, const trt::INetworkDefinition& network,
                  const TensorrtBuild& build) {
   trt::IOptimizationProfile* profile = builder.createOptimizationProfile();
@@ -102,7 +103,7 @@ void add_profile(trt::IBuilder& builder, trt::IBuilderConfig& config, const trt:
 }
 
 template <class T>
-std::unique_ptr<T> made(T* pointer, Logger& logger, const char* what) {
+std::unique_ptr<T> owned(T* pointer, Logger& logger, const char* what) {
   if (!pointer) throw EngineError(std::string("TensorRT gave no ") + what + logger.take());
   return std::unique_ptr<T>(pointer);
 }
@@ -114,25 +115,25 @@ TensorrtPlan YOLORT_JOIN(build_tensorrt_, YOLORT_TENSORRT_MAJOR)(const TensorrtB
   const CudaDevice device(parse_cuda_device(build.device));
   const CudaDevice::ContextGuard guard(device);
   Logger logger;
-  // In this order: each needs those before it as long as it lives.
+  // In this order: each needs those before it during its lifetime.
   const auto builder =
-      made(static_cast<trt::IBuilder*>(library.create_builder(&logger, library.number)), logger, "builder");
+      owned(static_cast<trt::IBuilder*>(library.create_builder(&logger, library.number)), logger, "builder");
 #if NV_TENSORRT_MAJOR == 8
   constexpr std::uint32_t flags = 1U << static_cast<int>(trt::NetworkDefinitionCreationFlag::kEXPLICIT_BATCH);
 #else
   constexpr std::uint32_t flags = 0;
 #endif
-  const auto network = made(builder->createNetworkV2(flags), logger, "network");
+  const auto network = owned(builder->createNetworkV2(flags), logger, "network");
   const auto parser =
-      made(static_cast<nvonnxparser::IParser*>(library.create_parser(network.get(), &logger, NV_ONNX_PARSER_VERSION)),
-           logger, "ONNX parser");
+      owned(static_cast<nvonnxparser::IParser*>(library.create_parser(network.get(), &logger, NV_ONNX_PARSER_VERSION)),
+            logger, "ONNX parser");
   const std::string& onnx = NV_TENSORRT_MAJOR >= 11 && build.fp16 ? build.onnx_fp16 : build.onnx;
   if (!parser->parseFromFile(onnx.c_str(), static_cast<int>(trt::ILogger::Severity::kERROR))) {
     std::string why;
     for (int i = 0; i < parser->getNbErrors() && i < 3; ++i) why += std::string("; ") + parser->getError(i)->desc();
     throw ModelError("model \"" + build.onnx + "\": TensorRT " + library.version + " cannot read it" + why);
   }
-  const auto config = made(builder->createBuilderConfig(), logger, "configuration");
+  const auto config = owned(builder->createBuilderConfig(), logger, "configuration");
   if (build.workspace_mib) {
     config->setMemoryPoolLimit(trt::MemoryPoolType::kWORKSPACE, build.workspace_mib << 20);
   }
@@ -172,7 +173,7 @@ TensorrtPlan YOLORT_JOIN(build_tensorrt_, YOLORT_TENSORRT_MAJOR)(const TensorrtB
 #endif
   add_profile(*builder, *config, *network, build);
   const auto cache =
-      made(config->createTimingCache(build.timing_cache.data(), build.timing_cache.size()), logger, "timing cache");
+      owned(config->createTimingCache(build.timing_cache.data(), build.timing_cache.size()), logger, "timing cache");
   config->setTimingCache(*cache, false);
   const std::unique_ptr<trt::IHostMemory> plan(builder->buildSerializedNetwork(*network, *config));
 #if NV_TENSORRT_MAJOR >= 10

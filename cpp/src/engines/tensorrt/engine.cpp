@@ -15,10 +15,10 @@
 namespace yolort {
 namespace {
 
-/// Of a plan: more is not read into memory.
+/// Maximum size of a plan; a larger one is not read.
 constexpr std::uintmax_t max_plan_bytes = std::uintmax_t{16} << 30;
 
-/// The first version whose classes have what is called here: within a major version, functions are only added.
+/// The first version whose classes have all that is called here; within a major version, functions are only added.
 constexpr std::int32_t oldest = 8600;
 
 struct Compiled {
@@ -26,7 +26,7 @@ struct Compiled {
   TensorrtLoad* load;
   TensorrtBuildWith* build;
 };
-/// What this build has the headers of, newest first.
+/// The versions whose headers this build has, newest first.
 const Compiled compiled[] = {
 #ifdef YOLORT_TENSORRT_11
     {11, load_tensorrt_11, build_tensorrt_11},
@@ -45,7 +45,7 @@ std::string dotted(int version) {  // 8601, 101601
   return std::to_string(major) + "." + std::to_string(rest / 100) + "." + std::to_string(rest % 100);
 }
 
-/// Opens a runtime of this major version: the whole, else the lean one, else the one that only dispatches.
+/// Opens a runtime of this major version: the full one, otherwise the lean one, otherwise the dispatch one.
 TensorrtLibrary open_runtime(int major, std::string* why) {
   TensorrtLibrary out;
   for (const char* kind : {"nvinfer", "nvinfer_lean", "nvinfer_dispatch"}) {
@@ -63,10 +63,10 @@ TensorrtLibrary open_runtime(int major, std::string* why) {
 
 struct Runtimes {
   std::vector<std::pair<TensorrtLibrary, TensorrtLoad*>> found;  ///< newest first
-  std::string why;                                               ///< one that is here cannot be opened
+  std::string why;                                               ///< why a library that is here cannot be opened
 };
 
-/// Those that are here; opened at the first call.
+/// The libraries that are here; opened at the first call.
 const Runtimes& runtimes() {
   static const Runtimes instance = [] {
     Runtimes out;
@@ -95,12 +95,12 @@ std::string read_plan(const ModelSpec& spec) {
   std::ifstream file(spec.graph, std::ios::binary | std::ios::ate);
   const std::streamoff end = file ? static_cast<std::streamoff>(file.tellg()) : -1;
   const std::uintmax_t size = end < 0 ? 0 : static_cast<std::uintmax_t>(end);
-  if (size <= spec.plan) throw ModelError("model \"" + spec.given + "\" has no plan behind its metadata header");
-  if (size - spec.plan > max_plan_bytes) throw ModelError("model \"" + spec.given + "\" is larger than 16 GiB");
+  if (size <= spec.plan) throw ModelError("model \"" + spec.path + "\" has no plan behind its metadata header");
+  if (size - spec.plan > max_plan_bytes) throw ModelError("model \"" + spec.path + "\" is larger than 16 GiB");
   std::string plan(size - spec.plan, '\0');
   file.seekg(static_cast<std::streamoff>(spec.plan));
   file.read(plan.data(), static_cast<std::streamsize>(plan.size()));
-  if (!file) throw ModelError("model \"" + spec.given + "\" cannot be read");
+  if (!file) throw ModelError("model \"" + spec.path + "\" cannot be read");
   return plan;
 }
 

@@ -1,4 +1,4 @@
-// TensorRT: what is found at run time, and what is compiled once for each version of its headers.
+// TensorRT: the libraries that are found at run time, and the code that is compiled for each version of the headers.
 #pragma once
 
 #include <array>
@@ -15,13 +15,12 @@ namespace yolort {
 struct TensorrtLibrary {
   void* (*create_runtime)(void* logger, std::int32_t version) = nullptr;
   int major = 0;
-  std::int32_t number = 0;  ///< as the library tells it: 8601, 101601
+  std::int32_t number = 0;  ///< as the library reports it: 8601, 101601
   std::string version;      ///< such as "10.16.1"
   std::string name;         ///< the file that was opened
 };
 
-/// Loads a plan, `size` bytes, with headers of one major version (runtime.cpp). Throws EngineError,
-/// ModelError.
+/// Loads a plan of `size` bytes with the headers of one major version (runtime.cpp). Throws EngineError, ModelError.
 using TensorrtLoad = std::unique_ptr<Engine>(const TensorrtLibrary&, const ModelSpec&, const Options&, const void* plan,
                                              std::size_t size);
 TensorrtLoad load_tensorrt_8, load_tensorrt_10, load_tensorrt_11;
@@ -31,17 +30,17 @@ struct TensorrtBuild {
   std::string onnx;                  ///< path
   std::string device;                ///< "", "cuda:1"
   bool fp16 = false;                 ///< layers may compute in FP16
-  std::string onnx_fp16;             ///< path of the same in FP16, which TensorRT 11 takes for it
-  bool int8 = false;                 ///< the file has Q/DQ, which TensorRT refuses up to 10 where it is not told
+  std::string onnx_fp16;             ///< path of the same model in FP16, which TensorRT 11 needs instead of `fp16`
+  bool int8 = false;                 ///< the file has Q/DQ, which TensorRT up to 10 refuses unless this is set
   std::string calibration;           ///< contents of a calibration cache, for INT8 without Q/DQ; up to TensorRT 10
-  std::size_t workspace_mib = 0;     ///< at most, for one layer; 0: all that the GPU has
-  std::string timing_cache;          ///< what another build gave, which makes this one faster; or empty
+  std::size_t workspace_mib = 0;     ///< maximum for one layer; 0: all memory of the GPU
+  std::string timing_cache;          ///< of an earlier build, which makes this one faster; or empty
   bool version_compatible = false;   ///< later versions of TensorRT can run it, slower
   bool hardware_compatible = false;  ///< other GPUs from Ampere on can run it, slower
-  int level = -1;                    ///< of optimisation, 0 to 5; -1: TensorRT's own
-  /// Batch, height, width of what the model leaves open: least, usual, most.
+  int level = -1;                    ///< of optimization, 0 to 5; -1: TensorRT's own
+  /// Minimum, usual and maximum batch, height and width where the model leaves them open.
   std::array<std::array<int, 3>, 3> sizes{};
-  /// Told of each step of each phase, from TensorRT 10 on; false ends the build. May be empty.
+  /// Called for each step of each phase, from TensorRT 10 on; false ends the build. May be empty.
   std::function<bool(const std::string& phase, int step, int steps)> progress;
 };
 
@@ -49,7 +48,7 @@ struct TensorrtPlan {
   std::string bytes, timing_cache, version;
 };
 
-/// With the newest TensorRT that is here. Throws EngineError, and ModelError where it refuses the model.
+/// Builds with the newest TensorRT that is here. Throws EngineError, and ModelError if it refuses the model.
 TensorrtPlan build_tensorrt(const TensorrtBuild& build);
 
 /// A library with the builder and the ONNX parser of its version.
@@ -62,7 +61,7 @@ struct TensorrtBuilderLibrary {
 using TensorrtBuildWith = TensorrtPlan(const TensorrtBuilderLibrary&, const TensorrtBuild&);
 TensorrtBuildWith build_tensorrt_8, build_tensorrt_10, build_tensorrt_11;
 
-/// The version that built a plan, such as "8.6.1"; empty where its first bytes do not tell. They are bytes 24 to 26:
+/// The version that built a plan, such as "8.6.1"; empty if its first bytes do not say. They are bytes 24 to 26:
 /// https://github.com/NVIDIA/TensorRT/issues/3073
 std::string plan_version(const unsigned char* plan, std::size_t size);
 

@@ -1,5 +1,5 @@
 // Headers of TensorRT, compiled once for each major version (YOLORT_TENSORRT_MAJOR). Their classes have the same names
-// and other layouts, so that each version goes into a namespace of its own.
+// but other layouts, so each version has a namespace of its own.
 #pragma once
 
 #define YOLORT_JOIN_(a, b) a##b
@@ -20,7 +20,7 @@ namespace {
 
 namespace trt = nvinfer1;
 
-/// Keeps what TensorRT said last, for error messages: an error, else a warning, which is what it calls a CUDA that does
+/// Keeps the last message of TensorRT for errors: an error, otherwise a warning, which is how it reports that CUDA does
 /// not start.
 class Logger final : public trt::ILogger {
  public:
@@ -34,7 +34,7 @@ class Logger final : public trt::ILogger {
     } catch (...) {  // no memory for a message
     }
   }
-  /// As the end of a message; and forgets it.
+  /// The message as the end of a sentence; it is then forgotten.
   std::string take() {
     std::lock_guard lock(mutex_);
     error_ = false;

@@ -1,4 +1,4 @@
-// Runs a TensorRT plan; compiled once a major version.
+// Runs a TensorRT plan; compiled once for each major version.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -48,7 +48,7 @@ struct Plan {
   Port input;
   std::vector<Port> outputs;
   InputShape shape;
-  std::string given;
+  std::string path;
   bool profile = false;
 
   explicit Plan(std::shared_ptr<const CudaDevice> on) : device(std::move(on)) {}
@@ -189,7 +189,7 @@ class TensorrtEngine final : public Engine {
     cuda.check(cuda.stream_synchronize(stream_), "preparing");
   }
 
-  std::shared_ptr<Plan> plan_;  // first: all else is on its device
+  std::shared_ptr<Plan> plan_;  // first: everything else is on its device
   std::unique_ptr<trt::IExecutionContext> context_;
   Profiler profiler_;
   int runs_ = 0;
@@ -209,7 +209,7 @@ Type type_of(const Plan& plan, const std::string& name) {
     case trt::DataType::kHALF: return Type::f16;
     default: break;
   }
-  throw ModelError("model \"" + plan.given + "\": '" + name +
+  throw ModelError("model \"" + plan.path + "\": '" + name +
                    "' is neither FP32 nor FP16; export it without NMS plugins, and build with FP32 or FP16 inputs and "
                    "outputs");
 }
@@ -222,7 +222,7 @@ void read_ports(Plan& plan) {
     const trt::Dims shape = engine.getTensorShape(name.c_str());
     if (engine.getTensorIOMode(name.c_str()) == trt::TensorIOMode::kOUTPUT) {
       if (shape.nbDims < 3 || shape.nbDims > 4) {
-        throw ModelError("model \"" + plan.given + "\": output '" + name + "' has " + std::to_string(shape.nbDims) +
+        throw ModelError("model \"" + plan.path + "\": output '" + name + "' has " + std::to_string(shape.nbDims) +
                          " dimensions, expected 3 or 4");
       }
       plan.outputs.push_back({name, type_of(plan, name)});
@@ -230,20 +230,20 @@ void read_ports(Plan& plan) {
     }
     ++inputs;
     if (shape.nbDims != 4 || (shape.d[1] != 3 && shape.d[1] != -1)) {
-      throw ModelError("model \"" + plan.given + "\": its input is no image, batch x 3 x height x width");
+      throw ModelError("model \"" + plan.path + "\": its input is no image, batch x 3 x height x width");
     }
     plan.input = {name, type_of(plan, name)};
     const auto fixed = [&](int d) { return shape.d[d] > 0 ? static_cast<int>(shape.d[d]) : 0; };
     plan.shape = {fixed(0), fixed(2), fixed(3)};
     if (!plan.shape.batch) {
-      const trt::Dims most = engine.getProfileShape(name.c_str(), 0, trt::OptProfileSelector::kMAX);
-      if (most.nbDims == 4 && most.d[0] > 0) {
-        plan.shape.most = static_cast<int>(std::min<std::int64_t>(most.d[0], plan.shape.most));
+      const trt::Dims max = engine.getProfileShape(name.c_str(), 0, trt::OptProfileSelector::kMAX);
+      if (max.nbDims == 4 && max.d[0] > 0) {
+        plan.shape.max_batch = static_cast<int>(std::min<std::int64_t>(max.d[0], plan.shape.max_batch));
       }
     }
   }
   if (inputs != 1 || plan.outputs.empty()) {
-    throw ModelError("model \"" + plan.given + "\" has " + std::to_string(inputs) + " input(s) and " +
+    throw ModelError("model \"" + plan.path + "\" has " + std::to_string(inputs) + " input(s) and " +
                      std::to_string(plan.outputs.size()) + " output(s), expected one image in and one or more out");
   }
 }
@@ -254,14 +254,14 @@ std::unique_ptr<Engine> YOLORT_JOIN(load_tensorrt_,
                                     YOLORT_TENSORRT_MAJOR)(const TensorrtLibrary& library, const ModelSpec& spec,
                                                            const Options& options, const void* data, std::size_t size) {
   auto plan = std::make_shared<Plan>(std::make_shared<const CudaDevice>(parse_cuda_device(options.device)));
-  plan->given = spec.given;
+  plan->path = spec.path;
   plan->profile = options.profile;
   const CudaDevice::ContextGuard guard(*plan->device);
   plan->runtime.reset(static_cast<trt::IRuntime*>(library.create_runtime(&plan->logger, library.number)));
   if (plan->runtime) plan->engine.reset(plan->runtime->deserializeCudaEngine(data, size));
   if (!plan->engine) {
     const std::string built = plan_version(static_cast<const unsigned char*>(data), size);
-    throw ModelError("model \"" + spec.given + "\" was built by TensorRT " +
+    throw ModelError("model \"" + spec.path + "\" was built by TensorRT " +
                      (built.empty() ? "of unknown version" : built) + "; " + library.name + " here is " +
                      library.version + ", on " + plan->device->description() +
                      ", and cannot load it. An engine runs on the version and kind of GPU that it was built with: "

@@ -1,4 +1,4 @@
-// Which of the tables run on this CPU, and which of them is taken.
+// Chooses the table of kernels for this CPU.
 #ifdef YOLORT_X86
 #include <cpuid.h>
 #endif

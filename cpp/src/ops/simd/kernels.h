@@ -1,4 +1,4 @@
-// The inner loops, one table an instruction set. All tables give the same numbers, bit for bit.
+// The inner loops, one table for each instruction set. All tables give the same numbers, bit for bit.
 #pragma once
 
 #include <cstddef>
@@ -7,21 +7,21 @@
 
 namespace yolort {
 
-/// Where a pixel's red, green and blue stand in a source row, and how far apart pixels are.
+/// The index of red, green and blue in a pixel, and the distance between pixels.
 struct ChannelOrder {
-  int step;    ///< values a pixel
+  int step;    ///< values per pixel
   int rgb[3];  ///< index of each
 };
 
-/// Output columns: where each one's left source pixel starts in the row, in bytes, and the Q11 weights of left and
+/// Output columns: the offset of the left source pixel of each in its row, in bytes, and the Q11 weights of left and
 /// right pixel, packed left | right << 16.
 struct Columns {
   std::vector<std::int32_t> offsets;
   std::vector<std::uint32_t> weights;
 };
 
-/// The two source rows of an output row and their Q11 weights. `row_slack` bytes may be read (but do not count) behind
-/// every offset.
+/// The two source rows of an output row and their Q11 weights. `row_slack` bytes after every offset may be read, but do
+/// not count.
 struct RowPair {
   const std::uint8_t* rows[2];
   std::int16_t weights[2];
@@ -42,8 +42,8 @@ struct Kernels {
   void (*resample_f16)(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
                        const ChannelOrder& order, std::uint16_t* const planes[3]);
 
-  /// best[i] = the largest of `rows` values that stand `stride` apart, from values + i. Returns false where any value
-  /// is NaN or infinite.
+  /// best[i] = the largest of `rows` values, `stride` apart, starting at values + i. Returns false if any value is NaN
+  /// or infinite.
   bool (*column_max)(const float* values, std::ptrdiff_t stride, std::size_t rows, std::size_t n, float* best);
 };
 
@@ -59,7 +59,7 @@ extern const Kernels neon_kernels;
 /// The tables this CPU can run, best first.
 std::vector<const Kernels*> available_kernels();
 
-/// The best table; $YOLORT_SIMD forces one by name where the CPU has it.
+/// The best table; $YOLORT_SIMD forces one by name if the CPU has it.
 const Kernels& kernels();
 
 }  // namespace yolort

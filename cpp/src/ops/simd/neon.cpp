@@ -8,7 +8,7 @@
 namespace yolort {
 namespace {
 
-/// Byte shuffle that widens a pixel to 16-bit r g b 0, and its right neighbour behind it.
+/// Byte shuffle that widens a pixel and then its right neighbor to 16-bit r g b 0.
 uint8x16_t side_shuffle(const ChannelOrder& order) {
   std::uint8_t bytes[16];
   std::memset(bytes, 0xFF, sizeof(bytes));

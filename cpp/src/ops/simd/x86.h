@@ -11,7 +11,7 @@
 
 namespace yolort {
 
-/// Byte shuffle that widens a pixel and its right neighbour to 16 bits, as r r' g g' b b' 0 0.
+/// Byte shuffle that widens a pixel and its right neighbor to 16 bits, as r r' g g' b b' 0 0.
 static __m128i pair_shuffle(const ChannelOrder& order) {
   alignas(16) std::int8_t bytes[16];
   std::memset(bytes, -1, sizeof(bytes));
