@@ -15,7 +15,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,7 @@ class Store:
         target = self.folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         if target.is_dir():
             return target
-        with open(target.with_name(f".{target.name}.lock"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it when the process ends
+        with _locked(target.with_name(f".{target.name}.lock")):
             if target.is_dir():
                 return target
             work = target.with_name(f".{target.name}")
@@ -65,13 +65,28 @@ class Store:
             except Exception:
                 if not resumable:
                     shutil.rmtree(work, ignore_errors=True)
-                Path(lock.name).unlink(missing_ok=True)
                 raise
             (work / "inputs.json").write_text(json.dumps(json.loads(text), indent=1), encoding="utf-8")
             os.replace(work, target)
             self.made += 1
-        Path(lock.name).unlink(missing_ok=True)
         return target
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds a lock file, which the kernel lets go of when the process ends, and removes it."""
+    while True:
+        lock = open(path, "w")  # noqa: SIM115
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                break
+        lock.close()  # the one before removed it: a later process may hold another of this name
+    with lock:
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def sha256(path: str | Path) -> str:
@@ -84,7 +99,7 @@ def sha256(path: str | Path) -> str:
 @lru_cache(maxsize=256)
 def _sha256(path: Path, *_: int) -> str:
     whole = hashlib.sha256()
-    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+    for file in sorted(filter(Path.is_file, path.iterdir())) if path.is_dir() else [path]:
         whole.update(file.name.encode() if path.is_dir() else b"")
         with open(file, "rb") as opened:
             while part := opened.read(1 << 20):
@@ -94,13 +109,14 @@ def _sha256(path: Path, *_: int) -> str:
 
 @lru_cache(maxsize=16)
 def data_sha256(data: str | Path, split: str) -> str:
-    """Of a split: the names of its classes, and of each image its name, size in bytes and labels, not its pixels.
+    """Of a split: the names of its classes, and of each image its name, size in bytes, time of change and labels.
 
     Raises what `load_dataset` raises.
     """
     dataset = load_dataset(data, split)
     whole = hashlib.sha256(json.dumps(dataset.names).encode())
     for sample in dataset.samples:
-        whole.update(f"{sample.path.name} {sample.path.stat().st_size}".encode())
+        status = sample.path.stat()
+        whole.update(f"{sample.path.name} {status.st_size} {status.st_mtime_ns}".encode())
         whole.update(sample.boxes.tobytes() + sample.classes.tobytes())
     return whole.hexdigest()

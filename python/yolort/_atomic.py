@@ -4,7 +4,8 @@
     with writing("out.json", sources=[model]) as built:
         built.write_text(...)                     # renamed to out.json at the end of the block
 
-A file may be replaced if it is empty or carries `MARK`, a folder if its manifest lists every file in it, unchanged.
+A file may be replaced if it is empty or carries `MARK`, unless it is a part of a folder that was written as a whole; a
+folder if its manifest lists every file in it, unchanged.
 Devices, pipes and standard output are written to. A result that cannot be put in its place is kept, and the error names
 where.
 """
@@ -64,17 +65,18 @@ def _check(path: Path, sources: dict[tuple[int, int], Path], folder: bool, updat
     if _is_stream(path):
         if folder:
             raise NotADirectoryError(f"{path} is a device or a pipe; this writes a folder")
+        _check_source(path, os.stat(path), sources)
         return
     place = _resolved(path)
+    if place.is_symlink():
+        raise FileExistsError(f"{path} is a link that leads to itself; choose another output")
     if not place.parent.is_dir():
         raise FileNotFoundError(f"no such folder: {place.parent}")
     if not os.access(place.parent, os.W_OK | os.X_OK):
         raise PermissionError(f"cannot write to folder {place.parent}; choose another output")
     if not place.exists():
         return
-    status = place.stat()
-    if source := sources.get((status.st_dev, status.st_ino)):
-        raise FileExistsError(f"{path} is what is read ({source}); choose another output")
+    _check_source(path, place.stat(), sources)
     if place.is_dir() and (within := [one for one in sources.values() if place in _resolved(one).parents]):
         raise FileExistsError(f"{path} holds what is read ({within[0]}); choose another output")
     if place.is_dir() != folder:
@@ -87,10 +89,19 @@ def _check(path: Path, sources: dict[tuple[int, int], Path], folder: bool, updat
             f"{path} holds files that yolort did not write there, or that have changed since ({some}); "
             "move them or choose another output"
         )
-    if not folder and not update and not is_ours(place):
+    if folder or update:
+        return
+    if not is_ours(place):
         raise FileExistsError(
             f"{path} exists, and nothing in it says that yolort wrote it; delete it or choose another output"
         )
+    if place.name in (_MANIFEST, *_manifest(place.parent)):
+        raise FileExistsError(f"{path} is a part of {place.parent}; choose another output")
+
+
+def _check_source(path: Path, status: os.stat_result, sources: dict[tuple[int, int], Path]) -> None:
+    if source := sources.get((status.st_dev, status.st_ino)):
+        raise FileExistsError(f"{path} is what is read ({source}); choose another output")
 
 
 def check_all(targets: Iterable[PathLike], *, sources: Iterable[PathLike] = ()) -> None:
@@ -141,7 +152,7 @@ def workspace(target: PathLike) -> Iterator[Path]:
     path = Path(target)
     place = _resolved(path)
     beside = not _is_stream(path) and place.parent.is_dir() and os.access(place.parent, os.W_OK | os.X_OK)
-    prefix = f".{place.name[:200]}-"
+    prefix = f".{os.fsdecode(os.fsencode(place.name)[:200])}-"
     if beside:
         _clear(place.parent, prefix)
     try:
@@ -239,16 +250,23 @@ def _foreign(folder: Path) -> list[str]:
     return sorted(
         entry.name
         for entry in os.scandir(folder)
-        if entry.name != _MANIFEST
-        and not (
-            entry.name in known and entry.is_file(follow_symlinks=False) and known[entry.name] == _sha256(entry.path)
+        if not (
+            entry.is_file(follow_symlinks=False)
+            and (
+                is_ours(Path(entry.path))
+                if entry.name == _MANIFEST
+                else entry.name in known and known[entry.name] == _sha256(entry.path)
+            )
         )
     )
 
 
 def _manifest(folder: Path) -> dict[str, str]:
+    path = folder / _MANIFEST
     try:
-        with open(folder / _MANIFEST, "rb") as file:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return {}
+        with open(path, "rb") as file:
             read = json.loads(file.read(_MAX_MANIFEST))
         return {str(name): str(digest) for name, digest in read["files"].items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):

@@ -78,6 +78,17 @@ def _png(data: memoryview) -> Size:
     return _pair(data, 16, ">II") if bytes(data[12:16]) == b"IHDR" else None
 
 
+def png_chunks(data: bytes | bytearray | memoryview) -> Iterator[tuple[bytes, bool]]:
+    """Kind of each chunk of a PNG file up to IEND, and whether it ends within the file."""
+    at = 8
+    while at + 8 <= len(data):
+        kind = bytes(data[at + 4 : at + 8])
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        yield kind, at <= len(data)
+        if kind == b"IEND":
+            return
+
+
 def _gif(data: memoryview) -> Size:
     return _pair(data, 6, "<HH")
 

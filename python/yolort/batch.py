@@ -6,6 +6,7 @@ missing.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -75,6 +76,8 @@ def run(
     except ImportError as error:
         raise ImportError(f'{error}; work on a cluster needs Ray: pip install "yolort-runtime[ray]"') from None
     folder = Path(output).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{output} is a file; give a folder")
     folder.mkdir(parents=True, exist_ok=True)
     shards = split(source, shard_size)
     _claim(folder, shards, Path(model).absolute(), column, options or {})
@@ -175,16 +178,36 @@ def _target(folder: Path, shard: Shard) -> Path:
     return folder / f"part-{shard['number']:05d}.jsonl"
 
 
+def _state(file: Path) -> bytes:
+    """What changes when a file does: its size and time."""
+    try:
+        status = file.stat()
+    except OSError:
+        return b"missing"
+    return f"{status.st_size} {status.st_mtime_ns} ".encode()
+
+
 def _claim(folder: Path, shards: list[Shard], model: Path, column: str, options: dict[str, Any]) -> None:
     """The output belongs to one piece of work: what is there of another would be taken for this one's."""
-    work = json.dumps([shards, str(model), column, options], sort_keys=True)
-    digest = hashlib.sha256(work.encode()).hexdigest()
-    mine = json.dumps({"writer": _atomic.MARK, "model": str(model), "shards": len(shards), "work": digest})
+    digest = hashlib.sha256(json.dumps([shards, str(model), column, options], sort_keys=True).encode())
+    for file in (model, *(sorted(model.iterdir()) if model.is_dir() else ())):
+        digest.update(_state(file))
+    for shard in shards:
+        for path in shard["paths"]:
+            digest.update(_state(Path(path)))
+    about = {"writer": _atomic.MARK, "model": str(model), "shards": len(shards), "work": digest.hexdigest()}
+    mine = json.dumps(about)
     manifest = folder / _MANIFEST
-    if manifest.exists():
-        if manifest.read_text(encoding="utf-8") != mine:
-            raise ValueError(f"{str(folder)!r} holds the work on another source, model or options; give another output")
-    elif any(folder.glob("part-*.jsonl")):
-        raise ValueError(f"{str(folder)!r} holds parts, but no {_MANIFEST} that tells of what; give another output")
-    else:
-        _atomic.write(manifest, mine)
+    if not manifest.exists():
+        if any(folder.glob("part-*.jsonl")):
+            raise ValueError(f"{str(folder)!r} holds parts, but no {_MANIFEST} that tells of what; give another output")
+        with _atomic.workspace(manifest) as work:
+            claim = work / _MANIFEST
+            claim.write_text(mine, encoding="utf-8")
+            with contextlib.suppress(FileExistsError):  # another process was first
+                os.link(claim, manifest)
+    if not manifest.is_file() or manifest.read_bytes() != mine.encode():
+        raise ValueError(
+            f"{str(folder)!r} holds the work on another source, model or options, or these files have changed since; "
+            "give another output"
+        )

@@ -47,6 +47,7 @@ _HEIC = (".heic", ".heics", ".heif", ".heifs", ".hif")
 #: Endings of images that nothing here reads; with the others they are named rather than left out without a word.
 _OTHERS = ".arw .bpg .cr2 .cr3 .dcm .dds .dng .exr .ico .jls .jxl .jxr .nef .orf .pcx .pef .psd .qoi .raf .rw2 .tga"
 _KNOWN = frozenset([*" ".join(_PROBED.values()).split(), *_HEIC, *_OTHERS.split()])
+_MAX_CHUNKS = 1_000_000  # of a PNG file
 _DEEP = ("hdr", "pfm", "png", "pnm", "tiff")  # formats whose pixels may have more than 8 bits
 _ROWS = 256  # of a deep image that are reduced at a time
 
@@ -234,6 +235,10 @@ def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image") -> npt.NDAr
             f"{name} has {header.width} x {header.height} pixels, more than the {limit} that are decoded; "
             "YOLORT_MAX_PIXELS allows more"
         )
+    if header.format == "png":
+        for count, (_, whole) in enumerate(_image_header.png_chunks(bytes_)):
+            if not whole or count > _MAX_CHUNKS:  # OpenCV takes as much memory as a chunk says it has bytes
+                raise ImageError(f"{name} is damaged: it ends within a chunk, or has too many")
     if header.format == "heic":
         return _decode_heic(data, name)
     flags = cv2.IMREAD_ANYCOLOR if header.format == "tiff" else cv2.IMREAD_COLOR  # deep gray TIFF is read only as gray

@@ -39,6 +39,7 @@ BODY = 20 * MIB - 4096
 SAMPLE = yolort.demo_image().read_bytes()
 FILE = struct.pack("<I", len(SAMPLE)) + SAMPLE
 INFER = "/v2/models/yolo/infer"
+REFUSED = b"POST /nope HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 Kind = Callable[[socket.socket], None]
 left_open: collections.deque[socket.socket] = collections.deque(maxlen=60)  # that no answer is read from
 
@@ -54,6 +55,12 @@ def raw(*parts: bytes) -> Kind:
             connection.sendall(part)
 
     return send
+
+
+def noise_after_the_answer(connection: socket.socket) -> None:
+    connection.sendall(REFUSED)
+    connection.recv(1, socket.MSG_PEEK)
+    connection.sendall(b"zz\r\n")
 
 
 def get(path: str, method: str = "GET") -> Kind:
@@ -201,6 +208,8 @@ def kinds() -> dict[str, Kind]:
         "HTTP: query": get("/detect?" + "&".join(f"conf={at}" for at in range(800)), "POST"),
         "HTTP: chunks of a byte": chunked(*[b"x"] * 50_000),
         "HTTP: chunks": chunked(*[SAMPLE[at : at + 1000] for at in range(0, len(SAMPLE), 1000)]),
+        "HTTP: refused chunks of a byte": raw(REFUSED, b"1\r\nx\r\n" * 20_000),
+        "HTTP: noise after the answer": noise_after_the_answer,
         "HTTP: no chunks": raw(b"POST /detect HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"),
         "HTTP: pipeline": raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 50, b"GET / HTTP/1.0\r\n\r\n"),
         "HTTP: HEAD": get("/detect", "HEAD"),

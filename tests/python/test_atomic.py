@@ -335,3 +335,60 @@ def test_place_leaves_the_rest_of_the_work_folder(tmp_path: Path) -> None:
         place(work / "built", tmp_path / "out")
         assert (work / "scratch").exists()
     assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("kind", ["text", "folder", "link", "pipe"])
+def test_a_manifest_of_the_user_is_a_file_of_the_user(kind: str, tmp_path: Path) -> None:
+    target = tmp_path / "results"
+    target.mkdir()
+    manifest = target / ".yolort.json"
+    if kind == "text":
+        manifest.write_text("notes")
+    elif kind == "folder":
+        manifest.mkdir()
+        (manifest / "notes.txt").write_text("precious")
+    elif kind == "link":
+        (tmp_path / "other.json").write_text("{}")
+        manifest.symlink_to(tmp_path / "other.json")
+    else:
+        os.mkfifo(manifest)
+    with pytest.raises(FileExistsError, match=r"did not write there.*\.yolort\.json"):
+        _atomic.check(target, folder=True)
+    assert manifest.exists()
+
+
+def test_a_part_of_a_folder_is_not_replaced(tmp_path: Path) -> None:
+    model = tmp_path / "x_ncnn_model"
+    with _atomic.writing(model) as built:
+        built.mkdir()
+        (built / "metadata.yaml").write_text(f"# {_atomic.MARK}")
+    before = (model / "metadata.yaml").read_text()
+    for name in ("metadata.yaml", ".yolort.json"):
+        with pytest.raises(FileExistsError, match="is a part of .*x_ncnn_model"):
+            _atomic.write(model / name, "{}")
+    assert (model / "metadata.yaml").read_text() == before
+    _atomic.write(model / "trace.json", f"{_atomic.MARK} 1")
+    _atomic.write(model / "trace.json", f"{_atomic.MARK} 2")
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="no /dev/fd here")
+def test_an_open_file_that_is_the_input(tmp_path: Path) -> None:
+    source = tmp_path / "model.onnx"
+    source.write_bytes(b"model")
+    with open(source, "rb+") as opened, pytest.raises(FileExistsError, match="is what is read"):
+        _atomic.write(f"/dev/fd/{opened.fileno()}", "SRC", sources=[source])
+    assert source.read_bytes() == b"model"
+
+
+def test_a_link_to_itself_stays(tmp_path: Path) -> None:
+    link = tmp_path / "out.json"
+    link.symlink_to(link)
+    with pytest.raises(FileExistsError, match="leads to itself"):
+        _atomic.write(link, "{}")
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize("name", ["\u732b" * 82 + ".jpg", "x" * 251 + ".jpg"])
+def test_the_longest_names(name: str, tmp_path: Path) -> None:
+    _atomic.write(tmp_path / name, "a")
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -450,3 +450,14 @@ def test_a_warning_does_not_stop_the_rest(tmp_path: Path, recwarn: pytest.Warnin
         warnings.simplefilter("always")
         assert len(detector(tmp_path)) == 1
     assert len(caught) == 2
+
+
+@pytest.mark.parametrize("kind", [b"IDAT", b"fdAT"])
+def test_a_png_takes_no_memory_for_bytes_that_are_not_there(kind: bytes) -> None:
+    def chunk(kind: bytes, data: bytes, length: int | None = None) -> bytes:
+        return struct.pack(">I", len(data) if length is None else length) + kind + data + bytes(4)
+
+    head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 16, 8, 2, 0, 0, 0))
+    tail = chunk(kind, b"abc", 2**31 - 16)
+    with pytest.raises(images.ImageError, match="ends within a chunk"):
+        images.decode(head + tail)

@@ -113,7 +113,7 @@ def test_what_is_no_image(client: Any, body: bytes) -> None:
 
 def test_an_image_whose_header_lies(client: Any) -> None:
     """It passes the look at its header, and fails alone in the worker."""
-    assert "image is empty, damaged" in error_of(client.post("/detect", content=png(40, 40)[:45]), 400)
+    assert "image is damaged" in error_of(client.post("/detect", content=png(40, 40)[:45]), 400)
 
 
 def test_a_form_without_a_file(client: Any) -> None:
@@ -186,14 +186,14 @@ def test_infer_of_numbers(client: Any) -> None:
 
 
 def test_pixels_in_json_are_those_of_the_image(client: Any) -> None:
-    image = yolort.images.read(yolort.demo_image())[::5, ::5]
+    image = yolort.images.read(yolort.demo_image())[::8, ::8]
     height, width = image.shape[:2]
     tensor = {"name": "pixels", "datatype": "UINT8", "shape": [height, width, 3]}
     options = {"parameters": {"conf": 0.01}}
     sent = {**tensor, "parameters": {"binary_data_size": image.size}}
     expected = columns(infer(client, sent, image.tobytes(), **options))
     assert expected["counts"][0] > 0
-    for data in (image.ravel().tolist(), image.reshape(1, height, -1).tolist()):
+    for data in (image.ravel().tolist(), image.tolist()):
         found = columns(infer(client, {**tensor, "data": data}, **options))
         np.testing.assert_array_equal(found["boxes"], expected["boxes"])
 
@@ -215,6 +215,10 @@ PIXELS = {"name": "images", "datatype": "UINT8", "shape": [2, 3, 3], "data": [0]
         ({"data": [300] * 18}, 400, "not UINT8"),
         ({"data": ["x"] * 18}, 400, "not UINT8"),
         ({"data": [[0] * 9, 0, *[0] * 8]}, 400, "not UINT8"),
+        ({"data": [[[0] * 2] * 3] * 3}, 400, "not UINT8"),
+        ({"data": [[[0] * 3, [0] * 3, [0] * 2], [[0] * 3, [0] * 3, [0] * 4]]}, 400, "not UINT8"),
+        ({"data": [[[0] * 3, "abc", [0] * 3]] * 2}, 400, "not UINT8"),
+        ({"data": [True, *[0] * 17]}, 400, "not UINT8"),
         ({"data": [[]] * 10_001}, 413, "lists and objects, more than the 10000"),
         ({"data": None}, 400, "expected either data, or binary_data_size"),
         ({"data": None, "parameters": {"binary_data_size": 18}}, 400, "of the 0 bytes sent"),
@@ -829,3 +833,39 @@ def test_a_triton_client(server: tuple[str, int], expected: yolort.Detections) -
     assert only.as_numpy("boxes") is None
     assert client.async_infer("yolo", [files]).get_result().as_numpy("counts").tolist() == [len(expected)]
     client.close()
+
+
+def test_a_mounted_application(detector: yolort.Detector) -> None:
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    inner = serve.create_app(detector, name="m", api_key="k")
+    outer = TestClient(Starlette(routes=[Mount("/yolo", inner)]))
+    assert "lifespan" in error_of(outer.post("/yolo/detect", content=SAMPLE, headers={"X-API-Key": "k"}), 503)
+    with TestClient(inner):
+        assert outer.get("/yolo/healthz").status_code == 200
+        assert outer.get("/yolo/").status_code == 200
+        assert outer.get("/yolo/metrics").status_code == 401
+        assert outer.post("/yolo/detect", content=SAMPLE, headers={"X-API-Key": "k"}).status_code == 200
+
+
+def test_outputs_are_named_once(client: Any) -> None:
+    outputs = [{"name": "boxes"}, {"name": "boxes"}]
+    assert "named twice" in error_of(infer(client, PIXELS, outputs=outputs), 400)
+
+
+def test_gzip_of_several_members(client: Any) -> None:
+    headers = {"Content-Encoding": "gzip"}
+    body = gzip.compress(SAMPLE[:1000]) + gzip.compress(SAMPLE[1000:])
+    assert client.post("/detect", content=body, headers=headers).status_code == 200
+    assert error_of(client.post("/detect", content=body + b"more", headers=headers), 400)
+    assert error_of(client.post("/detect", content=gzip.compress(b"") * 2000, headers=headers), 413)
+
+
+def test_a_client_that_only_stops_sending_gets_its_answer(server: tuple[str, int]) -> None:
+    head = f"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: {len(SAMPLE)}\r\n\r\n".encode()
+    with socket.create_connection(server, timeout=60) as connection:
+        connection.sendall(head + SAMPLE)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -50,7 +51,14 @@ def serve(
         ) from None
     key = os.environ.get("YOLORT_API_KEY")
     if api_key_file is not None:
-        key = api_key_file.read_text(encoding="utf-8").strip()
+        try:
+            key = api_key_file.read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError:
+            raise ValueError(f"--api-key-file {api_key_file} is no text in UTF-8") from None
+    try:
+        socket.getaddrinfo(host, port)
+    except OSError as error:
+        raise ValueError(f"--host {host}: no such address ({error.strerror})") from None
     detector = yolort.Detector(model, engine=engine, device=device, threads=threads, precision=precision, conf=conf)
     app = server.create_app(
         detector,

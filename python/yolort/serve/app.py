@@ -111,7 +111,7 @@ def create_app(
         gc.disable()
         while True:
             await asyncio.sleep(_COLLECT)
-            await aside(gc.collect)
+            await asyncio.to_thread(gc.collect)
 
     async def body_of(request: Request) -> bytearray:
         try:
@@ -132,6 +132,10 @@ def create_app(
     app.add_exception_handler(TooLargeError, _on_too_large)
 
     def check_running() -> None:
+        if app.state.batcher is None:
+            raise HTTPException(
+                503, "the lifespan of this application has not begun: see docs/serving.md"
+            )
         if not app.state.batcher.running:
             raise HTTPException(503, "the workers do not run: the server is stopping")
 
@@ -209,7 +213,6 @@ def create_app(
         asked, fetchers, settings = await aside(protocol.parse, body, request.headers.get(_HEADER), detector, limits)
         found = await detect_all(fetchers, settings)
         del body, fetchers  # before there is an answer
-        asked.inputs.clear()
         content, header = await aside(protocol.answer, name, asked, found)
         headers = {} if header is None else {_HEADER: str(header)}
         if _takes_gzip(request) and len(content) > _WORTH_COMPRESSING:
@@ -299,10 +302,14 @@ def _takes_gzip(request: Request) -> bool:
 async def _body(request: Request, limits: Limits) -> bytearray:
     """In one piece; `Request.body` would hold it twice for a while. HTTPException for one that is too long."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limits.body:
-            raise HTTPException(413, too_long(limits))
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limits.body:
+                raise HTTPException(413, too_long(limits))
+    except BaseException:
+        body.clear()  # the exception holds this frame, perhaps until the next collection of garbage
+        raise
     return body
 
 

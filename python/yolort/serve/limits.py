@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import h11
 import prometheus_client as prometheus
 from fastapi import HTTPException
 from fastapi.responses import Response
@@ -26,7 +27,7 @@ from yolort import _image_header
 from yolort.images import ImageError
 
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-_READ = (4096, 16_384)  # bytes that are read from a connection at once, at first and at most
+_READ = (1024, 16_384)  # bytes that are read from a connection at once, at first and at most
 _SLOW = 0.001  # seconds of the event loop that such bytes may cost; the connection then rests
 _REST = 60  # times as long
 _TURNS = 2  # bodies that are read in one round of the event loop
@@ -39,6 +40,7 @@ _MAX_SCANS = 100  # of a progressive JPEG file, each of which is decoded over th
 _MAX_SCANNED = 10**9  # pixels of all of them
 _MAX_TEXTS = 32  # of a PNG file, each of which is inflated to 8 MB at most
 _MAX_CHUNKS = 100_000
+_MAX_MEMBERS = 1000  # of a gzip file; one that holds nothing takes 20 bytes
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,8 @@ class Guard:
                 self._metrics.seconds.observe(time.monotonic() - start)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
-        if self._key is not None and scope["path"] not in self.open_paths:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))  # of an application that is mounted
+        if self._key is not None and path not in self.open_paths:
             given = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(given.encode(), self._key.encode()):
                 return error(401, "the API key is missing or wrong; send it as Authorization: Bearer KEY")
@@ -176,14 +179,17 @@ def connection(limits: Limits) -> type[H11Protocol]:
     """uvicorn's protocol, with bounds on what a client costs the event loop, on connections, and on their time.
 
     - Bodies are read in turns, a few pieces in each round of the event loop: requests without one do not wait for them.
-    - What one connection's bytes cost is measured: if they are expensive to parse (a body in chunks of one byte), it
-      rests a multiple of that time before it is read again.
+    - What a connection's bytes cost is measured. If they are expensive to parse (a body in chunks of one byte), it waits
+      a multiple of that time before it is read again, and one such connection after the other.
     - A connection beyond the limit ends the oldest that has no request in the server.
     - A client must send the head of a request, and read its answer, within `limits.seconds`. Connections are looked at
       twice in that time: one that waits for the same in the third look is ended.
     """
     connections: dict[Connection, None] = {}  # oldest first
     turns: deque[Connection] = deque()  # in the middle of their bodies
+    rested = (
+        0.0  # time of the event loop until which bytes that are expensive to parse wait, of all connections together
+    )
 
     def next_turns(loop: asyncio.AbstractEventLoop) -> None:
         for _ in range(min(len(turns), _TURNS)):
@@ -209,6 +215,7 @@ def connection(limits: Limits) -> type[H11Protocol]:
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
+            nonlocal rested
             start = time.thread_time()
             super().data_received(data)
             cost = time.thread_time() - start
@@ -216,18 +223,36 @@ def connection(limits: Limits) -> type[H11Protocol]:
             if cost > _SLOW:
                 transport.max_size = _READ[0]
                 transport.pause_reading()
-                self.loop.call_later(cost * _REST, self._read_on)
+                rested = max(rested, self.loop.time()) + cost * _REST
+                self.loop.call_at(rested, self._wait)
                 return
             transport.max_size = min(2 * transport.max_size, _READ[1])
-            if not self._idle() and self.cycle.more_body:
+            if self.cycle is not None and self.cycle.more_body:  # also of a request that is refused already
                 transport.pause_reading()
-                turns.append(self)
-                if len(turns) == 1:
-                    self.loop.call_soon(next_turns, self.loop)
+                self._wait()
+
+        def _wait(self) -> None:
+            """For its turn to be read."""
+            turns.append(self)
+            if len(turns) == 1:
+                self.loop.call_soon(next_turns, self.loop)
 
         def _read_on(self) -> None:
             if not self.flow.read_paused and not self.transport.is_closing():
                 self.transport.resume_reading()
+
+        def eof_received(self) -> bool:
+            """A client that only stops sending gets its answer."""
+            waiting = not self._idle() and not self.cycle.more_body
+            if waiting:
+                self.cycle.keep_alive = False
+            return waiting
+
+        def send_400_response(self, msg: str) -> None:
+            if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                super().send_400_response(msg)
+            else:  # it is answered already
+                self.transport.close()
 
         def _idle(self) -> bool:
             return self.cycle is None or self.cycle.response_complete
@@ -259,15 +284,20 @@ def inflated(body: bytearray, encoding: str, limits: Limits) -> bytearray:
     """A body without its Content-Encoding. HTTPException for another than gzip and deflate, and for too much."""
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise HTTPException(415, f"Content-Encoding is {encoding[:40]!r}, expected gzip or deflate")
-    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # zlib and gzip, told apart by their headers
+    wbits = zlib.MAX_WBITS | 32  # zlib and gzip, told apart by their headers
+    inflate = zlib.decompressobj(wbits)
     out = bytearray()
+    members = 1
     try:
         for at in range(0, len(body), _PIECE):
             rest = bytes(body[at : at + _PIECE])
-            while rest and not inflate.eof:
+            while rest:
+                if inflate.eof:  # gzip files may follow each other
+                    members += 1
+                    inflate = zlib.decompressobj(wbits)
                 out += inflate.decompress(rest, _SLICE)
-                rest = inflate.unconsumed_tail
-                if len(out) > limits.body:
+                rest = inflate.unused_data or inflate.unconsumed_tail
+                if len(out) > limits.body or members > _MAX_MEMBERS:
                     raise HTTPException(413, too_long(limits))
     except zlib.error as reason:
         raise HTTPException(400, f"the body is not compressed as its Content-Encoding says: {reason}") from None
@@ -293,20 +323,12 @@ def check_pixels(data: bytes | bytearray | memoryview, limits: Limits) -> None:
             scans += bytes(data[at : at + _SLICE + 1]).count(b"\xff\xda")
             if scans > most:
                 raise TooLargeError(f"the image has more than {most} scans")
-    if header.format == "png" and _texts_of_png(data) > _MAX_TEXTS:
-        raise TooLargeError(f"the image has more than {_MAX_TEXTS} texts, or {_MAX_CHUNKS} chunks")
-
-
-def _texts_of_png(data: bytes | bytearray | memoryview) -> int:
-    """Chunks of text, each of which decoders inflate to megabytes; too many of any kind count as well."""
-    at, texts = 8, 0
-    for _ in range(_MAX_CHUNKS):
-        kind = bytes(data[at + 4 : at + 8])
-        if len(kind) < 4 or kind == b"IEND" or texts > _MAX_TEXTS:
-            return texts
-        texts += kind in (b"zTXt", b"iTXt", b"tEXt")
-        at += 12 + int.from_bytes(data[at : at + 4], "big")
-    return _MAX_TEXTS + 1
+    if header.format == "png":
+        texts = 0  # each of which decoders inflate to megabytes
+        for count, (kind, _) in enumerate(_image_header.png_chunks(data)):
+            texts += kind in (b"zTXt", b"iTXt", b"tEXt")
+            if texts > _MAX_TEXTS or count > _MAX_CHUNKS:
+                raise TooLargeError(f"the image has more than {_MAX_TEXTS} texts, or {_MAX_CHUNKS} chunks")
 
 
 def check_size(height: int, width: int, limits: Limits) -> None:

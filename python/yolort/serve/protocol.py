@@ -179,9 +179,20 @@ def parse(
         raise HTTPException(400, "id: longer than 256 characters")
     settings = asked.options().settings(detector, "parameters")
     fetchers = _fetchers(asked.inputs[0], files, view[end:], limits)
+    names = [output.name for output in asked.outputs or ()]
+    if len(set(names)) < len(names):
+        raise HTTPException(400, "outputs: one of them is named twice")
+    asked.inputs.clear()  # what is not needed for the answer is not kept until then
+    asked.parameters = _only(asked.parameters, "binary_data_output")
+    for output in asked.outputs or ():
+        output.parameters = _only(output.parameters, "binary_data")
     if (rows := len(fetchers) * (settings.get("max_det") or 0)) > limits.detections:
         raise HTTPException(413, f"max_det: {rows} detections are more than the {limits.detections} of one answer")
     return asked, fetchers, settings
+
+
+def _only(parameters: Parameters, name: str) -> Parameters:
+    return {name: parameters[name]} if name in parameters else {}
 
 
 def _without_files(
@@ -249,23 +260,24 @@ def _fetchers(tensor: Tensor, texts: dict[str, memoryview], binary: memoryview, 
         raise HTTPException(400, f"images: expected shape [(count,) height, width, 3], got {tensor.shape}")
     height, width = tensor.shape[-3:-1]
     check_size(height, width, limits)
-    flat = np.frombuffer(binary, np.uint8) if tensor.data is None else _pixels(tensor.data)
+    flat = np.frombuffer(binary, np.uint8) if tensor.data is None else _pixels(tensor.data, tensor.shape)
     if flat is None or flat.size != count * height * width * 3:
         raise HTTPException(400, f"images: data is not UINT8 of shape {tensor.shape}, whole numbers 0 to 255")
     return [partial(_itself, image) for image in flat.reshape(count, height, width, 3)]
 
 
-def _pixels(data: list[Any]) -> npt.NDArray[np.uint8] | None:
-    """Numbers of JSON, nested or not; None for others than 0 to 255."""
-    try:
-        while isinstance(data[0], list):
+def _pixels(data: list[Any], shape: list[int]) -> npt.NDArray[np.uint8] | None:
+    """Numbers of JSON, in one list or nested as `shape` says; None for others than 0 to 255, or another nesting."""
+    if data and type(data[0]) is list:
+        if len(data) != shape[0]:
+            return None
+        for length in shape[1:]:
+            if not all(type(part) is list and len(part) == length for part in data):
+                return None
             data = list(chain.from_iterable(data))
-        slices = [np.asarray(data[at : at + _NUMBERS]) for at in range(0, len(data), _NUMBERS)]
-    except (IndexError, TypeError, ValueError, OverflowError):
+    if not data or not all(type(value) is int and 0 <= value <= 255 for value in data):
         return None
-    if any(part.ndim != 1 or part.dtype.kind not in "iu" or part.min() < 0 or part.max() > 255 for part in slices):
-        return None
-    return np.concatenate(slices).astype(np.uint8)
+    return np.concatenate([np.array(data[at : at + _NUMBERS], np.uint8) for at in range(0, len(data), _NUMBERS)])
 
 
 def _itself(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
