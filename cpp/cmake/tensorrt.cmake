@@ -1,5 +1,6 @@
-# Compiles the TensorRT engine against every major version whose headers are here: the folders of TENSORRT_INCLUDE_DIR,
-# else the system's. The libraries are opened at run time. Sets YOLORT_TENSORRT and YOLORT_TENSORRT_MISSING.
+# Compiles the TensorRT engine against every major version whose headers are here: in the folders of
+# TENSORRT_INCLUDE_DIR, otherwise the system's. The libraries are opened at run time. Sets YOLORT_TENSORRT and
+# YOLORT_TENSORRT_MISSING.
 
 set(folders ${TENSORRT_INCLUDE_DIR})
 if(NOT folders)
