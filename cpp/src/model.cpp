@@ -154,14 +154,10 @@ Dict read_sidecar(const ModelSpec& spec) {
   const fs::path path = spec.graph.parent_path() / "metadata.yaml";
   std::error_code error;
   if (!fs::exists(path, error)) return {};
-  if (fs::file_size(path, error) > max_metadata_bytes || error) {
-    fail(spec, "metadata.yaml cannot be read or is larger than 1 MiB");
-  }
-  std::ifstream file(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(file)), {});
-  if (!file.good() && !file.eof()) fail(spec, "metadata.yaml cannot be read");
+  const std::optional<std::string> text = read_text(path, max_metadata_bytes);
+  if (!text) fail(spec, "metadata.yaml cannot be read or is larger than 1 MiB");
   try {
-    Value value = parse_yaml(text);
+    Value value = parse_yaml(*text);
     if (Dict* dict = std::get_if<Dict>(&value.data)) return std::move(*dict);
   } catch (const ParseError& what) {
     fail(spec, std::string("metadata.yaml: ") + what.what());
@@ -199,7 +195,11 @@ class MetadataReader {
   MetadataReader(ModelSpec& spec, const Dict& metadata) : spec_(spec), metadata_(metadata) {}
 
   void read() {
-    for (const auto& [key, value] : metadata_) spec_.metadata[to_text(key)] = to_text(value);
+    for (const auto& [key, value] : metadata_) {
+      if (!spec_.metadata.emplace(to_text(key), to_text(value)).second) {
+        fail(spec_, "its metadata has '" + to_text(key) + "' twice");
+      }
+    }
     if (const Value task = get("task"); task.as<std::string>() && *task.as<std::string>() != "detect") {
       fail(spec_, "its task is '" + *task.as<std::string>() + "'; yolort runs detection models");
     }

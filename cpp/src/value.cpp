@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <fstream>
 #include <optional>
 
 namespace yolort {
@@ -168,7 +169,10 @@ class LiteralParser {
       case 'f': out += '\f'; return;
       case 'a': out += '\a'; return;
       case 'v': out += '\v'; return;
-      case '0': out += '\0'; return;
+      case '0':
+        if (!done() && text_[at_] >= '0' && text_[at_] <= '9') fail("octal escapes are not read");
+        out += '\0';
+        return;
       case 'x': append_utf8(out, parse_hex(2)); return;
       case 'u': {
         std::uint32_t code = parse_hex(4);
@@ -182,7 +186,11 @@ class LiteralParser {
         return;
       }
       case 'U': append_utf8(out, parse_hex(8)); return;
-      default: out += c; return;  // \' \" \\ \/
+      case '\'':
+      case '"':
+      case '\\':
+      case '/': out += c; return;
+      default: fail("bad escape");
     }
   }
 
@@ -356,7 +364,7 @@ class YamlParser {
 
   Value parse_mapping(int indent, int depth) {
     Dict dict;
-    while (!at_end() && column() == indent && !at_item()) {
+    while (!at_end() && !at_marker('-') && column() == indent && !at_item()) {
       if (peek() == '?' && blank_at(1)) fail("keys with '? ' are not read");
       if (!at_key()) fail("expected 'key: value'");
       const std::string_view key_tag = take_tag();
@@ -687,6 +695,17 @@ Value parse_literal(std::string_view text) {
 Value parse_yaml(std::string_view text) {
   check_size(text);
   return YamlParser(text).parse();
+}
+
+std::optional<std::string> read_text(const std::filesystem::path& path, std::size_t max_bytes) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return std::nullopt;
+  std::ifstream file(path, std::ios::binary);
+  std::string text(max_bytes + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));  // an error sets badbit
+  if (!file.is_open() || file.bad()) return std::nullopt;
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  return text.size() > max_bytes ? std::nullopt : std::optional(std::move(text));
 }
 
 }  // namespace yolort

@@ -2,7 +2,10 @@
 // NCNN and OpenVINO models. The text is untrusted: nothing is evaluated, depth and size are bounded.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -37,8 +40,11 @@ struct ParseError : std::runtime_error {
 /// 32 levels. Throws ParseError.
 Value parse_literal(std::string_view text);
 
-/// The subset of YAML that PyYAML's dump() writes, and comments: block mappings and lists, flow collections, quoted and
-/// folded scalars; no anchors, tags, block scalars or `? ` keys. At most 1 MiB and 32 levels. Throws ParseError.
+/// YAML as PyYAML's scanner reads it, with the tags of text, numbers and collections; no anchors and no `? ` keys. At
+/// most 1 MiB and 32 levels. Throws ParseError.
 Value parse_yaml(std::string_view text);
+
+/// The contents of a regular file; nothing if it cannot be read or holds more bytes.
+std::optional<std::string> read_text(const std::filesystem::path& path, std::size_t max_bytes);
 
 }  // namespace yolort
