@@ -15,29 +15,41 @@
 namespace yolort {
 namespace {
 
+namespace fs = std::filesystem;
+
+ModelError cannot_run(const fs::path& record, const std::string& what) {
+  return ModelError("tuning record " + record.string() + " asks for what cannot run (" + what +
+                    "); delete it or run yolort tune again");
+}
+
 /// Maximum size of a network input: 4 GiB of float32.
 constexpr std::int64_t max_input_elements = std::int64_t{1} << 30;
 
 }  // namespace
 
-/// Sets `options` and `spec` to what `yolort tune` recorded for this machine, if that can run here.
-bool Detector::Impl::take_tuning(Options& options) {
+/// Sets `options` and `spec` to what `yolort tune` recorded for this machine, if that can run here. Returns the path of
+/// the record.
+fs::path Detector::Impl::take_tuning(Options& options) {
   const bool open = options.tuned && options.engine.empty() && options.device.empty() && options.precision.empty() &&
                     !options.threads && !std::getenv("YOLORT_ENGINE");
   const std::optional<Tuning> found = open ? find_tuning(spec) : std::nullopt;
-  if (!found) return false;
+  if (!found) return {};
   ModelSpec chosen = spec;
   if (!found->use.empty()) {
-    std::filesystem::path beside = std::filesystem::absolute(spec.path);
+    fs::path beside = fs::absolute(spec.path);
     if (!beside.has_filename()) beside = beside.parent_path();
     beside.replace_filename(found->use);
     std::error_code error;
-    if (options.imgsz || !std::filesystem::exists(beside, error)) return false;
-    chosen = read_model(beside.string());
+    if (options.imgsz || !fs::exists(beside, error)) return {};
+    try {
+      chosen = read_model(beside.string());
+    } catch (const Error& what) {
+      throw cannot_run(found->record, what.what());
+    }
     // With other weights, another size or another head it is another model.
     if (spec.source.empty() || chosen.source != spec.source || chosen.layout.name() != spec.layout.name() ||
         chosen.height != spec.height || chosen.width != spec.width || chosen.names != spec.names) {
-      return false;
+      return {};
     }
   }
   for (const EngineEntry& entry : all_engines()) {
@@ -47,9 +59,9 @@ bool Detector::Impl::take_tuning(Options& options) {
     options.device = found->device;
     options.precision = found->precision;
     options.threads = found->threads;
-    return true;
+    return found->record;
   }
-  return false;
+  return {};
 }
 
 void Detector::Impl::load(const std::string& model, Options options) {
@@ -63,17 +75,23 @@ void Detector::Impl::load(const std::string& model, Options options) {
     throw std::invalid_argument("precision is \"" + precision_asked + "\", expected fp32, fp16, fp16-storage or bf16");
   }
   spec = read_model(model);
-  tuned = take_tuning(options);
-  options.device = canonical_device(options.device);
+  const fs::path record = take_tuning(options);
+  tuned = !record.empty();
   if (!options.names.empty()) spec.names = options.names;
   ask_imgsz(options);
   thresholds = options;
   between_runs = options.between_runs;
   check_thresholds(thresholds, spec.names.empty() ? INT32_MAX : static_cast<int>(spec.names.size()));
 
-  const EngineEntry entry = choose_engine(spec, options);
-  engine_name = entry.name;
-  engine = entry.load(spec, options);
+  try {
+    options.device = canonical_device(options.device);
+    const EngineEntry entry = choose_engine(spec, options);
+    engine_name = entry.name;
+    engine = entry.load(spec, options);
+  } catch (const std::exception& what) {
+    if (tuned) throw cannot_run(record, what.what());
+    throw;
+  }
   device = engine->device();
   precision = engine->precision();
   if (precision.empty()) precision = spec.precision.empty() ? "fp32" : spec.precision;
@@ -84,7 +102,7 @@ void Detector::Impl::load(const std::string& model, Options options) {
   if (spec.names.empty()) {
     const bool beside = spec.format == Format::ncnn || spec.format == Format::openvino;
     std::error_code error;
-    const bool missing = beside && !std::filesystem::exists(spec.graph.parent_path() / "metadata.yaml", error);
+    const bool missing = beside && !fs::exists(spec.graph.parent_path() / "metadata.yaml", error);
     throw ModelError("model \"" + spec.path + "\" carries no class names (" +
                      (missing  ? "no metadata.yaml beside it"
                       : beside ? "no 'names' in the metadata.yaml beside it"

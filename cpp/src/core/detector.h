@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -89,7 +90,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   }
 
   void load(const std::string& model, Options options);
-  bool take_tuning(Options& options);
+  std::filesystem::path take_tuning(Options& options);
   void ask_imgsz(const Options& options);
   void resolve_imgsz(const Options& options);
   void probe();

@@ -8,6 +8,7 @@
 
 #include "core/engine.h"
 #include "model/literal.h"
+#include "platform/text_file.h"
 
 namespace yolort {
 namespace {
@@ -93,13 +94,11 @@ std::optional<Tuning> find_tuning(const ModelSpec& spec) {
     if (path.empty() && fs::is_regular_file(place, error)) path = place;
   }
   if (path.empty()) return std::nullopt;
-  if (fs::file_size(path, error) > max_record_bytes) damaged(path, "larger than 1 MiB");
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
+  const std::optional<std::string> text = read_text(path, max_record_bytes);
+  if (!text) damaged(path, "cannot be read, or larger than 1 MiB");
   Value record;
   try {
-    record = parse_literal(text.str());
+    record = parse_literal(*text);
   } catch (const ParseError& what) {
     damaged(path, what.what());
   }
@@ -109,6 +108,7 @@ std::optional<Tuning> find_tuning(const ModelSpec& spec) {
     return std::nullopt;
   }
   Tuning out;
+  out.record = path;
   out.engine = required<std::string>(path, record, "engine");
   out.device = required<std::string>(path, record, "device");
   out.precision = required<std::string>(path, record, "precision");
@@ -119,7 +119,9 @@ std::optional<Tuning> find_tuning(const ModelSpec& spec) {
   const std::int64_t threads = required<std::int64_t>(path, record, "threads");
   if (threads < 1 || threads > max_threads()) damaged(path, "threads");
   out.threads = static_cast<int>(threads);
-  if (out.use.find('/') != std::string::npos || out.use == "..") damaged(path, "'use' is no name of a neighbour");
+  if (out.use.find_first_of(std::string("/\0", 2)) != std::string::npos || out.use == "." || out.use == "..") {
+    damaged(path, "'use' is no name of a neighbour");
+  }
   return out;
 }
 

@@ -13,7 +13,8 @@ namespace yolort {
 struct Tuning {
   std::string engine, device, precision;
   std::optional<int> threads;
-  std::string use;  ///< name of another artifact of the same model, beside it; empty: the model itself
+  std::filesystem::path record;  ///< the path of the record
+  std::string use;               ///< name of another artifact of the same model, beside it; empty: the model itself
 };
 
 /// Layout of the record that this library writes and reads; a newer one is ignored.

@@ -99,7 +99,10 @@ class LiteralParser {
       case 'f': out += '\f'; return;
       case 'a': out += '\a'; return;
       case 'v': out += '\v'; return;
-      case '0': out += '\0'; return;
+      case '0':
+        if (!done() && text_[at_] >= '0' && text_[at_] <= '9') fail("octal escapes are not read");
+        out += '\0';
+        return;
       case 'x': parsing::append_utf8(out, parse_hex(2)); return;
       case 'u': {
         std::uint32_t code = parse_hex(4);
@@ -113,7 +116,11 @@ class LiteralParser {
         return;
       }
       case 'U': parsing::append_utf8(out, parse_hex(8)); return;
-      default: out += c; return;  // \' \" \\ \/
+      case '\'':
+      case '"':
+      case '\\':
+      case '/': out += c; return;
+      default: fail("bad escape");
     }
   }
 

@@ -40,7 +40,11 @@ class MetadataReader {
   MetadataReader(ModelSpec& spec, const Dict& metadata) : spec_(spec), metadata_(metadata) {}
 
   void read() {
-    for (const auto& [key, value] : metadata_) spec_.metadata[to_text(key)] = to_text(value);
+    for (const auto& [key, value] : metadata_) {
+      if (!spec_.metadata.emplace(to_text(key), to_text(value)).second) {
+        fail(spec_, "its metadata has '" + to_text(key) + "' twice");
+      }
+    }
     if (const Value task = get("task"); task.as<std::string>() && *task.as<std::string>() != "detect") {
       fail(spec_, "its task is '" + *task.as<std::string>() + "'; yolort runs detection models");
     }

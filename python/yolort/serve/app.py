@@ -133,9 +133,7 @@ def create_app(
 
     def check_running() -> None:
         if app.state.batcher is None:
-            raise HTTPException(
-                503, "the lifespan of this application has not begun: see docs/serving.md"
-            )
+            raise HTTPException(503, "the lifespan of this application has not begun: see docs/serving.md")
         if not app.state.batcher.running:
             raise HTTPException(503, "the workers do not run: the server is stopping")
 
