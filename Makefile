@@ -11,7 +11,8 @@ NATIVE := $(shell find cpp -type f) CMakeLists.txt pyproject.toml Makefile
 CXX_FILES = $(shell find cpp tests -name '*.cpp' -o -name '*.h' -o -name '*.c')
 # Where ONNX Runtime's headers were found (ONNXRUNTIME_INCLUDE_DIR), the C++ tests run on the library of its package.
 RUNTIME = YOLORT_ONNXRUNTIME=$$(ls $(VENV)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.* 2>/dev/null)
-CMAKE := cmake -G Ninja -S . -DYOLORT_WERROR=ON -DYOLORT_BUILD_TESTS=ON -DPython3_EXECUTABLE=$(VENV)/bin/python
+# Configures and builds a preset of CMakePresets.json in build/<preset>.
+BUILD = cmake --preset $(1) -DPython3_EXECUTABLE=$(VENV)/bin/python && cmake --build --preset $(1)
 
 .PHONY: demo test test-cpp sanitize fuzz lint format bench clean
 .DELETE_ON_ERROR:
@@ -23,25 +24,19 @@ test: $(VENV)/test test-cpp
 	pytest
 
 test-cpp: $(VENV)/test
-	$(CMAKE) -B build/cpp
-	cmake --build build/cpp
-	$(RUNTIME) ctest --test-dir build/cpp --output-on-failure
+	$(call BUILD,tests)
+	$(RUNTIME) ctest --preset tests
 
 # The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer, and under ThreadSanitizer.
-sanitize: sanitize-address,undefined sanitize-thread
+sanitize: sanitize-address sanitize-thread
 sanitize-%: $(VENV)/test
-	$(CMAKE) -B build/$@ -DYOLORT_SANITIZE=$* -DYOLORT_APPS=OFF
-	cmake --build build/$@
-	$(if $(filter thread,$*),,$(RUNTIME)) ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=die_after_fork=0 \
-	  ctest --test-dir build/$@ --output-on-failure
+	$(call BUILD,$@)
+	$(if $(filter thread,$*),,$(RUNTIME)) ctest --preset $@
 
 # Every fuzz target for SECONDS, two at a time; needs Clang with libFuzzer. What it finds is in build/fuzz/found.
 SECONDS ?= 60
-FUZZ_FLAGS := -fsanitize=address,fuzzer-no-link
 fuzz: $(VENV)/test
-	$(CMAKE) -B build/fuzz -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DYOLORT_SANITIZE=address,undefined,fuzzer \
-	  -DYOLORT_NCNN_MINIMAL=ON -DYOLORT_APPS=OFF -DCMAKE_CXX_FLAGS=$(FUZZ_FLAGS)
-	cmake --build build/fuzz
+	$(call BUILD,fuzz)
 	printf '%s\n' tests/fuzz/corpus/* | xargs -P 2 -I{} tests/fuzz/run.sh {} $(SECONDS)
 
 lint: $(VENV)/lint

@@ -1,4 +1,4 @@
-// What a program writes of strangers' text: JSON, and lines for a terminal.
+// Text from files and models, made safe: JSON, and lines for a terminal.
 #pragma once
 
 #include <cstdio>
@@ -6,7 +6,7 @@
 
 namespace yolort {
 
-/// Bytes of the UTF-8 character that starts at `at`; 0: it is none.
+/// Bytes of the UTF-8 character that starts at `at`; 0: it is not UTF-8.
 inline std::size_t utf8_length(const std::string& text, std::size_t at) {
   const auto byte = [&](std::size_t i) { return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0u; };
   const unsigned first = byte(0);
@@ -30,14 +30,14 @@ inline unsigned utf8_code(const std::string& text, std::size_t at, std::size_t l
   return code;
 }
 
-/// Control characters, separators of lines and paragraphs, and marks that turn the direction of text: a terminal would
-/// obey them.
+/// Control characters, separators of lines and paragraphs, and marks that change the direction of text, which a
+/// terminal would obey.
 inline bool is_hidden(unsigned code) {
   return code < 0x20 || (code >= 0x7F && code < 0xA0) || code == 0x061C || code == 0x200E || code == 0x200F ||
          (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
 }
 
-/// Text for a terminal: hidden characters, but for the line feed, and bytes that are no UTF-8 are shown as \x1b,
+/// Text for a terminal: hidden characters other than the line feed, and bytes that are not UTF-8, are shown as \x1b,
 /// \u202e.
 inline std::string visible(const std::string& text) {
   std::string out;
@@ -56,7 +56,7 @@ inline std::string visible(const std::string& text) {
   return out;
 }
 
-/// A JSON string; bytes that are no UTF-8 (names come from files) become U+FFFD.
+/// A JSON string; bytes that are not UTF-8 (names come from files) become U+FFFD.
 inline std::string json_string(const std::string& text) {
   std::string out = "\"";
   for (std::size_t at = 0; at < text.size();) {
@@ -78,7 +78,7 @@ inline std::string json_string(const std::string& text) {
   return out + '"';
 }
 
-/// A finite number with so many digits behind the point.
+/// A finite number with this many digits after the point.
 inline std::string json_number(double value, int digits) {
   char text[64];
   std::snprintf(text, sizeof text, "%.*f", digits, value);

@@ -1,5 +1,5 @@
-# Compiles cpp/src/cuda/kernels.cu for every GPU that nvcc knows, and embeds it. Without nvcc the TensorRT engine has the
-# CPU do what the kernels would.
+# Compiles cpp/src/cuda/kernels.cu for every GPU that nvcc knows, and embeds it. Without nvcc the TensorRT engine
+# letterboxes and decodes on the CPU.
 
 find_program(YOLORT_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda/bin PATH_SUFFIXES bin
              DOC "Compiler of CUDA")
@@ -8,7 +8,7 @@ if(NOT YOLORT_NVCC)
   return()
 endif()
 execute_process(COMMAND ${YOLORT_NVCC} --list-gpu-code OUTPUT_VARIABLE known COMMAND_ERROR_IS_FATAL ANY)
-# Code of these, and PTX of the first and the last: a GPU between or after them compiles it when it is first used.
+# Code for these, and PTX for the first and the last, which other GPUs compile at first use.
 set(architectures "")
 foreach(architecture 75 80 86 89 90 100 120)
   if(known MATCHES "sm_${architecture}")
@@ -33,7 +33,7 @@ endif()
 set(kernels ${CMAKE_CURRENT_BINARY_DIR}/kernels)
 add_custom_command(
   OUTPUT ${kernels}.cpp
-  # No fused multiply-add: the numbers are to be those of the CPU.
+  # No fused multiply-add: the numbers must be those of the CPU.
   COMMAND ${YOLORT_NVCC} -fatbin -std=c++17 -O3 -fmad=false --compress-mode=size ${warnings} ${targets}
           -I${CMAKE_CURRENT_SOURCE_DIR}/cpp/src -o ${kernels}.fatbin ${CMAKE_CURRENT_SOURCE_DIR}/cpp/src/cuda/kernels.cu
   COMMAND ${CMAKE_COMMAND} -DFROM=${kernels}.fatbin -DTO=${kernels}.cpp

@@ -1,5 +1,5 @@
-# Finds ncnn: an installed one (ncnn_DIR, CMAKE_PREFIX_PATH), else the pinned source, built once into a user-level cache.
-# Sets the target `ncnn` and, where it is our own build, YOLORT_NCNN_PREFIX.
+# Finds ncnn: an installed one (ncnn_DIR, CMAKE_PREFIX_PATH), otherwise the pinned source, built once into a user-level
+# cache. Sets the target `ncnn` and, if it is our own build, YOLORT_NCNN_PREFIX.
 
 set(marker built-by-yolort)  # a file in the prefix of our own build
 if(YOLORT_NCNN_BUILT AND "${ncnn_DIR}" MATCHES "^${YOLORT_NCNN_BUILT}")  # ours of an earlier configure, other options
@@ -24,8 +24,8 @@ set(unused_layers
     diag einsum embed erf fold glu gridsample gru inversespectrogram log lrn lstm mvn noise pooling1d pooling3d
     priorbox proposal psroipooling reorg rmsnorm rnn roialign roipooling rotaryembed selu shrink spectrogram spp
     statisticspooling threshold unfold yolodetectionoutput yolov3detectionoutput)
-# Of a minimal build: those that the graph check (cpp/src/engines/ncnn_check.cpp) lets through, and those that they make
-# themselves. All that exports of YOLOv8, YOLO11 and YOLO26 consist of, in fp32, fp16 and INT8.
+# Layers of a minimal build: those that the graph check accepts (cpp/src/engines/ncnn/layer_rules.cpp), and those that
+# they create. Exports of YOLOv8, YOLO11 and YOLO26 consist of these, in fp32, fp16 and INT8.
 set(minimal_layers
     binaryop clip concat convolution convolutiondepthwise dropout gelu hardsigmoid hardswish input interp matmul
     memorydata mish noop permute pooling relu reshape sigmoid slice softmax split swish tanh unaryop
@@ -46,7 +46,7 @@ else()
     list(APPEND options -DWITH_LAYER_${layer}=OFF)
   endforeach()
 endif()
-# The OpenMP functions that yolort's own threads stand in for (cpp/src/engines/ncnn_threads.cpp).
+# The OpenMP functions that yolort's own threads replace (cpp/src/engines/ncnn/thread_pool.cpp).
 set(openmp_functions GOMP_parallel omp_get_thread_num omp_get_num_threads omp_get_max_threads omp_get_dynamic
                      omp_set_dynamic omp_set_num_threads)
 

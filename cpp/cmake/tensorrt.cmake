@@ -1,5 +1,6 @@
-# Compiles the TensorRT engine against every major version whose headers are here: the folders of TENSORRT_INCLUDE_DIR,
-# else the system's. The libraries are opened at run time. Sets YOLORT_TENSORRT and YOLORT_TENSORRT_MISSING.
+# Compiles the TensorRT engine against every major version whose headers are here: in the folders of
+# TENSORRT_INCLUDE_DIR, otherwise the system's. The libraries are opened at run time. Sets YOLORT_TENSORRT and
+# YOLORT_TENSORRT_MISSING.
 
 set(folders ${TENSORRT_INCLUDE_DIR})
 if(NOT folders)
@@ -28,8 +29,8 @@ elseif(folders)
       message(FATAL_ERROR "yolort: TENSORRT_INCLUDE_DIR: ${folder} is TensorRT ${major}; one of each of 8, 10, 11 can be")
     endif()
     message(STATUS "yolort: TensorRT ${major} from ${folder}")
-    add_library(yolort_tensorrt_${major} OBJECT cpp/src/engines/tensorrt_runtime.cpp
-                                                 cpp/src/engines/tensorrt_builder.cpp)
+    add_library(yolort_tensorrt_${major} OBJECT cpp/src/engines/tensorrt/runtime.cpp
+                                                 cpp/src/engines/tensorrt/builder.cpp)
     yolort_compile_options(yolort_tensorrt_${major})
     target_compile_definitions(yolort_tensorrt_${major} PRIVATE YOLORT_TENSORRT_MAJOR=${major})
     target_include_directories(yolort_tensorrt_${major} PRIVATE cpp/include cpp/src)
@@ -44,7 +45,7 @@ endif()
 # The work on the GPU around TensorRT; its tests need neither.
 set(YOLORT_CUDA OFF)
 if(YOLORT_TENSORRT OR (YOLORT_BUILD_TESTS AND YOLORT_CUDA_INCLUDE_DIR))
-  target_sources(yolort PRIVATE cpp/src/cuda/driver.cpp cpp/src/cuda/pipeline.cpp)
+  target_sources(yolort PRIVATE cpp/src/cuda/driver.cpp cpp/src/cuda/pipeline.cpp cpp/src/cuda/pipeline_inputs.cpp)
   target_include_directories(yolort SYSTEM PRIVATE ${YOLORT_CUDA_INCLUDE_DIR})
   include(kernels)
   set(YOLORT_CUDA ON)

@@ -74,28 +74,28 @@ struct HostBlock {
 struct Kernel {
   const char* name;
   /// Calls the kernel for every thread of a grid of so many threads, x, y, z.
-  void (*run)(const yolort::cuda::Run&, const unsigned* threads);
+  void (*run)(const yolort::cuda::LaunchParams&, const unsigned* threads);
 };
 
 const Kernel kernels[] = {
     {"yolort_letterbox",
-     [](const yolort::cuda::Run& run, const unsigned* threads) {
+     [](const yolort::cuda::LaunchParams& params, const unsigned* threads) {
        for (int image = 0; image < static_cast<int>(threads[2]); ++image) {
          for (int y = 0; y < static_cast<int>(threads[1]); ++y) {
-           for (int x = 0; x < static_cast<int>(threads[0]); ++x) yolort::cuda::letterbox_thread(run, image, x, y);
+           for (int x = 0; x < static_cast<int>(threads[0]); ++x) yolort::cuda::letterbox_thread(params, image, x, y);
          }
        }
      }},
     {"yolort_decode",
-     [](const yolort::cuda::Run& run, const unsigned* threads) {
+     [](const yolort::cuda::LaunchParams& params, const unsigned* threads) {
        for (int image = 0; image < static_cast<int>(threads[1]); ++image) {
-         for (int cell = static_cast<int>(threads[0]); cell-- > 0;) yolort::cuda::decode_thread(run, image, cell);
+         for (int cell = static_cast<int>(threads[0]); cell-- > 0;) yolort::cuda::decode_thread(params, image, cell);
        }
      }},
     {"yolort_select",
-     [](const yolort::cuda::Run& run, const unsigned* threads) {
+     [](const yolort::cuda::LaunchParams& params, const unsigned* threads) {
        for (int image = 0; image < static_cast<int>(threads[0] / 1024); ++image) {
-         yolort::cuda::select_block(run, image, HostBlock());
+         yolort::cuda::select_block(params, image, HostBlock());
        }
      }},
 };
@@ -219,9 +219,9 @@ FAKE cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsig
                     unsigned block_y, unsigned block_z, unsigned, CUstream stream, void** arguments, void**) {
   const auto* kernel = reinterpret_cast<const Kernel*>(function);
   if (block_x * block_y * block_z > 1024 || !grid_x || !grid_y || !grid_z) return CUDA_ERROR_INVALID_VALUE;
-  const auto* run = *static_cast<yolort::cuda::Run**>(arguments[0]);
+  const auto* params = *static_cast<yolort::cuda::LaunchParams**>(arguments[0]);
   const std::array<unsigned, 3> threads = {grid_x * block_x, grid_y * block_y, grid_z * block_z};
-  return queue(stream, [=] { kernel->run(*run, threads.data()); });
+  return queue(stream, [=] { kernel->run(*params, threads.data()); });
 }
 
 FAKE cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode) {

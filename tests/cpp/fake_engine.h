@@ -9,7 +9,7 @@
 #include <memory>
 #include <string>
 
-#include "engine.h"
+#include "core/engine.h"
 
 namespace yolort {
 

@@ -10,7 +10,7 @@
 
 #include "check.h"
 #include "fake_cuda.h"
-#include "letterbox.h"
+#include "ops/letterbox.h"
 
 using namespace yolort;
 

@@ -1,10 +1,11 @@
-#include "decode.h"
+#include "ops/decode.h"
 
 #include <cmath>
 #include <limits>
 #include <random>
 
 #include "check.h"
+#include "ops/half.h"
 
 using namespace yolort;
 

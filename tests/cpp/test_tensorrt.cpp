@@ -2,10 +2,10 @@
 #include <fstream>
 
 #include "check.h"
+#include "core/engine.h"
 #include "cuda/driver.h"
-#include "engine.h"
-#include "engines/tensorrt.h"
-#include "libraries.h"
+#include "engines/tensorrt/engine.h"
+#include "platform/dynamic_library.h"
 
 using namespace yolort;
 
@@ -28,7 +28,7 @@ void test_plan_version() {
 void test_device() {
   CHECK(parse_cuda_device("") == 0 && parse_cuda_device("cuda") == 0 && parse_cuda_device("cuda:3") == 3);
   for (const char* wrong : {"cpu", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", "vulkan"}) {
-    CHECK_THROWS(parse_cuda_device(wrong), std::invalid_argument, "cuda:0");
+    CHECK_THROWS(parse_cuda_device(wrong), std::invalid_argument, "cuda:1");
   }
 }
 
@@ -46,7 +46,7 @@ void test_without_a_gpu() {
   if (entry.unavailable().empty()) return;  // there is one
   CHECK(Cuda::unavailable().empty() || entry.unavailable() == Cuda::unavailable());
   ModelSpec spec;
-  spec.given = "model.engine";
+  spec.path = "model.engine";
   CHECK_THROWS(entry.load(spec, {}), EngineError, entry.unavailable().c_str());
   Options options;
   options.precision = "fp16";

@@ -1,5 +1,5 @@
 // Records of `yolort tune`: which count, which are ignored, and what a hostile one does.
-#include "tuning.h"
+#include "core/tuning.h"
 
 #include <unistd.h>
 
@@ -22,8 +22,8 @@ void write(const fs::path& path, const std::string& text) {
 
 ModelSpec model() {
   ModelSpec spec;
-  spec.given = (folder / "m.onnx").string();
-  spec.graph = spec.given;
+  spec.path = (folder / "m.onnx").string();
+  spec.graph = spec.path;
   return spec;
 }
 
@@ -47,7 +47,7 @@ void test_where_records_lie() {
 }
 
 void test_what_counts() {
-  const auto paths = tuning_paths(model().given);
+  const auto paths = tuning_paths(model().path);
   CHECK(!find_tuning(model()));
   for (const fs::path& path : {paths[1], paths[0]}) {
     write(path, record());
@@ -67,7 +67,7 @@ void test_what_counts() {
 }
 
 void test_damaged() {
-  const fs::path path = tuning_paths(model().given)[0];
+  const fs::path path = tuning_paths(model().path)[0];
   for (const std::string& text : {
            std::string(),
            std::string("[1]"),

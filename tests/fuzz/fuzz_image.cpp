@@ -4,20 +4,20 @@
 #include <cstdlib>
 #include <vector>
 
-#include "../../cpp/apps/picture.h"
+#include "../../cpp/apps/images.h"
 #include "fuzz.h"
-#include "letterbox.h"
+#include "ops/letterbox.h"
 
 using namespace yolort;
 
 namespace {
 
 void picture(const fuzz::Folder& folder, std::string_view bytes) {
-  for (const std::string& ending : picture_endings()) {
+  for (const std::string& ending : image_endings()) {
     try {
-      const Picture found = read_picture(folder.write("picture" + ending, bytes));
+      const DecodedImage found = read_image(folder.write("picture" + ending, bytes));
       if (found.rgb.size() != std::size_t{3} * found.width * found.height) std::abort();
-    } catch (const PictureError&) {
+    } catch (const ImageError&) {
     }
   }
 }

@@ -1,8 +1,9 @@
 // What models say of themselves: ONNX files, metadata.yaml, the header of an engine, the record of `yolort tune`.
+#include "core/tuning.h"
 #include "fuzz.h"
-#include "model.h"
-#include "tuning.h"
-#include "value.h"
+#include "model/literal.h"
+#include "model/model.h"
+#include "model/yaml.h"
 #include "yolort/yolort.h"
 
 using namespace yolort;

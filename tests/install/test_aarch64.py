@@ -11,7 +11,6 @@ import pytest
 import yolort
 from installing import ROOT, detections, run
 
-TOOLCHAIN = ROOT / "cpp" / "cmake" / "aarch64-linux-gnu.cmake"
 BUILD = ROOT / "build" / "aarch64"
 #: bytes of the stripped static program; the limit that README tells
 MOST_BYTES = 8_000_000
@@ -23,12 +22,7 @@ def build() -> Path:
     for tool in ("cmake", "aarch64-linux-gnu-g++", "qemu-aarch64"):
         if not shutil.which(tool):
             pytest.skip(f"needs {tool} (Debian: g++-aarch64-linux-gnu, qemu-user)")
-    options = [
-        "-DYOLORT_NCNN_MINIMAL=ON",
-        "-DYOLORT_BUILD_TESTS=ON",
-        "-DCMAKE_EXE_LINKER_FLAGS=-static -Wl,--gc-sections",
-    ]
-    run("cmake", "-G", "Ninja", "-S", ROOT, "-B", BUILD, f"-DCMAKE_TOOLCHAIN_FILE={TOOLCHAIN}", *options)
+    run("cmake", "--preset", "aarch64", "-S", ROOT)
     run("cmake", "--build", BUILD)
     return BUILD
 

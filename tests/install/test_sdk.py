@@ -108,7 +108,7 @@ def test_the_shared_library_says_its_abi(shared_prefix: Path) -> None:
 
 
 def test_a_minimal_ncnn_has_every_layer_that_the_check_lets_through() -> None:
-    check = (ROOT / "cpp/src/engines/ncnn_check.cpp").read_text()
+    check = (ROOT / "cpp/src/engines/ncnn/layer_rules.cpp").read_text()
     layers = {name.lower() for name in re.findall(r'^      \{"(\w+)", \{', check, re.M)}
     assert len(layers) >= 20
     kept = re.search(r"set\(minimal_layers\n(.*?)\)", (ROOT / "cpp/cmake/ncnn.cmake").read_text(), re.S)[1].split()

@@ -336,15 +336,27 @@ def test_gpus_of_openvino() -> None:
         _device("vulkan:0", ["CPU"])
 
 
-def test_threads_of_a_record(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"threads": 4 * CORES + 1}, r"damaged \(threads\)"),
+        ({"use": "."}, "damaged .*neighbour"),
+        ({"use": "m\0.onnx"}, "damaged .*neighbour"),
+        ({"precision": "bf16"}, r"asks for what cannot run \(precision .*delete it or run yolort tune"),
+        ({"device": "vulkan:0"}, "asks for what cannot run .*vulkan:0.*none of onnxruntime's"),
+        ({"use": "other.onnx"}, "asks for what cannot run .*other.onnx"),
+    ],
+)
+def test_a_record_that_cannot_be_right(change: dict[str, Any], message: str, model: Path, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(model.read_bytes())
     record = {
         "format": 1, "machine": yolort._core.machine(), "bytes": path.stat().st_size, "engine": "onnxruntime",
-        "device": "", "precision": "", "threads": 4 * CORES + 1, "use": "",
+        "device": "", "precision": "", "threads": 1, "use": "", **change,
     }  # fmt: skip
+    (tmp_path / "other.onnx").write_bytes(b"damaged")
     path.with_name("m.onnx.tuned.json").write_text(json.dumps(record))
-    with pytest.raises(yolort.ModelError, match=r"damaged \(threads\)"):
+    with pytest.raises(yolort.ModelError, match=f"tuning record .*tuned.json.*{message}"):
         yolort.Detector(path)
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -110,3 +113,72 @@ def test_ray_on_this_machine(folder: Path, tmp_path: Path) -> None:
     other = run("--conf", "0.9")
     assert other.returncode == 2
     assert "work on another source, model or options" in other.stderr
+
+
+def claim(folder: Path, images: Path, model: Path) -> None:
+    batch._claim(folder, batch.split(images, 2), model, "image", {})
+
+
+def test_work_on_files_that_changed_is_other_work(folder: Path, tmp_path: Path) -> None:
+    model, output = tmp_path / "m.onnx", tmp_path / "out"
+    model.write_bytes(b"model")
+    output.mkdir()
+    claim(output, folder, model)
+    claim(output, folder, model)
+    for changed in (model, folder / "b.jpg"):
+        before = changed.read_bytes()
+        changed.write_bytes(before[::-1])
+        os.utime(changed, (1, 1))
+        with pytest.raises(ValueError, match="or these files have changed since; give another output"):
+            claim(output, folder, model)
+        status = (1_700_000_000, 1_700_000_000)
+        changed.write_bytes(before)
+        os.utime(changed, status)
+        shutil.rmtree(output)
+        output.mkdir()
+        claim(output, folder, model)
+
+
+def test_of_two_works_one_gets_the_folder(folder: Path, tmp_path: Path) -> None:
+    models = [tmp_path / name for name in ("a.onnx", "b.onnx")]
+    for model in models:
+        model.write_bytes(b"model")
+    for turn in range(20):
+        output = tmp_path / f"out{turn}"
+        output.mkdir()
+        barrier = threading.Barrier(2)
+
+        def work(model: Path, output: Path = output, barrier: threading.Barrier = barrier) -> bool:
+            barrier.wait()
+            try:
+                claim(output, folder, model)
+            except ValueError:
+                return False
+            return True
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(work, models)) == [False, True]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "bytes", "folder"])
+def test_a_manifest_that_is_none(kind: str, folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    manifest = output / "batch.json"
+    if kind == "pipe":
+        os.mkfifo(manifest)
+    elif kind == "bytes":
+        manifest.write_bytes(b"\xff\xfe")
+    else:
+        manifest.mkdir()
+    with pytest.raises(ValueError, match=r"out.* holds the work on another"):
+        claim(output, folder, tmp_path / "m.onnx")
+
+
+def test_the_output_is_a_folder(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    output = tmp_path / "out"
+    output.write_text("mine")
+    with pytest.raises(NotADirectoryError, match="out is a file; give a folder"):
+        batch.run(folder, yolort.demo_model(), output)
+    assert output.read_text() == "mine"

@@ -261,3 +261,35 @@ def test_other_metadata_is_text_as_written(tmp_path: Path) -> None:
     (model / "metadata.yaml").write_text("imgsz: 64\nnames: [a]\nversion: 1.10\ndate: 2024-01-01\nbuild: 007\n")
     found = yolort.Detector(model, engine="ncnn").metadata
     assert (found["version"], found["date"], found["build"]) == ("1.10", "2024-01-01", "007")
+
+
+def test_a_key_that_stands_twice(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = write_ncnn(tmp_path, {"out0": np.zeros((5, 4), np.float32)}, {})
+    (model / "metadata.yaml").write_text("imgsz: 64\nnames: [a]\nnames: [b]\n")
+    with pytest.raises(yolort.ModelError, match="its metadata has 'names' twice"):
+        yolort.Detector(model, engine="ncnn")
+    path = write_onnx(tmp_path, {"out0": np.zeros((1, 5, 4), np.float32)}, {"imgsz": "[64, 64]", "names": "['a']"})
+    proto = onnx.load(path)
+    proto.metadata_props.add(key="names", value="['b']")
+    onnx.save(proto, path)
+    with pytest.raises(yolort.ModelError, match="its metadata has 'names' twice"):
+        yolort.Detector(path, engine="onnxruntime")
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no /proc here")
+@pytest.mark.parametrize("target", ["/proc/self/mem", "/dev/zero"])
+def test_metadata_that_cannot_be_read(target: str, tmp_path: Path) -> None:
+    model = write_ncnn(tmp_path, {"out0": np.zeros((5, 4), np.float32)}, {})
+    (model / "metadata.yaml").symlink_to(target)
+    with pytest.raises(yolort.ModelError, match=r"metadata\.yaml cannot be read"):
+        yolort.Detector(model, engine="ncnn")
+
+
+@pytest.mark.parametrize("name", [r"\101b", r"\q", r"\N{BULLET}", "a\\\nb"])
+def test_escapes_that_are_not_read_are_said(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    output = {"out0": np.zeros((1, 5, 4), np.float32)}
+    model = write_onnx(tmp_path, output, {"imgsz": "[64, 64]", "names": "{0: '" + name + "'}"})
+    with pytest.raises(yolort.ModelError, match="escape"):
+        yolort.Detector(model, engine="onnxruntime")

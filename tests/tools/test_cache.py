@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,33 @@ def test_kill_9_in_a_build(tmp_path: Path) -> None:
     assert (made / "result").read_text() == "mine"
 
 
+def test_one_process_builds_at_a_time_after_one_that_failed(tmp_path: Path) -> None:
+    """The lock file that the failed one removed is not that of the next."""
+    cache = StageCache(tmp_path)
+    waiting, building, builders = threading.Event(), threading.Event(), []
+
+    def fail(work: Path) -> None:
+        waiting.set()
+        time.sleep(0.5)
+        raise OSError("disk")
+
+    def build(work: Path) -> None:
+        builders.append(threading.get_ident())
+        building.set()
+        time.sleep(0.5)
+        assert builders == [threading.get_ident()]
+        (work / "result").write_text("whole")
+
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(cache.get, "train", {}, fail)
+        assert waiting.wait(60)
+        second = pool.submit(cache.get, "train", {}, build)
+        assert building.wait(60)
+        third = pool.submit(cache.get, "train", {}, build)
+        assert (second.result() / "result").read_text() == (third.result() / "result").read_text() == "whole"
+    assert isinstance(first.exception(), OSError)
+
+
 def test_sha256(tmp_path: Path) -> None:
     file, folder = tmp_path / "a", tmp_path / "folder"
     file.write_text("x")
@@ -107,7 +136,7 @@ def test_the_data(tmp_path: Path) -> None:
         (tmp_path / split / "images").mkdir(parents=True)
         (tmp_path / split / "labels").mkdir()
         (tmp_path / split / "images" / "a.png").write_bytes(b"x" * 10)
-        os.utime(tmp_path / split / "images" / "a.png", ns=(0, 0))
+        os.utime(tmp_path / split / "images" / "a.png", (1, 1))
         (tmp_path / split / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     data = tmp_path / "data.yaml"
     data.write_text("{train: train/images, val: val/images, names: [thing]}")
@@ -117,3 +146,6 @@ def test_the_data(tmp_path: Path) -> None:
     data_sha256.cache_clear()
     assert data_sha256(data, "train") != before
     assert data_sha256(data, "val") == before
+    (tmp_path / "val" / "images" / "a.png").write_bytes(b"y" * 10)  # corrected, and of the same size
+    data_sha256.cache_clear()
+    assert data_sha256(data, "val") != before

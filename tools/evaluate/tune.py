@@ -19,7 +19,7 @@ from yolort.tools.evaluate.worker import WorkerError
 
 __all__ = ["BusyError", "Tuning", "accurate", "cost", "tune"]
 
-_FORMAT = 1  # of the record; read by cpp/src/tuning.cpp
+_FORMAT = 1  # of the record; read by cpp/src/core/tuning.cpp
 _TURNS = 6  # of each case, each after the others, so that drift hits all alike
 
 

@@ -12,7 +12,7 @@ from yolort.tools.models.onnx_graph import GraphError
 __all__ = ["MAGIC", "Layer", "read"]
 
 MAGIC = "7767517"
-_MAX_PARAM, _MAX_LAYERS = 1 << 20, 2000  # of cpp/src/engines/ncnn_check.cpp
+_MAX_PARAM, _MAX_LAYERS = 1 << 20, 2000  # of cpp/src/engines/ncnn/param_file.cpp
 _FLOAT, _INT8 = (0).to_bytes(4, "little"), (0x000D4B38).to_bytes(4, "little")
 CONVOLUTIONS = ("Convolution", "ConvolutionDepthWise")
 _WITHOUT_WEIGHTS = {

@@ -102,7 +102,7 @@ typedef struct yolort_options {
   int32_t augment;                 /* not 0: test-time augmentation, at the input size where `scales` is NULL */
   int32_t merge;                   /* what the views find: YOLORT_WBF or YOLORT_NMS */
   int32_t no_flip;                 /* not 0: no view is mirrored */
-  const char* const* scale_models; /* artefacts with the same classes, for the scales that are their input sizes */
+  const char* const* scale_models; /* artifacts with the same classes, for the scales that are their input sizes */
   size_t scale_model_count;
 } yolort_options;
 

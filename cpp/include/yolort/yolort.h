@@ -92,7 +92,7 @@ struct View {
   int scale = 0;               ///< pixels: the longer side of what the image is fitted into
   bool flip = false;           ///< mirrored, left to right
   std::array<int, 2> imgsz{};  ///< height, width of the network input around it
-  std::string model;           ///< the artefact that runs it
+  std::string model;           ///< the artifact that runs it
 };
 
 struct Options : Thresholds {
@@ -115,7 +115,7 @@ struct Options : Thresholds {
   std::vector<int> scales;
   bool flip = true;  ///< each scale mirrored too
   Merge merge = Merge::wbf;
-  /// Artefacts with the same classes, for the scales that are their input sizes.
+  /// Artifacts with the same classes, for the scales that are their input sizes.
   std::vector<std::string> scale_models;
 
   /// Called by the caller's thread between two runs of the network in one detect(); what it throws ends that call. It

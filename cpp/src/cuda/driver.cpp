@@ -76,10 +76,10 @@ CudaDevice::CudaDevice(int index) : index_(index) {
 
 CudaDevice::~CudaDevice() { Cuda::get().context_release(device_); }
 
-CudaDevice::Use::Use(const CudaDevice& device) noexcept
+CudaDevice::ContextGuard::ContextGuard(const CudaDevice& device) noexcept
     : pushed_(Cuda::get().context_push(device.context_) == CUDA_SUCCESS) {}
 
-CudaDevice::Use::~Use() {
+CudaDevice::ContextGuard::~ContextGuard() {
   CUcontext before = nullptr;
   if (pushed_) Cuda::get().context_pop(&before);
 }
@@ -88,7 +88,7 @@ void CudaBuffer::reserve(std::size_t bytes) {
   if (bytes <= bytes_) return;
   free();
   const Cuda& cuda = Cuda::get();
-  const CudaDevice::Use use(*device_);
+  const CudaDevice::ContextGuard guard(*device_);
   if (place_ == Place::host) {
     cuda.check(cuda.allocate_host(&data_, bytes, CU_MEMHOSTALLOC_PORTABLE), "pinned memory");
   } else {
@@ -102,7 +102,7 @@ void CudaBuffer::reserve(std::size_t bytes) {
 void CudaBuffer::free() {
   if (!data_) return;
   const Cuda& cuda = Cuda::get();
-  const CudaDevice::Use use(*device_);
+  const CudaDevice::ContextGuard guard(*device_);
   if (place_ == Place::host) {
     cuda.release_host(data_);
   } else {

@@ -16,7 +16,7 @@ struct Cuda {
   /// Why it cannot be used here; empty: it can.
   static std::string unavailable();
 
-  /// Throws EngineError where a call of the driver failed.
+  /// Throws EngineError if a call of the driver failed.
   void check(CUresult result, const char* what) const;
 
 #define YOLORT_CUDA_FUNCTIONS(X)                    \
@@ -62,10 +62,10 @@ struct Cuda {
 #undef YOLORT_CUDA_MEMBER
 };
 
-/// A GPU with its primary context, which is that of the CUDA runtime, so of TensorRT and torch, too.
+/// A GPU with its primary context, which the CUDA runtime, and so TensorRT and torch, use as well.
 class CudaDevice {
  public:
-  /// Throws EngineError where there is no such device.
+  /// Throws EngineError if there is no such device.
   explicit CudaDevice(int index);
   ~CudaDevice();
   CudaDevice(const CudaDevice&) = delete;
@@ -75,14 +75,14 @@ class CudaDevice {
   /// Such as "NVIDIA H100, compute 9.0".
   const std::string& description() const { return description_; }
 
-  /// Makes the context that of the calling thread, as long as it lives. Where that fails, what is called next tells;
-  /// so destructors can use it too.
-  class Use {
+  /// Makes the context current in the calling thread, for its lifetime. If that fails, the next call of the driver
+  /// reports it, so that destructors can use it, too.
+  class ContextGuard {
    public:
-    explicit Use(const CudaDevice& device) noexcept;
-    ~Use();
-    Use(const Use&) = delete;
-    Use& operator=(const Use&) = delete;
+    explicit ContextGuard(const CudaDevice& device) noexcept;
+    ~ContextGuard();
+    ContextGuard(const ContextGuard&) = delete;
+    ContextGuard& operator=(const ContextGuard&) = delete;
 
    private:
     bool pushed_;
@@ -109,7 +109,7 @@ class CudaBuffer {
   }
   CudaBuffer& operator=(CudaBuffer&&) = delete;
 
-  /// Room for so many bytes; what was there is lost where that is more than before.
+  /// Makes room for this many bytes; the contents are lost if it grows.
   void reserve(std::size_t bytes);
   void* data() const { return data_; }
   CUdeviceptr address() const { return reinterpret_cast<CUdeviceptr>(data_); }

@@ -1,4 +1,4 @@
-// The functions of kernels.h as kernels of a GPU. Their argument is a Run in its memory.
+// The functions of kernels.h as kernels of a GPU. Their argument is a LaunchParams in the memory of the GPU.
 #include "cuda/kernels.h"
 
 namespace yolort::cuda {
@@ -18,20 +18,20 @@ struct ThreadBlock {
 
 }  // namespace
 
-/// One thread a pixel of the network input; z is the image.
-extern "C" __global__ void yolort_letterbox(const Run* run) {
-  letterbox_thread(*run, static_cast<int>(blockIdx.z), static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x),
+/// One thread per pixel of the network input; z is the image.
+extern "C" __global__ void yolort_letterbox(const LaunchParams* params) {
+  letterbox_thread(*params, static_cast<int>(blockIdx.z), static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x),
                    static_cast<int>(blockIdx.y * blockDim.y + threadIdx.y));
 }
 
-/// One thread a cell, or row of end2end; y is the image.
-extern "C" __global__ void yolort_decode(const Run* run) {
-  decode_thread(*run, static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x));
+/// One thread per cell, or per row of end2end; y is the image.
+extern "C" __global__ void yolort_decode(const LaunchParams* params) {
+  decode_thread(*params, static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x));
 }
 
-/// One block an image.
-extern "C" __global__ void __launch_bounds__(1024) yolort_select(const Run* run) {
-  select_block(*run, static_cast<int>(blockIdx.x), ThreadBlock());
+/// One block per image.
+extern "C" __global__ void __launch_bounds__(1024) yolort_select(const LaunchParams* params) {
+  select_block(*params, static_cast<int>(blockIdx.x), ThreadBlock());
 }
 
 }  // namespace yolort::cuda

@@ -1,4 +1,4 @@
-// Letterbox, decoding and NMS on a GPU: the twins of letterbox.cpp, decode.cpp and nms.cpp, with the same numbers. The
+// Letterbox, decoding and NMS on a GPU: the twins of ops/letterbox, ops/decode and ops/nms, with the same numbers. The
 // same functions are compiled for the GPU (kernels.cu) and, for tests, for the host.
 #pragma once
 
@@ -10,14 +10,14 @@
 #include <cuda_fp16.h>
 #define YOLORT_BOTH __host__ __device__
 #else
-#include "simd/kernels.h"
+#include "ops/half.h"
 #define YOLORT_BOTH
 #endif
 
 namespace yolort::cuda {
 
 constexpr int max_levels = 8;
-/// Candidates of an image that the GPU handles; with more, the CPU decodes.
+/// Maximum number of candidates per image; with more, the CPU decodes.
 constexpr int max_candidates = 16384;
 
 /// Where an image lies, and how it goes into the network input; see Geometry and Letterbox.
@@ -26,11 +26,11 @@ struct Source {
   std::int64_t stride;         ///< bytes from one row to the next; may be negative
   int width, height;
   int step, rgb[3];  ///< ChannelOrder
-  bool row_pairs;    ///< rows 2y and 2y + 1 are those that output row y needs; the others are not there
+  bool row_pairs;    ///< rows 2y and 2y + 1 are those that output row y needs; no others are there
   int new_width, new_height, left, top;
   bool mirrored;
-  double scale_x, scale_y;  ///< source pixels an output pixel
-  float gain_x, gain_y;     ///< output pixels a source pixel
+  double scale_x, scale_y;  ///< source pixels per output pixel
+  float gain_x, gain_y;     ///< output pixels per source pixel
 };
 
 /// An output of the network: batch x channels x cells, contiguous.
@@ -56,10 +56,10 @@ struct Found {
 enum class HeadKind { raw, boxes, end2end };
 
 /// All that the kernels need of one run, in the memory of the GPU.
-struct Run {
+struct LaunchParams {
   // letterbox
   const Source* sources;
-  int images;  ///< fewer than the batch where that is fixed
+  int images;  ///< fewer than the batch if that is fixed
   int width, height;
   void* input;
   bool input_half;
@@ -71,21 +71,21 @@ struct Run {
   int columns[max_levels];   ///< raw: of the level's cells
   float strides[max_levels];
   int reg_max, classes;
-  bool every_class;
-  float conf, least;           ///< a score, and what the maps hold for it, a little lower
-  const std::uint8_t* wanted;  ///< by class; null: all
-  Candidate* candidates;       ///< max_candidates an image
-  int* counts;                 ///< candidates found, of each image; zero at first
-  int* for_cpu;                ///< of each image: not 0 where the CPU has to report something; zero at first
+  bool multi_label;
+  float conf, min_value;           ///< a score, and a slightly lower value in the unit of the maps
+  const std::uint8_t* class_mask;  ///< by class; null: all
+  Candidate* candidates;           ///< max_candidates per image
+  int* counts;                     ///< candidates found per image; zero at first
+  int* for_cpu;                    ///< per image: not 0 if the CPU has to report something; zero at first
 
   // select
   bool nms, agnostic;
   float iou;
   int max_det;
-  int* order;                ///< max_candidates an image
-  std::uint8_t* suppressed;  ///< max_candidates an image
-  Found* found;              ///< max_det an image
-  int* found_counts;         ///< of each image; -1: the CPU has to decode it
+  int* order;                ///< max_candidates per image
+  std::uint8_t* suppressed;  ///< max_candidates per image
+  Found* found;              ///< max_det per image
+  int* found_counts;         ///< per image; -1: the CPU has to decode it
 };
 
 #ifdef __CUDACC__
@@ -114,7 +114,7 @@ YOLORT_BOTH inline int count_up(int* counter) {
 
 // ---- letterbox ----
 
-/// Two source pixels and their weights; see Position and to_weight of letterbox.cpp.
+/// Two source pixels and their weights; see Position and to_weight of ops/letterbox.cpp.
 struct Pair {
   int first;
   int weights[2];
@@ -129,18 +129,16 @@ struct Pair {
   }
 };
 
-YOLORT_BOTH inline int clamp(int value, int least, int most) {
-  return value < least ? least : value > most ? most : value;
-}
+YOLORT_BOTH inline int clamp(int value, int min, int max) { return value < min ? min : value > max ? max : value; }
 
 /// Pixel x, y of image `image` in the network input: three values.
-YOLORT_BOTH inline void letterbox(const Run& run, int image, int x, int y) {
-  const Source& source = run.sources[image];
+YOLORT_BOTH inline void letterbox(const LaunchParams& params, int image, int x, int y) {
+  const Source& source = params.sources[image];
   float rgb[3] = {114.0f / 255.0f, 114.0f / 255.0f, 114.0f / 255.0f};
   const int column = x - source.left, row = y - source.top;
   if (column >= 0 && column < source.new_width && row >= 0 && row < source.new_height) {
     Pair across(column, source.scale_x);
-    if (across.first < 0 || across.first >= source.width - 1) {  // the edge pixel counts alone
+    if (across.first < 0 || across.first >= source.width - 1) {  // only the edge pixel counts
       across.first = clamp(across.first, 0, source.width - 1);
       across.weights[0] = 2048;
       across.weights[1] = 0;
@@ -170,25 +168,26 @@ YOLORT_BOTH inline void letterbox(const Run& run, int image, int x, int y) {
       rgb[c] = static_cast<float>(sum >> 2) * (1.0f / 255.0f);
     }
   }
-  const std::int64_t plane = static_cast<std::int64_t>(run.width) * run.height;
-  const std::int64_t origin = 3 * plane * image + static_cast<std::int64_t>(y) * run.width + x;
+  const std::int64_t plane = static_cast<std::int64_t>(params.width) * params.height;
+  const std::int64_t origin = 3 * plane * image + static_cast<std::int64_t>(y) * params.width + x;
   for (int c = 0; c < 3; ++c) {
-    if (run.input_half) {
-      static_cast<std::uint16_t*>(run.input)[origin + c * plane] = to_half(rgb[c]);
+    if (params.input_half) {
+      static_cast<std::uint16_t*>(params.input)[origin + c * plane] = to_half(rgb[c]);
     } else {
-      static_cast<float*>(run.input)[origin + c * plane] = rgb[c];
+      static_cast<float*>(params.input)[origin + c * plane] = rgb[c];
     }
   }
 }
 
 // ---- decode ----
 
-/// `order`: how many the CPU would have looked at before.
-YOLORT_BOTH inline void add(const Run& run, int image, std::uint32_t order, const float* box, float score, int cls) {
-  if (!(finite(box[0]) && finite(box[1]) && finite(box[2]) && finite(box[3]))) run.for_cpu[image] = 1;
-  const int place = count_up(&run.counts[image]);
+/// `order`: the number of candidates that the CPU would have found before.
+YOLORT_BOTH inline void add(const LaunchParams& params, int image, std::uint32_t order, const float* box, float score,
+                            int cls) {
+  if (!(finite(box[0]) && finite(box[1]) && finite(box[2]) && finite(box[3]))) params.for_cpu[image] = 1;
+  const int place = count_up(&params.counts[image]);
   if (place >= max_candidates) return;
-  Candidate& to = run.candidates[static_cast<std::int64_t>(image) * max_candidates + place];
+  Candidate& to = params.candidates[static_cast<std::int64_t>(image) * max_candidates + place];
   std::uint32_t bits;  // of a score, which is positive: they rise with it
   memcpy(&bits, &score, sizeof bits);
   to.key = static_cast<std::uint64_t>(bits) << 32 | (0xFFFFFFFFu - order);
@@ -197,7 +196,7 @@ YOLORT_BOTH inline void add(const Run& run, int image, std::uint32_t order, cons
   to.cls = cls;
 }
 
-/// Distance of one box side in cells; see side() of decode.cpp.
+/// Distance of one box side in cells; see side() of ops/decode.cpp.
 YOLORT_BOTH inline float side(const Map& map, std::int64_t index, int reg_max) {
   if (reg_max == 1) return at(map, index);
   float top = at(map, index);
@@ -211,15 +210,15 @@ YOLORT_BOTH inline float side(const Map& map, std::int64_t index, int reg_max) {
   return weighted / sum;
 }
 
-/// The candidates of one cell: `score_of` what a value of `scores` says, `box_of` writes the box.
+/// Adds the candidates of one cell. `score_of` turns a value of `scores` into a score, `box_of` writes the box.
 template <class Score, class BoxOf>
-YOLORT_BOTH inline void decode_cell(const Run& run, int image, const Map& scores, std::int64_t first, int before,
-                                    int cell, Score score_of, BoxOf box_of) {
+YOLORT_BOTH inline void decode_cell(const LaunchParams& params, int image, const Map& scores, std::int64_t first,
+                                    int before, int cell, Score score_of, BoxOf box_of) {
   const std::int64_t index = first + cell;
   float best = -INFINITY;
   int best_cls = 0;
   bool numbers = true;
-  for (int c = 0; c < run.classes; ++c) {
+  for (int c = 0; c < params.classes; ++c) {
     const float value = at(scores, index + static_cast<std::int64_t>(c) * scores.cells);
     numbers = numbers && finite(value);
     if (value > best) {
@@ -227,46 +226,47 @@ YOLORT_BOTH inline void decode_cell(const Run& run, int image, const Map& scores
       best_cls = c;
     }
   }
-  if (!numbers) run.for_cpu[image] = 1;
-  if (!(best > run.least)) return;
+  if (!numbers) params.for_cpu[image] = 1;
+  if (!(best > params.min_value)) return;
   float box[4] = {};
   bool have_box = false;
-  const int from = run.every_class ? 0 : best_cls, to = run.every_class ? run.classes : best_cls + 1;
+  const int from = params.multi_label ? 0 : best_cls, to = params.multi_label ? params.classes : best_cls + 1;
   for (int c = from; c < to; ++c) {
     const float value = at(scores, index + static_cast<std::int64_t>(c) * scores.cells);
-    if (!(value > run.least)) continue;
+    if (!(value > params.min_value)) continue;
     const float score = score_of(value);
-    if (!(score > run.conf) || (run.wanted && !run.wanted[c])) continue;
+    if (!(score > params.conf) || (params.class_mask && !params.class_mask[c])) continue;
     if (!have_box) box_of(box);
     have_box = true;
-    add(run, image, static_cast<std::uint32_t>(before + cell) * static_cast<std::uint32_t>(run.classes) + c, box, score,
-        c);
+    add(params, image, static_cast<std::uint32_t>(before + cell) * static_cast<std::uint32_t>(params.classes) + c, box,
+        score, c);
   }
 }
 
 /// Cell `cell` of all levels of image `image`; a row of end2end.
-YOLORT_BOTH inline void decode(const Run& run, int image, int cell) {
-  if (run.head == HeadKind::end2end) {
-    const Map& rows = run.maps[0];
+YOLORT_BOTH inline void decode(const LaunchParams& params, int image, int cell) {
+  if (params.head == HeadKind::end2end) {
+    const Map& rows = params.maps[0];
     float row[6];
     for (int k = 0; k < 6; ++k) {
       row[k] = at(rows, (static_cast<std::int64_t>(image) * rows.channels + cell) * rows.cells + k);
     }
-    if (!finite(row[4])) run.for_cpu[image] = 1;
-    if (!(row[4] > run.conf)) return;
+    if (!finite(row[4])) params.for_cpu[image] = 1;
+    if (!(row[4] > params.conf)) return;
     const bool box_is_finite = finite(row[0]) && finite(row[1]) && finite(row[2]) && finite(row[3]);
-    if (!box_is_finite || !(row[5] >= 0 && row[5] < static_cast<float>(run.classes))) {
-      run.for_cpu[image] = 1;
-    } else if (!run.wanted || run.wanted[static_cast<int>(row[5])]) {
-      add(run, image, static_cast<std::uint32_t>(cell), row, row[4], static_cast<int>(row[5]));
+    if (!box_is_finite || !(row[5] >= 0 && row[5] < static_cast<float>(params.classes))) {
+      params.for_cpu[image] = 1;
+    } else if (!params.class_mask || params.class_mask[static_cast<int>(row[5])]) {
+      add(params, image, static_cast<std::uint32_t>(cell), row, row[4], static_cast<int>(row[5]));
     }
     return;
   }
-  if (run.head == HeadKind::boxes) {
-    const Map& all = run.maps[0];
+  if (params.head == HeadKind::boxes) {
+    const Map& all = params.maps[0];
     const std::int64_t origin = static_cast<std::int64_t>(image) * all.channels * all.cells;
     decode_cell(
-        run, image, all, origin + 4 * static_cast<std::int64_t>(all.cells), 0, cell, [](float value) { return value; },
+        params, image, all, origin + 4 * static_cast<std::int64_t>(all.cells), 0, cell,
+        [](float value) { return value; },
         [&](float* box) {
           float v[4];
           for (int k = 0; k < 4; ++k) v[k] = at(all, origin + static_cast<std::int64_t>(k) * all.cells + cell);
@@ -278,21 +278,21 @@ YOLORT_BOTH inline void decode(const Run& run, int image, int cell) {
     return;
   }
   int level = 0, before = 0;
-  while (cell - before >= run.maps[2 * level].cells) before += run.maps[2 * level++].cells;
-  const Map &boxes = run.maps[2 * level], &scores = run.maps[2 * level + 1];
+  while (cell - before >= params.maps[2 * level].cells) before += params.maps[2 * level++].cells;
+  const Map &boxes = params.maps[2 * level], &scores = params.maps[2 * level + 1];
   const int local = cell - before;
   decode_cell(
-      run, image, scores, static_cast<std::int64_t>(image) * scores.channels * scores.cells, before, local,
+      params, image, scores, static_cast<std::int64_t>(image) * scores.channels * scores.cells, before, local,
       [](float value) { return 1.0f / (1.0f + expf(-value)); },
       [&](float* box) {
         const std::int64_t origin = static_cast<std::int64_t>(image) * boxes.channels * boxes.cells + local;
-        const std::int64_t next_side = static_cast<std::int64_t>(run.reg_max) * boxes.cells;
-        const float x = static_cast<float>(local % run.columns[level]) + 0.5f;
-        const float y = static_cast<float>(local / run.columns[level]) + 0.5f;
-        box[0] = (x - side(boxes, origin, run.reg_max)) * run.strides[level];
-        box[1] = (y - side(boxes, origin + next_side, run.reg_max)) * run.strides[level];
-        box[2] = (x + side(boxes, origin + 2 * next_side, run.reg_max)) * run.strides[level];
-        box[3] = (y + side(boxes, origin + 3 * next_side, run.reg_max)) * run.strides[level];
+        const std::int64_t next_side = static_cast<std::int64_t>(params.reg_max) * boxes.cells;
+        const float x = static_cast<float>(local % params.columns[level]) + 0.5f;
+        const float y = static_cast<float>(local / params.columns[level]) + 0.5f;
+        box[0] = (x - side(boxes, origin, params.reg_max)) * params.strides[level];
+        box[1] = (y - side(boxes, origin + next_side, params.reg_max)) * params.strides[level];
+        box[2] = (x + side(boxes, origin + 2 * next_side, params.reg_max)) * params.strides[level];
+        box[3] = (y + side(boxes, origin + 3 * next_side, params.reg_max)) * params.strides[level];
       });
 }
 
@@ -313,18 +313,19 @@ YOLORT_BOTH inline float to_image(float at, int pad, float gain, int limit) {
   return value < 0 ? 0.0f : value > static_cast<float>(limit) ? static_cast<float>(limit) : value;
 }
 
-/// One block an image. `block.each(n, f)` calls f(i) for i below n, spread over its threads, and then all wait.
+/// One block per image. `block.each(n, f)` calls f(i) for i below n in the threads of the block, which then wait for
+/// each other.
 template <class Block>
-YOLORT_BOTH inline void select(const Run& run, int image, const Block& block) {
-  const int n = run.counts[image];
-  if (n > max_candidates || run.for_cpu[image]) {
-    block.one([&] { run.found_counts[image] = -1; });
+YOLORT_BOTH inline void select(const LaunchParams& params, int image, const Block& block) {
+  const int n = params.counts[image];
+  if (n > max_candidates || params.for_cpu[image]) {
+    block.one([&] { params.found_counts[image] = -1; });
     return;
   }
   const std::int64_t first = static_cast<std::int64_t>(image) * max_candidates;
-  const Candidate* candidates = run.candidates + first;
-  int* order = run.order + first;
-  std::uint8_t* suppressed = run.suppressed + first;
+  const Candidate* candidates = params.candidates + first;
+  int* order = params.order + first;
+  std::uint8_t* suppressed = params.suppressed + first;
   block.each(n, [&](int i) {
     int rank = 0;
     for (int j = 0; j < n; ++j) rank += candidates[j].key > candidates[i].key;
@@ -332,9 +333,9 @@ YOLORT_BOTH inline void select(const Run& run, int image, const Block& block) {
     suppressed[i] = 0;
   });
   int kept = 0;
-  Found* found = run.found + static_cast<std::int64_t>(image) * run.max_det;
-  const Source& source = run.sources[image];
-  for (int i = 0; i < n && kept < run.max_det; ++i) {
+  Found* found = params.found + static_cast<std::int64_t>(image) * params.max_det;
+  const Source& source = params.sources[image];
+  for (int i = 0; i < n && kept < params.max_det; ++i) {
     if (suppressed[i]) continue;  // none writes this one any more
     const Candidate& better = candidates[order[i]];
     block.one([&] {
@@ -352,31 +353,32 @@ YOLORT_BOTH inline void select(const Run& run, int image, const Block& block) {
       to.cls = better.cls;
     });
     ++kept;
-    if (!run.nms) continue;
+    if (!params.nms) continue;
     block.each(n - i - 1, [&](int k) {
       const int j = i + 1 + k;
       const Candidate& other = candidates[order[j]];
-      if (!suppressed[j] && (run.agnostic || other.cls == better.cls) && overlaps(better.box, other.box, run.iou)) {
+      if (!suppressed[j] && (params.agnostic || other.cls == better.cls) &&
+          overlaps(better.box, other.box, params.iou)) {
         suppressed[j] = 1;
       }
     });
   }
-  block.one([&] { run.found_counts[image] = kept; });
+  block.one([&] { params.found_counts[image] = kept; });
 }
 
 // ---- what each thread of a kernel does ----
 
-YOLORT_BOTH inline void letterbox_thread(const Run& run, int image, int x, int y) {
-  if (x < run.width && y < run.height && image < run.images) letterbox(run, image, x, y);
+YOLORT_BOTH inline void letterbox_thread(const LaunchParams& params, int image, int x, int y) {
+  if (x < params.width && y < params.height && image < params.images) letterbox(params, image, x, y);
 }
 
-YOLORT_BOTH inline void decode_thread(const Run& run, int image, int cell) {
-  if (cell < run.cells && image < run.images) decode(run, image, cell);
+YOLORT_BOTH inline void decode_thread(const LaunchParams& params, int image, int cell) {
+  if (cell < params.cells && image < params.images) decode(params, image, cell);
 }
 
 template <class Block>
-YOLORT_BOTH inline void select_block(const Run& run, int image, const Block& block) {
-  if (image < run.images) select(run, image, block);
+YOLORT_BOTH inline void select_block(const LaunchParams& params, int image, const Block& block) {
+  if (image < params.images) select(params, image, block);
 }
 
 }  // namespace yolort::cuda

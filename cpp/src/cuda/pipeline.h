@@ -7,17 +7,17 @@
 #include <string>
 #include <vector>
 
+#include "core/engine.h"
 #include "cuda/driver.h"
 #include "cuda/kernels.h"
-#include "decode.h"
-#include "engine.h"
+#include "ops/decode.h"
 
 namespace yolort {
 
 /// The kernels of kernels.cu on one GPU.
 class CudaKernels {
  public:
-  /// Null where they cannot run: built without nvcc, a GPU or driver that they do not fit, or YOLORT_CUDA_KERNELS=0.
+  /// Null if they cannot run: built without nvcc, a GPU or driver that they do not fit, or YOLORT_CUDA_KERNELS=0.
   static std::shared_ptr<const CudaKernels> load(std::shared_ptr<const CudaDevice> device);
   ~CudaKernels();
   CudaKernels(const CudaKernels&) = delete;
@@ -43,20 +43,19 @@ class CudaPipeline {
   /// Whether it can decode such outputs.
   static bool takes(const Batch& batch, const std::vector<Tensor>& outputs);
 
-  /// Detects, with `network` queueing on the stream what reads `input` and writes `outputs`, all in memory of the GPU.
-  /// The second time in a row that it is called with the same tensors, everything is captured into a CUDA graph, which
-  /// runs from then on; a network that cannot be captured is queued each time. Where the GPU finds what only the CPU
-  /// can handle (more candidates than kernels.h allows) or has to report (NaN), the outputs are copied and decoded
-  /// there.
+  /// Detects. `network` queues on the stream what reads `input` and writes `outputs`, all in GPU memory. The second
+  /// time in a row that it is called with the same tensors, everything is captured into a CUDA graph, which runs from
+  /// then on; a network that cannot be captured is queued each time. If the GPU finds what only the CPU can handle
+  /// (more candidates than kernels.h allows) or has to report (NaN), the outputs are copied and decoded there.
   void detect(const Batch& batch, const Tensor& input, const std::vector<Tensor>& outputs,
               const std::function<void()>& network, std::vector<Detections>& out, Speed& speed);
 
-  /// The network has changed behind the same tensors.
+  /// Call it when the network has changed but not its tensors.
   void forget_graph();
 
  private:
   void fill_sources(const Batch& batch);
-  void fill_run(const Batch& batch, const Tensor& input, const std::vector<Tensor>& outputs);
+  void fill_params(const Batch& batch, const Tensor& input, const std::vector<Tensor>& outputs);
   void send(const Image& image, const cuda::Source& source, std::size_t offset);
   void await(const Image& image);
   void queue(const std::function<void()>& network, bool captured);
@@ -64,8 +63,9 @@ class CudaPipeline {
   void launch(CUfunction kernel, const std::array<unsigned, 3>& grid, const std::array<unsigned, 3>& block);
   void mark(int event, bool captured);
   Detections found(std::size_t image) const;
+  std::vector<Tensor> copy_outputs(const std::vector<Tensor>& outputs, std::vector<std::vector<std::uint16_t>>& copied);
 
-  std::shared_ptr<const CudaDevice> device_;  // first: all else is on it
+  std::shared_ptr<const CudaDevice> device_;  // first: everything else is on it
   std::shared_ptr<const CudaKernels> kernels_;
   CUstream stream_;
   CUevent events_[3] = {};  ///< after the letterbox, after the network, after all
@@ -74,15 +74,15 @@ class CudaPipeline {
   enum class Graph { none, capture, ready, impossible } graph_state_ = Graph::none;
   std::vector<Tensor> tensors_;  ///< input and outputs of the last run
 
-  // The Run and the arrays that it points to, in pinned memory and, copied as a whole, on the GPU.
-  CudaBuffer run_, device_run_;
-  std::size_t run_bytes_ = 0;
-  cuda::Run* run() const { return static_cast<cuda::Run*>(run_.data()); }
+  // The LaunchParams and the arrays that it points to, in pinned memory and, copied as a whole, on the GPU.
+  CudaBuffer params_, device_params_;
+  std::size_t params_bytes_ = 0;
+  cuda::LaunchParams* params() const { return static_cast<cuda::LaunchParams*>(params_.data()); }
   std::vector<cuda::Source> sources_;
-  std::vector<std::size_t> offsets_;  ///< of the images' pixels in both of these
+  std::vector<std::size_t> offsets_;  ///< of the pixels of each image in both of these
   CudaBuffer pixels_, staging_;
   CudaBuffer scratch_;  ///< candidates, order, suppressed
-  CudaBuffer found_;    ///< pinned: the GPU writes them into memory of the host
+  CudaBuffer found_;    ///< pinned: the GPU writes into host memory
   int batch_ = 0;
   Decoder decoder_;
 };

@@ -1,5 +1,5 @@
 // ONNX Runtime through its C API, for programs without Python. The library is opened at run time. Input and outputs are
-// bound to buffers of ours, so that nothing is copied or allocated in a run.
+// bound to our own buffers, so that nothing is copied or allocated in a run.
 #include <dlfcn.h>
 #include <onnxruntime_c_api.h>
 
@@ -8,20 +8,20 @@
 #include <string_view>
 #include <utility>
 
-#include "device_name.h"
-#include "engine.h"
-#include "libraries.h"
+#include "core/engine.h"
+#include "platform/device_name.h"
+#include "platform/dynamic_library.h"
 
 namespace yolort {
 namespace {
 
-/// The oldest that has every function called here, that of ONNX Runtime 1.11; later ones only add.
+/// The oldest version that has every function called here, that of ONNX Runtime 1.11; later ones only add functions.
 constexpr std::uint32_t api_version = 11;
 
 struct Runtime {
   const OrtApi* api = nullptr;
-  OrtEnv* environment = nullptr;  ///< one a process, never released: sessions of other statics may outlive this
-  std::string why;                ///< it cannot run here
+  OrtEnv* environment = nullptr;  ///< one per process; never released, as sessions of other statics may outlive this
+  std::string why;                ///< why it cannot run here
 };
 
 template <class Failure>
@@ -100,7 +100,7 @@ OrtAllocator* allocator() {
 
 struct TensorInfo {
   ONNXTensorElementDataType type;
-  std::vector<std::int64_t> shape;  ///< below 0 where any value goes
+  std::vector<std::int64_t> shape;  ///< below 0: any
 
   explicit TensorInfo(const OrtTensorTypeAndShapeInfo* from) {
     check(ort().GetTensorElementType(from, &type));
@@ -176,13 +176,13 @@ class OnnxRuntimeEngine final : public Engine {
     shape_ = shape;
   }
 
-  /// The first run told the shapes: from now on ONNX Runtime writes into the tensors that it made then.
+  /// The first run gave the shapes: from now on ONNX Runtime writes into the tensors that it made then.
   void keep_outputs() {
-    OrtValue** made = nullptr;
+    OrtValue** outputs = nullptr;
     std::size_t count = 0;
-    check(ort().GetBoundOutputValues(binding_.get(), allocator(), &made, &count));
-    for (std::size_t i = 0; i < count; ++i) values_.emplace_back(made[i]);
-    check(ort().AllocatorFree(allocator(), made));
+    check(ort().GetBoundOutputValues(binding_.get(), allocator(), &outputs, &count));
+    for (std::size_t i = 0; i < count; ++i) values_.emplace_back(outputs[i]);
+    check(ort().AllocatorFree(allocator(), outputs));
     ort().ClearBoundOutputs(binding_.get());
     std::vector<Tensor> tensors;
     for (std::size_t i = 0; i < count; ++i) {
@@ -232,14 +232,14 @@ std::string take_name(char* name) {
   return out;
 }
 
-/// Throws ModelError where the model does not take one image.
+/// Throws ModelError if the model does not take one image.
 void read_inputs(const ModelSpec& spec, Session& session) {
   const OrtSession* from = session.session.get();
   std::size_t inputs = 0, outputs = 0;
   check(ort().SessionGetInputCount(from, &inputs));
   check(ort().SessionGetOutputCount(from, &outputs));
   if (inputs != 1) {
-    throw ModelError("model \"" + spec.given + "\" has " + std::to_string(inputs) + " inputs, expected one image");
+    throw ModelError("model \"" + spec.path + "\" has " + std::to_string(inputs) + " inputs, expected one image");
   }
   char* name = nullptr;
   check(ort().SessionGetInputName(from, 0, allocator(), &name));
@@ -264,7 +264,7 @@ void read_inputs(const ModelSpec& spec, Session& session) {
       session.shape = {side(0), side(2), side(3)};
     }
   }
-  if (!image) throw ModelError("model \"" + spec.given + "\": its input is not float (batch, 3, height, width)");
+  if (!image) throw ModelError("model \"" + spec.path + "\": its input is not float (batch, 3, height, width)");
 }
 
 std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
@@ -275,20 +275,20 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   const int gpu = parse_device(options.device);
   if (options.profile) throw EngineError("engine \"onnxruntime\" times layers from Python only");
   if (!runtime().why.empty()) throw EngineError(runtime().why);
-  OrtSessionOptions* made = nullptr;
-  check(ort().CreateSessionOptions(&made));
-  const Owned<OrtSessionOptions> settings(made);
-  if (options.threads) check(ort().SetIntraOpNumThreads(made, *options.threads));
+  OrtSessionOptions* raw = nullptr;
+  check(ort().CreateSessionOptions(&raw));
+  const Owned<OrtSessionOptions> settings(raw);
+  if (options.threads) check(ort().SetIntraOpNumThreads(raw, *options.threads));
   if (gpu >= 0) {
     OrtCUDAProviderOptions cuda;
     cuda.device_id = gpu;
-    check(ort().SessionOptionsAppendExecutionProvider_CUDA(made, &cuda), "device \"" + options.device + "\"");
+    check(ort().SessionOptionsAppendExecutionProvider_CUDA(raw, &cuda), "device \"" + options.device + "\"");
   }
   auto session = std::make_shared<Session>();
   session->device = gpu < 0 ? "cpu" : "cuda:" + std::to_string(gpu);
   OrtSession* opened = nullptr;
-  OrtStatus* status = ort().CreateSession(runtime().environment, spec.graph.c_str(), made, &opened);
-  const std::string what = "model \"" + spec.given + "\": onnxruntime cannot load it";
+  OrtStatus* status = ort().CreateSession(runtime().environment, spec.graph.c_str(), raw, &opened);
+  const std::string what = "model \"" + spec.path + "\": onnxruntime cannot load it";
   if (gpu >= 0) check(status, what + " on " + session->device);
   check<ModelError>(ort(), status, what);
   session->session.reset(opened);

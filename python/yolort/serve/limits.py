@@ -179,17 +179,15 @@ def connection(limits: Limits) -> type[H11Protocol]:
     """uvicorn's protocol, with bounds on what a client costs the event loop, on connections, and on their time.
 
     - Bodies are read in turns, a few pieces in each round of the event loop: requests without one do not wait for them.
-    - What a connection's bytes cost is measured. If they are expensive to parse (a body in chunks of one byte), it waits
-      a multiple of that time before it is read again, and one such connection after the other.
+    - What a connection's bytes cost is measured. If they are expensive to parse (a body in chunks of one byte), it is
+      read again after a multiple of that time, and one such connection after the other.
     - A connection beyond the limit ends the oldest that has no request in the server.
     - A client must send the head of a request, and read its answer, within `limits.seconds`. Connections are looked at
       twice in that time: one that waits for the same in the third look is ended.
     """
     connections: dict[Connection, None] = {}  # oldest first
     turns: deque[Connection] = deque()  # in the middle of their bodies
-    rested = (
-        0.0  # time of the event loop until which bytes that are expensive to parse wait, of all connections together
-    )
+    rested = 0.0  # the event loop's time at which the next expensive connection is read on
 
     def next_turns(loop: asyncio.AbstractEventLoop) -> None:
         for _ in range(min(len(turns), _TURNS)):
@@ -241,7 +239,7 @@ def connection(limits: Limits) -> type[H11Protocol]:
             if not self.flow.read_paused and not self.transport.is_closing():
                 self.transport.resume_reading()
 
-        def eof_received(self) -> bool:
+        def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn closes the connection
             """A client that only stops sending gets its answer."""
             waiting = not self._idle() and not self.cycle.more_body
             if waiting:

@@ -1,0 +1,39 @@
+// Images from files, for programs; the library takes pixels.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "yolort/yolort.h"
+
+namespace yolort {
+
+/// A file that is not an image, or of a kind that is not read here.
+struct ImageError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct DecodedImage {
+  int width = 0, height = 0;
+  std::vector<std::uint8_t> rgb;
+
+  Image image() const { return {rgb.data(), width, height, 0, PixelFormat::rgb}; }
+};
+
+/// More pixels are not decoded.
+inline constexpr std::int64_t max_image_pixels = std::int64_t{1} << 27;
+
+/// Endings of the files that read_image() reads: ".ppm", ...; lower case.
+std::vector<std::string> image_endings();
+
+/// Binary PNM (P5, P6) of 8 bits, and what read_compressed() reads. Throws ImageError.
+DecodedImage read_image(const std::filesystem::path& path);
+
+/// JPEG and PNG, in a build with stb_image. The orientation in EXIF is not applied.
+DecodedImage read_compressed(const std::filesystem::path& path);
+const std::vector<std::string>& compressed_endings();
+
+}  // namespace yolort

@@ -1,0 +1,173 @@
+// Detector and its thresholds.
+#include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
+
+#include <array>
+#include <filesystem>
+#include <memory>
+#include <tuple>
+#include <utility>
+
+#include "bindings.h"
+
+namespace yolort::bindings {
+namespace {
+
+namespace fs = std::filesystem;
+
+Merge parse_merge(const std::string& name) {
+  if (name == "wbf") return Merge::wbf;
+  if (name == "nms") return Merge::nms;
+  throw std::invalid_argument("merge is \"" + name + "\", expected wbf or nms");
+}
+
+std::unique_ptr<Detector> make_detector(const fs::path& model, const Thresholds& thresholds, std::string engine,
+                                        std::string device, std::string precision, std::optional<int> threads,
+                                        std::vector<std::string> names, std::optional<std::array<int, 2>> imgsz,
+                                        bool tuned, bool profile, bool augment, std::vector<int> scales, bool flip,
+                                        const std::string& merge, const std::vector<fs::path>& scale_models) {
+  Options options;
+  static_cast<Thresholds&>(options) = thresholds;
+  options.engine = std::move(engine);
+  options.device = std::move(device);
+  options.precision = std::move(precision);
+  options.threads = threads;
+  options.names = std::move(names);
+  options.imgsz = imgsz;
+  options.tuned = tuned;
+  options.profile = profile;
+  options.augment = augment;
+  options.scales = std::move(scales);
+  options.flip = flip;
+  options.merge = parse_merge(merge);
+  for (const fs::path& path : scale_models) options.scale_models.push_back(path.string());
+  options.between_runs = [] {  // Ctrl-C, which only the main thread sees
+    const py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  };
+  py::gil_scoped_release release;
+  return std::make_unique<Detector>(model.string(), options);
+}
+
+py::list detect(Detector& self, const py::sequence& images, const Thresholds& thresholds,
+                const std::optional<std::string>& format, std::optional<bool> augment) {
+  const std::optional<PixelFormat> asked = parse_format(format);
+  std::vector<HeldImage> held;
+  std::vector<Image> views;
+  for (const py::handle image : images) {
+    held.push_back(hold_image(image, asked));
+    views.push_back(held.back().image);
+  }
+  std::vector<Detections> found;
+  {
+    py::gil_scoped_release release;
+    found = self.detect(views, thresholds, augment.value_or(!self.views().empty()));
+  }
+  py::list out;
+  for (const Detections& one : found) out.append(to_tuple(one));
+  return out;
+}
+
+/// The raw outputs for a float32 input (batch, 3, height, width).
+py::list infer(Detector& self, const py::array_t<float, py::array::c_style>& input) {
+  const auto [height, width] = self.imgsz();
+  if (input.ndim() != 4 || input.shape(1) != 3 || input.shape(2) != height || input.shape(3) != width) {
+    throw std::invalid_argument("input: expected shape (batch, 3, " + std::to_string(height) + ", " +
+                                std::to_string(width) + "), got " + std::string(py::str(input.attr("shape"))));
+  }
+  std::vector<Array> outputs;
+  {
+    py::gil_scoped_release release;
+    outputs = self.infer(input.data(), static_cast<int>(input.shape(0)));
+  }
+  py::list out;
+  for (const Array& output : outputs) {
+    out.append(to_array<float>(output.values, {output.shape.begin(), output.shape.end()}));
+  }
+  return out;
+}
+
+py::list layer_times(Detector& self) {
+  std::vector<LayerTime> times;
+  {
+    const py::gil_scoped_release release;
+    times = self.layer_times();
+  }
+  py::list out;
+  for (const LayerTime& time : times) out.append(py::make_tuple(to_str(time.name), to_str(time.type), time.ms));
+  return out;
+}
+
+py::dict metadata(const Detector& self) {
+  py::dict out;
+  for (const auto& [key, value] : self.metadata()) out[to_str(key)] = to_str(value);
+  return out;
+}
+
+/// Scale, whether mirrored, network input (height, width) and model of each.
+py::list views(const Detector& self) {
+  py::list out;
+  for (const View& view : self.views()) {
+    const auto [height, width] = view.imgsz;
+    out.append(py::make_tuple(view.scale, view.flip, std::pair(height, width), to_str(view.model)));
+  }
+  return out;
+}
+
+/// Milliseconds before, in and after the network.
+std::tuple<double, double, double> speed(const Detector& self) {
+  const py::gil_scoped_release release;
+  const Speed speed = self.speed();
+  return {speed.pre, speed.inference, speed.post};
+}
+
+Detector clone(const Detector& self) {
+  const py::gil_scoped_release release;
+  return self.clone();
+}
+
+void register_thresholds(py::module_& m) {
+  py::class_<Thresholds>(m, "Thresholds")
+      .def(py::init([](float conf, float iou, int max_det, std::vector<int> classes, bool agnostic, bool multi_label) {
+             return Thresholds{conf, iou, max_det, std::move(classes), agnostic, multi_label};
+           }),
+           py::kw_only(), py::arg("conf"), py::arg("iou"), py::arg("max_det"), py::arg("classes"), py::arg("agnostic"),
+           py::arg("multi_label"))
+      .def_readonly("conf", &Thresholds::conf)
+      .def_readonly("iou", &Thresholds::iou)
+      .def_readonly("max_det", &Thresholds::max_det)
+      .def_readonly("classes", &Thresholds::classes)
+      .def_readonly("agnostic", &Thresholds::agnostic)
+      .def_readonly("multi_label", &Thresholds::multi_label);
+}
+
+}  // namespace
+
+void register_detector(py::module_& m) {
+  register_thresholds(m);
+  py::class_<Detector>(m, "Detector")
+      .def(py::init(&make_detector), py::arg("model"), py::arg("thresholds"), py::kw_only(), py::arg("engine"),
+           py::arg("device"), py::arg("precision"), py::arg("threads"), py::arg("names"), py::arg("imgsz"),
+           py::arg("tuned"), py::arg("profile"), py::arg("augment"), py::arg("scales"), py::arg("flip"),
+           py::arg("merge"), py::arg("scale_models"))
+      .def("detect", &detect, py::arg("images"), py::arg("thresholds"), py::arg("format") = py::none(),
+           py::arg("augment") = py::none())
+      .def("infer", &infer, py::arg("input").noconvert())
+      .def("layer_times", &layer_times)
+      .def("clone", &clone)
+      .def("check", &Detector::check, py::arg("thresholds"))
+      .def_property_readonly("names", [](const Detector& self) { return to_list(self.names()); })
+      .def_property_readonly("imgsz", [](const Detector& self) { return std::pair(self.imgsz()[0], self.imgsz()[1]); })
+      .def_property_readonly("batch", &Detector::batch)
+      .def_property_readonly("thresholds", &Detector::thresholds)
+      .def_property_readonly("engine", &Detector::engine)
+      .def_property_readonly("device", &Detector::device)
+      .def_property_readonly("precision", &Detector::precision)
+      .def_property_readonly("tuned", &Detector::tuned)
+      .def_property_readonly("head", &Detector::head)
+      .def_property_readonly("metadata", &metadata)
+      .def_property_readonly("views", &views)
+      .def_property_readonly("speed", &speed);
+}
+
+}  // namespace yolort::bindings

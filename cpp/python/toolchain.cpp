@@ -1,0 +1,47 @@
+// What the tools and the package use besides detection.
+#include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
+
+#include <filesystem>
+#include <tuple>
+
+#include "bindings.h"
+#include "core/engine.h"
+#include "core/tuning.h"
+#include "ops/simd/kernels.h"
+#include "platform/device_name.h"
+#include "platform/dynamic_library.h"
+
+namespace yolort::bindings {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The engines that read the model: name, why it cannot run here or "", precisions worth measuring.
+std::vector<std::tuple<std::string, std::string, std::vector<std::string>>> candidates(const fs::path& model) {
+  std::vector<std::tuple<std::string, std::string, std::vector<std::string>>> out;
+  py::gil_scoped_release release;
+  const ModelSpec spec = read_model(model.string());
+  for (const EngineEntry& entry : all_engines()) {
+    if (!entry.accepts(spec)) continue;
+    const std::string reason = entry.unavailable();
+    out.emplace_back(entry.name, reason, reason.empty() ? entry.precisions() : std::vector<std::string>());
+  }
+  return out;
+}
+
+}  // namespace
+
+void register_toolchain(py::module_& m) {
+  m.def("max_threads", &max_threads);
+  m.def("canonical_device", &canonical_device, py::arg("given"));
+  m.def("device_index", &device_index, py::arg("device"), py::arg("kind"));
+  m.def("add_library_folder", [](const std::string& folder) { add_library_folder(folder); }, py::arg("folder"));
+  m.def("candidates", &candidates, py::arg("model"));
+  m.def("machine", &machine);
+  m.def("tuning_paths", [](const fs::path& model) { return tuning_paths(model.string()); }, py::arg("model"));
+  m.def("model_bytes", [](const fs::path& model) { return model_bytes(read_model(model.string())); }, py::arg("model"));
+  m.def("simd", [] { return kernels().name; });
+}
+
+}  // namespace yolort::bindings

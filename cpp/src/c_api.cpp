@@ -1,0 +1,281 @@
+// The C API over the C++ one: no exception leaves it.
+#include "yolort/c.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "yolort/yolort.h"
+
+struct yolort_detector {
+  yolort::Detector detector;
+};
+
+struct yolort_results {
+  std::vector<std::vector<yolort_detection>> images;
+};
+
+namespace {
+
+thread_local std::string last_error;
+
+yolort_status failed(yolort_status status, const char* what) noexcept {
+  try {
+    last_error = what;
+  } catch (...) {  // out of memory: the status without a message
+    last_error.clear();
+  }
+  return status;
+}
+
+/// Runs `call` and returns what it throws as a status.
+template <class Call>
+yolort_status guarded(Call call) noexcept {
+  try {
+    call();
+    return YOLORT_OK;
+  } catch (const yolort::FileNotFound& error) {
+    return failed(YOLORT_FILE_NOT_FOUND, error.what());
+  } catch (const yolort::ModelError& error) {
+    return failed(YOLORT_MODEL_ERROR, error.what());
+  } catch (const yolort::EngineError& error) {
+    return failed(YOLORT_ENGINE_ERROR, error.what());
+  } catch (const std::invalid_argument& error) {
+    return failed(YOLORT_INVALID_ARGUMENT, error.what());
+  } catch (const std::bad_alloc&) {
+    return failed(YOLORT_OUT_OF_MEMORY, "out of memory");
+  } catch (const std::exception& error) {
+    return failed(YOLORT_INTERNAL_ERROR, error.what());
+  } catch (...) {
+    return failed(YOLORT_INTERNAL_ERROR, "an exception of unknown type");
+  }
+}
+
+void need(const void* pointer, const char* name) {
+  if (!pointer) throw std::invalid_argument(std::string(name) + " is NULL");
+}
+
+/// A copy of a caller's struct, which may have fewer fields (those stay zero) or more (which must be zero).
+template <class Struct>
+Struct sized(const Struct* from, const char* name) {
+  Struct out{};
+  if (!from) return out;
+  const std::size_t size = from->struct_size;
+  const auto* bytes = reinterpret_cast<const unsigned char*>(from);
+  bool fits = size >= sizeof(from->struct_size) && size <= 4096 && size % alignof(Struct) == 0;
+  for (std::size_t i = sizeof(Struct); fits && i < size; ++i) fits = bytes[i] == 0;
+  if (!fits) {
+    throw std::invalid_argument(std::string(name) + ".struct_size is " + std::to_string(size) +
+                                "; set it to sizeof, or use a newer library: it asks for what this one does not know");
+  }
+  std::memcpy(&out, from, std::min(size, sizeof(Struct)));
+  return out;
+}
+
+template <class T>
+std::vector<int> list(const T* values, std::size_t count, const char* name) {
+  if (count) need(values, name);
+  return std::vector<int>(values, values + count);
+}
+
+yolort::Thresholds to_thresholds(const yolort_thresholds* thresholds) {
+  const yolort_thresholds from = sized(thresholds, "thresholds");
+  yolort::Thresholds out;
+  if (from.conf != 0) out.conf = from.conf;
+  if (from.iou != 0) out.iou = from.iou;
+  if (from.max_det != 0) out.max_det = from.max_det;
+  out.classes = list(from.classes, from.class_count, "thresholds.classes");
+  out.agnostic = from.agnostic;
+  out.multi_label = from.multi_label;
+  return out;
+}
+
+std::string text(const char* value) { return value ? value : ""; }
+
+std::vector<std::string> texts(const char* const* values, std::size_t count, const char* name) {
+  if (count) need(values, name);
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < count; ++i) {
+    need(values[i], (std::string("a text of ") + name).c_str());
+    out.emplace_back(values[i]);
+  }
+  return out;
+}
+
+yolort::Options to_options(const yolort_options* options) {
+  const yolort_options from = sized(options, "options");
+  yolort::Options out;
+  static_cast<yolort::Thresholds&>(out) = to_thresholds(from.thresholds);
+  out.engine = text(from.engine);
+  out.device = text(from.device);
+  out.precision = text(from.precision);
+  if (from.threads) out.threads = from.threads;
+  if (from.height || from.width) out.imgsz = {from.height, from.width};
+  out.tuned = !from.ignore_tuning;
+  out.names = texts(from.names, from.name_count, "options.names");
+  out.augment = from.augment;
+  out.scales = list(from.scales, from.scale_count, "options.scales");
+  if (from.merge != YOLORT_WBF && from.merge != YOLORT_NMS) {
+    throw std::invalid_argument("options.merge is " + std::to_string(from.merge) +
+                                ", expected YOLORT_WBF (0) or YOLORT_NMS (1)");
+  }
+  out.merge = from.merge == YOLORT_NMS ? yolort::Merge::nms : yolort::Merge::wbf;
+  out.flip = !from.no_flip;
+  out.scale_models = texts(from.scale_models, from.scale_model_count, "options.scale_models");
+  return out;
+}
+
+yolort::Image to_image(const yolort_image& from) {
+  if (from.format < YOLORT_BGR || from.format > YOLORT_GRAY) {
+    throw std::invalid_argument("image: its format is " + std::to_string(from.format) +
+                                ", expected YOLORT_BGR (0) to " + "YOLORT_GRAY (4)");
+  }
+  if (from.memory != YOLORT_HOST && from.memory != YOLORT_CUDA) {
+    throw std::invalid_argument("image: its memory is " + std::to_string(from.memory) +
+                                ", expected YOLORT_HOST (0) or YOLORT_CUDA (1)");
+  }
+  static_assert(static_cast<int>(yolort::PixelFormat::bgr) == YOLORT_BGR &&
+                static_cast<int>(yolort::PixelFormat::gray) == YOLORT_GRAY);
+  return {from.pixels,
+          from.width,
+          from.height,
+          from.stride,
+          static_cast<yolort::PixelFormat>(from.format),
+          from.memory == YOLORT_CUDA ? yolort::Memory::cuda : yolort::Memory::host,
+          from.stream};
+}
+
+std::vector<yolort_detection> to_detections(const yolort::Detections& found) {
+  std::vector<yolort_detection> out;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const yolort::Box& box = found.boxes[i];
+    out.push_back({box.x1, box.y1, box.x2, box.y2, found.scores[i], found.classes[i]});
+  }
+  return out;
+}
+
+}  // namespace
+
+int32_t yolort_abi_version(void) { return YOLORT_ABI_VERSION; }
+const char* yolort_version(void) { return YOLORT_VERSION; }
+const char* yolort_last_error(void) { return last_error.c_str(); }
+
+const char* yolort_engine_at(size_t position, const char** reason) {
+  thread_local std::vector<yolort::EngineStatus> engines;
+  if (reason) *reason = nullptr;
+  if (guarded([] { engines = yolort::engines(); }) != YOLORT_OK || position >= engines.size()) return nullptr;
+  if (reason) *reason = engines[position].reason.c_str();
+  return engines[position].name.c_str();
+}
+
+const char* yolort_device_at(const char* engine, size_t position) {
+  thread_local std::vector<std::string> devices;
+  thread_local std::string of;
+  const yolort_status status = guarded([&] {
+    need(engine, "engine");
+    if (position && of == engine && !devices.empty()) return;
+    devices.clear();
+    of = engine;
+    devices = yolort::devices(engine);
+  });
+  return status == YOLORT_OK && position < devices.size() ? devices[position].c_str() : nullptr;
+}
+
+yolort_status yolort_open(const char* model, const yolort_options* options, yolort_detector** detector) {
+  if (detector) *detector = nullptr;
+  return guarded([&] {
+    need(model, "model");
+    need(detector, "detector");
+    *detector = new yolort_detector{yolort::Detector(model, to_options(options))};
+  });
+}
+
+yolort_status yolort_clone(const yolort_detector* detector, yolort_detector** clone) {
+  if (clone) *clone = nullptr;
+  return guarded([&] {
+    need(detector, "detector");
+    need(clone, "clone");
+    *clone = new yolort_detector{detector->detector.clone()};
+  });
+}
+
+void yolort_free(yolort_detector* detector) { delete detector; }
+
+size_t yolort_name_count(const yolort_detector* detector) { return detector ? detector->detector.names().size() : 0; }
+
+const char* yolort_name(const yolort_detector* detector, int32_t class_id) {
+  if (class_id < 0 || static_cast<size_t>(class_id) >= yolort_name_count(detector)) return nullptr;
+  return detector->detector.names()[static_cast<size_t>(class_id)].c_str();
+}
+
+const char* yolort_engine(const yolort_detector* detector) {
+  return detector ? detector->detector.engine().c_str() : nullptr;
+}
+const char* yolort_device(const yolort_detector* detector) {
+  return detector ? detector->detector.device().c_str() : nullptr;
+}
+const char* yolort_precision(const yolort_detector* detector) {
+  return detector ? detector->detector.precision().c_str() : nullptr;
+}
+const char* yolort_head(const yolort_detector* detector) {
+  return detector ? detector->detector.head().c_str() : nullptr;
+}
+
+const char* yolort_metadata(const yolort_detector* detector, const char* key) {
+  const char* out = nullptr;
+  guarded([&] {
+    need(detector, "detector");
+    need(key, "key");
+    const auto& metadata = detector->detector.metadata();
+    if (const auto found = metadata.find(key); found != metadata.end()) out = found->second.c_str();
+  });
+  return out;
+}
+
+yolort_status yolort_imgsz(const yolort_detector* detector, int32_t* height, int32_t* width) {
+  return guarded([&] {
+    need(detector, "detector");
+    need(height, "height");
+    need(width, "width");
+    const auto imgsz = detector->detector.imgsz();
+    *height = imgsz[0];
+    *width = imgsz[1];
+  });
+}
+
+yolort_status yolort_speed(const yolort_detector* detector, double* pre, double* inference, double* post) {
+  return guarded([&] {
+    need(detector, "detector");
+    const yolort::Speed speed = detector->detector.speed();
+    for (const auto& [to, value] : {std::pair{pre, speed.pre}, {inference, speed.inference}, {post, speed.post}}) {
+      need(to, "pre, inference or post");
+      *to = value;
+    }
+  });
+}
+
+yolort_status yolort_detect(yolort_detector* detector, const yolort_image* images, size_t count,
+                            const yolort_thresholds* thresholds, yolort_results** results) {
+  if (results) *results = nullptr;
+  return guarded([&] {
+    need(detector, "detector");
+    need(results, "results");
+    if (count) need(images, "images");
+    std::vector<yolort::Image> borrowed;
+    for (size_t i = 0; i < count; ++i) borrowed.push_back(to_image(images[i]));
+    const auto found =
+        detector->detector.detect(borrowed, thresholds ? to_thresholds(thresholds) : detector->detector.thresholds());
+    auto out = std::make_unique<yolort_results>();
+    for (const yolort::Detections& of_image : found) out->images.push_back(to_detections(of_image));
+    *results = out.release();
+  });
+}
+
+const yolort_detection* yolort_results_get(const yolort_results* results, size_t image, size_t* count) {
+  const bool there = results && image < results->images.size();
+  if (count) *count = there ? results->images[image].size() : 0;
+  return there && !results->images[image].empty() ? results->images[image].data() : nullptr;
+}
+
+void yolort_results_free(yolort_results* results) { delete results; }

@@ -1,0 +1,228 @@
+// Loads a model; the public methods.
+#include "core/detector.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "core/tuning.h"
+#include "platform/device_name.h"
+
+namespace yolort {
+namespace {
+
+namespace fs = std::filesystem;
+
+ModelError cannot_run(const fs::path& record, const std::string& what) {
+  return ModelError("tuning record " + record.string() + " asks for what cannot run (" + what +
+                    "); delete it or run yolort tune again");
+}
+
+/// Maximum size of a network input: 4 GiB of float32.
+constexpr std::int64_t max_input_elements = std::int64_t{1} << 30;
+
+}  // namespace
+
+/// Sets `options` and `spec` to what `yolort tune` recorded for this machine, if that can run here. Returns the path of
+/// the record.
+fs::path Detector::Impl::take_tuning(Options& options) {
+  const bool open = options.tuned && options.engine.empty() && options.device.empty() && options.precision.empty() &&
+                    !options.threads && !std::getenv("YOLORT_ENGINE");
+  const std::optional<Tuning> found = open ? find_tuning(spec) : std::nullopt;
+  if (!found) return {};
+  ModelSpec chosen = spec;
+  if (!found->use.empty()) {
+    fs::path beside = fs::absolute(spec.path);
+    if (!beside.has_filename()) beside = beside.parent_path();
+    beside.replace_filename(found->use);
+    std::error_code error;
+    if (options.imgsz || !fs::exists(beside, error)) return {};
+    try {
+      chosen = read_model(beside.string());
+    } catch (const Error& what) {
+      throw cannot_run(found->record, what.what());
+    }
+    // With other weights, another size or another head it is another model.
+    if (spec.source.empty() || chosen.source != spec.source || chosen.layout.name() != spec.layout.name() ||
+        chosen.height != spec.height || chosen.width != spec.width || chosen.names != spec.names) {
+      return {};
+    }
+  }
+  for (const EngineEntry& entry : all_engines()) {
+    if (entry.name != found->engine || !entry.unavailable().empty() || !entry.accepts(chosen)) continue;
+    spec = std::move(chosen);
+    options.engine = found->engine;
+    options.device = found->device;
+    options.precision = found->precision;
+    options.threads = found->threads;
+    return found->record;
+  }
+  return {};
+}
+
+void Detector::Impl::load(const std::string& model, Options options) {
+  if (options.threads && (*options.threads < 1 || *options.threads > max_threads())) {
+    throw std::invalid_argument("threads is " + std::to_string(*options.threads) + ", expected 1 to " +
+                                std::to_string(max_threads()) + ", 4 for each core here");
+  }
+  const std::string& precision_asked = options.precision;
+  static const std::set<std::string> precisions = {"", "fp32", "fp16", "fp16-storage", "bf16"};
+  if (!precisions.count(precision_asked)) {
+    throw std::invalid_argument("precision is \"" + precision_asked + "\", expected fp32, fp16, fp16-storage or bf16");
+  }
+  spec = read_model(model);
+  const fs::path record = take_tuning(options);
+  tuned = !record.empty();
+  if (!options.names.empty()) spec.names = options.names;
+  ask_imgsz(options);
+  thresholds = options;
+  between_runs = options.between_runs;
+  check_thresholds(thresholds, spec.names.empty() ? INT32_MAX : static_cast<int>(spec.names.size()));
+
+  try {
+    options.device = canonical_device(options.device);
+    const EngineEntry entry = choose_engine(spec, options);
+    engine_name = entry.name;
+    engine = entry.load(spec, options);
+  } catch (const std::exception& what) {
+    if (tuned) throw cannot_run(record, what.what());
+    throw;
+  }
+  device = engine->device();
+  precision = engine->precision();
+  if (precision.empty()) precision = spec.precision.empty() ? "fp32" : spec.precision;
+  if (spec.precision == "int8" && precision != "int8") {  // its float layers run in the engine's precision: report both
+    precision = precision == "fp32" ? "int8" : "int8+" + precision;
+  }
+  resolve_imgsz(options);
+  if (spec.names.empty()) {
+    const bool beside = spec.format == Format::ncnn || spec.format == Format::openvino;
+    std::error_code error;
+    const bool missing = beside && !fs::exists(spec.graph.parent_path() / "metadata.yaml", error);
+    throw ModelError("model \"" + spec.path + "\" carries no class names (" +
+                     (missing  ? "no metadata.yaml beside it"
+                      : beside ? "no 'names' in the metadata.yaml beside it"
+                               : "no 'names' in its metadata") +
+                     "); give names=");
+  }
+  probe();
+}
+
+/// The input size asked for, or the model's own.
+void Detector::Impl::ask_imgsz(const Options& options) {
+  if (!options.imgsz) return;
+  const auto [height, width] = *options.imgsz;
+  if (height < 1 || width < 1 || height > max_imgsz || width > max_imgsz) {
+    throw std::invalid_argument("imgsz is " + std::to_string(height) + " x " + std::to_string(width) +
+                                ", expected 1 to " + std::to_string(max_imgsz));
+  }
+  spec.height = height;
+  spec.width = width;
+}
+
+/// A size that is fixed by the engine overrides the metadata; asking for another one is an error.
+void Detector::Impl::resolve_imgsz(const Options& options) {
+  const InputShape fixed = engine->input_shape();
+  const auto resolve = [&](int& side, int fixed_side) {
+    if (options.imgsz && fixed_side && side != fixed_side) {
+      throw std::invalid_argument("imgsz is " + std::to_string(spec.height) + " x " + std::to_string(spec.width) +
+                                  ", but model \"" + spec.path + "\" is fixed to " + std::to_string(fixed.height) +
+                                  " x " + std::to_string(fixed.width));
+    }
+    if (fixed_side) side = fixed_side;
+  };
+  resolve(spec.height, fixed.height);
+  resolve(spec.width, fixed.width);
+  if (!spec.height || !spec.width) throw unknown_imgsz(spec);
+  const std::int64_t elements = std::int64_t{3} * spec.height * spec.width;
+  if (spec.height > max_imgsz || spec.width > max_imgsz || fixed.batch > max_input_elements / elements) {
+    throw ModelError("model \"" + spec.path + "\" takes " + std::to_string(fixed.batch) + " images of " +
+                     std::to_string(spec.height) + " x " + std::to_string(spec.width) + ", more than is run here");
+  }
+}
+
+/// The outputs' shapes are known once the engine has run; a model that fits no head fails here, not at first use.
+void Detector::Impl::probe() {
+  const int batch = std::max(engine->input_shape().batch, 1);
+  engine->input(batch, spec.height, spec.width);
+  const std::vector<Tensor>& outputs = engine->run();
+  const bool known = spec.layout.head != Head::unknown;
+  try {
+    spec.layout = resolve_layout(spec.layout, static_cast<int>(spec.names.size()), outputs, spec.height, spec.width);
+  } catch (const ModelError& what) {
+    throw ModelError("model \"" + spec.path + "\": " + what.what());
+  }
+  if (!known && spec.layout.head == Head::end2end) spec.max_batch = 1;  // its NMS may be unrolled for one image
+  head = spec.layout.name();
+  output_shapes.clear();
+  for (const Tensor& output : outputs) output_shapes.push_back(output.shape);
+  check_outputs(outputs, batch);
+}
+
+Detector::Detector(const std::string& model, const Options& options) : impl_(std::make_unique<Impl>()) {
+  impl_->load(model, options);
+  impl_->prepare_views(options);
+}
+Detector::Detector(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Detector::Detector(Detector&&) noexcept = default;
+Detector& Detector::operator=(Detector&&) noexcept = default;
+Detector::~Detector() = default;
+
+Detections Detector::detect(const Image& image) { return detect(image, impl_->thresholds); }
+
+Detections Detector::detect(const Image& image, const Thresholds& thresholds) {
+  return std::move(detect(std::vector<Image>{image}, thresholds).front());
+}
+
+std::vector<Detections> Detector::detect(const std::vector<Image>& images, const Thresholds& thresholds) {
+  return detect(images, thresholds, !impl_->views.empty());
+}
+
+std::vector<Detections> Detector::detect(const std::vector<Image>& images, const Thresholds& thresholds, bool augment) {
+  if (augment && impl_->views.empty()) {
+    throw std::invalid_argument("augment: this Detector was made without; construct it with augment or scales");
+  }
+  check_thresholds(thresholds, impl_->spec.layout.classes);
+  for (const Image& image : images) check_image(image);
+  std::unique_lock lock(impl_->mutex);
+  if (augment) return impl_->run_views(images, thresholds, lock);
+  std::vector<Job> jobs;
+  for (const Image& image : images) jobs.push_back({&image});
+  return impl_->run(jobs, thresholds, lock);
+}
+
+std::vector<LayerTime> Detector::layer_times() {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->engine->layer_times();
+}
+
+Detector Detector::clone() const {
+  std::lock_guard lock(impl_->mutex);
+  return Detector(impl_->clone());
+}
+
+const std::vector<std::string>& Detector::names() const { return impl_->spec.names; }
+std::array<int, 2> Detector::imgsz() const { return {impl_->spec.height, impl_->spec.width}; }
+int Detector::batch() const {
+  const InputShape shape = impl_->engine->input_shape();
+  return shape.batch ? shape.batch : impl_->spec.max_batch;
+}
+const Thresholds& Detector::thresholds() const { return impl_->thresholds; }
+void Detector::check(const Thresholds& thresholds) const { check_thresholds(thresholds, impl_->spec.layout.classes); }
+const std::string& Detector::engine() const { return impl_->engine_name; }
+const std::string& Detector::device() const { return impl_->device; }
+const std::string& Detector::precision() const { return impl_->precision; }
+bool Detector::tuned() const { return impl_->tuned; }
+const std::string& Detector::head() const { return impl_->head; }
+const std::map<std::string, std::string>& Detector::metadata() const { return impl_->spec.metadata; }
+const std::vector<View>& Detector::views() const { return impl_->views; }
+Speed Detector::speed() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->speed;
+}
+
+}  // namespace yolort

@@ -1,0 +1,115 @@
+#include "core/engine.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+
+namespace yolort {
+namespace {
+
+struct Registry {
+  std::mutex mutex;
+  std::vector<EngineEntry> entries = builtin_engines();
+
+  void sort() {
+    std::stable_sort(entries.begin(), entries.end(),
+                     [](const EngineEntry& a, const EngineEntry& b) { return a.priority > b.priority; });
+  }
+};
+
+Registry& registry() {
+  static Registry instance;
+  return instance;
+}
+
+}  // namespace
+
+/// A copy: an entry may call back into Python, which must not happen under the lock.
+std::vector<EngineEntry> all_engines() {
+  Registry& all = registry();
+  std::lock_guard lock(all.mutex);
+  all.sort();
+  return all.entries;
+}
+
+void register_engine(EngineEntry entry) {
+  Registry& all = registry();
+  std::lock_guard lock(all.mutex);
+  auto same = std::find_if(all.entries.begin(), all.entries.end(),
+                           [&](const EngineEntry& other) { return other.name == entry.name; });
+  if (same != all.entries.end()) {
+    *same = std::move(entry);
+  } else {
+    all.entries.push_back(std::move(entry));
+  }
+}
+
+EngineEntry unavailable_engine(const std::string& name, Format format, const std::string& reason) {
+  EngineEntry entry;
+  entry.name = name;
+  entry.unavailable = [reason] { return reason; };
+  entry.accepts = [format](const ModelSpec& spec) { return spec.format == format; };
+  entry.load = [reason](const ModelSpec&, const Options&) -> std::unique_ptr<Engine> { throw EngineError(reason); };
+  return entry;
+}
+
+EngineEntry choose_engine(const ModelSpec& spec, const Options& options) {
+  std::vector<EngineEntry> entries = all_engines();
+  // An INT8 model runs on any engine that reads it, but is fast on the one that it was made for.
+  std::stable_partition(entries.begin(), entries.end(), [&](const auto& entry) { return entry.name == spec.engine; });
+  std::string wanted = options.engine;
+  const char* source = "engine";
+  if (const char* forced = std::getenv("YOLORT_ENGINE"); wanted.empty() && forced) {
+    wanted = forced;
+    source = "YOLORT_ENGINE";
+  }
+
+  std::string available, known, refusals;
+  for (const EngineEntry& entry : entries) {
+    known += (known.empty() ? "" : ", ") + entry.name;
+    const std::string reason = entry.unavailable();
+    const bool fits = entry.accepts(spec);
+    if (reason.empty() && fits) available += (available.empty() ? "" : ", ") + entry.name;
+    if (entry.name != wanted && !wanted.empty()) continue;
+    if (reason.empty() && fits) return entry;
+    const std::string why = reason.empty() ? "it does not read this format" : reason;
+    if (entry.name == wanted) {
+      refusals = "cannot run model \"" + spec.path + "\" here: " + why;
+    } else if (fits) {
+      refusals += "\n  " + entry.name + ": " + why;
+    }
+  }
+  if (available.empty()) available = "none";
+  if (!wanted.empty() && refusals.empty()) {
+    throw std::invalid_argument(std::string(source) + " \"" + wanted + "\" is not known; engines are: " + known);
+  }
+  if (!wanted.empty()) {
+    throw EngineError("engine \"" + wanted + "\" " + refusals + ". Available for it: " + available);
+  }
+  throw EngineError("no engine here can run model \"" + spec.path + "\"" +
+                    (refusals.empty() ? "; yolort.engines() lists them" : ":" + refusals));
+}
+
+int max_threads() { return 4 * std::max(static_cast<int>(std::thread::hardware_concurrency()), 1); }
+
+std::vector<EngineStatus> engines() {
+  std::vector<EngineStatus> out;
+  for (const EngineEntry& entry : all_engines()) {
+    std::string reason = entry.unavailable();
+    out.push_back({entry.name, reason.empty(), reason});
+  }
+  return out;
+}
+
+std::vector<std::string> devices(const std::string& engine) {
+  for (const EngineEntry& entry : all_engines()) {
+    if (entry.name != engine) continue;
+    if (std::string reason = entry.unavailable(); !reason.empty())
+      throw EngineError("engine \"" + engine + "\": " + reason);
+    return entry.devices ? entry.devices() : std::vector<std::string>{"cpu"};
+  }
+  throw std::invalid_argument("engine \"" + engine + "\" is not known; yolort.engines() lists them");
+}
+
+}  // namespace yolort

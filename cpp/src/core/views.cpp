@@ -1,0 +1,99 @@
+// Test-time augmentation: opens what the views run on, and runs them.
+#include <algorithm>
+#include <array>
+#include <map>
+#include <utility>
+
+#include "core/detector.h"
+#include "core/view_merge.h"
+
+namespace yolort {
+
+Artifact Detector::Impl::artifact() const {
+  const InputShape fixed = engine->input_shape();
+  const std::vector<int>& strides = spec.layout.strides;
+  Artifact out{spec.path, spec.height, spec.width, fixed.height || fixed.width};
+  if (!strides.empty()) out.stride = *std::max_element(strides.begin(), strides.end());
+  return out;
+}
+
+/// A clone at the input size of a view.
+std::unique_ptr<Detector::Impl> Detector::Impl::clone_for(const View& view) const {
+  std::unique_ptr<Impl> out = clone();
+  out->spec.height = view.imgsz[0];
+  out->spec.width = view.imgsz[1];
+  try {
+    out->probe();
+  } catch (const Error& what) {
+    throw EngineError("scales: model \"" + view.model + "\" cannot run at " + std::to_string(view.imgsz[0]) + " x " +
+                      std::to_string(view.imgsz[1]) + " for the scale " + std::to_string(view.scale) + ": " +
+                      what.what());
+  }
+  return out;
+}
+
+/// Opens what the views run on and runs each once, so that a size that the network cannot take fails here.
+void Detector::Impl::prepare_views(const Options& options) {
+  if (!options.augment && options.scales.empty() && options.scale_models.empty()) return;
+  merge = options.merge;
+  std::vector<std::unique_ptr<Impl>> others;
+  std::vector<Artifact> artifacts = {artifact()};
+  for (const std::string& model : options.scale_models) {
+    Options own = options;
+    own.imgsz.reset();
+    others.push_back(std::make_unique<Impl>());
+    others.back()->load(model, own);
+    if (others.back()->spec.names != spec.names) {
+      throw ModelError("scale_models: model \"" + model + "\" has other classes than \"" + spec.path + "\"");
+    }
+    artifacts.push_back(others.back()->artifact());
+  }
+  const std::vector<PlacedView> placed = plan_views(options.scales, options.flip, artifacts);
+  std::vector<std::unique_ptr<Impl>> opened;
+  std::vector<Look> planned;
+  std::map<std::pair<std::size_t, std::array<int, 2>>, std::size_t> runner_of;  // by artifact and input size
+  runner_of[{0, {spec.height, spec.width}}] = 0;
+  for (const PlacedView& view : placed) {
+    const auto [at, is_new] = runner_of.try_emplace({view.artifact, view.imgsz}, opened.size() + 1);
+    if (is_new) opened.push_back((view.artifact ? *others[view.artifact - 1] : *this).clone_for(view));
+    planned.push_back({at->second, view.fraction, view.flip});
+  }
+  views.assign(placed.begin(), placed.end());
+  looks = std::move(planned);
+  runners = std::move(opened);
+}
+
+/// One result per image. All views with the same network input run together, in batches if the engine takes them.
+std::vector<Detections> Detector::Impl::run_views(const std::vector<Image>& images, const Thresholds& settings,
+                                                  std::unique_lock<std::mutex>& lock) {
+  const Thresholds each = view_thresholds(settings, merge, looks.size());
+  std::vector<std::vector<Detections>> found(images.size());
+  Speed total;
+  for (std::size_t i = 0; i <= runners.size(); ++i) {
+    Impl& runner = i ? *runners[i - 1] : *this;
+    if (i) pause(lock);
+    std::vector<Job> jobs;
+    std::vector<std::size_t> image_of;
+    for (std::size_t image = 0; image < images.size(); ++image) {
+      for (const Look& look : looks) {
+        if (look.runner != i) continue;
+        jobs.push_back({&images[image], look.fraction, look.flip});
+        image_of.push_back(image);
+      }
+    }
+    std::vector<Detections> of_jobs = runner.run(jobs, each, lock);
+    for (std::size_t job = 0; job < jobs.size(); ++job) found[image_of[job]].push_back(std::move(of_jobs[job]));
+    total.pre += runner.speed.pre;
+    total.inference += runner.speed.inference;
+    total.post += runner.speed.post;
+  }
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<Detections> out;
+  for (const std::vector<Detections>& of_image : found)
+    out.push_back(merge_views(of_image, merge, settings, spec.layout.nms));
+  total.post += milliseconds(std::chrono::steady_clock::now() - start);
+  speed = total;
+  return out;
+}
+
+}  // namespace yolort

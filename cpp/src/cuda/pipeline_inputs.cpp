@@ -1,0 +1,213 @@
+// What the GPU gets for a batch: the LaunchParams, and the pixels.
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+#include <string>
+#include <utility>
+
+#include "cuda/pipeline.h"
+#include "ops/letterbox.h"
+
+namespace yolort {
+namespace {
+
+constexpr std::size_t alignment = 256;
+/// Rows are copied to pinned memory in bands of about this size: the GPU fetches one while the next is copied.
+constexpr std::size_t band_bytes = 512 << 10;
+
+std::size_t aligned(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+
+template <class T>
+T* at(const CudaBuffer& buffer, std::size_t offset) {
+  return reinterpret_cast<T*>(static_cast<unsigned char*>(buffer.data()) + offset);
+}
+
+/// The number of rows of an image in host memory that are sent.
+int rows_sent(const cuda::Source& source) { return source.row_pairs ? 2 * source.new_height : source.height; }
+
+cuda::Map map_of(const Tensor& tensor) {
+  int cells = 1;
+  for (std::size_t d = 2; d < tensor.shape.size(); ++d) cells *= tensor.shape[d];
+  return {tensor.data, tensor.type == Type::f16, tensor.shape[1], cells};
+}
+
+/// How the outputs are read.
+void fill_head(cuda::LaunchParams& params, const HeadLayout& layout, const Thresholds& thresholds,
+               const std::vector<Tensor>& outputs) {
+  switch (layout.head) {
+    case Head::raw: params.head = cuda::HeadKind::raw; break;
+    case Head::boxes: params.head = cuda::HeadKind::boxes; break;
+    default: params.head = cuda::HeadKind::end2end; break;
+  }
+  for (std::size_t k = 0; k < outputs.size(); ++k) params.maps[k] = map_of(outputs[k]);
+  if (layout.head == Head::raw) {
+    for (std::size_t level = 0; level < layout.strides.size(); ++level) {
+      params.columns[level] = outputs[2 * level].shape[3];
+      params.strides[level] = static_cast<float>(layout.strides[level]);
+      params.cells += params.maps[2 * level].cells;
+    }
+  } else {
+    params.cells = layout.head == Head::boxes ? params.maps[0].cells : params.maps[0].channels;
+  }
+  params.reg_max = layout.reg_max;
+  params.classes = layout.classes;
+  params.multi_label = is_multi_label(layout, thresholds);
+  params.conf = thresholds.conf;
+  params.min_value = layout.head == Head::raw ? logit(thresholds.conf) : thresholds.conf;
+}
+
+}  // namespace
+
+/// Fills in everything but the pixels and their addresses.
+void CudaPipeline::fill_params(const Batch& batch, const Tensor& input, const std::vector<Tensor>& outputs) {
+  const HeadLayout& layout = batch.layout;
+  const Thresholds& thresholds = batch.thresholds;
+  batch_ = input.shape[0];
+  const auto slots = static_cast<std::size_t>(batch_), classes = static_cast<std::size_t>(layout.classes);
+  const std::size_t sources = aligned(sizeof(cuda::LaunchParams));
+  const std::size_t counts = sources + aligned(slots * sizeof(cuda::Source));
+  const std::size_t for_cpu = counts + aligned(slots * sizeof(int));
+  const std::size_t class_mask = for_cpu + aligned(slots * sizeof(int));
+  const std::size_t bytes = class_mask + aligned(classes);
+  const auto cells = slots * cuda::max_candidates;
+  const std::size_t order = aligned(cells * sizeof(cuda::Candidate));
+  const std::size_t suppressed = order + aligned(cells * sizeof(int));
+  const std::size_t found = aligned(slots * sizeof(int));
+  const auto max_det = static_cast<std::size_t>(thresholds.max_det);
+
+  const void *before = params_.data(), *device_before = device_params_.data();
+  params_.reserve(bytes);
+  device_params_.reserve(bytes);
+  scratch_.reserve(suppressed + cells);
+  found_.reserve(found + slots * max_det * sizeof(cuda::Found));
+  if (params_.data() != before || device_params_.data() != device_before || bytes != params_bytes_) {
+    // The graph copies from the one to the other.
+    if (graph_) Cuda::get().graph_exec_destroy(std::exchange(graph_, nullptr));
+    if (graph_state_ == Graph::ready) graph_state_ = Graph::capture;
+    params_bytes_ = bytes;
+  }
+  std::memset(params_.data(), 0, bytes);
+
+  cuda::LaunchParams& params = *this->params();
+  std::copy(sources_.begin(), sources_.end(), at<cuda::Source>(params_, sources));
+  params.sources = at<cuda::Source>(device_params_, sources);
+  params.images = static_cast<int>(batch.images.size());
+  params.height = input.shape[2];
+  params.width = input.shape[3];
+  params.input = input.data;
+  params.input_half = input.type == Type::f16;
+  fill_head(params, layout, thresholds, outputs);
+  if (!thresholds.classes.empty()) {
+    params.class_mask = at<std::uint8_t>(device_params_, class_mask);
+    for (const int cls : thresholds.classes) at<std::uint8_t>(params_, class_mask)[cls] = 1;
+  }
+  params.counts = at<int>(device_params_, counts);
+  params.for_cpu = at<int>(device_params_, for_cpu);
+  params.candidates = at<cuda::Candidate>(scratch_, 0);
+  params.order = at<int>(scratch_, order);
+  params.suppressed = at<std::uint8_t>(scratch_, suppressed);
+  params.nms = layout.nms;
+  params.agnostic = thresholds.agnostic;
+  params.iou = thresholds.iou;
+  params.max_det = thresholds.max_det;
+  params.found_counts = at<int>(found_, 0);
+  params.found = at<cuda::Found>(found_, found);
+}
+
+/// Says where the images go in the network input. Of a host image that is shrunk, only the rows that are needed are
+/// sent.
+void CudaPipeline::fill_sources(const Batch& batch) {
+  sources_.assign(batch.images.size(), {});
+  offsets_.clear();
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < batch.images.size(); ++i) {
+    const Image& image = batch.images[i];
+    const Geometry& g = batch.geometries[i];
+    const ChannelOrder& order = order_of(image.format);
+    cuda::Source& source = sources_[i];
+    source.width = image.width;
+    source.height = image.height;
+    source.step = order.step;
+    std::copy(std::begin(order.rgb), std::end(order.rgb), source.rgb);
+    source.new_width = g.new_width;
+    source.new_height = g.new_height;
+    source.left = g.left;
+    source.top = g.top;
+    source.mirrored = g.mirrored;
+    const double ratio_x = static_cast<double>(g.new_width) / image.width;
+    const double ratio_y = static_cast<double>(g.new_height) / image.height;
+    source.scale_x = 1.0 / ratio_x;
+    source.scale_y = 1.0 / ratio_y;
+    source.gain_x = static_cast<float>(ratio_x);
+    source.gain_y = static_cast<float>(ratio_y);
+    source.stride = static_cast<std::int64_t>(image.width) * order.step;
+    offsets_.push_back(bytes);
+    if (image.memory == Memory::cuda) {
+      source.pixels = image.pixels;
+      if (image.stride) source.stride = image.stride;
+    } else {
+      source.row_pairs = 2 * g.new_height < image.height;
+      bytes += aligned(static_cast<std::size_t>(source.stride) * static_cast<std::size_t>(rows_sent(source)));
+    }
+  }
+  pixels_.reserve(bytes);
+  staging_.reserve(bytes);
+  for (std::size_t i = 0; i < batch.images.size(); ++i) {
+    if (batch.images[i].memory == Memory::host) sources_[i].pixels = at<std::uint8_t>(pixels_, offsets_[i]);
+  }
+}
+
+void CudaPipeline::send(const Image& image, const cuda::Source& source, std::size_t offset) {
+  const Cuda& cuda = Cuda::get();
+  const auto row_bytes = static_cast<std::size_t>(source.stride);
+  const std::ptrdiff_t stride = image.stride ? image.stride : static_cast<std::ptrdiff_t>(row_bytes);
+  const int rows = rows_sent(source);
+  const CUdeviceptr target = pixels_.address() + offset;
+  CUmemorytype type{};
+  const bool pinned = cuda.pointer_attribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
+                                             reinterpret_cast<CUdeviceptr>(image.pixels)) == CUDA_SUCCESS &&
+                      type == CU_MEMORYTYPE_HOST;
+  if (pinned && !source.row_pairs && stride == static_cast<std::ptrdiff_t>(row_bytes)) {
+    cuda.check(cuda.to_device(target, image.pixels, row_bytes * static_cast<std::size_t>(rows), stream_),
+               "copying an image");
+    return;
+  }
+  const int band = static_cast<int>(std::max<std::size_t>(band_bytes / row_bytes, 1));
+  for (int first = 0; first < rows; first += band) {
+    const int last = std::min(first + band, rows);
+    const std::size_t begin = static_cast<std::size_t>(first) * row_bytes;
+    auto* to = at<std::uint8_t>(staging_, offset + begin);
+    for (int row = first; row < last; ++row, to += row_bytes) {
+      int from = row;
+      if (source.row_pairs) {
+        from = cuda::clamp(cuda::Pair(row / 2, source.scale_y).first + row % 2, 0, image.height - 1);
+      }
+      std::memcpy(to, image.pixels + from * stride, row_bytes);
+    }
+    cuda.check(cuda.to_device(target + begin, at<std::uint8_t>(staging_, offset + begin),
+                              static_cast<std::size_t>(last - first) * row_bytes, stream_),
+               "copying an image");
+  }
+}
+
+/// Checks an image in GPU memory, and makes the stream wait for what writes it.
+void CudaPipeline::await(const Image& image) {
+  const Cuda& cuda = Cuda::get();
+  CUmemorytype type{};
+  int ordinal = -1;
+  const auto address = reinterpret_cast<CUdeviceptr>(image.pixels);
+  if (cuda.pointer_attribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address) != CUDA_SUCCESS ||
+      type == CU_MEMORYTYPE_HOST ||
+      cuda.pointer_attribute(&ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, address) != CUDA_SUCCESS) {
+    throw std::invalid_argument("image: said to be in CUDA memory, but its pointer is not");
+  }
+  if (ordinal != device_->index()) {
+    throw std::invalid_argument("image: it is on cuda:" + std::to_string(ordinal) +
+                                ", and the Detector on cuda:" + std::to_string(device_->index()));
+  }
+  if (!image.stream) return;
+  cuda.check(cuda.event_record(arrived_, static_cast<CUstream>(image.stream), 0), "waiting for an image");
+  cuda.check(cuda.stream_wait(stream_, arrived_, 0), "waiting for an image");
+}
+
+}  // namespace yolort

@@ -1,0 +1,257 @@
+// NCNN on the CPU and, through Vulkan, on the GPU.
+#include <cpu.h>
+#include <gpu.h>
+#include <layer.h>
+#include <net.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <optional>
+
+#include "core/engine.h"
+#include "engines/ncnn/graph_check.h"
+#include "engines/ncnn/layer_times.h"
+#include "engines/ncnn/thread_pool.h"
+#include "platform/device_name.h"
+
+namespace yolort {
+namespace {
+
+/// -1: the CPU; else the index of a Vulkan device, of a canonical device name.
+int parse_device(const std::string& device) {
+  if (device.empty() || device == "cpu") return -1;
+  const int index = std::max(device_index(device, "vulkan"), device_index(device, "cuda"));
+  if (index < 0) {
+    throw std::invalid_argument("device \"" + device + "\" is none of ncnn's: cpu, vulkan, vulkan:0, vulkan:1, ...");
+  }
+#if NCNN_VULKAN
+  const int count = ncnn::get_gpu_count();  // opens the Vulkan driver at the first call
+  if (count == 0)
+    throw EngineError("engine \"ncnn\" has no Vulkan device here; use device=\"cpu\" or install a driver");
+  if (index >= count) {
+    throw EngineError("engine \"ncnn\" has " + std::to_string(count) + " Vulkan device(s) here, there is no \"" +
+                      device + "\"");
+  }
+  return device == "vulkan" ? ncnn::get_default_gpu_index() : index;
+#else
+  throw EngineError("engine \"ncnn\" was built without Vulkan (YOLORT_NCNN_MINIMAL); use device=\"cpu\"");
+#endif
+}
+
+bool has_bf16_arithmetic() {
+  return ncnn::cpu_support_x86_avx512_bf16() || ncnn::cpu_support_arm_bf16() || ncnn::cpu_support_arm_svebf16();
+}
+
+/// The number at the end of "out12"; other names come after, in the order of the file.
+int output_rank(const char* name) {
+  int rank = 0;
+  const char* end = name + std::strlen(name);
+  if (std::strncmp(name, "out", 3) != 0) return INT32_MAX;
+  auto [stop, error] = std::from_chars(name + 3, end, rank);
+  return error == std::errc() && stop == end ? rank : INT32_MAX;
+}
+
+/// The loaded network, shared by clones.
+struct Network {
+  ncnn::Net net;
+  InputShape shape;
+  int input = -1;
+  std::vector<int> outputs;
+  std::string device, precision;
+  std::optional<NcnnLayerTimes> times;
+};
+
+void set_device(Network& network, int gpu) {
+  network.device = "cpu";
+  network.net.opt.use_vulkan_compute = gpu >= 0;
+  if (gpu < 0) return;
+#if NCNN_VULKAN
+  network.net.set_vulkan_device(gpu);
+  network.device = "vulkan:" + std::to_string(gpu) + " " + ncnn::get_gpu_info(gpu).device_name();
+#endif
+}
+
+/// The precisions of a device, fastest first; ncnn itself would silently compute in fp32. bf16 loses less accuracy than
+/// fp16 and is faster on CPUs with bf16 instructions.
+std::vector<std::string> precisions_of(int gpu) {
+  bool storage = ncnn::cpu_support_arm_vfpv4(), arithmetic = ncnn::cpu_support_arm_asimdhp(), bf16 = true;
+#if NCNN_VULKAN
+  if (gpu >= 0) {
+    const ncnn::GpuInfo& info = ncnn::get_gpu_info(gpu);
+    storage = info.support_fp16_storage();
+    arithmetic = storage && info.support_fp16_arithmetic();
+    bf16 = info.support_bf16_storage();
+  }
+#endif
+  std::vector<std::string> out = {"fp32"};
+  if (bf16) out.insert(gpu < 0 && has_bf16_arithmetic() ? out.begin() : out.end(), "bf16");
+  if (storage) out.insert(gpu < 0 ? out.end() : out.begin(), "fp16-storage");
+  if (arithmetic) out.insert(gpu < 0 ? out.end() : out.begin(), "fp16");
+  return out;
+}
+
+void set_precision(Network& network, const std::string& asked, int gpu, bool int8) {
+  const std::vector<std::string> able = precisions_of(gpu);
+  std::string precision = asked;
+  // Between INT8 convolutions casts cost more than bf16 saves.
+  if (precision.empty()) precision = int8 && gpu < 0 ? "fp32" : able.front();
+  if (std::find(able.begin(), able.end(), precision) == able.end()) {
+    std::string known;
+    for (const std::string& name : able) known += (known.empty() ? "" : ", ") + name;
+    throw EngineError("engine \"ncnn\" cannot compute in " + precision + " on " + network.device + "; it can in " +
+                      known);
+  }
+  ncnn::Option& opt = network.net.opt;
+  opt.use_fp16_arithmetic = precision == "fp16";
+  opt.use_fp16_packed = opt.use_fp16_storage = precision == "fp16" || precision == "fp16-storage";
+  opt.use_bf16_packed = opt.use_bf16_storage = precision == "bf16";
+  network.precision = precision;
+}
+
+/// The layers that give boxes and scores, which stay in fp32 if the rest is bf16. ncnn converts a layer's input by the
+/// options before the mask, so a masked layer would get bf16 data as if it were fp32. Therefore the mask holds only
+/// while the weights are laid out; after that the layer is marked as one that cannot take bf16, and ncnn converts for
+/// it.
+class FloatLayers {
+ public:
+  explicit FloatLayers(ncnn::Net& net) {
+    for (const int blob : net.output_indexes()) {
+      const int producer = net.blobs()[static_cast<std::size_t>(blob)].producer;
+      if (producer >= 0) layers_.push_back(net.mutable_layers()[static_cast<std::size_t>(producer)]);
+    }
+    for (ncnn::Layer* layer : layers_) layer->featmask |= mask_bf16;
+  }
+  void weights_loaded() {
+    for (ncnn::Layer* layer : layers_) {
+      layer->featmask &= ~mask_bf16;
+      layer->support_bf16_storage = false;
+    }
+  }
+
+ private:
+  static constexpr int mask_bf16 = 1 << 2;  // key 31 of a .param line
+  std::vector<ncnn::Layer*> layers_;
+};
+
+class NcnnEngine final : public Engine {
+ public:
+  explicit NcnnEngine(std::shared_ptr<const Network> network) : network_(std::move(network)) {}
+
+  InputShape input_shape() const override { return network_->shape; }
+
+  Tensor input(int, int height, int width) override {
+    if (input_.empty()) {
+      input_.create(width, height, 3);
+      if (input_.empty()) throw EngineError("engine \"ncnn\": no memory for the input");
+      input_.fill(0.f);
+    }
+    return {input_.data, {1, 3, height, width}, static_cast<std::ptrdiff_t>(input_.cstep), Type::f32};
+  }
+
+  const std::vector<Tensor>& run() override {
+    outputs_.clear();
+    tensors_.clear();
+    ncnn::Extractor extractor = network_->net.create_extractor();
+    if (extractor.input(network_->input, input_) != 0) throw EngineError("engine \"ncnn\": the input was refused");
+    for (const int index : network_->outputs) {
+      ncnn::Mat output;
+      if (extractor.extract(index, output) != 0 || output.empty()) {
+        throw EngineError(
+            "engine \"ncnn\": the network failed to run; the model may be damaged or made for another "
+            "input size");
+      }
+      outputs_.push_back(output);
+    }
+    for (ncnn::Mat& output : outputs_) tensors_.push_back(as_tensor(output));
+    return tensors_;
+  }
+
+  std::vector<LayerTime> layer_times() override {
+    return network_->times ? network_->times->take() : std::vector<LayerTime>();
+  }
+  std::unique_ptr<Engine> clone() const override { return std::make_unique<NcnnEngine>(network_); }
+  std::string device() const override { return network_->device; }
+  std::string precision() const override { return network_->precision; }
+
+ private:
+  static Tensor as_tensor(ncnn::Mat& mat) {
+    if (mat.elemsize != 4 || mat.elempack != 1) throw EngineError("engine \"ncnn\": an output is not fp32");
+    if (mat.dims == 3) return {mat.data, {1, mat.c, mat.h, mat.w}, static_cast<std::ptrdiff_t>(mat.cstep), Type::f32};
+    if (mat.dims == 2) return {mat.data, {1, mat.h, mat.w}, mat.w, Type::f32};
+    throw ModelError("an output has " + std::to_string(mat.dims) + " dimension(s), expected 2 or 3");
+  }
+
+  std::shared_ptr<const Network> network_;  // first: the outputs are in its memory pool
+  ncnn::Mat input_;
+  std::vector<ncnn::Mat> outputs_;
+  std::vector<Tensor> tensors_;
+};
+
+std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
+  const auto damaged = [&](const std::filesystem::path& file) {
+    return ModelError("model \"" + spec.path + "\": ncnn cannot read " + file.filename().string() +
+                      "; it is truncated, damaged, or uses a layer this build lacks. Export it again");
+  };
+  const int gpu = parse_device(options.device);
+  if (options.profile && gpu >= 0) throw EngineError("engine \"ncnn\" times layers on the CPU only");
+  // A .param does not say the input's size, and is valid for one size only.
+  if (!spec.height || !spec.width) throw unknown_imgsz(spec);
+  try {
+    check_ncnn_graph(spec.graph, spec.weights, spec.height, spec.width);
+  } catch (const ModelError& what) {
+    throw ModelError("model \"" + spec.path + "\": " + what.what());
+  }
+  auto network = std::make_shared<Network>();
+  network->shape = {1, spec.height, spec.width};
+  ncnn::Net& net = network->net;
+  net.opt.num_threads = options.threads.value_or(available_cores());
+  set_device(*network, gpu);
+  set_precision(*network, options.precision, gpu, spec.precision == "int8");
+
+  if (net.load_param(spec.graph.c_str()) != 0) throw damaged(spec.graph);
+  std::optional<FloatLayers> float_layers;
+  if (net.opt.use_bf16_storage) float_layers.emplace(net);
+  if (net.load_model(spec.weights.c_str()) != 0) throw damaged(spec.weights);
+  if (float_layers) float_layers->weights_loaded();
+  if (options.profile) network->times.emplace(net);
+  if (net.output_indexes().empty()) throw ModelError("model \"" + spec.path + "\" has no outputs");
+  network->input = net.input_indexes()[0];
+
+  std::vector<std::pair<int, int>> ranked;
+  for (std::size_t i = 0; i < net.output_indexes().size(); ++i) {
+    ranked.emplace_back(output_rank(net.output_names()[i]), net.output_indexes()[i]);
+  }
+  std::stable_sort(ranked.begin(), ranked.end(), [](auto& a, auto& b) { return a.first < b.first; });
+  for (const auto& [rank, index] : ranked) network->outputs.push_back(index);
+  return std::make_unique<NcnnEngine>(std::move(network));
+}
+
+}  // namespace
+
+EngineEntry ncnn_engine() {
+  EngineEntry entry;
+  entry.name = "ncnn";
+  entry.priority = 50;
+  entry.unavailable = [] { return std::string(); };
+  entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::ncnn; };
+  entry.load = load;
+  entry.devices = [] {
+    std::vector<std::string> out = {"cpu"};
+#if NCNN_VULKAN
+    for (int i = 0; i < ncnn::get_gpu_count(); ++i) {
+      out.push_back("vulkan:" + std::to_string(i) + " " + ncnn::get_gpu_info(i).device_name());
+    }
+#endif
+    return out;
+  };
+  entry.precisions = [] {
+    std::vector<std::string> out = {"fp32"};
+    if (has_bf16_arithmetic()) out.push_back("bf16");
+    if (ncnn::cpu_support_arm_asimdhp()) out.push_back("fp16");
+    return out;
+  };
+  return entry;
+}
+
+}  // namespace yolort

@@ -1,0 +1,129 @@
+#include "engines/ncnn/graph_check.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <fstream>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engines/ncnn/layer_rules.h"
+#include "engines/ncnn/param_file.h"
+#include "yolort/yolort.h"
+
+namespace yolort {
+namespace ncnn_graph {
+namespace {
+
+class Graph {
+ public:
+  Graph(const std::filesystem::path& bin, Shape input) : bin_(bin, std::ios::binary), input_(std::move(input)) {
+    bin_.seekg(0, std::ios::end);
+    bin_bytes_ = static_cast<std::int64_t>(bin_.tellg());
+  }
+
+  int inputs() const { return inputs_; }
+
+  void add(const Layer& layer) {
+    std::vector<Shape> in;
+    for (const std::string& bottom : layer.bottoms) {
+      const auto found = blobs_.find(bottom);
+      if (found == blobs_.end()) fail(layer, "takes the blob \"" + bottom + "\", which no layer before it gives");
+      if (found->second.empty()) fail(layer, "takes the blob \"" + bottom + "\", which another layer takes");
+      in.push_back(std::exchange(found->second, {}));
+    }
+    const std::vector<Shape> out = run(layer, in);
+    for (std::size_t i = 0; i < layer.tops.size(); ++i) {
+      elements(layer, out[i]);
+      if (int8_output_) int8_blobs_.insert(layer.tops[i]);
+      if (!blobs_.emplace(layer.tops[i], out[i]).second) fail(layer, "gives the blob \"" + layer.tops[i] + "\" again");
+    }
+  }
+
+ private:
+  std::vector<Shape> run(const Layer& layer, const std::vector<Shape>& in) {
+    int8_output_ = false;
+    if (layer.type == "Input" && layer.bottoms.empty() && layer.tops.size() == 1) {
+      ++inputs_;
+      return {input_};
+    }
+    const auto found = known_layers().find(layer.type);
+    if (found == known_layers().end()) {
+      fail(layer,
+           "is not among the layers of YOLO detectors that are checked here (cpp/src/engines/ncnn/layer_rules.cpp)");
+    }
+    const KnownLayer& known = found->second;
+    const auto arity = [](int wanted, std::size_t got) {
+      return wanted == any ? got >= 1 : got == static_cast<std::size_t>(wanted);
+    };
+    // A Noop without outputs is legal; every other layer gives something.
+    if (!arity(known.bottoms, in.size()) ||
+        (!arity(known.tops, layer.tops.size()) && !(layer.type == "Noop" && layer.tops.empty()))) {
+      fail(layer, "has " + std::to_string(in.size()) + " inputs and " + std::to_string(layer.tops.size()) + " outputs");
+    }
+    // Neither the feature mask (31), which has ncnn pass bf16 data for fp32, nor shape hints (30) are taken.
+    for (const auto& [key, parameter] : layer.parameters) {
+      if (std::find(known.keys.begin(), known.keys.end(), key) == known.keys.end()) {
+        fail(layer, "parameter " + std::to_string(key) + " is not known here");
+      }
+    }
+    if (!known.rule) {
+      if (int8_blobs_.count(layer.bottoms[0])) fail(layer, "takes an INT8 blob");
+      return slice(layer, in[0]);
+    }
+    Weights weights;
+    const Shape shape = known.rule(layer, in, weights);
+    read(layer, weights);
+    for (const std::string& bottom : layer.bottoms) {  // other layers would read fp32 out of its bytes
+      if (int8_blobs_.count(bottom) && !weights.int8) fail(layer, "takes the INT8 blob \"" + bottom + "\"");
+    }
+    int8_output_ = weights.int8_output;
+    return std::vector<Shape>(std::max<std::size_t>(layer.tops.size(), 1), shape);
+  }
+
+  /// Steps over the weights; the types are those of ncnn's ModelBin.
+  void read(const Layer& layer, const Weights& weights) {
+    if (weights.tagged) {
+      unsigned char tag[4] = {};
+      bin_.seekg(position_);
+      bin_.read(reinterpret_cast<char*>(tag), 4);
+      const unsigned value = tag[0] | tag[1] << 8 | tag[2] << 16 | static_cast<unsigned>(tag[3]) << 24;
+      if (!bin_) fail(layer, "has more weights than the .bin holds");
+      // ncnn looks at the tag in one place and at the scales in another.
+      const bool int8 = value == 0x000D4B38;
+      if (int8 && !weights.int8) fail(layer, "has INT8 weights without scales");
+      if (!int8 && weights.int8) fail(layer, "has scales of INT8, but no INT8 weights");
+      const bool half = value == 0x01306B47 || value == 0x01348B83, full = value == 0 || value == 0x0002C056;
+      const std::int64_t bytes = int8   ? weights.tagged
+                                 : half ? 2 * weights.tagged
+                                 : full ? 4 * weights.tagged
+                                        : 1024 + weights.tagged;
+      position_ += 4 + (bytes + 3) / 4 * 4;
+    }
+    position_ += 4 * weights.plain;
+    if (position_ > bin_bytes_) fail(layer, "has more weights than the .bin holds");
+  }
+
+  std::ifstream bin_;
+  std::int64_t position_ = 0, bin_bytes_ = 0;
+  Shape input_;
+  std::map<std::string, Shape> blobs_;  // empty once a layer has taken it: only Split gives one to two layers
+  std::set<std::string> int8_blobs_;    // those that hold INT8
+  bool int8_output_ = false;            // of the last layer
+  int inputs_ = 0;
+};
+
+}  // namespace
+}  // namespace ncnn_graph
+
+void check_ncnn_graph(const std::filesystem::path& param, const std::filesystem::path& bin, int height, int width) {
+  ncnn_graph::Graph graph(bin, {3, height, width});
+  ncnn_graph::read_param(param, [&](const ncnn_graph::Layer& layer) { graph.add(layer); });
+  if (graph.inputs() != 1) {
+    throw ModelError("has " + std::to_string(graph.inputs()) + " inputs, expected one image");
+  }
+}
+
+}  // namespace yolort

@@ -1,0 +1,280 @@
+#include "engines/ncnn/layer_rules.h"
+
+#include <algorithm>
+
+namespace yolort::ncnn_graph {
+namespace {
+
+constexpr std::int64_t max_elements = std::int64_t{1} << 28;  // of one blob
+
+/// An integer parameter of a layer, or its default. The default must be within the range, too.
+std::int64_t integer(const Layer& layer, int key, std::int64_t fallback, std::int64_t low, std::int64_t high) {
+  const auto found = layer.parameters.find(key);
+  const bool given = found != layer.parameters.end();
+  const bool whole = !given || (!found->second.array && !found->second.real);
+  const std::int64_t value = given && whole ? static_cast<std::int64_t>(found->second.values[0]) : fallback;
+  if (!whole || value < low || value > high) {
+    fail(layer, "parameter " + std::to_string(key) + " is out of range, expected a whole number from " +
+                    std::to_string(low) + " to " + std::to_string(high));
+  }
+  return value;
+}
+
+void expect_rank(const Layer& layer, const Shape& shape, std::size_t rank) {
+  if (shape.size() != rank) {
+    fail(layer, "takes a blob of " + std::to_string(rank) + " dimensions, got " + std::to_string(shape.size()));
+  }
+}
+
+std::size_t axis_of(const Layer& layer, int key, std::size_t rank) {
+  const auto sides = static_cast<std::int64_t>(rank);
+  const std::int64_t axis = integer(layer, key, 0, -sides, sides - 1);
+  return static_cast<std::size_t>(axis < 0 ? axis + sides : axis);
+}
+
+/// Kernel, dilation, stride and padding of one direction, by their keys in the .param.
+struct Window {
+  std::int64_t kernel, dilation, stride, before, after;
+
+  std::int64_t output(const Layer& layer, std::int64_t side) const {
+    const std::int64_t padded = side + before + after, extent = dilation * (kernel - 1) + 1;
+    if (padded < extent) fail(layer, "its kernel is larger than the map it gets");
+    return (padded - extent) / stride + 1;
+  }
+};
+
+constexpr std::int64_t max_window = 128;
+
+Window convolution_window(const Layer& layer, bool vertical) {
+  const auto either = [&](int across, int down, std::int64_t fallback, std::int64_t low) {
+    const std::int64_t value = integer(layer, across, fallback, low, max_window);
+    return vertical ? integer(layer, down, value, low, max_window) : value;
+  };
+  const std::int64_t left = integer(layer, 4, 0, 0, max_window), right = integer(layer, 15, left, 0, max_window);
+  const std::int64_t top = integer(layer, 14, left, 0, max_window), bottom = integer(layer, 16, top, 0, max_window);
+  return {either(1, 11, 0, 1), either(2, 12, 1, 1), either(3, 13, 1, 1), vertical ? top : left,
+          vertical ? bottom : right};
+}
+
+Shape convolution(const Layer& layer, const std::vector<Shape>& in, Weights& weights) {
+  expect_rank(layer, in[0], 3);
+  const std::int64_t channels = in[0][0], outputs = integer(layer, 0, 0, 1, 1 << 20);
+  const Window across = convolution_window(layer, false), down = convolution_window(layer, true);
+  const bool depthwise = layer.type == "ConvolutionDepthWise";
+  if (depthwise) {
+    // ncnn runs other groups as convolutions of their own, and with bf16 reads their weights as if they were fp32.
+    const std::int64_t groups = integer(layer, 7, 1, 1, 1 << 20);
+    if (groups != channels || groups != outputs) fail(layer, "its groups are not one for each channel");
+    const bool special = across.kernel == 3 && down.kernel == 3 && across.dilation == 1 && down.dilation == 1 &&
+                         across.stride == down.stride && across.stride <= 2;
+    if (channels % 4 != 0 && !special) fail(layer, "its channels are no multiple of 4, which takes a 3 x 3 kernel");
+  }
+  const std::int64_t scaled = integer(layer, 8, 0, 0, 102);  // 1, 2: INT8; 101, 102: with INT8 output
+  if (scaled % 100 > 2 || scaled == 100) fail(layer, "parameter 8 is none of 1, 2, 101, 102");
+  const std::int64_t count = integer(layer, 6, 0, 1, max_elements);
+  if (count != outputs * (depthwise ? 1 : channels) * across.kernel * down.kernel) {
+    fail(layer, "has " + std::to_string(count) + " weights, which do not fit the " + std::to_string(channels) +
+                    " channels it gets");
+  }
+  weights = {count, integer(layer, 5, 0, 0, 1) * outputs, scaled > 0, scaled > 100};
+  if (scaled) {  // scales: one per channel (depthwise 2: one for all), the input's, the output's
+    weights.plain += (depthwise && scaled % 100 == 2 ? 1 : outputs) + 1 + (scaled > 100);
+  }
+  return {outputs, down.output(layer, in[0][1]), across.output(layer, in[0][2])};
+}
+
+Shape pooling(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  expect_rank(layer, in[0], 3);
+  integer(layer, 0, 0, 0, 1);
+  if (integer(layer, 4, 0, 0, 1)) return {in[0][0]};  // global
+  if (integer(layer, 5, 0, 0, 1) != 1) fail(layer, "its padding mode is not known here");
+  const std::int64_t kernel = integer(layer, 1, 0, 1, max_window), stride = integer(layer, 2, 1, 1, max_window);
+  const std::int64_t left = integer(layer, 3, 0, 0, max_window), top = integer(layer, 13, left, 0, max_window);
+  const Window across{kernel, 1, stride, left, integer(layer, 14, left, 0, max_window)};
+  const Window down{integer(layer, 11, kernel, 1, max_window), 1, integer(layer, 12, stride, 1, max_window), top,
+                    integer(layer, 15, top, 0, max_window)};
+  return {in[0][0], down.output(layer, in[0][1]), across.output(layer, in[0][2])};
+}
+
+Shape same(const Layer&, const std::vector<Shape>& in, Weights&) { return in[0]; }
+
+Shape softmax(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  axis_of(layer, 0, in[0].size());
+  return in[0];
+}
+
+Shape binary(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  const bool scalar = integer(layer, 1, 0, 0, 1) == 1;
+  integer(layer, 0, 0, 0, 12);
+  if (in.size() != (scalar ? 1u : 2u)) fail(layer, "takes " + std::string(scalar ? "one input" : "two inputs"));
+  if (scalar) return in[0];
+  if (in[0].size() != in[1].size()) fail(layer, "its inputs differ in dimensions");
+  Shape out;
+  for (std::size_t d = 0; d < in[0].size(); ++d) {
+    if (in[0][d] != in[1][d] && in[0][d] != 1 && in[1][d] != 1) fail(layer, "its inputs differ in shape");
+    out.push_back(std::max(in[0][d], in[1][d]));
+  }
+  return out;
+}
+
+Shape concat(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  const std::size_t axis = axis_of(layer, 0, in[0].size());
+  Shape out = in[0];
+  for (std::size_t i = 1; i < in.size(); ++i) {
+    Shape other = in[i];
+    if (other.size() != out.size()) fail(layer, "its inputs differ in dimensions");
+    const std::int64_t sum = out[axis] + other[axis];
+    other[axis] = out[axis];
+    if (other != out) fail(layer, "its inputs differ in shape");
+    out[axis] = sum;
+  }
+  return out;
+}
+
+Shape interp(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  expect_rank(layer, in[0], 3);
+  integer(layer, 0, 0, 1, 3);
+  const std::int64_t height = integer(layer, 3, 0, 0, 1 << 14), width = integer(layer, 4, 0, 0, 1 << 14);
+  if (height && width) return {in[0][0], height, width};
+  if (height || width) fail(layer, "has one of height and width");
+  Shape out = in[0];
+  for (const int side : {1, 2}) {
+    const auto scale = layer.parameters.find(side);
+    // Sixteenths are exact in any float arithmetic, so ncnn gets the same size.
+    const double parts = scale == layer.parameters.end() ? 16 : scale->second.array ? 0 : 16 * scale->second.values[0];
+    if (!(parts >= 1 && parts <= 1024) || parts != static_cast<double>(static_cast<std::int64_t>(parts))) {
+      fail(layer, "its scale is out of range, expected a multiple of 1/16 up to 64");
+    }
+    auto& length = out[static_cast<std::size_t>(side)];
+    length = length * static_cast<std::int64_t>(parts) / 16;
+  }
+  return out;
+}
+
+Shape reshape(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  Shape out;
+  for (const int key : {2, 1, 0}) {  // c, h, w
+    if (layer.parameters.count(key)) {
+      out.push_back(integer(layer, key, 0, -1, max_elements));
+    } else if (!out.empty()) {
+      fail(layer, "its shape has a gap");
+    }
+  }
+  if (out.empty()) fail(layer, "has no shape");
+  const std::int64_t total = elements(layer, in[0]);
+  std::int64_t known = 1;
+  std::size_t open = out.size();
+  for (std::size_t d = 0; d < out.size(); ++d) {
+    if (out[d] == 0) fail(layer, "a side of 0 is not known here");
+    if (out[d] == -1) {
+      if (open != out.size()) fail(layer, "has two open sides");
+      open = d;
+    } else {
+      known *= out[d];
+      if (known > max_elements) break;
+    }
+  }
+  if (open != out.size() && known <= total && total % known == 0) out[open] = total / known;
+  if (elements(layer, out) != total) fail(layer, "its shape does not hold the " + std::to_string(total) + " elements");
+  return out;
+}
+
+Shape permute(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  const Shape& s = in[0];
+  if (s.size() == 2) return integer(layer, 0, 0, 0, 1) ? Shape{s[1], s[0]} : s;
+  expect_rank(layer, s, 3);
+  const std::int64_t c = s[0], h = s[1], w = s[2];  // ncnn's order types, as {c, h, w}
+  const Shape orders[] = {{c, h, w}, {c, w, h}, {h, c, w}, {h, w, c}, {w, c, h}, {w, h, c}};
+  return orders[integer(layer, 0, 0, 0, 5)];
+}
+
+Shape matmul(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  const Shape &a = in[0], &b = in[1];
+  const std::size_t rank = a.size();
+  if (rank < 2 || b.size() != rank) fail(layer, "takes two blobs of 2 or 3 dimensions");
+  const bool transposed = integer(layer, 0, 0, 0, 1) == 1;
+  const std::int64_t inner = transposed ? b[rank - 1] : b[rank - 2], columns = transposed ? b[rank - 2] : b[rank - 1];
+  if (a[rank - 1] != inner || (rank == 3 && a[0] != b[0])) fail(layer, "its inputs differ in shape");
+  Shape out = a;
+  out[rank - 1] = columns;
+  return out;
+}
+
+Shape memory_data(const Layer& layer, const std::vector<Shape>&, Weights& weights) {
+  Shape out;
+  for (const int key : {2, 1, 0}) {  // c, h, w; 0: none
+    const std::int64_t side = integer(layer, key, 0, 0, max_elements);
+    if (side || !out.empty()) out.push_back(side);
+  }
+  weights.plain = elements(layer, out.empty() ? Shape{0} : out);
+  return out;
+}
+
+}  // namespace
+
+std::int64_t elements(const Layer& layer, const Shape& shape) {
+  std::int64_t count = 1;
+  for (const std::int64_t side : shape) {
+    if (side < 1) fail(layer, "gives a blob without elements");
+    count *= side;
+    if (count > max_elements) fail(layer, "gives a blob of more than 2^28 elements");
+  }
+  return count;
+}
+
+const std::map<std::string, KnownLayer>& known_layers() {
+  static const std::vector<int> window = {0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18};
+  static const std::vector<int> grouped = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18};
+  static const std::map<std::string, KnownLayer> layers = {
+      {"Convolution", {1, 1, window, convolution}},
+      {"ConvolutionDepthWise", {1, 1, grouped, convolution}},
+      {"Pooling", {1, 1, {0, 1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15}, pooling}},
+      {"BinaryOp", {any, 1, {0, 1, 2}, binary}},
+      {"Concat", {any, 1, {0}, concat}},
+      {"Interp", {1, 1, {0, 1, 2, 3, 4, 6}, interp}},
+      {"Reshape", {1, 1, {0, 1, 2}, reshape}},
+      {"Permute", {1, 1, {0}, permute}},
+      {"MatMul", {2, 1, {0}, matmul}},
+      {"MemoryData", {0, 1, {0, 1, 2}, memory_data}},
+      {"Softmax", {1, 1, {0, 1}, softmax}},
+      {"Split", {1, any, {}, same}},
+      {"Slice", {1, any, {0, 1}, nullptr}},  // several shapes: see slice()
+      {"Noop", {1, 1, {}, same}},
+      {"Swish", {1, 1, {}, same}},
+      {"Sigmoid", {1, 1, {}, same}},
+      {"UnaryOp", {1, 1, {0}, same}},
+      {"ReLU", {1, 1, {0}, same}},
+      {"TanH", {1, 1, {}, same}},
+      {"Mish", {1, 1, {}, same}},
+      {"GELU", {1, 1, {0}, same}},
+      {"Clip", {1, 1, {0, 1}, same}},
+      {"HardSwish", {1, 1, {0, 1}, same}},
+      {"HardSigmoid", {1, 1, {0, 1}, same}},
+      {"Dropout", {1, 1, {0}, same}},
+  };
+  return layers;
+}
+
+std::vector<Shape> slice(const Layer& layer, const Shape& in) {
+  const std::size_t axis = axis_of(layer, 1, in.size());
+  const auto sizes = layer.parameters.find(0);
+  if (sizes == layer.parameters.end() || !sizes->second.array || sizes->second.real ||
+      sizes->second.values.size() != layer.tops.size()) {
+    fail(layer, "needs a size for each of its " + std::to_string(layer.tops.size()) + " outputs");
+  }
+  std::vector<Shape> out;
+  std::int64_t left = in[axis];
+  for (std::size_t i = 0; i < layer.tops.size(); ++i) {
+    const double given = sizes->second.values[i];
+    const std::int64_t side = given == -233 ? left / static_cast<std::int64_t>(layer.tops.size() - i)
+                              : given >= 1 && given <= static_cast<double>(left) ? static_cast<std::int64_t>(given)
+                                                                                 : 0;
+    if (side < 1) fail(layer, "its sizes do not fit the " + std::to_string(in[axis]) + " it divides");
+    left -= side;
+    out.push_back(in);
+    out.back()[axis] = side;
+  }
+  return out;
+}
+
+}  // namespace yolort::ncnn_graph

@@ -1,0 +1,51 @@
+// Headers of TensorRT, compiled once for each major version (YOLORT_TENSORRT_MAJOR). Their classes have the same names
+// but other layouts, so each version has a namespace of its own.
+#pragma once
+
+#define YOLORT_JOIN_(a, b) a##b
+#define YOLORT_JOIN(a, b) YOLORT_JOIN_(a, b)
+#define nvinfer1 YOLORT_JOIN(nvinfer_, YOLORT_TENSORRT_MAJOR)
+#define nvonnxparser YOLORT_JOIN(nvonnxparser_, YOLORT_TENSORRT_MAJOR)
+#include <NvInfer.h>
+#include <NvOnnxParser.h>
+
+#include <mutex>
+#include <string>
+#include <utility>
+
+static_assert(NV_TENSORRT_MAJOR == YOLORT_TENSORRT_MAJOR, "headers of another version than CMake found");
+
+namespace yolort {
+namespace {
+
+namespace trt = nvinfer1;
+
+/// Keeps the last message of TensorRT for errors: an error, otherwise a warning, which is how it reports that CUDA does
+/// not start.
+class Logger final : public trt::ILogger {
+ public:
+  void log(Severity severity, const char* text) noexcept override {
+    if (severity > Severity::kWARNING) return;
+    try {
+      std::lock_guard lock(mutex_);
+      if (severity == Severity::kWARNING && error_) return;
+      error_ = severity < Severity::kWARNING;
+      said_ = std::string(text).substr(0, 2000);
+    } catch (...) {  // no memory for a message
+    }
+  }
+  /// The message as the end of a sentence; it is then forgotten.
+  std::string take() {
+    std::lock_guard lock(mutex_);
+    error_ = false;
+    return said_.empty() ? "" : ". TensorRT says: " + std::exchange(said_, {});
+  }
+
+ private:
+  std::mutex mutex_;
+  std::string said_;
+  bool error_ = false;
+};
+
+}  // namespace
+}  // namespace yolort

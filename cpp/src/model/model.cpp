@@ -1,0 +1,110 @@
+#include "model/model.h"
+
+#include <algorithm>
+
+#include "model/metadata.h"
+#include "model/onnx_metadata.h"
+#include "model/plan_header.h"
+#include "model/sidecar.h"
+
+namespace fs = std::filesystem;
+
+namespace yolort {
+namespace {
+
+/// The one file with this ending in a folder, or the path itself.
+fs::path find_graph(const ModelSpec& spec, const fs::path& path, const std::string& ending) {
+  if (!fs::is_directory(path)) return path;
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(path)) {
+    const std::string name = entry.path().filename().string();
+    if (name.size() > ending.size() && name.compare(name.size() - ending.size(), ending.size(), ending) == 0) {
+      found.push_back(entry.path());
+    }
+  }
+  if (found.size() == 1) return found[0];
+  fail(spec, (found.empty() ? "the folder has no " : "the folder has more than one ") + ending + " file");
+}
+
+bool has_file(const fs::path& folder, const std::string& ending) {
+  std::error_code error;
+  return std::any_of(fs::directory_iterator(folder, error), fs::directory_iterator{},
+                     [&](const auto& entry) { return entry.path().extension() == ending; });
+}
+
+}  // namespace
+
+std::string to_text(Format format) {
+  switch (format) {
+    case Format::onnx: return "onnx";
+    case Format::ncnn: return "ncnn";
+    case Format::openvino: return "openvino";
+    case Format::tensorrt: return "tensorrt";
+  }
+  return "";
+}
+
+std::string HeadLayout::name() const {
+  switch (head) {
+    case Head::raw: return nms ? "raw" : "raw-e2e";
+    case Head::boxes: return "boxes";
+    case Head::end2end: return "end2end";
+    case Head::unknown: break;
+  }
+  return "unknown";
+}
+
+ModelError unknown_imgsz(const ModelSpec& spec) {
+  return ModelError("model \"" + spec.path +
+                    "\" does not say its input size (no 'imgsz' in its metadata); give imgsz=");
+}
+
+ModelSpec read_model(const std::string& model) {
+  ModelSpec spec;
+  spec.path = model;
+  const fs::path path(model);
+  std::error_code error;
+  if (model.empty() || model.find('\0') != std::string::npos || !fs::exists(path, error)) {
+    throw FileNotFound("model \"" + model.substr(0, model.find('\0')) + "\" does not exist");
+  }
+  const bool folder = fs::is_directory(path);
+  const std::string ending = folder ? "" : path.extension().string();
+  if (folder && has_file(path, ".param")) {
+    spec.format = Format::ncnn;
+  } else if (folder && has_file(path, ".xml")) {
+    spec.format = Format::openvino;
+  } else if (ending == ".param") {
+    spec.format = Format::ncnn;
+  } else if (ending == ".xml") {
+    spec.format = Format::openvino;
+  } else if (ending == ".engine" || ending == ".plan") {
+    spec.format = Format::tensorrt;
+  } else if (ending != ".onnx") {
+    fail(
+        spec,
+        folder
+            ? "the folder holds no .param (NCNN) or .xml (OpenVINO) file"
+            : "unknown model format '" + ending +
+                  "'; give an .onnx file, a TensorRT .engine, an NCNN folder or .param, or an OpenVINO folder or .xml" +
+                  (ending == ".pt" ? " (yolort export makes them from a .pt)" : ""));
+  }
+
+  if (spec.format == Format::onnx || spec.format == Format::tensorrt) {
+    spec.graph = path;
+  } else {
+    spec.graph = find_graph(spec, path, spec.format == Format::ncnn ? ".param" : ".xml");
+    spec.weights = fs::path(spec.graph).replace_extension(".bin");
+    if (!fs::exists(spec.weights, error)) fail(spec, "its weights " + spec.weights.string() + " are missing");
+    if (!fs::is_regular_file(spec.weights, error)) fail(spec, "its weights " + spec.weights.string() + " are no file");
+  }
+  if (!fs::is_regular_file(spec.graph, error) || fs::file_size(spec.graph, error) == 0 || error)
+    fail(spec, "the file is empty or cannot be read");
+
+  const Dict metadata = spec.format == Format::onnx       ? read_onnx_metadata(spec)
+                        : spec.format == Format::tensorrt ? read_plan_header(spec)
+                                                          : read_sidecar(spec);
+  apply_metadata(spec, metadata);
+  return spec;
+}
+
+}  // namespace yolort

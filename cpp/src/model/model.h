@@ -1,0 +1,63 @@
+// What a model file says about itself.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "yolort/yolort.h"
+
+namespace yolort {
+
+enum class Format { onnx, ncnn, openvino, tensorrt };
+std::string to_text(Format format);
+
+enum class Head {
+  unknown,
+  raw,      ///< box and class maps of each level, as the last convolutions leave them
+  boxes,    ///< batch x (4 + classes) x anchors: cx cy w h in input pixels, scores
+  end2end,  ///< batch x rows x 6: x1 y1 x2 y2 score class
+};
+
+/// How to read the outputs.
+struct HeadLayout {
+  Head head = Head::unknown;
+  bool nms = true;  ///< raw one-to-one branches (`raw-e2e`) and end2end need none
+  int classes = 0;
+  int reg_max = 0;           ///< raw: bins of a box side; 1 means the distance itself
+  std::vector<int> strides;  ///< raw: input pixels per cell, level by level
+
+  std::string name() const;
+};
+
+struct ModelSpec {
+  std::string path;  ///< as the user wrote it, for messages
+  Format format = Format::onnx;
+  std::filesystem::path graph;     ///< .onnx, .param, .xml or .engine
+  std::filesystem::path weights;   ///< .bin of NCNN and OpenVINO
+  std::uintmax_t plan = 0;         ///< of .engine: where TensorRT's own bytes start
+  std::vector<std::string> names;  ///< empty: the model does not say
+  int height = 0, width = 0;       ///< 0: the model does not say
+  HeadLayout layout;
+  int max_batch = 0;      ///< maximum number of images per run if the shapes of the graph do not say; 0: any
+  std::string precision;  ///< what the file holds; empty: the model does not say
+  std::string engine;     ///< the one it was made for; empty or unknown: any
+  std::string source;     ///< SHA-256 of the checkpoint it was made from; empty: the model does not say
+  std::map<std::string, std::string> metadata;
+};
+
+/// Metadata layout this library writes and reads; a newer one is refused.
+inline constexpr int metadata_format = 1;
+
+/// Largest side of a network input, pixels.
+inline constexpr int max_imgsz = 16384;
+
+/// The error for a model without an input size if none was given.
+ModelError unknown_imgsz(const ModelSpec& spec);
+
+/// Finds the files and reads the metadata; nothing of the network itself. Throws FileNotFound, ModelError.
+ModelSpec read_model(const std::string& path);
+
+}  // namespace yolort

@@ -1,0 +1,54 @@
+// Metadata values, as the parsers of literals (model/literal.h) and YAML (model/yaml.h) give them. The text is
+// untrusted: nothing is evaluated, depth and size are bounded.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace yolort {
+
+struct Value;
+using List = std::vector<Value>;
+using Dict = std::vector<std::pair<Value, Value>>;
+
+struct Value {
+  std::variant<std::nullptr_t, bool, std::int64_t, double, std::string, List, Dict> data = nullptr;
+  std::string text = {};  ///< a null, boolean or number as it was written: "08", "1e3", "None"
+
+  template <class T>
+  const T* as() const {
+    return std::get_if<T>(&data);
+  }
+  /// The entry of a dict under a string key; null when there is none.
+  const Value* find(std::string_view key) const;
+};
+
+/// What is wrong and at which character or line.
+struct ParseError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// What both parsers need.
+namespace parsing {
+
+inline constexpr int max_depth = 32;
+
+/// Throws ParseError for more than 1 MiB.
+void check_size(std::string_view text);
+
+void append_utf8(std::string& out, std::uint32_t code);
+
+/// The code point that exactly `digits` hexadecimal digits name.
+std::optional<std::uint32_t> parse_hex(std::string_view text, std::size_t digits);
+
+/// A null, boolean or number, of JSON, Python or YAML. False: the word is none of them.
+bool parse_word(std::string_view word, Value& out);
+
+}  // namespace parsing
+}  // namespace yolort

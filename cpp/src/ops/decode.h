@@ -1,0 +1,54 @@
+// Outputs to detections: threshold in logit space first, box arithmetic only for survivors, NMS only where needed.
+#pragma once
+
+#include <vector>
+
+#include "core/engine.h"
+#include "model/model.h"
+#include "ops/geometry.h"
+#include "ops/nms.h"
+#include "ops/simd/kernels.h"
+
+namespace yolort {
+
+/// Throws std::invalid_argument naming the setting that is out of range.
+void check_thresholds(const Thresholds& thresholds, int classes);
+
+/// Completes a layout from the outputs' shapes and checks that they fit it. `classes` 0: the number is taken from the
+/// shapes. Throws ModelError with the expected and the actual shapes.
+HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tensor>& outputs, int height, int width);
+
+/// The logit of a score, slightly lower so that rounding loses no candidate; the score itself is compared later.
+float logit(float score);
+
+/// Whether an anchor can give a detection for each class: if asked for, and for one-to-one branches (Ultralytics
+/// Detect.get_topk_index).
+bool is_multi_label(const HeadLayout& layout, const Thresholds& thresholds);
+
+class Decoder {
+ public:
+  explicit Decoder(const Kernels& kernels = yolort::kernels()) : kernels_(&kernels) {}
+
+  /// Detections of image `index` of the batch. Throws EngineError if the outputs hold NaN or infinity.
+  Detections operator()(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
+                        const Geometry& geometry, const Thresholds& thresholds);
+
+ private:
+  struct View;  ///< one image's output as f32
+  View view(const Tensor& tensor, int index, std::size_t slot);
+  void decode_raw(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
+                  const Thresholds& thresholds);
+  void decode_boxes(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds);
+  void decode_end2end(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds);
+  template <class Score, class DecodeBox>
+  void collect(const View& scores, std::size_t cells, float threshold, bool multi_label, const Thresholds& thresholds,
+               Score score, DecodeBox decode_box);
+
+  const Kernels* kernels_;
+  std::vector<Candidate> candidates_;
+  std::vector<float> best_;
+  std::vector<float> widened_[16];  ///< f32 copies of f16 outputs
+  std::vector<bool> class_mask_;    ///< by class; empty: all
+};
+
+}  // namespace yolort

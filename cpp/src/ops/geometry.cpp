@@ -1,0 +1,48 @@
+#include "ops/geometry.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace yolort {
+namespace {
+
+int round_side(double side) { return std::max(static_cast<int>(std::nearbyint(side)), 1); }
+
+}  // namespace
+
+Geometry Geometry::fit(int source_width, int source_height, int width, int height, double scale, bool mirrored) {
+  const double ratio =
+      scale * std::min(static_cast<double>(height) / source_height, static_cast<double>(width) / source_width);
+  Geometry g;
+  g.source_width = source_width;
+  g.source_height = source_height;
+  g.width = width;
+  g.height = height;
+  g.new_width = std::min(round_side(source_width * ratio), width);
+  g.new_height = std::min(round_side(source_height * ratio), height);
+  g.left = static_cast<int>(std::nearbyint((width - g.new_width) / 2.0 - 0.1));
+  g.top = static_cast<int>(std::nearbyint((height - g.new_height) / 2.0 - 0.1));
+  g.mirrored = mirrored;
+  return g;
+}
+
+Box Geometry::to_image(const Box& box) const {
+  const float gain_x = static_cast<float>(static_cast<double>(new_width) / source_width);
+  const float gain_y = static_cast<float>(static_cast<double>(new_height) / source_height);
+  const auto map = [](float at, int pad, float gain, int limit) {
+    return std::clamp((at - static_cast<float>(pad)) / gain, 0.0f, static_cast<float>(limit));
+  };
+  const Box out = {map(box.x1, left, gain_x, source_width), map(box.y1, top, gain_y, source_height),
+                   map(box.x2, left, gain_x, source_width), map(box.y2, top, gain_y, source_height)};
+  if (!mirrored) return out;
+  const auto right = static_cast<float>(source_width);
+  return {right - out.x2, out.y1, right - out.x1, out.y2};
+}
+
+bool Geometry::operator==(const Geometry& o) const {
+  return source_width == o.source_width && source_height == o.source_height && width == o.width && height == o.height &&
+         new_width == o.new_width && new_height == o.new_height && left == o.left && top == o.top &&
+         mirrored == o.mirrored;
+}
+
+}  // namespace yolort

@@ -1,0 +1,25 @@
+// Where an image lies in the network input.
+#pragma once
+
+#include "yolort/yolort.h"
+
+namespace yolort {
+
+/// Where an image lies in the network input. The rounding is that of Ultralytics' LetterBox (data/augment.py) and
+/// scale_boxes (utils/ops.py), half to even.
+struct Geometry {
+  int source_width = 0, source_height = 0;
+  int width = 0, height = 0;          ///< network input
+  int new_width = 0, new_height = 0;  ///< the resized image within it
+  int left = 0, top = 0;
+  bool mirrored = false;  ///< the image is mirrored left to right; the padding is that of the plain image
+
+  /// The image as large as fits into the input, times `scale` (above 0, at most 1), centered.
+  static Geometry fit(int source_width, int source_height, int width, int height, double scale = 1,
+                      bool mirrored = false);
+  /// From network input to original image, clipped.
+  Box to_image(const Box& box) const;
+  bool operator==(const Geometry& other) const;
+};
+
+}  // namespace yolort

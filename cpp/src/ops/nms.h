@@ -1,0 +1,26 @@
+// Greedy non-maximum suppression.
+#pragma once
+
+#include <vector>
+
+#include "yolort/yolort.h"
+
+namespace yolort {
+
+struct Candidate {
+  Box box;
+  float score;
+  int cls;
+};
+
+/// 0 to 1; NaN for two boxes without area.
+float intersection_over_union(const Box& a, const Box& b);
+
+/// Best score first; equal scores keep their order.
+void sort_by_score(std::vector<Candidate>& candidates);
+
+/// Drops each of the candidates, which are sorted by score, whose IoU with a kept one (of its class, unless `agnostic`)
+/// is above `iou`, as torchvision.ops.nms does, and stops at `max_det`.
+void non_maximum_suppression(std::vector<Candidate>& candidates, float iou, bool agnostic, int max_det);
+
+}  // namespace yolort

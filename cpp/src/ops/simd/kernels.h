@@ -1,0 +1,65 @@
+// The inner loops, one table for each instruction set. All tables give the same numbers, bit for bit.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace yolort {
+
+/// The index of red, green and blue in a pixel, and the distance between pixels.
+struct ChannelOrder {
+  int step;    ///< values per pixel
+  int rgb[3];  ///< index of each
+};
+
+/// Output columns: the offset of the left source pixel of each in its row, in bytes, and the Q11 weights of left and
+/// right pixel, packed left | right << 16.
+struct Columns {
+  std::vector<std::int32_t> offsets;
+  std::vector<std::uint32_t> weights;
+};
+
+/// The two source rows of an output row and their Q11 weights. `row_slack` bytes after every offset may be read, but do
+/// not count.
+struct RowPair {
+  const std::uint8_t* rows[2];
+  std::int16_t weights[2];
+};
+inline constexpr int row_slack = 16;
+
+/// Fixed point of OpenCV's INTER_LINEAR on 8-bit pixels (imgproc/src/resize.cpp: HResizeLinear, VResizeLinear), which
+/// the models were trained with: each row sum is cut to Q7, each weighted row to Q2.
+inline constexpr int weight_bits = 11;
+
+struct Kernels {
+  const char* name;
+
+  /// One row of the network input: red, green and blue planes, grey level / 255, as f32 or as IEEE f16 bits. Columns
+  /// `first` to `first + n` are written to planes[c][0] onwards.
+  void (*resample_f32)(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
+                       const ChannelOrder& order, float* const planes[3]);
+  void (*resample_f16)(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
+                       const ChannelOrder& order, std::uint16_t* const planes[3]);
+
+  /// best[i] = the largest of `rows` values, `stride` apart, starting at values + i. Returns false if any value is NaN
+  /// or infinite.
+  bool (*column_max)(const float* values, std::ptrdiff_t stride, std::size_t rows, std::size_t n, float* best);
+};
+
+extern const Kernels scalar_kernels;
+#ifdef YOLORT_X86
+extern const Kernels avx2_kernels;
+extern const Kernels avx512_kernels;
+#endif
+#ifdef YOLORT_NEON
+extern const Kernels neon_kernels;
+#endif
+
+/// The tables this CPU can run, best first.
+std::vector<const Kernels*> available_kernels();
+
+/// The best table; $YOLORT_SIMD forces one by name if the CPU has it.
+const Kernels& kernels();
+
+}  // namespace yolort

@@ -1,0 +1,205 @@
+#include "engines/ncnn/graph_check.h"
+
+#include <unistd.h>
+
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "yolort/yolort.h"
+
+using namespace yolort;
+
+namespace {
+
+const std::filesystem::path folder =
+    std::filesystem::temp_directory_path() / ("yolort_test_ncnn_check_" + std::to_string(getpid()));
+const std::filesystem::path param = folder / "model.param", bin = folder / "model.bin";
+
+void write(const std::filesystem::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+/// Weights of one convolution behind the tag of their type (little-endian), then a bias of 8 in fp32.
+std::string weights(unsigned tag, std::size_t bytes) {
+  std::string out;
+  for (const int shift : {0, 8, 16, 24}) out += static_cast<char>(tag >> shift & 0xFF);
+  return out + std::string(bytes + 32, '\0');
+}
+
+void check_text(const std::string& text, const std::string& bin_bytes = std::string(1 << 16, '\0')) {
+  write(param, text);
+  write(bin, bin_bytes);
+  check_ncnn_graph(param, bin, 32, 48);
+}
+
+/// `lines` behind an input of 3 x 32 x 48 named "in".
+void check_lines(const std::vector<std::string>& lines, int blobs,
+                 const std::string& bin_bytes = std::string(1 << 16, '\0')) {
+  std::string text =
+      "7767517\n" + std::to_string(lines.size() + 1) + " " + std::to_string(blobs) + "\nInput in 0 1 in\n";
+  for (const std::string& line : lines) text += line + "\n";
+  check_text(text, bin_bytes);
+}
+
+const std::string conv = "Convolution conv 1 1 in a 0=8 1=3 3=2 4=1 5=1 6=216";  // to 8 x 16 x 24
+
+void test_what_fits() {
+  check_lines(
+      {conv, "Swish act 1 1 a b", "Split split 1 3 b c d e", "ConvolutionDepthWise dw 1 1 c f 0=8 1=3 4=1 6=72 7=8 8=0",
+       "Concat cat 2 1 d f g 0=0",                      // 16 x 16 x 24
+       "Slice slice 1 2 g h i -23300=2,-233,-233 1=0",  // 8 and 8
+       "BinaryOp add 2 1 h i j 0=0", "Pooling pool 1 1 j k 0=0 1=5 2=1 3=2 5=1",
+       "Interp up 1 1 k l 0=1 1=2.0 2=2.0",  // 8 x 32 x 48
+       "Reshape flat 1 1 l m 0=1536 1=8",
+       "Permute turn 1 1 m n 0=1",  // 1536 x 8
+       "Softmax soft 1 1 n o 0=1 1=1", "BinaryOp scale 1 1 o p 0=2 1=1 2=0.5", "MemoryData data 0 1 q 0=5 1=8",
+       "MatMul mul 2 1 p q r",  // 1536 x 5
+       "Reshape open 1 1 e s 0=-1 1=8", "Sigmoid out 1 1 s t", "Noop sink 1 0 t"},
+      21);
+  check_lines({"Slice s 1 2 in a b 0=1,2", "Interp i 1 1 a c 0=1 3=7 4=9", "Interp j 1 1 b d 0=2 1=1.5 2=2 6=1",
+               "Concat c 1 1 d e 0=-3", "Clip f 1 1 e g 0=-1.5e0 1=6", "UnaryOp h 1 1 g h 0=7"},
+              8);
+  check_text("7767517\r\n2 2\r\n\r\nInput in 0 1 in 0=48 1=32 2=3\r\nSwish\ts 1 1 in a\r\n");
+  // The types of ncnn's ModelBin for 216 weights: fp32 (two tags), fp16, bf16, and a table of 256 with a byte each.
+  check_lines({conv}, 2, weights(0, 4 * 216));
+  check_lines({conv}, 2, weights(0x0002C056, 4 * 216));
+  check_lines({conv}, 2, weights(0x01306B47, 2 * 216));
+  check_lines({conv}, 2, weights(0x01348B83, 2 * 216));
+  check_lines({conv}, 2, weights(1, 1024 + 216));
+}
+
+std::string int8_weights(std::size_t scales) { return weights(0x000D4B38, 216) + std::string(4 * scales, '\0'); }
+
+void test_int8() {
+  const std::string alone = conv + " 8=2", on = conv + " 8=102";
+  check_lines({alone}, 2, int8_weights(9));  // of 8 outputs, of the input
+  check_lines({on, "Convolution d 1 1 a b 0=1 1=1 6=8 8=2"}, 3,
+              int8_weights(10) + weights(0x000D4B38, 8) + std::string(8, '\0'));
+  CHECK_THROWS(check_lines({alone}, 2, int8_weights(8)), ModelError, "more weights than the .bin holds");
+  CHECK_THROWS(check_lines({on}, 2, int8_weights(9)), ModelError, "more weights than the .bin holds");
+  CHECK_THROWS(check_lines({alone}, 2), ModelError, "no INT8 weights");
+  // Other layers would read fp32 out of its bytes.
+  CHECK_THROWS(check_lines({on, "Swish s 1 1 a b"}, 3, int8_weights(10)), ModelError, "INT8 blob");
+  CHECK_THROWS(check_lines({on, "Split s 1 2 a b c"}, 4, int8_weights(10)), ModelError, "INT8 blob");
+  CHECK_THROWS(check_lines({on, "Slice s 1 2 a b c -23300=2,4,4"}, 4, int8_weights(10)), ModelError, "INT8 blob");
+  CHECK_THROWS(check_lines({on, "Convolution d 1 1 a b 0=1 1=1 6=8"}, 3, int8_weights(10) + weights(0, 32)), ModelError,
+               "INT8 blob");
+}
+
+void test_what_does_not() {
+  const auto refused = [](const std::vector<std::string>& lines, const char* why) {
+    CHECK_THROWS(check_lines(lines, static_cast<int>(lines.size()) + 1), ModelError, why);
+  };
+  refused({"Convolution c 1 1 in a 0=8 1=3 6=100"}, "weights, which do not fit");
+  refused({"Convolution c 1 1 in a 0=8 1=3 12=20 6=216"}, "larger than the map");
+  refused({"Convolution c 1 1 in a 0=8 1=3 3=1000000 6=216"}, "parameter 3 is out of range");
+  refused({"Convolution c 1 1 in a 0=8 1=3 4=2147483647 6=216"}, "parameter 4 is out of range");
+  refused({"Convolution c 1 1 in a 0=-8 1=3 6=216"}, "parameter 0 is out of range");
+  refused({"Convolution c 1 1 in a 0=8 1=3 6=216 19=1"}, "parameter 19 is not known");
+  refused({"Convolution c 1 1 in a 0=8 6=24"}, "parameter 1 is out of range");
+  refused({"Convolution c 1 1 in a 0=8 1=3"}, "parameter 6 is out of range");
+  for (const char* scales : {"3", "100", "103", "-1"}) {
+    refused({"Convolution c 1 1 in a 0=8 1=3 6=216 8=" + std::string(scales)}, "parameter 8 is");
+  }
+  refused({"Convolution c 1 1 in a 0=8 1=3 6=216 31=4"}, "parameter 31 is not known");
+  refused({"Convolution c 1 1 in a 0=8 1=3 6=216 -23330=4,3,9,9,8"}, "parameter 30 is not known");
+  refused({"ConvolutionDepthWise c 1 1 in a 0=8 1=3 6=72 7=2"}, "groups");
+  refused({"ConvolutionDepthWise c 1 1 in a 0=6 1=3 6=54 7=3"}, "groups");
+  refused({"ConvolutionDepthWise c 1 1 in a 0=3 1=5 6=75 7=3"}, "3 x 3 kernel");
+  refused({"Input i 0 1 a"}, "has 2 inputs");
+  refused({"Noop n 1 2 in a b"}, "2 outputs");
+  // ncnn takes the default for a number of another type than it asks for.
+  refused({"Permute p 1 1 in a 0=2.0"}, "parameter 0");
+  refused({"Permute p 1 1 in a 0=2e0"}, "parameter 0");
+  refused({"Permute p 1 1 in a 0=2,"}, "parameter 0");
+  refused({"Permute p 1 1 in a -23300=1,2"}, "parameter 0");
+  refused({"Slice s 1 1 in a 0=3"}, "a size for each");
+  refused({"Slice s 1 2 in a b 0=1.0,2.0"}, "a size for each");
+  refused({"Slice s 1 2 in a b -23300=2,1.0,2"}, "no parameter");
+  refused({"Interp i 1 1 in a 1=2.0 2=2.0"}, "parameter 0");
+  refused({"Interp i 1 1 in a 0=1 1=1.3 2=2.0"}, "multiple of 1/16");
+  refused({"Interp i 1 1 in a 0=1 3=20"}, "one of height and width");
+  refused({"Pooling p 1 1 in a 0=0 5=1"}, "parameter 1");
+  refused({"Pooling p 1 1 in a 0=0 1=2"}, "padding mode");
+  refused({"BinaryOp b 1 1 in a 0=0"}, "takes two inputs");
+  refused({"BinaryOp b 1 1 in a 0=99 1=1"}, "parameter 0");
+  refused({"MatMul m 1 1 in a"}, "1 inputs");
+  refused({"MemoryData m 1 1 in a 0=4"}, "1 inputs");
+  refused({"MemoryData m 0 1 a 0=100000 1=100000 2=1000"}, "2^28");
+  refused({"MemoryData m 0 1 a"}, "without elements");
+  refused({"Swish s 1 1 nothing a"}, "no layer before it gives");
+  refused({"Swish s 1 1 in a", "Swish t 1 1 in b"}, "another layer takes");
+  refused({"BinaryOp b 2 1 in in a"}, "another layer takes");
+  refused({"Swish s 1 1 in in"}, "again");
+  refused({"Reshape r 1 1 in a 0=7 1=8"}, "4608 elements");
+  refused({"Reshape r 1 1 in a 0=-1 1=-1"}, "two open sides");
+  refused({"Reshape r 1 1 in a 2=3"}, "gap");
+  refused({"Permute p 1 1 in a 0=6"}, "parameter 0");
+  refused({"Slice s 1 1 in a -23300=1,4 1=0"}, "sizes do not fit");
+  refused({"Slice s 1 1 in a -23300=2,1,1 1=0"}, "a size for each");
+  refused({"Slice s 1 1 in a -23300=1,1 1=7"}, "parameter 1");
+  refused({"Interp i 1 1 in a 0=1 1=1e9 2=1"}, "scale");
+  refused({"Interp i 1 1 in a 0=1 3=16000 4=16000"}, "2^28");
+  refused({"Pooling p 1 1 in a 0=0 1=99 5=1"}, "larger than the map");
+  refused({"Concat c 1 1 in a 0=-9"}, "parameter 0");
+  refused({"LSTM l 1 1 in a"}, "not among the layers");
+  refused({"Swish s 1 1 in"}, "ends before");
+  refused({"Swish s -1 1 in a"}, "not a line");
+  refused({"Swish s 999999999 1 in a"}, "ends before");
+  refused({"Swish s"}, "not a line");
+  refused({"ReLU r 1 1 in a 0=abc"}, "no parameter");
+  refused({"ReLU r 1 1 in a 0"}, "no parameter");
+  refused({"ReLU r 1 1 in a 0=nan"}, "no parameter");
+  refused({"ReLU r 1 1 in a 0=99999999999"}, "no parameter");
+  refused({"ReLU r 1 1 in a 0=0x10"}, "no parameter");
+  refused({"ReLU r 1 1 in a 0="}, "no parameter");
+  refused({"ReLU r 1 1 in a 0=,"}, "no parameter");
+  refused({"ReLU r 1 1 in a 0=1 0=2"}, "twice");
+  refused({"ReLU r 1 1 in a 99=1"}, "0 to 31");
+  refused({"Slice s 1 1 in a -23300=5,1 1=0"}, "length it says");
+  CHECK_THROWS(
+      check_lines({"Split s 1 2 in a b", conv.substr(0, 22) + "a c" + conv.substr(26), "Concat c 2 1 b c d"}, 5),
+      ModelError, "");
+  for (const unsigned tag : {0u, 0x01306B47u, 1u}) {
+    const std::size_t bytes = tag == 0 ? 4 * 216 : tag == 1 ? 1024 + 216 : 2 * 216;
+    CHECK_THROWS(check_lines({conv}, 2, weights(tag, bytes - 1)), ModelError, "more weights than the .bin holds");
+  }
+  CHECK_THROWS(check_lines({conv}, 2, ""), ModelError, "more weights than the .bin holds");
+  // ncnn takes INT8 weights for a layer with scales, and reads those outside its memory.
+  CHECK_THROWS(check_lines({conv}, 2, weights(0x000D4B38, 4 * 216)), ModelError, "INT8 weights without scales");
+  // The kernel that has ncnn corrupt memory at a Concat behind it.
+  refused({"Split s 1 2 in a b", "Convolution c 1 1 b c 0=8 1=3 4=1 12=10 6=216", "Concat d 2 1 a c d"}, "differ in");
+}
+
+void test_text_that_is_no_param() {
+  for (const std::string text :
+       {"", "garbage", "7767517\n", "7767516\n1 1\nInput in 0 1 in\n", "7767517\n0 0\n",
+        "7767517\n99999999999 1\nInput in 0 1 in\n", "7767517\n2 1\nInput in 0 1 in\n",
+        "7767517\n1 2\nInput in 0 1 in\n", "7767517\n-1 -1\nInput in 0 1 in\n", "7767517 2 2\nInput in 0 1 in\n",
+        "7767517\n1 1 MemoryData m 0 1 m\nInput in 0 1 in\n"}) {
+    CHECK_THROWS(check_text(text), ModelError, "damaged");
+  }
+  for (const char byte : {'\0', '\r', '\f', '\x7f', '\xff'}) {
+    CHECK_THROWS(check_lines({std::string("Swish s 1 1 in a") + byte + "b"}, 2), ModelError, "printable ASCII");
+  }
+  CHECK_THROWS(check_lines({"Swish s 1 1 in " + std::string(256, 'a')}, 2), ModelError, "not a line");
+  CHECK_THROWS(check_text(std::string(2 << 20, ' ')), ModelError, "1 MiB");
+  CHECK_THROWS(check_ncnn_graph(folder, bin, 32, 48), ModelError, "cannot be read");
+  std::vector<std::string> chain = {"Swish s 1 1 in b0"};  // ncnn recurses through it
+  for (int i = 0; i < 3000; ++i) chain.push_back("Swish s 1 1 b" + std::to_string(i) + " b" + std::to_string(i + 1));
+  CHECK_THROWS(check_lines(chain, 3002), ModelError, "3002 layers");
+}
+
+}  // namespace
+
+int main() {
+  std::filesystem::create_directories(folder);
+  test_what_fits();
+  test_int8();
+  test_what_does_not();
+  test_text_that_is_no_param();
+  std::filesystem::remove_all(folder);
+  return check::result();
+}
