@@ -484,13 +484,14 @@ PYBIND11_MODULE(_core, m) {
       .def(
           "detect",
           [](Detector& self, const py::sequence& images, const Thresholds& thresholds,
-             std::optional<std::string> format, std::optional<bool> augment) {
-            std::optional<PixelFormat> asked;
-            if (format) asked = parse_format(*format);
+             const std::vector<std::optional<std::string>>& formats, std::optional<bool> augment) {
+            if (formats.size() != images.size()) throw std::invalid_argument("formats: expected one for each image");
             std::vector<HeldImage> held;
             std::vector<Image> views;
-            for (const py::handle image : images) {
-              held.push_back(hold_image(image, asked));
+            for (std::size_t i = 0; i < formats.size(); ++i) {
+              std::optional<PixelFormat> asked;
+              if (formats[i]) asked = parse_format(*formats[i]);
+              held.push_back(hold_image(images[i], asked));
               views.push_back(held.back().image);
             }
             std::vector<Detections> found;
@@ -502,7 +503,7 @@ PYBIND11_MODULE(_core, m) {
             for (const Detections& one : found) out.append(to_tuple(one));
             return out;
           },
-          py::arg("images"), py::arg("thresholds"), py::arg("format") = py::none(), py::arg("augment") = py::none())
+          py::arg("images"), py::arg("thresholds"), py::arg("formats"), py::arg("augment") = py::none())
       .def(
           "infer",
           [](Detector& self, const py::array_t<float, py::array::c_style>& input) {
