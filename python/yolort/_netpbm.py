@@ -28,17 +28,27 @@ def is_binary(data: memoryview) -> bool:
     return bytes(data[:2]) in (b"P5", b"P6", b"P7")
 
 
-def decode(data: memoryview) -> tuple[npt.NDArray[Any], int] | None:
-    """(height, width, 3) BGR of 8 or 16 bits, and the value of white; None for what is damaged."""
+def decode(data: memoryview, size: tuple[int, int]) -> tuple[npt.NDArray[Any], int] | None:
+    """(height, width, 3) BGR of 8 or 16 bits, and the value of white; None for what is damaged, or of another size
+    (width, height) than was checked.
+    """
     found = _header(bytes(data[:_NEAR]))
     if found is None:
         return None
     width, height, depth, white, start = found
     kind = np.dtype(np.uint8 if white < 256 else ">u2")
     count = width * height * depth
-    if not count or depth > 4 or not 0 < white < 65536 or len(data) < start + count * kind.itemsize:
+    if (
+        (width, height) != size
+        or not count
+        or depth > 4
+        or not 0 < white < 65536
+        or len(data) < start + count * kind.itemsize
+    ):
         return None
-    pixels = np.frombuffer(data, kind, count, start).reshape(height, width, depth).astype(kind.newbyteorder("="))
+    pixels = (
+        np.frombuffer(data, kind, count, start).reshape(height, width, depth).astype(kind.newbyteorder("="), copy=False)
+    )
     return pixels[..., [2, 1, 0] if depth > 2 else [0, 0, 0]], white  # the last of 2 or 4 is alpha
 
 

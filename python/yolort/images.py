@@ -243,7 +243,7 @@ def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image") -> npt.NDAr
     if layout.refused:
         raise ImageError(unread)
     if _netpbm.is_binary(bytes_):
-        found = _netpbm.decode(bytes_)
+        found = _netpbm.decode(bytes_, (header.width, header.height))
         if found is None:
             raise ImageError(f"{name} is empty, damaged or of an unknown format")
         return np.ascontiguousarray(_to_bytes(found[0], name, found[1]))

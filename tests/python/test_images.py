@@ -446,6 +446,14 @@ def test_headers_of_nonsense() -> None:
             noise = bytearray(data[:64] + random.bytes(64))
             noise[random.integers(2, len(noise))] = random.integers(0, 256)
             _image_header.read(bytes(noise))
+    for format in ("bmp", "png", "pnm", "tiff"):
+        for data in (tiff_of(RGB), bmp(32, (1, 2, 3), COLOR), encoded(".png", COLOR.astype(np.uint16)), BOMBS["pam"]):
+            for end in range(min(len(data), 200)):
+                _image_header.layout(format, data[:end])
+            for _ in range(100):
+                noise = bytearray(data[:300])
+                noise[random.integers(2, len(noise))] = random.integers(0, 256)
+                _image_header.layout(format, bytes(noise))
     assert _image_header.read(b"\xff\xd8" + b"\xff\xfe\0\x02" * 5000) is None
     assert _image_header.read(b"\xff\xd8" + b"\xff" * 100_000) is None
 
