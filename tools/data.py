@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,7 @@ class Sample:
     crowd: np.ndarray  # (n,) bool: a region that is not to be scored (COCO's iscrowd)
     area: np.ndarray  # (n,) float64, of the same unit squared: of COCO the segment's, else the box's
     relative: bool
+    size: tuple[int, int] | None = None  # height and width that the labels are said to be of (COCO)
 
     def in_pixels(self, height: int, width: int) -> Sample:
         """The same with boxes in pixels of an image of that size."""
@@ -67,9 +70,13 @@ class Dataset:
     name: str
     samples: list[Sample]
     names: dict[int, str]
+    notes: tuple[str, ...] = ()  # what may be wrong with it
 
     def with_classes_of(self, names: dict[int, str]) -> Dataset:
         """The same with the class indices of a model.
+
+        The same names in another order, upper or lower case, are put into the model's. Of names that differ a
+        UserWarning and a note tell the first; they are taken in the order in which they stand.
 
         Raises LabelError where the number of classes differs, or where both have all names but in another order and
         one of them twice.
@@ -79,12 +86,31 @@ class Dataset:
                 f"the model has {len(names)} classes ({listed(names)}), the data {self.name} {len(self.names)} "
                 f"({listed(self.names)}); they must be the same"
             )
-        index = {name: cls for cls, name in names.items()}
-        if names == self.names or len(index) != len(names) or set(index) != set(self.names.values()):
-            return self  # names that are only spelt otherwise are taken in the order they stand
-        order = np.array([index[self.names[cls]] for cls in range(len(names))])
-        samples = [Sample(s.path, s.boxes, order[s.classes], s.crowd, s.area, s.relative) for s in self.samples]
-        return Dataset(self.name, samples, names)
+        every = range(len(names))
+        for spelt in (str, str.casefold):
+            models, ours = [spelt(names[cls]) for cls in every], [spelt(self.names[cls]) for cls in every]
+            if models == ours:
+                return self
+            if sorted(models) == sorted(ours) and len(set(ours)) == len(ours):
+                index = {name: cls for cls, name in enumerate(models)}
+                order = np.array([index[name] for name in ours])
+                samples = [replace(sample, classes=order[sample.classes]) for sample in self.samples]
+                return replace(self, samples=samples, names=names)
+        if sorted(models) == sorted(ours):
+            raise LabelError(
+                f"the data {self.name} has the classes of the model in another order, and one of them twice: which is "
+                "which cannot be told; rename them"
+            )
+        if _unnamed(names) or _unnamed(self.names):
+            return self
+        differ = [cls for cls in every if models[cls] != ours[cls]]
+        note = (
+            f"class names: {differ[0]} is {self.names[differ[0]][:60]!r} of the data {self.name} and "
+            f"{names[differ[0]][:60]!r} of the model ({len(differ)} of {len(names)} differ); classes are compared by "
+            "their numbers"
+        )
+        warnings.warn(note, stacklevel=2)
+        return replace(self, notes=(*self.notes, note))
 
 
 def load_dataset(data: str | Path, split: str = "val", images: str | Path | None = None) -> Dataset:
@@ -263,7 +289,14 @@ def _names(path: Path, described: dict[str, Any]) -> dict[int, str]:
         names = {cls: str(cls) for cls in range(described["nc"])}
     if not isinstance(names, dict) or not 0 < len(names) <= _MAX_CLASSES or set(names) != set(range(len(names))):
         raise LabelError(f"{path}: 'names' must list the classes, or be a mapping of 0, 1, 2, ... to them")
+    if described.get("nc", len(names)) != len(names):
+        raise LabelError(f"{path}: 'nc' is {str(described['nc'])[:60]}, but 'names' lists {len(names)} classes")
     return {cls: str(names[cls]) for cls in range(len(names))}
+
+
+def _unnamed(names: dict[int, str]) -> bool:
+    """Whether classes have numbers instead of names, as of a data.yaml with `nc` only, or a model that tells none."""
+    return all(name in (str(cls), f"class{cls}") for cls, name in names.items())
 
 
 def _images_of(path: Path, entry: str, roots: list[Path]) -> list[Path]:
@@ -341,22 +374,15 @@ def _box(where: str, words: list[str], classes: int) -> list[float]:
 def _read_coco(path: Path, folder: Path | None) -> Dataset:
     try:
         read = json.loads(_text(path))
-        categories = sorted(read["categories"], key=lambda one: int(one["id"]))
-        index = {int(one["id"]): cls for cls, one in enumerate(categories)}
+        categories = sorted(read["categories"], key=lambda one: _id("category", one["id"]))
+        index = dict(zip(_ids("category", categories), range(len(categories)), strict=True))
         names = {cls: str(one["name"]) for cls, one in enumerate(categories)}
-        rows: dict[int, list[tuple[list[float], int, bool, float]]] = {int(one["id"]): [] for one in read["images"]}
-        listed = [(int(one["id"]), str(one["file_name"])) for one in read["images"]]
+        rows: dict[int, list[tuple[list[float], int, bool, float]]] = {one: [] for one in _ids("image", read["images"])}
+        listed = [(_id("image", one["id"]), str(one["file_name"]), _size(one)) for one in read["images"]]
         for note in read["annotations"]:
-            x, y, w, h = (float(value) for value in note["bbox"])
-            if not all(map(math.isfinite, (x, y, w, h))):
-                raise ValueError(f"annotation {note['id']} has a box that is not finite")
-            row = (
-                [x, y, x + w, y + h],
-                index[int(note["category_id"])],
-                bool(note.get("iscrowd", 0)),
-                float(note.get("area", w * h)),
-            )
-            rows[int(note["image_id"])].append(row)
+            box, crowd, area = _coco_box(note)
+            cls = index[_id("category", note["category_id"])]
+            rows[_id("image", note["image_id"])].append((box, cls, crowd, area))
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise LabelError(f"{path} is no COCO JSON of detections: {error}") from error
     except KeyError as error:
@@ -364,19 +390,60 @@ def _read_coco(path: Path, folder: Path | None) -> Dataset:
     if not 0 < len(names) <= _MAX_CLASSES:
         raise LabelError(f"{path} has {len(names)} categories")
     samples = []
-    for identity, file_name in listed:
+    entries: dict[str, int] = {}
+    for identity, file_name, size in listed:
         found = rows[identity]
+        file = _image_file(path, file_name, folder)
+        if (other := entries.setdefault(os.path.normpath(file), identity)) != identity:
+            raise LabelError(f"{path}: images {other} and {identity} are the same file, '{file_name}'")
         samples.append(
             Sample(
-                _image_file(path, file_name, folder),
+                file,
                 np.array([row[0] for row in found], np.float64).reshape(-1, 4),
                 np.array([row[1] for row in found], np.int64),
                 np.array([row[2] for row in found], bool),
                 np.array([row[3] for row in found], np.float64),
                 False,
+                size,
             )
         )
     return Dataset(str(path), samples, names)
+
+
+def _id(what: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        raise ValueError(f"the id {str(value)[:60]!r} of {what} is no whole number")
+    return int(value)
+
+
+def _ids(what: str, entries: Iterable[dict[str, Any]]) -> list[int]:
+    """The ids of images or categories, each of which is there once."""
+    found = [_id(what, one["id"]) for one in entries]
+    if len(set(found)) < len(found):
+        twice = next(one for one, count in Counter(found).items() if count > 1)
+        raise ValueError(f"the id {twice} of {what} stands twice")
+    return found
+
+
+def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+    height, width = image.get("height"), image.get("width")
+    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+
+def _coco_box(note: dict[str, Any]) -> tuple[list[float], bool, float]:
+    """Of an annotation: x1 y1 x2 y2, whether it is a crowd, and the area."""
+    x, y, w, h = (float(value) for value in note["bbox"])
+    area, crowd = float(note.get("area", w * h)), note.get("iscrowd", 0)
+    which = f"annotation {str(note.get('id'))[:60]} has"
+    if not all(map(math.isfinite, (x, y, w, h))):
+        raise ValueError(f"{which} a box that is not finite")
+    if w < 0 or h < 0:
+        raise ValueError(f"{which} a box of {w:g} x {h:g} pixels")
+    if not 0 <= area < math.inf:
+        raise ValueError(f"{which} an area of {area}")
+    if crowd not in (0, 1):
+        raise ValueError(f"{which} iscrowd {str(crowd)[:60]!r}, expected 0 or 1")
+    return [x, y, x + w, y + h], bool(crowd), area
 
 
 def _image_file(path: Path, file_name: str, folder: Path | None) -> Path:

@@ -116,6 +116,32 @@ def test_classes_of_a_model(folder: Path) -> None:
         dataset.with_classes_of({0: "a", 1: "b", 2: "c"})
 
 
+def test_classes_of_a_model_in_another_order_and_case(folder: Path) -> None:
+    dataset = load_dataset(describe(folder))
+    turned = dataset.with_classes_of({0: "Dog", 1: "CAT"})
+    assert turned.samples[0].classes.tolist() == [0, 1]
+    assert turned.names == {0: "Dog", 1: "CAT"}
+    twice = load_dataset(describe(folder, names=["cat", "dog", "cat"]))
+    assert twice.with_classes_of({0: "cat", 1: "Dog", 2: "cat"}) is twice
+    with pytest.raises(LabelError, match="in another order, and one of them twice"):
+        twice.with_classes_of({0: "cat", 1: "cat", 2: "dog"})
+
+
+def test_classes_of_a_model_that_differ(folder: Path, recwarn: pytest.WarningsRecorder) -> None:
+    dataset = load_dataset(describe(folder))
+    with pytest.warns(UserWarning, match="class names: 1 is 'dog' of the data .* and 'wolf' of the model"):
+        found = dataset.with_classes_of({0: "cat", 1: "wolf"})
+    assert found.samples == dataset.samples
+    (note,) = found.notes
+    assert "1 of 2 differ" in note
+    recwarn.clear()
+    for names in ({0: "0", 1: "1"}, {0: "class0", 1: "class1"}):  # of a model that tells none
+        assert dataset.with_classes_of(names) is dataset
+    unnamed = load_dataset(describe(folder, names=None, nc=2))
+    assert unnamed.with_classes_of({0: "cat", 1: "dog"}) is unnamed
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -150,6 +176,8 @@ def test_bad_label_lines(folder: Path, line: str, says: str) -> None:
         ({"names": None}, LabelError, "'names' must list"),
         ({"names": None, "nc": 10**9}, LabelError, "'names' must list"),
         ({"names": []}, LabelError, "'names' must list"),
+        ({"nc": 3}, LabelError, "'nc' is 3, but 'names' lists 2 classes"),
+        ({"nc": "two"}, LabelError, "'nc' is two, but 'names' lists 2 classes"),
         ({"val": "empty"}, LabelError, "holds no images"),
         ({"val": "unlabelled"}, LabelError, "none of the 1 images has a label"),
     ],
@@ -203,6 +231,38 @@ def test_bad_coco(folder: Path, changes: dict[str, Any]) -> None:
     (folder / "instances.json").write_text("[" * 100000)
     with pytest.raises(LabelError, match="is no COCO JSON"):
         load_dataset(folder / "instances.json")
+
+
+NOTE = {"id": 1, "image_id": 9, "category_id": 5, "bbox": [1, 2, 3, 4]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"images": [{"id": 9, "file_name": "val/a.jpg"}, {"id": 9, "file_name": "val/b.jpg"}]}, "id 9 of image"),
+        ({"images": [{"id": 9.5, "file_name": "val/a.jpg"}]}, "id '9.5' of image is no whole number"),
+        ({"images": [{"id": "9", "file_name": "val/a.jpg"}]}, "id '9' of image is no whole number"),
+        ({"images": [{"id": True, "file_name": "val/a.jpg"}]}, "id 'True' of image"),
+        ({"images": [{"id": 9, "file_name": "val/a.jpg"}, {"id": 8, "file_name": "val/../val/a.jpg"}]},
+         "images 9 and 8 are the same file"),
+        ({"categories": [{"id": 5, "name": "dog"}, {"id": 5, "name": "cat"}]}, "id 5 of category stands twice"),
+        ({"categories": [{"id": 5.2, "name": "dog"}]}, "id '5.2' of category"),
+        ({"annotations": [{**NOTE, "category_id": 5.5}]}, "id '5.5' of category"),
+        ({"annotations": [{**NOTE, "image_id": "9"}]}, "id '9' of image"),
+        ({"annotations": [{**NOTE, "iscrowd": "0"}]}, "annotation 1 has iscrowd '0', expected 0 or 1"),
+        ({"annotations": [{**NOTE, "iscrowd": 2}]}, "iscrowd '2'"),
+        ({"annotations": [{**NOTE, "bbox": [1, 2, -3, 4]}]}, "annotation 1 has a box of -3 x 4"),
+        ({"annotations": [{**NOTE, "bbox": [1, 2, 3, -4]}]}, "a box of 3 x -4"),
+        ({"annotations": [{**NOTE, "area": float("nan")}]}, "annotation 1 has an area of nan"),
+        ({"annotations": [{**NOTE, "area": float("inf")}]}, "an area of inf"),
+        ({"annotations": [{**NOTE, "area": -1}]}, "an area of -1"),
+    ],
+)  # fmt: skip
+def test_coco_that_would_be_scored_wrongly(folder: Path, changes: dict[str, Any], says: str) -> None:
+    images = {"images": [{"id": 9, "file_name": "val/b.jpg"}]} if "annotations" in changes else {"annotations": []}
+    with pytest.raises(LabelError, match=says) as caught:
+        load_dataset(coco(folder, **{**images, **changes}))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_download_entry_is_not_run(folder: Path) -> None:
