@@ -239,7 +239,7 @@ def _is_whole(value: Any, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _try(network: Any) -> None:
     """Runs every layer on a small image, as the network itself would; nothing is kept of it."""
     detect = network.model[-1]
