@@ -5,6 +5,7 @@ Files are untrusted: they are parsed, never evaluated, and a `download` entry of
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -301,6 +302,8 @@ def _unnamed(names: dict[int, str]) -> bool:
 
 def _images_of(path: Path, entry: str, roots: list[Path]) -> list[Path]:
     places = [root / entry for root in roots]
+    for one in places:
+        _check_length(path, one)
     place = next((one for one in places if one.exists()), None)
     if place is None:
         raise FileNotFoundError(
@@ -317,8 +320,25 @@ def _images_of(path: Path, entry: str, roots: list[Path]) -> list[Path]:
     for line in _text(place).splitlines():
         if line.strip():
             file = Path(line.strip())
-            files.append(file if file.is_absolute() else place.parent / file)
+            file = file if file.is_absolute() else place.parent / file
+            if len(line) > 60:  # of up to 4 bytes a character; no shorter one is too long
+                _check_length(place, file)
+            files.append(file)
     return files
+
+
+def _check_length(named_in: Path, path: Path) -> None:
+    """LabelError for a path that is too long for the system, whose own error names no file that says it."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            text = str(path)
+            raise LabelError(
+                f"{named_in}: the path '{text[:40]}...{text[-20:]}' of {len(text)} characters is too long"
+            ) from None
+    except ValueError:  # no path at all, and so not there
+        pass
 
 
 def _label_file(image: Path) -> Path:
@@ -335,7 +355,8 @@ def _read_labels(image: Path, classes: int) -> Sample:
     """Lines of `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 ...` for a polygon; a missing file is an empty image."""
     file = _label_file(image)
     rows: list[list[float]] = []
-    if file.is_file():
+    _check_length(image.parent, file)
+    if file.exists():
         for number, line in enumerate(_text(file).splitlines(), 1):
             words = line.split()
             if words:
@@ -463,12 +484,19 @@ def _image_file(path: Path, file_name: str, folder: Path | None) -> Path:
 
 def _text(path: Path) -> str:
     if not path.is_file():
+        if path.exists():
+            raise LabelError(f"{path} is no plain file")
         raise FileNotFoundError(f"no such file: {path}")
     limit = _MAX_BYTES[path.suffix.lower()]
-    if path.stat().st_size > limit:
-        raise LabelError(f"{path} is larger than {limit >> 20} MiB")
+    parts, size = [], 0
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):  # what a file says of its size need not be so
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise LabelError(f"{path} is larger than {limit >> 20} MiB")
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return b"".join(parts).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise LabelError(f"{path} is no text: {error}") from error
 

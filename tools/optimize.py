@@ -16,9 +16,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shlex
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -331,7 +334,7 @@ def optimize(
     source = load_checkpoint(model)
     for sibling in siblings:
         load_checkpoint(sibling)
-    side = _checks.integer("imgsz", imgsz) if imgsz is not None else source.imgsz or 640
+    side = _checks.integer("imgsz", imgsz) if imgsz is not None else source.side
     lab = Lab(folder, data)
     base = Recipe(
         model=str(model),
@@ -405,6 +408,28 @@ def _able() -> dict[str, list[str]]:
     return out
 
 
+def _check_record(file: Path) -> None:
+    """FileExistsError where a file is none of Optuna's, which would write its tables into it; nothing is changed."""
+    if not os.path.lexists(file):
+        return
+    from optuna.storages._rdb.models import BaseModel
+
+    tables = {"alembic_version", *BaseModel.metadata.tables}
+    why = "it is no plain file"
+    if file.is_file() and not file.is_symlink():
+        try:
+            # Immutable: also where a process was killed in a write, which only a writer can undo.
+            with closing(sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)) as opened:
+                found = {name for (name,) in opened.execute("select name from sqlite_master where type = 'table'")}
+            foreign = sorted(name for name in found - tables if not name.startswith("sqlite_"))
+            if not foreign:
+                return
+            why = f"it holds the table '{foreign[0][:80]}'"
+        except sqlite3.DatabaseError as error:
+            why = str(error)
+    raise FileExistsError(f"{file} is no record of a search ({why}); move it or choose another folder")
+
+
 class _Search:
     """Asks Optuna, measures, tells."""
 
@@ -425,13 +450,18 @@ class _Search:
         # Another model, data set or training is another study in the same file.
         of = {"model": sha256(base.model), "data": [lab.train_sha, lab.val_sha], "recipe": base.to_dict()}
         text = json.dumps({**of, "finetune": finetune, "seed": seed, "machine": _core.machine()}, sort_keys=True)
-        self._study = optuna.create_study(
-            storage=f"sqlite:///{(lab.store.folder / 'study.db').absolute()}",
-            study_name=hashlib.sha256(text.encode()).hexdigest()[:16],
-            directions=["minimize", "maximize"],
-            sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True),
-            load_if_exists=True,
-        )
+        file = (lab.store.folder / "study.db").absolute()
+        _check_record(file)
+        try:
+            self._study = optuna.create_study(
+                storage=f"sqlite:///{file}",
+                study_name=hashlib.sha256(text.encode()).hexdigest()[:16],
+                directions=["minimize", "maximize"],
+                sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True),
+                load_if_exists=True,
+            )
+        except Exception as error:  # Optuna's, SQLAlchemy's and SQLite's own
+            raise OSError(f"{file} cannot be used: {' '.join(str(error).split())[:200]}; move it") from error
         for left in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):  # of a run that was killed
             self._study.tell(left.number, state=TrialState.FAIL)
             if not left.user_attrs.get("again"):

@@ -238,8 +238,8 @@ def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image") -> npt.NDAr
             "YOLORT_MAX_PIXELS allows more"
         )
     if header.format == "png":
-        for count, (_, whole) in enumerate(_image_header.png_chunks(bytes_)):
-            if not whole or count > _MAX_CHUNKS:  # OpenCV takes as much memory as a chunk says it has bytes
+        for count, (_, ends) in enumerate(_image_header.png_chunks(bytes_)):
+            if not ends or count > _MAX_CHUNKS:  # OpenCV takes as much memory as a chunk says it has bytes
                 raise ImageError(f"{name} is damaged: it ends within a chunk, or has too many")
     if header.format == "heic":
         return _decode_heic(data, name)

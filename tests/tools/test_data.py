@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from yolort.tools import data as data_module
 from yolort.tools.classes import class_report
 from yolort.tools.data import LabelError, list_images, load_dataset, trainable, write_for_ultralytics
 
@@ -195,7 +197,7 @@ def test_files_that_are_none(folder: Path, tmp_path: Path) -> None:
     for content, says in (
         (b"a: [", "is no YAML"),
         (b"- 1", "has no keys"),
-        (b"\xff\xfe\x00", "is no text"),
+        (b"\xff\xfe\x00", "is no YAML: 'utf-8'"),
         (b"!!python/object/apply:os.system ['exit 1']", "is no YAML"),
         (b"x: &a [*a, *a]\n" * 2 + b"[" * 100000, "is no YAML"),
         (b" " * (2 << 20), "larger than 1 MiB"),
@@ -302,3 +304,46 @@ def test_what_ultralytics_does_not_train_on(folder: Path) -> None:
     assert len((folder / "run" / "train.txt").read_text().splitlines()) == 4
     with pytest.raises(LabelError, match=r"does not train on 1 image\(s\) \(\.gif\), and there are no others"):
         trainable([Path("x.gif")])
+
+
+def test_label_files_that_are_no_plain_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = folder / "labels" / "val" / "c.txt"
+    os.mkfifo(file)
+    with pytest.raises(LabelError, match=r"c\.txt is no plain file"):
+        load_dataset(describe(folder))
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(LabelError, match=r"c\.txt is no plain file"):
+        load_dataset(describe(folder))
+    file.rmdir()
+    os.mkfifo(folder / "list.txt")
+    with pytest.raises(LabelError, match=r"list\.txt is no plain file"):
+        load_dataset(describe(folder, val="list.txt"))
+    file.symlink_to("/proc/self/maps")  # it says that it has no bytes
+    monkeypatch.setitem(data_module._MAX_BYTES, ".txt", 200)
+    with pytest.raises(LabelError, match=r"c\.txt is larger than"):
+        load_dataset(describe(folder))
+
+
+def test_ends_of_lines(folder: Path) -> None:
+    (folder / "labels" / "val" / "a.txt").write_bytes(
+        b"\xef\xbb\xbf0 0.5 0.5 0.2 0.2\r\n1 0.5 0.5 0.2 0.2\r1 0.1 0.1 0.1 0.1"
+    )
+    assert load_dataset(describe(folder)).samples[0].classes.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("long", ["x" * 5000, "x" * 300, "x/" * 4000 + "a.jpg", "\u00e4" * 130], ids=len)
+def test_paths_that_are_too_long(long: str, folder: Path) -> None:
+    (folder / "list.txt").write_text(f"images/val/a.jpg\nimages/val/{long}.jpg\n", encoding="utf-8")
+    for keys, said in (({"val": long}, "data.yaml"), ({"path": long}, "data.yaml"), ({"val": "list.txt"}, "list.txt")):
+        for read in (load_dataset, list_images):
+            with pytest.raises(LabelError, match=rf"{said}: the path .* of \d+ characters is too long") as caught:
+                read(describe(folder, **keys), "val")
+            assert len(str(caught.value)) < 100 + 2 * len(str(folder))
+
+
+def test_a_label_file_of_a_name_that_is_too_long(folder: Path) -> None:
+    """The ending of the image is shorter than that of its labels."""
+    (folder / "list.txt").write_text("images/val/" + "x" * 252 + ".pn\n")
+    with pytest.raises(LabelError, match="is too long"):
+        load_dataset(describe(folder, val="list.txt"))
