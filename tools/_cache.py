@@ -10,6 +10,7 @@ that share a folder wait for each other where they want the same result.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -55,6 +56,8 @@ class StageCache:
             if target.is_dir():
                 return target
             work = target.with_name(f".{target.name}")
+            if work.is_symlink():
+                raise FileExistsError(f"{work} is a link, which yolort has not made; delete it")
             if work.exists() and not resumable:
                 shutil.rmtree(work)
             work.mkdir(exist_ok=True)
@@ -64,6 +67,7 @@ class StageCache:
                 if not resumable:
                     shutil.rmtree(work, ignore_errors=True)
                 raise
+            (work / "inputs.json").unlink(missing_ok=True)  # a link in what was there
             (work / "inputs.json").write_text(json.dumps(json.loads(text), indent=1), encoding="utf-8")
             os.replace(work, target)
             self.made += 1
@@ -74,10 +78,16 @@ class StageCache:
 def _locked(path: Path) -> Iterator[None]:
     """Holds a lock file, which the kernel lets go of when the process ends, and removes it."""
     while True:
-        lock = open(path, "w")  # noqa: SIM115
+        # Its name can be known beforehand: what is there is neither followed nor emptied.
+        try:
+            lock = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "rb", buffering=0)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise FileExistsError(f"{path} is a link, which yolort has not made; delete it") from None
         fcntl.flock(lock, fcntl.LOCK_EX)
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+            if os.path.samestat(os.fstat(lock.fileno()), path.lstat()):
                 break
         lock.close()  # the one before removed it: a later process may hold another of this name
     with lock:

@@ -16,6 +16,7 @@ _MAX_SCALAR = 100  # characters of a number or date; PyYAML takes minutes for a 
 _TAG = "tag:yaml.org,2002:"
 _TAGS = frozenset(_TAG + name for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge"))
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MERGE = object()  # the key `<<`
 #: What PyYAML's constructors meet in values like `!!bool x`.
 _MISFITS = (RecursionError, TypeError, AttributeError, LookupError, ArithmeticError)
 
@@ -40,7 +41,7 @@ def parse_yaml(text: str) -> Any:
             node = loader.get_single_node()  # aliases share nodes: nothing is expanded yet
             if node is None:
                 return None
-            _count(node, {}, 0)
+            _count(node, loader, {}, 0)
             return loader.construct_document(node)
         finally:
             loader.dispose()
@@ -50,8 +51,8 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(f"a value does not fit its tag ({error})") from error
 
 
-def _count(node: yaml.Node, known: dict[int, int | None], depth: int) -> int:
-    """Nodes below one, aliases as often as they stand; ValueError for what is not read, or too much of it."""
+def _count(node: yaml.Node, loader: Any, known: dict[int, tuple[int, int] | None], depth: int) -> tuple[int, int]:
+    """Nodes and levels from one on, aliases as often as they stand; ValueError for what is not read, or too much."""
     if depth > _MAX_DEPTH:
         raise ValueError(f"nested deeper than {_MAX_DEPTH} levels")
     where = f"in line {node.start_mark.line + 1}"
@@ -60,27 +61,39 @@ def _count(node: yaml.Node, known: dict[int, int | None], depth: int) -> int:
     if isinstance(node, yaml.ScalarNode):
         if node.tag != f"{_TAG}str" and len(node.value) > _MAX_SCALAR:
             raise ValueError(f"a number of {len(node.value)} characters, {where}")
-        return 1
-    found = known.get(id(node), 0)
-    if found is None:
-        raise ValueError(f"an alias stands for what it is in, {where}")
-    if found:
+        return 1, 0
+    if id(node) in known:
+        found = known[id(node)]
+        if found is None:
+            raise ValueError(f"an alias stands for what it is in, {where}")
+        if depth + found[1] > _MAX_DEPTH:
+            raise ValueError(f"nested deeper than {_MAX_DEPTH} levels")
         return found
     known[id(node)] = None
-    if isinstance(node, yaml.MappingNode):
-        children = [part for pair in node.value for part in pair]
-        keys: set[tuple[str, str]] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if (key.tag, key.value) in keys:
-                    raise ValueError(f"the key '{key.value[:80]}' stands twice, in line {key.start_mark.line + 1}")
-                keys.add((key.tag, key.value))
-    else:
-        children = node.value
-    total = 1
+    children = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+    total, levels = 1, 0
     for child in children:
-        total += _count(child, known, depth + 1)
+        nodes, below = _count(child, loader, known, depth + 1)
+        total, levels = total + nodes, max(levels, below + 1)
         if total > _MAX_NODES:
             raise ValueError(f"more than {_MAX_NODES} values, aliases counted as often as they stand")
-    known[id(node)] = total
-    return total
+    if isinstance(node, yaml.MappingNode):
+        _check_keys(node, loader)
+    known[id(node)] = total, levels
+    return total, levels
+
+
+def _check_keys(node: yaml.MappingNode, loader: Any) -> None:
+    """ValueError for keys of which one would replace another: 0, 00, 0x0 and false are the same key.
+
+    Scalars have been checked; other keys cannot be, and are refused when the document is constructed.
+    """
+    keys: dict[Any, str] = {}
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            continue
+        value = _MERGE if key.tag == f"{_TAG}merge" else loader.construct_object(key)
+        if value in keys:
+            other = "" if keys[value] == key.value else f", as '{keys[value][:80]}' too"
+            raise ValueError(f"the key '{key.value[:80]}' stands twice{other}, in line {key.start_mark.line + 1}")
+        keys[value] = key.value

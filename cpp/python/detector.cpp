@@ -50,12 +50,12 @@ std::unique_ptr<Detector> make_detector(const fs::path& model, const Thresholds&
 }
 
 py::list detect(Detector& self, const py::sequence& images, const Thresholds& thresholds,
-                const std::optional<std::string>& format, std::optional<bool> augment) {
-  const std::optional<PixelFormat> asked = parse_format(format);
+                const std::vector<std::optional<std::string>>& formats, std::optional<bool> augment) {
+  if (formats.size() != images.size()) throw std::invalid_argument("formats: expected one for each image");
   std::vector<HeldImage> held;
   std::vector<Image> views;
-  for (const py::handle image : images) {
-    held.push_back(hold_image(image, asked));
+  for (std::size_t i = 0; i < formats.size(); ++i) {
+    held.push_back(hold_image(images[i], parse_format(formats[i])));
     views.push_back(held.back().image);
   }
   std::vector<Detections> found;
@@ -150,7 +150,7 @@ void register_detector(py::module_& m) {
            py::arg("device"), py::arg("precision"), py::arg("threads"), py::arg("names"), py::arg("imgsz"),
            py::arg("tuned"), py::arg("profile"), py::arg("augment"), py::arg("scales"), py::arg("flip"),
            py::arg("merge"), py::arg("scale_models"))
-      .def("detect", &detect, py::arg("images"), py::arg("thresholds"), py::arg("format") = py::none(),
+      .def("detect", &detect, py::arg("images"), py::arg("thresholds"), py::arg("formats"),
            py::arg("augment") = py::none())
       .def("infer", &infer, py::arg("input").noconvert())
       .def("layer_times", &layer_times)

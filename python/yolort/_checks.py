@@ -203,7 +203,7 @@ def classes(value: Any, known: Mapping[int, str]) -> list[int]:
     """Indices of the classes that are kept; [] for None, which keeps all.
 
     Args:
-        value: an index, a class name, or several of either.
+        value: an index, a class name, or several of either; a name stands for all classes that have it.
         known: the model's class names by index.
 
     Raises:
@@ -211,7 +211,8 @@ def classes(value: Any, known: Mapping[int, str]) -> list[int]:
     """
     if value is None:
         return []
-    indices = [_class_index(item, known) for item in (value if _is_several(value) else [value])]
+    named = indices_of(known)
+    indices = [index for item in (value if _is_several(value) else [value]) for index in _indices(item, named)]
     if not indices:
         raise ValueError("classes is empty, so nothing would be detected; None keeps all classes")
     return list(dict.fromkeys(indices))
@@ -233,6 +234,14 @@ def settings(given: Mapping[str, Any], known: Mapping[int, str]) -> dict[str, An
     }
 
 
+def _pixel_format(name: str, value: object) -> str:
+    found = text(name, value)
+    if found not in _FORMATS:
+        raise ValueError(f"{name} is {found[:40]!r}, expected {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}")
+    return found
+
+
+_FORMATS = ("bgr", "rgb", "bgra", "rgba", "gray")
 _SETTINGS: dict[str, Callable[[str, Any], Any]] = {
     "conf": number,
     "iou": number,
@@ -240,7 +249,7 @@ _SETTINGS: dict[str, Callable[[str, Any], Any]] = {
     "classes": integer,  # see `classes`
     "agnostic": flag,
     "multi_label": flag,
-    "format": text,
+    "format": _pixel_format,
     "augment": flag,
 }
 
@@ -250,11 +259,18 @@ def _is_several(value: object) -> TypeIs[Iterable[Any]]:
     return isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) != 0
 
 
-def _class_index(item: object, known: Mapping[int, str]) -> int:
+def indices_of(names: Mapping[int, str]) -> dict[str, list[int]]:
+    """The classes of each name: a model may have several of the same."""
+    out: dict[str, list[int]] = {}
+    for index, name in names.items():
+        out.setdefault(name, []).append(index)
+    return out
+
+
+def _indices(item: object, known: Mapping[str, list[int]]) -> list[int]:
     if not isinstance(item, str):
-        return integer("classes", item, 0)
-    for index, name in known.items():
-        if name == item:
-            return index
-    some = ", ".join(list(known.values())[:10]) + (", ..." if len(known) > 10 else "")
+        return [integer("classes", item, 0)]
+    if item in known:
+        return known[item]
+    some = ", ".join(list(known)[:10]) + (", ..." if len(known) > 10 else "")
     raise ValueError(f"classes: the model has no class {item!r}; it has {some}")

@@ -67,7 +67,7 @@ class Detector:
         self,
         images: Sequence[Any],
         thresholds: Thresholds,
-        format: str | None = None,
+        formats: Sequence[str | None],
         augment: bool | None = None,
     ) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]]]: ...
     def infer(self, input: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]: ...

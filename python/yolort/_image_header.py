@@ -1,4 +1,5 @@
-"""The size of an image from the first bytes of its file: bounded work, whatever the bytes are, and nothing decoded.
+"""The size of an image from the first bytes of its file, and how its pixels lie: bounded work, whatever the bytes are,
+and nothing decoded.
 
 Each reader gives (width, height) in pixels of the largest buffer that decoding fills, or None if the bytes are not of
 its format or end too early.
@@ -10,6 +11,8 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
+
+from yolort._netpbm import white_of_text
 
 Size: TypeAlias = "tuple[int, int] | None"
 
@@ -109,27 +112,50 @@ def _webp(data: memoryview) -> Size:
     return (found[0] & 0x3FFF, found[1] & 0x3FFF) if found else None
 
 
-def _tiff(data: memoryview) -> Size:
-    """Of the first directory: the image, or a tile of it where that is larger."""
+class _Entry(NamedTuple):
+    """Of a directory of a TIFF file."""
+
+    tag: int
+    values: int
+    value: int | None  #: the first; None if it is no whole number
+
+
+def _directory(data: memoryview) -> list[_Entry] | None:
+    """The first directory of a TIFF file."""
     order = "<" if bytes(data[:2]) == b"II" else ">"
     big = bytes(data[2:4]) in (b"\x2b\0", b"\0\x2b")
-    start = _at(data, 8 if big else 4, f"{order}{'Q' if big else 'I'}")
+    offset = f"{order}{'Q' if big else 'I'}"
+    start = _at(data, 8 if big else 4, offset)
     count = start and _at(data, start[0], f"{order}{'Q' if big else 'H'}")
     if not start or not count or count[0] > _MAX_ENTRIES:
         return None
     types = {3: "H", 4: "I", 16: "Q"} if big else {3: "H", 4: "I"}
-    tags: dict[int, int] = {}
+    out = []
     for index in range(count[0]):
         entry = start[0] + (8 + 20 * index if big else 2 + 12 * index)
         head = _at(data, entry, f"{order}HH{'Q' if big else 'I'}")
         if head is None:
             return None
-        if head[0] not in (256, 257, 322, 323):
-            continue
-        value = _at(data, entry + (12 if big else 8), order + types.get(head[1], "H"))
-        if value is None or head[1] not in types or head[2] != 1:  # no writer gives a size so
-            return None
-        tags.setdefault(head[0], value[0])
+        tag, kind, many = head
+        layout, at = order + types.get(kind, "H"), entry + (12 if big else 8)
+        if many * struct.calcsize(layout) > struct.calcsize(offset):  # the values are elsewhere
+            at = (_at(data, at, offset) or (len(data),))[0]
+        value = _at(data, at, layout) if kind in types else None
+        out.append(_Entry(tag, many, value[0] if value else None))
+    return out
+
+
+def _tiff(data: memoryview) -> Size:
+    """Of the first directory: the image, or a tile of it where that is larger."""
+    entries = _directory(data)
+    if entries is None:
+        return None
+    tags: dict[int, int] = {}
+    for tag, count, value in entries:
+        if tag in (256, 257, 322, 323):
+            if value is None or count != 1:  # no writer gives a size so
+                return None
+            tags.setdefault(tag, value)
     if 256 not in tags or 257 not in tags:
         return None
     image, tile = (tags[256], tags[257]), (tags.get(322, 0), tags.get(323, 0))
@@ -217,6 +243,80 @@ def orientation(data: bytes | memoryview) -> tuple[int, int | None] | None:
     if turn is None and mirror is None:
         return None
     return (turn[1][0] & 3 if turn else 0), (mirror[1][0] & 1 if mirror else None)
+
+
+class Layout(NamedTuple):
+    """What the header of a file says of its pixels and OpenCV leaves to others."""
+
+    white: int = 0  #: value of white of whole numbers, if no pixel is above it; 0: the type's largest
+    channels: tuple[int, int, int] = (0, 1, 2)  #: of what OpenCV takes for blue, green, red
+    inverted: bool = False  #: 0 is white, in more than 8 bits
+    multiplied: bool = False  #: OpenCV multiplies the colors by what is the alpha
+    unusual: bool = False  #: OpenCV may not read such pixels
+    refused: bool = False  #: OpenCV reads such pixels wrongly
+
+
+def layout(format: str, data: bytes | memoryview) -> Layout:
+    """How the pixels lie of a file of a format that `read` has told."""
+    found = _LAYOUTS.get(format)
+    return found(memoryview(data)) if found else Layout()
+
+
+def _layout_of_png(data: memoryview) -> Layout:
+    """With sBIT: some write that many bits into the lower ones, which should be the upper."""
+    at, color = 33, data[25] if len(data) > 25 else 0
+    for _ in range(_MAX_BOXES if len(data) > 24 and data[24] == 16 else 0):
+        length, kind = _at(data, at, ">I"), bytes(data[at + 4 : at + 8])
+        if length is None or kind in (b"IDAT", b"PLTE"):
+            break
+        if kind == b"sBIT":
+            bits = max(bytes(data[at + 8 : at + 8 + min(length[0], 3 if color & 2 else 1)]), default=16)
+            return Layout(white=2**bits - 1 if bits < 16 else 0)
+        at += 12 + length[0]
+    return Layout()
+
+
+_BYTES = {0xFF: 0, 0xFF00: 1, 0xFF0000: 2}  # masks of a BMP file by the byte that they take
+
+
+def _layout_of_bmp(data: memoryview) -> Layout:
+    head, masks = _at(data, 14, "<I10xHI"), _at(data, 54, "<III")
+    if head is None or masks is None or head[0] < 40 or head[1] not in (16, 32) or head[2] not in (3, 6):
+        return Layout()
+    if head[1] == 16:
+        return Layout(refused=masks not in ((0xF800, 0x7E0, 0x1F), (0x7C00, 0x3E0, 0x1F)))
+    if head[0] >= 56:  # OpenCV heeds the masks that belong to the header itself
+        return Layout()
+    red, green, blue = masks
+    if {red, green, blue} != _BYTES.keys():
+        return Layout(refused=True)
+    return Layout(channels=(_BYTES[blue], _BYTES[green], _BYTES[red]))
+
+
+def _layout_of_tiff(data: memoryview) -> Layout:
+    tags: dict[int, int] = {}
+    for tag, _, value in _directory(data) or []:
+        if value is not None:
+            tags.setdefault(tag, value)
+    bits, photometric, samples = tags.get(258, 1), tags.get(262, 1), tags.get(277, 1)
+    kind = tags.get(339, 1)
+    usual = (kind == 1 and bits <= 16 and samples <= 4 and not (photometric == 5 and bits > 8)) or (
+        kind == 3 and bits in (32, 64) and samples in (1, 3)
+    )
+    return Layout(
+        inverted=photometric == 0 and bits > 8,
+        multiplied=bits == 8 and samples == 4 and photometric == 2 and tags.get(338) == 2,
+        unusual=not usual,
+        refused=bits > 8 and samples > 1 and tags.get(284) == 2,
+    )
+
+
+_LAYOUTS: dict[str, Callable[[memoryview], Layout]] = {
+    "bmp": _layout_of_bmp,
+    "png": _layout_of_png,
+    "pnm": lambda data: Layout(white=white_of_text(data)),
+    "tiff": _layout_of_tiff,
+}
 
 
 def _starts(*beginnings: bytes) -> Callable[[bytes], bool]:

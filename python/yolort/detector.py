@@ -138,7 +138,8 @@ class Detector:
             conf: keep detections with a score above this, 0 to 1.
             iou: NMS drops a box whose IoU with a better one is above this, 0 to 1.
             max_det: at most this many detections an image, 1 or more.
-            classes: keep only these classes: indices or names, one or several; default: all.
+            classes: keep only these classes: indices or names (of all classes that have it), one or several;
+                default: all.
             agnostic: NMS across classes.
             multi_label: a detection for every class of a box above `conf`, not only for its best; for evaluation.
             names: class names, for a model whose file carries none.
@@ -199,8 +200,8 @@ class Detector:
                 path of an image; or a list of either, a folder or a glob pattern of images. An image is a numpy array,
                 or any that speaks DLPack or `__cuda_array_interface__`; TensorRT takes those of its GPU as they are.
             **settings: conf, iou, max_det, classes, agnostic, multi_label for this call, instead of the
-                constructor's; format, the channel order of arrays: "bgr", "rgb", "bgra", "rgba" or "gray"; augment,
-                False for a plain look of a Detector constructed with test-time augmentation.
+                constructor's; format, the channel order of arrays, not of files: "bgr", "rgb", "bgra", "rgba" or
+                "gray"; augment, False for a plain look of a Detector constructed with test-time augmentation.
 
         Returns:
             Detections for one image, a list of them (in order, `path` set) for a list, folder or glob. Images of a
@@ -217,11 +218,11 @@ class Detector:
         augment = given.pop("augment", None)
         thresholds = _thresholds(**{name: given.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS})
         if _is_array(source):
-            return self._detect([source], [None], thresholds, format, augment)[0]
+            return self._detect([source], [None], thresholds, [format], augment)[0]
         if isinstance(source, (str, bytes, os.PathLike)):
             path = os.fsdecode(_checks.path("source", source))
             if os.path.exists(path) and not os.path.isdir(path):
-                return self._detect([_read(path)], [path], thresholds, None, augment)[0]
+                return self._detect([_read(path)], [path], thresholds, [None], augment)[0]
             return self._detect_files(images.find(path), thresholds, augment)
         if not isinstance(source, Sequence) or isinstance(source, (bytearray, memoryview)):
             raise TypeError(
@@ -230,7 +231,8 @@ class Detector:
         items = cast("Sequence[Array | ImagePath]", source)
         arrays = [_read(item) for item in items]
         paths = [None if _is_array(item) else os.fsdecode(item) for item in items]
-        return self._detect(arrays, paths, thresholds, format, augment)
+        formats = [format if _is_array(item) else None for item in items]  # files are read as BGR
+        return self._detect(arrays, paths, thresholds, formats, augment)
 
     def infer(self, tensor: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
         """Run the network alone: for tools that compare or calibrate; a detection needs `detector(image)` only.
@@ -289,7 +291,7 @@ class Detector:
             workers: clones that run side by side, 1 or more; default: 2; 1 for a single source under "latest", whose
                 images then wait for no other's run.
             max_batch, max_wait: as of `Batcher`.
-            **settings: as of a call.
+            **settings: as of a call; format is that of iterables of arrays, not of files, cameras and URLs.
 
         Returns:
             An iterator of `Frame`, also an asynchronous one and a context manager: each source in its own order.
@@ -373,10 +375,10 @@ class Detector:
         arrays: list[Array],
         paths: Sequence[str | None],
         thresholds: _core.Thresholds,
-        format: str | None,
+        formats: Sequence[str | None],
         augment: bool | None,
     ) -> list[Detections]:
-        found = self._core.detect(arrays, thresholds, format, augment)
+        found = self._core.detect(arrays, thresholds, formats, augment)
         return [
             Detections(boxes, scores, classes, names=self._names, path=path, shape=(array.shape[0], array.shape[1]))
             for (boxes, scores, classes), path, array in zip(found, paths, arrays, strict=True)
@@ -390,7 +392,7 @@ class Detector:
             except (images.ImageError, FileNotFoundError) as error:
                 warnings.warn(f"left out: {error}", stacklevel=3)
                 continue
-            out += self._detect([array], [os.fspath(path)], thresholds, None, augment)
+            out += self._detect([array], [os.fspath(path)], thresholds, [None], augment)
         return out
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _atomic, _checks, _image_header
+from yolort import _atomic, _checks, _image_header, _netpbm
 from yolort._core import Error
 
 #: Pixels that a file is decoded to at most: 400 MB, and up to 2 GB of its decoder meanwhile (JPEG 2000, AVIF). The
@@ -50,6 +50,7 @@ _KNOWN = frozenset([*" ".join(_PROBED.values()).split(), *_HEIC, *_OTHERS.split(
 _MAX_CHUNKS = 1_000_000  # of a PNG file
 _DEEP = ("hdr", "pfm", "png", "pnm", "tiff")  # formats whose pixels may have more than 8 bits
 _ROWS = 256  # of a deep image that are reduced at a time
+_DARK = 1 << 14  # brightest pixel of 16 bits below which 10 to 14 bits may be meant
 
 
 class ImageError(Error):
@@ -189,8 +190,9 @@ def _fits(names: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
 def read(path: str | bytes | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     """Decode an image file to (height, width, 3) BGR uint8, turned as its EXIF orientation says.
 
-    Of deeper images the upper 8 bits are kept; of fractions 0 is black and 1 is white. A JPEG file may lack its end
-    marker.
+    Of deeper images the upper 8 bits are kept, or what the file says is white becomes 255 (netpbm; PNG with sBIT); of
+    fractions 0 is black and 1 is white. A UserWarning tells of 16 bits that would be almost black. Alpha is ignored. A
+    JPEG file may lack its end marker.
 
     Raises:
         FileNotFoundError: no such file.
@@ -236,11 +238,20 @@ def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image") -> npt.NDAr
             "YOLORT_MAX_PIXELS allows more"
         )
     if header.format == "png":
-        for count, (_, whole) in enumerate(_image_header.png_chunks(bytes_)):
-            if not whole or count > _MAX_CHUNKS:  # OpenCV takes as much memory as a chunk says it has bytes
+        for count, (_, ends) in enumerate(_image_header.png_chunks(bytes_)):
+            if not ends or count > _MAX_CHUNKS:  # OpenCV takes as much memory as a chunk says it has bytes
                 raise ImageError(f"{name} is damaged: it ends within a chunk, or has too many")
     if header.format == "heic":
         return _decode_heic(data, name)
+    layout = _image_header.layout(header.format, bytes_)
+    unread = f"{name}: its pixel type cannot be read; save it as 8-bit PNG"
+    if layout.refused:
+        raise ImageError(unread)
+    if _netpbm.is_binary(bytes_):
+        found = _netpbm.decode(bytes_, (header.width, header.height))
+        if found is None:
+            raise ImageError(f"{name} is empty, damaged or of an unknown format")
+        return np.ascontiguousarray(_to_bytes(found[0], name, found[1]))
     flags = cv2.IMREAD_ANYCOLOR if header.format == "tiff" else cv2.IMREAD_COLOR  # deep gray TIFF is read only as gray
     if header.format in _DEEP:
         flags |= cv2.IMREAD_ANYDEPTH
@@ -251,10 +262,20 @@ def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image") -> npt.NDAr
     if image is None and header.format == "jpeg":
         image = _without_end_marker(bytes(data), flags, name)
     if image is None:
-        raise ImageError(f"{name} is empty, damaged or of an unknown format")
-    image = image if image.dtype == np.uint8 else _to_bytes(image, name)
+        raise ImageError(unread if layout.unusual else f"{name} is empty, damaged or of an unknown format")
+    if layout.inverted and image.dtype != np.uint8:
+        if image.dtype != np.uint16:
+            raise ImageError(unread)
+        image = ~image
+    if layout.multiplied:
+        whole = _imdecode(data, cv2.IMREAD_UNCHANGED, name)
+        if whole is not None and (whole[..., 3:] != 255).any():
+            raise ImageError(f"{name}: OpenCV multiplies the colors of its pixels by their alpha; save it as PNG")
+    image = _to_bytes(image, name, layout.white)
     if image.ndim == 2:
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    elif layout.channels != (0, 1, 2):
+        image = image[..., layout.channels]
     if turned is not None:
         turns, mirror = turned
         image = np.rot90(image, turns)
@@ -286,24 +307,35 @@ def _without_end_marker(data: bytes, flags: int, name: str) -> npt.NDArray[Any] 
     return image if image is not None and other is not None and np.array_equal(image, other) else None
 
 
-def _to_bytes(image: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
-    """Deeper pixels in 8 bits: of whole numbers the upper 8, of fractions 0 to 1 as 0 to 255.
+def _to_bytes(image: npt.NDArray[Any], name: str, white: int = 0) -> npt.NDArray[np.uint8]:
+    """Pixels in 8 bits: of whole numbers the upper 8, or what is `white` as 255; of fractions 0 to 1 as 0 to 255.
 
     Refused is what would become all black or white: 8 bits in 16, numbers up to 255 as fractions.
     """
-    if image.dtype.kind != "f" and image.dtype != np.uint16:
+    most = 255 if image.dtype == np.uint8 else 65535
+    if not 0 < white < most or image.max() > white:
+        white = most
+    if white == 255:
+        return image
+    if image.dtype.kind != "f" and image.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{name} has pixels of {image.dtype}, which are not read; save it with 8 bits")
     out = np.empty(image.shape, np.uint8)
     bright = 0
     for at in range(0, len(image), _ROWS):
         rows = image[at : at + _ROWS]
-        if image.dtype == np.uint16:
+        if white < most:
+            out[at : at + _ROWS] = (rows.astype(np.uint32) * 255 + white // 2) // white
+        elif image.dtype == np.uint16:
             out[at : at + _ROWS] = rows >> 8
         else:
             bright += np.count_nonzero(rows > 1)
             out[at : at + _ROWS] = np.clip(np.nan_to_num(rows), 0, 1) * 255 + 0.5
-    if image.dtype == np.uint16 and not out.any() and image.any():
-        raise ImageError(f"{name} has 16 bits, but no pixel above {image.max()} of 65535; save it with 8 bits")
+    brightest = image.max() if image.dtype == np.uint16 and white == most else 0
+    if 0 < brightest < _DARK:
+        what = f"{name} has 16 bits, but no pixel above {brightest} of 65535"
+        if brightest < 256:
+            raise ImageError(f"{what}; save it with 8 bits")
+        warnings.warn(f"{what}: it is almost black; save it with 8 bits if that is its white", stacklevel=2)
     if bright > image.size / 2:
         raise ImageError(f"{name} has fractions for pixels, but most are above 1, which is white; save it with 8 bits")
     return out
@@ -339,7 +371,10 @@ def write(
     if not encodes(ending):
         raise ImageError(f"{name} cannot be encoded as {ending!r}; give it another ending, such as .png")
     try:
-        done, data = cv2.imencode(ending, image)
+        if ending.lower() == ".pam":
+            done, data = True, np.frombuffer(_netpbm.encode_pam(image), np.uint8)
+        else:
+            done, data = cv2.imencode(ending, image)
     except cv2.error as error:
         raise ImageError(f"{name} cannot be encoded: {error.err}") from error
     if not done:

@@ -19,7 +19,7 @@ from yolort import _checks
 from yolort.batcher import WORKERS, Batcher
 from yolort.detections import Detections
 from yolort.detector import Detector, Settings
-from yolort.sources import Picture, Source, StreamSource, split
+from yolort.sources import Arrays, Picture, Source, StreamSource, split
 
 Policy: TypeAlias = Literal["all", "latest"]
 
@@ -78,7 +78,8 @@ class _Pipeline:
         self.tracks = tracks
         self.batcher = batcher
         self.buffer = buffer
-        self.settings = settings  # see `_checks.settings`
+        self.settings = settings  # of arrays, see `_checks.settings`; of what yolort decodes, which is BGR:
+        self.decoded = {name: value for name, value in settings.items() if name != "format"}
         self.stopping = threading.Event()
         self.changed = threading.Condition()
         self.dropped = 0
@@ -113,7 +114,8 @@ class _Pipeline:
             if self.stopping.is_set():
                 return False
             track.entries.append(entry)
-        future = self.batcher.submit_lazily(partial(self.start, entry), **self.settings)
+        settings = self.settings if isinstance(track.source, Arrays) else self.decoded
+        future = self.batcher.submit_lazily(partial(self.start, entry), **settings)
         future.add_done_callback(partial(self.finish, track, entry))
         return True
 

@@ -230,6 +230,29 @@ def test_classes_of_a_tensor(detector: yolort.Detector) -> None:
         detector(IMAGE, classes=torch.tensor([True, False, True]))
 
 
+def test_a_name_of_several_classes(model: Path) -> None:
+    names = ["cat", "dog", "cat"]
+    made = yolort.Detector(model, engine="onnxruntime", names=names, classes="cat")
+    assert made(IMAGE).classes.tolist() == [0, 2]
+    detector = yolort.Detector(model, engine="onnxruntime", names=names)
+    for classes, kept in (("cat", [0, 2]), (["cat", 1, 0], [0, 1, 2]), ("dog", [1])):
+        assert detector(IMAGE, classes=classes).classes.tolist() == kept
+        with yolort.Batcher(detector, workers=1) as batcher:
+            assert batcher.submit(IMAGE, classes=classes).result(60).classes.tolist() == kept
+        with detector.stream(iter([IMAGE]), classes=classes) as stream:
+            assert [frame.detections.classes.tolist() for frame in stream] == [kept]
+
+
+def test_a_name_of_several_classes_in_a_command(tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2")
+    rows = boxes_output((16, 16, 8, 8, 0.9, 0), (32, 32, 8, 8, 0.8, 1), (48, 48, 8, 8, 0.7, 2))
+    model = write_onnx(tmp_path, rows, metadata(["cat", "dog", "cat"]))
+    cv2.imwrite(str(tmp_path / "a.png"), IMAGE)
+    command = [sys.executable, "-m", "yolort", "predict", str(tmp_path / "a.png"), "--model", str(model), "--json"]
+    done = subprocess.run([*command, "--classes", "cat"], capture_output=True, text=True, timeout=120, check=True)
+    assert [one["class"] for one in json.loads(done.stdout)["detections"]] == [0, 2]
+
+
 @pytest.mark.parametrize("classes", [[], 3, "zebra", [0.5], True])
 def test_wrong_classes_of_a_call(classes: Any, detector: yolort.Detector) -> None:
     with pytest.raises((TypeError, ValueError), match="class"):

@@ -202,6 +202,21 @@ def test_without_typer() -> None:
     assert 'pip install "yolort-runtime[cli]"' in run(program=program, code=1).stderr
 
 
+def test_an_interrupt_while_the_command_imports_is_quiet() -> None:
+    program = """
+import signal, sys
+from yolort.cli import main
+class Interrupt:
+    def find_spec(name, *_):
+        if name == "typer":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupt)
+main()
+"""
+    done = run("--version", program=program, code=130)
+    assert done.stdout == done.stderr == ""
+
+
 def test_version() -> None:
     assert yolort.__version__ in run("--version").stdout
 

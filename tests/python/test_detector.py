@@ -128,6 +128,24 @@ def test_format_must_fit(detector: yolort.Detector) -> None:
         detector(np.zeros((5, 5, 3), np.uint8), format="cmyk")
 
 
+def test_format_is_of_arrays_not_of_files(tmp_path: Path) -> None:
+    detector = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
+    path = yolort.demo_image()
+    image = yolort.images.read(path)
+    plain, alone = detector(image), detector(path, format="rgb")
+    turned = np.ascontiguousarray(image[..., ::-1])
+    assert len(detector(turned)) != len(plain) or not np.array_equal(detector(turned).scores, plain.scores)
+    found = [alone, *detector([path], format="rgb"), *detector([turned, path, turned], format="rgb")]
+    found += detector([image, path], format="bgr")
+    for one in found:
+        np.testing.assert_array_equal(one.scores, plain.scores)
+        np.testing.assert_array_equal(one.boxes, plain.boxes)
+    assert len(detector([path], format="gray")[0]) == len(plain)
+    for source in (path, [path], path.parent / "*.jpg", image):
+        with pytest.raises(ValueError, match="format is 'xyz', expected bgr, rgb, bgra, rgba or gray"):
+            detector(source, format="xyz")  # type: ignore[call-overload]
+
+
 def test_paths(detector: yolort.Detector, folder: Path) -> None:
     one = detector(folder / "a.jpg")
     assert isinstance(one, yolort.Detections)

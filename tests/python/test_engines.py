@@ -450,6 +450,46 @@ def test_ncnn_computes_in_what_it_says(target: Target, make_model: Make) -> None
         assert refused == ["fp16", "fp16-storage"]
 
 
+@pytest.mark.parametrize("device", ["cpu", "AUTO", "AUTO:CPU"])
+def test_openvino_computes_in_what_it_says(device: str, tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    core = openvino.Core()
+    if device != "cpu" and core.available_devices != ["CPU"]:
+        pytest.skip("it may run elsewhere")
+    able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    model = write_onnx(tmp_path, boxes_output(), metadata())
+    for precision in ("fp32", "bf16", "fp16"):
+        if precision.upper() in able:
+            assert yolort.Detector(model, engine="openvino", device=device, precision=precision).precision == precision
+        else:  # OpenVINO would compute in another and not say so
+            with pytest.raises(yolort.EngineError, match=f"cannot compute in {precision} on cpu; it can in fp32"):
+                yolort.Detector(model, engine="openvino", device=device, precision=precision)
+
+
+def test_openvino_tells_what_runs() -> None:
+    """Of a device that cannot be had here: it takes the hint for another precision."""
+    openvino = pytest.importorskip("openvino")
+    from yolort.engines.openvino import _computes_in
+
+    class Device:
+        def __init__(self, able: list[str], hint: Any = None) -> None:
+            self.able, self.hint = able, hint
+
+        def get_property(self, *name: str) -> Any:
+            if name[-1] == "INFERENCE_PRECISION_HINT" and self.hint is None:
+                raise RuntimeError
+            known = {"EXECUTION_DEVICES": ["(GPU.0)"], "INFERENCE_PRECISION_HINT": self.hint}
+            return self.able if name == ("GPU.0", "OPTIMIZATION_CAPABILITIES") else known[name[0]]
+
+    def computes_in(device: Device, asked: str) -> str:
+        return _computes_in(device, device, asked)  # type: ignore[arg-type]
+
+    assert computes_in(Device(["FP32", "FP16"], openvino.Type.f16), "fp32") == "fp16"
+    assert computes_in(Device(["FP32", "FP16"]), "fp16") == "fp16"
+    with pytest.raises(yolort.EngineError, match="cannot compute in bf16"):
+        computes_in(Device(["FP32", "FP16"]), "bf16")
+
+
 def test_the_environment_forces_an_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     model = write_onnx(tmp_path, boxes_output(), metadata())

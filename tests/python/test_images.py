@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def by_pillow(format: str, **options: object) -> bytes:
 
 @pytest.mark.parametrize(
     ("ending", "most"),
-    [(".bmp", 0), (".png", 0), (".tiff", 0), (".ppm", 0), (".pam", 0), (".ras", 0), (".jp2", 1), (".jpg", 3),
+    [(".bmp", 0), (".png", 0), (".tiff", 0), (".ppm", 0), (".ras", 0), (".jp2", 1), (".jpg", 3),
      (".webp", 3), (".avif", 4), (".gif", 30)],
 )  # fmt: skip
 def test_what_is_read(ending: str, most: float, tmp_path: Path) -> None:
@@ -128,6 +129,169 @@ def test_fractions_are_not_black(ending: str) -> None:
     odd = np.full((4, 4, 3), np.nan, np.float32)
     odd[0] = 7.0
     assert images.decode(encoded(".tiff", odd)).max(axis=(1, 2)).tolist() == [255, 0, 0, 0]
+
+
+RGB = COLOR[..., ::-1]
+
+
+def netpbm(kind: str, pixels: np.ndarray, white: int) -> bytes:
+    """As netpbm writes: P2, P3 in digits, P5, P6 in bytes, P7 (PAM) with channels."""
+    height, width, channels = pixels.shape
+    if kind == "P7":
+        head = f"P7\n# a note\nWIDTH {width}\nHEIGHT {height}\nDEPTH {channels}\nMAXVAL {white}\nTUPLTYPE RGB\nENDHDR\n"
+    else:
+        head = f"{kind}\n# a note\n{width} {height}\n{white}\n"
+    if kind in ("P2", "P3"):
+        return (head + " ".join(map(str, pixels.ravel())) + "\n").encode()
+    return head.encode() + pixels.astype(np.uint8 if white < 256 else ">u2").tobytes()
+
+
+@pytest.mark.parametrize("white", [1, 15, 100, 255, 1023, 4095, 16383, 65535])
+@pytest.mark.parametrize("kind", ["P2", "P3", "P5", "P6", "P7"])
+def test_white_of_netpbm(kind: str, white: int) -> None:
+    pixels = (RGB.astype(np.uint32) * white + 127) // 255
+    pixels = pixels[..., 1:2] if kind in ("P2", "P5") else pixels
+    wanted = np.broadcast_to(np.round(pixels * 255 / white), RGB.shape)[..., ::-1]
+    found = images.decode(netpbm(kind, pixels, white))
+    assert np.abs(found - wanted).max() <= 1
+
+
+@pytest.mark.parametrize("white", [255, 65535])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_channels_of_pam(channels: int, white: int) -> None:
+    alpha = np.full((*RGB.shape[:2], 1), 7, np.uint8)
+    pixels = {1: RGB[..., :1], 2: np.dstack([RGB[..., :1], alpha]), 3: RGB, 4: np.dstack([RGB, alpha])}[channels]
+    found = images.decode(netpbm("P7", pixels.astype(np.uint32) * (white // 255), white))
+    np.testing.assert_array_equal(found, COLOR if channels > 2 else np.broadcast_to(RGB[..., :1], RGB.shape))
+
+
+def test_pam_that_is_written(tmp_path: Path) -> None:
+    images.write(tmp_path / "x.pam", COLOR)
+    assert (tmp_path / "x.pam").read_bytes().partition(b"ENDHDR\n")[2].startswith(RGB.tobytes())
+    np.testing.assert_array_equal(images.read(tmp_path / "x.pam"), COLOR)
+
+
+def test_netpbm_that_is_damaged() -> None:
+    for data in (netpbm("P6", RGB, 255)[:-1], netpbm("P7", RGB, 255)[:-1], b"P6\n4 4\n0\n" + bytes(48),
+                 b"P6\n4 4\n70000\n" + bytes(96), b"P7\nWIDTH 4\nHEIGHT 4\nENDHDR\n" + bytes(48),
+                 b"P7\nWIDTH 2\nHEIGHT 2\nDEPTH 5\nMAXVAL 255\nENDHDR\n" + bytes(20)):  # fmt: skip
+        with pytest.raises(yolort.ImageError, match="empty, damaged or of an unknown format"):
+            images.decode(data)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_sbit_of_png(bits: int) -> None:
+    low = COLOR.astype(np.uint16) << (bits - 8)
+    high = (low << (16 - bits)).astype(np.uint16)  # as the standard has it
+    for pixels in (low, high, low[..., 0], high[..., 0]):
+        data = encoded(".png", pixels)
+        data = data[:33] + chunk(b"sBIT", bytes([bits] * (3 if pixels.ndim == 3 else 1))) + data[33:]
+        wanted = COLOR if pixels.ndim == 3 else np.broadcast_to(COLOR[..., :1], COLOR.shape)
+        assert np.abs(images.decode(data).astype(int) - wanted).max() <= 1
+
+
+@pytest.mark.parametrize("ending", [".png", ".tiff"])
+def test_sixteen_bits_that_are_almost_black_are_told(ending: str) -> None:
+    with pytest.warns(
+        UserWarning, match="16 bits, but no pixel above 4080 of 65535: it is almost black; save it with 8"
+    ):
+        images.decode(encoded(ending, np.full((8, 8, 3), 4080, np.uint16)))
+    images.decode(encoded(ending, np.full((8, 8, 3), 20_000, np.uint16)))
+
+
+def bmp(bits: int, masks: tuple[int, ...], pixels: np.ndarray, head: int = 40, compression: int = 3) -> bytes:
+    """With BI_BITFIELDS."""
+    height, width = pixels.shape[:2]
+    rest = struct.pack("<III", *masks) + bytes(head - 40)
+    body = pixels[::-1].tobytes()
+    info = struct.pack("<IiiHHIIiiII", head, width, height, 1, bits, compression, len(body), 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 26 + head + len(body), 0, 0, 26 + head) + info + rest + body
+
+
+@pytest.mark.parametrize("head", [40, 52, 56, 108, 124])
+@pytest.mark.parametrize("order", ["bgr", "rgb", "gbr", "grb"])
+def test_masks_of_bmp(order: str, head: int) -> None:
+    pixels = np.zeros((*COLOR.shape[:2], 4), np.uint8)
+    for at, channel in enumerate(order):
+        pixels[..., at] = COLOR[..., "bgr".index(channel)]
+    masks = tuple(0xFF << 8 * order.index(channel) for channel in "rgb")
+    np.testing.assert_array_equal(images.decode(bmp(32, masks, pixels, head)), COLOR)
+
+
+def test_masks_of_bmp_that_are_not_read() -> None:
+    small = (COLOR.astype(np.uint16) >> 3) @ np.array([1, 32, 1024], np.uint16)
+    assert np.abs(images.decode(bmp(16, (0x7C00, 0x3E0, 0x1F), small)).astype(int) - COLOR).max() < 8
+    for bits, masks in ((32, (0xFF000000, 0xFF0000, 0xFF00)), (32, (0x3FF00000, 0xFFC00, 0x3FF)), (32, (255, 255, 255)),
+                        (16, (0x1F, 0x7E0, 0xF800)), (16, (0xF00, 0xF0, 0xF))):  # fmt: skip
+        pixels = small if bits == 16 else np.dstack([COLOR, COLOR[..., :1]])
+        with pytest.raises(yolort.ImageError, match="its pixel type cannot be read; save it as 8-bit PNG"):
+            images.decode(bmp(bits, masks, pixels))
+
+
+def tiff_of(pixels: np.ndarray, order: str = "<", **more: int) -> bytes:
+    """One strip; `more` are tags by t and their number."""
+    height, width, channels = pixels.shape
+    bits, kind = pixels.dtype.itemsize * 8, {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
+    tags = {256: [width], 257: [height], 258: [bits] * channels, 259: [1], 262: [2 if channels > 2 else 1], 273: [0],
+            277: [channels], 278: [height], 279: [0], 339: [kind] * channels}  # fmt: skip
+    tags |= {int(tag[1:]): [value] for tag, value in more.items()}
+    body = pixels.astype(pixels.dtype.newbyteorder(order))
+    planes = list(body.transpose(2, 0, 1)) if more.get("t284") == 2 else [body]
+    tags[273], tags[279] = [0] * len(planes), [plane.size * bits // 8 for plane in planes]
+    end = 14 + 12 * len(tags)
+    start = end + sum(4 * len(values) for values in tags.values() if len(values) > 1)
+    tags[273] = [start + sum(tags[279][:index]) for index in range(len(planes))]
+    entries, rest = b"", b""
+    for tag, values in sorted(tags.items()):
+        raw = struct.pack(f"{order}{len(values)}I", *values)
+        entries += struct.pack(f"{order}HHI", tag, 4, len(values))
+        entries += raw if len(raw) == 4 else struct.pack(f"{order}I", end + len(rest))
+        rest += raw if len(raw) > 4 else b""
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(tags))
+    return head + entries + bytes(4) + rest + b"".join(plane.tobytes() for plane in planes)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiff_whose_zero_is_white(order: str) -> None:
+    gray = GRAY[..., :1]
+    deep = gray.astype(np.uint16) * 257
+    for pixels, photometric in ((gray, 1), (~gray, 0), (deep, 1), (~deep, 0)):
+        np.testing.assert_array_equal(images.decode(tiff_of(pixels, order, t262=photometric)), GRAY)
+    with pytest.raises(yolort.ImageError, match="its pixel type cannot be read"):
+        images.decode(tiff_of(gray.astype(np.float32) / 255, order, t262=0))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiff_in_planes(order: str) -> None:
+    np.testing.assert_array_equal(images.decode(tiff_of(RGB, order, t284=2)), COLOR)
+    for pixels in (RGB.astype(np.uint16) * 257, RGB.astype(np.float32) / 255):
+        with pytest.raises(yolort.ImageError, match="its pixel type cannot be read; save it as 8-bit PNG"):
+            images.decode(tiff_of(pixels, order, t284=2))
+
+
+def test_alpha_of_tiff() -> None:
+    for value, extra in ((255, 2), (128, 1), (128, 0)):
+        pixels = np.dstack([RGB, np.full(RGB.shape[:2], value, np.uint8)])
+        np.testing.assert_array_equal(images.decode(tiff_of(pixels, t338=extra)), COLOR)
+    deep = np.dstack([RGB, np.full(RGB.shape[:2], 128, np.uint8)]).astype(np.uint16) * 257
+    np.testing.assert_array_equal(images.decode(tiff_of(deep, t338=2)), COLOR)
+    with pytest.raises(yolort.ImageError, match="multiplies the colors of its pixels by their alpha; save it as PNG"):
+        images.decode(tiff_of(np.dstack([RGB, np.full(RGB.shape[:2], 128, np.uint8)]), t338=2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "photometric"), [("i4", 4, 2), ("f2", 1, 1), ("u2", 4, 5), ("u1", 5, 2), ("f4", 4, 2)]
+)
+def test_tiff_that_is_sound_but_not_read(kind: str, channels: int, photometric: int) -> None:
+    data = tiff_of(np.ones((8, 8, channels), kind), t262=photometric)
+    with pytest.raises(yolort.ImageError, match="its pixel type cannot be read; save it as 8-bit PNG"):
+        images.decode(data)
+    with pytest.raises(yolort.ImageError, match="damaged"):
+        images.decode(tiff_of(RGB)[:-200])
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
@@ -282,6 +446,14 @@ def test_headers_of_nonsense() -> None:
             noise = bytearray(data[:64] + random.bytes(64))
             noise[random.integers(2, len(noise))] = random.integers(0, 256)
             _image_header.read(bytes(noise))
+    for format in ("bmp", "png", "pnm", "tiff"):
+        for data in (tiff_of(RGB), bmp(32, (1, 2, 3), COLOR), encoded(".png", COLOR.astype(np.uint16)), BOMBS["pam"]):
+            for end in range(min(len(data), 200)):
+                _image_header.layout(format, data[:end])
+            for _ in range(100):
+                noise = bytearray(data[:300])
+                noise[random.integers(2, len(noise))] = random.integers(0, 256)
+                _image_header.layout(format, bytes(noise))
     assert _image_header.read(b"\xff\xd8" + b"\xff\xfe\0\x02" * 5000) is None
     assert _image_header.read(b"\xff\xd8" + b"\xff" * 100_000) is None
 

@@ -489,6 +489,12 @@ def test_options_of_a_form(client: Any, expected: yolort.Detections) -> None:
         assert f"form.{name}" in error_of(client.post("/detect", files=wrong), 400)
 
 
+def test_a_name_of_several_classes() -> None:
+    detector = types.SimpleNamespace(names={0: "cat", 1: "dog", 2: "cat"})
+    assert protocol._classes("cat", detector, "query") == [0, 2]
+    assert protocol._classes("dog,2,cat", detector, "query") == [1, 2, 0]
+
+
 def test_classes_by_name(client: Any, detector: yolort.Detector) -> None:
     found = client.post(f"/detect?classes={detector.names[3]}", content=SAMPLE).json()["detections"]
     assert {one["name"] for one in found} == {detector.names[3]}

@@ -102,6 +102,24 @@ def test_a_folder(detector: yolort.Detector, scenes: list[np.ndarray], tmp_path:
     assert_same(frames[0].detections, detector(scenes[0]))
 
 
+def test_format_is_of_arrays_only(
+    detector: yolort.Detector, scenes: list[np.ndarray], video: Path, tmp_path: Path
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), scenes[0])
+    of_video = [frame.detections for frame in detector.stream(video)]
+    turned = scenes[0][..., ::-1]
+    frames = list(detector.stream([tmp_path, tmp_path / "a.png", video, iter([turned, turned])], format="rgb"))
+    for source, frames_of in enumerate((1, 1, len(scenes), 2)):
+        found = [frame.detections for frame in frames if frame.source == source]
+        expected = of_video if source == 2 else [detector(scenes[0])] * frames_of
+        for one, other in zip(found, expected, strict=True):
+            assert_same(one, other)
+    with yolort.Batcher(detector, workers=1) as batcher:  # a path goes here as well
+        assert_same(batcher.submit(tmp_path / "a.png", format="rgb").result(60), detector(scenes[0]))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="format is 'xyz'"):
+        detector.stream(video, format="xyz")
+
+
 def test_many_sources_keep_their_order(detector: yolort.Detector, scenes: list[np.ndarray], video: Path) -> None:
     frames = list(detector.stream([iter(scenes), video, iter(scenes[::-1])]))
     for source in range(3):

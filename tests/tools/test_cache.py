@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
@@ -149,3 +150,28 @@ def test_the_data(tmp_path: Path) -> None:
     (tmp_path / "val" / "images" / "a.png").write_bytes(b"y" * 10)  # corrected, and of the same size
     data_sha256.cache_clear()
     assert data_sha256(data, "val") != before
+
+
+def test_links_in_the_folder_are_not_followed(tmp_path: Path) -> None:
+    cache = StageCache(tmp_path / "store")
+    name = cache.get("train", {}, make("a")).name
+    shutil.rmtree(cache.folder / name)
+    precious, folder = tmp_path / "precious", tmp_path / "folder"
+    precious.write_text("kept")
+    folder.mkdir()
+    lock, work = cache.folder / f".{name}.lock", cache.folder / f".{name}"
+    lock.symlink_to(precious)
+    with pytest.raises(FileExistsError, match="lock is a link"):
+        cache.get("train", {}, make("b"))
+    lock.unlink()
+    os.link(precious, lock)  # opened, and not emptied
+    work.symlink_to(folder)
+    for resumable in (False, True):
+        with pytest.raises(FileExistsError, match="is a link"):
+            cache.get("train", {}, make("b"), resumable=resumable)
+    work.unlink()
+    work.mkdir()
+    (work / "inputs.json").symlink_to(precious)
+    assert (cache.get("train", {}, make("b"), resumable=True) / "result").read_text() == "b"
+    assert precious.read_text() == "kept"
+    assert list(folder.iterdir()) == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -84,11 +86,15 @@ def _names(path: Path, described: dict[str, Any]) -> dict[int, str]:
         names = {cls: str(cls) for cls in range(described["nc"])}
     if not isinstance(names, dict) or not 0 < len(names) <= MAX_CLASSES or set(names) != set(range(len(names))):
         raise LabelError(f"{path}: 'names' must list the classes, or be a mapping of 0, 1, 2, ... to them")
+    if described.get("nc", len(names)) != len(names):
+        raise LabelError(f"{path}: 'nc' is {str(described['nc'])[:60]}, but 'names' lists {len(names)} classes")
     return {cls: str(names[cls]) for cls in range(len(names))}
 
 
 def images_of(path: Path, entry: str, roots: list[Path]) -> list[Path]:
     places = [root / entry for root in roots]
+    for one in places:
+        _check_length(path, one)
     place = next((one for one in places if one.exists()), None)
     if place is None:
         raise FileNotFoundError(
@@ -105,7 +111,10 @@ def images_of(path: Path, entry: str, roots: list[Path]) -> list[Path]:
     for line in read_text(place).splitlines():
         if line.strip():
             file = Path(line.strip())
-            files.append(file if file.is_absolute() else place.parent / file)
+            file = file if file.is_absolute() else place.parent / file
+            if len(line) > 60:  # of up to 4 bytes a character; no shorter one is too long
+                _check_length(place, file)
+            files.append(file)
     return files
 
 
@@ -123,7 +132,8 @@ def _read_labels(image: Path, classes: int) -> Sample:
     """Lines of `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 ...` for a polygon; a missing file is an empty image."""
     file = label_file(image)
     rows: list[list[float]] = []
-    if file.is_file():
+    _check_length(image.parent, file)
+    if file.exists():
         for number, line in enumerate(read_text(file).splitlines(), 1):
             words = line.split()
             if words:
@@ -154,3 +164,17 @@ def _box(where: str, words: list[str], classes: int) -> list[float]:
         return [cls, x - w / 2, y - h / 2, x + w / 2, y + h / 2]
     xs, ys = rest[::2], rest[1::2]
     return [cls, min(xs), min(ys), max(xs), max(ys)]
+
+
+def _check_length(named_in: Path, path: Path) -> None:
+    """LabelError for a path that is too long for the system, whose own error names no file that says it."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            text = str(path)
+            raise LabelError(
+                f"{named_in}: the path '{text[:40]}...{text[-20:]}' of {len(text)} characters is too long"
+            ) from None
+    except ValueError:  # no path at all, and so not there
+        pass

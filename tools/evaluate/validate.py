@@ -67,7 +67,7 @@ class Validation:
         self.unreadable = unreadable  # why, of each image that was left out
         self.described = described  # model, engine, data, settings
         self.augmentation = augmentation  # None: there was none
-        self.notes = list(notes)  # why the figures are lower than the model could reach
+        self.notes = list(notes)  # why the figures may be lower than the model could reach
 
     @property
     def metrics(self) -> Metrics:
@@ -126,7 +126,8 @@ def validate(
     Images that cannot be read are left out, counted, and told in `Validation.unreadable`.
 
     Raises:
-        FileNotFoundError, LabelError: see `load_dataset`; the model's classes are not those of the data.
+        FileNotFoundError, LabelError: see `load_dataset`; the model's classes are not those of the data (see
+            `Dataset.with_classes_of`).
         ImageError: none of the images can be read.
         Anything that `Detector` raises.
     """
@@ -139,12 +140,17 @@ def validate(
     found: dict[bool, list[Detections]] = {look: [] for look in looks}
     ms: dict[bool, list[float]] = {look: [] for look in looks}
     unreadable: list[str] = []
+    resized: list[str] = []
     for sample in progress(dataset.samples):
         try:
             image = yolort.images.read(sample.path)
         except (yolort.ImageError, OSError) as error:
             unreadable.append(str(error))
             continue
+        if sample.size is not None and sample.size != image.shape[:2]:
+            resized.append(
+                f"{sample.path} has {image.shape[1]} x {image.shape[0]} pixels, not {sample.size[1]} x {sample.size[0]}"
+            )
         truths.append(sample.in_pixels(*image.shape[:2]))
         for look in looks if len(truths) % 2 else looks[::-1]:
             found[look].append(detector(image, augment=look))
@@ -170,7 +176,11 @@ def validate(
             (float(np.median(ms[False])), float(np.median(ms[True]))),
             float(np.median(np.divide(ms[True], ms[False]))),
         )
-    notes = _caps(detector, thresholds, found[looks[-1]])
+    notes = [*dataset.notes, *_caps(detector, thresholds, found[looks[-1]])]
+    if resized:
+        notes.append(
+            f"{len(resized)} image(s) are of another size than the data say, so boxes may not fit: {resized[0]}"
+        )
     return Validation(scores, unreadable, described, augmentation, notes)
 
 

@@ -118,7 +118,7 @@ def export(
     with _atomic.workspace(target) as folder:
         source = load_checkpoint(model)
         detect = detect_head(source.model)
-        size = _size(imgsz if imgsz is not None else source.imgsz or 640, int(max(detect.stride)))
+        size = _size(imgsz if imgsz is not None else source.side, int(max(detect.stride)))
         request = Request(format, precision, head, size, batch, dynamic, opset or 17, engine)
         cut = with_head(source.model, head, dynamic=dynamic, without_split=format != "ncnn")
         described = _metadata(source, cut, request)

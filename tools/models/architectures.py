@@ -258,6 +258,7 @@ class _Values(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
+        self.pooled = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
         out = function(*arguments, **(named or {}))
@@ -265,6 +266,14 @@ class _Values(TorchDispatchMode):
         self.total += sum(one.numel() for one in tensors if torch.is_tensor(one))
         if self.total > _MAX_VALUES:
             raise ArchitectureError(f"its layers give more than {_MAX_VALUES} values for {_IMAGE}")
+        # FlopCounterMode passes over pooling. An adaptive one looks at each value about once, whatever it is asked for.
+        name = function._schema.name
+        if "pool" in name and "adaptive" not in name:
+            kernel = arguments[1] if len(arguments) > 1 else (named or {})["kernel_size"]
+            area = kernel[0] * kernel[-1] if isinstance(kernel, (list, tuple)) else kernel**2
+            self.pooled += area * tensors[0].numel()
+            if self.pooled > _MAX_FLOPS:
+                raise ArchitectureError(f"its pooling takes more than {_MAX_FLOPS:.0e} operations for {_IMAGE}")
         return out
 
 

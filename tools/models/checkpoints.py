@@ -41,6 +41,8 @@ _CALLED = frozenset(
     }
 )
 _MAX_PICKLE = 16 << 20  # bytes; that of YOLO26x has 1 MiB
+_MAX_CLASSES = 65_536
+_MAX_STRIDE = 512
 _MAX_NUMBERS = 1 << 29  # 2 GiB of float32; YOLO26x has 59 million
 
 
@@ -59,6 +61,18 @@ class Checkpoint:
     license: str
     train_args: dict[str, Any] = field(default_factory=dict)  # Ultralytics' arguments of the training
 
+    @property
+    def side(self) -> int:
+        """`imgsz`, or 640 where the file does not tell; CheckpointError where none can be trained at that."""
+        side = 640 if self.imgsz is None else self.imgsz
+        stride = int(max(detect_head(self.model).stride))
+        if not 32 <= side <= 8192 or (self.imgsz is not None and side % stride):
+            raise CheckpointError(
+                f"{self.name} says that it was trained at an imgsz of {str(side)[:40]}, which is no multiple of "
+                f"{stride} in 32..8192; say which imgsz is meant"
+            )
+        return side
+
 
 def load_checkpoint(model: str | Path) -> Checkpoint:
     """Reads a checkpoint, or builds an architecture, which then has random but repeatable weights.
@@ -73,25 +87,26 @@ def load_checkpoint(model: str | Path) -> Checkpoint:
     path, name = find_checkpoint(Path(model)), Path(model).name
     if path.suffix == ".pt":
         read = read_checkpoint(path)
-        network: Any = read.get("ema") or read.get("model")
-        trained = dict(read.get("train_args") or {})
-        imgsz, license = trained.get("imgsz"), read.get("license")
+        network: Any = read.get("model") if read.get("ema") is None else read["ema"]
+        trained = {} if read.get("train_args") is None else read["train_args"]
+        license = read.get("license")
     else:
-        network, imgsz, license, trained = _build(path, name), None, None, {}
-    _check_size(path, network)
+        network, license, trained = _build(path, name), None, {}
     try:
-        detect = detect_head(network)
+        _check_size(path, network)
+        _check_state(network, trained)
+        network = network.float().eval()
+        if path.suffix == ".pt":  # an architecture has been run
+            _try(network)
     except CheckpointError as error:
-        raise CheckpointError(f"{path} cannot be used: {error}") from None
-    names = network.names if isinstance(network.names, dict) else dict(enumerate(network.names))
-    if sorted(names) != list(range(detect.nc)):
-        raise CheckpointError(f"{path} has {detect.nc} classes and names for the classes {sorted(names)}")
-    network.names = {index: str(names[index]) for index in range(detect.nc)}
-    channels = network.yaml.get("channels", 3)
-    if channels != 3:
-        raise CheckpointError(f"{path} takes images of {channels} channels; only RGB models can be used")
-    size = imgsz if isinstance(imgsz, int) else None
-    return Checkpoint(name, sha256(path), network.float().eval(), size, license or "not stated", trained)
+        raise error if str(path) in str(error) else CheckpointError(f"{path} cannot be used: {error}") from None
+    except Exception as error:  # whatever the state of its objects leads to
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{path} cannot be used: it is damaged ({type(error).__name__}: {reason})") from error
+    imgsz = trained.get("imgsz")
+    size = imgsz if isinstance(imgsz, int) and not isinstance(imgsz, bool) else None
+    license = license if isinstance(license, str) and license else "not stated"
+    return Checkpoint(name, sha256(path), network, size, license, dict(trained))
 
 
 def find_checkpoint(model: Path) -> Path:
@@ -127,7 +142,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be loaded as an Ultralytics checkpoint: {error}") from error
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"{path} is not an Ultralytics checkpoint: it holds a {type(checkpoint).__name__}")
-    if checkpoint.get("modelopt"):
+    modelopt = checkpoint.get("modelopt")
+    if modelopt is not None and not (isinstance(modelopt, (bool, dict)) and not modelopt):
         raise CheckpointError(
             f"{path} is a quantisation-aware checkpoint: export it with Ultralytics (format='onnx', quantize=8), which "
             "yolort runs; or export the float one it came from"
@@ -175,6 +191,80 @@ def _check_size(path: Path, network: Any) -> None:
         raise CheckpointError(
             f"{path} cannot be used: it has {total} numbers, more than the {_MAX_NUMBERS} that are read"
         )
+
+
+def _check_state(network: Any, trained: Any) -> None:
+    """CheckpointError for a detector that lacks what the others have; makes its names {0: text, 1: ...}."""
+    detect = detect_head(network)
+    if not isinstance(trained, dict):
+        raise CheckpointError(f"its 'train_args' are a {type(trained).__name__}")
+    count = detect.nc
+    if not _is_whole(count, 1, _MAX_CLASSES):
+        raise CheckpointError(f"its head has {str(count)[:40]} classes, expected 1 to {_MAX_CLASSES}")
+    names = getattr(network, "names", None)
+    if not isinstance(names, (dict, list, tuple)):
+        raise CheckpointError(f"its 'names' are a {type(names).__name__}")
+    names = names if isinstance(names, dict) else dict(enumerate(names))
+    if len(names) != count or set(names) != set(range(count)):
+        shown = ", ".join(str(one)[:40] for one in list(names)[:10])
+        raise CheckpointError(
+            f"it has {count} classes and {len(names)} names ({shown}), expected those of 0, 1, 2, ..."
+        )
+    network.names = {index: str(names[index]) for index in range(count)}
+    described = getattr(network, "yaml", None)
+    if not isinstance(described, dict):
+        raise CheckpointError(f"its 'yaml' is a {type(described).__name__}")
+    channels = described.get("channels", 3)
+    if channels != 3:
+        raise CheckpointError(f"it takes images of {str(channels)[:40]} channels; only RGB models can be used")
+    for index, layer in enumerate(network.model):
+        sources = layer.f if isinstance(layer.f, (list, tuple)) else [layer.f]
+        if not sources or not all(_is_whole(one, -max(1, index), index - 1) for one in sources):
+            raise CheckpointError(f"layer {index} takes {str(layer.f)[:40]}, expected earlier layers, or -1")
+        lost = [one % index for one in sources if one != -1 and one % index not in network.save]
+        if lost or layer.i != index:
+            raise CheckpointError(f"layer {index} is not connected to layer {lost[0] if lost else index - 1}")
+    strides = detect.stride
+    if not isinstance(detect.f, (list, tuple)) or not _is_whole(detect.nl, len(detect.f), len(detect.f)):
+        raise CheckpointError(f"its head takes {str(detect.f)[:40]}, expected a list of {str(detect.nl)[:40]} layers")
+    if not isinstance(strides, (torch.Tensor, list, tuple)) or len(strides) != detect.nl:
+        raise CheckpointError(f"its head has the strides {str(strides)[:40]}, expected {detect.nl} numbers")
+    if not all(1 <= float(one) <= _MAX_STRIDE and float(one).is_integer() for one in strides):
+        raise CheckpointError(f"its head has the strides {str(strides)[:80]}, expected whole numbers of pixels")
+    if not _is_whole(detect.reg_max, 1, 256):
+        raise CheckpointError(f"its head has a reg_max of {str(detect.reg_max)[:40]}")
+
+
+def _is_whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+@torch.no_grad()
+def _try(network: Any) -> None:
+    """Runs every layer on a small image, as the network itself would; nothing is kept of it."""
+    detect = network.model[-1]
+    side = max(64, 2 * int(max(detect.stride)))
+    x: Any = torch.zeros(1, 3, side, side)
+    outputs: list[Any] = []
+    for layer in network.model:
+        if layer.f != -1:
+            x = (
+                [x if one == -1 else outputs[one] for one in layer.f]
+                if not isinstance(layer.f, int)
+                else outputs[layer.f]
+            )
+        if layer is detect:
+            break
+        x = layer(x)
+        outputs.append(x)
+    for boxes, scores in (("cv2", "cv3"), ("one2one_cv2", "one2one_cv3")):
+        if getattr(detect, boxes, None) is None:
+            continue  # a branch that it does not have
+        for kind, channels in ((boxes, 4 * detect.reg_max), (scores, detect.nc)):
+            for feature, convolution in zip(x, getattr(detect, kind), strict=True):
+                given = convolution(feature)
+                if given.shape[:2] != (1, channels):
+                    raise CheckpointError(f"its head gives {list(given.shape)}, expected {channels} channels")
 
 
 def _check_pickle(path: Path) -> set[tuple[str, str]]:

@@ -143,7 +143,7 @@ def prune(
         raise ValueError(f"model must be a checkpoint (.pt), not '{model}'; random weights are not worth pruning")
     source = load_checkpoint(model)
     check_widths(source.model, model)
-    side = _checks.integer("imgsz", imgsz) if imgsz is not None else source.imgsz or 640
+    side = _checks.integer("imgsz", imgsz) if imgsz is not None else source.side
     target = Path(output) if output is not None else Path(model).with_name(f"{Path(model).stem}-pruned.pt")
     if target.suffix != ".pt":
         raise ValueError(f"output must end in .pt, not '{target}'")

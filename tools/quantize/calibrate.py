@@ -131,6 +131,14 @@ class Calibration:
 
     @classmethod
     def _of(cls, read: dict[str, Any]) -> Calibration:
+        for name, value in (
+            *((key, read[key]) for key in ("imgsz", "images", "convolutions")),
+            *((f"ranges of '{key}'", value) for key, value in read["ranges"].items()),
+            *((f"means of '{key}'", value) for key, value in read["means"].items()),
+            *(("a convolution", value) for value in read["convolutions"]),
+        ):
+            if not isinstance(value, list):  # text would be taken apart into its characters
+                raise ValueError(f"{name[:80]}: {repr(value)[:80]} is no list")
         ranges = {str(name): Range(*map(float, values)) for name, values in read["ranges"].items()}
         for name, one in ranges.items():
             if not (np.isfinite([one.low, one.high, one.peak]).all() and one.low <= 0 <= one.high and one.peak >= 0):

@@ -13,14 +13,16 @@ def main() -> None:
     damaged file, nothing done; 130 interrupted; 143 terminated.
     """
     try:
-        from yolort.cli._output import set_up
-        from yolort.cli.main import app
-    except ImportError as error:  # the runtime needs numpy only
-        sys.exit(f'yolort: error: the command line needs more packages ({error}); pip install "yolort-runtime[cli]"')
-    set_up()
-    # kill leaves as little behind as an interrupt does; it is an exception that runs what cleans up.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
+        try:  # which takes a second, in which an interrupt may come
+            from yolort.cli._output import set_up
+            from yolort.cli.main import app
+        except ImportError as error:  # the runtime needs numpy only
+            sys.exit(
+                f'yolort: error: the command line needs more packages ({error}); pip install "yolort-runtime[cli]"'
+            )
+        set_up()
+        # kill leaves as little behind as an interrupt does; it is an exception that runs what cleans up.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         app()()
     except KeyboardInterrupt:
         sys.exit(130)

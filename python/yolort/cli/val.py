@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,23 +58,25 @@ def val(
 
     if save:
         _atomic.check(save, sources=[model, data, *([images] if images else [])], folder=True)
-    done = validate(
-        model,
-        data,
-        split=split,
-        images=images,
-        resamples=resamples,
-        progress=progress,
-        engine=engine,
-        device=device,
-        threads=threads,
-        precision=precision,
-        conf=conf,
-        iou=iou,
-        max_det=max_det,
-        imgsz=parse_imgsz(imgsz),
-        **augmentation(augment, scales, flip, merge, scale_model),
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "class names: ")  # it is among the notes
+        done = validate(
+            model,
+            data,
+            split=split,
+            images=images,
+            resamples=resamples,
+            progress=progress,
+            engine=engine,
+            device=device,
+            threads=threads,
+            precision=precision,
+            conf=conf,
+            iou=iou,
+            max_det=max_det,
+            imgsz=parse_imgsz(imgsz),
+            **augmentation(augment, scales, flip, merge, scale_model),
+        )
     if as_json:
         say(json.dumps(done.to_dict()))
     else:

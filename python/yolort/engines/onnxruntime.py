@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
+import weakref
 from typing import Any
 
 import numpy as np
@@ -56,10 +58,10 @@ def load(path: str, device: str, precision: str, threads: int | None, profile: b
     options.log_severity_level = 3
     if threads is not None:
         options.intra_op_num_threads = threads
-    traces = tempfile.TemporaryDirectory(prefix="yolort-", ignore_cleanup_errors=True) if profile else None
+    traces = _Traces() if profile else None
     if traces:
         options.enable_profiling = True
-        options.profile_file_prefix = os.path.join(traces.name, "trace")
+        options.profile_file_prefix = os.path.join(traces.folder, "trace")
     try:
         session = onnxruntime.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except Exception as error:  # its exceptions share no base class
@@ -90,6 +92,14 @@ def mean_times(events: list[dict[str, Any]]) -> list[tuple[str, str, float]]:
     return [(*key, total / 1e3 / max(len(runs) - 1, 1)) for key, total in sums.items()]
 
 
+class _Traces:
+    """A temporary folder that goes with the object."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.mkdtemp(prefix="yolort-")
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+
 class OnnxRuntimeEngine:
     """One session with its own binding; `clone()` shares the session, whose run is thread-safe."""
 
@@ -99,7 +109,7 @@ class OnnxRuntimeEngine:
         self,
         session: onnxruntime.InferenceSession,
         device: str,
-        traces: tempfile.TemporaryDirectory[str] | None = None,  # of a session that times operators; goes with it
+        traces: _Traces | None = None,  # of a session that times its operators
     ) -> None:
         self._session = session
         self.device = device
@@ -143,7 +153,6 @@ class OnnxRuntimeEngine:
         assert self._traces
         with open(self._session.end_profiling(), encoding="utf-8") as file:
             events: list[dict[str, Any]] = json.load(file)
-        self._traces.cleanup()
         self._traces = None
         return events
 

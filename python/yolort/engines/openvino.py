@@ -28,8 +28,27 @@ def devices() -> list[str]:
 
 def precisions() -> list[str]:
     """Those that the CPU computes in itself."""
-    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return _able(openvino.Core(), "CPU")
+
+
+def _able(core: openvino.Core, device: str) -> list[str]:
+    able = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
     return ["fp32", *(name for name in ("bf16", "fp16") if name.upper() in able)]
+
+
+def _computes_in(core: openvino.Core, compiled: openvino.CompiledModel, asked: str) -> str:
+    """The precision that a model runs in. EngineError if it is not one of the devices' own: OpenVINO takes another."""
+    for device in compiled.get_property("EXECUTION_DEVICES"):
+        able = _able(core, device.strip("()"))  # in brackets while another is being prepared
+        if asked not in able:
+            raise EngineError(
+                f'engine "openvino" cannot compute in {asked} on {device.lower()}; it can in {", ".join(able)}'
+            )
+    try:
+        hint = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    except RuntimeError:  # AUTO does not tell
+        return asked
+    return next((name for name, kind in _PRECISIONS.items() if kind == hint), str(hint))
 
 
 def load(path: str, device: str, precision: str, threads: int | None, profile: bool) -> OpenvinoEngine:
@@ -43,7 +62,7 @@ def load(path: str, device: str, precision: str, threads: int | None, profile: b
         profile: time every layer.
 
     Raises:
-        EngineError: OpenVINO does not have the device.
+        EngineError: OpenVINO does not have the device, or that does not compute in the precision.
         ModelError: OpenVINO refuses the file, or its input is no image.
     """
     core = openvino.Core()
@@ -73,7 +92,7 @@ def load(path: str, device: str, precision: str, threads: int | None, profile: b
     shape, kind = compiled.input().partial_shape, compiled.input().element_type.get_type_name()
     if kind not in _TYPES or len(shape) != 4 or (shape[1].is_static and shape[1].get_length() != 3):
         raise ModelError(f'model "{path}": its input is {kind} {shape}, expected float (batch, 3, height, width)')
-    return OpenvinoEngine(compiled, name.lower(), precision, profile)
+    return OpenvinoEngine(compiled, name.lower(), _computes_in(core, compiled, precision), profile)
 
 
 def _device(device: str, available: list[str]) -> str:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from fastapi import HTTPException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from yolort import images
+from yolort import _checks, images
 from yolort.detections import Detections
 from yolort.detector import Detector, Settings
 from yolort.serve.limits import Limits, check_pixels, check_size, whole
@@ -71,17 +71,17 @@ class Options(BaseModel):
 
 
 def _classes(text: str, detector: Detector, where: str) -> list[int]:
-    indices = {name: index for index, name in detector.names.items()}
-    found = []
+    named = _checks.indices_of(detector.names)
+    found: list[int] = []
     for part in map(str.strip, text.split(",")):
-        number = whole(part, len(indices) - 1)
-        index = indices.get(part) if number is None else number
-        if index is None:
+        number = whole(part, len(detector.names) - 1)
+        indices = named.get(part) if number is None else [number]
+        if indices is None:
             raise HTTPException(
-                400, f"{where}.classes: {part[:80]!r} is no class of this model, which has {len(indices)}"
+                400, f"{where}.classes: {part[:80]!r} is no class of this model, which has {len(detector.names)}"
             )
-        found.append(index)
-    return found
+        found += indices
+    return list(dict.fromkeys(found))
 
 
 class Tensor(BaseModel):

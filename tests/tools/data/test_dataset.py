@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from yolort.tools.data import samples
 from yolort.tools.data.class_balance import class_report
 from yolort.tools.data.dataset import list_images, load_dataset, trainable, write_for_ultralytics
 from yolort.tools.data.samples import LabelError
@@ -117,6 +119,32 @@ def test_classes_of_a_model(folder: Path) -> None:
         dataset.with_classes_of({0: "a", 1: "b", 2: "c"})
 
 
+def test_classes_of_a_model_in_another_order_and_case(folder: Path) -> None:
+    dataset = load_dataset(describe(folder))
+    turned = dataset.with_classes_of({0: "Dog", 1: "CAT"})
+    assert turned.samples[0].classes.tolist() == [0, 1]
+    assert turned.names == {0: "Dog", 1: "CAT"}
+    twice = load_dataset(describe(folder, names=["cat", "dog", "cat"]))
+    assert twice.with_classes_of({0: "cat", 1: "Dog", 2: "cat"}) is twice
+    with pytest.raises(LabelError, match="in another order, and one of them twice"):
+        twice.with_classes_of({0: "cat", 1: "cat", 2: "dog"})
+
+
+def test_classes_of_a_model_that_differ(folder: Path, recwarn: pytest.WarningsRecorder) -> None:
+    dataset = load_dataset(describe(folder))
+    with pytest.warns(UserWarning, match="class names: 1 is 'dog' of the data .* and 'wolf' of the model"):
+        found = dataset.with_classes_of({0: "cat", 1: "wolf"})
+    assert found.samples == dataset.samples
+    (note,) = found.notes
+    assert "1 of 2 differ" in note
+    recwarn.clear()
+    for names in ({0: "0", 1: "1"}, {0: "class0", 1: "class1"}):  # of a model that tells none
+        assert dataset.with_classes_of(names) is dataset
+    unnamed = load_dataset(describe(folder, names=None, nc=2))
+    assert unnamed.with_classes_of({0: "cat", 1: "dog"}) is unnamed
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -151,6 +179,8 @@ def test_bad_label_lines(folder: Path, line: str, says: str) -> None:
         ({"names": None}, LabelError, "'names' must list"),
         ({"names": None, "nc": 10**9}, LabelError, "'names' must list"),
         ({"names": []}, LabelError, "'names' must list"),
+        ({"nc": 3}, LabelError, "'nc' is 3, but 'names' lists 2 classes"),
+        ({"nc": "two"}, LabelError, "'nc' is two, but 'names' lists 2 classes"),
         ({"val": "empty"}, LabelError, "holds no images"),
         ({"val": "unlabelled"}, LabelError, "none of the 1 images has a label"),
     ],
@@ -168,7 +198,7 @@ def test_files_that_are_none(folder: Path, tmp_path: Path) -> None:
     for content, says in (
         (b"a: [", "is no YAML"),
         (b"- 1", "has no keys"),
-        (b"\xff\xfe\x00", "is no YAML"),
+        (b"\xff\xfe\x00", "is no YAML: 'utf-8'"),
         (b"!!python/object/apply:os.system ['exit 1']", "is no YAML"),
         (b"x: &a [*a, *a]\n" * 2 + b"[" * 100000, "is no YAML"),
         (b" " * (2 << 20), "larger than 1 MiB"),
@@ -204,6 +234,38 @@ def test_bad_coco(folder: Path, changes: dict[str, Any]) -> None:
     (folder / "instances.json").write_text("[" * 100000)
     with pytest.raises(LabelError, match="is no COCO JSON"):
         load_dataset(folder / "instances.json")
+
+
+NOTE = {"id": 1, "image_id": 9, "category_id": 5, "bbox": [1, 2, 3, 4]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"images": [{"id": 9, "file_name": "val/a.jpg"}, {"id": 9, "file_name": "val/b.jpg"}]}, "id 9 of image"),
+        ({"images": [{"id": 9.5, "file_name": "val/a.jpg"}]}, "id '9.5' of image is no whole number"),
+        ({"images": [{"id": "9", "file_name": "val/a.jpg"}]}, "id '9' of image is no whole number"),
+        ({"images": [{"id": True, "file_name": "val/a.jpg"}]}, "id 'True' of image"),
+        ({"images": [{"id": 9, "file_name": "val/a.jpg"}, {"id": 8, "file_name": "val/../val/a.jpg"}]},
+         "images 9 and 8 are the same file"),
+        ({"categories": [{"id": 5, "name": "dog"}, {"id": 5, "name": "cat"}]}, "id 5 of category stands twice"),
+        ({"categories": [{"id": 5.2, "name": "dog"}]}, "id '5.2' of category"),
+        ({"annotations": [{**NOTE, "category_id": 5.5}]}, "id '5.5' of category"),
+        ({"annotations": [{**NOTE, "image_id": "9"}]}, "id '9' of image"),
+        ({"annotations": [{**NOTE, "iscrowd": "0"}]}, "annotation 1 has iscrowd '0', expected 0 or 1"),
+        ({"annotations": [{**NOTE, "iscrowd": 2}]}, "iscrowd '2'"),
+        ({"annotations": [{**NOTE, "bbox": [1, 2, -3, 4]}]}, "annotation 1 has a box of -3 x 4"),
+        ({"annotations": [{**NOTE, "bbox": [1, 2, 3, -4]}]}, "a box of 3 x -4"),
+        ({"annotations": [{**NOTE, "area": float("nan")}]}, "annotation 1 has an area of nan"),
+        ({"annotations": [{**NOTE, "area": float("inf")}]}, "an area of inf"),
+        ({"annotations": [{**NOTE, "area": -1}]}, "an area of -1"),
+    ],
+)  # fmt: skip
+def test_coco_that_would_be_scored_wrongly(folder: Path, changes: dict[str, Any], says: str) -> None:
+    images = {"images": [{"id": 9, "file_name": "val/b.jpg"}]} if "annotations" in changes else {"annotations": []}
+    with pytest.raises(LabelError, match=says) as caught:
+        load_dataset(coco(folder, **{**images, **changes}))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_download_entry_is_not_run(folder: Path) -> None:
@@ -243,3 +305,46 @@ def test_what_ultralytics_does_not_train_on(folder: Path) -> None:
     assert len((folder / "run" / "train.txt").read_text().splitlines()) == 4
     with pytest.raises(LabelError, match=r"does not train on 1 image\(s\) \(\.gif\), and there are no others"):
         trainable([Path("x.gif")])
+
+
+def test_label_files_that_are_no_plain_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = folder / "labels" / "val" / "c.txt"
+    os.mkfifo(file)
+    with pytest.raises(LabelError, match=r"c\.txt is no plain file"):
+        load_dataset(describe(folder))
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(LabelError, match=r"c\.txt is no plain file"):
+        load_dataset(describe(folder))
+    file.rmdir()
+    os.mkfifo(folder / "list.txt")
+    with pytest.raises(LabelError, match=r"list\.txt is no plain file"):
+        load_dataset(describe(folder, val="list.txt"))
+    file.symlink_to("/proc/self/maps")  # it says that it has no bytes
+    monkeypatch.setitem(samples._MAX_BYTES, ".txt", 200)
+    with pytest.raises(LabelError, match=r"c\.txt is larger than"):
+        load_dataset(describe(folder))
+
+
+def test_ends_of_lines(folder: Path) -> None:
+    (folder / "labels" / "val" / "a.txt").write_bytes(
+        b"\xef\xbb\xbf0 0.5 0.5 0.2 0.2\r\n1 0.5 0.5 0.2 0.2\r1 0.1 0.1 0.1 0.1"
+    )
+    assert load_dataset(describe(folder)).samples[0].classes.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("long", ["x" * 5000, "x" * 300, "x/" * 4000 + "a.jpg", "\u00e4" * 130], ids=len)
+def test_paths_that_are_too_long(long: str, folder: Path) -> None:
+    (folder / "list.txt").write_text(f"images/val/a.jpg\nimages/val/{long}.jpg\n", encoding="utf-8")
+    for keys, said in (({"val": long}, "data.yaml"), ({"path": long}, "data.yaml"), ({"val": "list.txt"}, "list.txt")):
+        for read in (load_dataset, list_images):
+            with pytest.raises(LabelError, match=rf"{said}: the path .* of \d+ characters is too long") as caught:
+                read(describe(folder, **keys), "val")
+            assert len(str(caught.value)) < 100 + 2 * len(str(folder))
+
+
+def test_a_label_file_of_a_name_that_is_too_long(folder: Path) -> None:
+    """The ending of the image is shorter than that of its labels."""
+    (folder / "list.txt").write_text("images/val/" + "x" * 252 + ".pn\n")
+    with pytest.raises(LabelError, match="is too long"):
+        load_dataset(describe(folder, val="list.txt"))

@@ -209,3 +209,20 @@ def test_what_caps_map_is_said(scenes: Path, tmp_path: Path) -> None:
     assert "NMS is in the graph of this export" in done.stderr
     assert "the lowest score that it gave is 0.00" in done.stderr
     assert "NMS is in the graph" in json.loads((tmp_path / "out" / "metrics.json").read_text())["notes"][0]
+
+
+def test_names_and_sizes_that_differ_are_noted(scenes: Path, tmp_path: Path) -> None:
+    annotations = scenes.parent / "annotations" / "instances_val.json"
+    described = json.loads(annotations.read_text())
+    described["categories"][1]["name"] = "sphere"
+    described["images"][2]["width"] += 1
+    changed = tmp_path / "changed.json"
+    changed.write_text(json.dumps(described))
+    images = next(path for path in (scenes.parent / "images").rglob("*") if path.is_file()).parent
+    done = run(yolort.demo_model(), "--data", changed, "--images", images, "--resamples", 0, "--json")
+    names, sizes = json.loads(done.stdout)["notes"]
+    assert "class names: 1 is 'sphere' of the data" in names
+    assert sizes.startswith("1 image(s) are of another size than the data say")
+    assert done.stderr.count("class names:") == 1
+    with pytest.warns(UserWarning, match="class names"):
+        assert len(validate(yolort.demo_model(), changed, images=images, resamples=0).notes) == 2

@@ -133,6 +133,11 @@ def layer(*parts: Any) -> dict[str, Any]:
         ({"scales": {"n": [60000, 1, 1024]}, **layer(-1, 100, "C2f", [16])}, "layer 0 is repeated 100 x 60000 times"),
         (layer(-1, 1, "RepNCSPELAN4", [16, 16, 16, 60000]), "it has more than the 20000 modules that are built"),
         (layer(-1, 1, "SPPF", [16, 5, 60000]), "values for an image of 256 x 256 pixels"),
+        (layer(-1, 1, "SPPF", [16, 4097]), "pooling takes more than 1e+12 operations"),
+        (layer(-1, 1, "SPP", [16, [4097]]), "pooling takes more than 1e+12 operations"),
+        (layer(-1, 1, "SPPELAN", [16, 16, 4097]), "pooling takes more than 1e+12 operations"),
+        (layer(-1, 1, "nn.MaxPool2d", [4097, 1, 2048]), "pooling takes more than 1e+12 operations"),
+        (layer(-1, 1, "nn.AvgPool2d", [[4097, 4097], 1, 2048]), "pooling takes more than 1e+12 operations"),
         (
             {"backbone": [[-1, 1, "Conv", [1024, 3, 1]], [-1, 1, "Conv", [1024, 5, 1]], SMALL["backbone"][2]]},
             "layer 1 takes more than 1e+12 operations",
@@ -165,6 +170,17 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 )
 
 
+#: 130 lists of 45 levels, each within the one after it.
+CHAIN = "".join(f"a{n}: &a{n} {'[' * 45}{f'*a{n - 1} ' if n else 'x'}{']' * 45}\n" for n in range(130))
+
+
+def test_what_is_nested_and_aliased_within_the_limits() -> None:
+    text = f"a: &a {'[' * 20}x{']' * 20}\nb: {'[' * 20}*a {']' * 20}\nc: &c {{1: x}}\nd: {{<<: *c, 1: y, '1': z}}\n"
+    read = parse_yaml(text)
+    assert read["d"] == {1: "y", "1": "z"}
+    assert str(read["b"]).count("[") == 40
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -186,6 +202,14 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
             "more than 400000 values",
         ),
         ("a: 1\n\nb: {c: 1, c: 2}", "the key 'c' stands twice, in line 3"),
+        ("names: {0: a, 00: zzz, 1: b, 2: c}", "the key '00' stands twice, as '0' too, in line 1"),
+        ("{0x0: a, false: q}", "the key 'false' stands twice, as '0x0' too"),
+        ("{1: a, 1.0: b}", "the key '1.0' stands twice"),
+        ("{null: a, ~: b}", "the key '~' stands twice"),
+        ("a: &a {x: 1}\nb: {<<: *a, <<: *a}", "the key '<<' stands twice, in line 2"),
+        ("{? !!map x : a}", "does not fit its tag|expected a mapping"),
+        (CHAIN, "nested deeper than 50 levels"),
+        (CHAIN.replace("[", "{k: ").replace("]", "}"), "nested deeper than 50 levels"),
         ("a: !!binary aGk=", "the tag '!!binary' is not read, in line 1"),
         ("a: !!bool x", "a value does not fit its tag"),
         ("!!python/object/apply:os.system ['true']", "the tag '!!python/object/apply:os.system' is not read"),

@@ -134,3 +134,85 @@ def test_a_run_of_a_stranger_is_resumed(
     with pytest.raises(CheckpointError):
         train_module(given, data / "data.yaml", epochs=2, output=run, resume=True, **training.QUICK)
     assert not marker.exists()
+
+
+def damage(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    """Of the checkpoint's dictionary."""
+    return lambda saved: saved.update(changes)
+
+
+def layers(saved: dict[str, Any]) -> Any:
+    return saved["model"].model
+
+
+def unnamed(saved: dict[str, Any]) -> None:
+    del saved["model"].names
+
+
+def cycle(saved: dict[str, Any]) -> None:
+    layers(saved)[0]._modules["self"] = layers(saved)[0]
+
+
+def without_convolution(saved: dict[str, Any]) -> None:
+    layers(saved)[1].conv = None
+
+
+def other_widths(saved: dict[str, Any]) -> None:
+    layers(saved)[1].conv = nn.Conv2d(7, 7, 1).half()
+
+
+def short_head(saved: dict[str, Any]) -> None:
+    layers(saved)[-1].cv3 = layers(saved)[-1].cv3[:2]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (damage(ema=torch.ones(2)), "expected an Ultralytics detection model, not Tensor"),
+        (damage(modelopt=torch.ones(3)), "quantisation-aware"),
+        (damage(train_args=5), "'train_args' are a int"),
+        (damage(train_args=[1, 2]), "'train_args' are a list"),
+        (damage(train_args=torch.ones(3)), "'train_args' are a Tensor"),
+        (unnamed, "'names' are a NoneType"),
+        (lambda saved: setattr(saved["model"], "names", 5), "'names' are a int"),
+        (lambda saved: setattr(saved["model"], "names", {0: "a", "b": "b", None: "c"}), r"3 names \(0, b, None\)"),
+        (lambda saved: setattr(saved["model"], "yaml", 7), "'yaml' is a int"),
+        (lambda saved: setattr(saved["model"], "save", 7), "damaged"),
+        (lambda saved: setattr(saved["model"], "save", []), "layer 11 is not connected to layer 10|not connected"),
+        (lambda saved: setattr(layers(saved)[-1], "stride", None), "the strides None"),
+        (lambda saved: setattr(layers(saved)[-1], "stride", torch.zeros(3)), "whole numbers of pixels"),
+        (lambda saved: setattr(layers(saved)[-1], "stride", torch.tensor([8.0, float("nan"), 32.0])), "whole numbers"),
+        (lambda saved: setattr(layers(saved)[-1], "nc", 10**9), "1000000000 classes, expected 1 to 65536"),
+        (lambda saved: setattr(layers(saved)[-1], "nc", "3"), "3 classes, expected 1 to 65536"),
+        (lambda saved: setattr(layers(saved)[-1], "reg_max", 7), "its head gives .* expected 28 channels"),
+        (lambda saved: setattr(layers(saved)[-1], "reg_max", None), "a reg_max of None"),
+        (lambda saved: setattr(layers(saved)[-1], "f", 15), "its head takes 15"),
+        (lambda saved: setattr(layers(saved)[0], "f", 99), "layer 0 takes 99"),
+        (lambda saved: setattr(layers(saved)[4], "f", None), "layer 4 takes None"),
+        (lambda saved: setattr(layers(saved)[4], "f", [-9]), r"layer 4 takes \[-9\]"),
+        (lambda saved: setattr(layers(saved)[4], "i", 7), "layer 4 is not connected"),
+        (cycle, "damaged .RecursionError"),
+        (without_convolution, "damaged .TypeError"),
+        (other_widths, "damaged .RuntimeError"),
+        (short_head, "damaged .ValueError"),
+    ],
+)
+def test_damaged_objects_are_one_sentence(
+    change: Callable[[dict[str, Any]], None], says: str, checkpoint: Checkpoints, tmp_path: Path
+) -> None:
+    saved = torch.load(checkpoint("yolov8n"), weights_only=False)
+    change(saved)
+    torch.save(saved, tmp_path / "damaged.pt")
+    with pytest.raises(CheckpointError, match=says) as caught:
+        load_checkpoint(tmp_path / "damaged.pt")
+    assert "damaged.pt" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [0, -32, 100, 10**30])
+def test_the_size_that_a_checkpoint_says(size: int, checkpoint: Checkpoints, tmp_path: Path) -> None:
+    source = load_checkpoint(stored(checkpoint("yolov8n"), tmp_path / "size.pt", imgsz=size))
+    with pytest.raises(CheckpointError, match=rf"size\.pt says that it was trained at an imgsz of {size}, .*say which"):
+        source.side  # noqa: B018
+    assert load_checkpoint(stored(checkpoint("yolov8n"), tmp_path / "size.pt", imgsz=True)).side == 640
+    assert load_checkpoint(checkpoint("yolov8n")).side == 96

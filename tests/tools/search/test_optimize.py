@@ -162,6 +162,38 @@ def test_what_cannot_recover_is_not_trained(
     assert not [one for one in trained if one.imgsz == 32 and (one.teacher or one.finetune)]
 
 
+@pytest.mark.parametrize("kind", ["text", "database", "same name", "link", "folder", "pipe"])
+def test_a_foreign_record_is_left_alone(
+    kind: str, checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
+) -> None:
+    import os
+    import sqlite3
+
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    file = folder / "study.db"
+    if kind == "text":
+        file.write_text("my study of databases, which I would like to keep\n" * 20)
+    elif kind == "folder":
+        file.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "link":
+        search(checkpoint, blocks, tmp_path / "other", trials=1)
+        file.symlink_to(tmp_path / "other" / "study.db")
+    else:
+        with sqlite3.connect(file) as opened:
+            opened.execute(f"create table {'notes' if kind == 'database' else 'studies'} (text)")
+        opened.close()
+    before = file.read_bytes() if file.is_file() else b""
+    says = r"study\.db is no record of a search" if kind != "same name" else r"study\.db cannot be used: .*; move it"
+    with pytest.raises(OSError, match=says) as caught:
+        search(checkpoint, blocks, folder, trials=1)
+    assert "\n" not in str(caught.value)
+    if kind != "same name":
+        assert (file.read_bytes() if file.is_file() else b"") == before
+
+
 def test_it_goes_on(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]) -> None:
     search(checkpoint, blocks, tmp_path / "a", trials=5)
     (name,) = optuna.get_all_study_names(f"sqlite:///{tmp_path / 'a' / 'study.db'}")

@@ -1,0 +1,70 @@
+"""Binary PGM and PPM, and PAM. OpenCV scales no values to the largest, reads BLACKANDWHITE as black, and swaps red and
+blue of RGB in PAM."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_NEAR = 1 << 16  # bytes from the start in which a header ends
+_PLAIN = re.compile(rb"P[23](?:(?:\s|#[^\r\n]*[\r\n])+\d{1,9}){2}(?:\s|#[^\r\n]*[\r\n])+(\d{1,5})\s")
+_BINARY = re.compile(rb"P([56])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d{1,9})" + rb"\s")
+_PAM = re.compile(rb"P7\s*\n(.*?\n)?ENDHDR\n", re.DOTALL)
+_FIELD = re.compile(rb"(?m)^(WIDTH|HEIGHT|DEPTH|MAXVAL)[ \t]+(\d{1,9})\s")
+
+
+def white_of_text(data: memoryview) -> int:
+    """The value of white of a PGM or PPM file of digits, as OpenCV leaves it; 0 where that is the type's largest."""
+    found = _PLAIN.match(bytes(data[:_NEAR]))
+    white = int(found[1]) if found else 0
+    return white if 255 < white < 65535 else 0
+
+
+def is_binary(data: memoryview) -> bool:
+    """Whether `decode` is for it."""
+    return bytes(data[:2]) in (b"P5", b"P6", b"P7")
+
+
+def decode(data: memoryview, size: tuple[int, int]) -> tuple[npt.NDArray[Any], int] | None:
+    """(height, width, 3) BGR of 8 or 16 bits, and the value of white; None for what is damaged, or of another size
+    (width, height) than was checked.
+    """
+    found = _header(bytes(data[:_NEAR]))
+    if found is None:
+        return None
+    width, height, depth, white, start = found
+    kind = np.dtype(np.uint8 if white < 256 else ">u2")
+    count = width * height * depth
+    if (
+        (width, height) != size
+        or not count
+        or depth > 4
+        or not 0 < white < 65536
+        or len(data) < start + count * kind.itemsize
+    ):
+        return None
+    pixels = (
+        np.frombuffer(data, kind, count, start).reshape(height, width, depth).astype(kind.newbyteorder("="), copy=False)
+    )
+    return pixels[..., [2, 1, 0] if depth > 2 else [0, 0, 0]], white  # the last of 2 or 4 is alpha
+
+
+def _header(start: bytes) -> tuple[int, int, int, int, int] | None:
+    """Width, height, channels, the value of white, and where the pixels start."""
+    if found := _BINARY.match(start):
+        return int(found[2]), int(found[3]), 3 if found[1] == b"6" else 1, int(found[4]), found.end()
+    if found := _PAM.match(start):
+        fields = {name: int(value) for name, value in _FIELD.findall(found[1] or b"")}
+        if len(fields) == 4:
+            return fields[b"WIDTH"], fields[b"HEIGHT"], fields[b"DEPTH"], fields[b"MAXVAL"], found.end()
+    return None
+
+
+def encode_pam(image: npt.NDArray[np.uint8]) -> bytes:
+    """A PAM file of (height, width, 3) BGR."""
+    height, width = image.shape[:2]
+    head = f"P7\nWIDTH {width}\nHEIGHT {height}\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n"
+    return head.encode() + image[..., ::-1].tobytes()
