@@ -43,7 +43,9 @@ lint: $(VENV)/lint
 	ruff check
 	ruff format --check
 	codespell
-	mypy python/yolort
+	rm -rf build/types && mkdir -p build/types && cp -rs $(CURDIR)/python/yolort build/types
+	ln -s $(CURDIR)/tools build/types/yolort/tools  # as they are installed
+	MYPYPATH=build/types mypy -p yolort
 	python -m mypy.stubtest --allowlist tests/stubtest.txt yolort._core
 	clang-format --dry-run -Werror $(CXX_FILES)
 

@@ -29,7 +29,7 @@ import torch
 import yaml
 import yolort
 from ultralytics.nn.tasks import DetectionModel
-from yolort.tools.scenes import write_dataset
+from yolort.tools.demo.dataset import write_dataset
 
 STUDY = {
     "model": "m.pt",

@@ -210,16 +210,16 @@ def export_models(weights: list[Path], data: str | None, folder: Path) -> list[M
     """Each checkpoint as ours (ONNX, NCNN, INT8 of `data`) and as Ultralytics' own ONNX export, all 640 x 640."""
     import shutil
 
-    from yolort.tools.calibrate import calibrate
-    from yolort.tools.export import export
-    from yolort.tools.quantize import quantize
+    from yolort.tools.export.pipeline import export
+    from yolort.tools.quantize.calibrate import calibrate
+    from yolort.tools.quantize.quantize import quantize
 
     models = []
     for path in weights:
         copy = folder / f"ultralytics-{path.name}"
         shutil.copy(path, copy)
         program = (
-            "from yolort.tools._compat import allow_missing_torchvision; allow_missing_torchvision(); import sys; "
+            "from yolort.tools._ultralytics import allow_missing_torchvision; allow_missing_torchvision(); import sys; "
             "from ultralytics import YOLO; YOLO(sys.argv[1]).export(format='onnx', imgsz=640)"
         )
         subprocess.run([sys.executable, "-c", program, str(copy)], check=True, stdout=subprocess.DEVNULL)

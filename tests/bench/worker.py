@@ -50,7 +50,7 @@ def session(model: str, image: np.ndarray) -> Callable[[], Parts]:
 
 def ultralytics(model: str, image: np.ndarray, imgsz: int = 640) -> Callable[[], Parts]:
     """Ultralytics' predict, end to end."""
-    from yolort.tools._compat import allow_missing_torchvision
+    from yolort.tools._ultralytics import allow_missing_torchvision
 
     allow_missing_torchvision()
     from ultralytics import YOLO

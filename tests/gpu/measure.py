@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 import yolort
-from yolort.tools.data import load_dataset
-from yolort.tools.engine import EngineOptions, build_engine
-from yolort.tools.val import validate
+from yolort.tools.data.dataset import load_dataset
+from yolort.tools.evaluate.validate import validate
+from yolort.tools.export.tensorrt import EngineOptions, build_engine
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--models", type=Path, required=True, help="*.onnx with raw heads, *-int8.onnx, *.torchscript")

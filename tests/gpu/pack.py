@@ -19,11 +19,12 @@ from pathlib import Path
 import torch
 import yaml
 import yolort
-from yolort.tools.calibrate import calibrate
-from yolort.tools.checkpoints import load_checkpoint
-from yolort.tools.data import load_dataset
-from yolort.tools.export import export, with_head
-from yolort.tools.quantize import quantize
+from yolort.tools.data.dataset import load_dataset
+from yolort.tools.export.pipeline import export
+from yolort.tools.models.checkpoints import load_checkpoint
+from yolort.tools.models.heads import with_head
+from yolort.tools.quantize.calibrate import calibrate
+from yolort.tools.quantize.quantize import quantize
 
 WHEELS = ["onnxslim", "pycocotools", "ultralytics"]
 LIBRARIES = ("libnvinfer.so", "libnvinfer_builder_resource.so", "libnvonnxparser.so")

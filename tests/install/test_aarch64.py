@@ -83,9 +83,9 @@ def test_int8(static_prefix: Path, picture_file: Path, int8_model: Path, cpu: st
 def int8_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("torch")
     pytest.importorskip("ultralytics")
-    from yolort.tools.calibrate import calibrate
-    from yolort.tools.quantize import quantize
-    from yolort.tools.scenes import write_dataset
+    from yolort.tools.demo.dataset import write_dataset
+    from yolort.tools.quantize.calibrate import calibrate
+    from yolort.tools.quantize.quantize import quantize
 
     folder = tmp_path_factory.mktemp("int8")
     data = write_dataset(folder / "scenes", train=8, val=1, progress=False)

@@ -225,3 +225,11 @@ def test_a_pipe_gets_rows_in_one_line() -> None:
     program = "from yolort.cli._output import print_table; print_table(['a', 'b'], [['x' * 150, 'y' * 150]])"
     out = run("", program=program).stdout
     assert f"{'x' * 150} │ {'y' * 150}" in out
+
+
+def test_study_is_the_old_name_of_sweep() -> None:
+    done = run("study", "no.pt", "--data", "no.yaml", code=2)
+    assert "`yolort study` is now `yolort sweep`" in done.stderr
+    commands = run("--help").stdout
+    assert "sweep" in commands
+    assert "study" not in commands.replace("a study", "")

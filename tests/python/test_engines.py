@@ -229,7 +229,7 @@ def test_the_embedded_model_agrees_with_onnxruntime(target: Target, tmp_path: Pa
     reference = yolort.Detector(yolort.demo_model("onnx"), engine="onnxruntime")(image)
     model = yolort.demo_model("ncnn" if target.engine == "ncnn" else "onnx")
     if target.engine == "tensorrt":
-        model = pytest.importorskip("yolort.tools.engine").build_engine(model, output=tmp_path / "demo.engine")
+        model = pytest.importorskip("yolort.tools.export.tensorrt").build_engine(model, output=tmp_path / "demo.engine")
     found = target.detector(model, precision=None if target.engine == "onnxruntime" else "fp32")(image)
     assert len(reference) >= 6
     assert len(found) == len(reference)

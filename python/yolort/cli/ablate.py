@@ -29,10 +29,10 @@ def ablate(
 ) -> None:
     """Measure what each step (distil, prune, INT8, ...) is worth against one baseline, over seeds, with intervals."""
     show_log()
-    from yolort.tools.ablate import ablate as run
-    from yolort.tools.ablate import forms
+    from yolort.tools.search.ablate import REPORT_WRITERS
+    from yolort.tools.search.ablate import ablate as run
 
-    check_reports(report, forms(), study)
+    check_reports(report, REPORT_WRITERS, study)
 
     def show(done: Any) -> None:
         headings, cells = done.table()

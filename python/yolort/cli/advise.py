@@ -18,8 +18,8 @@ def advise(
     imgsz: Side = 640,
 ) -> None:
     """Say where to start on this machine, each line with what was measured for it; nothing is run."""
-    from yolort.tools.advise import advise as run
-    from yolort.tools.advise import device
+    from yolort.tools.search.advise import advise as run
+    from yolort.tools.search.advise import device
 
     for number, one in enumerate(run(device(), imgsz=imgsz, max_latency=max_latency, data=data), 1):
         say(f"{number}. {one.text}\n   measured: {one.measured} ({one.page})")

@@ -38,10 +38,10 @@ def benchmark(
     report: Reports = None,
 ) -> None:
     """Measure latency, throughput, memory and accuracy: one row per model, engine and precision."""
-    from yolort.tools.benchmark import benchmark as run
-    from yolort.tools.benchmark import cases, forms
+    from yolort.tools.evaluate.benchmark import REPORT_WRITERS, cases
+    from yolort.tools.evaluate.benchmark import benchmark as run
 
-    check_reports(report, forms(), *models, data, image)
+    check_reports(report, REPORT_WRITERS, *models, data, image)
     chosen = cases(
         models,
         engines=split_list(engine),

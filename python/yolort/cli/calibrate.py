@@ -35,7 +35,7 @@ def calibrate(
 ) -> None:
     """Measure what INT8 has to hold, over images of the training: once, for every format."""
     show_log()
-    from yolort.tools.calibrate import calibrate as run
+    from yolort.tools import calibrate as run
 
     _atomic.check(output, sources=[model, data])
     done = run(

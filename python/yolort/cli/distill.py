@@ -39,7 +39,7 @@ def distill(
 ) -> None:
     """Train a small model with a larger one as its teacher."""
     show_log()
-    from yolort.tools.distill import distill as run
+    from yolort.tools import distill as run
 
     best = run(
         teacher,

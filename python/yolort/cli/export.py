@@ -66,7 +66,7 @@ def export(
     with phases() as shown:
         engine = None
         if format == "engine":
-            from yolort.tools.engine import EngineOptions, build_engine
+            from yolort.tools.export import EngineOptions, build_engine
 
             engine = EngineOptions(
                 device=device,
@@ -85,7 +85,7 @@ def export(
                 raise ValueError("--head, --imgsz, --batch, --dynamic, --opset and --images are as in the ONNX file")
             written = build_engine(model, precision=precision, output=output, options=engine)
         else:
-            from yolort.tools.export import export as run
+            from yolort.tools import export as run
 
             written = run(
                 model,

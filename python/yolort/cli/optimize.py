@@ -46,10 +46,10 @@ def optimize(
 ) -> None:
     """Find the best artefact within a budget of latency, accuracy and size, and say how to make it."""
     show_log()
-    from yolort.tools.optimize import Budget, forms
-    from yolort.tools.optimize import optimize as run
+    from yolort.tools import optimize as run
+    from yolort.tools.search.outcome import REPORT_WRITERS, Budget
 
-    check_reports(report, forms(), model, data, *(sibling or ()))
+    check_reports(report, REPORT_WRITERS, model, data, *(sibling or ()))
 
     def show(done: Any) -> None:
         headings, cells = done.table()

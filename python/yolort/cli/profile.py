@@ -38,12 +38,13 @@ def profile(
     nsys: Annotated[Path | None, typer.Option(help="Run in Nsight Systems, and write its report there.")] = None,
 ) -> None:
     """Show where the time of one image goes, layer by layer."""
-    from yolort.tools import profile as profiling
+    from yolort.tools import profile as run
+    from yolort.tools.evaluate.profile import nsys as under_nsys
 
     if nsys:
         given = [part for part in sys.argv[1:] if part != "--nsys" and part != str(nsys) and "--nsys=" not in part]
-        raise typer.Exit(subprocess.call(profiling.nsys([sys.executable, "-m", "yolort", *given], nsys)))
-    done = profiling.profile(
+        raise typer.Exit(subprocess.call(under_nsys([sys.executable, "-m", "yolort", *given], nsys)))
+    done = run(
         model,
         image=yolort.images.read(image) if image else None,
         runs=runs,

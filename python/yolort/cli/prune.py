@@ -50,7 +50,7 @@ def prune(
 ) -> None:
     """Take the least important channels out of a model; it stays a checkpoint that Ultralytics loads."""
     show_log()
-    from yolort.tools.prune import prune as run
+    from yolort.tools import prune as run
 
     done = run(
         model,

@@ -49,7 +49,7 @@ def quantize(
 ) -> None:
     """Make an INT8 model, check it against the float one, and say whether it pays."""
     show_log()
-    from yolort.tools.quantize import quantize as run
+    from yolort.tools import quantize as run
 
     if dynamic and weights_only:
         raise ValueError("--dynamic and --weights-only exclude each other")

@@ -35,10 +35,10 @@ def sweep(
 ) -> None:
     """Compare INT8 recipes: calibration-set size x method x granularity, weights only, dynamic, the naive one."""
     show_log()
-    from yolort.tools.benchmark import forms
-    from yolort.tools.study import study as run
+    from yolort.tools import sweep as run
+    from yolort.tools.evaluate.benchmark import REPORT_WRITERS
 
-    check_reports(report, forms(), model, data)
+    check_reports(report, REPORT_WRITERS, model, data)
 
     with showing(lambda done: finish_benchmark(done, report)) as shown:
         shown(

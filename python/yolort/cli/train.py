@@ -52,8 +52,8 @@ def train(
 ) -> None:
     """Train with Ultralytics, and with focal loss, class weights and balanced sampling where classes are rare."""
     show_log()
-    from yolort.tools.classes import class_report
-    from yolort.tools.train import train as run
+    from yolort.tools import train as run
+    from yolort.tools.data import class_report
 
     report = class_report(data, imgsz)
     headings, rows = report.table()

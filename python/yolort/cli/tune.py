@@ -32,8 +32,8 @@ def tune(
     ] = False,
 ) -> None:
     """Find the fastest engine, precision and thread count for a model here; Detector uses it from then on."""
-    from yolort.tools.tune import cost
-    from yolort.tools.tune import tune as run
+    from yolort.tools.evaluate.tune import cost
+    from yolort.tools.evaluate.tune import tune as run
 
     done = run(
         model,

@@ -54,7 +54,7 @@ def val(
     scale_model: ScaleModel = None,
 ) -> None:
     """Measure accuracy on labelled images, through the runtime that ships; of augmentation, gain and cost."""
-    from yolort.tools.val import validate
+    from yolort.tools import validate
 
     if save:
         _atomic.check(save, sources=[model, data, *([images] if images else [])], folder=True)

@@ -1,0 +1,251 @@
+"""`yolort benchmark`: rows, figures, failures, reports."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yolort
+
+pytest.importorskip("torch")
+pytest.importorskip("ultralytics")
+pytest.importorskip("pycocotools")
+
+from yolort.tools import _system
+from yolort.tools.demo.dataset import write_dataset
+from yolort.tools.evaluate.benchmark import Benchmark, Case, Row, benchmark, cases, interleaved
+from yolort.tools.evaluate.worker import Worker, WorkerError
+
+ONNX, NCNN = yolort.demo_model("onnx"), yolort.demo_model("ncnn")
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return np.asarray(yolort.images.read(yolort.demo_image()))
+
+
+def row(name: str, milliseconds: list[float], **facts: Any) -> Row:
+    out = Row(
+        Case(name, "ncnn", precision="fp32"), facts={"engine": "ncnn", "device": "cpu", "precision": "fp32", **facts}
+    )
+    total = np.array(milliseconds)
+    out.samples = np.column_stack([total, 0.1 * total, 0.7 * total, 0.2 * total])
+    out.size_mb = 2.5
+    return out
+
+
+def made() -> Benchmark:
+    first = row("a<b>$x$.onnx", [1.0, 2, 3, 4, 100], parameters=1_500_000, gflops=4.25)
+    first.accuracy = {"map50_95": 0.5, "map50": 0.75, "map50_95_ci": [0.45, 0.55]}
+    second = row("folder/c_ncnn_model", [10.0] * 5)
+    second.accuracy = {"map50_95": 0.4, "map50": 0.6, "map50_95_ci": None}
+    second.images_per_second = {"batch 8": 123.456}
+    broken = Row(Case("d.onnx", "openvino"), error="<script>it|broke</script>")
+    return Benchmark([first, second, broken], {"processor": "<b>CPU</b>"}, {"runs": 5, "data": None})
+
+
+def test_every_combination_is_a_case() -> None:
+    made = cases([ONNX, NCNN], threads=[1, 2])
+    engines = {(Path(case.model).name, case.engine) for case in made}
+    assert {("scenes.onnx", "onnxruntime"), ("scenes_ncnn_model", "ncnn")} <= engines
+    assert {case.threads for case in made} == {1, 2}
+    assert len(set(made)) == len(made)
+    assert all(case.precision == "fp32" for case in cases([NCNN], precisions=["fp32"]))
+    assert [case.device for case in cases([NCNN], precisions=["fp32"], devices=["cpu", "vulkan"])] == ["cpu", "vulkan"]
+    with pytest.raises(ValueError, match="no engine here reads"):
+        cases([NCNN], engines=["onnxruntime"])
+    with pytest.raises(FileNotFoundError):
+        cases(["none.onnx"])
+    with pytest.raises(FileNotFoundError):
+        cases(["none.pt"])
+
+
+def test_turns_are_interleaved() -> None:
+    turns = list(interleaved(2, 5, 50))
+    order = [row for row, _, _ in turns]
+    assert all(set(order[i : i + 2]) == {0, 1} for i in range(0, len(order), 2))
+    assert sum(count for row, count, counts in turns if row == 1 and counts) == 50
+    assert sum(count for row, count, counts in turns if row == 1 and not counts) == 5
+    assert max(count for _, count, _ in turns) <= 5
+
+
+def test_rows_have_figures_and_failures_have_reasons(image: np.ndarray, tmp_path: Path, checkpoint: Any) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    write_dataset(tmp_path / "scenes", train=0, val=3, progress=False)
+    chosen = [
+        Case(str(NCNN), "ncnn", precision="fp32", threads=1),
+        Case(str(ONNX), "onnxruntime"),
+        Case(str(tmp_path / "bad.onnx"), "onnxruntime"),
+        Case(str(ONNX), "onnxruntime", device="abacus"),
+        Case(str(checkpoint("yolov8n")), "torch", precision="fp32"),
+    ]
+    done = benchmark(
+        chosen=chosen, image=image, data=tmp_path / "scenes" / "data.yaml", runs=6, warmup=2, batch=2, workers=2
+    )
+    ncnn, ort, bad, abacus, torch = done.rows
+    for one in (ncnn, ort):
+        assert not one.error
+        assert one.samples.shape == (6, 4)
+        assert (one.samples > 0).all()
+        assert (one.samples[:, 0] >= one.samples[:, 1:].sum(axis=1)).all()
+        assert set(one.images_per_second) == {"batch 2", "2 workers"}
+        assert one.memory["rss_mib"] > 20
+        assert 0.3 < one.accuracy["map50_95"] < 1
+        assert one.size_mb > 1
+    assert ort.facts["parameters"] > 10_000
+    assert ncnn.facts["precision"] == "fp32"
+    assert "bad.onnx" in bad.error
+    assert "abacus" in abacus.error
+    assert len(bad.samples) == 0
+    assert torch.samples.shape == (6, 4)
+    assert torch.facts["gflops"] > 0
+    assert "classes" in torch.error  # its 3 are not those of the data
+    assert len(done.notes()) == 3
+    assert done.notes()[2].startswith("yolov8n.pt torch fp32: ")
+    lines = done.to_markdown().splitlines()
+    assert sum("bad.onnx" in line and "failed: " in line for line in lines) == 1
+    assert any(line.startswith("- failed: yolov8n.pt") for line in lines)
+    assert "failed: yolov8n.pt" in done.to_html()
+
+
+def test_counts_out_of_range(image: np.ndarray) -> None:
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        benchmark([NCNN], image=image, data="none.json")
+    for wrong in ({"runs": 0}, {"warmup": -1}, {"batch": 0}, {"workers": 0}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} is"):
+            benchmark([NCNN], image=image, **wrong)
+
+
+def test_a_worker_that_dies_is_a_failed_row(image: np.ndarray) -> None:
+    with Worker(NCNN, image=image, engine="ncnn") as worker:
+        assert len(worker.ask("run", count=2)) == 2
+        os.kill(worker._process.pid, signal.SIGSEGV)
+        with pytest.raises(WorkerError, match="signal 11"):
+            worker.ask("run", count=1)
+
+
+def test_figures() -> None:
+    flat = made().rows[0].to_dict()
+    assert (flat["p50_ms"], flat["mean_ms"]) == (3, 22)
+    assert flat["p99_ms"] == pytest.approx(np.percentile([1, 2, 3, 4, 100], 99))
+    assert flat["inference_p50_ms"] == pytest.approx(2.1)
+    assert made().rows[2].to_dict()["p50_ms"] is None
+
+
+def test_table_leaves_out_empty_columns() -> None:
+    headings, rows = made().table()
+    assert "GPU MiB" not in headings
+    assert rows[0][headings.index("p50 ms")] == "3.00"
+    assert rows[0][headings.index("mAP50-95")] == "50.00"
+    assert rows[0][headings.index("M params")] == "1.50"
+    assert rows[1][headings.index("images/s, batch 8")] == "123.5"
+    assert rows[1][headings.index("GFLOPs")] == "-"
+    assert all(len(one) == len(headings) for one in rows)
+
+
+def test_csv_and_json() -> None:
+    rows = list(csv.DictReader(io.StringIO(made().to_csv())))
+    assert [one["p50_ms"] for one in rows] == ["3.0", "10.0", ""]
+    assert rows[2]["error"] == "<script>it|broke</script>"
+    read = json.loads(made().to_json())
+    assert read["rows"][0]["samples_ms"][4][0] == 100
+    assert read["setup"] == {"processor": "<b>CPU</b>"}
+
+
+def test_markdown_is_a_table() -> None:
+    lines = made().to_markdown().splitlines()
+    assert lines[1].count("|") == lines[0].count("|") == lines[4].count("|")
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+def test_html_is_one_page_and_escapes() -> None:
+    page = made().to_html()
+    tags = Tags()
+    tags.feed(page)
+    assert tags.tags.count("svg") == 3
+    assert "script" not in tags.tags
+    assert "b" not in tags.tags
+    assert all(link.startswith("#") for link in tags.links)  # nothing is fetched
+    assert "a&lt;b&gt;$x$.onnx" in page
+    assert "mAP50-95" in page
+
+
+def test_html_without_any_figures() -> None:
+    page = Benchmark([Row(Case("d.onnx", "openvino"), error="why")], {}, {}).to_html()
+    assert "failed: d.onnx openvino: why" in page
+    assert "<svg" not in page
+
+
+def test_reports_appear_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("r.html", "r.md", "r.csv", "r.json"):
+        made().save(tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 100
+    monkeypatch.setattr(Path, "write_bytes", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
+    before = (tmp_path / "r.md").read_bytes()
+    with pytest.raises(OSError, match="No space left"):
+        made().save(tmp_path / "r.md")
+    assert (tmp_path / "r.md").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "yolort", "benchmark", *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "300"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_command(tmp_path: Path) -> None:
+    few = ("--runs", 2, "--warmup", 0, "--precision", "fp32", "--threads", 1)
+    done = run(NCNN, *few, "--report", tmp_path / "r.html", "--report", tmp_path / "r.json")
+    assert "ncnn" in done.stdout
+    assert "processor: " in done.stdout
+    assert json.loads((tmp_path / "r.json").read_text())["settings"]["runs"] == 2
+    assert (tmp_path / "r.html").is_file()
+    (tmp_path / "bad.onnx").write_bytes(b"")
+    for arguments, says in (
+        ((tmp_path / "bad.onnx",), "empty"),
+        ((NCNN, "--report", tmp_path / "r.pdf"), "expected an ending"),
+        ((NCNN, "--report", tmp_path / "a" / "r.md"), "no such folder"),
+        ((NCNN, "--threads", "two"), "--threads"),
+        ((NCNN, "--engine", "warp"), "no engine here"),
+        ((NCNN, "--runs", 0), "runs is 0"),
+    ):
+        assert says in run(*arguments, code=2).stderr
+    assert "failed: " in run(NCNN, *few, "--device", "vulkan:99", code=1).stdout
+
+
+def test_machine() -> None:
+    described = _system.describe()
+    assert described["processor"].endswith("cores")
+    assert f"yolort {yolort.__version__}" in described["libraries"]
+
+
+def test_memory_is_that_of_the_process(image: np.ndarray) -> None:
+    """Not that of the parent, which a child starts with in ru_maxrss."""
+    hold = np.ones(600 << 17)  # 600 MiB
+    with Worker(NCNN, image=image, engine="ncnn") as worker:
+        assert 20 < worker.ask("memory")["rss_mib"] < 500
+    assert hold.any()

@@ -1,0 +1,100 @@
+"""Makes Ultralytics usable beside a torchvision that cannot be imported.
+
+A CPU-only torch (`2.13.0+cpu`) beside the package index's torchvision, which is built against CUDA: its
+import fails with `operator torchvision::nms does not exist`. For detectors, Ultralytics 8.4 imports
+torchvision in `predict`, in `val` (so at the end of every `train` too) and in the warm-up of its backends,
+only for `torchvision.ops.nms`; its own `ultralytics.utils.nms.TorchNMS.nms` is documented to match that
+exactly.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import logging
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["allow_missing_torchvision"]
+
+_log = logging.getLogger(__name__)
+
+
+class _StandIn(ModuleType):
+    """A module in the place of a part of torchvision; asked for anything it lacks, it says why."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, f"Stand-in for {name}: {reason}")
+        self.__spec__ = ModuleSpec(name, loader=None, is_package=True)
+        self.__path__: list[str] = []
+        self._reason = reason
+
+    def __getattr__(self, name: str) -> object:
+        raise AttributeError(
+            f"{self.__name__}.{name} is not available: the installed torchvision cannot be imported "
+            f"({self._reason}); install the torchvision that matches this torch"
+        )
+
+
+def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+    """Non-maximum suppression with the signature of `torchvision.ops.nms`.
+
+    `boxes` is (N, 4) float x1 y1 x2 y2, `scores` (N,) float, `iou_threshold` in 0..1. Returns the indices
+    that are kept, int64, by descending score. Raises RuntimeError while a graph is traced or compiled: the
+    loop depends on the data, and a trace would keep the choices made for one image.
+    """
+    import torch
+
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if tracing or torch.compiler.is_compiling():
+        raise RuntimeError("NMS cannot be exported here: install the torchvision that matches this torch")
+    from ultralytics.utils.nms import TorchNMS
+
+    kept: torch.Tensor = TorchNMS.nms(boxes, scores, iou_threshold)
+    return kept
+
+
+def _why_unusable() -> str | None:
+    """The first line of what fails when torchvision is imported and its NMS called; None if nothing does."""
+    import torch
+
+    try:
+        ops = importlib.import_module("torchvision.ops")
+        ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+    except Exception as error:  # RuntimeError, ImportError, OSError, ...: by how the install is broken
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return None
+
+
+def allow_missing_torchvision() -> bool:
+    """Lets Ultralytics run where torchvision cannot be imported; call it before `predict`, `val` or `train`.
+
+    Where torchvision works nothing changes. Where its import or its NMS kernel fails, whatever the failed
+    import left in `sys.modules` is removed, and a stand-in with `torchvision.ops.nms` and
+    `torchvision.__version__` takes its place for this process; one warning is logged. Further calls change
+    nothing.
+
+    Returns True when the stand-in is in place, False when the real torchvision is in use.
+    """
+    if isinstance(sys.modules.get("torchvision"), _StandIn):
+        return True
+    reason = _why_unusable()
+    if reason is None:
+        return False
+    for name in [name for name in sys.modules if name == "torchvision" or name.startswith("torchvision.")]:
+        del sys.modules[name]
+    package, ops = _StandIn("torchvision", reason), _StandIn("torchvision.ops", reason)
+    try:
+        version = importlib.metadata.version("torchvision")
+    except importlib.metadata.PackageNotFoundError:
+        version = "0.0.0"
+    vars(package).update(__version__=version, ops=ops)
+    vars(ops).update(nms=_nms)
+    sys.modules.update({"torchvision": package, "torchvision.ops": ops})
+    _log.warning("torchvision cannot be imported (%s): using the NMS of Ultralytics in its place", reason)
+    return True

@@ -1,0 +1,103 @@
+"""COCO JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from yolort.tools.data.samples import MAX_CLASSES, Dataset, LabelError, Sample, read_text
+
+__all__ = ["read_coco"]
+
+
+def read_coco(path: Path, folder: Path | None) -> Dataset:
+    try:
+        read = json.loads(read_text(path))
+        categories = sorted(read["categories"], key=lambda one: _id("category", one["id"]))
+        index = dict(zip(_ids("category", categories), range(len(categories)), strict=True))
+        names = {cls: str(one["name"]) for cls, one in enumerate(categories)}
+        rows: dict[int, list[tuple[list[float], int, bool, float]]] = {one: [] for one in _ids("image", read["images"])}
+        listed = [(_id("image", one["id"]), str(one["file_name"]), _size(one)) for one in read["images"]]
+        for note in read["annotations"]:
+            box, crowd, area = _coco_box(note)
+            cls = index[_id("category", note["category_id"])]
+            rows[_id("image", note["image_id"])].append((box, cls, crowd, area))
+    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise LabelError(f"{path} is no COCO JSON of detections: {error}") from error
+    except KeyError as error:
+        raise LabelError(f"{path} is no COCO JSON of detections: {error} is missing") from error
+    if not 0 < len(names) <= MAX_CLASSES:
+        raise LabelError(f"{path} has {len(names)} categories")
+    samples = []
+    entries: dict[str, int] = {}
+    for identity, file_name, size in listed:
+        found = rows[identity]
+        file = _image_file(path, file_name, folder)
+        if (other := entries.setdefault(os.path.normpath(file), identity)) != identity:
+            raise LabelError(f"{path}: images {other} and {identity} are the same file, '{file_name}'")
+        samples.append(
+            Sample(
+                file,
+                np.array([row[0] for row in found], np.float64).reshape(-1, 4),
+                np.array([row[1] for row in found], np.int64),
+                np.array([row[2] for row in found], bool),
+                np.array([row[3] for row in found], np.float64),
+                False,
+                size,
+            )
+        )
+    return Dataset(str(path), samples, names)
+
+
+def _image_file(path: Path, file_name: str, folder: Path | None) -> Path:
+    root, split = path.parent.parent, path.stem.rpartition("_")[2]  # COCO's: annotations/instances_val2017.json
+    beside = [path.parent, path.parent / "images", root / "images", root / split, root / "images" / split, root]
+    places = [folder] if folder else beside
+    for place in places:
+        if (place / file_name).is_file():
+            return place / file_name
+    raise FileNotFoundError(
+        f"{path}: image '{file_name}' is not in {', '.join(map(str, places))}; say where with images="
+    )
+
+
+def _id(what: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        raise ValueError(f"the id {str(value)[:60]!r} of {what} is no whole number")
+    return int(value)
+
+
+def _ids(what: str, entries: Iterable[dict[str, Any]]) -> list[int]:
+    """The ids of images or categories, each of which is there once."""
+    found = [_id(what, one["id"]) for one in entries]
+    if len(set(found)) < len(found):
+        twice = next(one for one, count in Counter(found).items() if count > 1)
+        raise ValueError(f"the id {twice} of {what} stands twice")
+    return found
+
+
+def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+    height, width = image.get("height"), image.get("width")
+    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+
+def _coco_box(note: dict[str, Any]) -> tuple[list[float], bool, float]:
+    """Of an annotation: x1 y1 x2 y2, whether it is a crowd, and the area."""
+    x, y, w, h = (float(value) for value in note["bbox"])
+    area, crowd = float(note.get("area", w * h)), note.get("iscrowd", 0)
+    which = f"annotation {str(note.get('id'))[:60]} has"
+    if not all(map(math.isfinite, (x, y, w, h))):
+        raise ValueError(f"{which} a box that is not finite")
+    if w < 0 or h < 0:
+        raise ValueError(f"{which} a box of {w:g} x {h:g} pixels")
+    if not 0 <= area < math.inf:
+        raise ValueError(f"{which} an area of {area}")
+    if crowd not in (0, 1):
+        raise ValueError(f"{which} iscrowd {str(crowd)[:60]!r}, expected 0 or 1")
+    return [x, y, x + w, y + h], bool(crowd), area

@@ -1,0 +1,149 @@
+"""Labelled images: Ultralytics' `data.yaml` with YOLO label files, and COCO JSON.
+
+Files are untrusted: they are parsed, never evaluated, and a `download` entry of a `data.yaml` is not run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+import yolort
+from yolort import _atomic, _core
+from yolort.images import find
+from yolort.tools.data.coco import read_coco
+from yolort.tools.data.samples import Dataset, LabelError
+from yolort.tools.data.yolo import images_of, label_file, read_description, read_yolo, yolo_files
+
+__all__ = ["data_sha256", "letterboxed", "list_images", "load_dataset", "splits", "trainable", "write_for_ultralytics"]
+
+
+def load_dataset(data: str | Path, split: str = "val", images: str | Path | None = None) -> Dataset:
+    """Reads the labels of a data set; the images are only looked for.
+
+    Args:
+        data: a `data.yaml` of Ultralytics (`path`, `train`, `val`, `test`, `names` or `nc`; a split is a folder, a list
+            of paths in a .txt, or several of them; the labels of images/a/1.jpg are labels/a/1.txt), the name of one
+            that Ultralytics ships ("coco8.yaml"), which it then downloads where it must, or a COCO JSON file.
+        split: "train", "val" or "test", of a `data.yaml`.
+        images: the folder of the images of a COCO JSON file; default: the JSON file's own, its images/, or,
+            of annotations/instances_X.json, the images/, X/ or images/X/ beside annotations/.
+
+    Raises:
+        FileNotFoundError: no such file, folder or split.
+        LabelError: the description or a label file is damaged (with its line), there are no images, no labels at all,
+            or a class that is not in `names`.
+    """
+    path = Path(data)
+    if path.suffix.lower() == ".json":
+        dataset = read_coco(path, Path(images) if images else None)
+    elif path.suffix.lower() in (".yaml", ".yml"):
+        if images is not None:
+            raise ValueError("images is for COCO JSON; a data.yaml says where its images are")
+        dataset = read_yolo(path, split)
+    else:
+        raise ValueError(f"data must be a data.yaml or a COCO .json, not '{data}'")
+    if not dataset.samples:
+        raise LabelError(f"{data}: the split holds no images")
+    if not any(len(sample.classes) for sample in dataset.samples):
+        raise LabelError(f"{data}: none of the {len(dataset.samples)} images has a label ({_label_hint(dataset)})")
+    return dataset
+
+
+def letterboxed(paths: Sequence[str | Path], size: tuple[int, int]) -> np.ndarray:
+    """Image files as the network takes them: (n, 3, height, width) float32; `size` is (height, width)."""
+    out = np.empty((len(paths), 3, *size), np.float32)
+    for index, path in enumerate(paths):
+        _core.letterbox(yolort.images.read(path), out[index : index + 1])
+    return out
+
+
+def list_images(data: str | Path, split: str = "train") -> list[Path]:
+    """The image files of a folder or glob pattern, a .txt of paths, a split of a `data.yaml`, or COCO JSON, sorted.
+
+    Labels are not looked at. Raises FileNotFoundError, LabelError where the description is damaged or lists none.
+    """
+    path = Path(data)
+    ending = path.suffix.lower()
+    if ending in (".yaml", ".yml"):
+        files = yolo_files(path, split)[0]
+    elif ending == ".txt":
+        files = images_of(path, path.name, [path.parent])
+    elif ending == ".json":
+        files = [sample.path for sample in read_coco(path, None).samples]
+    else:
+        files = find(path)
+    if not files:
+        raise LabelError(f"{data}: the split holds no images")
+    return sorted(set(files))
+
+
+def splits(data: str | Path) -> list[str]:
+    """The splits that a `data.yaml` file names; of anything else none."""
+    path = Path(data)
+    if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
+        return []
+    described = read_description(path)
+    return [name for name in ("train", "val", "test") if described.get(name)]
+
+
+def trainable(paths: Sequence[Path]) -> list[Path]:
+    """Those of the images that Ultralytics trains on; it passes over the others without a word, this warns of them.
+
+    Raises LabelError if there are none.
+    """
+    from ultralytics.data.utils import IMG_FORMATS
+
+    kept = [path for path in paths if path.suffix.lower().removeprefix(".") in IMG_FORMATS]
+    if others := sorted({path.suffix.lower() for path in paths} - {path.suffix.lower() for path in kept}):
+        what = f"Ultralytics does not train on {len(paths) - len(kept)} image(s) ({', '.join(others)})"
+        if not kept:
+            raise LabelError(f"{what}, and there are no others")
+        warnings.warn(what, stacklevel=3)
+    return kept
+
+
+def write_for_ultralytics(data: str | Path, folder: Path) -> str:
+    """What Ultralytics' training is given as `data`: a data.yaml in `folder` with the images and names that were read.
+
+    Ultralytics would read the user's file itself: look for the images elsewhere, and run what `download` says where it
+    does not find them. A data set that it ships is given by its name.
+    """
+    if not Path(data).is_file():
+        return str(data)
+    described: dict[str, Any] = {}
+    for split in ("train", "val"):
+        files, names = yolo_files(Path(data), split)
+        listing = folder / f"{split}.txt"
+        _atomic.write(listing, "".join(f"{file.absolute()}\n" for file in trainable(files)), update=True)
+        described |= {split: str(listing.absolute()), "names": names}
+    text = f"# {_atomic.MARK}\n" + yaml.safe_dump(described, sort_keys=False, allow_unicode=True)
+    _atomic.write(folder / "data.yaml", text, update=True)
+    return str((folder / "data.yaml").absolute())
+
+
+def _label_hint(dataset: Dataset) -> str:
+    first = dataset.samples[0]
+    return f"looked for {label_file(first.path)} and its like" if first.relative else "its annotations are empty"
+
+
+@lru_cache(maxsize=16)
+def data_sha256(data: str | Path, split: str) -> str:
+    """Of a split: the names of its classes, and of each image its name, size in bytes, time of change and labels.
+
+    Raises what `load_dataset` raises.
+    """
+    dataset = load_dataset(data, split)
+    whole = hashlib.sha256(json.dumps(dataset.names).encode())
+    for sample in dataset.samples:
+        status = sample.path.stat()
+        whole.update(f"{sample.path.name} {status.st_size} {status.st_mtime_ns}".encode())
+        whole.update(sample.boxes.tobytes() + sample.classes.tobytes())
+    return whole.hexdigest()

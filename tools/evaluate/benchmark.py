@@ -1,0 +1,373 @@
+"""The deployment table: model x engine x precision, each in a process of its own, measured in interleaved rounds.
+
+from yolort.tools import benchmark
+benchmark(["yolo26n.pt", "yolo26n.onnx", "yolo26n_ncnn_model"], data="coco128.yaml").save("report.html")
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yolort
+from yolort import _checks, _core
+from yolort.tools import _system
+from yolort.tools._processes import interruptible
+from yolort.tools.data.dataset import load_dataset
+from yolort.tools.evaluate.worker import Worker, WorkerError
+
+__all__ = ["REPORT_WRITERS", "Benchmark", "Case", "Row", "benchmark", "cases", "interleaved"]
+
+_BURST = 5  # detections of a turn: few, so that whatever slows the machine for seconds hits all rows alike
+_SETTLE = 2  # detections before those of a turn that count: threads wake, caches fill
+_REST = 0.1  # seconds between turns, in which the threads of the one before go to sleep
+_THROUGHPUT = 2.0  # seconds of a throughput measurement
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a row measures; empty and None leave it to the engine."""
+
+    model: str
+    engine: str
+    device: str = ""
+    precision: str = ""
+    threads: int | None = None
+    imgsz: tuple[int, int] | None = None
+    augment: bool = False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Of `Detector`."""
+        given = asdict(self)
+        del given["model"]
+        return {key: value for key, value in given.items() if value} | {"tuned": False}
+
+    def __str__(self) -> str:
+        parts = (Path(self.model).name, self.engine, self.device, self.precision)
+        return " ".join(part for part in parts if part) + (f" x{self.threads}" if self.threads else "")
+
+
+@dataclass
+class Row:
+    """Of one case; `error` says why it has no figures. Milliseconds of one image, batch 1."""
+
+    case: Case
+    error: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)  # engine, device, precision, head, imgsz, parameters, gflops
+    samples: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))  # (n, 4): total, pre, inference, post
+    size_mb: float = float("nan")
+    images_per_second: dict[str, float] = field(default_factory=dict)  # "batch 8", "4 workers"
+    memory: dict[str, float | None] = field(default_factory=dict)
+    accuracy: dict[str, Any] = field(default_factory=dict)  # the metrics of yolort.tools.evaluate.validate
+    others: float | None = None  # cores that other processes took while it was timed; None: unknown
+
+    @property
+    def p50(self) -> float:
+        """Median of the milliseconds of one image, end to end; infinite if nothing was measured."""
+        return float(np.median(self.samples[:, 0])) if len(self.samples) else float("inf")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Flat, ready for JSON and CSV: what has no figure is None."""
+        out: dict[str, Any] = {"model": self.case.model, "error": self.error or None}
+        for key in ("engine", "device", "precision"):
+            out[key] = self.facts.get(key) or getattr(self.case, key) or None
+        out["threads"] = self.case.threads
+        for key in ("head", "imgsz", "parameters", "gflops", "load_s"):
+            out[key] = self.facts.get(key)
+        out["imgsz"] = "x".join(map(str, out["imgsz"])) if out["imgsz"] else None
+        out["size_mb"] = None if np.isnan(self.size_mb) else round(self.size_mb, 3)
+        measured = len(self.samples) > 0
+        total = self.samples[:, 0] if measured else np.full(1, np.nan)
+        figures = {
+            "mean_ms": total.mean(),
+            "std_ms": total.std(),
+            "p50_ms": self.p50,
+            "p95_ms": np.percentile(total, 95),
+            "p99_ms": np.percentile(total, 99),
+        }
+        for index, part in enumerate(("pre", "inference", "post"), 1):
+            figures[f"{part}_p50_ms"] = np.median(self.samples[:, index]) if measured else np.nan
+        out |= {key: round(float(value), 4) if measured else None for key, value in figures.items()}
+        out |= {f"images_per_s, {how}": round(value, 2) for how, value in self.images_per_second.items()}
+        out |= {key: self.memory.get(key) for key in ("rss_mib", "gpu_mib")}
+        out["other_processes_cores"] = None if self.others is None else round(self.others, 2)
+        for key in ("map50_95", "map50_95_ci", "map50"):
+            out[key] = self.accuracy.get(key)
+        return out
+
+
+#: Columns of the table: heading, key of `Row.to_dict`, format.
+_COLUMNS = (
+    ("p50 ms", "p50_ms", "{:.2f}"),
+    ("mean", "mean_ms", "{:.2f}"),
+    ("std", "std_ms", "{:.2f}"),
+    ("p95", "p95_ms", "{:.2f}"),
+    ("p99", "p99_ms", "{:.2f}"),
+    ("pre", "pre_p50_ms", "{:.2f}"),
+    ("inference", "inference_p50_ms", "{:.2f}"),
+    ("post", "post_p50_ms", "{:.2f}"),
+    ("mAP50-95", "map50_95", "{:.2f}"),
+    ("mAP50", "map50", "{:.2f}"),
+    ("RSS MiB", "rss_mib", "{:.0f}"),
+    ("GPU MiB", "gpu_mib", "{:.0f}"),
+    ("file MB", "size_mb", "{:.1f}"),
+    ("M params", "parameters", "{:.2f}"),
+    ("GFLOPs", "gflops", "{:.1f}"),
+)
+_SCALES = {"parameters": 1e-6, "map50_95": 100, "map50": 100}
+
+
+@dataclass
+class Benchmark:
+    """The outcome of `benchmark`."""
+
+    rows: list[Row]
+    setup: dict[str, str]
+    settings: dict[str, Any]
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Headings and cells; columns that no row fills are left out. Rows stand as they were asked for."""
+        flat = [row.to_dict() for row in self.rows]
+        rates = list(dict.fromkeys(key for one in flat for key in one if key.startswith("images_per_s")))
+        columns = [
+            *_COLUMNS[:10],
+            *((key.replace("images_per_s, ", "images/s, "), key, "{:.1f}") for key in rates),
+            *_COLUMNS[10:],
+        ]
+        columns = [column for column in columns if any(one.get(column[1]) is not None for one in flat)]
+        cells = []
+        for row, one in zip(self.rows, flat, strict=True):
+            name = [Path(row.case.model).name, str(one["engine"] or "-"), str(one["precision"] or "-")]
+            name[1] += f" {one['device']}" if one["device"] not in (None, "cpu") else ""
+            if row.error and not len(row.samples):
+                cells.append([*name, "failed", *["-"] * (len(columns) - 1)])
+                continue
+            doubt = "~" if _system.Load.disturbs(row.others) else ""
+            for _, key, form in columns:
+                value = one.get(key)
+                mark = doubt if key.endswith("_ms") else ""
+                name.append("-" if value is None else mark + form.format(value * _SCALES.get(key, 1)))
+            cells.append(name)
+        return ["model", "engine", "precision", *(heading for heading, _, _ in columns)], cells
+
+    def notes(self) -> list[str]:
+        """Why rows have no figures, or not all of them."""
+        return [f"{row.case}: {row.error}" for row in self.rows if row.error]
+
+    def doubts(self) -> list[str]:
+        """Why the times may not hold."""
+        others = max((row.others for row in self.rows if row.others is not None), default=None)
+        return [disturbed(others)] if _system.Load.disturbs(others) else []
+
+    def to_markdown(self) -> str:
+        """The table and the set-up."""
+        from yolort.tools.evaluate.report import markdown
+
+        lines = markdown(*self.table())
+        lines += ["", *(f"- failed: {' '.join(note.split())}" for note in self.notes())]
+        lines += [f"- {doubt}" for doubt in self.doubts()]
+        return "\n".join([*lines, *(f"- {key}: {value}" for key, value in self.setup.items()), ""])
+
+    def to_csv(self) -> str:
+        """A line a row, the columns of `Row.to_dict`."""
+        flat = [row.to_dict() for row in self.rows]
+        out = io.StringIO()
+        writer = csv.DictWriter(out, list(dict.fromkeys(key for one in flat for key in one)))
+        writer.writeheader()
+        writer.writerows(flat)
+        return out.getvalue()
+
+    def to_json(self) -> str:
+        """Rows with every sample, set-up, settings."""
+        rows = [{**row.to_dict(), "samples_ms": np.round(row.samples, 4).tolist()} for row in self.rows]
+        return json.dumps({"setup": self.setup, "settings": self.settings, "rows": rows}, indent=1)
+
+    def to_html(self) -> str:
+        """One page that needs nothing else: table, charts, set-up."""
+        from yolort.tools.evaluate.report import render
+
+        return render(self)
+
+    def save(self, path: str | Path) -> None:
+        """Writes what the ending says: .html, .md, .csv or .json; whole, and over nothing of others."""
+        from yolort.tools.evaluate.report import save
+
+        save(self, path, REPORT_WRITERS)
+
+
+def disturbed(others: float | None) -> str:
+    """A sentence about times that were measured beside other processes."""
+    return (
+        f"Other processes took {others or 0:.1f} of {_system.cores()} cores meanwhile: the times (~) are not those of "
+        "the models; measure again on a quiet machine."
+    )
+
+
+#: What writes a report, by the ending of its file.
+REPORT_WRITERS: dict[str, Callable[[Benchmark], str]] = {
+    ".html": Benchmark.to_html,
+    ".md": Benchmark.to_markdown,
+    ".csv": Benchmark.to_csv,
+    ".json": Benchmark.to_json,
+}
+
+
+def cases(
+    models: Sequence[str | Path],
+    *,
+    engines: Sequence[str] = (),
+    precisions: Sequence[str] = (),
+    devices: Sequence[str] = (),
+    threads: Sequence[int] = (),
+    imgsz: tuple[int, int] | None = None,
+) -> list[Case]:
+    """Every combination that there is, in the order of the models.
+
+    A checkpoint (.pt) is run by PyTorch. Of an artefact, each engine that reads it, in each precision that pays on
+    this machine; what is given leaves the others out. Devices other than the CPU are taken where they are asked for.
+
+    Raises FileNotFoundError, ModelError for a model that is none; ValueError where no case is left, and for `threads`
+    above four for each core.
+    """
+    counts = [_checks.count("threads", count) for count in threads]
+    out: list[Case] = []
+    for model in map(str, models):
+        if Path(model).suffix == ".pt":
+            if not Path(model).is_file():
+                raise FileNotFoundError(f"no such file: {model}")
+            known = [("torch", "", ["fp32"])]
+        else:
+            known = _core.candidates(model)
+        for engine, _, able in known:
+            if engines and engine not in engines:
+                continue
+            for device in devices or [""]:
+                # An engine that cannot run here has a row all the same, which says why.
+                for precision in [name for name in able or [""] if not precisions or not able or name in precisions]:
+                    for count in counts or (None,):
+                        out.append(Case(model, engine, device, precision, count, imgsz))
+    if not out:
+        raise ValueError("no engine here reads these models in the precisions asked for; yolort engines lists them")
+    return out
+
+
+def benchmark(
+    models: Sequence[str | Path] = (),
+    *,
+    chosen: Sequence[Case] | None = None,
+    image: np.ndarray | None = None,
+    data: str | Path | None = None,
+    split: str = "val",
+    runs: int = 200,
+    warmup: int = 50,
+    batch: int = 1,
+    workers: int = 1,
+    progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
+) -> Benchmark:
+    """Measures every case; one that fails has the reason in its row, and the others go on.
+
+    Args:
+        models: artefacts and checkpoints, in all combinations of `cases`; or `chosen`, the cases themselves.
+        image: (height, width, 3) BGR uint8, decoded; None takes the embedded picture.
+        data, split: measure mAP on it, see `load_dataset`.
+        runs, warmup: detections of one image that count, and before them that do not.
+        batch: above 1, throughput at that batch too.
+        workers: above 1, throughput of that many threads (up to four for each core) with a clone each too.
+        progress: wraps the steps, for a progress bar.
+
+    Raises ValueError for counts out of range, and what `cases` and `load_dataset` raise.
+    """
+    for name, value, least in (("runs", runs, 1), ("warmup", warmup, 0), ("batch", batch, 1)):
+        _checks.integer(name, value, least, 1_000_000)
+    _checks.count("workers", workers)
+    if data is not None:
+        load_dataset(data, split)  # what is wrong with it is said before anything is measured
+    setup = _system.describe()
+    rows = [Row(case) for case in (cases(models) if chosen is None else chosen)]
+    if image is None:
+        image = yolort.images.read(yolort.demo_image())
+    for row in rows:
+        row.size_mb = _size(Path(row.case.model)) / 1e6
+    settings = {
+        "runs": runs,
+        "warmup": warmup,
+        "batch": batch,
+        "workers": workers,
+        "image": f"{image.shape[1]} x {image.shape[0]}",
+        "data": str(data) if data else None,
+        "split": split,
+    }
+    with interruptible(lambda: Benchmark(rows, setup, settings)), started(rows, image) as there:
+        load = _system.Load([worker.pid for _, worker in there])
+        turns = list(interleaved(len(there), warmup, runs))
+        for index, count, counts in progress(turns):
+            row, worker = there[index]
+            if row.error:
+                continue
+            with _failing(row):
+                done = worker.ask("run", count=count + _SETTLE)[_SETTLE:]
+                if counts:
+                    row.samples = np.concatenate([row.samples, done])
+            time.sleep(_REST)
+        others = load.others()
+        for row, _ in there:
+            row.others = others
+        for row, worker in progress(there):
+            with _failing(row):
+                if batch > 1:
+                    rate = worker.ask("throughput", batch=batch, seconds=_THROUGHPUT)
+                    row.images_per_second[f"batch {batch}"] = rate
+                if workers > 1 and row.case.engine != "torch":  # Ultralytics' predictor is for one thread
+                    rate = worker.ask("workers", count=workers, seconds=_THROUGHPUT)
+                    row.images_per_second[f"{workers} workers"] = rate
+                row.memory = worker.ask("memory")
+                if data is not None:
+                    how = {"data": str(data), "split": split, "model": row.case.model, "options": row.case.options}
+                    row.accuracy = worker.ask("accuracy", **how)
+    return Benchmark(rows, setup, settings)
+
+
+def interleaved(rows: int, warmup: int, runs: int) -> Iterator[tuple[int, int, bool]]:
+    """Turns: (row, detections, whether they count), every row once a round, in an order of its own."""
+    rng = np.random.default_rng(0)
+    for total, counts in ((warmup, False), (runs, True)):
+        for start in range(0, total, _BURST):
+            for row in rng.permutation(rows).tolist():
+                yield row, min(_BURST, total - start), counts
+
+
+@contextlib.contextmanager
+def started(rows: Sequence[Row], image: np.ndarray) -> Iterator[list[tuple[Row, Worker]]]:
+    """A worker for each row that can be started; the others say why not."""
+    with contextlib.ExitStack() as stack:
+        there = []
+        for row in rows:
+            with _failing(row):
+                worker = stack.enter_context(Worker(row.case.model, image=image, **row.case.options))
+                row.facts = worker.facts
+                there.append((row, worker))
+        yield there
+
+
+@contextlib.contextmanager
+def _failing(row: Row) -> Iterator[None]:
+    """What a worker cannot do is the row's failure."""
+    try:
+        yield
+    except WorkerError as error:
+        row.error = " ".join(str(error).split())
+
+
+def _size(model: Path) -> int:
+    files = [model] if model.is_file() else [file for file in model.rglob("*") if file.is_file()]
+    return sum(os.path.getsize(file) for file in files)

@@ -1,0 +1,195 @@
+"""Finds the fastest way to run a model on this machine, and writes it down where `Detector` looks."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yolort
+from yolort import _atomic, _core
+from yolort.tools import _system
+from yolort.tools.evaluate.benchmark import Case, Row, cases, started
+from yolort.tools.evaluate.worker import WorkerError
+
+__all__ = ["BusyError", "Tuning", "accurate", "cost", "tune"]
+
+_FORMAT = 1  # of the record; read by cpp/src/core/tuning.cpp
+_TURNS = 6  # of each case, each after the others, so that drift hits all alike
+
+
+_PATIENCE = 60.0  # seconds in which other processes may end
+
+#: Points of mAP50-95 that bf16 costs at most: YOLOv8n, YOLO11n and YOLO26n with raw head on 310 images of COCO val.
+_BF16_COST = 0.14
+
+
+class BusyError(yolort.Error):
+    """Other processes take the cores: times would not hold."""
+
+    def __init__(self, others: float | None) -> None:
+        super().__init__(
+            f"other processes take {others or 0:.1f} of {_system.cores()} cores, so times measured now would not hold "
+            "and nothing is recorded; try again when they have ended, or measure all the same (--under-load)"
+        )
+
+
+def accurate(case: Case) -> bool:
+    """Whether a precision keeps the accuracy: bf16 moves boxes that are decoded in the graph by up to 3 pixels."""
+    if case.precision != "bf16":
+        return True
+    return yolort.Detector(case.model, engine=case.engine, tuned=False).head.startswith("raw")
+
+
+def cost(precision: str) -> str:
+    """What is known of the accuracy that a precision costs; "" for none."""
+    known = {"bf16": f"bf16 costs up to {_BF16_COST} points of mAP50-95 (measured on COCO, raw heads)"}
+    return known.get(precision, "fp16 may cost accuracy: measure it with yolort val" if "fp16" in precision else "")
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The outcome of `tune`: every case, the fastest, and where that was written."""
+
+    rows: list[Row]
+    best: Row
+    path: Path
+
+
+def tune(
+    model: str | Path,
+    others: Sequence[str | Path] = (),
+    *,
+    engines: Sequence[str] = (),
+    precisions: Sequence[str] = (),
+    image: np.ndarray | None = None,
+    seconds: float = 45,
+    under_load: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+    progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
+) -> Tuning:
+    """Measures engines x precisions x threads and records the fastest for `Detector(model)`.
+
+    Args:
+        model: an artefact.
+        others: artefacts of the same checkpoint beside it (an NCNN folder beside the ONNX file), which
+            `Detector(model)` then runs where one of them is fastest.
+        engines: only these.
+        precisions: only these; default: those that keep the accuracy of the model (`accurate`).
+        image: (height, width, 3) BGR uint8; None takes the embedded picture.
+        seconds: to measure in, 1 or more; loading comes on top.
+        under_load: measure and record also while other processes take the cores.
+        say: told that it waits for them, in a line.
+
+    The record is `<model>.tuned.json`, or where that cannot be written a file in the user's cache. It holds for this
+    processor with these cores.
+
+    Raises ValueError where nothing can be tuned, EngineError where nothing runs (with the reasons), BusyError while
+    other processes take the cores (nothing is recorded), and what `cases` raises.
+    """
+    if not 1 <= seconds <= 3600:
+        raise ValueError(f"seconds is {seconds}, expected 1 to 3600")
+    for other in others:
+        _check_same(Path(model), Path(other))
+    path = _place(Path(model))
+    cores = _system.cores()
+    counts = sorted({1, max(cores // 2, 1), cores})
+    found = cases([model, *others], engines=engines, precisions=precisions, threads=counts)
+    if not precisions:
+        found = [case for case in found if accurate(case)]
+    if any(case.engine == "torch" for case in found):
+        raise ValueError("tune takes what Detector loads; export the checkpoint first")
+    rows = [Row(case) for case in found]
+    if image is None:
+        image = yolort.images.read(yolort.demo_image())
+    if not under_load and _system.Load.disturbs(others_cores := _system.wait_until_quiet(_PATIENCE, say)):
+        raise BusyError(others_cores)
+    with started(rows, image) as there:
+        load = _system.Load([worker.pid for _, worker in there])
+        share = seconds / max(len(there), 1) / _TURNS
+        for turn in progress(range(_TURNS)):
+            for row, worker in there:
+                try:
+                    start = time.perf_counter()
+                    samples: list[list[float]] = worker.ask("run", count=3)[1:]
+                    # What cannot win gets no more time: its fastest is slower than another's slowest.
+                    rivals = [other.p50 for other, _ in there if other is not row]
+                    lost = turn > 0 and row.samples[:, 0].min() > 1.5 * min(rivals, default=float("inf"))
+                    while not lost and time.perf_counter() - start < share:
+                        samples += worker.ask("run", count=2)
+                    row.samples = np.concatenate([row.samples, samples])
+                except WorkerError as error:
+                    row.error = str(error)
+    others_cores = load.others()
+    if not under_load and _system.Load.disturbs(others_cores):
+        raise BusyError(others_cores)
+    best = min(rows, key=lambda row: row.p50)
+    if best.p50 == float("inf"):
+        reasons = "; ".join(f"{row.case}: {row.error}" for row in rows)
+        raise yolort.EngineError(f"nothing runs {model} here: {reasons}")
+    _record(path, Path(model), best, rows)
+    return Tuning(rows, best, path)
+
+
+def _check_same(model: Path, other: Path) -> None:
+    """ValueError where `other` is not an artefact of the same checkpoint beside `model`."""
+    if other.resolve().parent != model.resolve().parent:
+        raise ValueError(f"{other} is not beside {model}; put them into one folder")
+    marks = []
+    for path in (model, other):
+        detector = yolort.Detector(path, tuned=False)
+        own = json.loads(detector.metadata.get("yolort") or "{}")
+        source = (own.get("source") or {}).get("sha256")
+        if not source:
+            raise ValueError(f"{path} does not say what checkpoint it was made from; export it with yolort")
+        marks.append((source, detector.head, detector.imgsz, tuple(detector.names.values())))
+    if marks[0] != marks[1]:
+        raise ValueError(f"{other} is not the same model as {model}: another checkpoint, head, imgsz or names")
+
+
+def _record(path: Path, model: Path, best: Row, rows: list[Row]) -> None:
+    case = best.case
+    record = {
+        "writer": _atomic.MARK,
+        "format": _FORMAT,
+        "machine": _core.machine(),
+        "bytes": _core.model_bytes(model),
+        "engine": case.engine,
+        "device": case.device,
+        "precision": case.precision,
+        "threads": case.threads,
+        "use": "" if Path(case.model) == model else Path(case.model).name,
+        "p50_ms": round(best.p50, 4),
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "table": [
+            {
+                "model": Path(row.case.model).name,
+                "engine": row.case.engine,
+                "precision": row.case.precision,
+                "threads": row.case.threads,
+                "p50_ms": None if row.error else round(row.p50, 4),
+                "error": row.error,
+            }
+            for row in rows
+        ],
+    }
+    _atomic.write(path, json.dumps(record, indent=1))
+
+
+def _place(model: Path) -> Path:
+    """Where the record goes: beside the model, or if that cannot be written to, into the user's cache."""
+    beside, *cache = _core.tuning_paths(model)
+    try:
+        _atomic.check(beside)
+        return beside
+    except PermissionError:
+        if not cache:
+            raise
+    cache[0].parent.mkdir(parents=True, exist_ok=True)
+    _atomic.check(cache[0])
+    return cache[0]

@@ -1,0 +1,224 @@
+"""Accuracy of an artefact, measured through the `Detector` that ships.
+
+from yolort.tools import validate
+validate("yolo26n_ncnn_model", "coco128.yaml").metrics.map50_95
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yolort
+from yolort import Detections, Detector, View, _atomic, _checks, _core
+from yolort.tools.data.dataset import load_dataset
+from yolort.tools.data.samples import Sample
+from yolort.tools.evaluate.metrics import Metrics, Scores, score
+from yolort.tools.models.torch_detector import TorchDetector
+
+__all__ = ["Augmentation", "Validation", "open_detector", "validate"]
+
+_log = logging.getLogger(__name__)
+
+#: The thresholds of Ultralytics' val.
+THRESHOLDS: dict[str, Any] = {"conf": 0.001, "iou": 0.7, "max_det": 300, "multi_label": True}
+#: What of `Detector` only says how to augment, and its defaults.
+_AUGMENTATION: dict[str, Any] = {"scales": (), "flip": True, "merge": "wbf", "scale_models": ()}
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What test-time augmentation is compared with: the same detector on the same images without it."""
+
+    views: list[View]
+    plain: Scores  # without
+    ms: tuple[float, float]  # median of an image: without, with
+    latency_ratio: float  # median over the images of with / without, measured one behind the other
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "views": [view._asdict() for view in self.views],
+            "plain": self.plain.metrics.to_dict(),
+            "ms_plain": round(self.ms[0], 3),
+            "ms": round(self.ms[1], 3),
+            "latency_ratio": round(self.latency_ratio, 4),
+        }
+
+
+class Validation:
+    """The outcome of `validate`."""
+
+    def __init__(
+        self,
+        scores: Scores,
+        unreadable: list[str],
+        described: dict[str, Any],
+        augmentation: Augmentation | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.scores = scores
+        self.unreadable = unreadable  # why, of each image that was left out
+        self.described = described  # model, engine, data, settings
+        self.augmentation = augmentation  # None: there was none
+        self.notes = list(notes)  # why the figures may be lower than the model could reach
+
+    @property
+    def metrics(self) -> Metrics:
+        """The figures."""
+        return self.scores.metrics
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON: `metrics`, mean `curves` at 101 confidences, `confusion`, and what was measured how."""
+        every = slice(None, None, 10)
+        curves = {name: np.round(values[every], 5).tolist() for name, values in self.scores.curves.items()}
+        return {
+            **self.described,
+            "augmentation": self.augmentation and self.augmentation.to_dict(),
+            "unreadable": self.unreadable,
+            "notes": self.notes,
+            "metrics": self.metrics.to_dict(),
+            "curves": curves,
+            "confusion": self.scores.confusion.astype(int).tolist(),
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Writes metrics.json and the plots (PR, F1, P, R, confusion matrix) into a folder, all or nothing.
+
+        A folder of an earlier run is replaced; one that holds anything else is refused with FileExistsError, and what
+        was to be saved is kept where the message says.
+        """
+        with _atomic.writing(folder) as built:
+            built.mkdir()
+            text = json.dumps({"writer": _atomic.MARK, **self.to_dict()}, indent=1, allow_nan=False)
+            (built / "metrics.json").write_text(text, encoding="utf-8")
+            self.scores.save_plots(built)
+
+
+def validate(
+    model: str | Path,
+    data: str | Path,
+    *,
+    split: str = "val",
+    images: str | Path | None = None,
+    resamples: int = 200,
+    progress: Callable[[Sequence[Sample]], Iterable[Sample]] = iter,
+    **options: Any,
+) -> Validation:
+    """Runs a model over labelled images and scores what it finds.
+
+    Args:
+        model: what `Detector` loads; or a checkpoint (.pt), run by Ultralytics, for the baseline.
+        data, split, images: see `load_dataset`.
+        resamples: see `score`.
+        progress: wraps the samples, for a progress bar.
+        **options: of `Detector`: engine, device, threads, precision, imgsz; its thresholds, by default those of
+            Ultralytics' val (conf 0.001, iou 0.7, max_det 300, every class of a box); and its test-time augmentation
+            (augment, scales, flip, merge, scale_models), with which every image is detected in with and without,
+            in turns, for `Validation.augmentation`. Checkpoints take augment only, and do as Ultralytics does.
+
+    Images that cannot be read are left out, counted, and told in `Validation.unreadable`.
+
+    Raises:
+        FileNotFoundError, LabelError: see `load_dataset`; the model's classes are not those of the data (see
+            `Dataset.with_classes_of`).
+        ImageError: none of the images can be read.
+        Anything that `Detector` raises.
+    """
+    thresholds = {**THRESHOLDS, **{key: value for key, value in options.items() if key in THRESHOLDS}}
+    dataset = load_dataset(data, split, images)
+    detector = open_detector(model, **{**options, **thresholds})
+    dataset = dataset.with_classes_of(detector.names)
+    looks = (False, True) if detector.views else (False,)  # without and with augmentation
+    truths: list[Sample] = []
+    found: dict[bool, list[Detections]] = {look: [] for look in looks}
+    ms: dict[bool, list[float]] = {look: [] for look in looks}
+    unreadable: list[str] = []
+    resized: list[str] = []
+    for sample in progress(dataset.samples):
+        try:
+            image = yolort.images.read(sample.path)
+        except (yolort.ImageError, OSError) as error:
+            unreadable.append(str(error))
+            continue
+        if sample.size is not None and sample.size != image.shape[:2]:
+            resized.append(
+                f"{sample.path} has {image.shape[1]} x {image.shape[0]} pixels, not {sample.size[1]} x {sample.size[0]}"
+            )
+        truths.append(sample.in_pixels(*image.shape[:2]))
+        for look in looks if len(truths) % 2 else looks[::-1]:
+            found[look].append(detector(image, augment=look))
+            ms[look].append(sum(detector.speed))
+    if not truths:
+        raise yolort.ImageError(f"none of the {len(dataset.samples)} images can be read; the first: {unreadable[0]}")
+    described = {
+        "model": str(model),
+        "engine": detector.engine,
+        "device": detector.device,
+        "precision": detector.precision,
+        "imgsz": list(detector.imgsz),
+        "data": dataset.name,
+        "split": split,
+        **thresholds,
+    }
+    scores = score(truths, found[looks[-1]], dataset.names, resamples=resamples)
+    augmentation = None
+    if detector.views:
+        augmentation = Augmentation(
+            detector.views,
+            score(truths, found[False], dataset.names, resamples=resamples),
+            (float(np.median(ms[False])), float(np.median(ms[True]))),
+            float(np.median(np.divide(ms[True], ms[False]))),
+        )
+    notes = [*dataset.notes, *_caps(detector, thresholds, found[looks[-1]])]
+    if resized:
+        notes.append(
+            f"{len(resized)} image(s) are of another size than the data say, so boxes may not fit: {resized[0]}"
+        )
+    return Validation(scores, unreadable, described, augmentation, notes)
+
+
+_USUAL_CONF = 0.01  # up to which a threshold costs no mAP worth telling
+_USUAL_MAX_DET = 100  # COCO's
+
+
+def _caps(detector: Any, thresholds: dict[str, Any], found: Sequence[Detections]) -> list[str]:
+    """Sentences about what keeps mAP below what the network could reach."""
+    out = []
+    args = detector.metadata.get("args", "")
+    if re.search(r"'?nms'?: true", args, re.IGNORECASE):
+        lowest = min((float(one.scores.min()) for one in found if len(one)), default=None)
+        seen = "" if lowest is None else f"; the lowest score that it gave is {lowest:.2f}"
+        out.append(
+            "NMS is in the graph of this export, with its own thresholds (Ultralytics' default confidence is "
+            f"0.25{seen}): what is below them is lost, and mAP is lower than that of the model; export without nms to "
+            "measure that"
+        )
+    if thresholds["conf"] > _USUAL_CONF:
+        out.append(f"conf {thresholds['conf']:g} leaves out detections that mAP counts; the usual value is 0.001")
+    if thresholds["max_det"] < _USUAL_MAX_DET:
+        out.append(f"max_det {thresholds['max_det']} leaves out detections that mAP counts; the usual value is 300")
+    return out
+
+
+def open_detector(model: str | Path, **options: Any) -> Any:
+    """`Detector`, or `TorchDetector` for a checkpoint, with what of the options that takes."""
+    if Path(model).suffix != ".pt":
+        return Detector(model, **options)
+    options.pop("tuned", None)
+    other = {key: options.pop(key, None) for key in ("engine", "device", "precision")}
+    other["device"] = _core.canonical_device(_checks.device(other["device"])) or None
+    for key, only in (("engine", "torch"), ("device", "cpu"), ("precision", "fp32")):
+        if other[key] not in (None, only):
+            raise ValueError(f"{model}: a checkpoint runs with {key} {only}, not {other[key]}; export it for another")
+    for key, default in _AUGMENTATION.items():
+        given = options.pop(key, default)
+        if given not in (default, []):
+            raise ValueError(f"{model}: a checkpoint is augmented as Ultralytics does; export it for {key}={given!r}")
+    return TorchDetector(model, **options)

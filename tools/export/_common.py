@@ -1,0 +1,70 @@
+"""What the converters to all formats share."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import torch
+import yaml
+
+if TYPE_CHECKING:
+    from yolort.tools.export.tensorrt import EngineOptions
+
+__all__ = ["Request", "describe_sizes", "need_package", "quiet", "write_sidecar"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be made, checked."""
+
+    format: str
+    precision: str
+    head: str
+    size: tuple[int, int]  # height, width; the one that is traced where any goes
+    batch: int
+    dynamic: bool
+    opset: int
+    engine: EngineOptions | None = None
+
+    @property
+    def image(self) -> torch.Tensor:
+        """(batch, 3, height, width), what the graph is traced with."""
+        return torch.rand(self.batch, 3, *self.size, generator=torch.Generator().manual_seed(0))
+
+
+def write_sidecar(built: Path, described: dict[str, Any]) -> None:
+    """Writes the metadata of a model that is a folder."""
+    text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=sys.maxsize)
+    (built / "metadata.yaml").write_text(text, encoding="utf-8")
+
+
+def describe_sizes(before: int, built: Path) -> str:
+    """A line with the size in fp32, `before` in bytes, and that of the model in fp16."""
+    after = sum(file.stat().st_size for file in ([built] if built.is_file() else built.iterdir()))
+    return f"size: {before / 1e6:.1f} MB in fp32, {after / 1e6:.1f} MB in fp16"
+
+
+def need_package(package: str) -> ModuleType:
+    """The package; ModuleNotFoundError with how to install it."""
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"this export needs the package {package}: pip install {package}", name=package
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences the deprecation and tracing warnings of the converters: the result is checked instead."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

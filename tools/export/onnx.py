@@ -1,0 +1,67 @@
+"""Exports to ONNX."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from yolort.tools.export._common import Request, describe_sizes, need_package, quiet
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["to_fp16", "to_onnx"]
+
+
+def to_onnx(cut: nn.Module, request: Request, described: dict[str, Any], built: Path, folder: Path) -> Iterator[str]:
+    """Writes an ONNX file: input `images`, outputs box0, cls0, ... or output0; metadata_props."""
+    onnx, onnxslim = need_package("onnx"), need_package("onnxslim")
+    levels = len(json.loads(described["yolort"])["strides"])
+    raw = [f"{kind}{level}" for level in range(levels) for kind in ("box", "cls")]
+    outputs = raw if request.head.startswith("raw") else ["output0"]
+    axes: dict[str, dict[int, str]] = {}
+    if request.dynamic:
+        axes = {"images": {0: "batch", 2: "height", 3: "width"}}
+        for name in outputs:
+            rest = {2: f"height_{name[-1]}", 3: f"width_{name[-1]}"} if name in raw else {2: "anchors"}
+            axes[name] = {0: "batch", **(rest if request.head != "end2end" else {1: "rows"})}
+    with quiet():
+        torch.onnx.export(
+            cut,
+            (request.image,),
+            built,
+            input_names=["images"],
+            output_names=outputs,
+            dynamic_axes=axes,
+            opset_version=request.opset,
+            dynamo=False,  # the other exporter needs onnxscript and turns a static graph into a larger one
+        )
+        traced = onnx.load(built)
+        graph = onnxslim.slim(traced)
+    yield f"simplified: {len(traced.graph.node)} to {len(graph.graph.node)} nodes"
+    if request.precision == "fp16":
+        before = built.stat().st_size
+        graph = to_fp16(graph)
+    del graph.metadata_props[:]
+    for key, value in described.items():
+        graph.metadata_props.add(key=key, value=str(value))
+    onnx.checker.check_model(graph, full_check=True)
+    onnx.save(graph, built)
+    if request.precision == "fp16":
+        yield describe_sizes(before, built)
+
+
+def to_fp16(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model in FP16, between inputs and outputs of FP32; the given one is changed too."""
+    onnxslim = importlib.import_module("onnxslim")
+    float16 = importlib.import_module("onnxruntime.transformers.float16")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of values that are cut to what FP16 holds: the result is compared
+        half: onnx.ModelProto = onnxslim.slim(float16.convert_float_to_float16(graph, keep_io_types=True))  # sorts it
+    return half

@@ -1,0 +1,206 @@
+"""Exports a YOLOv8, YOLO11 or YOLO26 detector to ONNX, NCNN or OpenVINO.
+
+    from yolort.tools import export
+    export("yolo26n.pt")                                      # yolo26n.onnx beside it
+    export("yolo26n.pt", format="ncnn", precision="fp16")     # yolo26n_ncnn_model/
+    export("yolo26n.pt", head="raw-e2e", output="nms-free.onnx")
+
+By default the graph ends where the Detect head still has one box map and one class map a level; decoding and NMS are
+the work of the yolort runtime. So boxes and scores never share a quantisation scale, and the one-to-one branch of
+YOLO26 converts to NCNN. The artefact describes itself: its metadata hold what Ultralytics writes, and the key `yolort`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from yolort import _atomic, _checks
+from yolort.tools._formats import EXPORTED, FORMATS, Format
+from yolort.tools.export._common import Request
+from yolort.tools.export.ncnn import to_ncnn
+from yolort.tools.export.onnx import to_onnx
+from yolort.tools.export.openvino import to_openvino
+from yolort.tools.export.tensorrt import PRECISIONS, EngineOptions, need_tensorrt, to_engine
+from yolort.tools.export.verify import images_to_compare, verify
+from yolort.tools.models.checkpoints import Checkpoint, detect_head, find_checkpoint, load_checkpoint
+from yolort.tools.models.heads import HEADS, complexity, with_head
+from yolort.tools.models.split_conv import SplitConv
+
+__all__ = ["CONVERTERS", "export"]
+
+_log = logging.getLogger(__name__)
+
+_CONTRACT = 1  # version of the `yolort` metadata key
+_OPSETS = range(13, 21)  # 13 brought per-channel Q/DQ, 20 is the last of torch's TorchScript exporter
+_MAX_BATCH = 128
+
+
+def export(
+    model: str | Path,
+    *,
+    format: str = "onnx",
+    precision: str = "fp32",
+    head: str = "raw",
+    imgsz: int | Sequence[int] | None = None,
+    batch: int = 1,
+    dynamic: bool = False,
+    output: str | Path | None = None,
+    opset: int | None = None,
+    images: Sequence[str | Path] = (),
+    engine: EngineOptions | None = None,
+) -> Path:
+    """Converts a detector to what `yolort.Detector` loads, checks it against torch and returns its path.
+
+    Args:
+        model: an Ultralytics detection checkpoint (`.pt`) or architecture (`.yaml`); see `load_checkpoint`.
+        format: "onnx", "ncnn", "openvino" or "engine", which TensorRT builds on the GPU that it is for.
+        precision: "fp32", or "fp16": weights of half the size. ONNX then computes in fp16 too, between inputs and
+            outputs of fp32, and TensorRT where that is faster; NCNN and OpenVINO compute in what the runtime is told.
+        head: what the graph ends in, see `with_head`. "raw" and "raw-e2e" are for yolort, "boxes" and "end2end" load
+            in Ultralytics as well. NCNN has no top-k, and so no "end2end".
+        imgsz: one side or (height, width) in pixels, 32..8192, multiples of the largest stride; None takes the size of
+            the training, else 640.
+        batch: images of one run, 1..128; NCNN has no batches.
+        dynamic: any batch and any size that is a multiple of the largest stride; `imgsz` is then the default. Not for
+            NCNN; of TensorRT `engine` says how many images and what sides at most.
+        output: path of the artefact, `*.onnx` or a folder `*_ncnn_model`, `*_openvino_model`; None puts
+            `<stem><ending>` beside the source.
+        opset: for ONNX and OpenVINO, 13..20; None takes 17.
+        images: pictures to compare with torch on; none takes the embedded picture and noise.
+        engine: how TensorRT builds, of format "engine". `build_engine` does it with an ONNX file.
+
+    The artefact is built in a hidden folder beside `output`, run on its engine, and renamed into place when boxes and
+    scores agree with torch's: within 0.25 pixels and 0.0025 for fp32, 12 pixels and 0.05 for fp16. Whatever interrupts
+    it, `output` is the old artefact or the new one, never a part of one; a killed process can leave the hidden folder.
+    Where the swap of two folders is not atomic (not Linux), a kill between two renames can leave the old folder in
+    there. What was fused, the sizes and the differences are logged.
+
+    Raises:
+        FileNotFoundError: no such `model`, image or folder.
+        ValueError: bad arguments.
+        OSError: `output` cannot be written or would replace something else.
+        ModuleNotFoundError: a converter is not installed.
+        CheckpointError: the model is no detector.
+        ExportError: it cannot be exported, or the result differs from torch.
+        EngineError: TensorRT cannot build here.
+    """
+    if format not in EXPORTED:
+        raise ValueError(f"format must be one of {', '.join(EXPORTED)}, not {format!r}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+    if head not in HEADS:
+        raise ValueError(f"head must be one of {', '.join(HEADS)}, not {head!r}")
+    batch = _checks.integer("batch", batch, 1, _MAX_BATCH)
+    if format == "ncnn":
+        for given, what in (
+            (batch != 1, "batch must be 1"),
+            (dynamic, "the size is fixed"),
+            (opset is not None, "opset is for onnx"),
+            (head == "end2end", 'it has no top-k; head "raw-e2e" has the runtime do it'),
+        ):
+            if given:
+                raise ValueError(f"ncnn: {what}")
+    if opset is not None and opset not in _OPSETS:
+        raise ValueError(f"opset must be within {_OPSETS[0]}..{_OPSETS[-1]}, not {opset}")
+    if format == "engine":
+        (engine or EngineOptions()).check()
+        need_tensorrt()
+    elif engine is not None:
+        raise ValueError(f'options of TensorRT are for format "engine", not "{format}"')
+    path = find_checkpoint(Path(model))
+    target = _target(path, Path(model), FORMATS[format], output)
+    with _atomic.workspace(target) as folder:
+        source = load_checkpoint(model)
+        detect = detect_head(source.model)
+        size = _size(imgsz if imgsz is not None else source.side, int(max(detect.stride)))
+        request = Request(format, precision, head, size, batch, dynamic, opset or 17, engine)
+        cut = with_head(source.model, head, dynamic=dynamic, without_split=format != "ncnn")
+        described = _metadata(source, cut, request)
+        built = folder / f"built{FORMATS[format].ending}"  # the runtime tells formats by the ending
+        report = [_fusions(cut), *CONVERTERS[format](cut, request, described, built, folder)]
+        pictures = images_to_compare(images, size)
+        report.append(verify(cut, request, detect, built, pictures))
+        _atomic.place(built, target, sources=[path])
+    for line in (f"{target}: head {head}, {precision}, {size[0]}x{size[1]}", *report):
+        _log.info("%s", line)
+    return target
+
+
+def _metadata(source: Checkpoint, cut: nn.Module, request: Request) -> dict[str, Any]:
+    """What the artefact says about itself: the keys Ultralytics writes, and `yolort`, one line of JSON.
+
+    ONNX keeps the values as `str()`, NCNN and OpenVINO as YAML.
+    """
+    import ultralytics
+
+    model: Any = source.model
+    detect = detect_head(model)
+    strides = [int(stride) for stride in detect.stride]
+    written = FORMATS[request.format]
+    contract = {
+        "format": _CONTRACT,
+        "head": request.head,
+        "strides": strides,
+        "reg_max": detect.reg_max,
+        "input": {"shape": [request.batch, 3, *request.size], "colour": "rgb", "scale": 255, "pad": 114},
+        "precision": request.precision,
+        "engine": "any" if written.portable else written.engine,
+        **complexity(cut, request.size),
+        "source": {"name": source.name, "sha256": source.sha256},
+    }
+    return {
+        "description": f"{Path(source.name).stem}, exported by yolort",
+        "date": datetime.now().astimezone().isoformat(),
+        "version": ultralytics.__version__,
+        "license": source.license,
+        "stride": max(strides),
+        "task": "detect",
+        "batch": request.batch,
+        "imgsz": list(request.size),
+        "names": dict(model.names),
+        "channels": 3,
+        "end2end": request.head in ("raw-e2e", "end2end"),
+        "dynamic": request.dynamic,
+        "yolort": json.dumps(contract),
+        "writer": _atomic.MARK,
+    }
+
+
+def _size(imgsz: int | Sequence[int], stride: int) -> tuple[int, int]:
+    sides = _checks.imgsz(imgsz)
+    if sides is None or not all(32 <= side <= 8192 and side % stride == 0 for side in sides):
+        raise ValueError(f"imgsz must be one side or (height, width), multiples of {stride} in 32..8192, not {imgsz}")
+    return sides
+
+
+def _fusions(cut: nn.Module) -> str:
+    from ultralytics.nn.modules.conv import Conv
+
+    count = sum(isinstance(module, Conv) and not hasattr(module, "bn") for module in cut.modules())
+    count -= sum(isinstance(module, SplitConv) for module in cut.modules())  # one that became two
+    return f"fused: {count} BatchNorm into their convolutions"
+
+
+#: What writes each format; yields lines of the report.
+CONVERTERS: dict[str, Callable[[nn.Module, Request, dict[str, Any], Path, Path], Iterator[str]]] = {
+    "onnx": to_onnx,
+    "ncnn": to_ncnn,
+    "openvino": to_openvino,
+    "engine": to_engine,
+}
+
+
+def _target(path: Path, model: Path, format: Format, output: str | Path | None) -> Path:
+    """Where the artefact goes; OSError or ValueError where it must not go there."""
+    beside = path.parent if model.is_file() else Path()  # never inside the Ultralytics package
+    target = Path(output) if output is not None else beside / f"{model.stem}{format.ending}"
+    if not target.name.endswith(format.ending) or target.name == format.ending:
+        raise ValueError(f"the output must be named *{format.ending}, not '{output}'")
+    _atomic.check(target, sources=[path], folder=format.is_folder)
+    return target

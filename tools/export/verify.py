@@ -1,0 +1,122 @@
+"""Compares an export with the torch model that it was made from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yolort
+from torch import nn
+from yolort.tools._formats import FORMATS
+from yolort.tools.data.dataset import letterboxed
+from yolort.tools.export._common import Request
+from yolort.tools.models.heads import ExportError
+
+__all__ = ["images_to_compare", "verify"]
+
+_log = logging.getLogger(__name__)
+
+#: Largest accepted difference from torch: a side of a box in pixels, a score.
+_TOLERANCES = {"fp32": (0.25, 0.0025), "fp16": (12.0, 0.05)}
+_BEST = 100  # boxes of an image that are compared
+
+
+def images_to_compare(paths: Sequence[str | Path], size: tuple[int, int]) -> np.ndarray:
+    """(n, 3, height, width) float32: the pictures letterboxed, or the embedded one and noise."""
+    if paths:
+        return letterboxed(paths, size)
+    noise = np.random.default_rng(0).random((1, 3, *size), np.float32)
+    return np.concatenate([letterboxed([yolort.demo_image()], size), noise])
+
+
+def verify(cut: nn.Module, request: Request, detect: Any, built: Path, pictures: np.ndarray) -> str:
+    """Runs the artefact on its engine; a line with the largest differences from torch.
+
+    ExportError where they exceed the tolerance, or are not numbers, or where a shape differs.
+    """
+    runs = [(request.batch, pictures)]
+    if request.dynamic:
+        taller = [(0, 0), (0, 0), (0, int(max(detect.stride))), (0, 0)]
+        runs.append((request.batch + 1, np.pad(pictures, taller)))
+    worst_box = worst_score = 0.0
+    for batch, at in runs:
+        try:
+            runner, (height, width) = FORMATS[request.format].engine, at.shape[2:]
+            detector = yolort.Detector(built, engine=runner, precision="fp32", imgsz=(height, width))
+        except yolort.EngineError as error:
+            _log.warning("the export is not compared with torch: %s", error)
+            return "not run here"
+        except yolort.ModelError as error:
+            raise ExportError(f"the runtime cannot load the export: {error}") from error
+        for start in range(0, len(at), batch):
+            chunk = at[start : start + batch]
+            full = np.concatenate([chunk, np.repeat(chunk[:1], batch - len(chunk), axis=0)])
+            with torch.inference_mode():
+                made = cut(torch.from_numpy(full))
+            expected = [one.numpy() for one in (made if isinstance(made, tuple) else (made,))]
+            got = detector.infer(full)
+            shapes = [array.shape for array in expected], [array.shape for array in got]
+            if shapes[0] != shapes[1]:
+                raise ExportError(f"the export has outputs of shapes {shapes[1]}, torch has {shapes[0]}")
+            box, score = _difference(request.head, detect, expected, got)
+            worst_box, worst_score = _larger(worst_box, box), _larger(worst_score, score)
+    accepted = _TOLERANCES[request.precision]
+    found = f"largest difference from torch: {worst_box:.2g} pixels, {worst_score:.2g} of a score"
+    if not (worst_box <= accepted[0] and worst_score <= accepted[1]):
+        raise ExportError(f"{found}; accepted are {accepted[0]} and {accepted[1]}")
+    return f"{found} ({len(pictures)} images)"
+
+
+def _larger(a: float, b: float) -> float:
+    """A nan is larger than any number."""
+    return a if np.isnan(a) or a > b else b
+
+
+def _difference(head: str, detect: Any, expected: list[np.ndarray], got: list[np.ndarray]) -> tuple[float, float]:
+    """The largest difference of a score, and of a box side in pixels among the boxes that torch scores best.
+
+    A box that nothing is in may be any, and is by far the most sensitive to rounding.
+    """
+    if not all(np.isfinite(array).all() for array in got):
+        return float("nan"), float("nan")
+    if head == "end2end":
+        return _row_difference(expected[0], got[0])
+    a, b = (_decoded(head, detect, outputs) for outputs in (expected, got))
+    best = np.argsort(-a[:, 4:].max(axis=1), axis=1)[:, None, :_BEST]
+    box = np.take_along_axis(np.abs(a - b)[:, :4], best, axis=2)
+    return float(box.max()), float(np.abs(a[:, 4:] - b[:, 4:]).max())
+
+
+def _decoded(head: str, detect: Any, outputs: list[np.ndarray]) -> np.ndarray:
+    """(B, 4 + nc, N): distances of the box sides or cx cy w h, in pixels; scores in 0..1."""
+    if head == "boxes":
+        return outputs[0]
+    levels = []
+    for stride, box, cls in zip(detect.stride, outputs[::2], outputs[1::2], strict=True):
+        sides = torch.from_numpy(box).flatten(2).unflatten(1, (4, detect.reg_max))
+        if detect.reg_max > 1:  # DFL, arXiv:2006.04388: the mean of the distribution
+            sides = sides.softmax(2) * torch.arange(detect.reg_max)[:, None]
+        scores = torch.from_numpy(cls).flatten(2).sigmoid()
+        levels.append(torch.cat([sides.sum(2) * stride, scores], 1))
+    return torch.cat(levels, 2).numpy()
+
+
+def _row_difference(expected: np.ndarray, got: np.ndarray) -> tuple[float, float]:
+    """Of (B, rows, 6): torch's best rows against the nearest of the export's of the same class.
+
+    Near ties may stand in another order, and at the end of the list be missing.
+    """
+    box = score = 0.0
+    for rows, others in zip(expected, got, strict=True):
+        for row in rows[: min(_BEST, (len(rows) + 1) // 2)]:
+            same = others[others[:, 5] == row[5]]
+            if not len(same):
+                return float("inf"), float("inf")
+            far = np.abs(same[:, :4] - row[:4]).max(axis=1)
+            nearest = int(far.argmin())
+            box, score = max(box, float(far[nearest])), max(score, abs(float(same[nearest, 4] - row[4])))
+    return box, score

@@ -1,0 +1,342 @@
+"""Reads the detectors of Ultralytics: checkpoints (.pt) and architectures (.yaml)."""
+
+from __future__ import annotations
+
+import contextlib
+import pickletools
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from yolort import Error
+from yolort.tools._hash import sha256
+from yolort.tools.models.architectures import ArchitectureError, build
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "detect_head",
+    "find_checkpoint",
+    "load_checkpoint",
+    "read_checkpoint",
+    "restricted",
+]
+
+#: What the pickle of a checkpoint may call. Ultralytics' allow-list has classes too: they are made without a call
+#: (NEWOBJ), and called they would read other files (`DistillationModel("evil.pt", ...)`) or build any network.
+_CALLED = frozenset(
+    {
+        *("collections OrderedDict", "_codecs encode"),
+        *(f"{module} {name}" for module in ("builtins", "__builtin__") for name in ("set", "getattr")),
+        *("torch Size", "torch device", "torch._utils _rebuild_parameter", "torch._utils _rebuild_tensor_v2"),
+        *("torch.serialization _get_layout", "torch._utils _rebuild_parameter_with_state"),
+        *("ultralytics.utils IterableSimpleNamespace", "ultralytics.yolo.utils IterableSimpleNamespace"),
+        *("numpy dtype", "numpy.core.multiarray scalar", "numpy._core.multiarray scalar"),
+        *(f"{module} {flavour}Path" for module in ("pathlib", "pathlib._local") for flavour in ("Posix", "Windows")),
+    }
+)
+_MAX_PICKLE = 16 << 20  # bytes; that of YOLO26x has 1 MiB
+_MAX_CLASSES = 65_536
+_MAX_STRIDE = 512
+_MAX_NUMBERS = 1 << 29  # 2 GiB of float32; YOLO26x has 59 million
+
+
+class CheckpointError(Error):
+    """The file is no detector of Ultralytics', or a damaged one."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model read from a file, on the CPU, float32, in evaluation mode, not fused."""
+
+    name: str  # file name
+    sha256: str  # of the file
+    model: nn.Module  # ultralytics DetectionModel
+    imgsz: int | None  # the size it was trained at, where the file tells
+    license: str
+    train_args: dict[str, Any] = field(default_factory=dict)  # Ultralytics' arguments of the training
+
+    @property
+    def side(self) -> int:
+        """`imgsz`, or 640 where the file does not tell; CheckpointError where none can be trained at that."""
+        side = 640 if self.imgsz is None else self.imgsz
+        stride = int(max(detect_head(self.model).stride))
+        if not 32 <= side <= 8192 or (self.imgsz is not None and side % stride):
+            raise CheckpointError(
+                f"{self.name} says that it was trained at an imgsz of {str(side)[:40]}, which is no multiple of "
+                f"{stride} in 32..8192; say which imgsz is meant"
+            )
+        return side
+
+
+def load_checkpoint(model: str | Path) -> Checkpoint:
+    """Reads a checkpoint, or builds an architecture, which then has random but repeatable weights.
+
+    `model` is a `.pt` file or a `.yaml`: a file, or the name of one that Ultralytics ships (`yolo26n.yaml`).
+    Checkpoints are unpickled with `weights_only=True` and Ultralytics' list of known classes, so that a hostile
+    file runs no code. That needs torch 2.6: on an older one Ultralytics falls back to plain unpickling, which runs
+    whatever the file says; use only files you trust.
+
+    Raises FileNotFoundError, ValueError for another kind of file, CheckpointError for one that is no detector.
+    """
+    path, name = find_checkpoint(Path(model)), Path(model).name
+    if path.suffix == ".pt":
+        read = read_checkpoint(path)
+        network: Any = read.get("model") if read.get("ema") is None else read["ema"]
+        trained = {} if read.get("train_args") is None else read["train_args"]
+        license = read.get("license")
+    else:
+        network, license, trained = _build(path, name), None, {}
+    try:
+        _check_size(path, network)
+        _check_state(network, trained)
+        network = network.float().eval()
+        if path.suffix == ".pt":  # an architecture has been run
+            _try(network)
+    except CheckpointError as error:
+        raise error if str(path) in str(error) else CheckpointError(f"{path} cannot be used: {error}") from None
+    except Exception as error:  # whatever the state of its objects leads to
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{path} cannot be used: it is damaged ({type(error).__name__}: {reason})") from error
+    imgsz = trained.get("imgsz")
+    size = imgsz if isinstance(imgsz, int) and not isinstance(imgsz, bool) else None
+    license = license if isinstance(license, str) and license else "not stated"
+    return Checkpoint(name, sha256(path), network, size, license, dict(trained))
+
+
+def find_checkpoint(model: Path) -> Path:
+    """The file that `model` means: itself, or the YAML of that name in the Ultralytics package."""
+    if model.suffix not in (".pt", ".yaml", ".yml"):
+        raise ValueError(f"model must be an Ultralytics checkpoint (.pt) or architecture (.yaml), not '{model}'")
+    if model.is_file():
+        return model
+    if model.suffix != ".pt" and model.name == str(model):
+        import ultralytics
+
+        unscaled = re.sub(r"(\d+)[nslmx]", r"\1", model.name, count=1)  # yolo26n is yolo26 at scale n
+        shipped = Path(ultralytics.__file__).parent / "cfg" / "models"
+        for file in sorted(shipped.rglob("*.yaml")):
+            if file.name in (model.name, unscaled):
+                return file
+    raise FileNotFoundError(f"no such model file: {model}")
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The contents of a checkpoint: model, optimizer, arguments; CheckpointError where it is none of a detector."""
+    named = _check_pickle(path)
+    classes = {name for module, name in named if module == "ultralytics.nn.tasks" and name.endswith("Model")}
+    if not any(name.endswith("DetectionModel") for name in classes):
+        found = f"it holds a {', '.join(sorted(classes))}" if classes else "it holds no Ultralytics model"
+        raise CheckpointError(f"{path} cannot be used: {found}; only detection checkpoints can")
+
+    from ultralytics.nn.tasks import torch_safe_load
+
+    try:
+        checkpoint, _ = torch_safe_load(str(path.resolve()), safe_only=True)
+    except Exception as error:  # whatever the unpickler meets in a damaged or foreign file
+        raise CheckpointError(f"{path} cannot be loaded as an Ultralytics checkpoint: {error}") from error
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f"{path} is not an Ultralytics checkpoint: it holds a {type(checkpoint).__name__}")
+    modelopt = checkpoint.get("modelopt")
+    if modelopt is not None and not (isinstance(modelopt, (bool, dict)) and not modelopt):
+        raise CheckpointError(
+            f"{path} is a quantisation-aware checkpoint: export it with Ultralytics (format='onnx', quantize=8), which "
+            "yolort runs; or export the float one it came from"
+        )
+    return checkpoint
+
+
+@contextlib.contextmanager
+def restricted() -> Iterator[None]:
+    """Within it, no file that Ultralytics itself reads runs code, whoever wrote it.
+
+    Checkpoints (of the run that is resumed, of the teacher that it names) are read as `read_checkpoint` does, and the
+    caches of labels that lie in a data set, which are pickles, are not read but made again.
+    """
+    from ultralytics.data import dataset
+    from ultralytics.nn import tasks
+    from ultralytics.utils import torch_utils
+
+    load = tasks.torch_safe_load
+
+    def load_safely(path: str | Path, *_: Any, **__: Any) -> tuple[dict[str, Any], str]:
+        _check_pickle(Path(path))
+        return load(path, safe_only=True)  # type: ignore[no-any-return]
+
+    def no_cache(path: Path) -> dict[str, Any]:
+        raise FileNotFoundError(path)
+
+    with contextlib.ExitStack() as restored:
+        for module, name, value in (
+            (tasks, "SAFE_LOAD", True),
+            (tasks, "torch_safe_load", load_safely),
+            (torch_utils, "torch_load", lambda path, **_: load_safely(path)[0]),
+            (dataset, "load_dataset_cache_file", no_cache),
+        ):
+            restored.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, value)
+        yield
+
+
+def _check_size(path: Path, network: Any) -> None:
+    """CheckpointError for tensors that would be larger than what the file holds of them, once they are copied."""
+    tensors = [*network.parameters(), *network.buffers()] if isinstance(network, nn.Module) else []
+    total = sum(tensor.numel() for tensor in tensors)
+    if total > _MAX_NUMBERS:
+        raise CheckpointError(
+            f"{path} cannot be used: it has {total} numbers, more than the {_MAX_NUMBERS} that are read"
+        )
+
+
+def _check_state(network: Any, trained: Any) -> None:
+    """CheckpointError for a detector that lacks what the others have; makes its names {0: text, 1: ...}."""
+    detect = detect_head(network)
+    if not isinstance(trained, dict):
+        raise CheckpointError(f"its 'train_args' are a {type(trained).__name__}")
+    count = detect.nc
+    if not _is_whole(count, 1, _MAX_CLASSES):
+        raise CheckpointError(f"its head has {str(count)[:40]} classes, expected 1 to {_MAX_CLASSES}")
+    names = getattr(network, "names", None)
+    if not isinstance(names, (dict, list, tuple)):
+        raise CheckpointError(f"its 'names' are a {type(names).__name__}")
+    names = names if isinstance(names, dict) else dict(enumerate(names))
+    if len(names) != count or set(names) != set(range(count)):
+        shown = ", ".join(str(one)[:40] for one in list(names)[:10])
+        raise CheckpointError(
+            f"it has {count} classes and {len(names)} names ({shown}), expected those of 0, 1, 2, ..."
+        )
+    network.names = {index: str(names[index]) for index in range(count)}
+    described = getattr(network, "yaml", None)
+    if not isinstance(described, dict):
+        raise CheckpointError(f"its 'yaml' is a {type(described).__name__}")
+    channels = described.get("channels", 3)
+    if channels != 3:
+        raise CheckpointError(f"it takes images of {str(channels)[:40]} channels; only RGB models can be used")
+    for index, layer in enumerate(network.model):
+        sources = layer.f if isinstance(layer.f, (list, tuple)) else [layer.f]
+        if not sources or not all(_is_whole(one, -max(1, index), index - 1) for one in sources):
+            raise CheckpointError(f"layer {index} takes {str(layer.f)[:40]}, expected earlier layers, or -1")
+        lost = [one % index for one in sources if one != -1 and one % index not in network.save]
+        if lost or layer.i != index:
+            raise CheckpointError(f"layer {index} is not connected to layer {lost[0] if lost else index - 1}")
+    strides = detect.stride
+    if not isinstance(detect.f, (list, tuple)) or not _is_whole(detect.nl, len(detect.f), len(detect.f)):
+        raise CheckpointError(f"its head takes {str(detect.f)[:40]}, expected a list of {str(detect.nl)[:40]} layers")
+    if not isinstance(strides, (torch.Tensor, list, tuple)) or len(strides) != detect.nl:
+        raise CheckpointError(f"its head has the strides {str(strides)[:40]}, expected {detect.nl} numbers")
+    if not all(1 <= float(one) <= _MAX_STRIDE and float(one).is_integer() for one in strides):
+        raise CheckpointError(f"its head has the strides {str(strides)[:80]}, expected whole numbers of pixels")
+    if not _is_whole(detect.reg_max, 1, 256):
+        raise CheckpointError(f"its head has a reg_max of {str(detect.reg_max)[:40]}")
+
+
+def _is_whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+@torch.no_grad()
+def _try(network: Any) -> None:
+    """Runs every layer on a small image, as the network itself would; nothing is kept of it."""
+    detect = network.model[-1]
+    side = max(64, 2 * int(max(detect.stride)))
+    x: Any = torch.zeros(1, 3, side, side)
+    outputs: list[Any] = []
+    for layer in network.model:
+        if layer.f != -1:
+            x = (
+                [x if one == -1 else outputs[one] for one in layer.f]
+                if not isinstance(layer.f, int)
+                else outputs[layer.f]
+            )
+        if layer is detect:
+            break
+        x = layer(x)
+        outputs.append(x)
+    for boxes, scores in (("cv2", "cv3"), ("one2one_cv2", "one2one_cv3")):
+        if getattr(detect, boxes, None) is None:
+            continue  # a branch that it does not have
+        for kind, channels in ((boxes, 4 * detect.reg_max), (scores, detect.nc)):
+            for feature, convolution in zip(x, getattr(detect, kind), strict=True):
+                given = convolution(feature)
+                if given.shape[:2] != (1, channels):
+                    raise CheckpointError(f"its head gives {list(given.shape)}, expected {channels} channels")
+
+
+def _check_pickle(path: Path) -> set[tuple[str, str]]:
+    """The (module, name) of everything that a checkpoint refers to; CheckpointError if it would call what none calls.
+
+    The pickle is read as torch reads it, from the same record, and not run.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            records = archive.infolist()
+        if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+            raise CheckpointError(f"{path} cannot be used: its records are compressed, which torch.save never does")
+        if any(record.file_size > _MAX_PICKLE for record in records if record.filename.lower().endswith(".pkl")):
+            raise CheckpointError(f"{path} cannot be used: it describes more than {_MAX_PICKLE >> 20} MiB of objects")
+        with path.open("rb") as file:
+            named, called = _references(torch._C.PyTorchFileReader(file).get_record("data.pkl"))
+    except (zipfile.BadZipFile, ValueError, LookupError, EOFError, RuntimeError, OSError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path} is not a PyTorch checkpoint, or a damaged one") from error
+    if foreign := sorted(map(str, called - _CALLED)):
+        raise CheckpointError(f"{path} cannot be used: it calls {foreign[0]}, which no checkpoint of a detector does")
+    return {(module, name) for module, _, name in (one.partition(" ") for one in named)}
+
+
+def _references(pickled: bytes) -> tuple[set[str], set[str | None]]:
+    """What a pickle names ("module name"), and what of it is called; None is called where that is not a name."""
+    named: set[str] = set()
+    called: set[str | None] = set()
+    stack: list[Any] = []  # names, None for any other value, and marks
+    memo: dict[Any, Any] = {}
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if opcode.name == "GLOBAL":
+            named.add(str(argument))
+            stack.append(argument)
+        elif opcode.name == "MARK":
+            stack.append(pickletools.markobject)
+        elif "PUT" in opcode.name:
+            memo[argument] = stack[-1]
+        elif "GET" in opcode.name:
+            stack.append(memo[argument])
+        elif opcode.name == "REDUCE":
+            called.add(stack[-2])
+            stack[-2:] = [None]
+        else:
+            taken = list(opcode.stack_before)
+            if pickletools.markobject in taken:
+                while stack.pop() is not pickletools.markobject:
+                    pass
+                taken = taken[: taken.index(pickletools.markobject)]
+            del stack[len(stack) - len(taken) :]
+            stack += [None] * len(opcode.stack_after)
+    return named, called
+
+
+def _build(path: Path, name: str) -> Any:
+    """The model of an architecture file, at the scale in its `name`, with random but repeatable weights."""
+    try:
+        return build(path, name)
+    except ArchitectureError as error:
+        raise CheckpointError(f"{path} cannot be used: {error}") from error
+
+
+def detect_head(model: Any) -> Any:
+    """The Detect head of a model; CheckpointError where it has another one."""
+    from ultralytics.nn.modules.head import Detect, v10Detect
+    from ultralytics.nn.tasks import DetectionModel
+
+    if not isinstance(model, DetectionModel):
+        raise CheckpointError(f"expected an Ultralytics detection model, not {type(model).__name__}")
+    layers: Any = model.model
+    head: Any = layers[-1]
+    if type(head) not in (Detect, v10Detect):  # its subclasses segment, rotate or estimate poses
+        raise CheckpointError(f"expected a detection model; this one ends in a {type(head).__name__} head")
+    return head

@@ -1,0 +1,102 @@
+"""What the graph of a detector ends in."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import yolort
+from torch import nn
+from yolort.tools.models.checkpoints import detect_head
+from yolort.tools.models.split_conv import split_block
+
+__all__ = ["HEADS", "ExportError", "complexity", "with_head"]
+
+HEADS = ("raw", "raw-e2e", "boxes", "end2end")
+
+
+class ExportError(yolort.Error):
+    """The model cannot be exported, or its export does not compute what the model computes."""
+
+
+class _RawMaps(nn.Module):
+    """Stands for a Detect head: the last convolutions of one of its branches and nothing after them.
+
+    Takes the feature maps of the levels, (B, C_i, H/s_i, W/s_i); returns the tuple box0, cls0, box1, cls1, ... of
+    `with_head`.
+    """
+
+    def __init__(self, boxes: nn.ModuleList, scores: nn.ModuleList) -> None:
+        super().__init__()
+        self.boxes = boxes
+        self.scores = scores
+
+    def forward(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        maps = []
+        for feature, box, score in zip(features, self.boxes, self.scores, strict=True):
+            maps += [box(feature), score(feature)]
+        return tuple(maps)
+
+
+def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False, without_split: bool = False) -> nn.Module:
+    """A copy of an Ultralytics `DetectionModel` that ends in `head`, Conv and BatchNorm fused.
+
+    Takes (B, 3, H, W) float32 RGB in 0..1 with H and W multiples of the largest stride. `model` is not changed.
+
+    - "raw" and "raw-e2e" return the tuple box0, cls0, box1, cls1, ... of float32 maps, finest level first: box_i
+      (B, 4 * reg_max, H/s_i, W/s_i), distances from the cell's centre to left, top, right, bottom in grid cells (DFL
+      logits where reg_max > 1), and cls_i (B, nc, H/s_i, W/s_i), logits. "raw" is the one-to-many branch (needs NMS),
+      "raw-e2e" the one-to-one branch of YOLO26 (needs none).
+    - "boxes" returns (B, 4 + nc, N): cx cy w h in pixels and scores in 0..1, of the one-to-many branch.
+    - "end2end" returns (B, 300, 6): x1 y1 x2 y2 in pixels, score and class, of the one-to-one branch.
+
+    `dynamic` keeps the grid of the decoded heads from being that of the traced size. `without_split` gives C2f and its
+    kin two convolutions of half the channels in place of one and a Split.
+
+    Raises ValueError for another `head`, CheckpointError where the model is no detector, ExportError where it lacks the
+    branch.
+    """
+    if head not in HEADS:
+        raise ValueError(f"head must be one of {', '.join(HEADS)}, not {head!r}")
+    one_to_one = head in ("raw-e2e", "end2end")
+    prefix = "one2one_" if one_to_one else ""
+    if getattr(detect_head(model), f"{prefix}cv2", None) is None:
+        branch = "one-to-one" if one_to_one else "one-to-many"
+        other = {"raw": "raw-e2e", "raw-e2e": "raw", "boxes": "end2end", "end2end": "boxes"}[head]
+        raise ExportError(f'head "{head}" needs the {branch} branch, which this model lacks; use "{other}"')
+
+    from ultralytics.nn.modules.block import C2PSA, C2f
+
+    cut = copy.deepcopy(model).float().eval().requires_grad_(False)
+    layers: Any = cut.model
+    detect = layers[-1]
+    if head.startswith("raw"):
+        maps: Any = _RawMaps(getattr(detect, f"{prefix}cv2"), getattr(detect, f"{prefix}cv3"))
+        maps.f, maps.i, maps.type = detect.f, detect.i, "RawMaps"  # what Ultralytics wires its layers by
+        layers[-1] = maps  # before fusing: Detect.fuse() would delete a branch of its own choice
+    else:
+        detect.end2end = one_to_one
+        detect.export, detect.format, detect.dynamic, detect.max_det = True, "onnx", dynamic, 300
+    fuse: Any = cut.fuse
+    fuse(verbose=False)
+    for module in cut.modules():
+        if without_split and isinstance(module, (C2f, C2PSA)):
+            # A Split of channels copies them all, and in an INT8 graph has them float before it: without it ONNX
+            # Runtime is 5 to 7 % faster in fp32, OpenVINO 2 to 3 %, in INT8 6 %, and each half has a range of its own.
+            # NCNN, whose Slice hardly copies, loses 2 %.
+            split_block(module)
+        elif isinstance(module, C2f):  # the same sums with a plain Split, as Ultralytics' exporter has it
+            module.forward = module.forward_split
+    return cut.eval().requires_grad_(False)
+
+
+def complexity(cut: nn.Module, size: tuple[int, int]) -> dict[str, float]:
+    """`parameters` of a model, and its `gflops` for one image of (height, width): 2 a multiply-add, in 10^9."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as flops, torch.inference_mode():
+        cut(torch.zeros(1, 3, *size))
+    count = sum(parameter.numel() for parameter in cut.parameters())
+    return {"parameters": count, "gflops": round(flops.get_total_flops() / 1e9, 3)}

@@ -1,0 +1,125 @@
+"""A checkpoint in PyTorch, by Ultralytics' own predict, with the words of `Detector`: the baseline of artefacts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from yolort import Detections, Speed, View, _checks
+from yolort.tools._ultralytics import allow_missing_torchvision
+from yolort.tools.models.checkpoints import detect_head, load_checkpoint
+from yolort.tools.models.heads import complexity, with_head
+
+__all__ = ["TorchDetector"]
+
+#: The views of Ultralytics' test-time augmentation (nn/tasks.py, _predict_augment): scale, mirrored.
+_VIEWS = ((1.0, False), (0.83, True), (0.67, False))
+
+
+class TorchDetector:
+    """Runs a `.pt` through Ultralytics' predict: square letterbox as the artefacts have it, float32, on the CPU.
+
+    The one-to-many branch is used, as Ultralytics does by default. Attributes as those of `Detector`.
+    """
+
+    engine = "torch"
+    device = "cpu"
+    precision = "fp32"
+    batch = 0
+    head = "boxes"
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        threads: int | None = None,
+        imgsz: int | tuple[int, int] | None = None,
+        conf: float = 0.25,
+        iou: float = 0.7,
+        max_det: int = 300,
+        multi_label: bool = False,
+        augment: bool = False,
+    ) -> None:
+        """Loads it; `augment` is Ultralytics' own, of three views.
+
+        Raises FileNotFoundError and CheckpointError as `load_checkpoint`, which also keeps code from running;
+        ValueError for `augment` of a checkpoint without a one-to-many branch, which Ultralytics does not augment.
+        """
+        import torch
+
+        checkpoint = load_checkpoint(model)
+        allow_missing_torchvision()
+        if threads is not None:
+            torch.set_num_threads(_checks.count("threads", threads))
+        has_one_to_many = getattr(detect_head(checkpoint.model), "cv2", None) is not None
+        if augment and not has_one_to_many:
+            raise ValueError(f"{model}: Ultralytics does not augment a checkpoint with the NMS-free branch alone")
+        side = checkpoint.imgsz or 640
+        self.imgsz: tuple[int, int] = _checks.imgsz(imgsz) or (side, side)
+        self.names: dict[int, str] = dict(checkpoint.model.names)  # type: ignore[arg-type]
+        self.speed = Speed(0, 0, 0)
+        views = [View(round(scale * max(self.imgsz)), flip, self.imgsz, str(model)) for scale, flip in _VIEWS]
+        self.views = views if augment else []
+        counted = complexity(with_head(checkpoint.model, "raw" if has_one_to_many else "raw-e2e"), self.imgsz)
+        self.metadata = {"yolort": json.dumps(counted)}
+        self._settings = {"conf": conf, "iou": iou, "max_det": max_det}
+        self._predictor = _predictor(multi_label)
+        from ultralytics import YOLO
+
+        self._yolo = YOLO(str(model))
+
+    def __call__(self, source: np.ndarray | Sequence[np.ndarray], *, augment: bool | None = None) -> Any:
+        """Detections of an image, (height, width, 3) BGR uint8, or a list of them for a list.
+
+        `augment=False`: without, of one that was made to augment.
+        """
+        images = [source] if isinstance(source, np.ndarray) else list(source)
+        results = self._yolo.predict(
+            images,
+            predictor=self._predictor,
+            imgsz=list(self.imgsz),
+            rect=False,
+            verbose=False,
+            save=False,
+            batch=len(images),
+            augment=bool(self.views) if augment is None else augment,
+            **self._settings,
+        )
+        parts = [[result.speed[key] for key in ("preprocess", "inference", "postprocess")] for result in results]
+        self.speed = Speed(*np.sum(parts, axis=0).tolist())
+        found = [
+            Detections(
+                result.boxes.xyxy.numpy().astype(np.float32),
+                result.boxes.conf.numpy().astype(np.float32),
+                result.boxes.cls.numpy().astype(np.int32),
+                names=self.names,
+                shape=result.orig_shape,
+            )
+            for result in results
+        ]
+        return found[0] if isinstance(source, np.ndarray) else found
+
+
+def _predictor(multi_label: bool) -> Any:
+    """Ultralytics' predictor; with a detection for every class of a box where val would have it."""
+    from ultralytics.models.yolo.detect import DetectionPredictor
+    from ultralytics.utils import nms
+
+    class MultiLabel(DetectionPredictor):  # type: ignore[misc]
+        def postprocess(self, preds: Any, img: Any, orig_imgs: Any, **_: Any) -> Any:
+            settings = self.args
+            kept = nms.non_max_suppression(
+                preds,
+                settings.conf,
+                settings.iou,
+                multi_label=True,
+                max_det=settings.max_det,
+                max_time_img=1e9,  # it drops what it has not looked at in time
+                end2end=getattr(self.model, "end2end", False),
+            )
+            return self.construct_results(kept, img, orig_imgs)
+
+    return MultiLabel if multi_label else DetectionPredictor

@@ -1,0 +1,61 @@
+"""Pruned models as checkpoints that stock Ultralytics loads."""
+
+from __future__ import annotations
+
+import copy
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from yolort import _atomic
+from yolort.tools.models.checkpoints import Checkpoint
+from yolort.tools.prune.prunable import PruneError, widths
+
+__all__ = ["check_widths"]
+
+
+def check_widths(model: Any, path: str | Path) -> None:
+    """Raises PruneError where a model was pruned and its network is not: it was built anew from its YAML since."""
+    told = model.yaml.get("pruning")
+    if not told:
+        return
+    wanted, found = told["widths"], widths(model)
+    outputs = {name for name in found if re.search(r"\.(one2one_)?cv3\.\d+\.2$", name)}  # as wide as there are classes
+    wrong = next((name for name in found if name not in outputs and wanted.get(name, found[name]) != found[name]), None)
+    if wrong is not None:
+        raise PruneError(
+            f"{path} was pruned and is wide again ({wrong} has {found[wrong]} channels, {wanted[wrong]} were left): "
+            "the network was built anew from its YAML, as Ultralytics' train does; yolort train keeps widths"
+        )
+
+
+def save(model: nn.Module, source: Checkpoint, side: int, path: Path) -> Path:
+    """Writes an Ultralytics checkpoint; in half precision where that loses nothing."""
+    import ultralytics
+
+    kept: Any = copy.deepcopy(model).requires_grad_(True)
+    kept.criterion = None
+    values = [value for value in kept.state_dict().values() if value.is_floating_point()]
+    if all(torch.equal(value.half().float(), value) for value in values):
+        kept = kept.half()
+    saved = io.BytesIO()  # torch's own error of a full disk names neither it nor the file
+    torch.save(
+        {
+            "writer": _atomic.MARK,
+            "epoch": -1,
+            "best_fitness": None,
+            "model": kept,
+            "ema": None,
+            "updates": None,
+            "optimizer": None,
+            "train_args": {**source.train_args, "imgsz": side, "task": "detect"},
+            "version": ultralytics.__version__,
+            "license": source.license,
+        },
+        saved,
+    )
+    path.write_bytes(saved.getbuffer())
+    return path

@@ -1,0 +1,250 @@
+"""Opens an Ultralytics detector for channel pruning, and closes it into the stock modules again.
+
+    opened = open_model(model)
+    for unit in opened.units:
+        opened.remove(unit, [[0, 3]] * len(unit.roots))
+    pruned = opened.close()           # a DetectionModel that stock Ultralytics loads
+
+torch-pruning finds what depends on a channel by tracing the network. Three things in the way of that are put aside:
+the Detect head, which reshapes its maps (here it returns them raw); the first convolution of C2f, C3k2 and C2PSA, whose
+output is cut in two (here it is two convolutions, that stay equally wide); and attention, whose heads fix its width
+(here a convolution while the network is traced; what it adds to keeps its width).
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import yolort
+from torch import nn
+from yolort.tools.models.checkpoints import detect_head
+from yolort.tools.models.split_conv import merge_block, split_block
+
+__all__ = ["ChannelGroup", "PrunableModel", "PruneError", "open_model", "widths"]
+
+_TRACED = 64  # side of the picture that the network is traced with; a multiple of every stride
+_TOLERANCE = 1e-4  # between the maps before and after closing, of the largest value
+
+
+class PruneError(yolort.Error):
+    """The model cannot be pruned as asked, or the pruned one is not what it should be."""
+
+
+def _raw_head(detect: Any) -> None:
+    """Has a Detect head return the last convolutions' maps of all its branches, (B, C, H, W) each."""
+    heads = [(detect.cv2, detect.cv3)]
+    if getattr(detect, "one2one_cv2", None) is not None:
+        heads.append((detect.one2one_cv2, detect.one2one_cv3))
+
+    def forward(features: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        return [
+            branch[level](feature)
+            for boxes_and_scores in heads
+            for level, feature in enumerate(features)
+            for branch in boxes_and_scores
+        ]
+
+    detect.forward = forward
+
+
+def widths(model: nn.Module) -> dict[str, int]:
+    """The output channels of every convolution, by its name."""
+    return {name: one.out_channels for name, one in model.named_modules() if isinstance(one, nn.Conv2d)}
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelGroup:
+    """Channels that can only go together: of all convolutions that a sum joins, or of both halves of a split block."""
+
+    name: str  # of the first convolution, or of the one that is split
+    roots: tuple[nn.Conv2d, ...]  # one; of a split block one a half, which lose equally many channels
+
+    @property
+    def width(self) -> int:
+        """Channels, of each root."""
+        return self.roots[0].out_channels
+
+
+class PrunableModel:
+    """A copy of a model between `open_model` and `close`.
+
+    `network` takes (B, 3, H, W) and returns the raw maps of every branch of the head, (B, C, H/s, W/s) each: box and
+    class map of each level, the one-to-many branch first.
+    """
+
+    def __init__(self, network: Any, graph: Any, units: list[ChannelGroup]) -> None:
+        self.network = network
+        self.graph = graph  # torch_pruning.DependencyGraph
+        self.units = units
+
+    def group(self, root: nn.Conv2d, channels: Sequence[int] | None = None) -> Any:
+        """What goes with these output channels of a root, all by default: a `torch_pruning` group."""
+        import torch_pruning
+
+        every = range(root.out_channels) if channels is None else channels
+        return self.graph.get_pruning_group(root, torch_pruning.prune_conv_out_channels, list(every))
+
+    def readers(self, root: nn.Conv2d, channels: Sequence[int]) -> list[tuple[nn.Conv2d, list[int]]]:
+        """The convolutions that read these channels, and which of their input channels those are.
+
+        A network whose readers have zero weights there computes what it does without the channels.
+        """
+        import torch_pruning
+
+        return [
+            (item.dep.target.module, item.idxs)
+            for item in self.group(root, channels).items
+            if item.dep.handler == torch_pruning.prune_conv_in_channels
+        ]
+
+    def produces(self, item: Any) -> bool:
+        """Whether the module of a group's item makes the channels, rather than reads them."""
+        return bool(self.graph.is_out_channel_pruning_fn(item.dep.handler))
+
+    def remove(self, unit: ChannelGroup, channels: Sequence[Sequence[int]]) -> None:
+        """Takes channels out: of each root those listed, equally many, and never all (else PruneError)."""
+        counts = {len(set(some)) for some in channels}
+        if len(channels) != len(unit.roots) or len(counts) != 1:
+            raise ValueError(f"{unit.name}: expected {len(unit.roots)} lists of equally many channels")
+        if counts.pop() >= unit.width:
+            raise PruneError(f"{unit.name}: all of its {unit.width} channels would go; keep at least one")
+        for root, some in zip(unit.roots, channels, strict=True):
+            if some:
+                self.group(root, sorted(set(some))).prune()
+
+    def close(self) -> nn.Module:
+        """The model in stock modules again, in evaluation mode. This object cannot be used after it.
+
+        Raises PruneError where that computes anything else than the opened one, by more than 1e-4 of the largest value.
+        """
+        from ultralytics.nn.modules.block import C2PSA, C2f
+
+        model: Any = self.network.eval()
+        image = torch.rand(1, 3, _TRACED, _TRACED, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            before = model(image)
+            for module in model.modules():
+                if isinstance(module, (C2f, C2PSA)):
+                    merge_block(module)
+            after = model(image)
+        for one, other in zip(before, after, strict=True):
+            if one.shape != other.shape or (one - other).abs().max() > _TOLERANCE * max(1.0, float(one.abs().max())):
+                raise PruneError("the merged modules do not compute what the split ones do; please report this")
+        del detect_head(model).forward
+        self.network = self.graph = None
+        closed: nn.Module = model
+        return closed
+
+
+def open_model(model: nn.Module) -> PrunableModel:
+    """Copies a DetectionModel and opens the copy; gradients are copied too.
+
+    Raises CheckpointError where it is no detector, PruneError where it has layers that are not known here, or is fused.
+    """
+    import torch_pruning
+    from ultralytics.nn.modules import block as blocks
+    from ultralytics.nn.modules import conv as convs
+
+    known = (
+        *(convs.Conv, convs.DWConv, convs.Concat, nn.Upsample),
+        *(blocks.C2f, blocks.C3, blocks.C3k2, blocks.C2PSA, blocks.SPPF),
+    )
+    original: Any = detect_head(model) and model
+    foreign = sorted({type(layer).__name__ for layer in original.model[:-1] if type(layer) not in known})
+    if foreign or detect_head(model).cv2 is None:
+        why = (
+            f"it has layers that are not known here ({', '.join(foreign)})"
+            if foreign
+            else "a branch of its head is gone"
+        )
+        raise PruneError(f"this model cannot be pruned: {why}; YOLOv8, YOLO11 and YOLO26 can")
+    if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        raise PruneError("this model cannot be pruned: it is fused; take the checkpoint of the training")
+
+    network = _copy_with_gradients(original).float().eval()
+    detect = detect_head(network)
+    _raw_head(detect)
+    split = []
+    for module in network.modules():
+        if isinstance(module, (blocks.C2f, blocks.C2PSA)):
+            split_block(module)
+            split.append(module)
+    graph = torch_pruning.DependencyGraph()
+    with _traceable(network, blocks.Attention) as stand_ins:
+        example = torch.zeros(1, 3, _TRACED, _TRACED)
+        graph.build_dependency(network, example_inputs=example, verbose=False)
+    fixed = {branch[-1] for branches in _branches(detect) for branch in branches} | set(stand_ins)
+    return PrunableModel(network, graph, list(_units(network, graph, fixed, split)))
+
+
+def _copy_with_gradients(model: Any) -> Any:
+    network = copy.deepcopy(model)
+    for one, original in zip(network.parameters(), model.parameters(), strict=True):
+        one.grad = None if original.grad is None else original.grad.detach().clone()
+    return network
+
+
+def _branches(detect: Any) -> list[Any]:
+    """The lists of branches of a head, an entry a level."""
+    names = ("cv2", "cv3", "one2one_cv2", "one2one_cv3")
+    return [branches for name in names if (branches := getattr(detect, name, None)) is not None]
+
+
+@contextmanager
+def _traceable(network: Any, attention: Any) -> Iterator[list[nn.Conv2d]]:
+    """The network as it can be traced: with gradients, and with convolutions in place of attention; yields those."""
+    aside = []
+    modules: list[tuple[str, Any]] = list(network.named_modules())
+    for name, module in modules:
+        if isinstance(module, attention):
+            parent, _, child = name.rpartition(".")
+            width = module.proj.conv.out_channels
+            aside.append((network.get_submodule(parent), child, module, nn.Conv2d(width, width, 1)))
+    frozen = [one for one in network.parameters() if not one.requires_grad]
+    network.requires_grad_(True)
+    for parent, child, _, stand_in in aside:
+        setattr(parent, child, stand_in)
+    try:
+        yield [stand_in for *_, stand_in in aside]
+    finally:
+        for parent, child, module, _ in aside:
+            setattr(parent, child, module)
+        for one in frozen:
+            one.requires_grad_(False)
+
+
+def _units(network: nn.Module, graph: Any, fixed: set[nn.Module], split: Iterable[Any]) -> Iterator[ChannelGroup]:
+    """What can be pruned, in the order of the network."""
+    names = {module: _readable(name) for name, module in network.named_modules()}
+    produced = graph.is_out_channel_pruning_fn
+    free: dict[nn.Module, nn.Conv2d] = {}  # every convolution that can be pruned: the root of its group
+    for group in graph.get_all_groups(ignored_layers=list(fixed), root_module_types=[nn.Conv2d]):
+        root = group[0].dep.target.module
+        out = [item.dep.target.module for item in group.items if produced(item.dep.handler)]
+        free.update((module, root) for module in out if isinstance(module, nn.Conv2d))
+    paired: dict[nn.Module, tuple[str, tuple[nn.Conv2d, ...]]] = {}
+    for block in split:
+        halves = [part.conv for part in block.cv1.parts]
+        roots = tuple(free[half] for half in halves if half in free)
+        known = (names[block.cv1], roots if len(roots) == 2 else ())  # attention fixes one half, and so the other
+        paired.update((free[half], known) for half in halves if half in free)
+    roots_done: set[nn.Module] = set()
+    for module in network.modules():
+        root = free.get(module) if isinstance(module, nn.Conv2d) else None
+        if root is None or root in roots_done:
+            continue
+        name, roots = paired.get(root, (names[root], (root,)))
+        roots_done.update((root, *roots))
+        if roots:
+            yield ChannelGroup(name, roots)
+
+
+def _readable(name: str) -> str:
+    """The name of a module as in the stock model, without the `conv` of its `Conv`."""
+    return re.sub(r"\.parts\.\d", "", name).removesuffix(".conv")

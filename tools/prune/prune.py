@@ -1,0 +1,385 @@
+"""Structured channel pruning of YOLOv8, YOLO11 and YOLO26: a narrower network in the same stock modules.
+
+    from yolort.tools import prune
+    prune("yolo26n.pt", ratio=0.2, data="data.yaml", finetune=30)          # yolo26n-pruned.pt beside it
+    prune("yolo26n.pt", target_latency=12.0, engine="ncnn", imgsz=320)     # as narrow as it takes
+
+The checkpoint that is written is an Ultralytics one: `YOLO("yolo26n-pruned.pt")` and `yolort export` take it as any
+other. Only Ultralytics' own `train` does not: it builds the network anew from its YAML, as wide as it was. Fine-tune
+with `finetune` here, or with `yolort.tools.train.trainer`.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from yolort import _atomic, _checks
+from yolort.tools._formats import ENGINES
+from yolort.tools.data.dataset import load_dataset
+from yolort.tools.models.checkpoints import detect_head, load_checkpoint
+from yolort.tools.models.heads import complexity, with_head
+from yolort.tools.prune.checkpoint import check_widths
+from yolort.tools.prune.importance import (
+    METHODS,
+    measure_sensitivity,
+    multiply_adds,
+)
+from yolort.tools.prune.planner import (
+    LEVELS,
+    MAX_RATIO,
+    TIME_PULL,
+    Job,
+    Planner,
+    ratio_for_flops,
+    ratio_for_latency,
+)
+from yolort.tools.prune.prunable import open_model, widths
+
+__all__ = ["ALLOCATIONS", "MEASURED_LOSS", "Pruned", "prune"]
+
+_log = logging.getLogger(__name__)
+
+ALLOCATIONS = ("uniform", "global", "sensitivity")
+
+#: Points of mAP50-95 that the COCO-trained nano model of a family lost at these ratios before any training ("taylor",
+#: by sensitivity, 320 pixels; see docs/pruning.md). Nothing that was measured is safe: at most a point.
+MEASURED_LOSS: dict[str, dict[float, float]] = {
+    "yolov8": {0.1: 8.8, 0.2: 36.9},
+    "yolo26": {0.05: 4.5, 0.1: 26.2, 0.2: 37.3},
+}
+_NAMED = 5  # sensitive units that are told
+_UNEVEN = 10  # times the median: units that should not be pruned like the others
+
+
+@dataclass
+class Pruned:
+    """The outcome of `prune`; pairs are before and after."""
+
+    path: Path
+    ratio: float  # that was asked for, or found for the target
+    channels: tuple[int, int]  # of all units
+    parameters: tuple[int, int]
+    gflops: tuple[float, float]  # of an image of `imgsz`
+    imgsz: tuple[int, int]  # height, width
+    widths: dict[str, tuple[int, int]]  # of each unit
+    ms: tuple[float, float] | None = None  # p50 end to end on the engine of the target
+    sparsity: float | None = None  # of the convolutions' weights, 0 to 1: of unstructured pruning only
+    sensitivity: dict[str, float] = field(default_factory=dict)  # `map_error` of each unit pruned alone by `ratio`
+    notes: list[str] = field(default_factory=list)
+
+
+def prune(
+    model: str | Path,
+    *,
+    method: str = "group-norm",
+    ratio: float | None = None,
+    target_flops: float | str | None = None,
+    target_latency: float | None = None,
+    engine: str | None = None,
+    allocate: str = "uniform",
+    round_to: int = 8,
+    steps: int = 1,
+    unstructured: bool = False,
+    data: str | Path | None = None,
+    finetune: int = 0,
+    distill: bool = False,
+    batch: int = 16,
+    imgsz: int | None = None,
+    measure: bool = True,
+    seed: int = 0,
+    output: str | Path | None = None,
+    progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
+    **training: Any,
+) -> Pruned:
+    """Takes the least important channels out of a detector, and writes what is left as a checkpoint.
+
+    Args:
+        model: an Ultralytics detection checkpoint (`.pt`).
+        method: what makes a channel important, see `channel_importance`; "taylor" needs `data`.
+        ratio: the share of channels to take out, above 0 and at most 0.95. Of this, `target_flops` and `target_latency`
+            exactly one.
+        target_flops: GFLOPs of an image (2 a multiply-add), or a share of what they are now: "60%".
+        target_latency: milliseconds of an image end to end, p50, on `engine`. Candidates are exported and timed there.
+        engine: "ncnn", "onnxruntime", "openvino" or "tensorrt".
+        allocate: how the ratio is spread. "uniform": the same for every unit; "global": by importance over all units,
+            each compared with its own mean; "sensitivity": so that each unit pruned alone changes what is detected by
+            as much for the multiply-adds that it has, measured on pictures of `data`'s training split, or else the
+            embedded one.
+        round_to: widths are multiples of this, where they were; engines compute 8 or 16 channels at once.
+        steps: the ratio is reached in that many equal steps, importance (and `finetune`'s epochs) shared among them.
+        unstructured: set the smallest weights to zero instead; `ratio` is then of weights. Nothing gets faster by it.
+        data: a `data.yaml`: for "taylor", `finetune`, and pictures for the sensitivity.
+        finetune: epochs of training afterwards, on `data`; the runs stay in `<stem of output>-training`.
+        distill: with the model as it was before as teacher.
+        batch: images of one step of training, and of a gradient.
+        imgsz: side in pixels; None takes that of the training, else 640.
+        measure: measure how sensitive each unit is, for the guidance; "sensitivity" does so anyway.
+        seed: of "random" and of the training.
+        output: path of the checkpoint; None puts `<stem>-pruned.pt` beside the model.
+        progress: wraps the units that are measured, for a progress bar.
+        **training: other arguments of Ultralytics' trainer (`lr0`, `optimizer`, ...).
+
+    The output convolutions of the head and the inside of attention are never pruned. Maps before and after merging into
+    stock modules agree to 1e-4, else there is an error and no file; the file appears whole or not at all.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; arguments that are wrong or exclude each other.
+        CheckpointError: the model is no detector, or the file no checkpoint.
+        PruneError: the model or the ratio cannot be pruned; the target cannot be met; the widths were lost.
+        LabelError: `data` is damaged, or "taylor" or `distill` meet classes that are not the model's.
+    """
+    _check_arguments(method, ratio, target_flops, target_latency, engine, allocate, round_to, steps)
+    _check_training(method, data, finetune, distill, unstructured, ratio, training)
+    if Path(model).suffix != ".pt":
+        raise ValueError(f"model must be a checkpoint (.pt), not '{model}'; random weights are not worth pruning")
+    source = load_checkpoint(model)
+    check_widths(source.model, model)
+    side = _checks.integer("imgsz", imgsz) if imgsz is not None else source.side
+    target = Path(output) if output is not None else Path(model).with_name(f"{Path(model).stem}-pruned.pt")
+    if target.suffix != ".pt":
+        raise ValueError(f"output must end in .pt, not '{target}'")
+    if data is not None:
+        labelled = load_dataset(data, "train")
+        if method == "taylor" or distill:  # without them a training gives the model the classes of the data
+            network: Any = source.model
+            labelled.with_classes_of(network.names)
+    read = [model, data] if data is not None else [model]
+    _atomic.check(target, sources=read)
+    runs = target.with_name(f"{target.stem}-training")
+    if finetune and runs.exists():
+        raise FileExistsError(f"{runs} holds an earlier training; move it, or choose another output")
+    with _atomic.workspace(target) as folder:
+        job = Job(source, method, allocate, round_to, data, batch, side, seed, progress, folder, runs)
+        if unstructured:
+            assert ratio is not None
+            done = _mask(job, ratio, target)
+        else:
+            done = _prune(job, ratio, target_flops, target_latency, engine, steps, finetune, distill, measure, training)
+        _atomic.place(done.path, target, sources=read)
+    done.path = target
+    return done
+
+
+def _check_arguments(
+    method: str,
+    ratio: float | None,
+    target_flops: float | str | None,
+    target_latency: float | None,
+    engine: str | None,
+    allocate: str,
+    round_to: int,
+    steps: int,
+) -> None:
+    for value, known, what in ((method, METHODS, "method"), (allocate, ALLOCATIONS, "allocate")):
+        if value not in known:
+            raise ValueError(f"{what} must be one of {', '.join(known)}, not {value!r}")
+    given = {"ratio": ratio, "target_flops": target_flops, "target_latency": target_latency}
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) != 1:
+        raise ValueError(f"give one of {', '.join(given)}, not {' and '.join(named) if named else 'none'}")
+    if ratio is not None and not 0 < ratio <= MAX_RATIO:
+        raise ValueError(
+            f"ratio must be above 0 and at most {MAX_RATIO}, not {ratio}: nothing would be left to detect with"
+        )
+    if (target_latency is None) != (engine is None):
+        raise ValueError("target_latency needs the engine that it is measured on, and engine is for nothing else")
+    if engine is not None and engine not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
+    if target_latency is not None and target_latency <= 0:
+        raise ValueError(f"target_latency is in milliseconds, above 0, not {target_latency}")
+    for name, count in (("round_to", round_to), ("steps", steps)):
+        if not 1 <= count <= 64:
+            raise ValueError(f"{name} must be within 1..64, not {count}")
+
+
+def _check_training(
+    method: str,
+    data: str | Path | None,
+    finetune: int,
+    distill: bool,
+    unstructured: bool,
+    ratio: float | None,
+    training: Mapping[str, Any],
+) -> None:
+    if finetune < 0:
+        raise ValueError(f"finetune is in epochs, 0 or more, not {finetune}")
+    if data is None and (finetune or method == "taylor"):
+        raise ValueError(f"{'finetune' if finetune else 'method taylor'} needs data, a data.yaml of labelled images")
+    if (distill or training) and not finetune:
+        raise ValueError(f"{'distill' if distill else ', '.join(training)} is for the training; give finetune too")
+    if unstructured and (ratio is None or finetune or method not in ("l1", "random")):
+        raise ValueError(
+            "unstructured takes a ratio and the methods l1 and random: no target, since it makes no engine faster, and "
+            "no training, which would fill the zeros again"
+        )
+
+
+def _prune(
+    job: Job,
+    ratio: float | None,
+    target_flops: float | str | None,
+    target_latency: float | None,
+    engine: str | None,
+    steps: int,
+    finetune: int,
+    distill: bool,
+    measure: bool,
+    training: Mapping[str, Any],
+) -> Pruned:
+    model = job.source.model
+    opened = job.opened(model)
+    dense = {unit.name: unit.width for unit in opened.units}
+    errors = None
+    if job.allocate == "sensitivity":
+        pictures = job.pictures()
+        work = multiply_adds(opened, pictures[:1])
+        found = measure_sensitivity(opened, job.importance(opened), pictures, LEVELS, job.progress)
+        errors = {name: values / work[name] ** TIME_PULL for name, values in found.items()}
+    planner = Planner(job, dense, errors)
+    timed = None
+    if target_flops is not None:
+        ratio = ratio_for_flops(planner, target_flops)
+    elif target_latency is not None:
+        assert engine is not None
+        ratio, timed = ratio_for_latency(planner, target_latency, engine)
+    assert ratio is not None
+    planner.kept(opened, ratio)  # says what is wrong with the ratio before anything takes long
+
+    alone = {}
+    if measure:
+        measured = measure_sensitivity(opened, job.importance(opened), job.pictures(), (ratio,), job.progress)
+        alone = {name: float(values[0]) for name, values in measured.items()}
+    epochs = [len(part) for part in np.array_split(np.arange(finetune), steps)]
+    for step in range(1, steps + 1):
+        reached = ratio * step / steps
+        model = planner.pruned(opened if step == 1 else job.opened(model), reached)
+        _describe(model, job, reached)
+        if epochs[step - 1]:
+            model = _finetuned(model, job, epochs[step - 1], step, distill, training)
+    after = {unit.name: unit.width for unit in open_model(model).units}
+    size = (job.side, job.side)
+    counts = [complexity(with_head(one), size) for one in (job.source.model, model)]
+    roots = {unit.name: len(unit.roots) for unit in opened.units}
+    channels = [sum(roots[name] * width for name, width in one.items()) for one in (dense, after)]
+    done = Pruned(
+        path=job.save(model, "pruned.pt"),
+        ratio=ratio,
+        channels=(channels[0], channels[1]),
+        parameters=(int(counts[0]["parameters"]), int(counts[1]["parameters"])),
+        gflops=(counts[0]["gflops"], counts[1]["gflops"]),
+        imgsz=size,
+        widths={name: (width, after[name]) for name, width in dense.items()},
+        ms=timed,
+        sensitivity=alone,
+    )
+    done.notes = _advice(job, done, finetune)
+    return done
+
+
+def _finetuned(
+    model: nn.Module, job: Job, epochs: int, step: int, distill: bool, training: Mapping[str, Any]
+) -> nn.Module:
+    """The model after training, as wide as before; PruneError where it is not."""
+    from yolort.tools.train.trainer import train_module
+
+    assert job.data is not None
+    best = train_module(
+        model,
+        job.data,
+        epochs=epochs,
+        imgsz=job.side,
+        batch=job.batch,
+        seed=job.seed,
+        teacher=job.source.model if distill else None,
+        output=job.runs / f"step-{step}",
+        **training,
+    )
+    trained = load_checkpoint(best).model
+    check_widths(trained, best)
+    return trained
+
+
+def _describe(model: Any, job: Job, ratio: float) -> None:
+    """Writes into the model's YAML what was pruned, which any network built from that YAML inherits."""
+    model.yaml = {
+        **model.yaml,
+        "pruning": {
+            "method": job.method,
+            "ratio": round(ratio, 4),
+            "parent": job.source.sha256,
+            "widths": widths(model),
+        },
+    }
+
+
+def _mask(job: Job, ratio: float, target: Path) -> Pruned:
+    """Sets the smallest weights of all convolutions to zero."""
+    from torch.nn.utils import prune as masking
+
+    model = copy.deepcopy(job.source.model)
+    detect = detect_head(model)
+    convolutions = [
+        one
+        for name, one in model.named_modules()
+        if isinstance(one, nn.Conv2d) and one is not getattr(detect.dfl, "conv", None)
+    ]
+    chosen = masking.L1Unstructured if job.method == "l1" else masking.RandomUnstructured
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(job.seed)
+        masking.global_unstructured([(one, "weight") for one in convolutions], chosen, amount=ratio)
+    for one in convolutions:
+        masking.remove(one, "weight")
+    zeros = sum(int((one.weight == 0).sum()) for one in convolutions)
+    weights = sum(one.weight.numel() for one in convolutions)
+    size = (job.side, job.side)
+    count = complexity(with_head(model), size)
+    units = open_model(model).units
+    channels = sum(unit.width * len(unit.roots) for unit in units)
+    return Pruned(
+        path=job.save(model, "pruned.pt"),
+        ratio=ratio,
+        channels=(channels, channels),
+        parameters=(int(count["parameters"]),) * 2,
+        gflops=(count["gflops"],) * 2,
+        imgsz=size,
+        widths={unit.name: (unit.width, unit.width) for unit in units},
+        sparsity=zeros / weights,
+        notes=[
+            "the engines here compute with zeros as with any other weight: this model is not faster, and its files are "
+            "not smaller until they are compressed. Prune channels for that."
+        ],
+    )
+
+
+def _advice(job: Job, done: Pruned, finetune: int) -> list[str]:
+    """What to expect of the result, and what else to do."""
+    notes = []
+    taken = 1 - done.channels[1] / done.channels[0]
+    network: Any = job.source.model
+    family = re.match(r"yolov?\d+", Path(str(network.yaml.get("yaml_file", ""))).name)
+    measured = MEASURED_LOSS.get(family[0]) if family else None
+    if measured:
+        near = min((ratio for ratio in measured if ratio >= taken - 0.01), default=max(measured))
+        notes.append(
+            f"{taken:.0%} of the channels are gone; of a COCO-trained {family[0] if family else ''}n {near:.0%} cost "
+            f"{measured[near]:.1f} points of mAP50-95 before any training: fine-tune until that is back, and measure it"
+        )
+    if not finetune:
+        notes.append("not trained since: detections are poor until it is fine-tuned (--finetune, or yolort train)")
+    if done.sensitivity:
+        middle = float(np.median(list(done.sensitivity.values())))
+        worst = sorted(done.sensitivity, key=lambda name: -done.sensitivity[name])[:_NAMED]
+        named = ", ".join(f"{name} ({done.sensitivity[name]:.3f})" for name in worst)
+        notes.append(f"most sensitive when pruned alone (median {middle:.4f}): {named}")
+        if job.allocate == "uniform" and done.sensitivity[worst[0]] > _UNEVEN * middle:
+            notes.append("the units differ much: allocate by sensitivity takes fewer channels of those")
+    return notes

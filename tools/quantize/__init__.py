@@ -1,0 +1,31 @@
+"""Calibration and INT8 quantization."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yolort.tools._lazy import export_lazily
+
+if TYPE_CHECKING:
+    from yolort.tools.quantize.activations import CalibrationError as CalibrationError
+    from yolort.tools.quantize.calibrate import Calibration as Calibration
+    from yolort.tools.quantize.calibrate import calibrate as calibrate
+    from yolort.tools.quantize.quantize import MODES as MODES
+    from yolort.tools.quantize.quantize import Quantized as Quantized
+    from yolort.tools.quantize.quantize import QuantizeError as QuantizeError
+    from yolort.tools.quantize.quantize import quantize as quantize
+    from yolort.tools.quantize.sweep import sweep as sweep
+
+export_lazily(
+    __name__,
+    {
+        "Calibration": "calibrate",
+        "CalibrationError": "activations",
+        "MODES": "quantize",
+        "QuantizeError": "quantize",
+        "Quantized": "quantize",
+        "calibrate": "calibrate",
+        "quantize": "quantize",
+        "sweep": "sweep",
+    },
+)

@@ -1,0 +1,137 @@
+"""Builders of the INT8 models of one float model, that differ in what stays float."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import onnx
+import yaml
+from yolort import _atomic
+from yolort.tools._formats import FORMATS
+from yolort.tools._yaml import read_yaml
+from yolort.tools.models.onnx_graph import Graph, GraphError
+from yolort.tools.quantize import ncnn_int8, ncnn_model, onnx_qdq
+from yolort.tools.quantize.activations import CalibrationError
+from yolort.tools.quantize.calibrate import Calibration
+from yolort.tools.quantize.onnx_qdq import Placement
+
+__all__ = ["Builder", "NcnnBuilder", "OnnxBuilder"]
+
+
+class Builder:
+    """Makes INT8 artefacts of one model that differ in what stays float."""
+
+    ending: str
+    engine: str  # the one it is made for
+    layers: dict[str, str]  # convolutions that may be INT8: key, name as the user knows it
+    attention: set[str]  # those of attention: 8 bits cost them accuracy, and save no time
+    stem: set[str]  # the first of them
+    int8_stem: bool  # whether those gain by it
+    source: Path  # the float artefact
+
+    def build(self, path: Path, floats: Collection[str], note: dict[str, Any]) -> None:
+        """Writes one, with the metadata of the source and `note` added to the key `yolort`."""
+        raise NotImplementedError
+
+
+class OnnxBuilder(Builder):
+    ending = FORMATS["onnx"].ending
+
+    def __init__(
+        self,
+        graph: Graph,
+        calibration: Calibration | None,
+        engine: str,
+        placement: Placement,
+        mode: str,
+        per_channel: bool,
+        reduce_range: bool,
+        folder: Path,
+    ) -> None:
+        self._graph, self._calibration, self._placement, self._mode = graph, calibration, placement, mode
+        self._options = {"per_channel": per_channel, "reduce_range": reduce_range}
+        self._folder = folder
+        self.engine = engine
+        self._heads = {node.name for node in graph.heads}
+        self.layers = {
+            node.name: node.name.partition(":")[2] for node in graph.convolutions if node.name not in self._heads
+        }
+        self.attention, self.stem, self.int8_stem = graph.attention, graph.stem, placement.stem
+        self.source = folder / "float.onnx"
+        onnx.save(graph.model, self.source)
+
+    def build(self, path: Path, floats: Collection[str], note: dict[str, Any]) -> None:
+        kept = {*floats, *self._heads}
+        if self._mode == "static":
+            assert self._calibration
+            made = onnx_qdq.static(self._graph, self._calibration, self._placement, kept, **self._options)
+        elif self._mode == "dynamic":
+            made = onnx_qdq.dynamic(self._graph, kept, self._folder, per_channel=bool(self._options["per_channel"]))
+        else:
+            made = onnx_qdq.weights_only(self._graph, kept, per_channel=bool(self._options["per_channel"]))
+        contract = _contract(self._graph.contract, self._calibration, self.engine, self._mode, note)
+        metadata = {**self._graph.metadata, "yolort": json.dumps(contract), "writer": _atomic.MARK}
+        onnx.helper.set_model_props(made, metadata)
+        onnx.save(made, path)
+
+
+class NcnnBuilder(Builder):
+    ending = FORMATS["ncnn"].ending
+    engine = "ncnn"
+
+    def __init__(self, source: Path, calibration: Calibration, per_channel: bool, folder: Path) -> None:
+        self.source, self._calibration, self._per_channel = source, calibration, per_channel
+        self._layers = ncnn_model.read(source)
+        ncnn_int8.convolutions(self._layers, calibration)
+        taken = {blob for layer in self._layers for blob in layer.bottoms}
+        self.layers = {
+            layer.name: layer.name
+            for layer in self._layers
+            if layer.weights is not None and not set(layer.tops).isdisjoint(taken)
+        }
+        self._heads = {
+            layer.name for layer in self._layers if layer.weights is not None and layer.name not in self.layers
+        }
+        self.attention = ncnn_int8.attention(self._layers)
+        self.stem, self.int8_stem = ncnn_int8.first_convolutions(self._layers), False
+        sidecar = source / "metadata.yaml"
+        if not sidecar.is_file():
+            raise FileNotFoundError(f"no such file: {sidecar}; export the model again")
+        try:
+            self._metadata = read_yaml(sidecar)
+            self._contract = dict(json.loads(self._metadata["yolort"]))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise GraphError(f"{sidecar} is no metadata of a yolort export: {error}") from error
+        if self._contract.get("head") != calibration.head:
+            raise CalibrationError(
+                f"{source} has the head {self._contract.get('head')}, and the calibration is for {calibration.head}"
+            )
+
+    def build(self, path: Path, floats: Collection[str], note: dict[str, Any]) -> None:
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
+        layers = copy.deepcopy(self._layers)
+        kept = {*floats, *self._heads}
+        ncnn_int8.write_int8(layers, self._calibration, path, kept, per_channel=self._per_channel)
+        contract = _contract(self._contract, self._calibration, "ncnn", "static", note)
+        described = {**self._metadata, "yolort": json.dumps(contract), "writer": _atomic.MARK}
+        text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=1 << 30)
+        (path / "metadata.yaml").write_text(text, encoding="utf-8")
+
+
+def _contract(
+    own: dict[str, Any], calibration: Calibration | None, engine: str, mode: str, note: dict[str, Any]
+) -> dict[str, Any]:
+    told: dict[str, Any] = {"mode": mode, **note}
+    if calibration is not None and mode == "static":
+        told["calibration"] = {
+            "sha256": calibration.sha256,
+            "method": calibration.method,
+            "images": len(calibration.images),
+        }
+    return {**own, "precision": "int8", "engine": engine, "quantization": told}

@@ -1,0 +1,110 @@
+"""INT8 for NCNN: reads an FP32 `.param` and `.bin`, and writes them with INT8 convolutions and their scales.
+
+The format is that of ncnn's own ncnn2int8: in the `.param` the key 8 is 2 for Convolution and 1 for
+ConvolutionDepthWise, and 100 more where the output is INT8 too; in the `.bin` weights, bias, weight scales, input scale
+and, there, output scale. A scale is what a value is multiplied by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+from yolort.tools._hash import array_sha256
+from yolort.tools.quantize.activations import CalibrationError
+from yolort.tools.quantize.calibrate import Calibration
+from yolort.tools.quantize.ncnn_model import MAGIC, Layer
+from yolort.tools.quantize.rounding import Step, bias_shift, round_weights, stem
+
+__all__ = ["attention", "convolutions", "first_convolutions", "write_int8"]
+
+_FUSED_ACTIVATIONS = ("0", "1", "2")  # none, ReLU, leaky ReLU: what ncnn applies before it requantises
+
+
+def convolutions(layers: list[Layer], calibration: Calibration) -> dict[str, str]:
+    """The tensor that each convolution takes, in the calibrated graph: found by the weights.
+
+    Raises CalibrationError where one is not in it.
+    """
+    known: dict[str, list[str]] = {}
+    for one in calibration.convolutions:
+        known.setdefault(one.weights, []).append(one.input)
+    out = {}
+    for layer in layers:
+        if layer.weights is not None:
+            # What the exporter has as two convolutions of half the channels in ONNX is one here.
+            halves = (layer.weights, layer.weights[: len(layer.weights) // 2])
+            inputs = next((known[digest] for digest in map(array_sha256, halves) if digest in known), None)
+            if not inputs:
+                raise CalibrationError(
+                    f"the weights of layer '{layer.name}' are not in the model that was calibrated "
+                    f"({calibration.model}, head {calibration.head}); calibrate an export of the same checkpoint"
+                )
+            out[layer.name] = inputs.pop(0) if len(inputs) > 1 else inputs[0]
+    return out
+
+
+def first_convolutions(layers: list[Layer]) -> set[str]:
+    """Names of the stem."""
+    return stem(Step(layer.name, layer.weights is not None, layer.bottoms, layer.tops) for layer in layers)
+
+
+def attention(layers: list[Layer]) -> set[str]:
+    """Names of the convolutions of attention, which take its reshaped values."""
+    reshaped = {blob for layer in layers if layer.type == "Reshape" for blob in layer.tops}
+    return {layer.name for layer in layers if layer.weights is not None and layer.bottoms[0] in reshaped}
+
+
+def write_int8(
+    layers: list[Layer],
+    calibration: Calibration,
+    folder: Path,
+    floats: Collection[str] = (),
+    *,
+    per_channel: bool = True,
+) -> None:
+    """Writes model.ncnn.param, model.ncnn.bin and model.ncnn.table; the convolutions `floats` stay FP32.
+
+    The table is the text that ncnn's ncnn2int8 takes. Convolutions of one scale for all channels are written with that
+    scale for each.
+    """
+    tensors = convolutions(layers, calibration)
+    inputs: dict[str, float] = {}
+    table = []
+    for layer in layers:
+        if layer.weights is None or layer.name in floats:
+            continue
+        found = calibration.ranges.get(tensors[layer.name])
+        if found is None:
+            raise CalibrationError(f"the calibration has no range of '{tensors[layer.name]}'")
+        values, scale = round_weights(layer.weights, per_channel=per_channel)
+        shift = bias_shift(layer.weights, values, scale, calibration.means.get(tensors[layer.name]), layer.groups)
+        if layer.bias is not None:
+            layer.bias = layer.bias + shift
+        inputs[layer.name] = 127 / max(found.peak, 1e-6)
+        factors = np.broadcast_to(1 / scale, len(layer.weights)).astype(np.float32)
+        layer.values = values
+        layer.scales = [factors, np.array([inputs[layer.name]], np.float32)]
+        layer.keys["8"] = "2" if layer.type == "Convolution" else "1"
+        table.append((layer.name, factors, inputs[layer.name]))
+    _fuse_requantisation(layers, inputs)
+    blobs = sum(len(layer.tops) for layer in layers)
+    text = "\n".join([MAGIC, f"{len(layers)} {blobs}", *(layer.line() for layer in layers), ""])
+    (folder / "model.ncnn.param").write_text(text, encoding="ascii")
+    with open(folder / "model.ncnn.bin", "wb") as file:
+        for layer in layers:
+            file.writelines(layer.data())
+    rows = [f"{name}_param_0 {' '.join(f'{factor:.9g}' for factor in factors)}" for name, factors, _ in table]
+    rows += [f"{name} {factor:.9g}" for name, _, factor in table]
+    (folder / "model.ncnn.table").write_text("\n".join([*rows, ""]), encoding="ascii")
+
+
+def _fuse_requantisation(layers: list[Layer], inputs: dict[str, float]) -> None:
+    """Where an INT8 convolution goes into another one and nowhere else, it gives INT8."""
+    takers = {blob: layer for layer in layers for blob in layer.bottoms}  # a blob has one: else there is a Split
+    for layer in layers:
+        taker = takers.get(layer.tops[0]) if layer.name in inputs else None
+        if taker is not None and taker.name in inputs and layer.keys.get("9", "0") in _FUSED_ACTIVATIONS:
+            layer.keys["8"] = str(int(layer.keys["8"]) + 100)
+            layer.scales.append(np.array([inputs[taker.name]], np.float32))

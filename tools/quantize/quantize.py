@@ -1,0 +1,320 @@
+"""INT8 models from a calibration, checked and measured before they are given a name.
+
+    from yolort.tools import quantize
+    quantize("yolo26n.onnx", "calibration.json", target="openvino", data="coco128.yaml", max_drop=0.3)
+
+One calibration serves every format: `onnx` with the Q/DQ pairs where the target's engine wants them, `ncnn`, and the
+calibration `cache` of TensorRT. The convolutions that give the raw maps stay float.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import logging
+import platform
+import struct
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yolort
+from yolort import _atomic, _core
+from yolort.tools import _system
+from yolort.tools._formats import FORMATS, QUANTIZED, TARGETS
+from yolort.tools.data.dataset import letterboxed, load_dataset
+from yolort.tools.evaluate.benchmark import Case, benchmark, disturbed
+from yolort.tools.evaluate.validate import validate
+from yolort.tools.quantize.builders import Builder, NcnnBuilder, OnnxBuilder
+from yolort.tools.quantize.calibrate import Calibration, float_graph
+from yolort.tools.quantize.onnx_qdq import PLACEMENTS
+from yolort.tools.quantize.sensitivity import MOST_CHANGED, AccuracyGoal, changed, keep_float, raw_maps
+
+__all__ = ["MODES", "QuantizeError", "Quantized", "quantize"]
+
+_log = logging.getLogger(__name__)
+
+MODES = ("static", "dynamic", "weights")
+_PICTURES = 4  # that the sensitivity of layers is measured on
+
+
+class QuantizeError(yolort.Error):
+    """The INT8 model does not compute what the float one computes, or the budget cannot be met."""
+
+
+@dataclass
+class Quantized:
+    """The outcome of `quantize`."""
+
+    path: Path
+    floats: dict[str, str]  # convolutions that stay float, beside those of the head, and why
+    megabytes: tuple[float, float]  # before, after
+    changed: float = float("nan")  # 0 to 1: how much of what is detected on the embedded picture
+    map50_95: tuple[float, float] | None = None  # float, INT8; 0 to 1
+    conf: tuple[float, float] | None = None  # confidence of the best F1: float, INT8
+    ms: tuple[float, float] | None = None  # p50 end to end on the target's engine: float, INT8
+    notes: list[str] = field(default_factory=list)
+
+
+def quantize(
+    model: str | Path,
+    calibration: str | Path | Calibration | None = None,
+    *,
+    format: str = "onnx",
+    target: str | None = None,
+    mode: str = "static",
+    per_channel: bool = True,
+    reduce_range: bool | None = None,
+    exclude: Sequence[str] = (),
+    int8_stem: bool | None = None,
+    data: str | Path | None = None,
+    split: str = "val",
+    max_drop: float | None = None,
+    allow_overlap: bool = False,
+    measure: bool = True,
+    output: str | Path | None = None,
+    progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
+) -> Quantized:
+    """Makes an INT8 model.
+
+    Args:
+        model: the FP32 export that was calibrated (.onnx), for `ncnn` the *_ncnn_model folder of the same checkpoint;
+            or the checkpoint, which is then exported as it was for the calibration.
+        calibration: what `calibrate` wrote; none for the modes "dynamic" and "weights".
+        format: "onnx", "ncnn", or "cache", the calibration cache that TensorRT 8 and 10 take for implicit INT8.
+        target: of ONNX, the engine that it has to be fast on: "openvino", "onnxruntime", "arm" (ONNX Runtime on ARM,
+            signed activations), "gpu" (TensorRT, symmetric). None takes "openvino" on x86, or "onnxruntime" where
+            `mode` is not "static", and "arm" on ARM. Any engine can run the file.
+        mode: "static"; of ONNX also "dynamic" (activations by the range of each image) and "weights" (stored in INT8,
+            computed in float).
+        per_channel: a weight scale for each output channel.
+        reduce_range: of ONNX for x86, weights of 7 bits; None takes them where this machine lacks VNNI, since INT8
+            products then saturate.
+        exclude: names of convolutions (* and ? match) that stay float.
+        int8_stem: of mode "static", whether the first three convolutions behind the image are INT8; None: where that
+            pays, which is on OpenVINO and TensorRT.
+        data, split: labelled images to measure accuracy on before and after, see `load_dataset`.
+        max_drop: of mAP50-95, in points of 100; needs `data`. The convolutions that cost most accuracy for the time
+            they save are kept float, until the drop is within it.
+        allow_overlap: score on images that were calibrated on.
+        measure: time both models on the target's engine, where it is here.
+        output: path of the artefact; None puts `<stem>-int8<ending>` beside the model.
+        progress: wraps the steps of the search for `max_drop`, for a progress bar.
+
+    The artefact appears whole or not at all, and only where its maps of a picture are those of the float model, more or
+    less; its metadata hold the target, the calibration, the convolutions kept float and, with `data`, the recommended
+    `conf`.
+
+    Raises:
+        FileNotFoundError, ValueError, OSError: as `export`.
+        GraphError: the model is none that can be quantised.
+        CalibrationError: the calibration is damaged, of another model, or has images of `data`.
+        QuantizeError: the result is wrong, or `max_drop` cannot be met.
+        Anything that `load_dataset` and `validate` raise.
+    """
+    _check_arguments(format, mode, target, calibration is not None, data is not None, max_drop)
+    known = Calibration.load(calibration) if isinstance(calibration, (str, Path)) else calibration
+    destination = _destination(Path(model), format, output)
+    read = [path for path in (model, calibration, data) if isinstance(path, (str, Path))]
+    _atomic.check(destination, sources=read, folder=FORMATS[format].is_folder)
+    if data is not None:
+        scored = [sample.path for sample in load_dataset(data, split).samples]
+        if known is not None and not allow_overlap:
+            known.check_images(scored, str(data))
+    if format == "cache":
+        assert known
+        with float_graph(model, known.head, known.imgsz) as graph:
+            known.check_graph(graph)
+        _atomic.write(destination, _cache(known), sources=read)
+        return Quantized(destination, {}, (0.0, destination.stat().st_size / 1e6))
+
+    with _atomic.workspace(destination) as folder:
+        builder: Builder
+        with contextlib.ExitStack() as stack:
+            if format == "onnx":
+                arm = platform.machine().lower() in ("aarch64", "arm64")
+                usual = "arm" if arm else "openvino" if mode == "static" else "onnxruntime"
+                chosen = target or usual
+                placement = PLACEMENTS[chosen]
+                head, size = (known.head, known.imgsz) if known else ("raw", None)
+                graph = stack.enter_context(float_graph(model, head, size))
+                if known is not None:
+                    known.check_graph(graph)
+                if reduce_range is None:
+                    reduce_range = not placement.signed and not arm and not _system.has_vnni()
+                builder = OnnxBuilder(graph, known, TARGETS[chosen], placement, mode, per_channel, reduce_range, folder)
+            else:
+                assert known
+                builder = NcnnBuilder(_ncnn_folder(Path(model), known, folder), known, per_channel, folder)
+            excluded = dict.fromkeys(_matching(builder.layers, exclude), "excluded")
+            if mode == "static":
+                excluded |= dict.fromkeys(builder.attention, "attention")
+                if not (builder.int8_stem if int8_stem is None else int8_stem):
+                    excluded |= dict.fromkeys(builder.stem & set(builder.layers), "stem")
+            return _make(builder, excluded, destination, folder, data, split, max_drop, measure, progress)
+
+
+def _check_arguments(
+    format: str, mode: str, target: str | None, calibrated: bool, has_data: bool, max_drop: float | None
+) -> None:
+    """ValueError for what does not go together."""
+    if format not in QUANTIZED:
+        hint = "; TensorRT builds engines from --format onnx --target gpu" if format == "engine" else ""
+        raise ValueError(f"format must be one of {', '.join(QUANTIZED)}, not {format!r}{hint}")
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
+    if target is not None and (target not in TARGETS or format != "onnx"):
+        raise ValueError(f"target is for onnx, and one of {', '.join(TARGETS)}, not {target!r}")
+    if mode != "static" and format != "onnx":
+        raise ValueError(f"mode {mode!r} is for onnx")
+    if max_drop is not None and (not has_data or not 0 <= max_drop <= 100):
+        raise ValueError("max_drop is in points of mAP50-95, 0 to 100, and needs data to measure it on")
+    if mode == "static" and not calibrated:
+        raise ValueError("static INT8 needs a calibration; yolort calibrate makes one")
+
+
+def _make(
+    builder: Builder,
+    excluded: dict[str, str],
+    destination: Path,
+    folder: Path,
+    data: str | Path | None,
+    split: str,
+    max_drop: float | None,
+    measure: bool,
+    progress: Callable[[Sequence[Any]], Iterable[Any]],
+) -> Quantized:
+    """Builds, checks, measures and places."""
+    built = folder / f"built{builder.ending}"
+    engine = _runner(builder)
+    floats = dict(excluded)
+    note: dict[str, Any] = {}
+
+    def build(kept: Collection[str]) -> Path:
+        builder.build(built, kept, note)
+        return built
+
+    def accuracy(path: Path) -> tuple[float, float]:
+        assert data is not None
+        found = validate(path, data, split=split, resamples=0, engine=engine, precision="fp32", tuned=False).metrics
+        return found.map50_95, found.best_conf
+
+    build(floats)
+    done = Quantized(destination, {}, (_megabytes(builder.source), _megabytes(built)))
+    if engine:
+        done.changed = _changed(builder.source, built, engine)
+    if data is not None:
+        if engine is None:
+            raise yolort.EngineError(f"{builder.engine} cannot run here, so accuracy cannot be measured")
+        before, after = accuracy(builder.source), accuracy(built)
+        if max_drop is not None and 100 * (before[0] - after[0]) > max_drop:
+            goal = AccuracyGoal(before[0] - max_drop / 100, lambda kept: accuracy(build(kept))[0])
+            pictures = _pictures(builder.source, data, split)
+            kept = keep_float(builder.source, build, list(builder.layers), excluded, engine, pictures, goal, progress)
+            if kept is None:
+                raise QuantizeError(f"the drop of mAP50-95 stays above {max_drop} points whatever is kept float")
+            floats = kept
+            after = accuracy(build(floats))
+        done.map50_95, done.conf = (before[0], after[0]), (before[1], after[1])
+        note |= {"data": Path(data).name, "map50_95": [round(one[0], 5) for one in (before, after)]}
+        note["conf"] = round(after[1], 3)
+    done.floats = {name: floats[key] for key, name in builder.layers.items() if key in floats}
+    note["float"] = list(done.floats)
+    build(floats)
+    done.megabytes = (done.megabytes[0], _megabytes(built))
+    if measure and engine:
+        _time(done, builder.source, built, engine)
+    elif not engine:
+        done.notes.append(f"{builder.engine} cannot run here: the result was neither checked nor measured")
+    _atomic.place(built, destination)
+    return done
+
+
+def _changed(source: Path, built: Path, engine: str) -> float:
+    """Which share of what the float model detects on the embedded picture is changed; QuantizeError if all of it is."""
+    picture = letterboxed([yolort.demo_image()], yolort.Detector(source, tuned=False).imgsz)
+    share = changed(*(raw_maps(path, engine, picture) for path in (source, built)))
+    if not share <= MOST_CHANGED:
+        raise QuantizeError(
+            "the INT8 model does not compute what the float one does: nothing that it detects on a picture is the "
+            "same. Was it calibrated on images of its training?"
+        )
+    return share
+
+
+def _time(done: Quantized, source: Path, built: Path, engine: str) -> None:
+    """Adds the milliseconds of both models, measured in turns, and what is to be said of them."""
+    cases = [Case(str(path), engine) for path in (source, built)]
+    rows = benchmark(chosen=cases, runs=40, warmup=10).rows
+    if any(row.error for row in rows):
+        return
+    before, after = (row.p50 for row in rows)
+    done.ms = before, after
+    if _system.Load.disturbs(rows[0].others):
+        done.notes.append(disturbed(rows[0].others))
+    elif after > before:
+        other = "openvino" if engine != "openvino" else "onnxruntime"
+        done.notes.append(
+            f"INT8 is slower than the float model here on {engine}: it does not pay. "
+            f"Try another engine (--target {other}), or run the float model with precision bf16 or fp16"
+        )
+
+
+def _runner(builder: Builder) -> str | None:
+    """The engine that the artefact is for, or one that computes the same where that is not here."""
+    able = [engine for engine, why, _ in _core.candidates(str(builder.source)) if not why]
+    return builder.engine if builder.engine in able else None if builder.engine == "ncnn" else next(iter(able), None)
+
+
+def _pictures(model: Path, data: str | Path, split: str) -> np.ndarray:
+    """A few pictures of a data set, with something in them."""
+    samples = [sample for sample in load_dataset(data, split).samples if len(sample.classes)]
+    return letterboxed([sample.path for sample in samples[:_PICTURES]], yolort.Detector(model, tuned=False).imgsz)
+
+
+def _matching(layers: dict[str, str], patterns: Sequence[str]) -> set[str]:
+    out: set[str] = set()
+    for pattern in patterns:
+        found = {key for key, name in layers.items() if fnmatch.fnmatchcase(name, pattern)}
+        if not found:
+            some = ", ".join(list(layers.values())[:3])
+            raise ValueError(f"exclude: no convolution is named '{pattern}'; they are named like {some}")
+        out |= found
+    return out
+
+
+def _ncnn_folder(model: Path, calibration: Calibration, folder: Path) -> Path:
+    """The FP32 model; of a checkpoint, exported into `folder`."""
+    if model.is_dir():
+        return model
+    if model.suffix.lower() not in (".pt", ".yaml", ".yml"):
+        raise ValueError(f"{model}: for ncnn give the FP32 *_ncnn_model folder of the checkpoint, or the checkpoint")
+    from yolort.tools.export.pipeline import export
+
+    target = folder / f"{model.stem}_ncnn_model"
+    return export(model, format="ncnn", head=calibration.head, imgsz=calibration.imgsz, output=target)
+
+
+def _cache(calibration: Calibration) -> str:
+    """As TensorRT 8.6 writes it: a header, and of each tensor the bits of its scale, peak / 127, in hexadecimal."""
+    kind = "MinMaxCalibration" if calibration.method == "minmax" else "EntropyCalibration2"
+    rows = [
+        f"{name}: {struct.pack('>f', max(found.peak, 1e-6) / 127).hex()}" for name, found in calibration.ranges.items()
+    ]
+    return "\n".join([f"TRT-8600-{kind}", *rows, ""])
+
+
+def _destination(model: Path, format: str, output: str | Path | None) -> Path:
+    ending = FORMATS[format].ending
+    stem = model.name.removesuffix("_ncnn_model") if model.is_dir() else model.stem
+    target = Path(output) if output is not None else model.parent / f"{stem}-int8{ending}"
+    if not target.name.endswith(ending) or target.name == ending:
+        raise ValueError(f"the output must be named *{ending}, not '{output}'")
+    return target
+
+
+def _megabytes(path: Path) -> float:
+    files: Iterator[Path] = iter([path]) if path.is_file() else path.iterdir()
+    return sum(file.stat().st_size for file in files if file.suffix != ".table") / 1e6

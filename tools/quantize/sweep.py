@@ -1,0 +1,160 @@
+"""INT8 recipes side by side: calibration-set size x method x granularity, weights only, dynamic, the naive one.
+
+from yolort.tools import sweep
+sweep("yolo26n.pt", "coco128.yaml").save("sweep.md")
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import yolort
+from yolort import _core
+from yolort.tools._formats import FORMATS, TARGETS
+from yolort.tools.data.dataset import letterboxed, list_images
+from yolort.tools.evaluate.benchmark import Benchmark, Case, Row, benchmark
+from yolort.tools.export.pipeline import export
+from yolort.tools.quantize.calibrate import METHODS, observe
+from yolort.tools.quantize.quantize import quantize
+
+__all__ = ["GRANULARITIES", "sweep"]
+
+_log = logging.getLogger(__name__)
+
+GRANULARITIES = {"channel": True, "tensor": False}
+_TARGETS = {**{name: engine for name, engine in TARGETS.items() if name != "gpu"}, "ncnn": "ncnn"}
+_WITHOUT_CALIBRATION = ("weights", "dynamic")
+
+
+def sweep(
+    model: str | Path,
+    data: str | Path,
+    *,
+    images: Sequence[int] = (100, 500, 1000, 2000),
+    methods: Sequence[str] = METHODS,
+    granularities: Sequence[str] = tuple(GRANULARITIES),
+    targets: Sequence[str] = ("openvino",),
+    head: str = "raw",
+    imgsz: int | tuple[int, int] | None = None,
+    runs: int = 100,
+    progress: Callable[[Sequence[Any], str], Iterable[Any]] = lambda items, _: items,
+) -> Benchmark:
+    """Makes the INT8 model of every combination, and measures accuracy and latency of all of them in one benchmark.
+
+    Args:
+        model: a checkpoint (.pt) or architecture (.yaml).
+        data: a `data.yaml`: calibrated on its split "train", scored on "val".
+        images: calibration-set sizes; where the data have fewer, all of them are taken.
+        methods, granularities: of `METHODS`, `GRANULARITIES`.
+        targets: those of `quantize`, but for "gpu", and "ncnn"; each is measured on its engine.
+        head, imgsz: see `export`.
+        runs: detections that are timed.
+        progress: wraps steps, with what they are, for a progress bar.
+
+    Rows are named `<target>-<method>-<images>-<granularity>`. With them stand the float model in every precision of the
+    engine and, of ONNX, INT8 weights only, dynamic INT8 and the naive recipe: the graph with its decoder, quantised by
+    onnxruntime.quantization.quantize_static with its defaults. A recipe that fails has the reason in its row.
+
+    Raises ValueError for choices that there are not, and what `calibrate`, `export` and `benchmark` raise.
+    """
+    _check_choices("methods", methods, METHODS)
+    _check_choices("granularities", granularities, GRANULARITIES)
+    _check_choices("targets", targets, _TARGETS)
+    path = Path(model)
+    there = len(list_images(data, "train"))
+    if max(images) > there:
+        _log.warning("%s has %d images to calibrate on; that is the largest set", data, there)
+    sizes = sorted({min(count, there) for count in images})
+    with tempfile.TemporaryDirectory(prefix="yolort-sweep-") as name:
+        folder = Path(name)
+        source = export(path, head=head, imgsz=imgsz, output=folder / "float.onnx")
+        calibrations = []
+        for size in sizes:
+            seen = observe(source, data, images=size, progress=lambda steps: progress(steps, "calibrating"))
+            calibrations += [(method, size, seen.calibration(method)) for method in methods]
+        rows: list[Row] = []
+
+        def add(target: str, name: str, make: Callable[..., object]) -> None:
+            ending = FORMATS["ncnn" if target == "ncnn" else "onnx"].ending
+            built = folder / f"{target}-{name}{ending}"
+            row = Row(Case(str(built), _TARGETS[target]))
+            try:
+                make(output=built)
+            except yolort.Error as error:
+                row.error = " ".join(str(error).split())
+            rows.append(row)
+
+        int8_target: str | None
+        for target in targets:
+            form, int8_target = ("ncnn", None) if target == "ncnn" else ("onnx", target)
+            floats = source
+            if form == "ncnn":
+                floats = export(path, format="ncnn", head=head, imgsz=imgsz, output=folder / "float_ncnn_model")
+            engine = _TARGETS[target]
+            able = next((precisions for name, _, precisions in _core.candidates(str(floats)) if name == engine), [""])
+            rows += [Row(Case(str(floats), engine, precision=one)) for one in able or [""]]
+            how: dict[str, Any] = {"format": form, "target": int8_target, "measure": False}
+            steps = [(*one, granularity) for one in calibrations for granularity in granularities]
+            for method, size, calibration, granularity in progress(steps, f"quantising for {target}"):
+                make = partial(quantize, floats, calibration, per_channel=GRANULARITIES[granularity], **how)
+                add(target, f"{method}-{size}-{granularity}", make)
+            if form == "onnx":
+                for mode in _WITHOUT_CALIBRATION:
+                    add(target, mode, partial(quantize, floats, mode=mode, measure=False))
+                add(target, "naive", partial(_naive, path, data, sizes[0], head, imgsz))
+        done = benchmark(
+            chosen=[row.case for row in rows if not row.error],
+            data=data,
+            runs=runs,
+            progress=lambda steps: progress(steps, "measuring"),
+        )
+    return _complete(done, rows)
+
+
+def _check_choices(name: str, given: Sequence[str], known: Collection[str]) -> None:
+    wrong = [one for one in given if one not in known]
+    if wrong or not given:
+        raise ValueError(f"{name}: expected some of {', '.join(known)}, not {', '.join(wrong) or 'none'}")
+
+
+def _complete(done: Benchmark, rows: list[Row]) -> Benchmark:
+    """The benchmark with the rows that failed among those that were measured, and names in place of paths."""
+    measured = iter(done.rows)
+    done.rows = [row if row.error else next(measured) for row in rows]
+    for row in done.rows:  # the files are gone
+        row.case = replace(row.case, model=Path(row.case.model).name)
+    return done
+
+
+def _naive(
+    model: Path, data: str | Path, images: int, head: str, imgsz: int | tuple[int, int] | None, output: Path
+) -> None:
+    """As most tutorials have it: the model as it is, `quantize_static` as it is."""
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+
+    source = export(
+        model, head="end2end" if head == "raw-e2e" else "boxes", imgsz=imgsz, output=output.with_name("decoded.onnx")
+    )
+    size = yolort.Detector(source, tuned=False).imgsz
+    chosen = iter(list_images(data, "train")[:images])
+
+    class Pictures(CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            path = next(chosen, None)
+            return None if path is None else {"images": letterboxed([path], size)}
+
+    quantize_static(source, output, Pictures())
+    made = onnx.load(output)
+    told = {entry.key: entry.value for entry in onnx.load(source).metadata_props}
+    told["yolort"] = json.dumps({**json.loads(told["yolort"]), "precision": "int8"})
+    onnx.helper.set_model_props(made, told)
+    onnx.save(made, output)

@@ -1,0 +1,308 @@
+"""What each step is worth: every variant differs from one baseline by named steps, over several seeds.
+
+    from yolort.tools import ablate
+    ablate("study.yaml", "runs/ablation").save("ablation.html")
+
+The study is a YAML file:
+
+    model: yolo26n.pt
+    data: data.yaml
+    engine: openvino
+    imgsz: 320
+    seeds: [0, 1, 2]
+    baseline: {epochs: 15}
+    steps:                      # each a name and what it changes of the recipe (yolort.tools.search.Recipe)
+      distil: {teacher: yolo26s.pt}
+      prune: {epochs: 10, prune: 0.2, finetune: 5}
+      int8: {precision: int8}
+      tta: {augment: true}
+    sets: [each, all]           # and leave-one-out, or lists of steps: [prune, int8]
+
+Every stage is kept by what it was made from, so that an interrupted study goes on where it was.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yolort
+from yolort.tools import _system
+from yolort.tools._processes import interruptible, jobs
+from yolort.tools.evaluate import report
+from yolort.tools.evaluate.benchmark import Row
+from yolort.tools.search.pipeline import Accuracy, Pipeline
+from yolort.tools.search.recipe import Recipe
+from yolort.tools.search.study import Study, read_study
+
+__all__ = ["REPORT_WRITERS", "Ablation", "Variant", "ablate"]
+
+_log = logging.getLogger(__name__)
+_NORMAL = 1.96  # standard errors of a 95 % interval
+
+
+@dataclass
+class Variant:
+    """A set of steps, and what it gave; `error` says why it has no figures."""
+
+    steps: tuple[str, ...]
+    recipe: Recipe
+    accuracy: list[Accuracy] = field(default_factory=list)  # of each seed
+    row: Row | None = None  # latency, of the first seed
+    error: str = ""
+
+    @property
+    def name(self) -> str:
+        """The steps, or "baseline"."""
+        return " + ".join(self.steps) or "baseline"
+
+
+@dataclass
+class Difference:
+    """Of mAP50-95, in points of 100, with a 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.2f} ({self.low:+.2f} to {self.high:+.2f})"
+
+    @property
+    def certain(self) -> bool:
+        """Whether 0 is outside the interval."""
+        return self.low > 0 or self.high < 0
+
+
+class Ablation:
+    """The outcome of `ablate`."""
+
+    def __init__(self, study: Study, variants: list[Variant], setup: dict[str, str]) -> None:
+        self.study = study
+        self.variants = variants  # the baseline first
+        self.setup = setup
+
+    def difference(self, variant: Variant) -> Difference | None:
+        """To the baseline; None where one of the two has no figures.
+
+        The interval is that of a paired bootstrap over images, and over seeds where there are several: each draw
+        takes images and seeds with replacement, of both alike.
+        """
+        return self._combined([(1, variant), (-1, self.variants[0])])
+
+    def interaction(self, variant: Variant) -> Difference | None:
+        """What its steps give together beyond the sum of what each gives alone; None where that is not known."""
+        alone = {one.steps[0]: one for one in self.variants if len(one.steps) == 1}
+        if len(variant.steps) < 2 or not all(step in alone for step in variant.steps):
+            return None
+        parts = [(1, variant), *((-1, alone[step]) for step in variant.steps)]
+        return self._combined([*parts, (len(variant.steps) - 1, self.variants[0])])
+
+    def _combined(self, parts: Sequence[tuple[int, Variant]]) -> Difference | None:
+        if any(one.error or not one.accuracy for _, one in parts):
+            return None
+        points = np.sum([[sign * seed.map50_95 for seed in one.accuracy] for sign, one in parts], axis=0)
+        draws = np.sum([[sign * seed.draws50_95 for seed in one.accuracy] for sign, one in parts], axis=0)
+        seeds, count = draws.shape
+        chosen = np.random.default_rng(1).integers(0, seeds, (seeds, count))
+        error = _NORMAL * float(np.take_along_axis(draws, chosen, axis=0).mean(axis=0).std(ddof=1))
+        mean = float(points.mean())
+        return Difference(100 * mean, 100 * (mean - error), 100 * (mean + error))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A dict a variant, ready for JSON: what has no figure is None."""
+        base = self.variants[0]
+        out = []
+        for one in self.variants:
+            row: dict[str, Any] = {"variant": one.name, "error": one.error or None, "recipe": one.recipe.to_dict()}
+            by_seed = [100 * seed.map50_95 for seed in one.accuracy]
+            row["map50_95"] = float(np.mean(by_seed)) if by_seed else None
+            row["map50_95_of_seeds"] = by_seed
+            row["map50"] = float(np.mean([100 * seed.map50 for seed in one.accuracy])) if by_seed else None
+            for name, found in (("difference", self.difference(one)), ("interaction", self.interaction(one))):
+                given = None if found is None or one is base else found
+                row[name] = given and {"mean": given.mean, "low": given.low, "high": given.high}
+            row["p50_ms"] = one.row.p50 if one.row else None
+            row["p95_ms"] = float(np.percentile(one.row.samples[:, 0], 95)) if one.row else None
+            row["speedup"] = base.row.p50 / one.row.p50 if base.row and one.row else None
+            row["parameters"] = one.row.facts.get("parameters") if one.row else None
+            row["size_mb"] = one.row.size_mb if one.row else None
+            out.append(row)
+        return out
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Headings and cells."""
+        cells = []
+        for row in self.rows():
+            spread = row["map50_95_of_seeds"]
+            accuracy = "-" if row["map50_95"] is None else f"{row['map50_95']:.2f}"
+            if len(spread) > 1:
+                accuracy += f" ± {np.std(spread, ddof=1):.2f}"
+            cells.append(
+                [
+                    row["variant"],
+                    accuracy,
+                    _text(row["map50"], "{:.2f}"),
+                    *(str(Difference(**row[key])) if row[key] else "-" for key in ("difference", "interaction")),
+                    _text(row["p50_ms"], "{:.2f}"),
+                    _text(row["p95_ms"], "{:.2f}"),
+                    _text(row["speedup"], "{:.2f}x"),
+                    _text(row["parameters"] and row["parameters"] / 1e6, "{:.2f}"),
+                    _text(row["size_mb"], "{:.1f}"),
+                ]
+            )
+        return list(_HEADINGS), cells
+
+    def findings(self) -> list[str]:
+        """A sentence a variant, from the figures alone."""
+        out = []
+        for one, row in zip(self.variants[1:], self.rows()[1:], strict=True):
+            found = self.difference(one)
+            if found is None:
+                out.append(f"{one.name}: no figures ({one.error or self.variants[0].error})")
+                continue
+            if not found.certain:
+                said = f"changes mAP50-95 by {found.mean:+.2f}, which is within the noise"
+            else:
+                said = f"{'gains' if found.mean > 0 else 'costs'} {abs(found.mean):.2f} mAP50-95"
+            if row["speedup"] is not None:
+                ratio = row["speedup"]
+                said += f" and is {ratio:.2f}x as fast" if ratio >= 1 else f" and takes {1 / ratio:.2f}x the time"
+            together = self.interaction(one)
+            if together is not None:
+                said += f"; its steps together give {together.mean:+.2f} beyond their sum"
+                said += "" if together.certain else ", within the noise"
+            out.append(f"{one.name} {said}.")
+        return out
+
+    def to_markdown(self) -> str:
+        """Table, findings, set-up."""
+        lines = report.markdown(*self.table())
+        return "\n".join(
+            [*lines, "", *(f"- {one}" for one in self.findings()), *(f"- {k}: {v}" for k, v in self.setup.items()), ""]
+        )
+
+    def to_csv(self) -> str:
+        """A line a variant."""
+        out = io.StringIO()
+        flat = []
+        for row in self.rows():
+            for name in ("difference", "interaction"):
+                part = row[name] or {}
+                row[name] = part.get("mean")
+                row |= {f"{name}_{end}": part.get(end) for end in ("low", "high")}
+            flat.append({**row, **{key: json.dumps(row[key]) for key in ("recipe", "map50_95_of_seeds")}})
+        writer = csv.DictWriter(out, list(flat[0]))
+        writer.writeheader()
+        writer.writerows(flat)
+        return out.getvalue()
+
+    def to_json(self) -> str:
+        """Rows, findings, set-up."""
+        return json.dumps({"rows": self.rows(), "findings": self.findings(), "setup": self.setup}, indent=1)
+
+    def to_html(self) -> str:
+        """One page that needs nothing else: findings, table, charts, set-up."""
+
+        rows = [row for row in self.rows() if row["map50_95"] is not None]
+        changed = [(row["variant"], *row["difference"].values()) for row in rows if row["difference"]]
+        timed = [(row["variant"], row["p50_ms"], row["map50_95"]) for row in rows if row["p50_ms"] is not None]
+        charts = []
+        if changed:
+            charts.append(
+                ("Change of mAP50-95, with its 95 % interval", report.intervals(changed, "points of mAP50-95"))
+            )
+        if timed:
+            charts.append(("Accuracy against latency", report.pareto_chart(timed)))
+        headings, cells = self.table()
+        return report.page("yolort ablation", headings, cells, charts, self.setup, remarks=self.findings())
+
+    def save(self, path: str | Path) -> None:
+        """Writes what the ending says: .html, .md, .csv or .json; whole, and over nothing of others."""
+        report.save(self, path, REPORT_WRITERS)
+
+
+_HEADINGS = (
+    *("variant", "mAP50-95", "mAP50", "difference", "beyond the sum", "p50 ms", "p95", "speed", "M params", "file MB"),
+)
+
+
+def _text(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
+#: What writes a report, by the ending of its file.
+REPORT_WRITERS: dict[str, Callable[[Ablation], str]] = {
+    ".html": Ablation.to_html,
+    ".md": Ablation.to_markdown,
+    ".csv": Ablation.to_csv,
+    ".json": Ablation.to_json,
+}
+
+
+def ablate(
+    study: str | Path | Study,
+    folder: str | Path,
+    *,
+    runs: int = 100,
+    ray: str | None = None,
+    ray_workers: int | None = None,
+    progress: Callable[[Sequence[Any], str], Iterable[Any]] = lambda items, _: items,
+) -> Ablation:
+    """Makes and measures the baseline and every set of steps, each with every seed.
+
+    Args:
+        study: see `read_study`.
+        folder: where every stage is kept: a study that is run again makes nothing twice.
+        runs: detections that are timed, of all variants in turns, of the first seed.
+        ray: address of a Ray cluster, whose nodes see `folder` and the data: all but the times is made there, side by
+            side. "auto", "local": see `jobs`.
+        ray_workers: stages at a time; None: one a node.
+        progress: wraps steps, with what they are, for a progress bar.
+
+    A variant that fails has the reason in its row, and the others go on.
+
+    Raises FileNotFoundError, StudyError, LabelError; OSError where the folder cannot be written.
+    """
+    chosen = study if isinstance(study, Study) else read_study(study)
+    pipeline = Pipeline(folder, chosen.data)
+    variants = [Variant(steps, chosen.recipe(steps)) for steps in ((), *chosen.sets)]
+    setup = {"data": str(chosen.data), "seeds": ", ".join(map(str, chosen.seeds)), **_system.describe()}
+    with interruptible(lambda: Ablation(chosen, variants, setup)):
+        todo = [(one, seed) for one in variants for seed in chosen.seeds]
+        with jobs(ray, ray_workers) as pool:
+            given = [(str(folder), str(chosen.data), one.recipe, seed) for one, seed in todo]
+            made = pool.run(_measure, given, math.inf) if ray is not None else [{} for _ in todo]
+        for (variant, seed), told in progress(list(zip(todo, made, strict=True)), "measuring"):
+            if variant.error:
+                continue
+            try:
+                if told.get("failed"):
+                    raise yolort.Error(told["note"])
+                variant.accuracy.append(pipeline.accuracy(variant.recipe, seed))
+            except Exception as error:  # whatever it is, the other variants go on
+                variant.error = " ".join(str(error).split()) or type(error).__name__
+                _log.warning("%s, seed %s: %s", variant.name, seed, variant.error)
+        whole = [one for one in variants if not one.error]
+        if whole:
+            cases = [pipeline.case(one.recipe, chosen.seeds[0]) for one in whole]
+            try:
+                for one, row in zip(whole, pipeline.latency(cases, runs), strict=True):
+                    one.row = row
+            except yolort.Error as error:
+                _log.warning("%s", error)
+    return Ablation(chosen, variants, setup)
+
+
+def _measure(folder: str, data: str, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """In a process on another node; the accuracy is kept in the folder."""
+    Pipeline(folder, data).accuracy(recipe, seed)
+    return {}

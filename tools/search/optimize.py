@@ -1,0 +1,362 @@
+"""Budget in, best deployable model out: a search over size, input, head, pruning, precision and engine.
+
+    from yolort.tools.search import Budget, optimize
+    done = optimize("yolo26s.pt", "data.yaml", Budget(max_drop=1.0), siblings=["yolo26n.pt"], finetune=10, hours=1.5)
+    print(done.best, *done.commands(), sep="\\n")
+
+Optuna proposes, and keeps every trial in an SQLite file; what a trial makes and measures is kept by `Pipeline`, so that
+a search that was interrupted goes on, and nothing is measured twice. Plain answers come first: the model as it is on
+every engine and in every precision, its smaller siblings, smaller inputs; then those that are fast enough and lose too
+much are distilled from the model; pruning has to beat them. What needs training is timed untrained, and trained only
+where it could become the best.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import TrialState
+from yolort import _checks, _core
+from yolort.tools._hash import sha256, text_sha256
+from yolort.tools._processes import Jobs, interruptible, jobs
+from yolort.tools.models.checkpoints import detect_head, load_checkpoint
+from yolort.tools.search.outcome import Budget, Optimized, Trial, best_within, map_points, pareto_front
+from yolort.tools.search.pipeline import Pipeline
+from yolort.tools.search.recipe import Recipe
+from yolort.tools.search.record import open_record
+from yolort.tools.search.space import search_space
+
+__all__ = ["optimize"]
+
+_log = logging.getLogger(__name__)
+
+_RECOVERED = 2.0  # points of mAP50-95 that no short training gave back: docs/distillation.md, docs/pruning.md
+_PRUNED = 3  # of what is as it is, so many are pruned before all else is tried
+_CLOSE = 1.25  # times the fastest: that close, another size may have another fastest engine
+_RUNS = 60  # detections that a trial is timed with, in turns with the baseline
+
+
+def optimize(
+    model: str | Path,
+    data: str | Path,
+    budget: Budget,
+    *,
+    folder: str | Path = "runs/optimize",
+    engines: Sequence[str] | None = None,
+    siblings: Sequence[str | Path] = (),
+    imgsz: int | None = None,
+    epochs: int = 0,
+    finetune: int = 10,
+    hours: float | None = None,
+    trials: int | None = None,
+    trial_minutes: float = 60.0,
+    seed: int = 0,
+    ray: str | None = None,
+    ray_workers: int | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    **training: Any,
+) -> Optimized:
+    """Searches for the artefact that is best within a budget, and returns all that was tried.
+
+    Args:
+        model: the checkpoint (.pt) that is to be deployed, trained on `data`, or else with `epochs`.
+        data: a `data.yaml` with labelled images in train and val.
+        budget: what is allowed.
+        folder: where everything is kept; a search that is started again in it goes on.
+        engines: only these; None takes all that are here.
+        siblings: other sizes of the model, trained on `data` too, or else with `epochs`.
+        imgsz: side of the input; None takes that of the training.
+        epochs: of training of the model and its siblings before anything else.
+        finetune: epochs after pruning, with the unpruned model as teacher, and of siblings and smaller inputs with the
+            model as teacher (beyond `epochs`); 0: neither is tried.
+        hours: no trial begins after them.
+        trials: at most so many, those of earlier runs counted; one of `hours` and `trials` must be given.
+        trial_minutes: a trial whose building and timing, or training and scoring, takes longer is ended and listed as
+            failed.
+        seed: of training and search.
+        ray: address of a Ray cluster, whose nodes see `folder` and the data: trainings, exports and accuracies run
+            there, side by side; times are taken here, between them. "auto", "local": see `jobs`.
+        ray_workers: trials at a time; None: one a node.
+        progress: told of each trial, in a line.
+        **training: other arguments of Ultralytics' train.
+
+    Raises ValueError, FileNotFoundError, CheckpointError, LabelError for what cannot be searched; EngineError where no
+    engine is here.
+    """
+    if hours is None and trials is None:
+        raise ValueError("give hours or trials: a search has no end of its own")
+    for name, value in (("hours", hours), ("trials", trials), ("trial_minutes", trial_minutes)):
+        if value is not None and value <= 0:
+            raise ValueError(f"{name} must be above 0, not {value}")
+    source = load_checkpoint(model)
+    for sibling in siblings:
+        load_checkpoint(sibling)
+    side = _checks.integer("imgsz", imgsz) if imgsz is not None else source.side
+    pipeline = Pipeline(folder, data)
+    base = Recipe(
+        model=str(model),
+        imgsz=side,
+        epochs=epochs,
+        method="taylor",
+        round_to=16,  # the fastest on AVX-512 and as good elsewhere: docs/pruning.md
+        engine="onnxruntime",
+        train=training,
+    )
+    one_to_one = getattr(detect_head(source.model), "one2one_cv2", None) is not None
+    space = search_space([str(model), *map(str, siblings)], side, engines, finetune, one_to_one)
+    search = _Search(pipeline, base, space, budget, finetune, seed, trial_minutes * 60)
+    deadline = time.monotonic() + hours * 3600 if hours is not None else None
+
+    def outcome() -> Optimized:
+        return Optimized(budget, search.trials(), pipeline, str(data), seed)
+
+    with interruptible(lambda: outcome() if search.count else None), jobs(ray, ray_workers) as pool:
+        while deadline is None or time.monotonic() < deadline:
+            first = search.count == 0
+            done = search.wave(pool, trials - search.count if trials is not None else pool.workers)
+            for one in done:
+                rest = "" if deadline is None else f", {max(deadline - time.monotonic(), 0) / 60:.0f} min left"
+                found = one.note or f"{one.ms:.2f} ms, {map_points(one):.2f} mAP50-95"
+                progress(f"trial {one.number}: {one.name}: {found}{rest}")
+            if not done:
+                break
+            if first and (doubt := budget.doubt(search.trials()[0])):
+                progress(doubt)
+    return outcome()
+
+
+class _Search:
+    """Asks Optuna, measures, tells."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        base: Recipe,
+        space: Mapping[str, tuple[Any, ...]],
+        budget: Budget,
+        finetune: int,
+        seed: int,
+        trial_seconds: float,
+    ) -> None:
+        self._pipeline, self._base, self._budget = pipeline, base, budget
+        self._finetune, self._seed, self._trial_seconds = finetune, seed, trial_seconds
+        self._space = {name: CategoricalDistribution(values) for name, values in space.items()}
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        # Another model, data set or training is another study in the same file.
+        of = {"model": sha256(base.model), "data": [pipeline.train_sha, pipeline.val_sha], "recipe": base.to_dict()}
+        text = json.dumps({**of, "finetune": finetune, "seed": seed, "machine": _core.machine()}, sort_keys=True)
+        self._study = open_record((pipeline.cache.folder / "study.db").absolute(), text_sha256(text)[:16], seed)
+        for left in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):  # of a run that was killed
+            self._study.tell(left.number, state=TrialState.FAIL)
+            if not left.user_attrs.get("again"):
+                self._study.enqueue_trial(left.params, user_attrs={**left.user_attrs, "again": True})
+        if not self.trials():  # the reference comes first, also after a run that was killed in it
+            for _ in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+                self._study.tell(self._study.ask(dict(self._space)), state=TrialState.FAIL)
+            self._enqueue({"engine": engine} for engine in space["engine"])
+
+    @property
+    def count(self) -> int:
+        """Trials that have ended."""
+        return len(self.trials())
+
+    def recipe(self, choice: Mapping[str, Any]) -> Recipe:
+        """What a choice means."""
+        engine, precision = choice["engine"].split()
+        prune = float(choice["prune"])
+        recipe = replace(
+            self._base,
+            model=choice["model"],
+            imgsz=choice["imgsz"],
+            head=choice["head"],
+            engine=engine,
+            precision=precision,
+            prune=prune,
+            finetune=self._finetune if prune else 0,
+        )
+        if prune or not choice["distil"]:  # what is pruned learns from what it was
+            return recipe
+        return replace(recipe, epochs=self._base.epochs + self._finetune, teacher=self._base)
+
+    def wave(self, pool: Jobs, most: int) -> list[Trial]:
+        """Tries up to `most` more, as many at a time as there are workers; none where nothing is left to be tried."""
+        asked = self._ask(min(most, pool.workers))
+        shared = (str(self._pipeline.cache.folder), self._pipeline.data, self._base)
+        given = {one.number: (*shared, self.recipe(one.params), self._seed) for one in asked}
+        found: dict[int, dict[str, Any]] = {one.number: {"seconds": 0.0} for one in asked}
+
+        def run(where: Jobs, work: Callable[..., dict[str, Any]], numbers: Sequence[int]) -> None:
+            done = where.run(work, [given[number] for number in numbers], self._trial_seconds)
+            for number, told in zip(numbers, done, strict=True):
+                found[number] = {**found[number], **told, "seconds": found[number]["seconds"] + told["seconds"]}
+
+        def going_on() -> list[int]:
+            return [number for number, told in found.items() if not told.get("failed")]
+
+        if pool.workers > 1:
+            run(pool, _prepare, going_on())
+        run(Jobs(), _time, going_on())  # here, where latency counts, and nothing beside it
+        before = self.trials()
+        rated = [one for one in before if one.map50_95 is not None]
+        bar = max((map_points(one) for one in rated), default=None)
+        beaten = min((one.ms for one in rated if bar is not None and map_points(one) >= bar), default=None)
+        best = best_within(self._budget, rated, before[0]) if rated else None
+        for number in going_on():
+            recipe, told = given[number][3], found[number]
+            if _untrained(recipe, self._base) == recipe:
+                continue
+            if not self._budget.fits(told["ms"], told["size_mb"]):
+                told["note"] = "not trained: not within the budget"
+            elif beaten is not None and told["ms"] >= beaten:
+                told["note"] = "not trained: slower than the most accurate one"
+            elif self._hopeless(recipe, before):
+                told["note"] = "not trained: what it comes from loses too much"
+            elif self._budget.max_latency is None and best is not None and told["ms"] >= best.ms:
+                told["note"] = "not trained: slower than what is within the budget already"
+        run(pool, _rate, [number for number in going_on() if not found[number].get("note")])
+        for one in asked:
+            told = found[one.number]
+            for name, value in told.items():
+                one.set_user_attr(name, value)
+            if told.get("map50_95") is not None:
+                self._study.tell(one, [told["ms"], told["map50_95"]])
+            else:
+                self._study.tell(one, state=TrialState.FAIL if told.get("failed") else TrialState.PRUNED)
+        return [one for one in self.trials() if one.number in found]
+
+    def _hopeless(self, recipe: Recipe, trials: Sequence[Trial]) -> bool:
+        """Whether the same network as it is loses more than training could give back."""
+        if self._budget.max_drop is None or not trials or trials[0].map50_95 is None:
+            return False
+        least = trials[0].map50_95 - self._budget.max_drop - _RECOVERED
+        same = [one for one in trials if one.plain and one.map50_95 is not None]
+        same = [one for one in same if (one.recipe.model, one.recipe.imgsz) == (recipe.model, recipe.imgsz)]
+        return bool(same) and max(map(map_points, same)) < least
+
+    def _enqueue(self, changes: Iterable[Mapping[str, Any]]) -> None:
+        first = {name: one.choices[0] for name, one in self._space.items()}
+        for change in changes:
+            self._study.enqueue_trial({**first, **change})
+
+    def _enqueue_siblings(self) -> None:
+        """Once the model as it is has run on every engine: siblings and smaller inputs there and on the fastest.
+
+        Both at once on the fastest only; which of those that are close is the fastest is another for another size.
+        """
+        as_it_is = self._base.model, self._base.imgsz, self._base.head
+        listed = [one for one in self.trials() if one.plain]
+        plain = [one for one in listed if (one.recipe.model, one.recipe.imgsz, one.recipe.head) == as_it_is]
+        if self._study.user_attrs.get("siblings") or len(plain) < len(self._space["engine"].choices):
+            return
+        rated = [one for one in plain if one.map50_95 is not None]
+        close = [one.recipe for one in rated if one.ms <= _CLOSE * min(other.ms for other in rated)]
+        fastest = [f"{one.engine} {one.precision}" for one in close]
+        engines = dict.fromkeys([self._space["engine"].choices[0], *fastest])
+        for name in ("model", "imgsz", "head"):
+            for value in self._space[name].choices[1:]:
+                self._enqueue({name: value, "engine": engine} for engine in engines)
+        for model in self._space["model"].choices[1:]:
+            for side in self._space["imgsz"].choices[1:]:
+                self._enqueue({"model": model, "imgsz": side, "engine": engine} for engine in fastest)
+        self._study.set_user_attr("siblings", True)
+
+    def _enqueue_trained(self) -> None:
+        """Once siblings and smaller inputs have run: what loses too much is distilled, what does not is pruned."""
+        told = self._study.user_attrs
+        if not self._finetune or not told.get("siblings") or told.get("trained"):
+            return
+        if self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            return
+        reference = self.trials()[0]
+        plain = [one for one in self.trials() if one.plain and one.map50_95 is not None]
+        accurate = [one for one in plain if self._budget.accurate(one, reference)]
+        fast = [one for one in plain if self._budget.fits(one.ms, one.size_mb)]
+        short = [one for one in fast if self._budget.max_drop is None or one not in accurate]
+
+        def choice(one: Trial) -> dict[str, Any]:
+            known = {"model": one.recipe.model, "imgsz": one.recipe.imgsz, "head": one.recipe.head}
+            return {**known, "engine": f"{one.recipe.engine} {one.recipe.precision}"}
+
+        for one in sorted(short, key=map_points, reverse=True):
+            if (one.recipe.model, one.recipe.imgsz) != (self._base.model, self._base.imgsz):
+                self._enqueue([{**choice(one), "distil": True}])
+        front = pareto_front(accurate)  # where a latency is to be met, of what does not meet it
+        slow = [one for one in front if one not in fast] if self._budget.max_latency is not None else front
+        for one in slow[:_PRUNED]:
+            self._enqueue({**choice(one), "prune": ratio} for ratio in self._space["prune"].choices[1:4])
+        self._study.set_user_attr("trained", True)
+
+    def _ask(self, most: int) -> list[optuna.Trial]:
+        """Up to so many choices of which none has been tried."""
+        self._enqueue_siblings()
+        self._enqueue_trained()
+        known = [one.recipe for one in self.trials()]
+        out: list[optuna.Trial] = []
+        for _ in range(50):
+            if len(out) >= most:
+                break
+            asked = self._study.ask(dict(self._space))
+            recipe = self.recipe(asked.params)
+            if recipe in known:
+                self._study.tell(asked, state=TrialState.PRUNED)  # not a trial
+                continue
+            known.append(recipe)
+            out.append(asked)
+        return out
+
+    def trials(self) -> list[Trial]:
+        """Those that were measured, timed, or failed; the reference first."""
+        out = []
+        for one in self._study.get_trials(deepcopy=False):
+            told = one.user_attrs
+            if not one.state.is_finished() or "seconds" not in told:
+                continue
+            out.append(
+                Trial(
+                    self.recipe(one.params),
+                    one.number,
+                    float(told.get("ms", "nan")),
+                    float(told.get("size_mb", "nan")),
+                    told.get("map50_95"),
+                    float(told["seconds"]),
+                    str(told.get("note", "")),
+                )
+            )
+        return out
+
+
+def _prepare(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """What is timed, in a process of its own."""
+    pipeline = Pipeline(folder, data)
+    if recipe.engine != "tensorrt":  # whose engines are made on the machine that they are for
+        pipeline.case(_untrained(recipe, base), seed)
+    return {}
+
+
+def _untrained(recipe: Recipe, base: Recipe) -> Recipe:
+    """The same network before it is fine-tuned or distilled, which changes no time."""
+    return replace(recipe, finetune=0, epochs=base.epochs, teacher=None)
+
+
+def _time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """Milliseconds, before any training after pruning, and MB."""
+    pipeline = Pipeline(folder, data)
+    reference = pipeline.case(base, seed)
+    first = pipeline.latency([reference], _RUNS)[0]
+    pair = [reference, pipeline.case(_untrained(recipe, base), seed)]
+    rows = pipeline.latency(pair, _RUNS) if pair[0] != pair[1] else [first, first]
+    # In turns with the reference, whose time of the first trial is what all are compared to.
+    return {"ms": first.p50 * rows[1].p50 / rows[0].p50, "size_mb": rows[1].size_mb}
+
+
+def _rate(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """mAP50-95 of the artefact, which is trained first where that is in its recipe."""
+    return {"map50_95": 100 * Pipeline(folder, data).accuracy(recipe, seed).map50_95}

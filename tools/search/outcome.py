@@ -1,0 +1,286 @@
+"""What `optimize` found: budget, trials, the Pareto front and the reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import yolort
+from yolort.tools import _system
+from yolort.tools.data.dataset import list_images
+from yolort.tools.evaluate import report
+from yolort.tools.search.pipeline import Pipeline
+from yolort.tools.search.recipe import Recipe, commands
+
+__all__ = ["REPORT_WRITERS", "Budget", "Optimized", "Trial", "best_within", "map_points", "pareto_front"]
+
+_MEANINGFUL = 0.2  # of the reference: a larger drop says little
+_SHOWN = 3  # images of the report
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What is allowed; None: anything.
+
+    Attributes:
+        max_latency: milliseconds of an image end to end, p50, on this machine.
+        max_drop: points of mAP50-95 (of 100) below the model as it is, in FP32 on ONNX Runtime.
+        max_size: MB of the artefact.
+    """
+
+    max_latency: float | None = None
+    max_drop: float | None = None
+    max_size: float | None = None
+
+    def __post_init__(self) -> None:
+        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        if all(value is None for value in given.values()):
+            raise ValueError(f"give at least one of {', '.join(given)}")
+        for name, value in given.items():
+            if value is not None and not (value > 0 or (name == "max_drop" and value >= 0)):
+                raise ValueError(f"{name} must be above 0, not {value}")
+
+    def met(self, trial: Trial, reference: Trial) -> bool:
+        """Whether a trial that was measured is within it."""
+        return self.fits(trial.ms, trial.size_mb) and self.accurate(trial, reference)
+
+    def accurate(self, trial: Trial, reference: Trial) -> bool:
+        """Whether its accuracy, which was measured, is within it."""
+        if trial.map50_95 is None or (self.max_drop is not None and reference.map50_95 is None):
+            return False
+        return self.max_drop is None or map_points(reference) - trial.map50_95 <= self.max_drop
+
+    def doubt(self, reference: Trial) -> str:
+        """Why the drop that is allowed means little for so inaccurate a reference; "" where it means something."""
+        if self.max_drop is None or reference.map50_95 is None or self.max_drop < _MEANINGFUL * reference.map50_95:
+            return ""
+        return (
+            f"max_drop {self.max_drop:g} is large against the {reference.map50_95:.2f} mAP50-95 of the reference: "
+            "nearly anything is within it. Train the model on the data first (epochs), or allow less."
+        )
+
+    def fits(self, ms: float, size_mb: float) -> bool:
+        """Whether time and size are within it."""
+        return (self.max_latency is None or ms <= self.max_latency) and (
+            self.max_size is None or size_mb <= self.max_size
+        )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A recipe that was tried; `note` says why it has no accuracy, or failed."""
+
+    recipe: Recipe
+    number: int
+    ms: float = float("nan")  # p50, as measured in turns with the reference
+    size_mb: float = float("nan")
+    map50_95: float | None = None  # of 100
+    seconds: float = 0.0
+    note: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """The model, a sibling or a smaller input as they are."""
+        return not (self.recipe.finetune or self.recipe.teacher)
+
+    @property
+    def name(self) -> str:
+        """In a few words."""
+        one = self.recipe
+        parts = [Path(one.model).stem, str(one.imgsz), one.engine, one.precision]
+        parts += [one.head] if one.head != "raw" else []
+        parts += [f"pruned {one.prune:.0%}"] if one.prune else []
+        parts += ["distilled"] if one.teacher else []
+        return " ".join(parts)
+
+
+class Optimized:
+    """The outcome of `optimize`."""
+
+    def __init__(self, budget: Budget, trials: list[Trial], pipeline: Pipeline, data: str, seed: int) -> None:
+        self.budget = budget
+        self.trials = trials  # the reference first
+        self._pipeline = pipeline
+        self._data = data
+        self._seed = seed
+        self.setup = _system.describe()
+
+    @property
+    def reference(self) -> Trial:
+        """The model as it is, in FP32 on ONNX Runtime."""
+        return self.trials[0]
+
+    @property
+    def pareto_front(self) -> list[Trial]:
+        """What no other beats in both time and accuracy, fastest first."""
+        return pareto_front(self.trials)
+
+    @property
+    def best(self) -> Trial | None:
+        """Within the budget, the most accurate where there is a latency to be met, else the fastest; None: none is."""
+        return best_within(self.budget, self.trials, self.reference)
+
+    @property
+    def artefact(self) -> Path | None:
+        """Of the best trial."""
+        return self._pipeline.artefact(self.best.recipe, self._seed) if self.best else None
+
+    def commands(self) -> list[str]:
+        """What makes the best artefact again and scores it, from the shell; the last says how it is run."""
+        return list(commands(self.best.recipe, self._data, self._seed)) if self.best else []
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Headings and cells; the front first, then by time."""
+        front = self.pareto_front
+        order = sorted(self.trials, key=lambda one: (one not in front, one.map50_95 is None, one.ms))
+        cells = []
+        for one in order:
+            marks = [mark for mark, is_so in _marks(self, one, front) if is_so]
+            speed = self.reference.ms / one.ms
+            drop = (
+                None
+                if None in (one.map50_95, self.reference.map50_95)
+                else map_points(one) - map_points(self.reference)
+            )
+            cells.append(
+                [
+                    one.name,
+                    ", ".join(marks) or "-",
+                    "-" if np.isnan(one.ms) else f"{one.ms:.2f}",
+                    "-" if np.isnan(speed) else f"{speed:.2f}x",
+                    "-" if one.map50_95 is None else f"{one.map50_95:.2f}",
+                    "-" if drop is None else f"{drop:+.2f}",
+                    "-" if np.isnan(one.size_mb) else f"{one.size_mb:.1f}",
+                    f"{one.seconds:.0f}",
+                    one.note or "-",
+                ]
+            )
+        return ["model", "", "p50 ms", "speed", "mAP50-95", "change", "file MB", "took s", "note"], cells
+
+    def findings(self) -> list[str]:
+        """What came out, in sentences."""
+        best, reference = self.best, self.reference
+        if reference.map50_95 is None:
+            return [f"{reference.name}, to which all is compared, has no figures: {reference.note}"]
+        doubts = [doubt] if (doubt := self.budget.doubt(reference)) else []
+        if best is None:
+            scored = sum(one.map50_95 is not None for one in self.trials)
+            return [f"Nothing is within the budget: {len(self.trials)} were tried, {scored} of them scored.", *doubts]
+        out = [
+            f"{best.name}: {best.ms:.2f} ms, {reference.ms / best.ms:.2f}x as fast as {reference.name}, "
+            f"{map_points(best) - map_points(reference):+.2f} mAP50-95."
+        ]
+        if best.plain:
+            out.append(self._untried())
+        else:
+            plain = best_within(self.budget, [one for one in self.trials if one.plain], reference)
+            if plain is not None:
+                out.append(
+                    f"Without pruning and training the best is {plain.name}: {plain.ms:.2f} ms, "
+                    f"{map_points(plain):.2f} mAP50-95."
+                )
+        return [*out, *doubts]
+
+    def _untried(self) -> str:
+        """What pruning and training gave, where a model as it is was best."""
+        trained = [one for one in self.trials if not one.plain]
+        scored = [one for one in trained if one.map50_95 is not None]
+        if scored:
+            return f"None of the {len(scored)} pruned or distilled models that were scored is better."
+        if trained:
+            return f"{len(trained)} pruned or distilled models were tried, and none was scored: {trained[0].note}."
+        return "Neither pruning nor training was tried."
+
+    def to_markdown(self) -> str:
+        """Findings, commands, table, set-up."""
+        lines = report.markdown(*self.table())
+        commands = ["```sh", *self.commands(), "```"] if self.best else []
+        return "\n".join(
+            [*self.findings(), "", *commands, "", *lines, "", *(f"- {k}: {v}" for k, v in self.setup.items()), ""]
+        )
+
+    def to_json(self) -> str:
+        """Budget, trials, commands, set-up."""
+        rows = [
+            {**asdict(one), "recipe": one.recipe.to_dict(), "front": one in self.pareto_front} for one in self.trials
+        ]
+        told = {"budget": asdict(self.budget), "best": self.best and self.best.number, "trials": rows}
+        return json.dumps({**told, "commands": self.commands(), "setup": self.setup}, indent=1).replace("NaN", "null")
+
+    def to_html(self) -> str:
+        """One page that needs nothing else: the front, every trial, the commands."""
+        rated = [one for one in self.trials if one.map50_95 is not None]
+        points = [(one.name, one.ms, map_points(one)) for one in rated]
+        headings, cells = self.table()
+        return report.page(
+            "yolort optimize",
+            headings,
+            cells,
+            [("Accuracy against latency", report.pareto_chart(points))],
+            self.setup,
+            remarks=self.findings(),
+            commands=self.commands(),
+            pictures=self._pictures(),
+        )
+
+    def _pictures(self) -> list[tuple[str, np.ndarray]]:
+        """Some images of val with what the model finds as it is, and what the best artefact finds."""
+        if self.best is None:
+            return []
+        files = list_images(self._data, "val")
+        shown = [files[at] for at in np.unique(np.linspace(0, len(files) - 1, _SHOWN).round().astype(int))]
+        out = []
+        detectors = []
+        for trial in (self.reference, self.best):
+            case = self._pipeline.case(trial.recipe, self._seed)
+            detectors.append((trial, yolort.Detector(case.model, **case.options)))
+        for file in shown:
+            image = yolort.images.read(file)
+            for trial, detector in detectors:
+                out.append((f"{file.name}: {trial.name}", detector(image).draw(image)))
+        return out
+
+    def save(self, path: str | Path) -> None:
+        """Writes what the ending says: .html, .md or .json; whole, and over nothing of others."""
+        report.save(self, path, REPORT_WRITERS)
+
+
+#: What writes a report, by the ending of its file.
+REPORT_WRITERS: dict[str, Callable[[Optimized], str]] = {
+    ".html": Optimized.to_html,
+    ".md": Optimized.to_markdown,
+    ".json": Optimized.to_json,
+}
+
+
+def pareto_front(trials: Iterable[Trial]) -> list[Trial]:
+    rated = sorted((one for one in trials if one.map50_95 is not None), key=lambda one: (one.ms, -map_points(one)))
+    best: list[Trial] = []
+    for one in rated:
+        if not best or map_points(one) > map_points(best[-1]):
+            best.append(one)
+    return best
+
+
+def best_within(budget: Budget, trials: Sequence[Trial], reference: Trial) -> Trial | None:
+    within = [one for one in trials if one.map50_95 is not None and budget.met(one, reference)]
+    if budget.max_latency is not None:
+        return max(within, key=lambda one: (map_points(one), -one.ms), default=None)
+    return min(within, key=lambda one: (one.ms, -map_points(one)), default=None)
+
+
+def map_points(trial: Trial) -> float:
+    assert trial.map50_95 is not None
+    return trial.map50_95
+
+
+def _marks(done: Optimized, trial: Trial, front: Sequence[Trial]) -> list[tuple[str, bool]]:
+    return [
+        ("best", trial == done.best),
+        ("front", trial in front),
+        ("reference", trial is done.reference),
+        ("plain", trial.plain and trial is not done.reference),
+    ]

@@ -1,0 +1,162 @@
+"""Knowledge distillation: a small detector learns from a larger one beside the labels.
+
+    from yolort.tools import distill
+    best = distill("yolo26s.pt", "yolo26n.pt", "data.yaml", epochs=100, imgsz=640)
+
+Three terms, each with a gain of its own (0 switches it off):
+
+- features: Ultralytics' own (`distill_model`, `dis`): the maps that the head reads, through a small projector, L2
+  weighted by the teacher's scores;
+- logits and boxes of the raw head, at every anchor, in both branches: the binary classification distillation of Yang et
+  al., "Bridging Cross-task Protocol Inconsistency for Distillation in Dense Object Detection" (ICCV 2023,
+  arXiv:2308.14286), and an IoU loss between the decoded boxes.
+
+Boxes are compared decoded, so that YOLO26 (four distances) learns from YOLO11 or YOLOv8 (distributions of distances).
+The one-to-one branch learns from the teacher's; where the teacher has none, from the labels and features alone, because
+one-to-many scores would teach it duplicates.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+import yolort
+from torch import nn
+from ultralytics.nn.distill_model import DistillationModel
+from ultralytics.utils.tal import dist2bbox, make_anchors
+from yolort.tools.data.samples import listed
+from yolort.tools.models.checkpoints import detect_head, load_checkpoint
+from yolort.tools.train.losses import box_loss, logit_loss
+from yolort.tools.train.trainer import Trainer, check_trainable, set_classes, train_module
+
+__all__ = ["Distillation", "TeacherError", "decoded", "distill", "distilling", "prepare_teacher"]
+
+
+class TeacherError(yolort.Error):
+    """The teacher cannot teach this student: other classes, other levels."""
+
+
+def distill(
+    teacher: nn.Module | str | Path,
+    student: nn.Module | str | Path,
+    data: str | Path,
+    *,
+    epochs: int,
+    imgsz: int,
+    feature: float = 6.0,
+    logit: float = 1.0,
+    box: float = 1.0,
+    **arguments: Any,
+) -> Path:
+    """Trains a student with a teacher and returns its best checkpoint, a plain one of Ultralytics' without the teacher.
+
+    Args:
+        teacher: a DetectionModel or checkpoint with the classes of `data` (in any order), best one trained on them.
+        student: as `train_module` takes it: a checkpoint, an architecture, or a module, a pruned one too.
+        data, epochs, imgsz: as `train_module`.
+        feature: gain of the feature loss (Ultralytics' `dis`).
+        logit, box: gains of these losses, as multiples of those of the labels (Ultralytics' `cls` and `box`).
+        **arguments: of `train_module` (seed, output, resume, trainer) and of Ultralytics' train.
+
+    Raises:
+        TeacherError: the teacher has other classes than the data, or other levels or strides than the student.
+        ValueError: a gain is negative.
+        What `train_module` raises.
+    """
+    if min(feature, logit, box) < 0:
+        raise ValueError(f"gains must be 0 or more, got feature={feature}, logit={logit}, box={box}")
+    trainer = distilling(arguments.pop("trainer", Trainer), teacher, logit=logit, box=box)
+    return train_module(student, data, epochs=epochs, imgsz=imgsz, trainer=trainer, dis=feature, **arguments)
+
+
+def distilling(
+    base: type[Trainer], teacher: nn.Module | str | Path, *, logit: float = 1.0, box: float = 1.0
+) -> type[Trainer]:
+    """A trainer that does what `base` does and distils; gains as `distill`, the feature one is the argument `dis`."""
+    network = teacher if isinstance(teacher, nn.Module) else load_checkpoint(teacher).model
+
+    class DistillationTrainer(base):  # type: ignore[misc, valid-type]
+        def wrap(self, student: nn.Module) -> nn.Module:
+            wrapped = super().wrap(student)
+            prepared = prepare_teacher(network, wrapped, self.data["names"])
+            return Distillation(prepared.to(self.device), wrapped, logit=logit, box=box)
+
+    return DistillationTrainer
+
+
+def prepare_teacher(teacher: Any, student: Any, names: dict[int, str]) -> Any:
+    """A copy of the teacher with its classes in the order of `names`; TeacherError where it does not fit."""
+    check_trainable(teacher)
+    teacher_head, head = detect_head(teacher), detect_head(student)
+    theirs, ours = ({str(name).strip().lower() for name in one.values()} for one in (dict(teacher.names), names))
+    if teacher_head.nc != len(names) or theirs != ours:
+        raise TeacherError(
+            f"the teacher has {teacher_head.nc} classes ({listed(dict(teacher.names))}), the data {len(names)} "
+            f"({listed(names)}); train the teacher on this data first"
+        )
+    strides, wanted = teacher_head.stride.tolist(), head.stride.tolist()
+    if strides != wanted:
+        raise TeacherError(
+            f"the teacher has {len(strides)} levels with strides {strides}, the student {len(wanted)} with {wanted}; "
+            "they must be the same"
+        )
+    prepared = copy.deepcopy(teacher).float()
+    set_classes(prepared, names)
+    return prepared
+
+
+class Distillation(DistillationModel):  # type: ignore[misc]
+    """Ultralytics' pair of teacher and student, with logit and box distillation of the raw head added."""
+
+    def __init__(self, teacher: nn.Module, student: nn.Module, *, logit: float, box: float) -> None:
+        """`student.args` must be set (imgsz, dis, cls, box); both modules are on the device of the training."""
+        super().__init__(teacher, student)
+        settings: Any = student.args
+        self.logit_gain = logit * settings.cls
+        self.box_gain = box * settings.box
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> DistillationModel:
+        """Ultralytics' class: the average of the weights is such a copy, and what is saved must load without yolort."""
+        copied = DistillationModel.__new__(DistillationModel)
+        copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return copied
+
+    def loss(self, batch: dict[str, Any], preds: Any = None) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Ultralytics' losses and its `dis_loss`, then `logit_loss` and `kdbox_loss`, each times the batch size."""
+        total, items = super().loss(batch, preds)
+        logits = boxes = total.new_zeros(())
+        if self.training:
+            outputs = [feats[len(self.feats_idx) - 1] for feats in (self._student_feats, self._teacher_feats)]
+            heads = [detect_head(model) for model in (self.student_model, self.teacher_model)]
+            for branch, gain in self._branches().items():
+                student, teacher = (
+                    decoded(self.decouple_outputs(output, branch), head)
+                    for output, head in zip(outputs, heads, strict=True)
+                )
+                logits = logits + gain * logit_loss(student[0], teacher[0])
+                boxes = boxes + gain * box_loss(student[1], teacher[1], teacher[0].float().sigmoid().amax(1))
+        extra = torch.stack([logits * self.logit_gain, boxes * self.box_gain])
+        items.update(zip(("logit_loss", "kdbox_loss"), extra.detach(), strict=True))
+        return torch.cat([total, extra * batch["img"].shape[0]]), items
+
+    def _branches(self) -> dict[str, float]:
+        """The branches that both have, with their part in the loss of the labels at this time."""
+        criterion = self.student_model.criterion
+        both = [getattr(model.model[-1], "one2one_cv2", None) for model in (self.student_model, self.teacher_model)]
+        parts = {"one2many": getattr(criterion, "o2m", 1.0)}
+        if all(part is not None for part in both):
+            parts["one2one"] = criterion.o2o
+        return parts
+
+
+def decoded(preds: dict[str, Any], head: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Class logits (batch, classes, anchors) and boxes (batch, anchors, 4) in cells of the anchor's level."""
+    raw = preds["boxes"].float().transpose(1, 2)
+    if head.reg_max > 1:  # a distribution over 0, 1, ... cells for each side (Li et al., arXiv:2006.04388)
+        bins = torch.arange(head.reg_max, dtype=raw.dtype, device=raw.device)
+        raw = raw.unflatten(2, (4, head.reg_max)).softmax(3) @ bins
+    anchors, _ = make_anchors(preds["feats"], head.stride, 0.5)
+    return preds["scores"], dist2bbox(raw, anchors.to(raw.dtype), xywh=False)

@@ -1,0 +1,61 @@
+"""Losses of training and distillation."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+from ultralytics.utils.metrics import bbox_iou
+
+__all__ = ["FocalLoss", "box_loss", "logit_loss"]
+
+
+class FocalLoss(nn.Module):
+    """Focal loss of logits against targets of 0 to 1, element by element: it takes the place of `BCEWithLogitsLoss`.
+
+    The cross-entropy times |target - p|^gamma: with hard targets that is (1 - p_t)^gamma (Lin et al.,
+    arXiv:1708.02002, equation 4), with the soft ones of the task-aligned assigner the quality focal loss (Li et al.,
+    arXiv:2006.04388, equation 4), whose least value is still at p = target. `alpha` weighs an element by
+    target * alpha + (1 - target) * (1 - alpha); None leaves that out. gamma 0 without alpha is the cross-entropy.
+    """
+
+    def __init__(self, gamma: float = 2.0, alpha: float | None = 0.25) -> None:
+        super().__init__()
+        self.gamma = gamma
+        self.alpha = alpha
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Losses of the shape of `logits` and `targets`, not reduced."""
+        loss = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        if self.gamma:
+            loss = loss * (targets - logits.sigmoid()).abs().clamp(min=1e-6).pow(
+                self.gamma
+            )  # pow'(0) is infinite below 1
+        if self.alpha is not None:
+            loss = loss * (targets * self.alpha + (1 - targets) * (1 - self.alpha))
+        return loss
+
+
+def logit_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Distance of class logits, both (batch, classes, anchors), a scalar that is 0 where they are equal.
+
+    The Kullback-Leibler divergence of each class at each anchor as a binary variable, weighted by how far the
+    probabilities are apart (Yang et al. 2023, equations 5 and 6; the entropy of the teacher, a constant, is taken off),
+    summed, over the sum of the teacher's best scores.
+    """
+    target = teacher.float().sigmoid()
+    found = student.float()
+    apart = (found.detach().sigmoid() - target).abs()
+    cross = functional.binary_cross_entropy_with_logits(found, target, reduction="none")
+    entropy = functional.binary_cross_entropy_with_logits(teacher.float(), target, reduction="none")
+    return (apart * (cross - entropy)).sum() / target.amax(1).sum().clamp(min=1)
+
+
+def box_loss(student: torch.Tensor, teacher: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """1 - CIoU of boxes, (batch, anchors, 4) x1 y1 x2 y2 of any unit, averaged with weights `scores` (batch, anchors).
+
+    CIoU is that of Zheng et al. (arXiv:1911.08287), which Ultralytics' loss of the labels uses too.
+    """
+    iou = bbox_iou(student.float(), teacher.float(), xywh=False, CIoU=True).squeeze(-1)
+    mean: torch.Tensor = ((1 - iou) * scores).sum() / scores.sum().clamp(min=1)
+    return mean

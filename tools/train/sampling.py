@@ -1,0 +1,64 @@
+"""Which images a training draws, and at what size."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torch.utils.data import WeightedRandomSampler
+from ultralytics.data.augment import BaseMixTransform, Mosaic
+from yolort.tools.data.class_balance import sample_weights
+
+if TYPE_CHECKING:
+    from yolort.tools.train.train import Options
+
+__all__ = ["resample", "resized"]
+
+
+class _Pick:
+    """In the place of `get_indexes` of a transform that mixes images: draws them by weight."""
+
+    def __init__(self, weights: np.ndarray, count: int | None) -> None:
+        self._cumulated = weights.cumsum().tolist()
+        self._count = count
+
+    def __call__(self) -> Any:
+        drawn = random.choices(range(len(self._cumulated)), cum_weights=self._cumulated, k=self._count or 1)
+        return drawn[0] if self._count is None else drawn
+
+
+def resample(loader: Any, names: dict[int, str], options: Options) -> None:
+    """Has a loader of Ultralytics', of which none has been drawn yet, draw its images by weight."""
+    dataset = loader.dataset
+    weights = sample_weights(
+        [label["cls"].reshape(-1) for label in dataset.labels],
+        len(names),
+        options.sampling or "",
+        threshold=options.repeat_threshold,
+        names=names,
+    )
+    # InfiniteDataLoader: a sampler that repeats a BatchSampler, which asks this one for indices.
+    loader.batch_sampler.sampler.sampler = WeightedRandomSampler(weights.tolist(), len(weights))
+    for transform in _mixing(dataset.transforms):
+        transform.get_indexes = _Pick(weights, transform.n - 1 if isinstance(transform, Mosaic) else None)
+
+
+def _mixing(transform: Any) -> list[BaseMixTransform]:
+    inner = [part for child in getattr(transform, "transforms", ()) for part in _mixing(child)]
+    before = getattr(transform, "pre_transform", None)
+    mine = [transform] if isinstance(transform, BaseMixTransform) else []
+    return mine + inner + (_mixing(before) if before is not None else [])
+
+
+def resized(images: torch.Tensor, scales: tuple[float, float], imgsz: int, stride: int) -> torch.Tensor:
+    """A batch (n, 3, height, width) stretched so that its longer side is a random multiple of the stride in range."""
+    least, greatest = (max(1, round(scale * imgsz / stride)) for scale in scales)
+    side = random.randint(least, greatest) * stride
+    factor = side / max(images.shape[2:])
+    size = [max(stride, round(edge * factor / stride) * stride) for edge in images.shape[2:]]
+    if size == list(images.shape[2:]):
+        return images
+    return functional.interpolate(images, size=size, mode="bilinear", align_corners=False)

@@ -1,0 +1,159 @@
+"""Ultralytics' train with what an imbalanced data set may need: focal loss, class weights, balanced sampling.
+
+    from yolort.tools import train
+    train("yolo26n.pt", "data.yaml", epochs=100, imgsz=640, class_weights="effective", sampling="repeat")
+
+The network, the optimizer, the augmentation and the rest of the loss are Ultralytics'; its `v8DetectionLoss` (YOLOv8,
+YOLO11) and `E2ELoss` (YOLO26) are changed in the same way, both branches of the latter.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from ultralytics.utils.torch_utils import unwrap_model
+from yolort import _atomic
+from yolort.tools.data import class_balance
+from yolort.tools.data.class_balance import ClassReport, class_report
+from yolort.tools.train.losses import FocalLoss
+from yolort.tools.train.sampling import resample, resized
+from yolort.tools.train.trainer import Trainer, check_output, train_module
+
+__all__ = ["Options", "train", "weighting"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `weighting` adds to a trainer; as it stands here: nothing."""
+
+    gamma: float = 0.0  # of the focal loss
+    alpha: float | None = None  # of the focal loss
+    class_weights: tuple[float, ...] | None = None  # one a class
+    sampling: str | None = None  # balanced or repeat
+    repeat_threshold: float | None = None
+    scales: tuple[float, float] | None = None  # least and greatest side of a batch, of imgsz
+
+    def __post_init__(self) -> None:
+        if self.gamma < 0:
+            raise ValueError(f"gamma must be 0 or more, got {self.gamma}")
+        if self.alpha is not None and not 0 < self.alpha < 1:
+            raise ValueError(f"alpha must be between 0 and 1, or None, got {self.alpha}")
+        if self.scales is not None and not 0 < self.scales[0] <= self.scales[1]:
+            raise ValueError(f"scales must be (least, greatest), both above 0, got {self.scales}")
+        if self.sampling not in (None, "balanced", "repeat"):
+            raise ValueError(f"sampling must be balanced or repeat, not {self.sampling!r}")
+
+
+def train(
+    model: nn.Module | str | Path,
+    data: str | Path,
+    *,
+    epochs: int,
+    imgsz: int,
+    gamma: float = 0.0,
+    alpha: float | None = None,
+    class_weights: str | None = None,
+    beta: float = 0.999,
+    clip: tuple[float, float] = (0.1, 10.0),
+    sampling: str | None = None,
+    repeat_threshold: float | None = None,
+    scales: tuple[float, float] | None = None,
+    report: ClassReport | None = None,
+    output: str | Path = "runs/train",
+    trainer: type[Trainer] = Trainer,
+    **arguments: Any,
+) -> Path:
+    """Trains a detector and returns its best checkpoint, a plain one of Ultralytics'.
+
+    Writes, beside what `train_module` does, `classes.csv` and `classes.png` (class counts and object sizes of the
+    training images) and, where there are class weights, `class_weights.json` into `output`.
+
+    Args:
+        model, data, epochs, imgsz, output, trainer: as `train_module`.
+        gamma, alpha: of `FocalLoss`; 0 and None leave Ultralytics' cross-entropy as it is.
+        class_weights: "median", "inverse" or "effective" (with `beta`), within `clip`, see `classes.class_weights`;
+            they weigh the class loss, where Ultralytics' own `cls_pw` does, which then must be off.
+        sampling: "balanced" or "repeat" (with `repeat_threshold`), see `classes.sample_weights`; images are drawn with
+            replacement, as many an epoch as there are, mosaic and its like draw their parts in the same way.
+        scales: each batch is resized to a random side between these multiples of `imgsz` (of the stride); Ultralytics'
+            `multi_scale=0.5` is (0.5, 1.5).
+        report: what `class_report` gave, where that is known already.
+        **arguments: of `train_module` and of Ultralytics' train, its gains `box`, `cls` and `dfl` among them.
+
+    Raises:
+        LabelError: a label out of range (with file and line), a class without objects where frequencies count.
+        ValueError: an option out of range.
+        What `train_module` raises.
+    """
+    if class_weights is not None and arguments.get("cls_pw"):
+        raise ValueError("class_weights and Ultralytics' cls_pw both weigh the classes; give one")
+    if scales is not None and arguments.get("multi_scale"):
+        raise ValueError("scales and Ultralytics' multi_scale both choose the sides of a batch; give one")
+    check_output(Path(output), bool(arguments.get("resume")))
+    counted = report or class_report(data, imgsz)
+    weights = _weights(counted, class_weights, clip, beta) if class_weights is not None else None
+    options = Options(
+        gamma, alpha, None if weights is None else tuple(weights.tolist()), sampling, repeat_threshold, scales
+    )
+    if counted.absent:
+        _log.warning("no training object of: %s", ", ".join(counted.absent))
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    counted.save(folder)
+    if weights is not None and class_weights is not None:
+        text = json.dumps(class_balance.to_json(counted, class_weights, clip, weights), indent=1, ensure_ascii=False)
+        _atomic.write(folder / "class_weights.json", text + "\n")
+    return train_module(
+        model, data, epochs=epochs, imgsz=imgsz, output=output, trainer=weighting(trainer, options), **arguments
+    )
+
+
+def weighting(base: type[Trainer], options: Options) -> type[Trainer]:
+    """A trainer that does what `base` does, with these options."""
+
+    class WeightedTrainer(base):  # type: ignore[misc, valid-type]
+        def set_class_weights(self) -> None:
+            super().set_class_weights()
+            if options.class_weights is not None:
+                model = unwrap_model(self.model)
+                weights = torch.tensor(options.class_weights, dtype=torch.float32, device=self.device)
+                getattr(model, "student_model", model).class_weights = weights
+
+        def prepare_criterion(self) -> None:
+            super().prepare_criterion()
+            if not options.gamma and options.alpha is None:
+                return
+            model = unwrap_model(self.model)
+            if model.criterion is None:
+                model.criterion = model.init_criterion()
+            for part in ("one2many", "one2one"):
+                getattr(model.criterion, part, model.criterion).bce = FocalLoss(options.gamma, options.alpha)
+
+        def get_dataloader(
+            self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train"
+        ) -> torch.utils.data.DataLoader[Any]:
+            loader: torch.utils.data.DataLoader[Any] = super().get_dataloader(dataset_path, batch_size, rank, mode)
+            if mode == "train" and options.sampling is not None:
+                resample(loader, self.data["names"], options)
+            return loader
+
+        def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+            batch = super().preprocess_batch(batch)
+            if options.scales is not None:
+                batch["img"] = resized(batch["img"], options.scales, self.args.imgsz, self.stride)
+            return batch
+
+    return WeightedTrainer
+
+
+def _weights(report: ClassReport, method: str, clip: tuple[float, float], beta: float) -> np.ndarray:
+    return class_balance.class_weights(report.instances, method, clip=clip, beta=beta, names=report.names)

@@ -1,0 +1,309 @@
+"""Trains a given network with Ultralytics' trainer: the module itself, whatever its widths.
+
+Ultralytics' `model.train()` builds the network of the checkpoint's YAML anew and loads what fits; a pruned network
+comes out of it dense, and only a line of the log says that tensors were left behind. Here the trainer gets the module,
+and the shape of every parameter is checked after the first step and in the result.
+
+    from yolort.tools import train_module
+    best = train_module("yolo26n.pt", "data.yaml", epochs=10, imgsz=320, output="runs/blood")
+    YOLO(best)  # a plain checkpoint of Ultralytics
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+import yolort
+from torch import nn
+from ultralytics.cfg import DEFAULT_CFG_DICT
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.nn.distill_model import DistillationModel
+from ultralytics.nn.tasks import load_checkpoint as load_training_state
+from yolort import _atomic
+from yolort.tools import _system
+from yolort.tools._ultralytics import allow_missing_torchvision
+from yolort.tools.data.dataset import load_dataset, write_for_ultralytics
+from yolort.tools.models.checkpoints import CheckpointError, detect_head, load_checkpoint, read_checkpoint, restricted
+
+__all__ = ["Trainer", "WidthError", "check_output", "check_trainable", "set_classes", "train_module"]
+
+_log = logging.getLogger(__name__)
+
+#: Arguments of Ultralytics' that are made here, and what to give in their place.
+_OWN = {
+    **dict.fromkeys(("save_dir", "project", "name", "exist_ok"), "output"),
+    **dict.fromkeys(("model", "pretrained"), "model"),
+    "distill_model": "teacher",
+    "quantize": "it to Ultralytics' own train afterwards; quantisation-aware training is not done here",
+    "task": "nothing, it is detect",
+    "mode": "nothing, it is train",
+}
+
+
+class WidthError(yolort.Error):
+    """The network that is trained is not the one that was given."""
+
+
+class Trainer(DetectionTrainer):  # type: ignore[misc]
+    """Ultralytics' trainer of detectors, of a module that is given instead of a YAML and weights that fit it.
+
+    Subclasses add to the loss in `wrap` and `prepare_criterion`, and to the sampling in `get_dataloader`.
+    """
+
+    wdir: Path
+    last: Path
+    best: Path
+
+    def __init__(self, model: nn.Module | None, overrides: dict[str, Any]) -> None:
+        """`model` is a DetectionModel, which is trained in place; None where `overrides` resumes a run.
+
+        `overrides` are Ultralytics' arguments. Raises ValueError where they ask for several devices: Ultralytics
+        starts those as processes of their own, to which no module can be handed.
+        """
+        super().__init__(overrides=overrides)
+        for hooks in self.callbacks.values():  # where Ray is installed, that for its Tune warns in every other training
+            hooks[:] = [hook for hook in hooks if not hook.__module__.endswith(".raytune")]
+        if self.ddp:
+            raise ValueError(f"device={self.args.device}: a given module is trained on one device; name one")
+        if self.device.type == "cpu":  # Ultralytics leaves one core out: with one of two a step takes 1.7 times as long
+            torch.set_num_threads(_system.threads())
+        self._given = model
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._checked = False
+
+    def setup_model(self) -> dict[str, Any] | None:
+        """The module itself, with the classes of the data; or, of a resumed run, that of its last checkpoint."""
+        checkpoint = stored = None
+        if self.resume:
+            stored, checkpoint = load_training_state(self.args.model)
+            student = copy.deepcopy(getattr(stored, "student_model", stored))
+        else:
+            student = self._given
+            set_classes(student, self.data["names"])
+        for parameter in student.parameters():
+            parameter.requires_grad_(parameter.dtype.is_floating_point)
+        student.args = self.args
+        student.criterion = None
+        vars(student).pop("class_weights", None)  # of the run that the checkpoint comes from
+        self._shapes = _shapes(student)
+        self.model = self.wrap(student.to(self.device).train())
+        if stored is not None and isinstance(stored, DistillationModel) != isinstance(self.model, DistillationModel):
+            raise ValueError(f"{self.args.model}: resume with a teacher what had one, and without what had none")
+        if isinstance(stored, DistillationModel):
+            model: Any = self.model
+            model.projector.load_state_dict(stored.projector.state_dict())
+        self.add_callback("on_pretrain_routine_end", lambda _: self.prepare_criterion())
+        return checkpoint
+
+    def wrap(self, student: nn.Module) -> nn.Module:
+        """What is trained, of the network: itself, or a `DistillationModel` around it."""
+        return student
+
+    def prepare_criterion(self) -> None:
+        """Called once before the first batch, when `self.model` and its optimizer stand."""
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """As Ultralytics; on a CPU the images are channels-last, for which a step takes 0.85 of the time.
+
+        The weights stay as they are. Against float64 the gradients are then right to 2e-4, else to 3e-5 (medians).
+        """
+        batch = super().preprocess_batch(batch)
+        if self.device.type == "cpu":
+            batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+        return batch
+
+    def optimizer_step(self) -> None:
+        """As Ultralytics; after the first one the shapes are compared."""
+        super().optimizer_step()
+        if not self._checked:
+            _compare(self._shapes, getattr(self.model, "student_model", self.model), "after the first step")
+            self._checked = True
+
+    def save_model(self) -> bool:
+        """As Ultralytics, but each file appears whole: an interrupt leaves the one before it."""
+        places = self.wdir, self.last, self.best
+        self.wdir.mkdir(parents=True, exist_ok=True)
+        with _atomic.workspace(self.last) as work:
+            folder = work / "weights"
+            folder.mkdir()
+            self.wdir, self.last, self.best = folder, folder / self.last.name, folder / self.best.name
+            try:
+                saved = super().save_model()
+            finally:
+                self.wdir, self.last, self.best = places
+            for file in list(folder.iterdir()):
+                _atomic.place(file, self.wdir / file.name, update=True)
+        return bool(saved)
+
+    def check_result(self) -> None:
+        """Compares the shapes of the best checkpoint with those that were given; WidthError where they differ."""
+        _compare(self._shapes, load_checkpoint(self.best).model, f"in {self.best}")
+
+
+def train_module(
+    model: nn.Module | str | Path,
+    data: str | Path,
+    *,
+    epochs: int,
+    imgsz: int,
+    seed: int = 0,
+    teacher: nn.Module | str | Path | None = None,
+    output: str | Path = "runs/train",
+    resume: bool = False,
+    trainer: type[Trainer] = Trainer,
+    **arguments: Any,
+) -> Path:
+    """Trains a network with its own widths and returns its best checkpoint, a plain one of Ultralytics'.
+
+    Args:
+        model: a DetectionModel (a pruned one, for instance; a copy is trained), a checkpoint (.pt) or an
+            architecture (.yaml). Where the data has other classes, only the last convolutions of the class branches
+            change their shape.
+        data: a `data.yaml` of Ultralytics, with labelled images in `train` and `val`.
+        epochs: passes over the training images, 1 or more.
+        imgsz: side of the network's input in pixels, a multiple of the largest stride.
+        seed: of everything that is random; a run is repeatable on one machine with one number of threads.
+        teacher: a network to distil from, with the default weights of `yolort.tools.train.distill`.
+        output: folder of the run: `weights/last.pt` and `weights/best.pt`, `results.csv` and `results.png` (curves),
+            `args.yaml`. It must not hold a run already, unless that is resumed.
+        resume: goes on where the run in `output` was interrupted; `epochs` and most arguments are those it had. The
+            teacher, and other options of a `trainer`, must be given again.
+        trainer: the class that trains; `distilling` and `weighting` make others.
+        **arguments: of Ultralytics' train (batch, lr0, optimizer, mosaic, patience, device, ...).
+
+    An interrupt (Ctrl-C) is passed on; `weights/last.pt` is then the last whole epoch and can be resumed.
+
+    Raises:
+        FileNotFoundError, LabelError: as `load_dataset`; nothing to resume.
+        FileExistsError: `output` holds a run.
+        CheckpointError: `model` or `teacher` is no detector, or a fused one.
+        ValueError: several devices; the run to resume is finished, or had a teacher and now has none; an argument that
+            Ultralytics does not have, or what it says of one.
+        WidthError: the network was rebuilt with other widths.
+    """
+    _check_arguments(arguments)
+    for split in ("train", "val"):
+        load_dataset(data, split)  # Ultralytics leaves out what it cannot read, and says so in the log only
+    folder = Path(output).absolute()
+    last = check_output(folder, resume)
+    folder.mkdir(parents=True, exist_ok=True)
+    read = write_for_ultralytics(data, folder)
+    overrides = {**arguments, "data": read, "save_dir": str(folder), "task": "detect", "mode": "train"}
+    if resume:
+        overrides.update(resume=str(last), model=str(last), distill_model=None)
+        module = None
+    else:
+        overrides.update(epochs=epochs, imgsz=imgsz, seed=seed, model=_name(model))
+        module = copy.deepcopy(model) if isinstance(model, nn.Module) else load_checkpoint(model).model
+        check_trainable(module)
+    if teacher is not None:
+        from yolort.tools.train.distill import distilling
+
+        trainer = distilling(trainer, teacher)
+    allow_missing_torchvision()
+    with restricted():
+        running = trainer(module, overrides)
+        try:
+            running.train()
+        except KeyboardInterrupt:
+            if running.last.exists():
+                _log.warning("interrupted; the last whole epoch is in %s: resume goes on from it", running.last)
+            raise
+    running.check_result()
+    return Path(running.best)
+
+
+def set_classes(model: Any, names: dict[int, str]) -> None:
+    """Gives a DetectionModel other classes: new last convolutions of the class branches, everything else stays.
+
+    A class that the model knows by name (case and outer spaces aside) keeps its weights; the others get random ones,
+    and the bias that Ultralytics gives a new head (`Detect.bias_init`). Nothing is done where the names are equal.
+    """
+    head = detect_head(model)
+    if head.nc == len(names) and dict(model.names) == dict(names):
+        return
+    known = {str(name).strip().lower(): cls for cls, name in dict(model.names).items()}
+    rows = [(cls, known.get(str(name).strip().lower())) for cls, name in names.items()]
+    kept = [(new, old) for new, old in rows if old is not None]
+    if head.nc == len(names) and not kept:  # as many classes by other names: where they stand says which is which
+        kept = [(cls, cls) for cls in names]
+    for branch in (head.cv3, getattr(head, "one2one_cv3", None)):
+        for level, layers in enumerate(branch or ()):
+            old = layers[-1]
+            new: Any = nn.Conv2d(old.in_channels, len(names), 1).to(old.weight.device, old.weight.dtype)
+            with torch.no_grad():
+                new.bias.fill_(math.log(5 / len(names) / (640 / float(head.stride[level])) ** 2))
+                for into, of in kept:
+                    new.weight[into], new.bias[into] = old.weight[of], old.bias[of]
+            layers[-1] = new
+    head.nc, head.no = len(names), len(names) + 4 * head.reg_max
+    model.nc, model.names = len(names), dict(names)
+    model.yaml = {**model.yaml, "nc": len(names)}
+
+
+def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+
+
+def _compare(given: dict[str, tuple[int, ...]], model: nn.Module, when: str) -> None:
+    found = _shapes(model)
+    for name, shape in given.items():
+        if found.get(name) != shape:
+            is_now = found.get(name, "gone")
+            raise WidthError(
+                f"{when} the network is not the one that was given: {name} is {is_now} and was {shape}; it was rebuilt "
+                "from its YAML, and pruning is lost"
+            )
+
+
+def check_trainable(model: Any) -> None:
+    """CheckpointError where a model is no detector, or fused."""
+    head = detect_head(model)
+    if model.is_fused() or head.cv2 is None:
+        raise CheckpointError("the model is fused for inference and cannot be trained; use the checkpoint it came from")
+
+
+def check_output(folder: Path, resume: bool) -> Path:
+    """The last checkpoint of a run in `folder`; errors as `train_module` where it must be there, or must not.
+
+    Ultralytics writes its own files there without asking: a new run takes a folder that holds nothing but ours, or one
+    in which a run of ours ended before its first epoch did, which our data.yaml tells.
+    """
+    last = folder.absolute() / "weights" / "last.pt"
+    if not resume:
+        if last.exists():
+            raise FileExistsError(f"{folder} holds a run; resume it, or choose another output")
+        if folder.exists():
+            if not folder.is_dir():
+                raise NotADirectoryError(f"{folder} is a file; a training writes a folder")
+            foreign = [entry.name for entry in folder.iterdir() if not (entry.is_file() and _atomic.is_ours(entry))]
+            begun = (folder / "data.yaml").is_file() and _atomic.is_ours(folder / "data.yaml")
+            if foreign and not begun:
+                raise FileExistsError(f"{folder} holds other files ({sorted(foreign)[0]}); choose another output")
+        return last
+    if not last.is_file():
+        raise FileNotFoundError(f"nothing to resume: there is no {last}")
+    if read_checkpoint(last).get("epoch", -1) < 0:
+        raise ValueError(f"nothing to resume: the run of {last} is finished")
+    return last
+
+
+def _check_arguments(arguments: dict[str, Any]) -> None:
+    for name in arguments:
+        if name in _OWN:
+            raise ValueError(f"{name} is not for this trainer; give {_OWN[name]}")
+        if name not in DEFAULT_CFG_DICT and name != "augmentations":
+            near = difflib.get_close_matches(name, [known for known in DEFAULT_CFG_DICT if known not in _OWN])
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise ValueError(f"Ultralytics' train has no argument {name!r}{hint}")
+
+
+def _name(model: nn.Module | str | Path) -> str:
+    """What the run's args.yaml says of the model; the trainer does not open it."""
+    return str(model) if not isinstance(model, nn.Module) else str(getattr(model, "pt_path", None) or "module.pt")
