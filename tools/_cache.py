@@ -52,7 +52,7 @@ class StageCache:
         target = self.folder / f"{name}-{text_sha256(text)[:16]}"
         if target.is_dir():
             return target
-        with _locked(target.with_name(f".{target.name}.lock")):
+        with locked(target.with_name(f".{target.name}.lock")):
             if target.is_dir():
                 return target
             work = target.with_name(f".{target.name}")
@@ -75,7 +75,7 @@ class StageCache:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Holds a lock file, which the kernel lets go of when the process ends, and removes it."""
     while True:
         # Its name can be known beforehand: what is there is neither followed nor emptied.

@@ -153,25 +153,25 @@ def test_the_data(tmp_path: Path) -> None:
 
 
 def test_links_in_the_folder_are_not_followed(tmp_path: Path) -> None:
-    cache = StageCache(tmp_path / "store")
-    name = cache.get("train", {}, make("a")).name
-    shutil.rmtree(cache.folder / name)
+    store = StageCache(tmp_path / "store")
+    name = store.get("train", {}, make("a")).name
+    shutil.rmtree(store.folder / name)
     precious, folder = tmp_path / "precious", tmp_path / "folder"
     precious.write_text("kept")
     folder.mkdir()
-    lock, work = cache.folder / f".{name}.lock", cache.folder / f".{name}"
+    lock, work = store.folder / f".{name}.lock", store.folder / f".{name}"
     lock.symlink_to(precious)
     with pytest.raises(FileExistsError, match="lock is a link"):
-        cache.get("train", {}, make("b"))
+        store.get("train", {}, make("b"))
     lock.unlink()
     os.link(precious, lock)  # opened, and not emptied
     work.symlink_to(folder)
     for resumable in (False, True):
         with pytest.raises(FileExistsError, match="is a link"):
-            cache.get("train", {}, make("b"), resumable=resumable)
+            store.get("train", {}, make("b"), resumable=resumable)
     work.unlink()
     work.mkdir()
     (work / "inputs.json").symlink_to(precious)
-    assert (cache.get("train", {}, make("b"), resumable=True) / "result").read_text() == "b"
+    assert (store.get("train", {}, make("b"), resumable=True) / "result").read_text() == "b"
     assert precious.read_text() == "kept"
     assert list(folder.iterdir()) == []

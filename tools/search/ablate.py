@@ -109,8 +109,11 @@ class Ablation:
     def _combined(self, parts: Sequence[tuple[int, Variant]]) -> Difference | None:
         if any(one.error or not one.accuracy for _, one in parts):
             return None
-        points = sum((sign * np.array([seed.map50_95 for seed in one.accuracy]) for sign, one in parts), np.zeros(()))
-        draws = sum((sign * np.array([seed.draws50_95 for seed in one.accuracy]) for sign, one in parts), np.zeros(()))
+        # Not np.sum: one seed of the one is compared with all of the other.
+        points = sum((sign * np.array([seed.map50_95 for seed in one.accuracy]) for sign, one in parts), np.zeros(1))
+        draws = sum(
+            (sign * np.array([seed.draws50_95 for seed in one.accuracy]) for sign, one in parts), np.zeros((1, 1))
+        )
         seeds, count = draws.shape
         chosen = np.random.default_rng(1).integers(0, seeds, (seeds, count))
         error = _NORMAL * float(np.take_along_axis(draws, chosen, axis=0).mean(axis=0).std(ddof=1))

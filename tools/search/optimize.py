@@ -15,11 +15,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +31,7 @@ from yolort.tools.models.checkpoints import detect_head, load_checkpoint
 from yolort.tools.search.outcome import Budget, Optimized, Trial, best_within, map_points, pareto_front
 from yolort.tools.search.pipeline import Pipeline
 from yolort.tools.search.recipe import Recipe
+from yolort.tools.search.record import open_record
 from yolort.tools.search.space import search_space
 
 __all__ = ["optimize"]
@@ -135,28 +133,6 @@ def optimize(
     return outcome()
 
 
-def _check_record(file: Path) -> None:
-    """FileExistsError where a file is none of Optuna's, which would write its tables into it; nothing is changed."""
-    if not os.path.lexists(file):
-        return
-    from optuna.storages._rdb.models import BaseModel
-
-    tables = {"alembic_version", *BaseModel.metadata.tables}
-    why = "it is no plain file"
-    if file.is_file() and not file.is_symlink():
-        try:
-            # Immutable: also where a process was killed in a write, which only a writer can undo.
-            with closing(sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)) as opened:
-                found = {name for (name,) in opened.execute("select name from sqlite_master where type = 'table'")}
-            foreign = sorted(name for name in found - tables if not name.startswith("sqlite_"))
-            if not foreign:
-                return
-            why = f"it holds the table '{foreign[0][:80]}'"
-        except sqlite3.DatabaseError as error:
-            why = str(error)
-    raise FileExistsError(f"{file} is no record of a search ({why}); move it or choose another folder")
-
-
 class _Search:
     """Asks Optuna, measures, tells."""
 
@@ -177,18 +153,7 @@ class _Search:
         # Another model, data set or training is another study in the same file.
         of = {"model": sha256(base.model), "data": [pipeline.train_sha, pipeline.val_sha], "recipe": base.to_dict()}
         text = json.dumps({**of, "finetune": finetune, "seed": seed, "machine": _core.machine()}, sort_keys=True)
-        file = (pipeline.cache.folder / "study.db").absolute()
-        _check_record(file)
-        try:
-            self._study = optuna.create_study(
-                storage=f"sqlite:///{file}",
-                study_name=text_sha256(text)[:16],
-                directions=["minimize", "maximize"],
-                sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True),
-                load_if_exists=True,
-            )
-        except Exception as error:  # Optuna's, SQLAlchemy's and SQLite's own
-            raise OSError(f"{file} cannot be used: {' '.join(str(error).split())[:200]}; move it") from error
+        self._study = open_record((pipeline.cache.folder / "study.db").absolute(), text_sha256(text)[:16], seed)
         for left in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):  # of a run that was killed
             self._study.tell(left.number, state=TrialState.FAIL)
             if not left.user_attrs.get("again"):
