@@ -52,7 +52,7 @@ def test_layers(engine: str, checkpoint: Any, tmp_path: Path, monkeypatch: pytes
     assert any("conv" in str(event.get("name")).lower() for event in events)
     assert len(json.loads(json.dumps(done.to_dict()))["layers"]) == len(done.layers)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["temporary", "trace.json"]
-    assert not list(temporary.iterdir())
+    assert not list(temporary.glob("yolort-*"))  # torch keeps a cache of its own there
 
 
 @pytest.mark.skipif("not any(engine.name == 'onnxruntime' and engine.available for engine in yolort.engines())")
