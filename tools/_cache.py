@@ -75,8 +75,11 @@ class StageCache:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds a lock file, which the kernel lets go of when the process ends, and removes it."""
+def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Holds a lock file, which the kernel lets go of when the process ends, and removes it.
+
+    `waiting` is called if another process holds it.
+    """
     while True:
         # Its name can be known beforehand: what is there is neither followed nor emptied.
         try:
@@ -85,7 +88,11 @@ def locked(path: Path) -> Iterator[None]:
             if error.errno != errno.ELOOP:
                 raise
             raise FileExistsError(f"{path} is a link, which yolort has not made; delete it") from None
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(lock, fcntl.LOCK_EX)
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock.fileno()), path.lstat()):
                 break

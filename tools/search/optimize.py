@@ -17,6 +17,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -112,13 +113,25 @@ def optimize(
     )
     one_to_one = getattr(detect_head(source.model), "one2one_cv2", None) is not None
     space = search_space([str(model), *map(str, siblings)], side, engines, finetune, one_to_one)
-    search = _Search(pipeline, base, space, budget, finetune, seed, trial_minutes * 60)
-    deadline = time.monotonic() + hours * 3600 if hours is not None else None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # Another model, data set or training is another study in the same file.
+    of = {"model": sha256(base.model), "data": [pipeline.train_sha, pipeline.val_sha], "recipe": base.to_dict()}
+    text = json.dumps({**of, "finetune": finetune, "seed": seed, "machine": _core.machine()}, sort_keys=True)
+    record = open_record(
+        (pipeline.cache.folder / "study.db").absolute(),
+        text_sha256(text)[:16],
+        seed,
+        lambda: progress(f"another search works in {folder}; this one waits for it"),
+    )
+    with ExitStack() as stack:
+        search = _Search(stack.enter_context(record), pipeline, base, space, budget, finetune, seed, trial_minutes * 60)
+        deadline = time.monotonic() + hours * 3600 if hours is not None else None
 
-    def outcome() -> Optimized:
-        return Optimized(budget, search.trials(), pipeline, str(data), seed)
+        def outcome() -> Optimized:
+            return Optimized(budget, search.trials(), pipeline, str(data), seed)
 
-    with interruptible(lambda: outcome() if search.count else None), jobs(ray, ray_workers) as pool:
+        stack.enter_context(interruptible(lambda: outcome() if search.count else None))
+        pool = stack.enter_context(jobs(ray, ray_workers))
         while deadline is None or time.monotonic() < deadline:
             first = search.count == 0
             done = search.wave(pool, trials - search.count if trials is not None else pool.workers)
@@ -130,7 +143,7 @@ def optimize(
                 break
             if first and (doubt := budget.doubt(search.trials()[0])):
                 progress(doubt)
-    return outcome()
+        return outcome()
 
 
 class _Search:
@@ -138,6 +151,7 @@ class _Search:
 
     def __init__(
         self,
+        study: optuna.Study,
         pipeline: Pipeline,
         base: Recipe,
         space: Mapping[str, tuple[Any, ...]],
@@ -146,14 +160,9 @@ class _Search:
         seed: int,
         trial_seconds: float,
     ) -> None:
-        self._pipeline, self._base, self._budget = pipeline, base, budget
+        self._study, self._pipeline, self._base, self._budget = study, pipeline, base, budget
         self._finetune, self._seed, self._trial_seconds = finetune, seed, trial_seconds
         self._space = {name: CategoricalDistribution(values) for name, values in space.items()}
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        # Another model, data set or training is another study in the same file.
-        of = {"model": sha256(base.model), "data": [pipeline.train_sha, pipeline.val_sha], "recipe": base.to_dict()}
-        text = json.dumps({**of, "finetune": finetune, "seed": seed, "machine": _core.machine()}, sort_keys=True)
-        self._study = open_record((pipeline.cache.folder / "study.db").absolute(), text_sha256(text)[:16], seed)
         for left in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):  # of a run that was killed
             self._study.tell(left.number, state=TrialState.FAIL)
             if not left.user_attrs.get("again"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import optuna
@@ -13,15 +14,16 @@ from yolort.tools._cache import locked
 __all__ = ["open_record"]
 
 
-def open_record(file: Path, name: str, seed: int) -> optuna.Study:
-    """The study of that name, which is made if need be.
+@contextmanager
+def open_record(file: Path, name: str, seed: int, waiting: Callable[[], None]) -> Iterator[optuna.Study]:
+    """The study of that name, made if need be; of this process alone: another one waits, which `waiting` reports.
 
     Raises FileExistsError for a file that is no record of a search, OSError for one that cannot be used.
     """
-    with locked(file.with_name(f".{file.name}.lock")):  # two processes would both make its tables
+    with locked(file.with_name(f".{file.name}.lock"), waiting):
         _check(file)
         try:
-            return optuna.create_study(
+            study = optuna.create_study(
                 storage=f"sqlite:///{file}",
                 study_name=name,
                 directions=["minimize", "maximize"],
@@ -30,6 +32,7 @@ def open_record(file: Path, name: str, seed: int) -> optuna.Study:
             )
         except Exception as error:  # Optuna's, SQLAlchemy's and SQLite's own
             raise OSError(f"{file} cannot be used: {' '.join(str(error).split())[:200]}; move it") from error
+        yield study
 
 
 def _check(file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -10,23 +11,32 @@ import pytest
 
 pytest.importorskip("optuna")
 
+from optuna.trial import TrialState
 from yolort.tools.search.record import open_record
 
 
-def _open(file: Path, barrier: Barrier) -> None:
+def _search(file: Path, barrier: Barrier) -> None:
     barrier.wait(120)
-    open_record(file, "one", 0)
+    with open_record(file, "one", 0, lambda: None) as study:
+        assert not study.get_trials(states=(TrialState.RUNNING,))
+        trial = study.ask()
+        time.sleep(0.5)
+        study.tell(trial, [1.0, 1.0])
 
 
-def test_processes_that_begin_at_once_share_a_record(tmp_path: Path) -> None:
-    """One of them makes the tables."""
+def test_one_search_works_at_a_time(tmp_path: Path) -> None:
+    """It makes the tables; to the next its trials are not those of a process that was killed."""
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(3)
     file = tmp_path / "study.db"
-    processes = [context.Process(target=_open, args=(file, barrier)) for _ in range(3)]
+    processes = [context.Process(target=_search, args=(file, barrier)) for _ in range(3)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(120)
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert [path.name for path in tmp_path.iterdir()] == ["study.db"]
+    waited: list[int] = []
+    with open_record(file, "one", 0, lambda: waited.append(1)) as study:
+        assert [trial.state for trial in study.get_trials()] == [TrialState.COMPLETE] * 3
+    assert not waited
