@@ -233,3 +233,11 @@ def test_study_is_the_old_name_of_sweep() -> None:
     commands = run("--help").stdout
     assert "sweep" in commands
     assert "study" not in commands.replace("a study", "")
+
+
+def test_options_of_serve_that_cannot_be_right(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi")
+    (tmp_path / "key").write_bytes(b"\xff\xfe")
+    model = yolort.demo_model()
+    assert "key is no text in UTF-8" in run("serve", model, "--api-key-file", tmp_path / "key", code=2).stderr
+    assert "--host 999.1.1.1: no such address" in run("serve", model, "--host", "999.1.1.1", code=2).stderr

@@ -875,3 +875,34 @@ def test_a_client_that_only_stops_sending_gets_its_answer(server: tuple[str, int
         connection.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 200")
+
+
+def test_a_body_that_is_cut_off_is_not_kept() -> None:
+    """The exception, which holds the frame of the reader, may be garbage for a while."""
+    from starlette.requests import ClientDisconnect, Request
+    from yolort.serve import app
+
+    messages = [{"type": "http.request", "body": b"x" * 10_000, "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    request = Request({"type": "http", "headers": [], "method": "POST", "path": "/"}, receive)
+    with pytest.raises(ClientDisconnect) as raised:
+        asyncio.run(app._body(request, serve.Limits()))
+    frames = [frame.frame for frame in raised.traceback if frame.name == "_body"]
+    assert [len(frame.f_locals["body"]) for frame in frames] == [0]
+
+
+def test_what_an_answer_does_not_need_is_not_kept(detector: yolort.Detector) -> None:
+    from yolort.serve import protocol
+
+    asked = {
+        "inputs": [PIXELS],
+        "parameters": {"timeout": [{"a": [0]}] * 100, "binary_data_output": True},
+        "outputs": [{"name": "boxes", "parameters": {"binary_data": False, "other": [[]] * 100}}],
+    }
+    parsed = protocol.parse(json.dumps(asked).encode(), None, detector, serve.Limits())[0]
+    assert (parsed.inputs, parsed.parameters) == ([], {"binary_data_output": True})
+    assert parsed.outputs
+    assert parsed.outputs[0].parameters == {"binary_data": False}
