@@ -14,11 +14,14 @@ RUNTIME = YOLORT_ONNXRUNTIME=$$(ls $(VENV)/lib/python3*/site-packages/onnxruntim
 # Configures and builds a preset of CMakePresets.json in build/<preset>.
 BUILD = cmake --preset $(1) -DPython3_EXECUTABLE=$(VENV)/bin/python && cmake --build --preset $(1)
 
-.PHONY: demo test test-cpp sanitize fuzz lint format bench clean
+.PHONY: demo build test test-cpp sanitize fuzz lint format bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo
 	yolort demo
+
+# The editable installation, built again if C++ has changed.
+build: $(VENV)/test
 
 test: $(VENV)/test test-cpp
 	pytest

@@ -6,7 +6,6 @@ missing.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -204,8 +203,12 @@ def _claim(folder: Path, shards: list[Shard], model: Path, column: str, options:
         with _atomic.workspace(manifest) as work:
             claim = work / _MANIFEST
             claim.write_text(mine, encoding="utf-8")
-            with contextlib.suppress(FileExistsError):  # another process was first
+            try:
                 os.link(claim, manifest)
+            except FileExistsError:  # another process was first
+                pass
+            except OSError:  # no hard links here: two processes that begin at once may both claim it
+                _atomic.write(manifest, mine)
     if not manifest.is_file() or manifest.read_bytes() != mine.encode():
         raise ValueError(
             f"{str(folder)!r} holds the work on another source, model or options, or these files have changed since; "

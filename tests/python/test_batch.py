@@ -160,6 +160,19 @@ def test_of_two_works_one_gets_the_folder(folder: Path, tmp_path: Path) -> None:
             assert sorted(pool.map(work, models)) == [False, True]
 
 
+def test_a_file_system_without_hard_links(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    output = tmp_path / "out"
+    output.mkdir()
+    claim(output, folder, tmp_path / "a.onnx")
+    claim(output, folder, tmp_path / "a.onnx")
+    with pytest.raises(ValueError, match="holds the work on another"):
+        claim(output, folder, tmp_path / "b.onnx")
+
+
 @pytest.mark.parametrize("kind", ["pipe", "bytes", "folder"])
 def test_a_manifest_that_is_none(kind: str, folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"

@@ -16,7 +16,7 @@ __all__ = ["open_record"]
 
 @contextmanager
 def open_record(file: Path, name: str, seed: int, waiting: Callable[[], None]) -> Iterator[optuna.Study]:
-    """The study of that name, made if need be; of this process alone: another one waits, which `waiting` reports.
+    """Opens or makes the study of that name, for one process at a time; `waiting` is called if another one has it open.
 
     Raises FileExistsError for a file that is no record of a search, OSError for one that cannot be used.
     """

@@ -93,7 +93,7 @@ def mean_times(events: list[dict[str, Any]]) -> list[tuple[str, str, float]]:
 
 
 class _Traces:
-    """A temporary folder that goes with the object."""
+    """A temporary folder, deleted with this object."""
 
     def __init__(self) -> None:
         self.folder = tempfile.mkdtemp(prefix="yolort-")

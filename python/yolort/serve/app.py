@@ -105,7 +105,7 @@ def create_app(
         return await asyncio.get_running_loop().run_in_executor(app.state.helper, function, *arguments)
 
     async def collect() -> None:
-        """Garbage, now and then. Left to itself Python stops everything for it, often while JSON is parsed."""
+        """Collects garbage once a second. Automatic collections would stop all threads, often while JSON is parsed."""
         gc.collect()
         gc.freeze()  # what was imported and loaded is not looked at again
         gc.disable()

@@ -118,7 +118,7 @@ def _pieces(message: Message) -> Iterator[Message]:
 
 
 class Guard:
-    """What every request passes before a route sees it: the key, the number of requests, the size that a body says."""
+    """What every request passes before a route sees it: API key, number of requests, declared size of the body."""
 
     open_paths = ("/", "/sample.jpg", "/healthz", "/v2/health/live", "/v2/health/ready")
 
@@ -230,7 +230,7 @@ def connection(limits: Limits) -> type[H11Protocol]:
                 self._wait()
 
         def _wait(self) -> None:
-            """For its turn to be read."""
+            """Queues this connection for its turn to be read."""
             turns.append(self)
             if len(turns) == 1:
                 self.loop.call_soon(next_turns, self.loop)
