@@ -9,7 +9,7 @@ INSTALL := pip install --quiet --no-build-isolation --config-settings=cmake.defi
            --config-settings=build-dir=build/python --constraint tests/constraints.txt --editable
 NATIVE := $(shell find cpp -type f) CMakeLists.txt pyproject.toml Makefile
 CXX_FILES = $(shell find cpp tests -name '*.cpp' -o -name '*.h' -o -name '*.c')
-# Where ONNX Runtime's headers were found (ONNXRUNTIME_INCLUDE_DIR), the C++ tests run on the library of its package.
+# The C++ tests of ONNX Runtime run on the library of its Python package.
 RUNTIME = YOLORT_ONNXRUNTIME=$$(ls $(VENV)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.* 2>/dev/null)
 # Configures and builds a preset of CMakePresets.json in build/<preset>.
 BUILD = cmake --preset $(1) -DPython3_EXECUTABLE=$(VENV)/bin/python && cmake --build --preset $(1)

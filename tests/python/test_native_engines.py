@@ -38,14 +38,12 @@ def library() -> str:
     if not found:
         pytest.skip("needs the library of the package onnxruntime")
     told = reason(YOLORT_ONNXRUNTIME=str(found[0]))
-    if "without ONNX Runtime's headers" in told:
-        pytest.skip(told)
     assert told == ""
     return str(found[0])
 
 
 def test_the_contract(library: str) -> None:
-    chosen = "onnxruntime-cpu or onnxruntime] or dynamic_batch"
+    chosen = "(onnxruntime-cpu or onnxruntime] or dynamic_batch) and not ncnn"
     told = native("-m", "pytest", "-q", "-k", chosen, "test_engines.py", YOLORT_ONNXRUNTIME=library)
     assert "skipped" not in told
     assert int(told.split(" passed")[0].split()[-1]) >= 27
@@ -69,4 +67,4 @@ print(json.dumps([found.boxes.tolist(), found.scores.tolist(), found.classes.tol
 
 def test_a_library_that_is_none(library: str, tmp_path: Path) -> None:
     assert f'YOLORT_ONNXRUNTIME is "{tmp_path}", which cannot be opened' in reason(YOLORT_ONNXRUNTIME=str(tmp_path))
-    assert reason(YOLORT_ONNXRUNTIME="libc.so.6") == "libc.so.6 is no ONNX Runtime of version 1.11 or later"
+    assert reason(YOLORT_ONNXRUNTIME="libc.so.6") == "libc.so.6 is not ONNX Runtime: it has no OrtGetApiBase"

@@ -106,6 +106,10 @@ struct Options : Thresholds {
   bool tuned = true;  ///< take what `yolort tune` recorded, where engine, device, precision and threads are left open
   std::optional<std::array<int, 2>> imgsz;  ///< height, width, for a dynamic model or one that carries none
 
+  /// Settings of the engine under its own names, which onnxruntime takes: options of the execution provider on `device`
+  /// ("trt_fp16_enable") and, with a dot in the name, of the session ("session.intra_op.allow_spinning").
+  std::map<std::string, std::string> engine_options;
+
   /// Test-time augmentation: detect in several views of each image, and merge what they find. Any of `augment`,
   /// `scales` and `scale_models` asks for it; the thresholds hold for the merged result.
   bool augment = false;

@@ -31,7 +31,7 @@ constexpr std::int64_t max_input_elements = std::int64_t{1} << 30;
 /// the record.
 fs::path Detector::Impl::take_tuning(Options& options) {
   const bool open = options.tuned && options.engine.empty() && options.device.empty() && options.precision.empty() &&
-                    !options.threads && !std::getenv("YOLORT_ENGINE");
+                    !options.threads && options.engine_options.empty() && !std::getenv("YOLORT_ENGINE");
   const std::optional<Tuning> found = open ? find_tuning(spec) : std::nullopt;
   if (!found) return {};
   ModelSpec chosen = spec;
@@ -87,6 +87,9 @@ void Detector::Impl::load(const std::string& model, Options options) {
     options.device = canonical_device(options.device);
     const EngineEntry entry = choose_engine(spec, options);
     engine_name = entry.name;
+    if (!options.engine_options.empty() && !entry.takes_options) {
+      throw std::invalid_argument("engine_options: engine \"" + engine_name + "\" takes none");
+    }
     engine = entry.load(spec, options);
   } catch (const std::exception& what) {
     if (tuned) throw cannot_run(record, what.what());

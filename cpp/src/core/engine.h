@@ -72,6 +72,7 @@ struct EngineEntry {
   std::function<std::string()> unavailable;       ///< why it cannot run here; empty: it can
   std::function<bool(const ModelSpec&)> accepts;  ///< whether it reads this format
   std::function<std::unique_ptr<Engine>(const ModelSpec&, const Options&)> load;
+  bool takes_options = false;                            ///< Options::engine_options may be set
   std::function<std::vector<std::string>()> devices;     ///< see yolort::devices(); it may open drivers
   std::function<std::vector<std::string>()> precisions;  ///< those worth measuring on this machine, for `yolort tune`
 };

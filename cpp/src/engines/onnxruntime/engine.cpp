@@ -1,321 +1,189 @@
-// ONNX Runtime through its C API, for programs without Python. The library is opened at run time. Input and outputs are
-// bound to our own buffers, so that nothing is copied or allocated in a run.
-#include <dlfcn.h>
-#include <onnxruntime_c_api.h>
-
-#include <climits>
-#include <cstdlib>
+// ONNX Runtime through its C API. Input and outputs are bound to buffers that stay, so that a run on the CPU copies and
+// allocates nothing.
+#include <cstring>
+#include <fstream>
 #include <string_view>
 #include <utility>
 
-#include "core/engine.h"
-#include "platform/device_name.h"
-#include "platform/dynamic_library.h"
+#include "engines/onnxruntime/loaded_model.h"
 
 namespace yolort {
+namespace ort {
 namespace {
 
-/// The oldest version that has every function called here, that of ONNX Runtime 1.11; later ones only add functions.
-constexpr std::uint32_t api_version = 11;
-
-struct Runtime {
-  const OrtApi* api = nullptr;
-  OrtEnv* environment = nullptr;  ///< one per process; never released, as sessions of other statics may outlive this
-  std::string why;                ///< why it cannot run here
-};
-
-template <class Failure>
-void check(const OrtApi& api, OrtStatus* status, const std::string& what) {
-  if (!status) return;
-  const std::string text = api.GetErrorMessage(status);
-  api.ReleaseStatus(status);
-  throw Failure(what + ": " + text);
-}
-
-Runtime open_runtime() {
-  Runtime out;
-  const char* given = std::getenv("YOLORT_ONNXRUNTIME");
-  if (given && !*given) given = nullptr;
-  void* library = nullptr;
-  std::string name;
-  for (const std::string& candidate :
-       given ? std::vector<std::string>{given} : std::vector<std::string>{"libonnxruntime.so.1", "libonnxruntime.so"}) {
-    name = candidate;
-    library = open_library(candidate, &out.why);
-    if (library) break;
+/// The input: memory that a CUDA device reads directly if the model runs on one, otherwise ordinary memory.
+class InputMemory {
+ public:
+  explicit InputMemory(const LoadedModel& model) {
+    const Placement& at = model.placement;
+    const std::string_view kind = at.provider ? at.provider->kind : "";
+    if (kind == "cuda" || kind == "tensorrt") pin(model);
+    if (allocator_) return;
+    check(api().create_cpu_memory_info(AllocatorType::device, MemoryType::standard, Into(info_)));
   }
-  if (!library) {
-    if (out.why.empty()) {
-      out.why = given ? "YOLORT_ONNXRUNTIME is \"" + name + "\", which cannot be opened; it is the path of the library"
-                      : "libonnxruntime.so.1 is not found; add its folder to LD_LIBRARY_PATH, or set "
-                        "YOLORT_ONNXRUNTIME to its path (in the Python package: onnxruntime/capi/libonnxruntime.so.*)";
-    }
-    return out;
+  ~InputMemory() { release(); }
+  InputMemory(const InputMemory&) = delete;
+  InputMemory& operator=(const InputMemory&) = delete;
+
+  const MemoryInfo* info() const { return info_.get(); }
+  void* data() const { return data_; }
+
+  /// All zero. What was lent before is released.
+  void resize(std::size_t bytes) {
+    release();
+    void* data = nullptr;
+    check(api().allocate(allocator(), bytes, &data), "engine \"onnxruntime\": memory for the input");
+    data_ = data;
+    std::memset(data_, 0, bytes);
   }
-  out.why.clear();
-  const auto base = reinterpret_cast<const OrtApiBase* (*)()>(dlsym(library, "OrtGetApiBase"));
-  const OrtApi* api = base ? base()->GetApi(api_version) : nullptr;
-  if (!api) {
-    out.why = name + " is no ONNX Runtime of version 1.11 or later";
-    return out;
+
+ private:
+  /// Page-locked memory. Where there is none, ordinary memory does, too.
+  void pin(const LoadedModel& model) {
+    const int index = std::stoi(model.placement.place);
+    Status* status =
+        api().create_memory_info("CudaPinned", AllocatorType::device, index, MemoryType::cpu_output, Into(info_));
+    if (!status) status = api().create_allocator(model.session.get(), info_.get(), Into(allocator_));
+    if (status) api().release_status(status);
   }
-  try {
-    check<EngineError>(*api, api->CreateEnv(ORT_LOGGING_LEVEL_FATAL, "yolort", &out.environment), name);
-    out.api = api;
-  } catch (const EngineError& error) {
-    out.why = error.what();
+  Allocator* allocator() const { return allocator_ ? allocator_.get() : default_allocator(); }
+  void release() {
+    if (data_) api().release_status(api().free(allocator(), std::exchange(data_, nullptr)));
   }
-  return out;
-}
 
-/// Opened at the first call.
-const Runtime& runtime() {
-  static const Runtime instance = open_runtime();
-  return instance;
-}
-
-const OrtApi& ort() { return *runtime().api; }
-
-struct Release {
-  void operator()(OrtSessionOptions* it) const { ort().ReleaseSessionOptions(it); }
-  void operator()(OrtSession* it) const { ort().ReleaseSession(it); }
-  void operator()(OrtMemoryInfo* it) const { ort().ReleaseMemoryInfo(it); }
-  void operator()(OrtIoBinding* it) const { ort().ReleaseIoBinding(it); }
-  void operator()(OrtValue* it) const { ort().ReleaseValue(it); }
-  void operator()(OrtTypeInfo* it) const { ort().ReleaseTypeInfo(it); }
-  void operator()(OrtTensorTypeAndShapeInfo* it) const { ort().ReleaseTensorTypeAndShapeInfo(it); }
-};
-template <class T>
-using Owned = std::unique_ptr<T, Release>;
-
-void check(OrtStatus* status, const std::string& what = "engine \"onnxruntime\"") {
-  check<EngineError>(ort(), status, what);
-}
-
-OrtAllocator* allocator() {
-  OrtAllocator* out = nullptr;
-  check(ort().GetAllocatorWithDefaultOptions(&out));
-  return out;
-}
-
-struct TensorInfo {
-  ONNXTensorElementDataType type;
-  std::vector<std::int64_t> shape;  ///< below 0: any
-
-  explicit TensorInfo(const OrtTensorTypeAndShapeInfo* from) {
-    check(ort().GetTensorElementType(from, &type));
-    std::size_t dimensions = 0;
-    check(ort().GetDimensionsCount(from, &dimensions));
-    shape.resize(dimensions);
-    check(ort().GetDimensions(from, shape.data(), dimensions));
-  }
-  bool is_float() const {
-    return type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT || type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16;
-  }
-};
-
-/// The loaded model, shared by clones: ONNX Runtime's run is thread-safe.
-struct Session {
-  Owned<OrtSession> session;
-  std::string input;
-  ONNXTensorElementDataType type;
-  InputShape shape;
-  std::vector<std::string> outputs;
-  std::string device;
+  Owned<MemoryInfo> info_;
+  Owned<Allocator> allocator_;  ///< null: the default one
+  void* data_ = nullptr;
 };
 
 class OnnxRuntimeEngine final : public Engine {
  public:
-  explicit OnnxRuntimeEngine(std::shared_ptr<const Session> session) : session_(std::move(session)) {
-    OrtMemoryInfo* memory = nullptr;
-    check(ort().CreateCpuMemoryInfo(OrtDeviceAllocator, OrtMemTypeDefault, &memory));
-    memory_.reset(memory);
+  /// `profiled`: this one reports the times of the layers, which are those of all clones.
+  OnnxRuntimeEngine(std::shared_ptr<const LoadedModel> model, bool profiled)
+      : model_(std::move(model)), profiled_(profiled), input_(*model_) {
+    check(api().create_cpu_memory_info(AllocatorType::device, MemoryType::standard, Into(output_memory_)));
   }
 
-  InputShape input_shape() const override { return session_->shape; }
+  InputShape input_shape() const override { return model_->shape; }
 
   Tensor input(int batch, int height, int width) override {
-    const bool half = session_->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16;
+    const bool half = model_->element == Element::f16;
     const std::vector<int> shape = {batch, 3, height, width};
     if (shape != shape_) bind(shape, half ? 2 : 4);
     return {input_.data(), shape, static_cast<std::ptrdiff_t>(height) * width, half ? Type::f16 : Type::f32};
   }
 
   const std::vector<Tensor>& run() override {
-    check(ort().RunWithBinding(session_->session.get(), nullptr, binding_.get()),
-          "engine \"onnxruntime\" failed to run the model");
+    const std::string what = "engine \"onnxruntime\" failed to run the model";
+    if (model_->placement.provider) {  // binding copies the input to the device
+      check(api().bind_input(binding_.get(), model_->input.c_str(), input_value_.get()), what);
+      check(api().synchronize_inputs(binding_.get()), what);
+    }
+    check(api().run_with_binding(model_->session.get(), nullptr, binding_.get()), what);
+    if (model_->placement.provider) check(api().synchronize_outputs(binding_.get()), what);
     if (tensors_.empty()) keep_outputs();
     return tensors_;
   }
 
-  std::unique_ptr<Engine> clone() const override { return std::make_unique<OnnxRuntimeEngine>(session_); }
-  std::string device() const override { return session_->device; }
+  std::vector<LayerTime> layer_times() override {
+    if (!std::exchange(profiled_, false)) return {};
+    char* name = nullptr;
+    check(api().end_profiling(model_->session.get(), default_allocator(), &name));
+    std::ifstream trace(name);
+    check(api().free(default_allocator(), name));
+    return mean_times(trace);
+  }
+
+  std::unique_ptr<Engine> clone() const override { return std::make_unique<OnnxRuntimeEngine>(model_, false); }
+  std::string device() const override { return model_->placement.device(); }
   std::string precision() const override { return {}; }
 
  private:
   void bind(const std::vector<int>& shape, std::size_t element) {
     tensors_.clear();
-    values_.clear();
+    outputs_.clear();
     binding_.reset();
+    input_value_.reset();
     shape_.clear();
     std::size_t bytes = element;
     for (const int side : shape) bytes *= static_cast<std::size_t>(side);
-    input_.assign(bytes, 0);
+    input_.resize(bytes);
     const std::vector<std::int64_t> sides(shape.begin(), shape.end());
-    OrtValue* value = nullptr;
-    check(ort().CreateTensorWithDataAsOrtValue(memory_.get(), input_.data(), bytes, sides.data(), sides.size(),
-                                               session_->type, &value));
-    const Owned<OrtValue> owned(value);
-    OrtIoBinding* binding = nullptr;
-    check(ort().CreateIoBinding(session_->session.get(), &binding));
-    binding_.reset(binding);
-    check(ort().BindInput(binding, session_->input.c_str(), value));
-    for (const std::string& output : session_->outputs) {
-      check(ort().BindOutputToDevice(binding, output.c_str(), memory_.get()));
+    check(api().create_tensor(input_.info(), input_.data(), bytes, sides.data(), sides.size(), model_->element,
+                              Into(input_value_)));
+    check(api().create_binding(model_->session.get(), Into(binding_)));
+    check(api().bind_input(binding_.get(), model_->input.c_str(), input_value_.get()));
+    for (const std::string& output : model_->outputs) {
+      check(api().bind_output_to_device(binding_.get(), output.c_str(), output_memory_.get()));
     }
     shape_ = shape;
   }
 
-  /// The first run gave the shapes: from now on ONNX Runtime writes into the tensors that it made then.
+  /// The first run gives the shapes: from now on ONNX Runtime writes into the tensors that it made then.
   void keep_outputs() {
-    OrtValue** outputs = nullptr;
+    Value** values = nullptr;
     std::size_t count = 0;
-    check(ort().GetBoundOutputValues(binding_.get(), allocator(), &outputs, &count));
-    for (std::size_t i = 0; i < count; ++i) values_.emplace_back(outputs[i]);
-    check(ort().AllocatorFree(allocator(), outputs));
-    ort().ClearBoundOutputs(binding_.get());
+    check(api().bound_outputs(binding_.get(), default_allocator(), &values, &count));
+    for (std::size_t i = 0; i < count; ++i) outputs_.emplace_back(values[i]);
+    check(api().free(default_allocator(), values));
+    api().clear_bound_outputs(binding_.get());
     std::vector<Tensor> tensors;
     for (std::size_t i = 0; i < count; ++i) {
-      check(ort().BindOutput(binding_.get(), session_->outputs[i].c_str(), values_[i].get()));
-      tensors.push_back(as_tensor(values_[i].get()));
+      check(api().bind_output(binding_.get(), model_->outputs[i].c_str(), outputs_[i].get()));
+      tensors.push_back(as_tensor(outputs_[i].get()));
     }
     tensors_ = std::move(tensors);
   }
 
-  static Tensor as_tensor(OrtValue* value) {
-    OrtTensorTypeAndShapeInfo* info = nullptr;
-    check(ort().GetTensorTypeAndShape(value, &info));
-    const TensorInfo tensor{Owned<OrtTensorTypeAndShapeInfo>(info).get()};
-    const std::size_t dimensions = tensor.shape.size();
-    if (!tensor.is_float() || dimensions < 3 || dimensions > 4) {
-      throw ModelError("an output is no float32 or float16 of 3 or 4 dimensions");
+  Tensor as_tensor(Value* value) const {
+    Owned<TensorInfo> info;
+    check(api().tensor_info(value, Into(info)));
+    const TensorType type(info.get());
+    const std::size_t dimensions = type.shape.size();
+    if (!type.is_float() || dimensions < 3 || dimensions > 4) {
+      throw ModelError("model \"" + model_->path + "\": an output is not float32 or float16 of 3 or 4 dimensions");
     }
     Tensor out;
-    check(ort().GetTensorMutableData(value, &out.data));
-    out.type = tensor.type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT ? Type::f32 : Type::f16;
-    out.shape.assign(tensor.shape.begin(), tensor.shape.end());
+    check(api().tensor_data(value, &out.data));
+    out.type = type.element == Element::f32 ? Type::f32 : Type::f16;
+    out.shape.assign(type.shape.begin(), type.shape.end());
     out.channel_stride = 1;
     for (std::size_t d = 2; d < dimensions; ++d) out.channel_stride *= out.shape[d];
     return out;
   }
 
-  std::shared_ptr<const Session> session_;  // first: it is released last
-  Owned<OrtMemoryInfo> memory_;
+  std::shared_ptr<const LoadedModel> model_;  // first: it is released last
+  bool profiled_;
+  InputMemory input_;
+  Owned<MemoryInfo> output_memory_;
   std::vector<int> shape_;
-  std::vector<unsigned char> input_;
-  Owned<OrtIoBinding> binding_;
-  std::vector<Owned<OrtValue>> values_;
+  Owned<Value> input_value_;
+  Owned<IoBinding> binding_;
+  std::vector<Owned<Value>> outputs_;
   std::vector<Tensor> tensors_;
 };
-
-/// -1: the CPU; else the index of a GPU, of a canonical device name.
-int parse_device(const std::string& device) {
-  if (device.empty() || device == "cpu") return -1;
-  const int index = device_index(device, "cuda");
-  if (index < 0) throw std::invalid_argument("device \"" + device + "\" is none of onnxruntime's: cpu, cuda, cuda:1");
-  return index;
-}
-
-std::string take_name(char* name) {
-  const std::string out = name;
-  check(ort().AllocatorFree(allocator(), name));
-  return out;
-}
-
-/// Throws ModelError if the model does not take one image.
-void read_inputs(const ModelSpec& spec, Session& session) {
-  const OrtSession* from = session.session.get();
-  std::size_t inputs = 0, outputs = 0;
-  check(ort().SessionGetInputCount(from, &inputs));
-  check(ort().SessionGetOutputCount(from, &outputs));
-  if (inputs != 1) {
-    throw ModelError("model \"" + spec.path + "\" has " + std::to_string(inputs) + " inputs, expected one image");
-  }
-  char* name = nullptr;
-  check(ort().SessionGetInputName(from, 0, allocator(), &name));
-  session.input = take_name(name);
-  for (std::size_t i = 0; i < outputs; ++i) {
-    check(ort().SessionGetOutputName(from, i, allocator(), &name));
-    session.outputs.push_back(take_name(name));
-  }
-  OrtTypeInfo* type = nullptr;
-  check(ort().SessionGetInputTypeInfo(from, 0, &type));
-  const Owned<OrtTypeInfo> owned(type);
-  const OrtTensorTypeAndShapeInfo* tensor = nullptr;  // part of `type`
-  check(ort().CastTypeInfoToTensorInfo(type, &tensor));
-  bool image = tensor;
-  if (image) {
-    const TensorInfo info(tensor);
-    image = info.is_float() && info.shape.size() == 4 && (info.shape[1] == 3 || info.shape[1] < 0);
-    for (const std::int64_t side : info.shape) image = image && side != 0 && side <= INT_MAX;
-    if (image) {
-      const auto side = [&](std::size_t d) { return info.shape[d] < 0 ? 0 : static_cast<int>(info.shape[d]); };
-      session.type = info.type;
-      session.shape = {side(0), side(2), side(3)};
-    }
-  }
-  if (!image) throw ModelError("model \"" + spec.path + "\": its input is not float (batch, 3, height, width)");
-}
 
 std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   if (!options.precision.empty() && options.precision != "fp32") {
     throw std::invalid_argument("precision \"" + options.precision +
                                 "\": onnxruntime computes in what the file holds; export it so");
   }
-  const int gpu = parse_device(options.device);
-  if (options.profile) throw EngineError("engine \"onnxruntime\" times layers from Python only");
-  if (!runtime().why.empty()) throw EngineError(runtime().why);
-  OrtSessionOptions* raw = nullptr;
-  check(ort().CreateSessionOptions(&raw));
-  const Owned<OrtSessionOptions> settings(raw);
-  if (options.threads) check(ort().SetIntraOpNumThreads(raw, *options.threads));
-  if (gpu >= 0) {
-    OrtCUDAProviderOptions cuda;
-    cuda.device_id = gpu;
-    check(ort().SessionOptionsAppendExecutionProvider_CUDA(raw, &cuda), "device \"" + options.device + "\"");
-  }
-  auto session = std::make_shared<Session>();
-  session->device = gpu < 0 ? "cpu" : "cuda:" + std::to_string(gpu);
-  OrtSession* opened = nullptr;
-  OrtStatus* status = ort().CreateSession(runtime().environment, spec.graph.c_str(), raw, &opened);
-  const std::string what = "model \"" + spec.path + "\": onnxruntime cannot load it";
-  if (gpu >= 0) check(status, what + " on " + session->device);
-  check<ModelError>(ort(), status, what);
-  session->session.reset(opened);
-  read_inputs(spec, *session);
-  return std::make_unique<OnnxRuntimeEngine>(std::move(session));
+  if (!runtime().api) throw EngineError(runtime().why);
+  return std::make_unique<OnnxRuntimeEngine>(load_model(spec, options), options.profile);
 }
 
 }  // namespace
+}  // namespace ort
 
 EngineEntry onnxruntime_engine() {
   EngineEntry entry;
   entry.name = "onnxruntime";
   entry.priority = 40;
-  entry.unavailable = [] { return runtime().why; };
+  entry.unavailable = [] { return ort::runtime().why; };
   entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::onnx; };
-  entry.load = load;
-  entry.devices = [] {
-    char** names = nullptr;
-    int count = 0;
-    check(ort().GetAvailableProviders(&names, &count));
-    std::vector<std::string> out = {"cpu"};
-    for (int i = 0; i < count; ++i) {
-      if (std::string(names[i]) == "CUDAExecutionProvider") out.push_back("cuda");
-    }
-    check(ort().ReleaseAvailableProviders(names, count));
-    return out;
-  };
+  entry.load = ort::load;
+  entry.takes_options = true;
+  entry.devices = [] { return ort::provider_devices(ort::api()); };
   entry.precisions = [] { return std::vector<std::string>{"fp32"}; };
   return entry;
 }
