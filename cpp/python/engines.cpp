@@ -155,10 +155,13 @@ void register_python_engine(const std::string& name, int priority, const std::ve
   register_engine(std::move(entry));
 }
 
-std::vector<std::tuple<std::string, bool, std::string>> list_engines() {
-  std::vector<std::tuple<std::string, bool, std::string>> out;
+/// (name, available, reason, version, library) of each.
+std::vector<std::tuple<std::string, bool, std::string, std::string, std::string>> list_engines() {
+  std::vector<std::tuple<std::string, bool, std::string, std::string, std::string>> out;
   const py::gil_scoped_release release;
-  for (const EngineStatus& status : engines()) out.emplace_back(status.name, status.available, status.reason);
+  for (const EngineStatus& status : engines()) {
+    out.emplace_back(status.name, status.available, status.reason, status.version, status.library);
+  }
   return out;
 }
 

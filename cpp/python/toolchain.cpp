@@ -36,7 +36,7 @@ void register_toolchain(py::module_& m) {
   m.def("max_threads", &max_threads);
   m.def("canonical_device", &canonical_device, py::arg("given"));
   m.def("device_index", &device_index, py::arg("device"), py::arg("kind"));
-  m.def("add_library_folder", [](const std::string& folder) { add_library_folder(folder); }, py::arg("folder"));
+  m.def("add_package_folder", [](const fs::path& folder) { add_package_folder(folder); }, py::arg("folder"));
   m.def("candidates", &candidates, py::arg("model"));
   m.def("machine", &machine);
   m.def("tuning_paths", [](const fs::path& model) { return tuning_paths(model.string()); }, py::arg("model"));

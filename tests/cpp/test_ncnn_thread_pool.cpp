@@ -1,6 +1,4 @@
 // The OpenMP functions that libncnn.a is linked with: every part of every loop runs once, whoever runs it.
-#include "engines/ncnn/thread_pool.h"
-
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,6 +8,7 @@
 #include <vector>
 
 #include "check.h"
+#include "platform/processor.h"
 
 extern "C" {
 void yolort_GOMP_parallel(void (*function)(void*), void* data, unsigned threads, unsigned flags);

@@ -196,7 +196,9 @@ class YOLORT_API Detector {
 struct EngineStatus {
   std::string name;
   bool available;
-  std::string reason;  ///< why it is not available; empty when it is
+  std::string reason;   ///< why it is not available; empty when it is
+  std::string version;  ///< of what it runs on; empty if it is not available
+  std::string library;  ///< path of the shared library that it runs on; empty if that is built in, or not available
 };
 
 /// Every engine this build knows, best first.

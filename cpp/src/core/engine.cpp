@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <mutex>
-#include <thread>
+
+#include "platform/processor.h"
 
 namespace yolort {
 namespace {
@@ -64,6 +65,11 @@ EngineEntry choose_engine(const ModelSpec& spec, const Options& options) {
     wanted = forced;
     source = "YOLORT_ENGINE";
   }
+  for (const EngineEntry& entry : entries) {  // unavailable() may open a library: only that of an engine that could run
+    if (wanted.empty() || entry.name == wanted) {
+      if (entry.accepts(spec) && entry.unavailable().empty()) return entry;
+    }
+  }
 
   std::string available, known, refusals;
   for (const EngineEntry& entry : entries) {
@@ -71,12 +77,10 @@ EngineEntry choose_engine(const ModelSpec& spec, const Options& options) {
     const std::string reason = entry.unavailable();
     const bool fits = entry.accepts(spec);
     if (reason.empty() && fits) available += (available.empty() ? "" : ", ") + entry.name;
-    if (entry.name != wanted && !wanted.empty()) continue;
-    if (reason.empty() && fits) return entry;
     const std::string why = reason.empty() ? "it does not read this format" : reason;
     if (entry.name == wanted) {
       refusals = "cannot run model \"" + spec.path + "\" here: " + why;
-    } else if (fits) {
+    } else if (wanted.empty() && fits) {
       refusals += "\n  " + entry.name + ": " + why;
     }
   }
@@ -91,13 +95,14 @@ EngineEntry choose_engine(const ModelSpec& spec, const Options& options) {
                     (refusals.empty() ? "; yolort.engines() lists them" : ":" + refusals));
 }
 
-int max_threads() { return 4 * std::max(static_cast<int>(std::thread::hardware_concurrency()), 1); }
+int max_threads() { return 4 * available_cores(); }
 
 std::vector<EngineStatus> engines() {
   std::vector<EngineStatus> out;
   for (const EngineEntry& entry : all_engines()) {
-    std::string reason = entry.unavailable();
-    out.push_back({entry.name, reason.empty(), reason});
+    const std::string reason = entry.unavailable();
+    const EngineLibrary library = reason.empty() && entry.library ? entry.library() : EngineLibrary();
+    out.push_back({entry.name, reason.empty(), reason, library.version, library.path});
   }
   return out;
 }

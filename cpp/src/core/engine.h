@@ -66,6 +66,12 @@ class Engine {
   virtual std::string precision() const = 0;  ///< empty: what the file holds
 };
 
+/// What an engine runs on.
+struct EngineLibrary {
+  std::string version;  ///< empty: unknown
+  std::string path;     ///< empty: it is built in
+};
+
 struct EngineEntry {
   std::string name;
   int priority = 0;                               ///< higher is tried first
@@ -73,6 +79,7 @@ struct EngineEntry {
   std::function<bool(const ModelSpec&)> accepts;  ///< whether it reads this format
   std::function<std::unique_ptr<Engine>(const ModelSpec&, const Options&)> load;
   bool takes_options = false;                            ///< Options::engine_options may be set
+  std::function<EngineLibrary()> library;                ///< null: unknown. Called if it is available
   std::function<std::vector<std::string>()> devices;     ///< see yolort::devices(); it may open drivers
   std::function<std::vector<std::string>()> precisions;  ///< those worth measuring on this machine, for `yolort tune`
 };

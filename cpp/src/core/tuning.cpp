@@ -1,13 +1,12 @@
 #include "core/tuning.h"
 
 #include <cstdint>
-#include <cstdlib>
 #include <fstream>
-#include <sstream>
 #include <thread>
 
 #include "core/engine.h"
 #include "model/literal.h"
+#include "platform/cache_folder.h"
 #include "platform/text_file.h"
 
 namespace yolort {
@@ -16,26 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uintmax_t max_record_bytes = 1 << 20;
-
-/// FNV-1a, 64 bits: a file name for a path, not a secret.
-std::string digest(const std::string& text) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  std::ostringstream out;
-  out << std::hex << hash;
-  return out.str();
-}
-
-fs::path cache_folder() {
-  const auto from = [](const char* name) {
-    const char* value = std::getenv(name);
-    return value && *value ? fs::path(value) : fs::path();
-  };
-  if (const fs::path own = from("YOLORT_CACHE"); !own.empty()) return own;
-  if (const fs::path xdg = from("XDG_CACHE_HOME"); !xdg.empty()) return xdg / "yolort";
-  if (const fs::path home = from("HOME"); !home.empty()) return home / ".cache" / "yolort";
-  return {};
-}
 
 [[noreturn]] void damaged(const fs::path& path, const std::string& what) {
   throw ModelError("tuning record " + path.string() + " is damaged (" + what + "); delete it or run yolort tune again");
@@ -72,7 +51,7 @@ std::vector<fs::path> tuning_paths(const std::string& model) {
   if (!path.has_filename()) path = path.parent_path();
   std::vector<fs::path> out = {fs::path(path) += ".tuned.json"};
   if (const fs::path cache = cache_folder(); !cache.empty()) {
-    out.push_back(cache / "tuned" / (path.filename().string() + "-" + digest(path.string()) + ".json"));
+    out.push_back(cache / "tuned" / (path.filename().string() + "-" + short_digest(path.string()) + ".json"));
   }
   return out;
 }

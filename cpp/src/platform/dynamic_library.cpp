@@ -2,37 +2,161 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
 #include <mutex>
 #include <vector>
 
 namespace yolort {
 namespace {
 
+namespace fs = std::filesystem;
+
+/// Python packages that bring libraries, and the folder in them; TensorRT 8.6 keeps its own in `tensorrt`.
+constexpr const char* packages[] = {"onnxruntime/capi",   "openvino/libs",          "tensorrt_libs",
+                                    "tensorrt_lean_libs", "tensorrt_dispatch_libs", "tensorrt"};
+
+/// Where the system keeps libraries, for the names that it does not know: those without a version.
+constexpr const char* system_folders[] = {"/usr/local/lib",
+#if defined(__x86_64__)
+                                          "/usr/lib/x86_64-linux-gnu",
+#elif defined(__aarch64__)
+                                          "/usr/lib/aarch64-linux-gnu",
+#endif
+                                          "/usr/lib64", "/usr/lib"};
+
 std::mutex mutex;
-std::vector<std::filesystem::path>& folders() {
-  static std::vector<std::filesystem::path> instance;
+std::vector<fs::path>& package_folders() {
+  static std::vector<fs::path> instance;
   return instance;
 }
 
+/// The folders in a variable of the environment, as in PATH.
+std::vector<fs::path> folders_in(const char* variable) {
+  const char* value = std::getenv(variable);
+  std::vector<fs::path> out;
+  for (std::string rest = value ? value : ""; !rest.empty();) {
+    const std::size_t end = std::min(rest.find(':'), rest.size());
+    if (end > 0) out.emplace_back(rest.substr(0, end));
+    rest.erase(0, end + 1);
+  }
+  return out;
+}
+
+/// site-packages of an environment of Python.
+std::vector<fs::path> site_packages(const fs::path& environment) {
+  std::vector<fs::path> out;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(environment / "lib", error)) {
+    if (entry.path().filename().string().rfind("python3", 0) == 0) out.push_back(entry.path() / "site-packages");
+  }
+  return out;
+}
+
+std::vector<fs::path> library_folders_of_packages() {
+  std::vector<fs::path> roots;
+  {
+    std::lock_guard lock(mutex);
+    roots = package_folders();
+  }
+  for (const char* variable : {"VIRTUAL_ENV", "CONDA_PREFIX"}) {
+    for (const fs::path& environment : folders_in(variable)) {
+      for (fs::path& folder : site_packages(environment)) roots.push_back(std::move(folder));
+    }
+  }
+  std::vector<fs::path> out;
+  for (const fs::path& root : roots) {
+    for (const char* package : packages) out.push_back(root / package);
+  }
+  return out;
+}
+
+/// Numbers of a version: 1.32.0 is newer than 1.9.
+std::vector<long> version_of(const std::string& text) {
+  std::vector<long> out;
+  for (std::size_t at = 0; at < text.size();) {
+    if (std::isdigit(static_cast<unsigned char>(text[at]))) {
+      std::size_t digits = 0;
+      while (at + digits < text.size() && std::isdigit(static_cast<unsigned char>(text[at + digits]))) ++digits;
+      out.push_back(digits > 9 ? 0 : std::stol(text.substr(at, digits)));
+      at += digits;
+    } else {
+      ++at;
+    }
+  }
+  return out;
+}
+
+/// The files of this name in a folder: that without a version first, then the newest first.
+std::vector<fs::path> files_named(const fs::path& folder, const std::string& name) {
+  std::error_code error;
+  std::vector<std::pair<std::vector<long>, fs::path>> versions;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string file = entry.path().filename().string();
+    if (file.rfind(name + ".", 0) == 0) versions.emplace_back(version_of(file.substr(name.size())), entry.path());
+  }
+  std::sort(versions.rbegin(), versions.rend());
+  std::vector<fs::path> out;
+  if (fs::exists(folder / name, error)) out.push_back(folder / name);
+  const bool unversioned = name.size() > 3 && name.compare(name.size() - 3, 3, ".so") == 0;
+  for (auto& [version, path] : versions) {
+    if (unversioned) out.push_back(std::move(path));
+  }
+  return out;
+}
+
+class Opener {
+ public:
+  Opener(const std::string& name, std::string& why) : name_(name), why_(why) {}
+
+  void* by_system() const {
+    void* library = dlopen(name_.c_str(), RTLD_NOW | RTLD_LOCAL);
+    const char* error = library ? nullptr : dlerror();
+    // "<what is not found>: cannot open ...": another name is what it needs
+    if (error && std::string(error).compare(0, name_.size(), name_) != 0) why_ = name_ + " needs " + error;
+    return library;
+  }
+
+  void* in(const std::vector<fs::path>& folders) const {
+    for (const fs::path& folder : folders) {
+      for (const fs::path& file : files_named(folder, name_)) {
+        if (void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
+        const std::string error = dlerror();
+        const bool itself = error.compare(0, file.native().size(), file.native()) == 0;
+        why_ = itself ? error : name_ + " needs " + error;
+      }
+    }
+    return nullptr;
+  }
+
+ private:
+  const std::string& name_;
+  std::string& why_;
+};
+
 }  // namespace
 
-void add_library_folder(const std::filesystem::path& folder) {
+void add_package_folder(const fs::path& folder) {
   std::lock_guard lock(mutex);
-  folders().push_back(folder);
+  package_folders().push_back(folder);
 }
 
 void* open_library(const std::string& name, std::string* why) {
-  std::vector<std::string> places = {name};
-  {
-    std::lock_guard lock(mutex);
-    for (const auto& folder : folders()) places.push_back((folder / name).string());
-  }
-  for (const std::string& place : places) {
-    if (void* library = dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
-    const char* error = dlerror();  // "<what is not found>: cannot open ...": another name is what it needs
-    if (why && error && std::string(error).compare(0, place.size(), place) != 0) *why = name + " needs " + error;
-  }
-  return nullptr;
+  std::string reason;
+  const Opener open(name, reason);
+  void* library = open.in(folders_in("YOLORT_LIBRARY_PATH"));
+  if (!library) library = open.by_system();
+  if (!library) library = open.in(folders_in("LD_LIBRARY_PATH"));
+  if (!library) library = open.in(library_folders_of_packages());
+  if (!library) library = open.in({std::begin(system_folders), std::end(system_folders)});
+  if (why && !library && !reason.empty()) *why = reason;
+  return library;
+}
+
+std::string library_path(const void* function) {
+  Dl_info info;
+  return function && dladdr(function, &info) && info.dli_fname ? info.dli_fname : "";
 }
 
 }  // namespace yolort

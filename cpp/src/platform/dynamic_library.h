@@ -6,12 +6,18 @@
 
 namespace yolort {
 
-/// Adds a folder that open_library() searches, such as that of a Python package that brings libraries. Thread-safe.
-void add_library_folder(const std::filesystem::path& folder);
+/// Adds a folder that Python packages are installed in (site-packages): of the packages known here to bring libraries,
+/// open_library() searches the folders of those. Thread-safe.
+void add_package_folder(const std::filesystem::path& folder);
 
-/// Opens a library by its file name: where the system finds it (LD_LIBRARY_PATH, ldconfig), otherwise in those folders.
-/// It stays open. Null if it is not found or cannot be loaded; if it needs another library that is missing, `why` says
-/// so.
+/// Opens a library by its file name. A name without a version ("libx.so") stands for "libx.so.<version>", too; of
+/// several in one folder, the newest. Searches the folders in YOLORT_LIBRARY_PATH, then where the system finds
+/// libraries (LD_LIBRARY_PATH, ldconfig), then the packages in the folders of add_package_folder() and in the active
+/// virtual environment (VIRTUAL_ENV, CONDA_PREFIX). It stays open. Null if it is not found or cannot be loaded; if it
+/// is there, but damaged or in need of another library that is missing, `why` says so.
 void* open_library(const std::string& name, std::string* why = nullptr);
+
+/// Where the library lies that has this function; empty if that is unknown.
+std::string library_path(const void* function);
 
 }  // namespace yolort

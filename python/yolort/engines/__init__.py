@@ -19,6 +19,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -31,16 +32,14 @@ _ENGINES = (
 )
 
 
-#: packages that bring libraries of the core's TensorRT engine; that of 8.6 keeps them in `tensorrt`
-_LIBRARIES = ("tensorrt_libs", "tensorrt_lean_libs", "tensorrt_dispatch_libs", "tensorrt")
-
-
 class EngineStatus(NamedTuple):
-    """An engine and whether it can run here; `reason` says why not, and is empty when it can."""
+    """An engine and whether it can run here."""
 
     name: str
     available: bool
-    reason: str
+    reason: str  # why it is not available; empty when it is
+    version: str = ""  # of what it runs on; empty if it is not available, or a Python package
+    library: str = ""  # path of the shared library that it runs on; empty if that is built in, or not available
 
 
 class PythonEngine(Protocol):
@@ -88,12 +87,11 @@ def _register(name: str, priority: int, formats: list[str]) -> None:
     _core.register_engine(name, priority, formats, unavailable, load, devices, precisions)
 
 
-def _add_library_folders() -> None:
-    """Tells the core where Python packages keep libraries that it opens."""
-    for package in _LIBRARIES:
-        found = importlib.util.find_spec(package)
-        for folder in (found.submodule_search_locations or []) if found else []:
-            _core.add_library_folder(folder)
+def _add_package_folders() -> None:
+    """Tells the core where Python packages lie, some of which bring the libraries that it opens."""
+    for folder in sys.path:
+        if os.path.isabs(folder):
+            _core.add_package_folder(folder)
 
 
 def _register_all() -> None:
@@ -104,5 +102,5 @@ def _register_all() -> None:
             _register(*engine)
 
 
-_add_library_folders()
+_add_package_folders()
 _register_all()

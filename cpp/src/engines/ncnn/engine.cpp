@@ -12,8 +12,8 @@
 #include "core/engine.h"
 #include "engines/ncnn/graph_check.h"
 #include "engines/ncnn/layer_times.h"
-#include "engines/ncnn/thread_pool.h"
 #include "platform/device_name.h"
+#include "platform/processor.h"
 
 namespace yolort {
 namespace {
@@ -37,10 +37,6 @@ int parse_device(const std::string& device) {
 #else
   throw EngineError("engine \"ncnn\" was built without Vulkan (YOLORT_NCNN_MINIMAL); use device=\"cpu\"");
 #endif
-}
-
-bool has_bf16_arithmetic() {
-  return ncnn::cpu_support_x86_avx512_bf16() || ncnn::cpu_support_arm_bf16() || ncnn::cpu_support_arm_svebf16();
 }
 
 /// The number at the end of "out12"; other names come after, in the order of the file.
@@ -236,6 +232,7 @@ EngineEntry ncnn_engine() {
   entry.unavailable = [] { return std::string(); };
   entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::ncnn; };
   entry.load = load;
+  entry.library = [] { return EngineLibrary{NCNN_VERSION_STRING, ""}; };
   entry.devices = [] {
     std::vector<std::string> out = {"cpu"};
 #if NCNN_VULKAN

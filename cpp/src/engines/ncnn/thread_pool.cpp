@@ -5,8 +5,6 @@
 // frame takes seconds instead of milliseconds. Here the parts are claimed: any running thread, the caller included,
 // takes the next one. A thread that the kernel does not run costs nothing, and waiting threads sleep after a short
 // spin.
-#include "engines/ncnn/thread_pool.h"
-
 #include <pthread.h>
 
 #include <algorithm>
@@ -20,6 +18,8 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+
+#include "platform/processor.h"
 
 namespace {
 
@@ -196,8 +196,6 @@ Pool& pool() {
 }
 
 }  // namespace
-
-int yolort::available_cores() { return std::max(static_cast<int>(std::thread::hardware_concurrency()), 1); }
 
 extern "C" {
 

@@ -183,6 +183,7 @@ EngineEntry onnxruntime_engine() {
   entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::onnx; };
   entry.load = ort::load;
   entry.takes_options = true;
+  entry.library = [] { return EngineLibrary{ort::runtime().version, ort::runtime().path}; };
   entry.devices = [] { return ort::provider_devices(ort::api()); };
   entry.precisions = [] { return std::vector<std::string>{"fp32"}; };
   return entry;

@@ -171,6 +171,10 @@ EngineEntry tensorrt_engine() {
   entry.unavailable = unavailable;
   entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::tensorrt; };
   entry.load = load;
+  entry.library = [] {
+    const TensorrtLibrary& library = runtimes().found.front().first;
+    return EngineLibrary{library.version, library_path(reinterpret_cast<const void*>(library.create_runtime))};
+  };
   entry.devices = [] {
     const Cuda& cuda = Cuda::get();
     int count = 0;

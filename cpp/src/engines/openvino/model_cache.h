@@ -1,0 +1,31 @@
+// Where OpenVINO keeps what it has compiled, so that a model loads faster the next time.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace yolort::openvino {
+
+/// A folder for one model, compiled with these settings by this version of OpenVINO, locked against other processes for
+/// as long as this lives: OpenVINO itself writes in place, and another process could read a half of a file.
+///
+/// It lies in $YOLORT_OPENVINO_CACHE ("off": nothing is kept), otherwise in `openvino` of cache_folder(). The folders
+/// of the 32 models that were loaded last are kept.
+class ModelCache {
+ public:
+  /// `identity`: whatever makes the compiled model another one.
+  explicit ModelCache(const std::string& identity);
+  ~ModelCache();
+  ModelCache(const ModelCache&) = delete;
+  ModelCache& operator=(const ModelCache&) = delete;
+
+  /// Empty: nothing is kept, as that is switched off, the folder cannot be written or others may write to it, or
+  /// another process has held it for too long.
+  const std::filesystem::path& folder() const { return folder_; }
+
+ private:
+  std::filesystem::path folder_;
+  int lock_ = -1;
+};
+
+}  // namespace yolort::openvino

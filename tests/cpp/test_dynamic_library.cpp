@@ -1,0 +1,68 @@
+#include "platform/dynamic_library.h"
+
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "check.h"
+
+using namespace yolort;
+namespace fs = std::filesystem;
+
+namespace {
+
+const fs::path folder = fs::temp_directory_path() / ("yolort_test_dynamic_library" + std::to_string(getpid()));
+
+/// A name for the C library, in a folder.
+void put_library(const fs::path& path) {
+  void* libc = dlopen("libc.so.6", RTLD_NOW);
+  fs::create_directories(path.parent_path());
+  fs::create_symlink(library_path(dlsym(libc, "abs")), path);
+}
+
+void test_names_with_and_without_a_version() {
+  std::string why;
+  CHECK(open_library("libm.so.6", &why) && why.empty());
+  CHECK(!open_library("libnothing.so.1", &why) && why.empty());
+  CHECK(open_library("libm.so", &why));  // which is libm.so.6 where no compiler is installed
+}
+
+void test_the_newest_version_in_a_folder() {
+  const fs::path given = folder / "given";
+  fs::create_directories(given);
+  std::ofstream(given / "libyolorttest.so.1.9.0") << "no library";
+  std::string why;
+  setenv("YOLORT_LIBRARY_PATH", (":" + (folder / "nothing").string() + ":" + given.string()).c_str(), 1);
+  CHECK(!open_library("libyolorttest.so", &why));
+  CHECK(why.find("libyolorttest.so.1.9.0: ") != std::string::npos);
+  put_library(given / "libyolorttest.so.1.10.0");
+  CHECK(open_library("libyolorttest.so"));
+  CHECK(!open_library("libyolorttest.so.1"));
+  unsetenv("YOLORT_LIBRARY_PATH");
+  CHECK(!open_library("libyolorttest.so"));
+}
+
+void test_libraries_of_python_packages() {
+  const std::string name = "libyolortpackage.so";
+  put_library(folder / "venv/lib/python3.12/site-packages/openvino/libs/libyolortpackage.so.7");
+  setenv("VIRTUAL_ENV", (folder / "venv").c_str(), 1);
+  CHECK(open_library(name));
+  unsetenv("VIRTUAL_ENV");
+  CHECK(!open_library(name));
+  add_package_folder(folder / "venv/lib/python3.12/site-packages");
+  CHECK(open_library(name));
+}
+
+}  // namespace
+
+int main() {
+  test_names_with_and_without_a_version();
+  test_the_newest_version_in_a_folder();
+  test_libraries_of_python_packages();
+  CHECK(library_path(nullptr).empty());
+  fs::remove_all(folder);
+  return check::result();
+}
