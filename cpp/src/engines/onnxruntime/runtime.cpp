@@ -23,8 +23,8 @@ void* open(Runtime& out) {
   if (out.why.empty()) {
     out.why = given
                   ? "YOLORT_ONNXRUNTIME is \"" + out.path + "\", which cannot be opened; it is the path of the library"
-                  : "libonnxruntime.so.1 is not found; add its folder to LD_LIBRARY_PATH, or set YOLORT_ONNXRUNTIME "
-                    "to its path (in the Python package: onnxruntime/capi/libonnxruntime.so.*)";
+                  : "libonnxruntime.so.1 is not found; pip install onnxruntime, or add the folder of the library to "
+                    "YOLORT_LIBRARY_PATH";
   }
   return nullptr;
 }
@@ -45,7 +45,7 @@ Runtime open_runtime() {
     out.why = out.path + " is not ONNX Runtime: it has no OrtGetApiBase";
     return out;
   }
-  if (Dl_info info{}; dladdr(reinterpret_cast<void*>(get_base), &info) && info.dli_fname) out.path = info.dli_fname;
+  out.path = library_path(reinterpret_cast<const void*>(get_base));
   const ApiBase& base = *get_base();
   out.version = base.version();
   // The library prints to stderr if it does not have a version of the table, so its own version is read first.
