@@ -9,6 +9,7 @@
 
 #include "bindings.h"
 #include "core/engine.h"
+#include "platform/warning.h"
 
 namespace yolort::bindings {
 namespace {
@@ -177,6 +178,10 @@ py::list list_devices(const std::string& engine) {
 }  // namespace
 
 void register_engines(py::module_& m) {
+  set_warning_handler([](const std::string& text) {
+    py::gil_scoped_acquire gil;
+    py::module_::import("logging").attr("getLogger")("yolort").attr("warning")("%s", to_str(text));
+  });
   m.def("engines", &list_engines);
   m.def("devices", &list_devices, py::arg("engine"));
   m.def("register_engine", &register_python_engine, py::arg("name"), py::arg("priority"), py::arg("formats"),

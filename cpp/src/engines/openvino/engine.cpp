@@ -12,8 +12,10 @@
 #include "engines/openvino/api.h"
 #include "engines/openvino/devices.h"
 #include "engines/openvino/model_cache.h"
+#include "engines/openvino/signed_int8.h"
 #include "platform/device_name.h"
 #include "platform/processor.h"
+#include "platform/warning.h"
 
 namespace yolort {
 namespace {
@@ -211,7 +213,11 @@ ov::Owned<ov::CompiledModel> compile(const ModelSpec& spec, const std::string& d
 std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   if (!ov::runtime().why.empty()) throw EngineError(ov::runtime().why);
   const std::string device = ov::device_name(options.device, ov::available_devices);
-  const std::vector<std::string> settings = settings_for(options, device);
+  std::vector<std::string> settings = settings_for(options, device);
+  if (device == "CPU" && ov::rounds_to_signed(spec)) {
+    warn(spec.path + ": its INT8 is signed, which OpenVINO computes wrongly on the CPU; it runs in float");
+    settings.insert(settings.end(), {"LP_TRANSFORMS_MODE", "NO"});
+  }
   auto compiled = std::make_shared<Compiled>();
   compiled->model = compile(spec, device, settings, !options.profile);
   compiled->profile = options.profile;
