@@ -4,6 +4,7 @@
 
 #include <array>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <tuple>
 #include <utility>
@@ -21,11 +22,14 @@ Merge parse_merge(const std::string& name) {
   throw std::invalid_argument("merge is \"" + name + "\", expected wbf or nms");
 }
 
-std::unique_ptr<Detector> make_detector(const fs::path& model, const Thresholds& thresholds, std::string engine,
-                                        std::string device, std::string precision, std::optional<int> threads,
+/// `model`: a path or, with a format, a buffer of bytes.
+std::unique_ptr<Detector> make_detector(const py::object& model, const Thresholds& thresholds,
+                                        const std::string& format, std::string engine, std::string device,
+                                        std::string precision, std::optional<int> threads,
                                         std::vector<std::string> names, std::optional<std::array<int, 2>> imgsz,
                                         bool tuned, bool profile, bool augment, std::vector<int> scales, bool flip,
-                                        const std::string& merge, const std::vector<fs::path>& scale_models) {
+                                        const std::string& merge, const std::vector<fs::path>& scale_models,
+                                        std::map<std::string, std::string> engine_options) {
   Options options;
   static_cast<Thresholds&>(options) = thresholds;
   options.engine = std::move(engine);
@@ -41,12 +45,19 @@ std::unique_ptr<Detector> make_detector(const fs::path& model, const Thresholds&
   options.flip = flip;
   options.merge = parse_merge(merge);
   for (const fs::path& path : scale_models) options.scale_models.push_back(path.string());
+  options.engine_options = std::move(engine_options);
   options.between_runs = [] {  // Ctrl-C, which only the main thread sees
     const py::gil_scoped_acquire gil;
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
   };
-  py::gil_scoped_release release;
-  return std::make_unique<Detector>(model.string(), options);
+  if (format.empty()) {
+    const auto path = model.cast<fs::path>();
+    const py::gil_scoped_release release;
+    return std::make_unique<Detector>(path.string(), options);
+  }
+  const py::buffer_info bytes = model.cast<py::buffer>().request();
+  const py::gil_scoped_release release;
+  return std::make_unique<Detector>(ModelBytes{bytes.ptr, static_cast<std::size_t>(bytes.size), format}, options);
 }
 
 py::list detect(Detector& self, const py::sequence& images, const Thresholds& thresholds,
@@ -146,10 +157,10 @@ void register_thresholds(py::module_& m) {
 void register_detector(py::module_& m) {
   register_thresholds(m);
   py::class_<Detector>(m, "Detector")
-      .def(py::init(&make_detector), py::arg("model"), py::arg("thresholds"), py::kw_only(), py::arg("engine"),
-           py::arg("device"), py::arg("precision"), py::arg("threads"), py::arg("names"), py::arg("imgsz"),
-           py::arg("tuned"), py::arg("profile"), py::arg("augment"), py::arg("scales"), py::arg("flip"),
-           py::arg("merge"), py::arg("scale_models"))
+      .def(py::init(&make_detector), py::arg("model"), py::arg("thresholds"), py::kw_only(), py::arg("format"),
+           py::arg("engine"), py::arg("device"), py::arg("precision"), py::arg("threads"), py::arg("names"),
+           py::arg("imgsz"), py::arg("tuned"), py::arg("profile"), py::arg("augment"), py::arg("scales"),
+           py::arg("flip"), py::arg("merge"), py::arg("scale_models"), py::arg("engine_options"))
       .def("detect", &detect, py::arg("images"), py::arg("thresholds"), py::arg("formats"),
            py::arg("augment") = py::none())
       .def("infer", &infer, py::arg("input").noconvert())

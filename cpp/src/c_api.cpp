@@ -123,6 +123,10 @@ yolort::Options to_options(const yolort_options* options) {
   out.merge = from.merge == YOLORT_NMS ? yolort::Merge::nms : yolort::Merge::wbf;
   out.flip = !from.no_flip;
   out.scale_models = texts(from.scale_models, from.scale_model_count, "options.scale_models");
+  const std::vector<std::string> settings =
+      texts(from.engine_options, from.engine_option_count, "options.engine_options");
+  if (settings.size() % 2) throw std::invalid_argument("options.engine_options has a name without a value");
+  for (std::size_t i = 0; i < settings.size(); i += 2) out.engine_options[settings[i]] = settings[i + 1];
   return out;
 }
 
@@ -188,6 +192,17 @@ yolort_status yolort_open(const char* model, const yolort_options* options, yolo
     need(model, "model");
     need(detector, "detector");
     *detector = new yolort_detector{yolort::Detector(model, to_options(options))};
+  });
+}
+
+yolort_status yolort_open_memory(const void* model, size_t size, const char* format, const yolort_options* options,
+                                 yolort_detector** detector) {
+  if (detector) *detector = nullptr;
+  return guarded([&] {
+    need(model, "model");
+    need(format, "format");
+    need(detector, "detector");
+    *detector = new yolort_detector{yolort::Detector(yolort::ModelBytes{model, size, format}, to_options(options))};
   });
 }
 

@@ -161,6 +161,30 @@ def paths(name: str, value: object) -> list[str | bytes]:
     return [path(name, one) for one in value]
 
 
+def contents(name: str, value: object) -> memoryview:
+    """The bytes of a model in memory. TypeError."""
+    try:
+        return memoryview(value).cast("B")  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name}: expected the bytes of a model, as format is given, got {shown(value)}") from None
+
+
+def engine_options(value: object) -> dict[str, str]:
+    """Settings of an engine as text: a mapping of names to text, numbers or booleans. TypeError, ValueError."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"engine_options: expected a mapping of names to values, got {shown(value)}")
+    out = {}
+    for key, setting in value.items():
+        if not isinstance(setting, (str, int, float, np.integer, np.floating, np.bool_)):
+            raise TypeError(f"engine_options: {key!r}: expected text, a number or a boolean, got {shown(setting)}")
+        name = text("engine_options", key)
+        is_flag = isinstance(setting, (bool, np.bool_))
+        out[name] = text(f"engine_options: {key!r}", str(int(setting) if is_flag else setting))
+    return out
+
+
 def imgsz(value: object) -> tuple[int, int] | None:
     """(height, width) of a side or a pair. TypeError, ValueError."""
     if value is None:

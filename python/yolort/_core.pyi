@@ -1,6 +1,6 @@
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -45,9 +45,10 @@ class Thresholds:
 class Detector:
     def __init__(
         self,
-        model: _Path,
+        model: _Path | memoryview,
         thresholds: Thresholds,
         *,
+        format: str,
         engine: str,
         device: str,
         precision: str,
@@ -61,6 +62,7 @@ class Detector:
         flip: bool,
         merge: str,
         scale_models: Sequence[_Path],
+        engine_options: Mapping[str, str],
     ) -> None: ...
     def check(self, thresholds: Thresholds) -> None: ...
     def detect(

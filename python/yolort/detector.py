@@ -101,8 +101,9 @@ class Detector:
 
     def __init__(
         self,
-        model: str | bytes | os.PathLike[str],
+        model: str | bytes | os.PathLike[str] | bytearray | memoryview,
         *,
+        format: str | None = None,
         engine: str | None = None,
         device: str | int | None = None,
         threads: int | None = None,
@@ -122,16 +123,20 @@ class Detector:
         flip: bool = True,
         merge: str = "wbf",
         scale_models: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        engine_options: Mapping[str, str | float] | None = None,
     ) -> None:
         """Load a model; it is ready when this returns.
 
         Args:
             model: an .onnx or .engine file, an NCNN folder (`*_ncnn_model`) or .param, an OpenVINO folder
-                (`*_openvino_model`) or .xml: ours, or as Ultralytics exports them.
+                (`*_openvino_model`) or .xml: ours, or as Ultralytics exports them. With `format`, the bytes of one.
+            format: "onnx", or "tensorrt" for an .engine: `model` holds the bytes of such a file, which are read before
+                this returns. Default: `model` is a path.
             engine: "onnxruntime", "openvino", "ncnn" or "tensorrt"; default: the environment variable YOLORT_ENGINE,
                 else the best one available for the model.
             device: "cpu", or a GPU: its number, 0 or "0", "cuda:0", for ncnn "vulkan:0"; openvino also takes its own
-                names ("NPU"). Default: the engine's own.
+                names ("NPU"), onnxruntime its execution providers ("tensorrt:1", "openvino:GPU"). Default: the engine's
+                own.
             threads: CPU threads, 1 to four for each core; default: one for each core.
             precision: what to compute in, "fp32", "fp16", "bf16" or, on ncnn, "fp16-storage" (fp16 in memory,
                 computed in fp32); default: the fastest that keeps the accuracy.
@@ -155,6 +160,9 @@ class Detector:
             flip: look at each scale mirrored, too.
             merge: "wbf", weighted boxes fusion (arXiv:1910.13302); or "nms", the best box of each object.
             scale_models: more artefacts with the same classes, for the scales that are their input sizes.
+            engine_options: settings of the engine under its own names, which onnxruntime takes: options of the
+                execution provider on `device` (`{"trt_fp16_enable": True}`) and, with a dot in the name, of the session
+                (`{"session.intra_op.allow_spinning": False}`).
 
         Raises:
             FileNotFoundError: no such model.
@@ -163,8 +171,9 @@ class Detector:
             ValueError, TypeError: an argument out of range, or a scale that no artefact can run.
         """
         self._core = _core.Detector(
-            _checks.path("model", model),
+            _checks.contents("model", model) if format else _checks.path("model", model),
             _thresholds(conf, iou, max_det, [], agnostic, multi_label),
+            format=_checks.text("format", format),
             engine=_checks.text("engine", engine),
             device=_checks.device(device),
             precision=_checks.text("precision", precision),
@@ -178,6 +187,7 @@ class Detector:
             flip=_checks.flag("flip", flip),
             merge=_checks.text("merge", merge),
             scale_models=_checks.paths("scale_models", scale_models),
+            engine_options=_checks.engine_options(engine_options),
         )
         self._names = dict(enumerate(self._core.names))
         kept = _checks.classes(classes, self._names)
@@ -253,8 +263,8 @@ class Detector:
 
     def layer_times(self) -> list[LayerTime]:
         """Means of every layer, in order of execution, over the runs since the last call; of a Detector made with
-        `profile=True`, else empty. With test-time augmentation: of the runs at `imgsz` only. ONNX Runtime tells once,
-        and stops timing then.
+        `profile=True`, else empty. With test-time augmentation: of the runs at `imgsz` only. ONNX Runtime reports once,
+        of the runs of all clones, and stops timing then.
         """
         return [LayerTime(*one) for one in self._core.layer_times()]
 

@@ -73,6 +73,7 @@ struct FakeModel {
     entry.unavailable = [] { return FakeEngine::why_not; };
     entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::onnx; };
     entry.load = [](const ModelSpec&, const Options&) { return std::make_unique<FakeEngine>(); };
+    entry.reads_memory = true;
     register_engine(entry);
   }
   ~FakeModel() { std::filesystem::remove(path); }

@@ -215,6 +215,37 @@ void test_clones_and_results_outlive_their_detector() {
   yolort_free(again);
 }
 
+void test_a_model_in_memory() {
+  const std::string bytes("\x3A\x01g", 3);  // as in FakeModel
+  const yolort_options with = options();
+  yolort_detector* detector = nullptr;
+  CHECK(yolort_open_memory(bytes.data(), bytes.size(), "onnx", &with, &detector) == YOLORT_OK);
+  CHECK(std::string(yolort_engine(detector)) == "fake");
+  const Pixels pixels(204);
+  yolort_results* results = nullptr;
+  CHECK(yolort_detect(detector, &pixels.image, 1, nullptr, &results) == YOLORT_OK);
+  std::size_t count = 0;
+  CHECK(yolort_results_get(results, 0, &count) && count == 1);
+  yolort_results_free(results);
+  yolort_free(detector);
+  CHECK_FAILS(yolort_open_memory(bytes.data(), 0, "onnx", &with, &detector), YOLORT_MODEL_ERROR, "no bytes");
+  CHECK_FAILS(yolort_open_memory(bytes.data(), 2, "onnx", &with, &detector), YOLORT_MODEL_ERROR, "in memory");
+  CHECK_FAILS(yolort_open_memory(bytes.data(), 3, "ncnn", &with, &detector), YOLORT_INVALID_ARGUMENT, "format is");
+  CHECK_FAILS(yolort_open_memory(bytes.data(), 3, nullptr, &with, &detector), YOLORT_INVALID_ARGUMENT, "format");
+  CHECK_FAILS(yolort_open_memory(nullptr, 3, "onnx", &with, &detector), YOLORT_INVALID_ARGUMENT, "model is NULL");
+}
+
+void test_options_of_the_engine() {
+  const char* const settings[] = {"session.x", "1", "device_id"};
+  yolort_options with = options();
+  with.engine_options = settings;
+  with.engine_option_count = 2;
+  yolort_detector* detector = nullptr;
+  CHECK_FAILS(yolort_open(model.path.c_str(), &with, &detector), YOLORT_INVALID_ARGUMENT, "\"fake\" takes none");
+  with.engine_option_count = 3;
+  CHECK_FAILS(yolort_open(model.path.c_str(), &with, &detector), YOLORT_INVALID_ARGUMENT, "a name without a value");
+}
+
 void test_failures() {
   int something = 0;
   auto* detector = reinterpret_cast<yolort_detector*>(&something);
@@ -306,6 +337,8 @@ int main() {
   test_augmentation();
   test_structs_of_other_versions();
   test_clones_and_results_outlive_their_detector();
+  test_a_model_in_memory();
+  test_options_of_the_engine();
   test_failures();
   test_null();
   return check::result();

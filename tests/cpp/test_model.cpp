@@ -50,6 +50,21 @@ const char* raw = R"({"format": 1, "head": "raw-e2e", "strides": [8, 16, 32], "r
                      "input": {"shape": [1, 3, 64, 96], "colour": "rgb", "scale": 255, "pad": 114},
                      "precision": "fp32"})";
 
+void test_models_in_memory() {
+  const std::string bytes = onnx({{"names", "{0: 'a'}"}, {"imgsz", "[64, 96]"}});
+  const ModelSpec spec = read_model(bytes, "onnx");
+  CHECK(spec.format == Format::onnx && spec.names.size() == 1 && spec.height == 64 && spec.width == 96);
+  CHECK(spec.contents.data() == bytes.data() && spec.graph.empty());
+  CHECK_THROWS(read_model(std::string_view(bytes).substr(0, bytes.size() - 1), "onnx"), ModelError, "truncated");
+  CHECK_THROWS(read_model(std::string_view(), "onnx"), ModelError, "model \"in memory\": it has no bytes");
+  CHECK_THROWS(read_model(bytes, "abacus"), std::invalid_argument, "expected onnx or tensorrt");
+  const std::string header = R"({"names": {"0": "a"}, "imgsz": [32, 32]})";
+  std::string plan(4, '\0');
+  plan[0] = static_cast<char>(header.size());
+  CHECK(read_model(plan + header + "plan", "tensorrt").plan == 4 + header.size());
+  CHECK_THROWS(read_model("abc", "tensorrt"), ModelError, "truncated");
+}
+
 void test_ultralytics_onnx() {
   const ModelSpec boxes = read_onnx({{"names", "{0: 'a', 1: \"driver's\"}"},
                                      {"imgsz", "[384, 640]"},
@@ -191,6 +206,7 @@ void test_bad_own_key() {
 }  // namespace
 
 int main() {
+  test_models_in_memory();
   test_ultralytics_onnx();
   test_engine_header();
   test_ours();

@@ -1,5 +1,5 @@
 // The engine over ONNX Runtime's C API; that it keeps the contract of all engines is tested from Python
-// (tests/python/test_native_engines.py), and here what only C++ sees. Skips where the library is not here.
+// (tests/python/test_engines.py), and here what only C++ sees. Skips where the library is not here.
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>

@@ -309,39 +309,6 @@ def test_a_device_of_torch(model: Path) -> None:
         yolort.Detector(model, engine="onnxruntime", device=torch.device("cuda", 1))
 
 
-def test_onnxruntime_does_not_fall_back_to_the_cpu(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import onnxruntime
-
-    asked: dict[str, Any] = {}
-
-    def broken(*_: Any, **given: Any) -> None:
-        asked.update(given)
-        raise RuntimeError("no such GPU")
-
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    monkeypatch.setattr(onnxruntime, "InferenceSession", broken)
-    with pytest.raises(yolort.EngineError, match='device "cuda:1".*no such GPU'):
-        yolort.Detector(model, engine="onnxruntime", device=1)
-    assert asked["providers"][0] == ("CUDAExecutionProvider", {"device_id": 1})
-    assert asked["enable_fallback"] == 0
-
-
-def test_onnxruntime_says_which_gpu_runs(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And one that loads without the CUDA that was asked for is not used."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    monkeypatch.setattr(
-        onnxruntime, "InferenceSession", lambda path, options, **_: session(path, options, ["CPUExecutionProvider"])
-    )
-    with pytest.raises(yolort.EngineError, match="CUDA cannot be used here"):
-        yolort.Detector(model, engine="onnxruntime", device="cuda")
-    monkeypatch.setattr(session, "get_providers", lambda _: ["CUDAExecutionProvider"])
-    detector = yolort.Detector(model, engine="onnxruntime", device="GPU:1")
-    assert (detector.device, detector.clone().device) == ("cuda:1", "cuda:1")
-
-
 def test_gpus_of_openvino() -> None:
     pytest.importorskip("openvino")
     from yolort.engines.openvino import _device

@@ -414,8 +414,6 @@ def test_engines_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     status = {entry.name: entry for entry in yolort.engines()}
     assert not status["openvino"].available
     assert "pip install openvino" in status["openvino"].reason
-    with pytest.raises(yolort.EngineError, match="pip install onnxruntime"):
-        yolort.Detector(model)
 
 
 def test_every_device_that_is_listed_detects(target: Target, make_model: Make) -> None:
@@ -514,10 +512,3 @@ if child == 0:
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 7)
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
-
-
-def test_a_failed_engine_package_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    model = write_onnx(tmp_path, boxes_output(), metadata())
-    monkeypatch.setitem(sys.modules, "yolort.engines.onnxruntime", None)
-    with warnings.catch_warnings(), pytest.raises(yolort.EngineError, match="onnxruntime"):
-        yolort.Detector(model, engine="onnxruntime")

@@ -571,11 +571,6 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
         assert len(yolort.Detector(given, engine="ncnn")(found)) == len(detector(found))
     with pytest.raises(FileNotFoundError, match="does not exist"):
         yolort.Detector(b"\xff.onnx")
-    onnx = os.fsencode(tmp_path) + b"/\xff.onnx"
-    with open(onnx, "wb") as copy:
-        copy.write(yolort.demo_model().read_bytes())
-    with pytest.raises(yolort.ModelError, match="takes no path that is not UTF-8"):
-        yolort.Detector(onnx, engine="onnxruntime")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

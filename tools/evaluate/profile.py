@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -128,22 +129,17 @@ def _detector(model: Path, image: np.ndarray, runs: int, trace: Path | None, opt
 
 
 def _onnxruntime(model: Path, image: np.ndarray, runs: int, trace: Path | None, options: dict[str, Any]) -> Profile:
-    """The same session as the Detector's, driven here so that ONNX Runtime's own trace can be kept."""
-    from yolort.engines import onnxruntime as adapter
-
+    """ONNX Runtime reports once, leaves out the first run by itself, and writes a trace of its own."""
     detector = yolort.Detector(model, tuned=False, **options)
     speeds = _speeds(detector, image, runs)
-    engine = adapter.load(str(model), detector.device, "", options.get("threads"), True)
-    array = engine.input(max(detector.batch, 1), *detector.imgsz)
-    one = np.empty((1, *array.shape[1:]), np.float32)
-    _core.letterbox(image, one)
-    array[:] = one
-    for _ in range(runs + 1):
-        engine.run()
-    events = engine.end_profile()
-    layers = [LayerTime(*row) for row in adapter.mean_times(events)]
-    if trace:
-        _write_trace(trace, events)
+    with tempfile.TemporaryDirectory(prefix="yolort-") as folder:
+        given = {**(options.get("engine_options") or {}), "profile_file_prefix": f"{folder}/trace"}
+        timed = yolort.Detector(model, tuned=False, profile=True, **{**options, "engine_options": given})
+        _speeds(timed, image, runs)
+        layers = timed.layer_times()
+        if trace:
+            (written,) = Path(folder).iterdir()
+            _write_trace(trace, json.loads(written.read_text(encoding="utf-8")))
     return Profile(_described(detector, model, runs), *speeds, layers)
 
 

@@ -104,10 +104,16 @@ typedef struct yolort_options {
   int32_t no_flip;                 /* not 0: no view is mirrored */
   const char* const* scale_models; /* artifacts with the same classes, for the scales that are their input sizes */
   size_t scale_model_count;
+  const char* const* engine_options; /* settings of the engine under its own names: name, value, name, value, ... */
+  size_t engine_option_count;        /* texts of engine_options: two for each setting */
 } yolort_options;
 
 /* Opens a model: an .onnx or .engine file, an NCNN folder or .param. `options` may be NULL; nothing of it is kept. */
 YOLORT_API yolort_status yolort_open(const char* model, const yolort_options* options, yolort_detector** detector);
+/* Opens a model in memory, whose bytes are read during this call only. `format`: "onnx", or "tensorrt" for those of an
+ * .engine file. */
+YOLORT_API yolort_status yolort_open_memory(const void* model, size_t size, const char* format,
+                                            const yolort_options* options, yolort_detector** detector);
 /* Another detector on the same weights, with its own buffers. */
 YOLORT_API yolort_status yolort_clone(const yolort_detector* detector, yolort_detector** clone);
 /* NULL is allowed. */

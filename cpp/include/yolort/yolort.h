@@ -138,6 +138,13 @@ struct LayerTime {
   double ms = 0;
 };
 
+/// A model in memory, such as one that was decrypted or embedded. The bytes are read during construction only.
+struct ModelBytes {
+  const void* data = nullptr;
+  std::size_t size = 0;
+  std::string format;  ///< "onnx"; "tensorrt": those of an .engine file
+};
+
 /// Numbers of a tensor, row by row.
 struct Array {
   std::vector<int> shape;  ///< the first is the batch
@@ -150,6 +157,7 @@ class YOLORT_API Detector {
   /// `model`: an .onnx or .engine file, an NCNN folder (`*_ncnn_model`) or .param, an OpenVINO folder
   /// (`*_openvino_model`) or .xml. Throws FileNotFound, ModelError, EngineError, std::invalid_argument.
   explicit Detector(const std::string& model, const Options& options = {});
+  explicit Detector(const ModelBytes& model, const Options& options = {});
   Detector(Detector&&) noexcept;
   Detector& operator=(Detector&&) noexcept;
   ~Detector();

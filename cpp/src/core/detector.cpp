@@ -25,13 +25,26 @@ ModelError cannot_run(const fs::path& record, const std::string& what) {
 /// Maximum size of a network input: 4 GiB of float32.
 constexpr std::int64_t max_input_elements = std::int64_t{1} << 30;
 
+void check_options(const Options& options) {
+  if (options.threads && (*options.threads < 1 || *options.threads > max_threads())) {
+    throw std::invalid_argument("threads is " + std::to_string(*options.threads) + ", expected 1 to " +
+                                std::to_string(max_threads()) + ", 4 for each core here");
+  }
+  const std::string& precision_asked = options.precision;
+  static const std::set<std::string> precisions = {"", "fp32", "fp16", "fp16-storage", "bf16"};
+  if (!precisions.count(precision_asked)) {
+    throw std::invalid_argument("precision is \"" + precision_asked + "\", expected fp32, fp16, fp16-storage or bf16");
+  }
+}
+
 }  // namespace
 
 /// Sets `options` and `spec` to what `yolort tune` recorded for this machine, if that can run here. Returns the path of
 /// the record.
 fs::path Detector::Impl::take_tuning(Options& options) {
-  const bool open = options.tuned && options.engine.empty() && options.device.empty() && options.precision.empty() &&
-                    !options.threads && options.engine_options.empty() && !std::getenv("YOLORT_ENGINE");
+  const bool open = options.tuned && spec.contents.empty() && options.engine.empty() && options.device.empty() &&
+                    options.precision.empty() && !options.threads && options.engine_options.empty() &&
+                    !std::getenv("YOLORT_ENGINE");
   const std::optional<Tuning> found = open ? find_tuning(spec) : std::nullopt;
   if (!found) return {};
   ModelSpec chosen = spec;
@@ -64,17 +77,18 @@ fs::path Detector::Impl::take_tuning(Options& options) {
   return {};
 }
 
-void Detector::Impl::load(const std::string& model, Options options) {
-  if (options.threads && (*options.threads < 1 || *options.threads > max_threads())) {
-    throw std::invalid_argument("threads is " + std::to_string(*options.threads) + ", expected 1 to " +
-                                std::to_string(max_threads()) + ", 4 for each core here");
-  }
-  const std::string& precision_asked = options.precision;
-  static const std::set<std::string> precisions = {"", "fp32", "fp16", "fp16-storage", "bf16"};
-  if (!precisions.count(precision_asked)) {
-    throw std::invalid_argument("precision is \"" + precision_asked + "\", expected fp32, fp16, fp16-storage or bf16");
-  }
-  spec = read_model(model);
+void Detector::Impl::load(const std::string& model, const Options& options) {
+  check_options(options);
+  load(read_model(model), options);
+}
+
+void Detector::Impl::load(const ModelBytes& model, const Options& options) {
+  check_options(options);
+  load(read_model({static_cast<const char*>(model.data), model.size}, model.format), options);
+}
+
+void Detector::Impl::load(ModelSpec model, Options options) {
+  spec = std::move(model);
   const fs::path record = take_tuning(options);
   tuned = !record.empty();
   if (!options.names.empty()) spec.names = options.names;
@@ -113,6 +127,7 @@ void Detector::Impl::load(const std::string& model, Options options) {
                      "); give names=");
   }
   probe();
+  spec.contents = {};
 }
 
 /// The input size asked for, or the model's own.
@@ -167,6 +182,10 @@ void Detector::Impl::probe() {
 }
 
 Detector::Detector(const std::string& model, const Options& options) : impl_(std::make_unique<Impl>()) {
+  impl_->load(model, options);
+  impl_->prepare_views(options);
+}
+Detector::Detector(const ModelBytes& model, const Options& options) : impl_(std::make_unique<Impl>()) {
   impl_->load(model, options);
   impl_->prepare_views(options);
 }

@@ -89,7 +89,9 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
     return copy;
   }
 
-  void load(const std::string& model, Options options);
+  void load(const std::string& model, const Options& options);
+  void load(const ModelBytes& model, const Options& options);
+  void load(ModelSpec model, Options options);
   std::filesystem::path take_tuning(Options& options);
   void ask_imgsz(const Options& options);
   void resolve_imgsz(const Options& options);

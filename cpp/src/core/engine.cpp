@@ -24,6 +24,10 @@ Registry& registry() {
   return instance;
 }
 
+bool reads(const EngineEntry& entry, const ModelSpec& spec) {
+  return entry.accepts(spec) && (spec.contents.empty() || entry.reads_memory);
+}
+
 }  // namespace
 
 /// A copy: an entry may call back into Python, which must not happen under the lock.
@@ -67,7 +71,7 @@ EngineEntry choose_engine(const ModelSpec& spec, const Options& options) {
   }
   for (const EngineEntry& entry : entries) {  // unavailable() may open a library: only that of an engine that could run
     if (wanted.empty() || entry.name == wanted) {
-      if (entry.accepts(spec) && entry.unavailable().empty()) return entry;
+      if (reads(entry, spec) && entry.unavailable().empty()) return entry;
     }
   }
 
@@ -75,9 +79,10 @@ EngineEntry choose_engine(const ModelSpec& spec, const Options& options) {
   for (const EngineEntry& entry : entries) {
     known += (known.empty() ? "" : ", ") + entry.name;
     const std::string reason = entry.unavailable();
-    const bool fits = entry.accepts(spec);
+    const bool fits = reads(entry, spec);
     if (reason.empty() && fits) available += (available.empty() ? "" : ", ") + entry.name;
-    const std::string why = reason.empty() ? "it does not read this format" : reason;
+    const std::string unread = entry.accepts(spec) ? "it reads no model in memory" : "it does not read this format";
+    const std::string why = reason.empty() ? unread : reason;
     if (entry.name == wanted) {
       refusals = "cannot run model \"" + spec.path + "\" here: " + why;
     } else if (wanted.empty() && fits) {

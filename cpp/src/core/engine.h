@@ -78,6 +78,7 @@ struct EngineEntry {
   std::function<std::string()> unavailable;       ///< why it cannot run here; empty: it can
   std::function<bool(const ModelSpec&)> accepts;  ///< whether it reads this format
   std::function<std::unique_ptr<Engine>(const ModelSpec&, const Options&)> load;
+  bool reads_memory = false;                             ///< it loads ModelSpec::contents
   bool takes_options = false;                            ///< Options::engine_options may be set
   std::function<EngineLibrary()> library;                ///< null: unknown. Called if it is available
   std::function<std::vector<std::string>()> devices;     ///< see yolort::devices(); it may open drivers

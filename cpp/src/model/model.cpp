@@ -1,11 +1,14 @@
 #include "model/model.h"
 
 #include <algorithm>
+#include <fstream>
+#include <stdexcept>
 
 #include "model/metadata.h"
 #include "model/onnx_metadata.h"
 #include "model/plan_header.h"
 #include "model/sidecar.h"
+#include "platform/memory_stream.h"
 
 namespace fs = std::filesystem;
 
@@ -30,6 +33,12 @@ bool has_file(const fs::path& folder, const std::string& ending) {
   std::error_code error;
   return std::any_of(fs::directory_iterator(folder, error), fs::directory_iterator{},
                      [&](const auto& entry) { return entry.path().extension() == ending; });
+}
+
+void read_metadata(ModelSpec& spec) {
+  apply_metadata(spec, spec.format == Format::onnx       ? read_onnx_metadata(spec)
+                       : spec.format == Format::tensorrt ? read_plan_header(spec)
+                                                         : read_sidecar(spec));
 }
 
 }  // namespace
@@ -100,11 +109,33 @@ ModelSpec read_model(const std::string& model) {
   if (!fs::is_regular_file(spec.graph, error) || fs::file_size(spec.graph, error) == 0 || error)
     fail(spec, "the file is empty or cannot be read");
 
-  const Dict metadata = spec.format == Format::onnx       ? read_onnx_metadata(spec)
-                        : spec.format == Format::tensorrt ? read_plan_header(spec)
-                                                          : read_sidecar(spec);
-  apply_metadata(spec, metadata);
+  read_metadata(spec);
   return spec;
+}
+
+ModelSpec read_model(std::string_view contents, const std::string& format) {
+  ModelSpec spec;
+  spec.path = "in memory";
+  spec.contents = contents;
+  if (format == "onnx") {
+    spec.format = Format::onnx;
+  } else if (format == "tensorrt") {
+    spec.format = Format::tensorrt;
+  } else {
+    throw std::invalid_argument("format is \"" + format + "\", expected onnx or tensorrt for a model in memory");
+  }
+  if (contents.empty()) fail(spec, "it has no bytes");
+  read_metadata(spec);
+  return spec;
+}
+
+GraphStream open_graph(const ModelSpec& spec) {
+  if (!spec.contents.empty()) return {std::make_unique<MemoryStream>(spec.contents), spec.contents.size()};
+  auto file = std::make_unique<std::ifstream>(spec.graph, std::ios::binary);
+  std::error_code error;
+  const std::uintmax_t size = fs::file_size(spec.graph, error);
+  if (!*file || error) fail(spec, "cannot be read");
+  return {std::move(file), size};
 }
 
 }  // namespace yolort

@@ -3,8 +3,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <istream>
 #include <map>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "yolort/yolort.h"
@@ -33,7 +36,8 @@ struct HeadLayout {
 };
 
 struct ModelSpec {
-  std::string path;  ///< as the user wrote it, for messages
+  std::string path;           ///< as the user wrote it, for messages
+  std::string_view contents;  ///< of a model in memory, borrowed while it is loaded; empty: it is in files
   Format format = Format::onnx;
   std::filesystem::path graph;     ///< .onnx, .param, .xml or .engine
   std::filesystem::path weights;   ///< .bin of NCNN and OpenVINO
@@ -59,5 +63,15 @@ ModelError unknown_imgsz(const ModelSpec& spec);
 
 /// Finds the files and reads the metadata; nothing of the network itself. Throws FileNotFound, ModelError.
 ModelSpec read_model(const std::string& path);
+/// The same for a model in memory; `format` as in ModelBytes. Throws ModelError, std::invalid_argument.
+ModelSpec read_model(std::string_view contents, const std::string& format);
+
+/// The bytes of the graph, from its file or from memory.
+struct GraphStream {
+  std::unique_ptr<std::istream> stream;
+  std::uint64_t size = 0;
+};
+/// Throws ModelError.
+GraphStream open_graph(const ModelSpec& spec);
 
 }  // namespace yolort

@@ -1,9 +1,6 @@
 // The protobuf fields of ModelProto that matter (onnx.proto: graph = 7, metadata_props = 14).
 #include "model/onnx_metadata.h"
 
-#include <filesystem>
-#include <fstream>
-
 #include "model/metadata.h"
 #include "model/protobuf.h"
 
@@ -28,11 +25,8 @@ std::pair<Value, Value> read_entry(ProtobufReader& file, std::uint64_t end) {
 }  // namespace
 
 Dict read_onnx_metadata(const ModelSpec& spec) {
-  std::ifstream stream(spec.graph, std::ios::binary);
-  std::error_code error;
-  const std::uint64_t size = std::filesystem::file_size(spec.graph, error);
-  if (!stream || error) fail(spec, "cannot be read");
-  ProtobufReader file(stream, size);
+  const auto [stream, size] = open_graph(spec);
+  ProtobufReader file(*stream, size);
   Dict metadata;
   std::uint64_t total = 0;
   bool graph = false;

@@ -1,8 +1,6 @@
 #include "model/plan_header.h"
 
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
 
 #include "model/literal.h"
 #include "model/metadata.h"
@@ -10,19 +8,17 @@
 namespace yolort {
 
 Dict read_plan_header(ModelSpec& spec) {
-  std::ifstream file(spec.graph, std::ios::binary);
-  std::error_code error;
-  const std::uintmax_t size = std::filesystem::file_size(spec.graph, error);
+  const auto [file, size] = open_graph(spec);
   unsigned char start[5] = {};
-  file.read(reinterpret_cast<char*>(start), 5);
-  if (!file || error) fail(spec, "no TensorRT engine, or a truncated one; build it again");
+  file->read(reinterpret_cast<char*>(start), 5);
+  if (!*file) fail(spec, "no TensorRT engine, or a truncated one; build it again");
   if (start[4] != '{') return {};
   const std::uint64_t length = start[0] | start[1] << 8 | start[2] << 16 | static_cast<std::uint64_t>(start[3]) << 24;
   if (length > size - 4) fail(spec, "its metadata header is longer than the file, which is truncated; build it again");
   if (length > max_metadata_bytes) fail(spec, "its metadata header is larger than 1 MiB");
   std::string text(length, '{');
-  file.read(text.data() + 1, static_cast<std::streamsize>(length) - 1);
-  if (!file) fail(spec, "its metadata header cannot be read");
+  file->read(text.data() + 1, static_cast<std::streamsize>(length) - 1);
+  if (!*file) fail(spec, "its metadata header cannot be read");
   try {
     Value value = parse_literal(text);
     if (Dict* dict = std::get_if<Dict>(&value.data)) {

@@ -26,10 +26,7 @@ from typing import Any, NamedTuple, Protocol
 from yolort import _core
 
 #: name, priority (higher is tried first; the C++ core's ncnn has 50), formats it reads
-_ENGINES = (
-    ("onnxruntime", 40, ["onnx"]),
-    ("openvino", 30, ["onnx", "openvino"]),
-)
+_ENGINES = (("openvino", 30, ["onnx", "openvino"]),)
 
 
 class EngineStatus(NamedTuple):

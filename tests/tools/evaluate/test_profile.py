@@ -57,7 +57,7 @@ def test_layers(engine: str, checkpoint: Any, tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.skipif("not any(engine.name == 'onnxruntime' and engine.available for engine in yolort.engines())")
 def test_profile_that_is_never_asked_for_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     detector = yolort.Detector(yolort.demo_model(), engine="onnxruntime", profile=True)
     detector(yolort.demo_image())
     del detector

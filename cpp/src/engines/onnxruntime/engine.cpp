@@ -182,6 +182,7 @@ EngineEntry onnxruntime_engine() {
   entry.unavailable = [] { return ort::runtime().why; };
   entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::onnx; };
   entry.load = ort::load;
+  entry.reads_memory = true;
   entry.takes_options = true;
   entry.library = [] { return EngineLibrary{ort::runtime().version, ort::runtime().path}; };
   entry.devices = [] { return ort::provider_devices(ort::api()); };

@@ -99,7 +99,10 @@ std::shared_ptr<LoadedModel> load_model(const ModelSpec& spec, const Options& op
   append_provider(api(), settings.get(), model->placement, std::move(of_provider),
                   "ONNX Runtime " + runtime().version + " (" + runtime().path + ")");
   Status* status =
-      api().create_session(runtime().environment, spec.graph.c_str(), settings.get(), Into(model->session));
+      spec.contents.empty()
+          ? api().create_session(runtime().environment, spec.graph.c_str(), settings.get(), Into(model->session))
+          : api().create_session_from_array(runtime().environment, spec.contents.data(), spec.contents.size(),
+                                            settings.get(), Into(model->session));
   const std::string what = "model \"" + spec.path + "\": onnxruntime cannot load it";
   if (model->placement.provider) {
     check(status, what + " on " + model->placement.device());

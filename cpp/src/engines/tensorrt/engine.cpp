@@ -3,7 +3,6 @@
 
 #include <dlfcn.h>
 
-#include <fstream>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -92,15 +91,13 @@ std::string unavailable() {
 }
 
 std::string read_plan(const ModelSpec& spec) {
-  std::ifstream file(spec.graph, std::ios::binary | std::ios::ate);
-  const std::streamoff end = file ? static_cast<std::streamoff>(file.tellg()) : -1;
-  const std::uintmax_t size = end < 0 ? 0 : static_cast<std::uintmax_t>(end);
+  const auto [file, size] = open_graph(spec);
   if (size <= spec.plan) throw ModelError("model \"" + spec.path + "\" has no plan behind its metadata header");
   if (size - spec.plan > max_plan_bytes) throw ModelError("model \"" + spec.path + "\" is larger than 16 GiB");
   std::string plan(size - spec.plan, '\0');
-  file.seekg(static_cast<std::streamoff>(spec.plan));
-  file.read(plan.data(), static_cast<std::streamsize>(plan.size()));
-  if (!file) throw ModelError("model \"" + spec.path + "\" cannot be read");
+  file->seekg(static_cast<std::streamoff>(spec.plan));
+  file->read(plan.data(), static_cast<std::streamsize>(plan.size()));
+  if (!*file) throw ModelError("model \"" + spec.path + "\" cannot be read");
   return plan;
 }
 
@@ -171,6 +168,7 @@ EngineEntry tensorrt_engine() {
   entry.unavailable = unavailable;
   entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::tensorrt; };
   entry.load = load;
+  entry.reads_memory = true;
   entry.library = [] {
     const TensorrtLibrary& library = runtimes().found.front().first;
     return EngineLibrary{library.version, library_path(reinterpret_cast<const void*>(library.create_runtime))};
