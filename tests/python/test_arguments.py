@@ -342,23 +342,6 @@ def test_onnxruntime_says_which_gpu_runs(model: Path, monkeypatch: pytest.Monkey
     assert (detector.device, detector.clone().device) == ("cuda:1", "cuda:1")
 
 
-def test_gpus_of_openvino() -> None:
-    pytest.importorskip("openvino")
-    from yolort.engines.openvino import _device
-
-    assert [_device(device, ["CPU", "GPU"]) for device in ("", "cpu", "cuda:0", "auto")] == [
-        "CPU",
-        "CPU",
-        "GPU",
-        "AUTO",
-    ]
-    assert [_device(f"cuda:{i}", ["CPU", "GPU.0", "GPU.1"]) for i in range(2)] == ["GPU.0", "GPU.1"]
-    with pytest.raises(yolort.EngineError, match=r"OpenVINO has 2 GPU\(s\) here"):
-        _device("cuda:2", ["CPU", "GPU.0", "GPU.1"])
-    with pytest.raises(yolort.EngineError, match="none of OpenVINO's here: CPU"):
-        _device("vulkan:0", ["CPU"])
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

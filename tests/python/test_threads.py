@@ -118,16 +118,6 @@ def test_pickling_says_what_to_send_instead() -> None:
         pickle.dumps(yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn"))
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cannot ask for this process's cores")
-def test_clones_on_a_thread_each_run_side_by_side() -> None:
-    openvino = pytest.importorskip("yolort.engines.openvino")
-    cores = len(os.sched_getaffinity(0))
-    for threads, streams in ((1, cores), (cores, 1)):
-        engine = openvino.load(str(yolort.demo_model()), "", "", threads, False)
-        assert engine._compiled.get_property("NUM_STREAMS") == streams
-    assert openvino.load(str(yolort.demo_model()), "", "", None, False)._compiled.get_property("NUM_STREAMS") == 1
-
-
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts the threads in /proc")
 @pytest.mark.skipif(os.cpu_count() == 1, reason="one core")
 @pytest.mark.parametrize("engine", ["ncnn", "onnxruntime"])

@@ -1,63 +1,17 @@
-"""Engines written in Python. Each is one file here and one line in `_ENGINES`; the C++ core drives them all.
-
-An engine's module has `unavailable() -> str`, the reason it cannot run here or "" (without importing what it wraps),
-`devices() -> list[str]`, what `device` may be, the name of the hardware behind a space, `precisions() -> list[str]`,
-those of `load` that pay on this machine, and `load(path, device, precision, threads, profile)`, which gives an object
-with:
-
-    input_shape     (batch, height, width) of the network input, 0 where any value goes
-    device, precision   text for the user; precision "" where it is what the file holds
-    input(batch, height, width)   lends a C-contiguous (batch, 3, height, width) float32 or float16 array, zero at
-                    first, which must stay the same, and unwritten, until another shape is asked for
-    run()           runs on it; returns the outputs as C-contiguous arrays, valid until the next run
-    layer_times()   (name, type, ms) of each layer, means over the runs since the last call, where `profile` was set
-    clone()         the same weights with buffers of its own
-"""
+"""Built-in engines written in Python: each is one file here and one line in `_ENGINES`."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import os
-import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
 
 from yolort import _core
+from yolort._engines import Engine
 
 #: name, priority (higher is tried first; the C++ core's ncnn has 50), formats it reads
-_ENGINES = (
-    ("onnxruntime", 40, ["onnx"]),
-    ("openvino", 30, ["onnx", "openvino"]),
-)
-
-
-class EngineStatus(NamedTuple):
-    """An engine and whether it can run here."""
-
-    name: str
-    available: bool
-    reason: str  # why it is not available; empty when it is
-    version: str = ""  # of what it runs on; empty if it is not available, or a Python package
-    library: str = ""  # path of the shared library that it runs on; empty if that is built in, or not available
-
-
-class PythonEngine(Protocol):
-    """What `load` gives; see the module's text."""
-
-    input_shape: tuple[int, int, int]
-    device: str
-    precision: str
-
-    def input(self, batch: int, height: int, width: int) -> Any: ...
-    def run(self) -> list[Any]: ...
-    def layer_times(self) -> list[tuple[str, str, float]]: ...
-    def clone(self) -> PythonEngine: ...
-
-
-def status() -> list[EngineStatus]:
-    """Every engine this build knows, best first."""
-    return [EngineStatus(*entry) for entry in _core.engines()]
+_ENGINES = (("onnxruntime", 40, ["onnx"]),)
 
 
 def missing_package(package: str) -> str:
@@ -68,11 +22,11 @@ def missing_package(package: str) -> str:
 
 
 def _register(name: str, priority: int, formats: list[str]) -> None:
-    def load(path: str, device: str, precision: str, threads: int | None, profile: bool) -> PythonEngine:
+    def load(path: str, device: str, precision: str, threads: int | None, profile: bool) -> Engine:
         module = importlib.import_module(f"yolort.engines.{name}")
         if not path.isprintable() and any("\udc80" <= character <= "\udcff" for character in path):
             raise _core.ModelError(f"model {path!a}: {name} takes no path that is not UTF-8; rename it")
-        engine: PythonEngine = module.load(path, device, precision, threads, profile)
+        engine: Engine = module.load(path, device, precision, threads, profile)
         return engine
 
     def devices() -> list[str]:
@@ -87,13 +41,6 @@ def _register(name: str, priority: int, formats: list[str]) -> None:
     _core.register_engine(name, priority, formats, unavailable, load, devices, precisions)
 
 
-def _add_package_folders() -> None:
-    """Tells the core where Python packages lie, some of which bring the libraries that it opens."""
-    for folder in sys.path:
-        if os.path.isabs(folder):
-            _core.add_package_folder(folder)
-
-
 def _register_all() -> None:
     """Those that YOLORT_NATIVE names stay the C++ core's own, which are what programs in C++ run: to test them."""
     native = os.environ.get("YOLORT_NATIVE", "").split(",")
@@ -102,5 +49,4 @@ def _register_all() -> None:
             _register(*engine)
 
 
-_add_package_folders()
 _register_all()
