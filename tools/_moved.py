@@ -48,7 +48,7 @@ MODULES = {
     "train_scenes": ("demo.train",),
     "trainer": ("train.trainer",),
     "tune": ("evaluate.tune",),
-    "val": ("evaluate.validate",),
+    "val": ("evaluate.validate", "evaluate.evaluator"),
     "worker": ("evaluate.worker",),
     "yaml_reader": ("_yaml",),
 }

@@ -150,7 +150,7 @@ def _onnxruntime(model: Path, image: np.ndarray, runs: int, trace: Path | None, 
 def _torch(model: Path, image: np.ndarray, runs: int, trace: Path | None, options: dict[str, Any]) -> Profile:
     """Leaf modules by hooks; the trace by torch.profiler."""
     import torch
-    from yolort.tools.evaluate.validate import open_detector
+    from yolort.tools.evaluate.evaluator import open_detector
     from yolort.tools.models.checkpoints import load_checkpoint
     from yolort.tools.models.heads import with_head
 

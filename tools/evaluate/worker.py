@@ -86,7 +86,7 @@ class _Server:
         if threads and hasattr(os, "sched_setaffinity"):
             cores = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(0, cores[:threads])  # before the engine starts its threads, which inherit it
-        from yolort.tools.evaluate.validate import open_detector
+        from yolort.tools.evaluate.evaluator import open_detector
 
         start = time.perf_counter()
         self.detector = open_detector(model, **options)
