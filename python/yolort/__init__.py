@@ -15,6 +15,7 @@ from yolort import _checks, _core, images
 from yolort import engines as _engines  # registers the engines written in Python
 from yolort._core import EngineError, Error, ModelError
 from yolort.batcher import Batcher, QueueFullError
+from yolort.decode import box_sides
 from yolort.detections import Detections
 from yolort.detector import Detector, LayerTime, Speed, View
 from yolort.engines import EngineStatus
@@ -39,6 +40,7 @@ __all__ = [
     "Speed",
     "Stream",
     "View",
+    "box_sides",
     "demo_image",
     "demo_model",
     "devices",

@@ -96,13 +96,11 @@ def _decoded(head: str, detect: Any, outputs: list[np.ndarray]) -> np.ndarray:
     if head == "boxes":
         return outputs[0]
     levels = []
-    for stride, box, cls in zip(detect.stride, outputs[::2], outputs[1::2], strict=True):
-        sides = torch.from_numpy(box).flatten(2).unflatten(1, (4, detect.reg_max))
-        if detect.reg_max > 1:  # DFL, arXiv:2006.04388: the mean of the distribution
-            sides = sides.softmax(2) * torch.arange(detect.reg_max)[:, None]
-        scores = torch.from_numpy(cls).flatten(2).sigmoid()
-        levels.append(torch.cat([sides.sum(2) * stride, scores], 1))
-    return torch.cat(levels, 2).numpy()
+    for stride, box, cls in zip(detect.stride.tolist(), outputs[::2], outputs[1::2], strict=True):
+        sides = yolort.box_sides(box, detect.reg_max) * stride
+        scores = torch.from_numpy(cls).sigmoid().numpy()
+        levels.append(np.concatenate([sides, scores], 1).reshape(len(box), -1, sides[0, 0].size))
+    return np.concatenate(levels, 2)
 
 
 def _row_difference(expected: np.ndarray, got: np.ndarray) -> tuple[float, float]:

@@ -103,7 +103,7 @@ def map_error(reg_max: int, exact: list[np.ndarray], got: list[np.ndarray]) -> f
     """
     total = weight = 0.0
     for index in range(0, len(exact), 2):
-        boxes = [_sides(maps[index], reg_max) for maps in (exact, got)]
+        boxes = [yolort.box_sides(maps[index], reg_max) for maps in (exact, got)]
         scores = [_sigmoid(maps[index + 1]) for maps in (exact, got)]
         sure = np.maximum(*scores)
         best = sure.max(1)
@@ -148,16 +148,6 @@ def times(source: Path, engine: str, layers: Sequence[str]) -> dict[str, float]:
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-np.clip(x.astype(np.float64), -80, 80)))
-
-
-def _sides(maps: np.ndarray, reg_max: int) -> np.ndarray:
-    """(n, 4, height, width): distances of the box sides in strides."""
-    if reg_max == 1:
-        return maps
-    bins = maps.reshape(len(maps), 4, reg_max, *maps.shape[2:])
-    bins = np.exp(bins - bins.max(2, keepdims=True))
-    sides: np.ndarray = (bins * np.arange(reg_max).reshape(1, 1, -1, 1, 1)).sum(2) / bins.sum(2)
-    return sides
 
 
 def raw_maps(model: Path, engine: str, pictures: np.ndarray, device: str | int = "") -> list[np.ndarray]:

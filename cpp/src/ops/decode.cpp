@@ -40,8 +40,9 @@ bool is_finite(const Box& box) {
 
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
-/// Distance of one box side in cells: the value itself, or the mean of its distribution (DFL, arXiv:2006.04388).
-float side(const float* bins, std::ptrdiff_t stride, int reg_max) {
+}  // namespace
+
+float box_side(const float* bins, std::ptrdiff_t stride, int reg_max) {
   if (reg_max == 1) return *bins;
   float top = bins[0];
   for (int k = 1; k < reg_max; ++k) top = std::max(top, bins[k * stride]);
@@ -53,8 +54,6 @@ float side(const float* bins, std::ptrdiff_t stride, int reg_max) {
   }
   return weighted / sum;
 }
-
-}  // namespace
 
 float logit(float score) {
   if (score <= 0) return -INFINITY;
@@ -195,10 +194,10 @@ void Decoder::decode_raw(const HeadLayout& layout, const std::vector<Tensor>& ou
     collect(scores, scores.cells, logit(thresholds.conf), multi_label, thresholds, sigmoid, [&](std::size_t i) {
       const float* at = boxes.data + i;
       const float x = static_cast<float>(i % columns) + 0.5f, y = static_cast<float>(i / columns) + 0.5f;
-      return Box{(x - side(at, boxes.stride, layout.reg_max)) * stride,
-                 (y - side(at + side_stride, boxes.stride, layout.reg_max)) * stride,
-                 (x + side(at + 2 * side_stride, boxes.stride, layout.reg_max)) * stride,
-                 (y + side(at + 3 * side_stride, boxes.stride, layout.reg_max)) * stride};
+      return Box{(x - box_side(at, boxes.stride, layout.reg_max)) * stride,
+                 (y - box_side(at + side_stride, boxes.stride, layout.reg_max)) * stride,
+                 (x + box_side(at + 2 * side_stride, boxes.stride, layout.reg_max)) * stride,
+                 (y + box_side(at + 3 * side_stride, boxes.stride, layout.reg_max)) * stride};
     });
   }
 }

@@ -1,6 +1,7 @@
 // Outputs to detections: threshold in logit space first, box arithmetic only for survivors, NMS only where needed.
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
 #include "core/engine.h"
@@ -20,6 +21,10 @@ HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tens
 
 /// The logit of a score, slightly lower so that rounding loses no candidate; the score itself is compared later.
 float logit(float score);
+
+/// Distance from a cell's centre to one side of its box, in cells: the value itself, or the mean of its distribution
+/// (DFL, arXiv:2006.04388). `bins`: reg_max values, `stride` apart.
+float box_side(const float* bins, std::ptrdiff_t stride, int reg_max);
 
 /// Whether an anchor can give a detection for each class: if asked for, and for one-to-one branches (Ultralytics
 /// Detect.get_topk_index).
