@@ -60,6 +60,7 @@ class Evaluator:
 
         Raises what `load_dataset` raises.
         """
+        self.data = str(data)
         self.dataset = load_dataset(data, split, images)
         self.unreadable: dict[Path, str] = {}  # why, of each image that cannot be read; complete after the first run
         self.resized: dict[Path, str] = {}  # a sentence on each image whose size is not the one that the labels state

@@ -203,7 +203,11 @@ def _compare(source: Path, built: Path, own: dict[str, Any], device: str | int) 
         return "it runs; only of a raw head the maps are compared"
     height, width = own["input"]["shape"][2:]
     picture = letterboxed([yolort.demo_image()], (height, width))
-    share = changed(raw_maps(source, "onnxruntime", picture), raw_maps(built, "tensorrt", picture, device))
+    detectors = (
+        yolort.Detector(source, engine="onnxruntime", precision="fp32", tuned=False),
+        yolort.Detector(built, engine="tensorrt", device=device, precision="fp32", tuned=False),
+    )
+    share = changed(*(raw_maps(detector, picture) for detector in detectors))
     if not share <= MOST_CHANGED:
         raise yolort.EngineError(
             f"the engine changes {share:.0%} of what ONNX Runtime detects in the embedded picture; build it in another "

@@ -4,95 +4,88 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yolort
 from yolort.tools.evaluate.profile import profile
+from yolort.tools.quantize.comparison import Comparison
 
-__all__ = ["MOST_CHANGED", "AccuracyGoal", "changed", "keep_float", "map_error", "raw_maps", "times"]
+__all__ = ["MOST_CHANGED", "changed", "keep_float", "map_error", "raw_maps", "times"]
 
 #: Of a picture's detections that `changed` gives: wrong ranges give 0.99 to 1, models that are right at most 0.8.
 MOST_CHANGED = 0.95
-_MOST_TRIALS = 10  # of giving a layer back to INT8
-
-
-@dataclass
-class AccuracyGoal:
-    """What has to be reached, and how it is measured."""
-
-    least: float  # mAP50-95, 0 to 1
-    accuracy: Callable[[Collection[str]], float]  # of the model with these kept float
-    _known: dict[frozenset[str], bool] = field(default_factory=dict)
-
-    def met(self, kept: Collection[str]) -> bool:
-        """Whether it is enough to keep these."""
-        key = frozenset(kept)
-        if key not in self._known:
-            self._known[key] = self.accuracy(key) >= self.least
-        return self._known[key]
+_MAX_TRIALS = 10  # of giving a layer back to INT8
 
 
 def keep_float(
-    source: Path,
-    build: Callable[[Collection[str]], Path],
-    layers: Sequence[str],
+    comparison: Comparison,
     excluded: Mapping[str, str],
-    engine: str,
-    pictures: np.ndarray,
-    goal: AccuracyGoal,
+    min_map: float,
+    images: np.ndarray,
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> dict[str, str] | None:
-    """The convolutions to keep float, `excluded` among them, and why; None where not even all of them would do.
+    """The convolutions to keep float, `excluded` among them, and why; None if not even all of them are enough.
 
     Args:
-        source: the float artefact.
-        build: makes the INT8 artefact that keeps these convolutions float.
-        layers: all convolutions that may be INT8.
-        excluded: those that stay float whatever it costs, and why.
-        pictures: (n, 3, height, width) float32, letterboxed, to measure sensitivity on.
+        comparison: of the float model and its INT8 models.
+        excluded: the convolutions that stay float whatever it costs, and why.
+        min_map: mAP50-95 to reach, 0 to 1.
+        images: (n, 3, height, width) float32, letterboxed, to measure sensitivity on.
         progress: wraps the layers, for a progress bar.
 
-    Each convolution alone is made INT8, and what that does to the maps (`map_error`) set against the time that it takes
-    in the float model: those that hurt most for the time they save come first. Of that order the shortest beginning
-    that meets the goal is found by bisection; then those in it that save most time are tried in INT8 again.
+    Each convolution is made INT8 while all others are float, and the error of the maps (`map_error`) is divided by the
+    time that the convolution takes in the float model. Convolutions are ranked by that, and the fewest top-ranked ones
+    that reach `min_map` are found by bisection; then those of them that save most time are tried in INT8 again.
     """
+    layers = list(comparison.builder.layers)
     free = [layer for layer in layers if layer not in excluded]
-    reg_max = int(json.loads(yolort.Detector(source, tuned=False).metadata["yolort"])["reg_max"])
-    exact = raw_maps(source, engine, pictures)
+    source = comparison.source
+    reg_max = int(json.loads(source.metadata["yolort"])["reg_max"])
+    exact = raw_maps(source, images)
     errors = {}
     for layer in progress(free):
-        alone = build([other for other in layers if other != layer])
-        errors[layer] = map_error(reg_max, exact, raw_maps(alone, engine, pictures))
-    taken = times(source, engine, free)
+        alone = comparison.open([other for other in layers if other != layer])
+        errors[layer] = map_error(reg_max, exact, raw_maps(alone, images))
+    taken = times(comparison.builder.source, comparison.engine, free)
     order = sorted(free, key=lambda layer: -errors[layer] / taken[layer])
 
     def kept(count: int) -> set[str]:
         return {*excluded, *order[:count]}
 
-    enough = 1
-    while enough < len(order) and not goal.met(kept(enough)):
-        enough *= 2
-    enough = min(enough, len(order))
-    if not goal.met(kept(enough)):
+    def enough(floats: Collection[str]) -> bool:
+        return comparison.score(floats)[0] >= min_map
+
+    count = _fewest(len(order), lambda count: enough(kept(count)))
+    if count is None:
         return None
-    short = enough // 2 if enough > 1 else 0  # not enough
-    while enough - short > 1:
-        middle = (enough + short) // 2
-        if goal.met(kept(middle)):
-            enough = middle
-        else:
-            short = middle
-    chosen = kept(enough)
-    for layer in sorted(order[:enough], key=lambda layer: -taken[layer])[:_MOST_TRIALS]:
-        if len(chosen) > 1 and goal.met(chosen - {layer}):
+    chosen = kept(count)
+    for layer in sorted(order[:count], key=lambda layer: -taken[layer])[:_MAX_TRIALS]:
+        if len(chosen) > 1 and enough(chosen - {layer}):
             chosen -= {layer}
     return {
         layer: excluded.get(layer) or f"error {errors[layer]:.4f} alone in INT8, {taken[layer]:.2f} ms"
         for layer in chosen
     }
+
+
+def _fewest(limit: int, enough: Callable[[int], bool]) -> int | None:
+    """The smallest count from 1 to `limit` that is enough, by doubling and bisection; None if `limit` is not."""
+    high = 1
+    while high < limit and not enough(high):
+        high *= 2
+    high = min(high, limit)
+    if not enough(high):
+        return None
+    low = high // 2  # 0, or a count that was not enough
+    while high - low > 1:
+        middle = (high + low) // 2
+        if enough(middle):
+            high = middle
+        else:
+            low = middle
+    return high
 
 
 def map_error(reg_max: int, exact: list[np.ndarray], got: list[np.ndarray]) -> float:
@@ -150,9 +143,8 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-np.clip(x.astype(np.float64), -80, 80)))
 
 
-def raw_maps(model: Path, engine: str, pictures: np.ndarray, device: str | int = "") -> list[np.ndarray]:
-    """What the engine gives for (n, 3, height, width) float32: boxes and scores of each level in turn, (n, c, h, w)."""
-    detector = yolort.Detector(model, engine=engine, device=device, precision="fp32", tuned=False)
+def raw_maps(detector: yolort.Detector, images: np.ndarray) -> list[np.ndarray]:
+    """The maps of (n, 3, height, width) float32: boxes and scores of each level in turn, (n, c, h, w) each."""
     batch = max(detector.batch, 1)
-    rows = [detector.infer(np.repeat(picture[None], batch, axis=0)) for picture in pictures]
+    rows = [detector.infer(np.repeat(image[None], batch, axis=0)) for image in images]
     return [np.concatenate([row[index][:1] for row in rows]) for index in range(len(rows[0]))]
