@@ -65,7 +65,7 @@ def optimize(
     progress: Callable[[str], None] = lambda _: None,
     **training: Any,
 ) -> Optimized:
-    """Searches for the artefact that is best within a budget, and returns all that was tried.
+    """Searches for the artifact that is best within a budget, and returns all that was tried.
 
     Args:
         model: the checkpoint (.pt) that is to be deployed, trained on `data`, or else with `epochs`.
@@ -115,7 +115,7 @@ def optimize(
     space = search_space([str(model), *map(str, siblings)], side, engines, finetune, one_to_one)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Another model, data set or training is another study in the same file.
-    of = {"model": sha256(base.model), "data": [pipeline.train_sha, pipeline.val_sha], "recipe": base.to_dict()}
+    of = {"model": sha256(base.model), "data": list(pipeline.data.sha256.values()), "recipe": base.to_dict()}
     text = json.dumps({**of, "finetune": finetune, "seed": seed, "machine": _core.machine()}, sort_keys=True)
     record = open_record(
         (pipeline.cache.folder / "study.db").absolute(),
@@ -198,7 +198,7 @@ class _Search:
     def wave(self, pool: Jobs, most: int) -> list[Trial]:
         """Tries up to `most` more, as many at a time as there are workers; none where nothing is left to be tried."""
         asked = self._ask(min(most, pool.workers))
-        shared = (str(self._pipeline.cache.folder), self._pipeline.data, self._base)
+        shared = (str(self._pipeline.cache.folder), self._pipeline.data.path, self._base)
         given = {one.number: (*shared, self.recipe(one.params), self._seed) for one in asked}
         found: dict[int, dict[str, Any]] = {one.number: {"seconds": 0.0} for one in asked}
 
@@ -367,5 +367,5 @@ def _time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> di
 
 
 def _rate(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
-    """mAP50-95 of the artefact, which is trained first where that is in its recipe."""
+    """mAP50-95 of the artifact, which is trained first where that is in its recipe."""
     return {"map50_95": 100 * Pipeline(folder, data).accuracy(recipe, seed).map50_95}

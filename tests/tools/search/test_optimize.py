@@ -28,7 +28,7 @@ from yolort.tools.search import space
 from yolort.tools.search.optimize import optimize
 from yolort.tools.search.outcome import Budget, Optimized
 from yolort.tools.search.pipeline import Pipeline
-from yolort.tools.search.recipe import Recipe, commands
+from yolort.tools.search.recipe import Recipe
 from yolort.tools.train.trainer import train_module
 
 module = importlib.import_module("yolort.tools.search.optimize")  # the module, not the function of its name
@@ -64,7 +64,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
         "able_engines",
         lambda: {"onnxruntime": ["fp32", "int8"], "openvino": ["fp32", "bf16"], "ncnn": ["fp32"]},
     )
-    # Made-up artefacts detect what the embedded model does.
+    # Made-up artifacts detect what the embedded model does.
     monkeypatch.setattr(Pipeline, "case", lambda *_: Case(str(yolort.demo_model()), "onnxruntime"))
     return seen
 
@@ -246,18 +246,18 @@ def test_an_interrupted_search_says_what_was_finished(
     assert found.to_markdown()
 
 
-def test_the_commands_make_the_artefact(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
+def test_the_commands_make_the_artifact(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     quick = {key: value for key, value in training.QUICK.items() if key != "imgsz"}
     how = {"epochs": 1, "prune": 0.25, "method": "taylor", "finetune": 1}
     recipe = Recipe(model=str(checkpoint("yolov8n")), imgsz=64, train=quick, **how)  # type: ignore[arg-type]
-    for command in commands(recipe, str(blocks), 0):
+    for command in recipe.commands(str(blocks), 0):
         parts = [sys.executable, "-m", "yolort", *shlex.split(command)[1:]]
         done = subprocess.run(parts, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
     pipeline = Pipeline(tmp_path / "lab", blocks)
     ours, theirs = (
         [onnx.numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer]
-        for path in (tmp_path / "best.onnx", pipeline.artefact(recipe, 0))
+        for path in (tmp_path / "model.onnx", pipeline.make(recipe.artifact(0)))
     )
     assert ours and all(np.array_equal(*pair) for pair in zip(ours, theirs, strict=True))
     assert f"{100 * pipeline.accuracy(recipe, 0).map50_95:.2f}" in done.stdout
@@ -298,7 +298,7 @@ def test_the_whole_way(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) ->
     )
     assert [one.note for one in done.trials] == ["", "", ""]
     assert all(one.ms > 0 and one.size_mb > 0 and one.map50_95 is not None for one in done.trials)
-    assert done.artefact is not None and done.artefact.exists()
+    assert done.artifact is not None and done.artifact.exists()
 
 
 def test_two_workers_of_ray_find_what_one_process_finds(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
