@@ -59,6 +59,7 @@ class Quantized:
     notes: list[str] = field(default_factory=list)
 
 
+# Long: half of it documents its arguments.
 def quantize(
     model: str | Path,
     calibration: str | Path | Calibration | None = None,
