@@ -49,7 +49,7 @@ MODULES = {
     "trainer": ("train.trainer",),
     "tune": ("evaluate.tune",),
     "val": ("evaluate.validate",),
-    "worker": ("evaluate.worker",),
+    "worker": ("evaluate.worker", "_processes"),
     "yaml_reader": ("_yaml",),
 }
 #: What has another name there.
@@ -59,6 +59,7 @@ NAMES = {
     "Opened": "PrunableModel",
     "Store": "StageCache",
     "Unit": "ChannelGroup",
+    "WorkerError": "ChildError",
     "study": "sweep",
 }
 
