@@ -17,7 +17,7 @@ __all__ = ["MODULES", "NAMES", "install"]
 #: same name (data, export, prune, quantize, train) need no entry: the package has their names.
 MODULES = {
     "ablate": ("search.ablate", "search.study"),
-    "accuracy": ("quantize.sensitivity",),
+    "accuracy": ("quantize.sensitivity", "evaluate.raw_maps"),
     "activations": ("quantize.activations",),
     "advise": ("search.advise",),
     "architectures": ("models.architectures",),
@@ -31,7 +31,7 @@ MODULES = {
     "graph": ("models.onnx_graph",),
     "histogram": ("quantize.histogram",),
     "importance": ("prune.importance",),
-    "int8": ("quantize.rounding",),
+    "int8": ("quantize.rounding", "models.stem"),
     "jobs": ("_processes",),
     "machine": ("_system",),
     "metrics": ("evaluate.metrics",),

@@ -26,11 +26,12 @@ from yolort.tools import _system
 from yolort.tools._formats import FORMATS, QUANTIZED, TARGETS
 from yolort.tools.data.dataset import letterboxed, load_dataset
 from yolort.tools.evaluate.benchmark import Case, benchmark, disturbed
+from yolort.tools.evaluate.raw_maps import MOST_CHANGED, changed, raw_maps
 from yolort.tools.evaluate.validate import validate
 from yolort.tools.quantize.builders import Builder, NcnnBuilder, OnnxBuilder
 from yolort.tools.quantize.calibrate import Calibration, float_graph
 from yolort.tools.quantize.onnx_qdq import PLACEMENTS
-from yolort.tools.quantize.sensitivity import MOST_CHANGED, AccuracyGoal, changed, keep_float, raw_maps
+from yolort.tools.quantize.sensitivity import AccuracyGoal, keep_float
 
 __all__ = ["MODES", "QuantizeError", "Quantized", "quantize"]
 
