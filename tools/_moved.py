@@ -17,7 +17,7 @@ __all__ = ["MODULES", "NAMES", "install"]
 #: same name (data, export, prune, quantize, train) need no entry: the package has their names.
 MODULES = {
     "ablate": ("search.ablate", "search.study"),
-    "accuracy": ("quantize.sensitivity",),
+    "accuracy": ("quantize.sensitivity", "evaluate.raw_maps"),
     "activations": ("quantize.activations",),
     "advise": ("search.advise",),
     "architectures": ("models.architectures",),
@@ -31,7 +31,7 @@ MODULES = {
     "graph": ("models.onnx_graph",),
     "histogram": ("quantize.histogram",),
     "importance": ("prune.importance",),
-    "int8": ("quantize.rounding",),
+    "int8": ("quantize.rounding", "models.stem"),
     "jobs": ("_processes",),
     "machine": ("_system",),
     "metrics": ("evaluate.metrics",),
@@ -49,7 +49,7 @@ MODULES = {
     "trainer": ("train.trainer",),
     "tune": ("evaluate.tune",),
     "val": ("evaluate.validate", "evaluate.evaluator"),
-    "worker": ("evaluate.worker",),
+    "worker": ("evaluate.worker", "_processes"),
     "yaml_reader": ("_yaml",),
 }
 #: What has another name there.
@@ -59,6 +59,7 @@ NAMES = {
     "Opened": "PrunableModel",
     "Store": "StageCache",
     "Unit": "ChannelGroup",
+    "WorkerError": "ChildError",
     "study": "sweep",
 }
 

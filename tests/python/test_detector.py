@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,6 +68,7 @@ def test_memory_layouts_give_the_same(detector: yolort.Detector) -> None:
     four = np.dstack([image, np.zeros((61, 47), np.uint8)])
     np.testing.assert_array_equal(letterbox(four, 64, 64), expected)
     np.testing.assert_array_equal(letterbox(four[:, :, [2, 1, 0, 3]], 64, 64, "rgba"), expected)
+    np.testing.assert_array_equal(letterbox(pickle.loads(pickle.dumps(image)), 64, 64), expected)  # a dtype of its own
     gray = np.repeat(image[:, :, :1], 3, axis=2)
     np.testing.assert_array_equal(letterbox(image[:, :, 0], 64, 64), letterbox(gray, 64, 64))
 

@@ -21,9 +21,9 @@ import numpy as np
 import yolort
 from yolort import _checks, _core
 from yolort.tools import _system
-from yolort.tools._processes import interruptible
+from yolort.tools._processes import ChildError, interruptible
 from yolort.tools.data.dataset import load_dataset
-from yolort.tools.evaluate.worker import Worker, WorkerError
+from yolort.tools.evaluate.worker import Worker
 
 __all__ = ["REPORT_WRITERS", "Benchmark", "Case", "Row", "benchmark", "cases", "interleaved"]
 
@@ -364,7 +364,7 @@ def _failing(row: Row) -> Iterator[None]:
     """What a worker cannot do is the row's failure."""
     try:
         yield
-    except WorkerError as error:
+    except ChildError as error:
         row.error = " ".join(str(error).split())
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import yolort
 from yolort import _atomic, _core
 from yolort.tools import _system
+from yolort.tools._processes import ChildError
 from yolort.tools.evaluate.benchmark import Case, Row, cases, started
-from yolort.tools.evaluate.worker import WorkerError
 
 __all__ = ["BusyError", "Tuning", "accurate", "cost", "tune"]
 
@@ -123,7 +123,7 @@ def tune(
                     while not lost and time.perf_counter() - start < share:
                         samples += worker.ask("run", count=2)
                     row.samples = np.concatenate([row.samples, samples])
-                except WorkerError as error:
+                except ChildError as error:
                     row.error = str(error)
     others_cores = load.others()
     if not under_load and _system.Load.disturbs(others_cores):

@@ -24,9 +24,9 @@ from google.protobuf.message import DecodeError
 from torch import nn
 from yolort import _atomic, _checks, _core
 from yolort.tools.data.dataset import letterboxed
+from yolort.tools.evaluate.raw_maps import MOST_CHANGED, changed, raw_maps
 from yolort.tools.export._common import Request
 from yolort.tools.export.onnx import to_fp16, to_onnx
-from yolort.tools.quantize.sensitivity import MOST_CHANGED, changed, raw_maps
 
 __all__ = ["PRECISIONS", "EngineOptions", "build_engine", "need_tensorrt", "to_engine", "write_engine"]
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 from yolort.tools.data.dataset import write_for_ultralytics
+from yolort.tools.evaluate.raw_maps import map_error
 from yolort.tools.models.checkpoints import detect_head, restricted
 from yolort.tools.prune.prunable import PrunableModel
-from yolort.tools.quantize.sensitivity import map_error
 
 __all__ = ["METHODS", "add_gradients", "channel_importance", "least_important", "measure_sensitivity", "multiply_adds"]
 

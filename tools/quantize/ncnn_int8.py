@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 from yolort.tools._hash import array_sha256
+from yolort.tools.models.stem import Step, stem
 from yolort.tools.quantize.activations import CalibrationError
 from yolort.tools.quantize.calibrate import Calibration
 from yolort.tools.quantize.ncnn_model import MAGIC, Layer
-from yolort.tools.quantize.rounding import Step, bias_shift, round_weights, stem
+from yolort.tools.quantize.rounding import bias_shift, round_weights
 
 __all__ = ["attention", "convolutions", "first_convolutions", "write_int8"]
 

@@ -26,12 +26,13 @@ from yolort.tools._formats import FORMATS, QUANTIZED, TARGETS
 from yolort.tools.data.dataset import letterboxed
 from yolort.tools.evaluate.benchmark import Case, benchmark, disturbed
 from yolort.tools.evaluate.evaluator import Evaluator
+from yolort.tools.evaluate.raw_maps import MOST_CHANGED, changed, raw_maps
 from yolort.tools.models.onnx_graph import Graph
 from yolort.tools.quantize.builders import Builder, NcnnBuilder, OnnxBuilder
 from yolort.tools.quantize.calibrate import Calibration, float_graph
 from yolort.tools.quantize.comparison import Comparison
 from yolort.tools.quantize.onnx_qdq import PLACEMENTS
-from yolort.tools.quantize.sensitivity import MOST_CHANGED, changed, keep_float, raw_maps
+from yolort.tools.quantize.sensitivity import keep_float
 
 __all__ = ["MODES", "QuantizeError", "Quantized", "quantize"]
 

@@ -22,9 +22,10 @@ pytest.importorskip("ultralytics")
 pytest.importorskip("pycocotools")
 
 from yolort.tools import _system
+from yolort.tools._processes import ChildError
 from yolort.tools.demo.dataset import write_dataset
 from yolort.tools.evaluate.benchmark import Benchmark, Case, Row, benchmark, cases, interleaved
-from yolort.tools.evaluate.worker import Worker, WorkerError
+from yolort.tools.evaluate.worker import Worker
 
 ONNX, NCNN = yolort.demo_model("onnx"), yolort.demo_model("ncnn")
 
@@ -129,8 +130,8 @@ def test_counts_out_of_range(image: np.ndarray) -> None:
 def test_a_worker_that_dies_is_a_failed_row(image: np.ndarray) -> None:
     with Worker(NCNN, image=image, engine="ncnn") as worker:
         assert len(worker.ask("run", count=2)) == 2
-        os.kill(worker._process.pid, signal.SIGSEGV)
-        with pytest.raises(WorkerError, match="signal 11"):
+        os.kill(worker.pid, signal.SIGSEGV)
+        with pytest.raises(ChildError, match="signal 11"):
             worker.ask("run", count=1)
 
 

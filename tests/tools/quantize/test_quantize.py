@@ -33,7 +33,7 @@ from yolort.tools.quantize.activations import CalibrationError, Range
 from yolort.tools.quantize.calibrate import Calibration, calibrate
 from yolort.tools.quantize.quantize import QuantizeError, quantize
 from yolort.tools.quantize.rounding import bias_shift, round_weights
-from yolort.tools.quantize.sensitivity import changed, times
+from yolort.tools.quantize.sensitivity import times
 
 quantizing = importlib.import_module("yolort.tools.quantize.quantize")  # the module, not the function of its name
 
@@ -209,22 +209,6 @@ def test_stem(form: str, calibration: Calibration, tmp_path: Path) -> None:
         assert layers == {"/model.0", "/model.1", "/model.2/cv1"}
     else:
         assert len(stem) == 3
-
-
-def test_changed_is_of_what_is_detected() -> None:
-    """Noise in logits of the background is nothing; a detection that is lost or elsewhere is all."""
-    random = np.random.default_rng(0)
-    boxes, scores = np.zeros((1, 4, 8, 8), np.float32), random.normal(-12, 1, (1, 3, 8, 8)).astype(np.float32)
-    boxes[..., 2:4, 2:4], scores[:, 1, 2:4, 2:4] = 3, 2
-    noise = random.normal(0, 3, scores.shape).astype(np.float32)
-    noise[:, 1, 2:4, 2:4] = 0
-    lost = scores.copy()
-    lost[:, 1, 2:4, 2:4] = -12
-    assert changed([boxes, scores], [boxes, scores]) == 0
-    assert changed([boxes, scores], [boxes, scores + noise]) < 0.1
-    assert changed([boxes, scores], [boxes, lost]) > 0.99
-    assert changed([boxes, scores], [np.zeros_like(boxes), scores]) > 0.99
-    assert np.isnan(changed([boxes, scores], [boxes, np.full_like(scores, np.nan)]))
 
 
 def test_max_drop(calibration: Calibration, scenes: Path, tmp_path: Path) -> None:
