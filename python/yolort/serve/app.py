@@ -25,9 +25,10 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 import yolort
 from yolort import _checks, images
+from yolort._types import Settings
 from yolort.batcher import Batcher, QueueFullError
 from yolort.detections import Detections
-from yolort.detector import Detector, Settings
+from yolort.detector import Detector
 from yolort.serve import protocol
 from yolort.serve.limits import (
     HEAD,

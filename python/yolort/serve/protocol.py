@@ -23,8 +23,9 @@ from fastapi import HTTPException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from yolort import _checks, images
+from yolort._types import Settings
 from yolort.detections import Detections
-from yolort.detector import Detector, Settings
+from yolort.detector import Detector
 from yolort.serve.limits import Limits, check_pixels, check_size, whole
 
 VERSION = "1"
