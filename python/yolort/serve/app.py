@@ -215,17 +215,17 @@ def _allow_files(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-async def _on_http_error(request: Request, reason: Exception) -> Response:
+async def _on_http_error(_: Request, reason: Exception) -> Response:
     assert isinstance(reason, StarletteHTTPException)
     return error(reason.status_code, str(reason.detail))
 
 
-async def _on_invalid(request: Request, reason: Exception) -> Response:
+async def _on_invalid(_: Request, reason: Exception) -> Response:
     assert isinstance(reason, RequestValidationError)
     return error(400, explain(reason.errors()))
 
 
-async def _on_too_large(request: Request, reason: Exception) -> Response:
+async def _on_too_large(_: Request, reason: Exception) -> Response:
     return error(413, str(reason))
 
 
