@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL := pip install --quiet --no-build-isolation --config-settings=cmake.define.YOLORT_WERROR=ON \
            --config-settings=build-dir=build/python --constraint tests/constraints.txt --editable
 NATIVE := $(shell find cpp -type f) CMakeLists.txt pyproject.toml Makefile
-CXX_FILES = $(shell find cpp tests -name '*.cpp' -o -name '*.h' -o -name '*.c')
+CXX_FILES = $(shell find cpp examples tests -name '*.cpp' -o -name '*.h' -o -name '*.c')
 # Where ONNX Runtime's headers were found (ONNXRUNTIME_INCLUDE_DIR), the C++ tests run on the library of its package.
 RUNTIME = YOLORT_ONNXRUNTIME=$$(ls $(VENV)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.* 2>/dev/null)
 # Configures and builds a preset of CMakePresets.json in build/<preset>.

@@ -218,6 +218,20 @@ def classes(value: Any, known: Mapping[int, str]) -> list[int]:
     return list(dict.fromkeys(indices))
 
 
+def thresholds(
+    conf: float, iou: float, max_det: int, classes: Sequence[int], agnostic: bool, multi_label: bool
+) -> _core.Thresholds:
+    """What the core takes; the core checks the ranges. TypeError."""
+    return _core.Thresholds(
+        conf=number("conf", conf),
+        iou=number("iou", iou),
+        max_det=integer("max_det", max_det),
+        classes=classes,
+        agnostic=flag("agnostic", agnostic),
+        multi_label=flag("multi_label", multi_label),
+    )
+
+
 def settings(given: Mapping[str, Any], known: Mapping[int, str]) -> dict[str, Any]:
     """The settings of a call in one form, which can be compared and used again; those that are None are left out.
 

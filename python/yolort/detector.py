@@ -6,62 +6,21 @@ import ctypes
 import os
 import warnings
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypedDict, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from yolort import _checks, _core, images
+from yolort._types import Array, Classes, ImagePath, Settings, Source
 from yolort.detections import Detections
+from yolort.sources import StreamSource
+from yolort.stream import Policy, Stream
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs, Unpack
-
-    from yolort.sources import StreamSource
-    from yolort.stream import Policy, Stream
-
-
-class DlpackArray(Protocol):
-    """An array of another library, such as torch or cupy: of the host, or of the GPU that the Detector runs on."""
-
-    @property
-    def shape(self) -> Sequence[int]: ...
-    def __dlpack__(self, *, stream: int | None = None) -> Any: ...
-    def __dlpack_device__(self) -> tuple[int, int]: ...
-
-
-class CudaArray(Protocol):
-    """An array of a GPU that speaks only CUDA's protocol, such as numba's."""
-
-    @property
-    def shape(self) -> Sequence[int]: ...
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]: ...
-
-
-Array: TypeAlias = npt.NDArray[np.uint8] | DlpackArray | CudaArray
-ImagePath: TypeAlias = "str | bytes | os.PathLike[str]"
-Source: TypeAlias = "Array | ImagePath | Sequence[Array | ImagePath]"
-
-
-#: Class indices, class names, or one of either; None: all.
-Classes: TypeAlias = "int | str | Iterable[int | str] | None"
-
-
-class Settings(TypedDict, total=False):
-    """What one call may set; None leaves the constructor's."""
-
-    conf: float | None
-    iou: float | None
-    max_det: int | None
-    classes: Classes
-    agnostic: bool | None
-    multi_label: bool | None
-    format: str | None
-    augment: bool | None
-
 
 _THRESHOLDS = ("conf", "iou", "max_det", "classes", "agnostic", "multi_label")
 
@@ -99,6 +58,7 @@ class Detector:
     lives on in a forked process, if no other thread was in a call.)
     """
 
+    # Long because it documents every option; the body only checks and passes them on.
     def __init__(
         self,
         model: str | bytes | os.PathLike[str],
@@ -164,7 +124,7 @@ class Detector:
         """
         self._core = _core.Detector(
             _checks.path("model", model),
-            _thresholds(conf, iou, max_det, [], agnostic, multi_label),
+            _checks.thresholds(conf, iou, max_det, [], agnostic, multi_label),
             engine=_checks.text("engine", engine),
             device=_checks.device(device),
             precision=_checks.text("precision", precision),
@@ -181,7 +141,7 @@ class Detector:
         )
         self._names = dict(enumerate(self._core.names))
         kept = _checks.classes(classes, self._names)
-        self._thresholds = _thresholds(conf, iou, max_det, kept, agnostic, multi_label)
+        self._thresholds = _checks.thresholds(conf, iou, max_det, kept, agnostic, multi_label)
         self._core.check(self._thresholds)
         _living.add(self)
 
@@ -216,7 +176,9 @@ class Detector:
         given = _checks.settings(settings, self._names)
         format = given.pop("format", None)
         augment = given.pop("augment", None)
-        thresholds = _thresholds(**{name: given.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS})
+        thresholds = _checks.thresholds(
+            **{name: given.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS}
+        )
         if _is_array(source):
             return self._detect([source], [None], thresholds, [format], augment)[0]
         if isinstance(source, (str, bytes, os.PathLike)):
@@ -256,7 +218,7 @@ class Detector:
         `profile=True`, else empty. With test-time augmentation: of the runs at `imgsz` only. ONNX Runtime tells once,
         and stops timing then.
         """
-        return [LayerTime(*one) for one in self._core.layer_times()]
+        return [LayerTime(*row) for row in self._core.layer_times()]
 
     def clone(self) -> Detector:
         """Another Detector on the same weights, with its own buffers: one a thread."""
@@ -300,8 +262,6 @@ class Detector:
             FileNotFoundError, TypeError, ValueError: no such file, no source, or an option out of range.
             While iterating: SourceError where it cannot be opened at first, and what a call raises.
         """
-        from yolort.stream import Stream
-
         batching = {"max_batch": max_batch, "max_wait": max_wait}
         return Stream(self, source, policy, buffer, workers, batching, settings)
 
@@ -412,20 +372,7 @@ def _described(item: object) -> str:
     return f"an array of {item.dtype}" if isinstance(item, np.ndarray) else _checks.shown(item)
 
 
-def _thresholds(
-    conf: float, iou: float, max_det: int, classes: Sequence[int], agnostic: bool, multi_label: bool
-) -> _core.Thresholds:
-    return _core.Thresholds(
-        conf=_checks.number("conf", conf),
-        iou=_checks.number("iou", iou),
-        max_det=_checks.integer("max_det", max_det),
-        classes=classes,
-        agnostic=_checks.flag("agnostic", agnostic),
-        multi_label=_checks.flag("multi_label", multi_label),
-    )
-
-
-class _LeftBehind:
+class _ForkedCore:
     """Stands for the core of a Detector in a forked process, which has none of the threads that run it."""
 
     def __getattr__(self, name: str) -> Any:
@@ -443,7 +390,7 @@ def _after_fork() -> None:
         if (detector.engine, detector.device) == ("ncnn", "cpu"):  # its pool starts anew
             continue
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(detector._core))  # to destroy it would wait for its threads
-        detector._core = cast(_core.Detector, _LeftBehind())
+        detector._core = cast(_core.Detector, _ForkedCore())
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -44,7 +44,7 @@ class Source(Protocol):
 
     live: bool  #: it goes on whether it is read or not
 
-    def pictures(self, stopping: threading.Event) -> Iterator[Picture]:
+    def pictures(self, stopping: threading.Event, /) -> Iterator[Picture]:
         """The images in order, until the end or until `stopping` is set."""
 
 
@@ -94,7 +94,7 @@ class Arrays:
     def __init__(self, arrays: Iterable[npt.NDArray[np.uint8]]) -> None:
         self._arrays = arrays
 
-    def pictures(self, stopping: threading.Event) -> Iterator[Picture]:
+    def pictures(self, _: threading.Event) -> Iterator[Picture]:
         for array in self._arrays:
             yield Picture(array)
 
@@ -108,7 +108,7 @@ class Files:
         self._paths = paths
         self._alone = alone
 
-    def pictures(self, stopping: threading.Event) -> Iterator[Picture]:
+    def pictures(self, _: threading.Event) -> Iterator[Picture]:
         for path in self._paths:
             try:
                 image = images.read(path)
@@ -130,7 +130,7 @@ class Video:
         self.live = not isinstance(address, Path)
         if isinstance(address, str) and not _is_url(address):
             raise SourceError(f"source {self._name} is no URL that can be opened: its host or port is malformed")
-        if isinstance(address, Path) and not os.stat(address).st_size:  # also those of /proc, some of which wait
+        if isinstance(address, Path) and not address.stat().st_size:  # also those of /proc, some of which wait
             raise SourceError(f"source {self._name} is empty")
 
     def pictures(self, stopping: threading.Event) -> Iterator[Picture]:

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from yolort import _checks
+from yolort._types import DetectorLike, Settings
 from yolort.batcher import WORKERS, Batcher
 from yolort.detections import Detections
-from yolort.detector import Detector, Settings
 from yolort.sources import Arrays, Picture, Source, StreamSource, split
 
 Policy: TypeAlias = Literal["all", "latest"]
@@ -184,7 +184,7 @@ class Stream(Iterator[Frame]):
 
     def __init__(
         self,
-        detector: Detector,
+        detector: DetectorLike,
         source: StreamSource | Sequence[StreamSource],
         policy: Policy | None,
         buffer: int,
@@ -198,7 +198,9 @@ class Stream(Iterator[Frame]):
         buffer = _checks.integer("buffer", buffer)
         checked = _checks.settings(settings, detector.names)
         sources = split(source)
-        tracks = [_Track(one, i, (policy or _default(one)) == "latest") for i, one in enumerate(sources)]
+        tracks = [
+            _Track(source, number, (policy or _default(source)) == "latest") for number, source in enumerate(sources)
+        ]
         if workers is None:
             workers = 1 if len(tracks) == 1 and tracks[0].latest else WORKERS
         batcher = Batcher(detector, queue=len(tracks) * buffer, workers=workers, **batching)

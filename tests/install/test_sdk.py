@@ -12,7 +12,7 @@ import pytest
 import yolort
 from installing import ROOT, run
 
-EXAMPLES = ROOT / "cpp" / "examples"
+EXAMPLES = ROOT / "examples"
 HEADERS = ["c.h", "export.h", "yolort.h"]
 
 
@@ -42,13 +42,22 @@ def expected(picture: np.ndarray) -> list[str]:
 
 def test_examples(prefix: Path, frame: list[object], expected: list[str], tmp_path: Path) -> None:
     assert sorted(path.name for path in (prefix / "include").rglob("*.h")) == HEADERS
-    build = tmp_path / "build"
-    run("cmake", "-G", "Ninja", "-S", EXAMPLES, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
-    run("cmake", "--build", build)
+    for language in ("cpp", "c"):
+        run(
+            "cmake",
+            "-G",
+            "Ninja",
+            "-S",
+            EXAMPLES / language,
+            "-B",
+            tmp_path / language,
+            f"-DCMAKE_PREFIX_PATH={prefix}",
+        )
+        run("cmake", "--build", tmp_path / language)
     model, foreign = yolort.demo_model("ncnn"), tmp_path / "model.xml"  # OpenVINO's, which only Python reads
     for file in (foreign, foreign.with_suffix(".bin")):
         file.write_text("<net/>")
-    for program in (build / "detect_cpp", build / "detect_c"):
+    for program in (tmp_path / "cpp/detect_cpp", tmp_path / "c/detect_c"):
         assert run(program, model, *frame).splitlines() == expected
         assert "does not exist" in run(program, tmp_path / "nothing", *frame, status=1)
         assert "no engine here can run" in run(program, foreign, *frame, status=1)
@@ -56,7 +65,7 @@ def test_examples(prefix: Path, frame: list[object], expected: list[str], tmp_pa
 
 def test_ctypes(shared_prefix: Path, frame: list[object], expected: list[str], tmp_path: Path) -> None:
     library = shared_prefix / "lib" / "libyolort.so"
-    script = [sys.executable, EXAMPLES / "detect.py", library]
+    script = [sys.executable, EXAMPLES / "c/detect_ctypes.py", library]
     assert run(*script, yolort.demo_model("ncnn"), *frame).splitlines() == expected
     assert "does not exist" in run(*script, tmp_path / "nothing", *frame, status=1)
 

@@ -125,7 +125,7 @@ def test_whatever_an_argument_is_no_binding_complains(name: str, model: Path) ->
         check_sentence(lambda given=given: yolort.Detector(given.pop("model"), **given))  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", list(yolort.detector.Settings.__annotations__))
+@pytest.mark.parametrize("name", list(yolort._types.Settings.__annotations__))
 def test_whatever_a_setting_is_no_binding_complains(name: str, detector: yolort.Detector) -> None:
     with yolort.Batcher(detector, workers=1) as batcher:
         for odd in ODD:
@@ -145,7 +145,7 @@ def test_whatever_the_rest_is_no_binding_complains(detector: yolort.Detector) ->
 
 
 def test_settings_are_one_list() -> None:
-    assert list(yolort._checks._SETTINGS) == list(yolort.detector.Settings.__annotations__)
+    assert list(yolort._checks._SETTINGS) == list(yolort._types.Settings.__annotations__)
 
 
 def test_settings_of_the_wrong_type_are_refused_when_they_are_given(detector: yolort.Detector) -> None:

@@ -371,7 +371,7 @@ def test_the_memory_of_a_request_goes_with_it(client: Any, body: bytes) -> None:
 def test_without_workers_it_is_not_ready(detector: yolort.Detector) -> None:
     app = serve.create_app(detector)
     with TestClient(app) as client:
-        app.state.batcher.close()
+        app.state.service.batcher.close()
         assert error_of(client.get("/v2/health/ready"), 503)
         assert error_of(client.post("/detect", content=SAMPLE), 503)
         assert client.get("/v2/health/live").status_code == 200
@@ -490,9 +490,11 @@ def test_options_of_a_form(client: Any, expected: yolort.Detections) -> None:
 
 
 def test_a_name_of_several_classes() -> None:
+    from yolort.serve import options
+
     detector = types.SimpleNamespace(names={0: "cat", 1: "dog", 2: "cat"})
-    assert protocol._classes("cat", detector, "query") == [0, 2]
-    assert protocol._classes("dog,2,cat", detector, "query") == [1, 2, 0]
+    assert options._classes("cat", detector, "query") == [0, 2]
+    assert options._classes("dog,2,cat", detector, "query") == [1, 2, 0]
 
 
 def test_classes_by_name(client: Any, detector: yolort.Detector) -> None:
@@ -577,7 +579,9 @@ def test_images_with_much_before_the_pixels(client: Any, expected: yolort.Detect
 
 def test_a_request_counts_until_its_answer_is_read(detector: yolort.Detector, monkeypatch: pytest.MonkeyPatch) -> None:
     long = bytes(200_000)
-    monkeypatch.setattr(protocol, "one_answer", lambda *_: long)
+    from yolort.serve import answers
+
+    monkeypatch.setattr(answers, "one_answer", lambda *_: long)
     app = serve.create_app(detector, limits=serve.Limits(requests=1))
     scope = {"type": "http", "method": "POST", "path": "/detect", "query_string": b"", "headers": []}
 
@@ -633,11 +637,13 @@ def test_base64_as_others_write_it_in_json(client: Any, expected: yolort.Detecti
         assert "base64" in message or "Invalid JSON" in message or "inputs" in message
 
 
-def test_base64_is_decoded_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_base64_is_decoded_whole() -> None:
+    from yolort.serve.json_files import from_base64
+
     for length in (0, 1, 2, 3, 99_999, 300_001):
         data = np.random.default_rng(length).bytes(length)
         text = json.dumps(base64.b64encode(data).decode()).replace("/", r"\/")[1:-1].encode()
-        assert protocol._from_base64(memoryview(text)) == data
+        assert from_base64(memoryview(text)) == data
 
 
 def test_long_strings_elsewhere_are_refused(client: Any) -> None:
@@ -880,7 +886,7 @@ def test_a_client_that_only_stops_sending_gets_its_answer(server: tuple[str, int
 def test_a_body_that_is_cut_off_is_not_kept() -> None:
     """The exception, which holds the frame of the reader, may be garbage for a while."""
     from starlette.requests import ClientDisconnect, Request
-    from yolort.serve import app
+    from yolort.serve.service import read_body
 
     messages = [{"type": "http.request", "body": b"x" * 10_000, "more_body": True}, {"type": "http.disconnect"}]
 
@@ -889,8 +895,8 @@ def test_a_body_that_is_cut_off_is_not_kept() -> None:
 
     request = Request({"type": "http", "headers": [], "method": "POST", "path": "/"}, receive)
     with pytest.raises(ClientDisconnect) as raised:
-        asyncio.run(app._body(request, serve.Limits()))
-    frames = [frame.frame for frame in raised.traceback if frame.name == "_body"]
+        asyncio.run(read_body(request, serve.Limits()))
+    frames = [frame.frame for frame in raised.traceback if frame.name == "read_body"]
     assert [len(frame.f_locals["body"]) for frame in frames] == [0]
 
 

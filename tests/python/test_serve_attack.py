@@ -64,10 +64,9 @@ class Loop(asyncio.SelectorEventLoop):
 
 asyncio.SelectorEventLoop = Loop
 
-from yolort.serve import limits
-given = limits.connection
+plain = serve.app.connection
 def connection(limits):
-    class Counted(given(limits)):
+    class Counted(plain(limits)):
         def data_received(self, data):
             global reads
             reads += self in known

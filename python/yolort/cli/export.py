@@ -18,6 +18,7 @@ from yolort.cli._output import phases, say, show_log
 _ENGINE = "Of an engine (TensorRT)"
 
 
+# Long because each option is a parameter with its help.
 def export(
     model: Annotated[
         Path, typer.Argument(help="A checkpoint (.pt) or architecture (.yaml); for an engine, .onnx too.")
