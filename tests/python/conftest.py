@@ -1,4 +1,4 @@
-"""Every test that takes `target` or `make_model` runs on every engine."""
+"""Fixtures of several files; every test that takes `target` or `make_model` runs on every engine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yolort
 from known_models import TARGETS, Target, metadata, write_engine, write_ncnn, write_onnx
+from streaming import Gated
 
 
 @pytest.fixture(params=TARGETS, ids=lambda target: f"{target.engine}-{target.device}", scope="session")
@@ -43,3 +44,20 @@ def make_model(target: Target, tmp_path: Path) -> Iterator[Callable[..., Path]]:
         return write(folder, outputs, data, **options)
 
     yield make
+
+
+@pytest.fixture(scope="module")
+def detector() -> yolort.Detector:
+    return yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[np.ndarray]:
+    return [np.roll(yolort.images.read(yolort.demo_image()), 5 * i, axis=1) for i in range(30)]
+
+
+@pytest.fixture
+def gated() -> Iterator[Gated]:
+    detector = Gated()
+    yield detector
+    detector.gate.set()

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yolort
-from test_batcher import Gated
+from streaming import Gated
 
 pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
