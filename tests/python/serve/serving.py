@@ -15,8 +15,9 @@ pytest.importorskip("httpx2", reason="fastapi's test client needs httpx2")
 cv2 = pytest.importorskip("cv2")
 TestClient = pytest.importorskip("fastapi.testclient").TestClient
 
-
 SAMPLE = yolort.demo_image().read_bytes()
+PIXELS = {"name": "images", "datatype": "UINT8", "shape": [2, 3, 3], "data": [0] * 18}
+NOTHING = {"name": "images", "datatype": "BYTES", "shape": [0]}
 
 
 def png(height: int, width: int) -> bytes:
@@ -51,9 +52,3 @@ def columns(answer: Any) -> dict[str, np.ndarray]:
         out[one["name"]] = values.reshape(one["shape"])
     assert at == len(answer.content)
     return out
-
-
-PIXELS = {"name": "images", "datatype": "UINT8", "shape": [2, 3, 3], "data": [0] * 18}
-
-
-NOTHING = {"name": "images", "datatype": "BYTES", "shape": [0]}
