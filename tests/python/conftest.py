@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yolort
-from known_models import TARGETS, Target, metadata, write_engine, write_ncnn, write_onnx
+from known_models import TARGETS, Make, Target, boxes_output, metadata, write_engine, write_ncnn, write_onnx
 from streaming import Gated
 
 
@@ -30,7 +30,7 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def make_model(target: Target, tmp_path: Path) -> Iterator[Callable[..., Path]]:
+def make_model(target: Target, tmp_path: Path) -> Iterator[Make]:
     """make_model({"out0": array without the batch dimension, ...}, metadata) in the format of the engine."""
     count = 0
 
@@ -47,7 +47,15 @@ def make_model(target: Target, tmp_path: Path) -> Iterator[Callable[..., Path]]:
 
 
 @pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX file that finds three objects, one of each class, in every image."""
+    rows = boxes_output((16, 16, 8, 8, 0.9, 0), (32, 32, 8, 8, 0.8, 1), (48, 48, 8, 8, 0.7, 2))
+    return write_onnx(tmp_path_factory.mktemp("model"), rows, metadata())
+
+
+@pytest.fixture(scope="module")
 def detector() -> yolort.Detector:
+    """The embedded model on ncnn."""
     return yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
 
 
