@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ import pytest
 import yolort
 
 NAMES = ["zero", "driver's licence", "two"]
+IMAGE = np.full((64, 64, 3), 50, np.uint8)
+Make = Callable[..., Path]  # the fixture make_model
 
 
 class Target(NamedTuple):
@@ -143,3 +146,18 @@ def boxes_output(*rows: tuple[float, float, float, float, float, int], anchors: 
         out[:4, i] = box
         out[4 + cls, i] = score
     return {"out0": out}
+
+
+def raw_outputs() -> dict[str, np.ndarray]:
+    """Two levels of a 64 x 64 input: one object of class 2 in cell (x 1, y 2) of stride 16, with its twin beside it."""
+    maps = {
+        "out0": np.zeros((4, 4, 4), np.float32),
+        "out1": np.full((3, 4, 4), -9, np.float32),
+        "out2": np.zeros((4, 2, 2), np.float32),
+        "out3": np.full((3, 2, 2), -9, np.float32),
+    }
+    maps["out1"][2, 2, 1] = 2
+    maps["out0"][:, 2, 1] = 0.5, 1, 0.5, 1
+    maps["out1"][2, 2, 2] = 1
+    maps["out0"][:, 2, 2] = 1.5, 1, -0.5, 1
+    return maps

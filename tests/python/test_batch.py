@@ -19,11 +19,6 @@ pytest.importorskip("cv2")
 SAMPLE = yolort.demo_image().read_bytes()
 
 
-@pytest.fixture(scope="module")
-def detector() -> yolort.Detector:
-    return yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "images"

@@ -46,7 +46,8 @@ def library() -> str:
 
 def test_the_contract(library: str) -> None:
     chosen = "onnxruntime-cpu or onnxruntime] or dynamic_batch"
-    told = native("-m", "pytest", "-q", "-k", chosen, "test_engines.py", YOLORT_ONNXRUNTIME=library)
+    files = ("test_engines.py", "test_views.py", "test_batches.py")
+    told = native("-m", "pytest", "-q", "-k", chosen, *files, YOLORT_ONNXRUNTIME=library)
     assert "skipped" not in told
     assert int(told.split(" passed")[0].split()[-1]) >= 27
 

@@ -27,7 +27,7 @@ cv2 = pytest.importorskip("cv2")
 serve = pytest.importorskip("yolort.serve")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
-_bench = importlib.util.spec_from_file_location("serve_attack", Path(__file__).parents[1] / "bench" / "serve_attack.py")
+_bench = importlib.util.spec_from_file_location("serve_attack", Path(__file__).parents[2] / "bench" / "serve_attack.py")
 assert _bench and _bench.loader
 attack = importlib.util.module_from_spec(_bench)
 _bench.loader.exec_module(attack)
