@@ -6,7 +6,7 @@
 
 #include "core/engine.h"
 #include "model/model.h"
-#include "ops/geometry.h"
+#include "ops/coordinates.h"
 #include "ops/nms.h"
 #include "ops/simd/kernels.h"
 
