@@ -77,6 +77,7 @@ class Pruned:
     notes: list[str] = field(default_factory=list)
 
 
+# Long for its arguments: what it does is in _prune and _mask.
 def prune(
     model: str | Path,
     *,
