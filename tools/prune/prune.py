@@ -162,7 +162,7 @@ def prune(
         job = Job(source, method, allocate, round_to, data, batch, side, seed, progress, folder, runs)
         if unstructured:
             assert ratio is not None
-            done = _mask(job, ratio, target)
+            done = _mask(job, ratio)
         else:
             done = _prune(job, ratio, target_flops, target_latency, engine, steps, finetune, distill, measure, training)
         _atomic.place(done.path, target, sources=read)
@@ -322,7 +322,7 @@ def _describe(model: Any, job: Job, ratio: float) -> None:
     }
 
 
-def _mask(job: Job, ratio: float, target: Path) -> Pruned:
+def _mask(job: Job, ratio: float) -> Pruned:
     """Sets the smallest weights of all convolutions to zero."""
     from torch.nn.utils import prune as masking
 

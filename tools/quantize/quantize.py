@@ -148,7 +148,7 @@ def quantize(
                 builder = OnnxBuilder(graph, known, TARGETS[chosen], placement, mode, per_channel, reduce_range, folder)
             else:
                 assert known
-                builder = NcnnBuilder(_ncnn_folder(Path(model), known, folder), known, per_channel, folder)
+                builder = NcnnBuilder(_ncnn_folder(Path(model), known, folder), known, per_channel)
             excluded = dict.fromkeys(_matching(builder.layers, exclude), "excluded")
             if mode == "static":
                 excluded |= dict.fromkeys(builder.attention, "attention")
