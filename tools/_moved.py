@@ -85,7 +85,7 @@ class _Finder:
     """Finds the old modules, after every other finder has failed to."""
 
     @staticmethod
-    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(name: str, _path: Sequence[str] | None, _target: ModuleType | None = None) -> ModuleSpec | None:
         package, _, old = name.rpartition(".")
         return ModuleSpec(name, _Loader()) if package == "yolort.tools" and old in MODULES else None
 

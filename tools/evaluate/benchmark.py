@@ -10,7 +10,6 @@ import contextlib
 import csv
 import io
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -308,33 +307,46 @@ def benchmark(
         "split": split,
     }
     with interruptible(lambda: Benchmark(rows, setup, settings)), started(rows, image) as there:
-        load = _system.Load([worker.pid for _, worker in there])
-        turns = list(interleaved(len(there), warmup, runs))
-        for index, count, counts in progress(turns):
-            row, worker = there[index]
-            if row.error:
-                continue
-            with _failing(row):
-                done = worker.ask("run", count=count + _SETTLE)[_SETTLE:]
-                if counts:
-                    row.samples = np.concatenate([row.samples, done])
-            time.sleep(_REST)
-        others = load.others()
-        for row, _ in there:
-            row.others = others
+        _time(there, warmup, runs, progress)
         for row, worker in progress(there):
             with _failing(row):
-                if batch > 1:
-                    rate = worker.ask("throughput", batch=batch, seconds=_THROUGHPUT)
-                    row.images_per_second[f"batch {batch}"] = rate
-                if workers > 1 and row.case.engine != "torch":  # Ultralytics' predictor is for one thread
-                    rate = worker.ask("workers", count=workers, seconds=_THROUGHPUT)
-                    row.images_per_second[f"{workers} workers"] = rate
+                _rate(row, worker, batch, workers)
                 row.memory = worker.ask("memory")
                 if data is not None:
                     how = {"data": str(data), "split": split, "model": row.case.model, "options": row.case.options}
                     row.accuracy = worker.ask("accuracy", **how)
     return Benchmark(rows, setup, settings)
+
+
+def _time(
+    there: Sequence[tuple[Row, Worker]],
+    warmup: int,
+    runs: int,
+    progress: Callable[[Sequence[Any]], Iterable[Any]],
+) -> None:
+    """Measures the milliseconds of one image, and what other processes took meanwhile."""
+    load = _system.Load([worker.pid for _, worker in there])
+    for index, count, counts in progress(list(interleaved(len(there), warmup, runs))):
+        row, worker = there[index]
+        if row.error:
+            continue
+        with _failing(row):
+            samples = worker.ask("run", count=count + _SETTLE)[_SETTLE:]
+            if counts:
+                row.samples = np.concatenate([row.samples, samples])
+        time.sleep(_REST)
+    others = load.others()
+    for row, _ in there:
+        row.others = others
+
+
+def _rate(row: Row, worker: Worker, batch: int, workers: int) -> None:
+    """Measures images per second, of a batch and of threads if they are more than one."""
+    if batch > 1:
+        row.images_per_second[f"batch {batch}"] = worker.ask("throughput", batch=batch, seconds=_THROUGHPUT)
+    if workers > 1 and row.case.engine != "torch":  # Ultralytics' predictor is for one thread
+        rate = worker.ask("workers", count=workers, seconds=_THROUGHPUT)
+        row.images_per_second[f"{workers} workers"] = rate
 
 
 def interleaved(rows: int, warmup: int, runs: int) -> Iterator[tuple[int, int, bool]]:
@@ -370,4 +382,4 @@ def _failing(row: Row) -> Iterator[None]:
 
 def _size(model: Path) -> int:
     files = [model] if model.is_file() else [file for file in model.rglob("*") if file.is_file()]
-    return sum(os.path.getsize(file) for file in files)
+    return sum(file.stat().st_size for file in files)

@@ -124,13 +124,7 @@ def build_engine(
     if not source.is_file():
         raise FileNotFoundError(f"no such model: {source}")
     need_tensorrt()
-    try:
-        graph = onnx.load(source)
-        described = {entry.key: _value(entry.value) for entry in graph.metadata_props}
-    except (DecodeError, ValueError) as error:
-        raise yolort.ModelError(f"{source} is no ONNX file: {error}") from error
-    if not described.get("imgsz"):
-        raise yolort.ModelError(f"{source} carries no metadata (imgsz); export it with yolort export")
+    graph, described = _read(source)
     quantised = any(node.op_type in _QUANTISED for node in graph.graph.node) or options.calibration is not None
     own = described.get("yolort")
     if isinstance(own, dict):
@@ -185,6 +179,18 @@ def write_engine(
     if timings and timing_cache:
         _atomic.write(timings, timing_cache, update=True)
     yield f"built by TensorRT {version}: {len(plan) / 1e6:.1f} MB"
+
+
+def _read(source: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """An ONNX file and its metadata; ModelError if it is damaged or has none."""
+    try:
+        graph = onnx.load(source)
+        described = {entry.key: _value(entry.value) for entry in graph.metadata_props}
+    except (DecodeError, ValueError) as error:
+        raise yolort.ModelError(f"{source} is no ONNX file: {error}") from error
+    if not described.get("imgsz"):
+        raise yolort.ModelError(f"{source} carries no metadata (imgsz); export it with yolort export")
+    return graph, described
 
 
 def _value(text: str) -> Any:

@@ -77,6 +77,7 @@ class Pruned:
     notes: list[str] = field(default_factory=list)
 
 
+# Long for its arguments: what it does is in _prune and _mask.
 def prune(
     model: str | Path,
     *,
@@ -161,7 +162,7 @@ def prune(
         job = Job(source, method, allocate, round_to, data, batch, side, seed, progress, folder, runs)
         if unstructured:
             assert ratio is not None
-            done = _mask(job, ratio, target)
+            done = _mask(job, ratio)
         else:
             done = _prune(job, ratio, target_flops, target_latency, engine, steps, finetune, distill, measure, training)
         _atomic.place(done.path, target, sources=read)
@@ -321,7 +322,7 @@ def _describe(model: Any, job: Job, ratio: float) -> None:
     }
 
 
-def _mask(job: Job, ratio: float, target: Path) -> Pruned:
+def _mask(job: Job, ratio: float) -> Pruned:
     """Sets the smallest weights of all convolutions to zero."""
     from torch.nn.utils import prune as masking
 

@@ -96,7 +96,7 @@ class NcnnBuilder(Builder):
     ending = FORMATS["ncnn"].ending
     engine = "ncnn"
 
-    def __init__(self, source: Path, calibration: Calibration, per_channel: bool, folder: Path) -> None:
+    def __init__(self, source: Path, calibration: Calibration, per_channel: bool) -> None:
         self.source, self._calibration, self._per_channel = source, calibration, per_channel
         self._layers = ncnn_model.read(source)
         ncnn_int8.convolutions(self._layers, calibration)

@@ -93,7 +93,7 @@ def write_int8(
     blobs = sum(len(layer.tops) for layer in layers)
     text = "\n".join([MAGIC, f"{len(layers)} {blobs}", *(layer.line() for layer in layers), ""])
     (folder / "model.ncnn.param").write_text(text, encoding="ascii")
-    with open(folder / "model.ncnn.bin", "wb") as file:
+    with (folder / "model.ncnn.bin").open("wb") as file:
         for layer in layers:
             file.writelines(layer.data())
     rows = [f"{name}_param_0 {' '.join(f'{factor:.9g}' for factor in factors)}" for name, factors, _ in table]

@@ -141,7 +141,7 @@ def quantize(
             builder = _onnx_builder(graph, known, target, mode, per_channel, reduce_range, folder)
         else:
             assert known
-            builder = NcnnBuilder(_ncnn_folder(Path(model), known, folder), known, per_channel, folder)
+            builder = NcnnBuilder(_ncnn_folder(Path(model), known, folder), known, per_channel)
         excluded = _excluded(builder, exclude, mode, int8_stem)
         return _make(builder, excluded, destination, folder, evaluator, max_drop, measure, progress)
 

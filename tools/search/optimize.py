@@ -394,6 +394,6 @@ def _time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> di
     return {"ms": first.p50 * rows[1].p50 / rows[0].p50, "size_mb": rows[1].size_mb}
 
 
-def _rate(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
+def _rate(folder: str, data: str, _base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
     """mAP50-95 of the artifact, which is trained first where that is in its recipe."""
     return {"map50_95": 100 * Pipeline(folder, data).accuracy(recipe, seed).map50_95}

@@ -53,6 +53,7 @@ class Options:
             raise ValueError(f"sampling must be balanced or repeat, not {self.sampling!r}")
 
 
+# Long for its arguments and their documentation.
 def train(
     model: nn.Module | str | Path,
     data: str | Path,

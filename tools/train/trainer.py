@@ -146,6 +146,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         _compare(self._shapes, load_checkpoint(self.best).model, f"in {self.best}")
 
 
+# Long for its documentation.
 def train_module(
     model: nn.Module | str | Path,
     data: str | Path,

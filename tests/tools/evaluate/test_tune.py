@@ -196,6 +196,15 @@ def test_nothing_is_recorded_under_load(model: Path, monkeypatch: pytest.MonkeyP
     assert said == []
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
+def test_the_time_of_its_own_workers_is_not_that_of_others(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_system, "wait_until_quiet", lambda *_: 0.0)
+    monkeypatch.setattr(
+        _system.Load, "others", lambda self: 0.0 if all(Path(f"/proc/{pid}").exists() for pid in self._own) else 2.0
+    )
+    assert tune(model, engines=["onnxruntime"], precisions=["fp32"], seconds=1).path.is_file()
+
+
 def test_it_waits_until_others_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     found = iter([2.0, 2.0, 0.0])
     monkeypatch.setattr(_system.Load, "others", lambda _: next(found))
