@@ -77,7 +77,7 @@ def _check(path: Path, sources: dict[tuple[int, int], Path], folder: bool, updat
     if not place.exists():
         return
     _check_source(path, place.stat(), sources)
-    if place.is_dir() and (within := [one for one in sources.values() if place in _resolved(one).parents]):
+    if place.is_dir() and (within := [source for source in sources.values() if place in _resolved(source).parents]):
         raise FileExistsError(f"{path} holds what is read ({within[0]}); choose another output")
     if place.is_dir() != folder:
         raise (NotADirectoryError if folder else IsADirectoryError)(

@@ -173,11 +173,11 @@ class Detector:
             TypeError, ValueError: an array that is no image, or a threshold out of range.
             EngineError: the engine failed, or gave NaN or infinity.
         """
-        given = _checks.settings(settings, self._names)
-        format = given.pop("format", None)
-        augment = given.pop("augment", None)
+        chosen = _checks.settings(settings, self._names)
+        format = chosen.pop("format", None)
+        augment = chosen.pop("augment", None)
         thresholds = _checks.thresholds(
-            **{name: given.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS}
+            **{name: chosen.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS}
         )
         if _is_array(source):
             return self._detect([source], [None], thresholds, [format], augment)[0]

@@ -31,10 +31,10 @@ class SourceError(Error):
     """A video, camera or network stream that cannot be opened."""
 
 
-class Picture(NamedTuple):
+class SourceImage(NamedTuple):
     """One image of a source."""
 
-    image: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[np.uint8]
     time: float | None = None  #: seconds from the start of the video, where it tells
     path: str | None = None
 
@@ -44,7 +44,7 @@ class Source(Protocol):
 
     live: bool  #: it goes on whether it is read or not
 
-    def pictures(self, stopping: threading.Event, /) -> Iterator[Picture]:
+    def read(self, stopping: threading.Event, /) -> Iterator[SourceImage]:
         """The images in order, until the end or until `stopping` is set."""
 
 
@@ -94,9 +94,9 @@ class Arrays:
     def __init__(self, arrays: Iterable[npt.NDArray[np.uint8]]) -> None:
         self._arrays = arrays
 
-    def pictures(self, _: threading.Event) -> Iterator[Picture]:
+    def read(self, _: threading.Event) -> Iterator[SourceImage]:
         for array in self._arrays:
-            yield Picture(array)
+            yield SourceImage(array)
 
 
 class Files:
@@ -108,7 +108,7 @@ class Files:
         self._paths = paths
         self._alone = alone
 
-    def pictures(self, _: threading.Event) -> Iterator[Picture]:
+    def read(self, _: threading.Event) -> Iterator[SourceImage]:
         for path in self._paths:
             try:
                 image = images.read(path)
@@ -117,7 +117,7 @@ class Files:
                     raise
                 warnings.warn(f"left out: {error}", stacklevel=2)
                 continue
-            yield Picture(image, path=os.fspath(path))
+            yield SourceImage(image, path=os.fspath(path))
 
 
 class Video:
@@ -133,7 +133,7 @@ class Video:
         if isinstance(address, Path) and not address.stat().st_size:  # also those of /proc, some of which wait
             raise SourceError(f"source {self._name} is empty")
 
-    def pictures(self, stopping: threading.Event) -> Iterator[Picture]:
+    def read(self, stopping: threading.Event) -> Iterator[SourceImage]:
         capture = self._capture()
         try:
             pause = FIRST_PAUSE
@@ -141,7 +141,7 @@ class Video:
                 done, image = capture.read()
                 if done:
                     pause = FIRST_PAUSE
-                    yield Picture(image, capture.get(images.opencv().CAP_PROP_POS_MSEC) / 1e3)
+                    yield SourceImage(image, capture.get(images.opencv().CAP_PROP_POS_MSEC) / 1e3)
                 elif not self.live:
                     return
                 else:

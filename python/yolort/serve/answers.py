@@ -18,10 +18,10 @@ _ROWS = 128  # detections that are written at once
 def columns(found: list[Detections]) -> dict[str, npt.NDArray[Any]]:
     """Columns of all images one behind the other; `counts` says how many rows are of each."""
     return {
-        "counts": np.array([len(one) for one in found], np.int32),
-        "boxes": np.concatenate([one.boxes for one in found]),
-        "scores": np.concatenate([one.scores for one in found]),
-        "classes": np.concatenate([one.classes for one in found]),
+        "counts": np.array([len(detections) for detections in found], np.int32),
+        "boxes": np.concatenate([detections.boxes for detections in found]),
+        "scores": np.concatenate([detections.scores for detections in found]),
+        "classes": np.concatenate([detections.classes for detections in found]),
     }
 
 
