@@ -317,7 +317,7 @@ def _rename(built: Path, target: Path) -> None:
 
 
 def _exchange(a: Path, b: Path) -> bool:
-    """Swaps two folders atomically with Linux's renameat2(2); False where that does not exist."""
+    """Swaps two folders atomically with Linux's renameat2(2); False if that does not exist."""
     if sys.platform != "linux":
         return False
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)

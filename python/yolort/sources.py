@@ -35,7 +35,7 @@ class SourceImage(NamedTuple):
     """One image of a source."""
 
     pixels: npt.NDArray[np.uint8]
-    time: float | None = None  #: seconds from the start of the video, where it tells
+    time: float | None = None  #: seconds from the start of the video, if it reports one
     path: str | None = None
 
 
@@ -77,7 +77,7 @@ def _open(source: StreamSource) -> Source:
         path = Path(text)
         if os.path.isfile(path) and path.suffix.lower() not in images.endings():
             return Video(path)
-        return Files(images.find(text), alone=os.path.exists(path) and not os.path.isdir(path))
+        return Files(images.find(text), single=os.path.exists(path) and not os.path.isdir(path))
     if isinstance(source, Iterable) and not isinstance(source, (bytes, np.ndarray)):
         return Arrays(source)
     raise TypeError(
@@ -100,20 +100,20 @@ class Arrays:
 
 
 class Files:
-    """Image files; those that cannot be read are left out, each with a UserWarning, unless it is the source alone."""
+    """Image files; those that cannot be read are left out, each with a UserWarning, unless there is only one."""
 
     live = False
 
-    def __init__(self, paths: list[Path], *, alone: bool = False) -> None:
+    def __init__(self, paths: list[Path], *, single: bool = False) -> None:
         self._paths = paths
-        self._alone = alone
+        self._single = single
 
     def read(self, _: threading.Event) -> Iterator[SourceImage]:
         for path in self._paths:
             try:
                 image = images.read(path)
             except (images.ImageError, FileNotFoundError) as error:
-                if self._alone:
+                if self._single:
                     raise
                 warnings.warn(f"left out: {error}", stacklevel=2)
                 continue

@@ -24,7 +24,7 @@ from yolort.sources import Arrays, Source, SourceImage, StreamSource, split
 Policy: TypeAlias = Literal["all", "latest"]
 
 _POLICIES = ("all", "latest")
-_JOIN = 15.0  # seconds for a reader that stands in a system call; a daemon, it is left alone after that
+_JOIN = 15.0  # seconds for a reader that stands in a system call; a daemon, it is no longer waited for after that
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Frame:
         detections: what was found; `path` is set for image files.
         index: number of the image in its source, from 0; under "latest" those that were dropped are counted, too.
         source: index of the source in the list given to `stream`, else 0.
-        time: seconds from the start of the video, where the source tells, else None.
+        time: seconds from the start of the video, if the source reports it, else None.
         captured: `time.monotonic()` when the image had been read.
     """
 

@@ -16,7 +16,7 @@ _ROWS = 128  # detections that are written at once
 
 
 def columns(found: list[Detections]) -> dict[str, npt.NDArray[Any]]:
-    """Columns of all images one behind the other; `counts` says how many rows are of each."""
+    """Columns of all images one after the other; `counts` says how many rows are of each."""
     return {
         "counts": np.array([len(detections) for detections in found], np.int32),
         "boxes": np.concatenate([detections.boxes for detections in found]),
@@ -26,7 +26,7 @@ def columns(found: list[Detections]) -> dict[str, npt.NDArray[Any]]:
 
 
 def answer(name: str, asked: InferRequest, found: list[Detections]) -> tuple[bytes, int | None]:
-    """The body of an answer, and the length of its JSON where binary data follow it."""
+    """The body of an answer, and the length of its JSON if binary data follow it."""
     values = columns(found)
     wanted = asked.outputs if asked.outputs else [Output.model_construct(name=output) for output in OUTPUTS]
     usual = asked.parameters.get("binary_data_output") is True

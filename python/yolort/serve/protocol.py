@@ -208,7 +208,7 @@ def _decode_base64(text: memoryview, limits: Limits) -> npt.NDArray[np.uint8]:
 
 
 def _split_bytes(binary: memoryview, max_count: int) -> Iterator[memoryview]:
-    """Elements of a BYTES tensor: each behind its length, 4 bytes little-endian."""
+    """Elements of a BYTES tensor: each after its length, 4 bytes little-endian."""
     at = count = 0
     while at < len(binary):
         (length,) = struct.unpack_from("<I", binary, at) if at + 4 <= len(binary) else (len(binary),)
