@@ -1,4 +1,4 @@
-"""yolort: run a YOLO detector on NCNN, ONNX Runtime or OpenVINO behind one `Detector`.
+"""yolort: run a YOLO detector on NCNN, ONNX Runtime or OpenVINO with one `Detector`.
 
 import yolort
 
@@ -68,7 +68,7 @@ def engines() -> list[EngineStatus]:
 
 
 def devices(engine: str) -> list[str]:
-    """What `device` may be for an engine, the default first; behind a space the name of the hardware.
+    """What `device` may be for an engine, the default first; the name of the hardware follows after a space.
 
     Opens the drivers: `devices("ncnn")` is `["cpu", "vulkan:0 NVIDIA H200"]`.
 

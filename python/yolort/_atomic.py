@@ -77,7 +77,7 @@ def _check(path: Path, sources: dict[tuple[int, int], Path], folder: bool, updat
     if not place.exists():
         return
     _check_source(path, place.stat(), sources)
-    if place.is_dir() and (within := [one for one in sources.values() if place in _resolved(one).parents]):
+    if place.is_dir() and (within := [source for source in sources.values() if place in _resolved(source).parents]):
         raise FileExistsError(f"{path} holds what is read ({within[0]}); choose another output")
     if place.is_dir() != folder:
         raise (NotADirectoryError if folder else IsADirectoryError)(
@@ -317,7 +317,7 @@ def _rename(built: Path, target: Path) -> None:
 
 
 def _exchange(a: Path, b: Path) -> bool:
-    """Swaps two folders atomically with Linux's renameat2(2); False where that does not exist."""
+    """Swaps two folders atomically with Linux's renameat2(2); False if that does not exist."""
     if sys.platform != "linux":
         return False
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)

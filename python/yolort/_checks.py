@@ -158,7 +158,7 @@ def paths(name: str, value: object) -> list[str | bytes]:
     """One path or several. TypeError, ValueError."""
     if isinstance(value, (str, bytes, os.PathLike)) or not isinstance(value, Iterable):
         return [path(name, value)]
-    return [path(name, one) for one in value]
+    return [path(name, item) for item in value]
 
 
 def imgsz(value: object) -> tuple[int, int] | None:

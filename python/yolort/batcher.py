@@ -235,7 +235,7 @@ def _work(queue: _Queue, detector: DetectorLike) -> None:
 
 
 def _run(detector: DetectorLike, jobs: list[_Job], arrays: list[Array]) -> None:
-    """Set each future; an image that fails fails alone."""
+    """Set each future; an image that fails does not affect the others."""
     if not jobs:
         return
     try:

@@ -39,7 +39,7 @@ class View(NamedTuple):
     scale: int  #: pixels: the longer side of what the image is fitted into
     flip: bool  #: mirrored, left to right
     imgsz: tuple[int, int]  #: height, width of the network input around it
-    model: str  #: the artefact that runs it
+    model: str  #: the artifact that runs it
 
 
 class LayerTime(NamedTuple):
@@ -97,13 +97,13 @@ class Detector:
                 computed in fp32); default: the fastest that keeps the accuracy.
             conf: keep detections with a score above this, 0 to 1.
             iou: NMS drops a box whose IoU with a better one is above this, 0 to 1.
-            max_det: at most this many detections an image, 1 or more.
+            max_det: maximum number of detections per image, 1 or more.
             classes: keep only these classes: indices or names (of all classes that have it), one or several;
                 default: all.
             agnostic: NMS across classes.
             multi_label: a detection for every class of a box above `conf`, not only for its best; for evaluation.
             names: class names, for a model whose file carries none.
-            tuned: take what `yolort tune` recorded for this model and machine, where engine, device, precision and
+            tuned: take what `yolort tune` recorded for this model and machine, if engine, device, precision and
                 threads are left open.
             profile: time every layer, which slows the whole; see `layer_times`.
             imgsz: network input as a side or (height, width) in pixels, for a dynamic model or one that does not say.
@@ -111,7 +111,7 @@ class Detector:
                 thresholds hold for the merged result. `scales` and `scale_models` ask for it as well.
             scales: fit the image into each of these, 32 to 16384 pixels: longer sides of the network input, whose
                 proportions stay. A dynamic model runs at that size (padded to its stride), a fixed one with the image
-                in the middle of its input. Default: the input size alone.
+                in the middle of its input. Default: only the input size.
             flip: look at each scale mirrored, too.
             merge: "wbf", weighted boxes fusion (arXiv:1910.13302); or "nms", the best box of each object.
             scale_models: more artefacts with the same classes, for the scales that are their input sizes.
@@ -173,11 +173,11 @@ class Detector:
             TypeError, ValueError: an array that is no image, or a threshold out of range.
             EngineError: the engine failed, or gave NaN or infinity.
         """
-        given = _checks.settings(settings, self._names)
-        format = given.pop("format", None)
-        augment = given.pop("augment", None)
+        chosen = _checks.settings(settings, self._names)
+        format = chosen.pop("format", None)
+        augment = chosen.pop("augment", None)
         thresholds = _checks.thresholds(
-            **{name: given.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS}
+            **{name: chosen.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS}
         )
         if _is_array(source):
             return self._detect([source], [None], thresholds, [format], augment)[0]
@@ -197,10 +197,10 @@ class Detector:
         return self._detect(arrays, paths, thresholds, formats, augment)
 
     def infer(self, tensor: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-        """Run the network alone: for tools that compare or calibrate; a detection needs `detector(image)` only.
+        """Run only the network: for tools that compare or calibrate; a detection needs `detector(image)` only.
 
         Args:
-            tensor: (batch, 3, height, width) float32, RGB in 0 to 1, of `imgsz`; `batch` images where that is fixed.
+            tensor: (batch, 3, height, width) float32, RGB in 0 to 1, of `imgsz`; `batch` images if that is fixed.
 
         Returns:
             Copies of the model's outputs, float32, in its order; what they hold depends on `head`.
@@ -260,7 +260,7 @@ class Detector:
 
         Raises:
             FileNotFoundError, TypeError, ValueError: no such file, no source, or an option out of range.
-            While iterating: SourceError where it cannot be opened at first, and what a call raises.
+            While iterating: SourceError if it cannot be opened at first, and what a call raises.
         """
         batching = {"max_batch": max_batch, "max_wait": max_wait}
         return Stream(self, source, policy, buffer, workers, batching, settings)
@@ -277,7 +277,7 @@ class Detector:
 
     @property
     def batch(self) -> int:
-        """Images of one run of the network at most; 0 where any number goes."""
+        """Images of one run of the network at most; 0 if any number goes."""
         return self._core.batch
 
     @property

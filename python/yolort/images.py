@@ -323,9 +323,9 @@ def _to_bytes(image: npt.NDArray[Any], name: str, white: int = 0) -> npt.NDArray
 
     Refused is what would become all black or white: 8 bits in 16, numbers up to 255 as fractions.
     """
-    most = 255 if image.dtype == np.uint8 else 65535
-    if not 0 < white < most or image.max() > white:
-        white = most
+    maximum = 255 if image.dtype == np.uint8 else 65535
+    if not 0 < white < maximum or image.max() > white:
+        white = maximum
     if white == 255:
         return image
     if image.dtype.kind != "f" and image.dtype not in (np.uint8, np.uint16):
@@ -334,14 +334,14 @@ def _to_bytes(image: npt.NDArray[Any], name: str, white: int = 0) -> npt.NDArray
     bright = 0
     for at in range(0, len(image), _ROWS):
         rows = image[at : at + _ROWS]
-        if white < most:
+        if white < maximum:
             out[at : at + _ROWS] = (rows.astype(np.uint32) * 255 + white // 2) // white
         elif image.dtype == np.uint16:
             out[at : at + _ROWS] = rows >> 8
         else:
             bright += np.count_nonzero(rows > 1)
             out[at : at + _ROWS] = np.clip(np.nan_to_num(rows), 0, 1) * 255 + 0.5
-    brightest = image.max() if image.dtype == np.uint16 and white == most else 0
+    brightest = image.max() if image.dtype == np.uint16 and white == maximum else 0
     if 0 < brightest < _DARK:
         what = f"{name} has 16 bits, but no pixel above {brightest} of 65535"
         if brightest < 256:

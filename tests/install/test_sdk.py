@@ -63,6 +63,17 @@ def test_examples(prefix: Path, frame: list[object], expected: list[str], tmp_pa
         assert "no engine here can run" in run(program, foreign, *frame, status=1)
 
 
+def test_the_licenses_of_what_is_linked_are_installed(prefix: Path) -> None:
+    folder = prefix / "share/yolort/licenses"
+    assert (folder / "yolort.txt").read_text() == (ROOT / "LICENSE").read_text()
+    linked = {"ncnn": "BSD 3-Clause License", "glslang": "The Khronos Group"}
+    if (folder / "stb_image.txt").exists():  # yolort-detect was built with it
+        linked["stb_image"] = "This software is available under 2 licenses"
+    assert {path.stem for path in folder.iterdir()} == {"yolort", *linked}
+    for name, words in linked.items():
+        assert words in (folder / f"{name}.txt").read_text(encoding="utf-8")
+
+
 def test_ctypes(shared_prefix: Path, frame: list[object], expected: list[str], tmp_path: Path) -> None:
     library = shared_prefix / "lib" / "libyolort.so"
     script = [sys.executable, EXAMPLES / "c/detect_ctypes.py", library]

@@ -1,4 +1,4 @@
-// Outputs to detections: threshold in logit space first, box arithmetic only for survivors, NMS only where needed.
+// Outputs to detections: threshold in logit space first, box arithmetic only for survivors, NMS only if needed.
 #pragma once
 
 #include <cstddef>

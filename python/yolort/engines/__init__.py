@@ -1,16 +1,16 @@
 """Engines written in Python. Each is one file here and one line in `_ENGINES`; the C++ core drives them all.
 
 An engine's module has `unavailable() -> str`, the reason it cannot run here or "" (without importing what it wraps),
-`devices() -> list[str]`, what `device` may be, the name of the hardware behind a space, `precisions() -> list[str]`,
-those of `load` that pay on this machine, and `load(path, device, precision, threads, profile)`, which gives an object
-with:
+`devices() -> list[str]`, what `device` may be, the name of the hardware after a space, `precisions() -> list[str]`,
+those of `load` that are worth it on this machine, and `load(path, device, precision, threads, profile)`, which returns
+an object with:
 
-    input_shape     (batch, height, width) of the network input, 0 where any value goes
-    device, precision   text for the user; precision "" where it is what the file holds
+    input_shape     (batch, height, width) of the network input, 0 if any value goes
+    device, precision   text for the user; precision "" if it is what the file holds
     input(batch, height, width)   lends a C-contiguous (batch, 3, height, width) float32 or float16 array, zero at
                     first, which must stay the same, and unwritten, until another shape is asked for
     run()           runs on it; returns the outputs as C-contiguous arrays, valid until the next run
-    layer_times()   (name, type, ms) of each layer, means over the runs since the last call, where `profile` was set
+    layer_times()   (name, type, ms) of each layer, means over the runs since the last call, if `profile` was set
     clone()         the same weights with buffers of its own
 """
 

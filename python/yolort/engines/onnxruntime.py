@@ -19,7 +19,7 @@ _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 def devices() -> list[str]:
-    """The CPU, and GPUs by their numbers where onnxruntime-gpu is installed."""
+    """The CPU, and GPUs by their numbers if onnxruntime-gpu is installed."""
     return ["cpu", *(["cuda"] if "CUDAExecutionProvider" in onnxruntime.get_available_providers() else [])]
 
 

@@ -97,12 +97,12 @@ def load(path: str, device: str, precision: str, threads: int | None, profile: b
 
 def _device(device: str, available: list[str]) -> str:
     """OpenVINO's name of a device: "GPU.1" of "cuda:1", which is the core's name of any GPU. EngineError."""
-    gpus = [one for one in available if one.partition(".")[0] == "GPU"]
+    gpus = [name for name in available if name.partition(".")[0] == "GPU"]
     gpu = _core.device_index(device, "cuda")
     if gpu >= len(gpus):
         raise EngineError(f'device "{device}": OpenVINO has {len(gpus)} GPU(s) here; yolort.devices("openvino")')
     name = gpus[gpu] if gpu >= 0 else (device or "cpu").upper()
-    if re.split("[.:]", name)[0] not in {"AUTO", *(one.partition(".")[0] for one in available)}:
+    if re.split("[.:]", name)[0] not in {"AUTO", *(other.partition(".")[0] for other in available)}:
         raise EngineError(f'device "{device}" is none of OpenVINO\'s here: {", ".join(available)}')
     return name
 

@@ -16,17 +16,17 @@ _ROWS = 128  # detections that are written at once
 
 
 def columns(found: list[Detections]) -> dict[str, npt.NDArray[Any]]:
-    """Columns of all images one behind the other; `counts` says how many rows are of each."""
+    """Columns of all images one after the other; `counts` says how many rows are of each."""
     return {
-        "counts": np.array([len(one) for one in found], np.int32),
-        "boxes": np.concatenate([one.boxes for one in found]),
-        "scores": np.concatenate([one.scores for one in found]),
-        "classes": np.concatenate([one.classes for one in found]),
+        "counts": np.array([len(detections) for detections in found], np.int32),
+        "boxes": np.concatenate([detections.boxes for detections in found]),
+        "scores": np.concatenate([detections.scores for detections in found]),
+        "classes": np.concatenate([detections.classes for detections in found]),
     }
 
 
 def answer(name: str, asked: InferRequest, found: list[Detections]) -> tuple[bytes, int | None]:
-    """The body of an answer, and the length of its JSON where binary data follow it."""
+    """The body of an answer, and the length of its JSON if binary data follow it."""
     values = columns(found)
     wanted = asked.outputs if asked.outputs else [Output.model_construct(name=output) for output in OUTPUTS]
     usual = asked.parameters.get("binary_data_output") is True

@@ -210,9 +210,9 @@ def _allow_files(count: int) -> None:
     except ImportError:  # Windows, which has none
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 async def _on_http_error(_: Request, reason: Exception) -> Response:
@@ -239,10 +239,10 @@ def _takes_gzip(request: Request) -> bool:
 
 def _with_fields(options: Options, fields: dict[str, str]) -> Options:
     """The options of a query with those of a form."""
-    given = options.model_dump(exclude_none=True)
-    if twice := sorted(given.keys() & fields.keys()):
+    query = options.model_dump(exclude_none=True)
+    if twice := sorted(query.keys() & fields.keys()):
         raise HTTPException(400, f"{', '.join(twice)}: in the query and in the form; give one")
     try:
-        return Options.model_validate({**given, **fields})
+        return Options.model_validate({**query, **fields})
     except ValidationError as reason:
         raise HTTPException(400, f"form.{explain(reason.errors())}") from None

@@ -100,8 +100,8 @@ class Guard:
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         path = scope["path"].removeprefix(scope.get("root_path", ""))  # of an application that is mounted
         if self._key is not None and path not in self.open_paths:
-            given = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), self._key.encode()):
+            key = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
+            if not hmac.compare_digest(key.encode(), self._key.encode()):
                 return error(401, "the API key is missing or wrong; send it as Authorization: Bearer KEY")
         if scope["method"] != "POST":
             return None

@@ -53,10 +53,10 @@ def too_long(limits: Limits) -> str:
     return f"the body is longer than {limits.body} bytes"
 
 
-def whole(text: str, most: int) -> int | None:
-    """A number of a header, 0 to `most`; None for any other text."""
+def whole(text: str, maximum: int) -> int | None:
+    """A number of a header, 0 to `maximum`; None for any other text."""
     number = int(text) if text.isascii() and text.isdecimal() and len(text) <= 19 else -1
-    return number if 0 <= number <= most else None
+    return number if 0 <= number <= maximum else None
 
 
 def inflated(body: bytearray, encoding: str, limits: Limits) -> bytearray:
@@ -96,12 +96,12 @@ def check_pixels(data: bytes | bytearray | memoryview, limits: Limits) -> None:
         raise ImageError(f"the image is empty, damaged or none of {', '.join(_FORMATS.values())}")
     check_size(header.height, header.width, limits)
     if header.format == "jpeg":
-        most = min(_MAX_SCANS, _MAX_SCANNED // max(header.height * header.width, 1))
+        max_scans = min(_MAX_SCANS, _MAX_SCANNED // max(header.height * header.width, 1))
         scans = 0
         for at in range(0, len(data), _SLICE):
             scans += bytes(data[at : at + _SLICE + 1]).count(b"\xff\xda")
-            if scans > most:
-                raise TooLargeError(f"the image has more than {most} scans")
+            if scans > max_scans:
+                raise TooLargeError(f"the image has more than {max_scans} scans")
     if header.format == "png":
         texts = 0  # each of which decoders inflate to megabytes
         for count, (kind, _) in enumerate(_image_header.png_chunks(data)):

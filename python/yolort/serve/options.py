@@ -28,10 +28,10 @@ class Options(BaseModel):
 
     def settings(self, detector: Detector, where: str) -> Settings:
         """As of a call of `detector`. HTTPException, which says `where`, for a class that it does not have."""
-        given: dict[str, Any] = self.model_dump(exclude_none=True)
+        settings: dict[str, Any] = self.model_dump(exclude_none=True)
         if self.classes is not None:
-            given["classes"] = _classes(self.classes, detector, where)
-        return cast(Settings, given)
+            settings["classes"] = _classes(self.classes, detector, where)
+        return cast(Settings, settings)
 
 
 def _classes(text: str, detector: Detector, where: str) -> list[int]:
@@ -50,4 +50,4 @@ def _classes(text: str, detector: Detector, where: str) -> list[int]:
 
 def explain(errors: Any) -> str:
     """pydantic's errors in one line."""
-    return "; ".join(f"{'.'.join(map(str, one['loc']))[:200]}: {one['msg']}" for one in list(errors)[:5])
+    return "; ".join(f"{'.'.join(map(str, error['loc']))[:200]}: {error['msg']}" for error in list(errors)[:5])

@@ -67,9 +67,9 @@ class InferRequest(BaseModel):
 
     def options(self) -> Options:
         """The thresholds among its parameters. HTTPException for others."""
-        given = {key: value for key, value in self.parameters.items() if key not in _KNOWN_PARAMETERS}
+        chosen = {key: value for key, value in self.parameters.items() if key not in _KNOWN_PARAMETERS}
         try:
-            return Options.model_validate(given)
+            return Options.model_validate(chosen)
         except ValidationError as reason:
             raise HTTPException(400, f"parameters: {explain(reason.errors())}") from None
 
@@ -119,9 +119,9 @@ def parse(
     text, files = without_files(view[:end], body, limits)
     lists = text.count(b"[") + text.count(b"{")
     values = lists + text.count(b",") + text.count(b":")
-    for count, most, what in ((values, limits.values, "values"), (lists, _MAX_LISTS, "lists and objects")):
-        if count > most:
-            raise HTTPException(413, f"the JSON holds {count} {what}, more than the {most} allowed; send binary data")
+    for count, limit, what in ((values, limits.values, "values"), (lists, _MAX_LISTS, "lists and objects")):
+        if count > limit:
+            raise HTTPException(413, f"the JSON holds {count} {what}, more than the {limit} allowed; send binary data")
     try:
         asked = InferRequest.model_validate_json(text)
     except ValidationError as reason:
@@ -207,8 +207,8 @@ def _decode_base64(text: memoryview, limits: Limits) -> npt.NDArray[np.uint8]:
     return decode(from_base64(text), limits)
 
 
-def _split_bytes(binary: memoryview, most: int) -> Iterator[memoryview]:
-    """Elements of a BYTES tensor: each behind its length, 4 bytes little-endian."""
+def _split_bytes(binary: memoryview, max_count: int) -> Iterator[memoryview]:
+    """Elements of a BYTES tensor: each after its length, 4 bytes little-endian."""
     at = count = 0
     while at < len(binary):
         (length,) = struct.unpack_from("<I", binary, at) if at + 4 <= len(binary) else (len(binary),)
@@ -216,6 +216,6 @@ def _split_bytes(binary: memoryview, most: int) -> Iterator[memoryview]:
         count += 1
         if at > len(binary):
             raise HTTPException(400, "images: the binary data ends within an element")
-        if count > most:
-            raise HTTPException(413, f"images: the binary data holds more than the {most} elements of one request")
+        if count > max_count:
+            raise HTTPException(413, f"images: the binary data holds more than the {max_count} elements of one request")
         yield binary[at - length : at]
