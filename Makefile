@@ -24,7 +24,7 @@ demo: $(VENV)/demo
 build: $(VENV)/test
 
 test: $(VENV)/test test-cpp
-	pytest
+	pytest -m ""
 
 test-cpp: $(VENV)/test
 	$(call BUILD,tests)

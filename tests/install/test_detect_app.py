@@ -12,6 +12,8 @@ import pytest
 import yolort
 from installing import ROOT, detections, run, write_pnm
 
+pytestmark = pytest.mark.slow
+
 MODEL = yolort.demo_model("ncnn")
 
 

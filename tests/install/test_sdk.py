@@ -12,6 +12,8 @@ import pytest
 import yolort
 from installing import ROOT, run
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = ROOT / "cpp" / "examples"
 HEADERS = ["c.h", "export.h", "yolort.h"]
 

@@ -81,6 +81,7 @@ def test_a_shard_that_fails_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
+@pytest.mark.slow
 def test_ray_on_this_machine(folder: Path, tmp_path: Path) -> None:
     """As a command, so that Ray's processes and warnings stay out of this one."""
     pytest.importorskip("ray")

@@ -71,6 +71,7 @@ def run(program: str, *arguments: object) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_threads_that_share_a_detector_find_what_one_finds(target: Target) -> None:
     detector = target.detector(yolort.demo_model("ncnn" if target.engine == "ncnn" else "onnx"))
     scene = yolort.images.read(yolort.demo_image())

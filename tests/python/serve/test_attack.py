@@ -120,6 +120,7 @@ def serving(limits: str = "") -> Iterator[Server]:
         server.end()
 
 
+@pytest.mark.slow
 def test_every_kind_of_request() -> None:
     """None is an error of the server, none holds the event loop, and all are answered."""
     statuses = {}
@@ -138,6 +139,7 @@ def test_every_kind_of_request() -> None:
     assert float(longest[0]) < 0.1, longest[1]
 
 
+@pytest.mark.slow
 def test_memory_stays_below_what_is_documented() -> None:
     """The formula of docs/serving.md."""
     body, requests, pixels, batch = 8 * MIB, 16, 2_000_000, 4

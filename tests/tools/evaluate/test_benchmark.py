@@ -79,6 +79,7 @@ def test_turns_are_interleaved() -> None:
     assert max(count for _, count, _ in turns) <= 5
 
 
+@pytest.mark.slow
 def test_rows_have_figures_and_failures_have_reasons(image: np.ndarray, tmp_path: Path, checkpoint: Any) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     write_dataset(tmp_path / "scenes", train=0, val=3, progress=False)
@@ -217,6 +218,7 @@ def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
     return done
 
 
+@pytest.mark.slow
 def test_command(tmp_path: Path) -> None:
     few = ("--runs", 2, "--warmup", 0, "--precision", "fp32", "--threads", 1)
     done = run(NCNN, *few, "--report", tmp_path / "r.html", "--report", tmp_path / "r.json")
@@ -243,6 +245,7 @@ def test_machine() -> None:
     assert f"yolort {yolort.__version__}" in described["libraries"]
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_process(image: np.ndarray) -> None:
     """Not that of the parent, which a child starts with in ru_maxrss."""
     hold = np.ones(600 << 17)  # 600 MiB

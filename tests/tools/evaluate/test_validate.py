@@ -92,6 +92,7 @@ def test_a_checkpoint_is_the_baseline(checkpoint: Any, scenes: Path, class_names
             validate(path, scenes, augment=True, **option)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_checkpoint_detects_what_its_export_does(checkpoint: Any, tmp_path: Path) -> None:
     from yolort.tools.export.pipeline import export
@@ -116,6 +117,7 @@ def test_a_checkpoint_detects_what_its_export_does(checkpoint: Any, tmp_path: Pa
     assert not np.array_equal(augmented(image).scores, expected.scores)
 
 
+@pytest.mark.slow
 def test_command(scenes: Path, tmp_path: Path) -> None:
     done = run(yolort.demo_model("ncnn"), "--data", scenes, "--save", tmp_path / "out", "--resamples", 10)
     assert "mAP50-95" in done.stdout
@@ -133,6 +135,7 @@ def test_command(scenes: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.slow
 def test_unreadable_images_are_told_and_left_out(scenes: Path, tmp_path: Path) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
@@ -154,6 +157,7 @@ def test_unreadable_images_are_told_and_left_out(scenes: Path, tmp_path: Path) -
     assert "none of the 4 images can be read" in done.stderr
 
 
+@pytest.mark.slow
 def test_wrong_use_is_one_line(scenes: Path, tmp_path: Path) -> None:
     model = yolort.demo_model("ncnn")
     (tmp_path / "empty").mkdir()
@@ -171,6 +175,7 @@ def test_wrong_use_is_one_line(scenes: Path, tmp_path: Path) -> None:
         assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_results_replace_only_results(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = validate(yolort.demo_model(), scenes, resamples=0)
     target = tmp_path / "out"
@@ -195,6 +200,7 @@ def test_results_replace_only_results(scenes: Path, tmp_path: Path, monkeypatch:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 
+@pytest.mark.slow
 def test_what_caps_map_is_said(scenes: Path, tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     assert validate(yolort.demo_model(), scenes, resamples=0).notes == []

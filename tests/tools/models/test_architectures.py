@@ -47,6 +47,7 @@ def detectors() -> list[Path]:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", detectors(), ids=lambda path: path.stem)
 def test_what_ultralytics_ships_is_built(path: Path) -> None:
     assert load_checkpoint(path).model.stride.max() >= 32

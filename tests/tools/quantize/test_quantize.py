@@ -55,6 +55,7 @@ def accuracy(model: Path, scenes: Path, engine: str) -> float:
     return validate(model, scenes, resamples=0, engine=engine, precision="fp32").metrics.map50_95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "engine"),
     [
@@ -173,6 +174,7 @@ def test_cache_of_tensorrt(calibration: Calibration, tmp_path: Path) -> None:
     assert scales["images"] == pytest.approx(1 / 127)
 
 
+@pytest.mark.slow
 def test_exclude_and_measure(calibration: Calibration, scenes: Path, tmp_path: Path) -> None:
     done = quantize(
         ONNX, calibration, exclude=["/model.3/*"], data=scenes, output=tmp_path / "int8.onnx", target="onnxruntime"
@@ -189,6 +191,7 @@ def test_exclude_and_measure(calibration: Calibration, scenes: Path, tmp_path: P
         quantize(ONNX, calibration, exclude=["nothing"], output=tmp_path / "x.onnx")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["onnx", "ncnn"])
 def test_stem(form: str, calibration: Calibration, tmp_path: Path) -> None:
     """The first three convolutions stay float, or do not, and those of attention do, whatever the format calls them."""
@@ -227,6 +230,7 @@ def test_changed_is_of_what_is_detected() -> None:
     assert np.isnan(changed([boxes, scores], [boxes, np.full_like(scores, np.nan)]))
 
 
+@pytest.mark.slow
 def test_max_drop(calibration: Calibration, scenes: Path, tmp_path: Path) -> None:
     """Ranges of one convolution are ruined: that one is kept float, and it is enough."""
     node = read_graph(ONNX).convolutions[4]
@@ -345,6 +349,7 @@ def test_bad_arguments(arguments: dict[str, Any], says: str, calibration: Calibr
         quantize(ONNX, **given)
 
 
+@pytest.mark.slow
 def test_command_line(scenes: Path, tmp_path: Path) -> None:
     def run(*arguments: object, code: int = 0) -> str:
         command = [sys.executable, "-m", "yolort", *map(str, arguments)]
@@ -362,6 +367,7 @@ def test_command_line(scenes: Path, tmp_path: Path) -> None:
     assert left_in(tmp_path) == ["calibration.json", "int8.onnx"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("aware", [False, True])
 def test_int8_of_ultralytics(aware: bool, checkpoint: Callable[[str], Path], scenes: Path, tmp_path: Path) -> None:

@@ -180,6 +180,7 @@ def test_a_variant_that_failed() -> None:
     assert "<svg" in done.to_html()
 
 
+@pytest.mark.slow
 def test_the_whole_way(
     checkpoint: Callable[[str], Path], blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +234,7 @@ def test_the_whole_way(
         assert "none.pt" in on_ray.variants[4].error
 
 
+@pytest.mark.slow
 def test_a_training_that_is_interrupted(
     checkpoint: Callable[[str], Path], blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -138,6 +138,7 @@ def test_what_loses_too_much_is_distilled(
     assert next(one.name for one in done.trials if one.recipe == first).endswith("distilled")
 
 
+@pytest.mark.slow
 def test_what_is_pruned_first(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]) -> None:
     def first(name: str, budget: Budget) -> list[tuple[str, float]]:
         measured.clear()
@@ -246,6 +247,7 @@ def test_an_interrupted_search_says_what_was_finished(
     assert found.to_markdown()
 
 
+@pytest.mark.slow
 def test_the_commands_make_the_artefact(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     quick = {key: value for key, value in training.QUICK.items() if key != "imgsz"}
     how = {"epochs": 1, "prune": 0.25, "method": "taylor", "finetune": 1}
@@ -281,6 +283,7 @@ def test_arguments(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> Non
             optimize(model, blocks, Budget(max_drop=1), folder=tmp_path, trials=1, engines=["tensorrt"])
 
 
+@pytest.mark.slow
 def test_the_whole_way(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     """Measured indeed, in processes of their own."""
     quick = {key: value for key, value in training.QUICK.items() if key != "imgsz"}
@@ -301,6 +304,7 @@ def test_the_whole_way(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) ->
     assert done.artefact is not None and done.artefact.exists()
 
 
+@pytest.mark.slow
 def test_two_workers_of_ray_find_what_one_process_finds(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     with pytest.raises(ValueError, match="workers are those of a Ray cluster"), jobs(workers=2):

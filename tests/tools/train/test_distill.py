@@ -108,6 +108,7 @@ def test_teachers_that_do_not_fit(checkpoint: Checkpoints, blocks: Path, tmp_pat
     assert not (tmp_path / "run" / "weights" / "last.pt").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("teacher", "student"), [("yolo26n", "yolo26n"), ("yolo11n", "yolo26n"), ("yolo26n", "yolov8n")]
 )
@@ -168,6 +169,7 @@ def test_branches_and_gains(
     assert {branch for branch, reached in seen.items() if reached} == branches
 
 
+@pytest.mark.slow
 def test_gains_of_zero_leave_the_labels(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     """Without the three terms the student learns what it learns without a teacher, seed by seed."""
 
@@ -212,6 +214,7 @@ def test_a_distilling_trainer_is_what_its_base_is(checkpoint: Checkpoints) -> No
     assert made.optimizer_step is not Trainer.optimizer_step
 
 
+@pytest.mark.slow
 def test_command(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     torch.save({"model": taught(checkpoint("yolo26n")), "train_args": {}}, tmp_path / "teacher.pt")
     command = [sys.executable, "-m", "yolort", "distill", "--student", str(checkpoint("yolo26n")), "--imgsz", "64"]

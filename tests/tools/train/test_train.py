@@ -274,7 +274,7 @@ def test_report_by_hand(tmp_path: Path) -> None:
 # --- all of it
 
 
-@pytest.mark.parametrize("architecture", ["yolov8n", "yolo26n"])
+@pytest.mark.parametrize("architecture", ["yolov8n", pytest.param("yolo26n", marks=pytest.mark.slow)])
 def test_train(architecture: str, checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     given = training.narrowed(load_checkpoint(checkpoint(architecture)).model)
@@ -319,6 +319,7 @@ def test_options(options: dict[str, Any], message: str, blocks: Path, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_command(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "yolort", "train", str(checkpoint("yolov8n")), "--data", str(blocks)]
     command += ["--imgsz", "64", "--epochs", "1", "--output", str(tmp_path / "run"), "--clip", "0.5,2"]
