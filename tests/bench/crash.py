@@ -86,7 +86,7 @@ def jobs(given: Path) -> dict[str, Job]:
         ),
         "quantize": Job(
             ["quantize", onnx, "--calibration", str(given / "c.json"), "--no-measure", "--output", "out.onnx"],
-            lambda at: yolort.Detector(at / "out.onnx")(yolort.demo_image()).to_dict()["detections"],
+            lambda at: yolort.Detector(at / "out.onnx")([yolort.demo_image()])[0].to_dict()["detections"],
             lambda at: if_there(at / "out.onnx", yolort.Detector),
         ),
         "prune": Job(

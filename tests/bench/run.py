@@ -83,7 +83,7 @@ def ask(worker: subprocess.Popen[str], count: int) -> list[dict[str, float]]:
         if line.startswith("[{"):
             answer: list[dict[str, float]] = json.loads(line)
             return answer
-    raise RuntimeError(f"a rival failed: {worker.args}")
+    raise RuntimeError(f"a rival failed: {worker.args!r}")
 
 
 def table(title: str, columns: list[str], rows: list[list[object]]) -> None:

@@ -67,7 +67,9 @@ def ultralytics(model: str, image: np.ndarray, imgsz: int = 640) -> Callable[[],
 def main() -> None:
     kind, model, image, options = sys.argv[1:5]
     rival = {"detector": detector, "session": session, "ultralytics": ultralytics}[kind]
-    run = rival(model, cv2.imread(image), **json.loads(options))
+    pixels = cv2.imread(image)
+    assert pixels is not None, image
+    run = rival(model, pixels, **json.loads(options))
     for line in sys.stdin:
         done = []
         for _ in range(int(line)):

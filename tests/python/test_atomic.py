@@ -12,7 +12,6 @@ import sys
 import threading
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import yolort
@@ -319,7 +318,7 @@ def test_images_carry_the_mark_and_can_be_read(ending: str, tmp_path: Path) -> N
     for _ in range(2):
         yolort.images.write(target, image)
     assert is_ours(target)
-    assert cv2.imread(str(target)).shape == (32, 48, 3)
+    assert yolort.images.read(target).shape == (32, 48, 3)
     with Image.open(target) as opened:
         opened.load()
         assert opened.size == (48, 32)

@@ -7,6 +7,7 @@ import sys
 import threading
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,7 +183,7 @@ def test_files_that_are_damaged(target: Target, make_model: Make) -> None:
 
 def test_arguments_out_of_range(target: Target, make_model: Make) -> None:
     model = make_model(boxes_output())
-    for options, message in [
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"threads": 0}, "threads"),
         ({"threads": -1}, "threads"),
         ({"conf": 1.5}, "conf"),
@@ -191,7 +192,8 @@ def test_arguments_out_of_range(target: Target, make_model: Make) -> None:
         ({"classes": [3]}, "classes"),
         ({"precision": "int3"}, "precision"),
         ({"imgsz": 0}, "imgsz"),
-    ]:
+    ]
+    for options, message in refused:
         with pytest.raises(ValueError, match=message):
             target.detector(model, **options)
     detector = target.detector(model)

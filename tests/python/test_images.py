@@ -180,9 +180,9 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
         images.write(tmp_path / "x.\udcff", COLOR)
     model = os.fsencode(tmp_path) + b"/\xff_ncnn_model"
     os.mkdir(model)
-    for file in yolort.demo_model("ncnn").iterdir():
-        with open(model + b"/" + os.fsencode(file.name), "wb") as copy:
-            copy.write(file.read_bytes())
+    for part in yolort.demo_model("ncnn").iterdir():
+        with open(model + b"/" + os.fsencode(part.name), "wb") as copy:
+            copy.write(part.read_bytes())
     for given in (model, os.fsdecode(model), Path(os.fsdecode(model))):
         assert len(yolort.Detector(given, engine="ncnn")(found)) == len(detector(found))
     with pytest.raises(FileNotFoundError, match="does not exist"):

@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from yolort.tools._hash import sha256
 from yolort.tools.data.dataset import data_sha256
 
 
-def make(text: str, calls: list[str] | None = None):
+def make(text: str, calls: list[str] | None = None) -> Callable[[Path], None]:
     def build(work: Path) -> None:
         if calls is not None:
             calls.append(text)

@@ -84,7 +84,7 @@ def test_options_of_a_form(client: Any, expected: yolort.Detections) -> None:
 
 
 def test_a_name_of_several_classes() -> None:
-    detector = types.SimpleNamespace(names={0: "cat", 1: "dog", 2: "cat"})
+    detector: Any = types.SimpleNamespace(names={0: "cat", 1: "dog", 2: "cat"})
     assert protocol._classes("cat", detector, "query") == [0, 2]
     assert protocol._classes("dog,2,cat", detector, "query") == [1, 2, 0]
 

@@ -77,7 +77,7 @@ def drop(browser: Any, data: bytes, name: str) -> str:
 @pytest.mark.slow
 def test_an_image_is_dropped_and_its_boxes_are_seen(address: str, browser: Any) -> None:
     data = yolort.demo_image().read_bytes()
-    found = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")(yolort.demo_image())
+    found = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")(yolort.images.decode(data))
     browser.get(address)
     assert f"{len(found)} found in" in drop(browser, data, "scene.jpg")
     rows = [row.text for row in browser.find_elements("css selector", "#rows tr")]

@@ -100,7 +100,7 @@ def test_a_checkpoint_detects_what_its_export_does(checkpoint: Any, tmp_path: Pa
 
     path = checkpoint("yolo11n")
     image = yolort.images.read(yolort.demo_image())
-    settings = {"conf": 0.0005, "multi_label": True, "max_det": 50}
+    settings: dict[str, Any] = {"conf": 0.0005, "multi_label": True, "max_det": 50}
     theirs = TorchDetector(path, imgsz=96, **settings)
     ours = yolort.Detector(export(path, imgsz=96, output=tmp_path / "m.onnx"), **settings)
     assert theirs.names == ours.names
@@ -211,9 +211,9 @@ def test_what_caps_map_is_said(scenes: Path, tmp_path: Path) -> None:
         model, {**{one.key: one.value for one in model.metadata_props}, "args": "{'batch': 1, 'nms': True}"}
     )
     onnx.save(model, tmp_path / "nms.onnx")
-    done = run(tmp_path / "nms.onnx", "--data", scenes, "--resamples", 0, "--save", tmp_path / "out")
-    assert "NMS is in the graph of this export" in done.stderr
-    assert "the lowest score that it gave is 0.00" in done.stderr
+    ran = run(tmp_path / "nms.onnx", "--data", scenes, "--resamples", 0, "--save", tmp_path / "out")
+    assert "NMS is in the graph of this export" in ran.stderr
+    assert "the lowest score that it gave is 0.00" in ran.stderr
     assert "NMS is in the graph" in json.loads((tmp_path / "out" / "metrics.json").read_text())["notes"][0]
 
 

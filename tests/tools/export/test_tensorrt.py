@@ -37,7 +37,8 @@ def header(path: Path) -> dict[str, Any]:
     data = path.read_bytes()
     length = int.from_bytes(data[:4], "little")
     assert data[4 + length :] == b"ftrt plan"
-    return json.loads(data[4 : 4 + length])
+    about: dict[str, Any] = json.loads(data[4 : 4 + length])
+    return about
 
 
 def test_from_onnx(builder: dict[str, Any], tmp_path: Path) -> None:

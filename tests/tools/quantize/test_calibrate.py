@@ -130,7 +130,7 @@ def test_histogram_percentile() -> None:
     for part in np.array_split(values, 7):
         histogram.add(part * np.float32(1))
     other = Histogram()
-    other.add(np.float32([1000]))  # bins grow
+    other.add(np.array([1000], np.float32))  # bins grow
     for percent in (90, 99, 99.9):
         bounds = histogram.percentile(percent)
         np.testing.assert_allclose(bounds, np.percentile(values, [100 - percent, percent]), atol=0.01)

@@ -100,7 +100,7 @@ def test_onnx(target: str, engine: str, calibration: Calibration, scenes: Path, 
 
 
 @pytest.mark.parametrize("options", [{"per_channel": False}, {"reduce_range": True}])
-def test_granularity(options: dict[str, bool], calibration: Calibration, tmp_path: Path) -> None:
+def test_granularity(options: dict[str, Any], calibration: Calibration, tmp_path: Path) -> None:
     done = quantize(ONNX, calibration, measure=False, output=tmp_path / "int8.onnx", **options)
     weights = [
         onnx.numpy_helper.to_array(one)
@@ -198,9 +198,9 @@ def test_stem(form: str, calibration: Calibration, tmp_path: Path) -> None:
     made = {}
     for int8_stem in (None, True, False):
         source, output = (ONNX, "int8.onnx") if form == "onnx" else (NCNN, "int8_ncnn_model")
-        target = {"target": "onnxruntime"} if form == "onnx" else {}
+        how: dict[str, Any] = {"target": "onnxruntime"} if form == "onnx" else {}
         done = quantize(
-            source, calibration, format=form, int8_stem=int8_stem, measure=False, output=tmp_path / output, **target
+            source, calibration, format=form, int8_stem=int8_stem, measure=False, output=tmp_path / output, **how
         )
         made[int8_stem] = done.floats
     assert list(made[True].values()) == ["attention"] * 2
@@ -270,7 +270,7 @@ def test_rounding() -> None:
     values, scale = round_weights(weights)
     np.testing.assert_allclose(values * scale.reshape(-1, 1, 1, 1), weights, atol=float(scale.max()) / 2 + 1e-6)
     assert np.abs(values).max() == 127
-    means = np.float32([0.5, 2, -1])
+    means = np.array([0.5, 2, -1], np.float32)
     shift = bias_shift(weights, values, scale, means, 1)
     images = np.broadcast_to(means.reshape(1, 3, 1, 1), (1, 3, 3, 3))
     lost = ((weights - values * scale.reshape(-1, 1, 1, 1)) * images).sum((1, 2, 3))

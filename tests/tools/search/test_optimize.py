@@ -271,13 +271,14 @@ def test_arguments(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> Non
         Budget()
     with pytest.raises(ValueError, match="max_latency must be above 0"):
         Budget(max_latency=-1)
+    options: dict[str, Any]
     for options, text in (
         ({}, "give hours or trials"),
         ({"trials": 0}, "trials must be above 0"),
         ({"trials": 1, "engines": ["warp"]}, "engines are"),
     ):
         with pytest.raises(ValueError, match=text):
-            optimize(model, blocks, Budget(max_drop=1), folder=tmp_path, **options)  # type: ignore[arg-type]
+            optimize(model, blocks, Budget(max_drop=1), folder=tmp_path, **options)
     if not next(one for one in yolort.engines() if one.name == "tensorrt").available:
         with pytest.raises(yolort.EngineError, match="'tensorrt' is not here"):
             optimize(model, blocks, Budget(max_drop=1), folder=tmp_path, trials=1, engines=["tensorrt"])

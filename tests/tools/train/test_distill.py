@@ -88,7 +88,8 @@ def test_classes_of_the_teacher_are_put_in_order(checkpoint: Checkpoints) -> Non
 def test_teachers_that_do_not_fit(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     from ultralytics.nn.tasks import DetectionModel
 
-    student, run = checkpoint("yolo26n"), {"epochs": 1, "imgsz": 64, "output": tmp_path / "run"}
+    student = checkpoint("yolo26n")
+    run: dict[str, Any] = {"epochs": 1, "imgsz": 64, "output": tmp_path / "run"}
     with pytest.raises(
         TeacherError, match=r"the teacher has 3 classes \(driver's cab.*the data 3 \(red, green, blue\)"
     ):
@@ -148,11 +149,12 @@ def test_branches_and_gains(
             assert len(losses) == 6 and losses[3] == 0  # dis=0
             assert torch.allclose(losses[-2:], torch.stack([items["logit_loss"], items["kdbox_loss"]]) * 4, rtol=1e-4)
             losses[-2:].sum().backward()
-            head = self.model.student_model.model[-1]
+            model: Any = self.model
+            head = model.student_model.model[-1]
             for branch, layers in (("one2many", head.cv2), ("one2one", head.one2one_cv2)):
                 gradients = [layer.weight.grad for layer in (layers[0][-1], layers[2][-1])]
                 seen[branch] = all(one is not None and one.abs().sum() > 0 for one in gradients)
-            assert all(parameter.grad is None for parameter in self.model.teacher_model.parameters())
+            assert all(parameter.grad is None for parameter in model.teacher_model.parameters())
             raise InterruptedError
 
     with pytest.raises(InterruptedError):

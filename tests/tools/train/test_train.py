@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yolort
 
 pytest.importorskip("ultralytics")
 
@@ -265,8 +266,9 @@ def test_report_by_hand(tmp_path: Path) -> None:
     ]
     report.save(tmp_path)
     assert (tmp_path / "classes.csv").read_text().splitlines()[1] == "red,2,3,75.00,0,2,1,64.0,written by yolort"
-    assert cv2.imread(str(tmp_path / "classes.png")).shape[1] == 11 * 120
-    for option in ({"class_weights": "median"}, {"sampling": "repeat"}):
+    assert yolort.images.read(tmp_path / "classes.png").shape[1] == 11 * 120
+    options: list[dict[str, Any]] = [{"class_weights": "median"}, {"sampling": "repeat"}]
+    for option in options:
         with pytest.raises(LabelError, match="no object of blue among the training labels"):
             train("yolo26n.yaml", data, epochs=1, output=tmp_path / "run", **option, **training.QUICK)
 
