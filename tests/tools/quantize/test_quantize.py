@@ -151,6 +151,7 @@ def test_ncnn_reads_what_it_writes_again(tmp_path: Path) -> None:
     assert [layer.line().split() for layer in layers] == lines
 
 
+@pytest.mark.slow
 def test_halves_of_onnx_are_found_in_ncnn(checkpoint: Callable[[str], Path], scenes: Path, tmp_path: Path) -> None:
     """The exporter has two convolutions in ONNX where NCNN has one and a Slice."""
     source = checkpoint("yolov8n")
@@ -281,6 +282,7 @@ def left_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_calibration_of_another_model(
     calibration: Calibration, checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:

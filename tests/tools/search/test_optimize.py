@@ -109,6 +109,7 @@ def test_the_search(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measu
     assert done.commands()[-1].startswith("yolort ")
 
 
+@pytest.mark.slow
 def test_only_what_can_win_is_trained(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
 ) -> None:
@@ -119,6 +120,7 @@ def test_only_what_can_win_is_trained(
     assert {one.recipe.prune for one in done.trials if one.recipe in trained and one.ms >= 2.5} == {0}
 
 
+@pytest.mark.slow
 def test_what_loses_too_much_is_distilled(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
 ) -> None:
@@ -153,6 +155,7 @@ def test_what_is_pruned_first(checkpoint: Checkpoints, blocks: Path, tmp_path: P
     assert first("ms", Budget(max_latency=5.0)) == [("64 openvino fp32", ratio) for ratio in ratios]
 
 
+@pytest.mark.slow
 def test_what_cannot_recover_is_not_trained(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
 ) -> None:
@@ -226,6 +229,7 @@ def test_the_reference_is_first_after_a_run_that_ended_in_it(
     assert len(done.trials) == 4
 
 
+@pytest.mark.slow
 def test_a_space_that_is_small_has_an_end(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
 ) -> None:

@@ -133,6 +133,7 @@ def test_distil(teacher: str, student: str, checkpoint: Checkpoints, blocks: Pat
         assert all(float(row[f"train/{name}"]) > 0 for row in rows), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("teacher", "branches"), [("yolo26n", {"one2many", "one2one"}), ("yolo11n", {"one2many"})])
 def test_branches_and_gains(
     teacher: str, branches: set[str], checkpoint: Checkpoints, blocks: Path, tmp_path: Path

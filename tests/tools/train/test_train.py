@@ -208,6 +208,7 @@ def test_images_and_parts_of_mosaics_are_drawn_by_weight(blocks: Path, checkpoin
     assert blue[drawn["mosaics"]].mean() == pytest.approx(expected, abs=0.06)
 
 
+@pytest.mark.slow
 def test_scales(blocks: Path, checkpoint: Checkpoints, tmp_path: Path) -> None:
     sides: set[int] = set()
 

@@ -45,6 +45,7 @@ def test_a_narrow_network_stays_narrow(
     assert training.without_yolort(best, seen) == "{0: 'red', 1: 'green', 2: 'blue'} 12 1"
 
 
+@pytest.mark.slow
 def test_a_dense_rebuild_is_an_error(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     class Rebuilding(Trainer):
         """What Ultralytics does with a checkpoint."""
@@ -104,6 +105,7 @@ def test_seeds(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     assert not torch.equal(first, other)
 
 
+@pytest.mark.slow
 def test_every_core_trains(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +151,7 @@ def test_an_interrupted_run_is_resumed(
         train_module(given, blocks, epochs=3, output=tmp_path / "none", resume=True, **training.QUICK)
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_saving_leaves_the_checkpoint_before(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
