@@ -144,7 +144,7 @@ def user_files(at: Path) -> dict[str, str]:
 
 def run(job: Job, at: Path, seconds: float | None = None) -> int:
     """Status of the command; -9 if it was killed after `seconds`."""
-    with open(at.with_suffix(".log"), "ab") as log:
+    with at.with_suffix(".log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "yolort", *job.arguments], cwd=at, stdout=log, stderr=log, start_new_session=True
         )

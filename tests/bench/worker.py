@@ -31,7 +31,7 @@ def detector(model: str, image: np.ndarray, **options: Any) -> Callable[[], Part
     return run
 
 
-def session(model: str, image: np.ndarray) -> Callable[[], Parts]:
+def session(model: str, _: np.ndarray) -> Callable[[], Parts]:
     """A bare `session.run` of ONNX Runtime, the input made beforehand."""
     import onnxruntime
 
@@ -66,10 +66,14 @@ def ultralytics(model: str, image: np.ndarray, imgsz: int = 640) -> Callable[[],
 
 def main() -> None:
     kind, model, image, options = sys.argv[1:5]
-    rival = {"detector": detector, "session": session, "ultralytics": ultralytics}[kind]
+    rivals: dict[str, Callable[..., Callable[[], Parts]]] = {
+        "detector": detector,
+        "session": session,
+        "ultralytics": ultralytics,
+    }
     pixels = cv2.imread(image)
     assert pixels is not None, image
-    run = rival(model, pixels, **json.loads(options))
+    run = rivals[kind](model, pixels, **json.loads(options))
     for line in sys.stdin:
         done = []
         for _ in range(int(line)):

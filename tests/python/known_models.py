@@ -105,7 +105,12 @@ def write_onnx(
 
 
 def write_ncnn(
-    folder: Path, outputs: dict[str, np.ndarray], data: dict[str, Any], *, inputs: int = 1, shape: Any = None
+    folder: Path,
+    outputs: dict[str, np.ndarray],
+    data: dict[str, Any],
+    *,
+    inputs: int = 1,
+    shape: Any = None,  # noqa: ARG001
 ) -> Path:
     """An NCNN folder whose outputs are constants. `shape` is not NCNN's to say."""
     yaml = pytest.importorskip("yaml")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yolort
-from known_models import IMAGE, Make, Target, boxes_output, metadata, raw_outputs, write_onnx
+from known_models import IMAGE, Target, boxes_output, metadata, raw_outputs, write_onnx
 
 
 def write_unrolled(path: Path, batch: int, *, told: bool = True) -> Path:
@@ -97,7 +97,7 @@ def test_a_real_export_with_nms(batch: int, format: str, tmp_path: Path, monkeyp
         np.testing.assert_allclose(together.boxes, alone.boxes, atol=1e-2)
 
 
-def test_a_list_is_what_its_images_are(target: Target, make_model: Make) -> None:
+def test_a_list_is_what_its_images_are(target: Target) -> None:
     """Of every engine, on a model that sees its images."""
     model = yolort.demo_model("ncnn" if target.engine == "ncnn" else "onnx")
     if target.engine == "tensorrt":

@@ -52,7 +52,7 @@ def test_a_huge_image_that_takes_no_memory(detector: yolort.Detector) -> None:
     assert len(detector(rows[:, :, :])) == 1
 
 
-def test_memory_layouts_give_the_same(detector: yolort.Detector) -> None:
+def test_memory_layouts_give_the_same() -> None:
     image = np.random.default_rng(0).integers(0, 256, (61, 47, 3), np.uint8)
     expected = letterbox(image, 64, 64)
     wide = np.zeros((61, 90, 3), np.uint8)
@@ -129,7 +129,7 @@ def test_format_must_fit(detector: yolort.Detector) -> None:
         detector(np.zeros((5, 5, 3), np.uint8), format="cmyk")
 
 
-def test_format_is_of_arrays_not_of_files(tmp_path: Path) -> None:
+def test_format_is_of_arrays_not_of_files() -> None:
     detector = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
     path = yolort.demo_image()
     image = yolort.images.read(path)

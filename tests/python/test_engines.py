@@ -225,7 +225,7 @@ def test_engines_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         yolort.Detector(model, engine="warp")
     with pytest.raises(yolort.EngineError, match="does not read this format.*Available for it: .*onnxruntime"):
         yolort.Detector(model, engine="ncnn")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     status = {entry.name: entry for entry in yolort.engines()}
     assert not status["openvino"].available
     assert "pip install openvino" in status["openvino"].reason
@@ -254,7 +254,7 @@ def test_the_environment_forces_an_engine(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert yolort.Detector(model, engine="onnxruntime").engine == "onnxruntime"
 
 
-def test_ncnn_survives_a_fork(tmp_path: Path) -> None:
+def test_ncnn_survives_a_fork() -> None:
     """A forked child has none of the parent's threads and must start its own."""
     program = """
 import os, sys, numpy, warnings, yolort

@@ -68,6 +68,7 @@ print(json.dumps([found.boxes.tolist(), found.scores.tolist(), found.classes.tol
     assert classes == expected.classes.tolist()
 
 
-def test_a_library_that_is_none(library: str, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("library")
+def test_a_library_that_is_none(tmp_path: Path) -> None:
     assert f'YOLORT_ONNXRUNTIME is "{tmp_path}", which cannot be opened' in reason(YOLORT_ONNXRUNTIME=str(tmp_path))
     assert reason(YOLORT_ONNXRUNTIME="libc.so.6") == "libc.so.6 is no ONNX Runtime of version 1.11 or later"

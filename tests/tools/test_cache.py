@@ -98,7 +98,7 @@ def test_one_process_builds_at_a_time_after_one_that_failed(tmp_path: Path) -> N
     cache = StageCache(tmp_path)
     waiting, building, builders = threading.Event(), threading.Event(), []
 
-    def fail(work: Path) -> None:
+    def fail(_: Path) -> None:
         waiting.set()
         time.sleep(0.5)
         raise OSError("disk")
@@ -128,7 +128,7 @@ def test_sha256(tmp_path: Path) -> None:
     before = sha256(file), sha256(folder)
     assert before[0] != before[1]
     file.write_text("changed")
-    os.rename(folder / "a", folder / "b")
+    (folder / "a").rename(folder / "b")
     assert sha256(file) != before[0]
     assert sha256(folder) != before[1]
 

@@ -129,7 +129,7 @@ def test_images_with_much_before_the_pixels(client: Any, expected: yolort.Detect
         assert len(client.post("/detect", content=body).json()["detections"]) == len(expected)
 
 
-def test_scans_are_bounded_by_their_pixels(client: Any) -> None:
+def test_scans_are_bounded_by_their_pixels() -> None:
     data: bytes = cv2.imencode(".jpg", np.zeros((7000, 7000, 3), np.uint8))[1].tobytes() + b"\xff\xda" * 30
     with pytest.raises(yolort.serve.limits.TooLargeError, match="more than 20 scans"):
         protocol.decode(data, serve.Limits())

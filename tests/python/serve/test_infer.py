@@ -108,7 +108,7 @@ def test_base64_as_others_write_it_in_json(client: Any, expected: yolort.Detecti
         assert "base64" in message or "Invalid JSON" in message or "inputs" in message
 
 
-def test_base64_is_decoded_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_base64_is_decoded_whole() -> None:
     for length in (0, 1, 2, 3, 99_999, 300_001):
         data = np.random.default_rng(length).bytes(length)
         text = json.dumps(base64.b64encode(data).decode()).replace("/", r"\/")[1:-1].encode()

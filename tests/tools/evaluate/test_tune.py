@@ -147,7 +147,7 @@ def test_a_folder_that_cannot_be_written(model: Path, cache: Path, monkeypatch: 
     assert yolort.Detector(model).tuned
 
 
-def test_nothing_to_tune(model: Path, checkpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_to_tune(model: Path, checkpoint: Any) -> None:
     with pytest.raises(ValueError, match="export the checkpoint first"):
         tune(checkpoint("yolov8n"))
     with pytest.raises(ValueError, match="seconds is 0"):

@@ -79,7 +79,7 @@ def test_augmentation_is_compared_with_none(scenes: Path) -> None:
     assert told["latency_ratio"] > 0
 
 
-def test_a_checkpoint_is_the_baseline(checkpoint: Any, scenes: Path, class_names: dict[int, str]) -> None:
+def test_a_checkpoint_is_the_baseline(checkpoint: Any, scenes: Path) -> None:
     path = checkpoint("yolov8n")
     described = yaml.safe_load(scenes.read_text())
     with pytest.raises(LabelError, match="the model has 3 classes"):

@@ -156,9 +156,9 @@ def test_file(model: Path, scenes: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda read: "{", "no calibration"),
-        (lambda read: "[]", "no 'format'"),
-        (lambda read: "[" * 100_000, "no calibration"),
+        (lambda _: "{", "no calibration"),
+        (lambda _: "[]", "no 'format'"),
+        (lambda _: "[" * 100_000, "no calibration"),
         (lambda read: json.dumps({**read, "format": 9}), "newer yolort"),
         (
             lambda read: json.dumps({key: value for key, value in read.items() if key != "ranges"}),

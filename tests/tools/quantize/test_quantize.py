@@ -143,7 +143,7 @@ def test_ncnn(per_channel: bool, calibration: Calibration, scenes: Path, tmp_pat
     assert all(" 9=" not in line or int(line.split(" 9=")[1].split()[0]) <= 2 for line in fused)
 
 
-def test_ncnn_reads_what_it_writes_again(tmp_path: Path) -> None:
+def test_ncnn_reads_what_it_writes_again() -> None:
     layers = ncnn_model.read(NCNN)
     original = (NCNN / "model.ncnn.bin").read_bytes()
     assert b"".join(part for layer in layers for part in layer.data()) == original

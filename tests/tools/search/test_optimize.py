@@ -109,10 +109,9 @@ def test_the_search(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measu
     assert done.commands()[-1].startswith("yolort ")
 
 
+@pytest.mark.usefixtures("measured")
 @pytest.mark.slow
-def test_only_what_can_win_is_trained(
-    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
-) -> None:
+def test_only_what_can_win_is_trained(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     done = search(checkpoint, blocks, tmp_path / "a", budget=Budget(max_drop=10.0))  # which 32 pixels meet, in 2.5 ms
     pruned = [one for one in done.trials if one.recipe.finetune and not one.note.startswith("failed")]
     assert {one.note.partition(":")[0] for one in pruned if one.ms >= 2.5} == {"not trained"}
@@ -155,10 +154,9 @@ def test_what_is_pruned_first(checkpoint: Checkpoints, blocks: Path, tmp_path: P
     assert first("ms", Budget(max_latency=5.0)) == [("64 openvino fp32", ratio) for ratio in ratios]
 
 
+@pytest.mark.usefixtures("measured")
 @pytest.mark.slow
-def test_what_cannot_recover_is_not_trained(
-    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
-) -> None:
+def test_what_cannot_recover_is_not_trained(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     done = search(checkpoint, blocks, tmp_path / "a", trials=40, budget=Budget(max_drop=2.0))
     assert {
         one.note for one in done.trials if one.recipe.imgsz == 32 and not one.plain and "failed" not in one.note
@@ -166,10 +164,9 @@ def test_what_cannot_recover_is_not_trained(
     assert not [one for one in trained if one.imgsz == 32 and (one.teacher or one.finetune)]
 
 
+@pytest.mark.usefixtures("measured")
 @pytest.mark.parametrize("kind", ["text", "database", "same name", "link", "folder", "pipe"])
-def test_a_foreign_record_is_left_alone(
-    kind: str, checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
-) -> None:
+def test_a_foreign_record_is_left_alone(kind: str, checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     import os
     import sqlite3
 
@@ -214,8 +211,9 @@ def test_it_goes_on(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measu
     assert len(other.trials) == 2
 
 
+@pytest.mark.usefixtures("measured")
 def test_the_reference_is_first_after_a_run_that_ended_in_it(
-    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe], monkeypatch: pytest.MonkeyPatch
+    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: Any) -> Any:
         raise KeyboardInterrupt
@@ -229,17 +227,15 @@ def test_the_reference_is_first_after_a_run_that_ended_in_it(
     assert len(done.trials) == 4
 
 
+@pytest.mark.usefixtures("measured")
 @pytest.mark.slow
-def test_a_space_that_is_small_has_an_end(
-    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
-) -> None:
+def test_a_space_that_is_small_has_an_end(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     done = search(checkpoint, blocks, tmp_path / "a", engines=["onnxruntime"], finetune=0, trials=100)
     assert len(done.trials) == 4  # two inputs, two precisions
 
 
-def test_an_interrupted_search_says_what_was_finished(
-    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
-) -> None:
+@pytest.mark.usefixtures("measured")
+def test_an_interrupted_search_says_what_was_finished(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     def stop(text: str) -> None:
         if text.startswith("trial 2:"):
             raise SystemExit(143)
