@@ -27,7 +27,7 @@ def detector(model: str, image: np.ndarray, **options: Any) -> Callable[[], Part
     return run
 
 
-def session(model: str, image: np.ndarray) -> Callable[[], Parts]:
+def session(model: str, _: np.ndarray) -> Callable[[], Parts]:
     """A bare `session.run` of ONNX Runtime, the input made beforehand."""
     import onnxruntime
 

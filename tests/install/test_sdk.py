@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yolort
-from installing import ROOT, run
+from installing import ROOT, found_in, run
+
+pytestmark = pytest.mark.slow
 
 EXAMPLES = ROOT / "examples"
 HEADERS = ["c.h", "export.h", "yolort.h"]
@@ -92,7 +94,7 @@ def test_a_program_in_c_alone_links_the_shared_library(
     flags = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{shared_prefix}/include"]
     library = shared_prefix / "lib"
     run(compiler, *flags, source, "-o", program, f"-L{library}", "-lyolort", f"-Wl,-rpath,{library}")
-    version = re.search(r"yolort VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text())[1]
+    version = found_in(ROOT / "CMakeLists.txt", r"yolort VERSION ([\d.]+)")
     assert run(program).strip() == version
     if not shutil.which("pkg-config"):
         return
@@ -121,7 +123,7 @@ def test_the_shared_library_exports_what_is_meant(shared_prefix: Path) -> None:
 
 def test_the_shared_library_says_its_abi(shared_prefix: Path) -> None:
     readelf = shutil.which("readelf") or pytest.skip("needs readelf")
-    abi = re.search(r"YOLORT_ABI_VERSION (\d+)", (shared_prefix / "include/yolort/c.h").read_text())[1]
+    abi = found_in(shared_prefix / "include/yolort/c.h", r"YOLORT_ABI_VERSION (\d+)")
     told = run(readelf, "-d", "-V", shared_prefix / "lib" / "libyolort.so")
     assert f"[libyolort.so.{abi}]" in told
     assert f"Name: YOLORT_{abi}" in told
@@ -131,5 +133,5 @@ def test_a_minimal_ncnn_has_every_layer_that_the_check_lets_through() -> None:
     check = (ROOT / "cpp/src/engines/ncnn/layer_rules.cpp").read_text()
     layers = {name.lower() for name in re.findall(r'^      \{"(\w+)", \{', check, re.M)}
     assert len(layers) >= 20
-    kept = re.search(r"set\(minimal_layers\n(.*?)\)", (ROOT / "cpp/cmake/ncnn.cmake").read_text(), re.S)[1].split()
+    kept = found_in(ROOT / "cpp/cmake/ncnn.cmake", r"set\(minimal_layers\n(.*?)\)").split()
     assert layers <= set(kept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def bmp(bits: int, masks: tuple[int, ...], pixels: np.ndarray, head: int = 40, c
     return b"BM" + struct.pack("<IHHI", 26 + head + len(body), 0, 0, 26 + head) + info + rest + body
 
 
-def tiff_of(pixels: np.ndarray, order: str = "<", **more: int) -> bytes:
+def tiff_of(pixels: np.ndarray, order: Literal["<", ">"] = "<", **more: int) -> bytes:
     """One strip; `more` are tags by t and their number."""
     height, width, channels = pixels.shape
     bits, kind = pixels.dtype.itemsize * 8, {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]

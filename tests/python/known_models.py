@@ -78,7 +78,7 @@ def write_onnx(
     for name, array in outputs.items():
         constants.append(onnx.numpy_helper.from_array(array[None].astype(np.float32), f"{name}_value"))
         if per_image:
-            constants.append(onnx.numpy_helper.from_array(np.int64([-1] + [1] * array.ndim), f"{name}_sides"))
+            constants.append(onnx.numpy_helper.from_array(np.array([-1] + [1] * array.ndim), f"{name}_sides"))
             nodes.append(helper.make_node("ReduceMean", ["images"], [f"{name}_means"], axes=[1, 2, 3]))
             nodes.append(helper.make_node("Reshape", [f"{name}_means", f"{name}_sides"], [f"{name}_each"]))
             nodes.append(helper.make_node("Mul", [f"{name}_value", f"{name}_each"], [name]))
@@ -105,7 +105,12 @@ def write_onnx(
 
 
 def write_ncnn(
-    folder: Path, outputs: dict[str, np.ndarray], data: dict[str, Any], *, inputs: int = 1, shape: Any = None
+    folder: Path,
+    outputs: dict[str, np.ndarray],
+    data: dict[str, Any],
+    *,
+    inputs: int = 1,
+    shape: Any = None,  # noqa: ARG001
 ) -> Path:
     """An NCNN folder whose outputs are constants. `shape` is not NCNN's to say."""
     yaml = pytest.importorskip("yaml")

@@ -142,11 +142,12 @@ def test_settings_are_one_list() -> None:
 def test_settings_of_the_wrong_type_are_refused_when_they_are_given(detector: yolort.Detector) -> None:
     """Not in a worker, whom a comparison of arrays would end."""
     with yolort.Batcher(detector, workers=1, max_wait=0.1) as batcher:
+        wrong: dict[str, Any]
         for wrong in ({"conf": np.array([0.1, 0.2])}, {"conf": "0.5"}, {"format": 3}, {"augment": "no"}, {"size": 3}):
             with pytest.raises(TypeError, match=next(iter(wrong))):
-                batcher.submit(IMAGE, **wrong)  # type: ignore[arg-type]
+                batcher.submit(IMAGE, **wrong)
             with pytest.raises(TypeError, match=next(iter(wrong))):
-                detector.stream(iter([IMAGE]), **wrong)  # type: ignore[arg-type]
+                detector.stream(iter([IMAGE]), **wrong)
         assert len(batcher.submit(IMAGE).result(60)) == 3
 
 

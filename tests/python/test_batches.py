@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yolort
-from known_models import IMAGE, Make, Target, boxes_output, metadata, raw_outputs, write_onnx
+from known_models import IMAGE, Target, boxes_output, metadata, raw_outputs, write_onnx
 
 
 def write_unrolled(path: Path, batch: int, *, told: bool = True) -> Path:
@@ -15,7 +15,7 @@ def write_unrolled(path: Path, batch: int, *, told: bool = True) -> Path:
     onnx = pytest.importorskip("onnx")
     helper, floats = onnx.helper, onnx.TensorProto.FLOAT
     row = np.array([[[8, 8, 24, 24, 0.9, 1]]], np.float32)
-    constants = {"zero": np.int64(0), "one": np.int64(1), "most": np.int64(batch), "rows": np.int64([-1, 1, 1]),
+    constants = {"zero": np.int64(0), "one": np.int64(1), "most": np.int64(batch), "rows": np.array([-1, 1, 1]),
                  "row": row, "nought": np.float32(0)}  # fmt: skip
     nodes = [
         helper.make_node("Shape", ["images"], ["shape"]),
@@ -97,7 +97,7 @@ def test_a_real_export_with_nms(batch: int, format: str, tmp_path: Path, monkeyp
         np.testing.assert_allclose(together.boxes, alone.boxes, atol=1e-2)
 
 
-def test_a_list_is_what_its_images_are(target: Target, make_model: Make) -> None:
+def test_a_list_is_what_its_images_are(target: Target) -> None:
     """Of every engine, on a model that sees its images."""
     model = yolort.demo_model("ncnn" if target.engine == "ncnn" else "onnx")
     if target.engine == "tensorrt":
@@ -124,7 +124,9 @@ def test_a_dynamic_batch_runs_at_once(tmp_path: Path) -> None:
 
 HEADS = {
     "boxes": boxes_output((32, 32, 16, 8, 0.9, 1), (10, 20, 8, 8, 0.8, 0), (33, 32, 16, 8, 0.7, 1)),
-    "end2end": {"out0": np.float32([[24, 28, 40, 36, 0.9, 1], [6, 16, 14, 24, 0.6, 0], [0, 0, 8, 8, 0.4, 2]])},
+    "end2end": {
+        "out0": np.array([[24, 28, 40, 36, 0.9, 1], [6, 16, 14, 24, 0.6, 0], [0, 0, 8, 8, 0.4, 2]], np.float32)
+    },
     "raw": raw_outputs(),
     "raw-e2e": raw_outputs(),
 }

@@ -25,7 +25,7 @@ class Capture:
         self.opened: list[tuple[Any, ...]] = []
         self.open(*address)
 
-    def open(self, *address: Any) -> bool:
+    def open(self, *_: Any) -> bool:
         self.left = self.connections.pop(0) if self.connections else 0
         return True
 

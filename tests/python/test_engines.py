@@ -7,6 +7,7 @@ import sys
 import threading
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,7 +183,7 @@ def test_files_that_are_damaged(target: Target, make_model: Make) -> None:
 
 def test_arguments_out_of_range(target: Target, make_model: Make) -> None:
     model = make_model(boxes_output())
-    for options, message in [
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"threads": 0}, "threads"),
         ({"threads": -1}, "threads"),
         ({"conf": 1.5}, "conf"),
@@ -191,7 +192,8 @@ def test_arguments_out_of_range(target: Target, make_model: Make) -> None:
         ({"classes": [3]}, "classes"),
         ({"precision": "int3"}, "precision"),
         ({"imgsz": 0}, "imgsz"),
-    ]:
+    ]
+    for options, message in refused:
         with pytest.raises(ValueError, match=message):
             target.detector(model, **options)
     detector = target.detector(model)
@@ -223,7 +225,7 @@ def test_engines_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         yolort.Detector(model, engine="warp")
     with pytest.raises(yolort.EngineError, match="does not read this format.*Available for it: .*onnxruntime"):
         yolort.Detector(model, engine="ncnn")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     status = {entry.name: entry for entry in yolort.engines()}
     assert not status["openvino"].available
     assert "pip install openvino" in status["openvino"].reason
@@ -252,7 +254,7 @@ def test_the_environment_forces_an_engine(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert yolort.Detector(model, engine="onnxruntime").engine == "onnxruntime"
 
 
-def test_ncnn_survives_a_fork(tmp_path: Path) -> None:
+def test_ncnn_survives_a_fork() -> None:
     """A forked child has none of the parent's threads and must start its own."""
     program = """
 import os, sys, numpy, warnings, yolort

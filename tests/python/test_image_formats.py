@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def test_masks_of_bmp_that_are_not_read() -> None:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_tiff_whose_zero_is_white(order: str) -> None:
+def test_tiff_whose_zero_is_white(order: Literal["<", ">"]) -> None:
     gray = GRAY[..., :1]
     deep = gray.astype(np.uint16) * 257
     for pixels, photometric in ((gray, 1), (~gray, 0), (deep, 1), (~deep, 0)):
@@ -101,7 +102,7 @@ def test_tiff_whose_zero_is_white(order: str) -> None:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_tiff_in_planes(order: str) -> None:
+def test_tiff_in_planes(order: Literal["<", ">"]) -> None:
     np.testing.assert_array_equal(images.decode(tiff_of(RGB, order, t284=2)), COLOR)
     for pixels in (RGB.astype(np.uint16) * 257, RGB.astype(np.float32) / 255):
         with pytest.raises(yolort.ImageError, match="its pixel type cannot be read; save it as 8-bit PNG"):

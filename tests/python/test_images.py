@@ -87,7 +87,7 @@ def special(kind: str, path: Path) -> Path:
     elif kind == "broken link":
         path.symlink_to(path.with_name("gone.jpg"))
     elif kind == "sparse":
-        with open(path, "wb") as file:
+        with path.open("wb") as file:
             file.truncate(10 << 30)
     return path
 
@@ -124,7 +124,7 @@ def test_models_that_are_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.onnx")
     with pytest.raises(yolort.ModelError, match="empty or cannot be read"):
         yolort.Detector(tmp_path / "x.onnx")
-    with open(tmp_path / "zeros.onnx", "wb") as file:
+    with (tmp_path / "zeros.onnx").open("wb") as file:
         file.truncate(10 << 30)
     (tmp_path / "fields.onnx").write_bytes(b"\x08\0" * 1_000_000)
     for name in ("zeros.onnx", "fields.onnx"):  # read to their ends they take minutes
@@ -167,8 +167,7 @@ def test_patterns(pattern: str, found: list[str], tmp_path: Path) -> None:
 
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/\xff\xfe.png"
-    with open(path, "wb") as file:
-        file.write(encoded(".png", COLOR))
+    Path(os.fsdecode(path)).write_bytes(encoded(".png", COLOR))
     (found,) = images.find(tmp_path)
     assert images.read(found).shape == COLOR.shape
     detector = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
@@ -179,17 +178,15 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     with pytest.raises(yolort.ImageError, match="cannot be encoded"):
         images.write(tmp_path / "x.\udcff", COLOR)
     model = os.fsencode(tmp_path) + b"/\xff_ncnn_model"
-    os.mkdir(model)
-    for file in yolort.demo_model("ncnn").iterdir():
-        with open(model + b"/" + os.fsencode(file.name), "wb") as copy:
-            copy.write(file.read_bytes())
+    Path(os.fsdecode(model)).mkdir()
+    for part in yolort.demo_model("ncnn").iterdir():
+        Path(os.fsdecode(model), part.name).write_bytes(part.read_bytes())
     for given in (model, os.fsdecode(model), Path(os.fsdecode(model))):
         assert len(yolort.Detector(given, engine="ncnn")(found)) == len(detector(found))
     with pytest.raises(FileNotFoundError, match="does not exist"):
         yolort.Detector(b"\xff.onnx")
     onnx = os.fsencode(tmp_path) + b"/\xff.onnx"
-    with open(onnx, "wb") as copy:
-        copy.write(yolort.demo_model().read_bytes())
+    Path(os.fsdecode(onnx)).write_bytes(yolort.demo_model().read_bytes())
     with pytest.raises(yolort.ModelError, match="takes no path that is not UTF-8"):
         yolort.Detector(onnx, engine="onnxruntime")
 
@@ -212,7 +209,7 @@ def test_formats_that_are_not_written(ending: str, tmp_path: Path) -> None:
         images.write(tmp_path / f"x{ending}", COLOR)
 
 
-def test_a_warning_does_not_stop_the_rest(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+def test_a_warning_does_not_stop_the_rest(tmp_path: Path) -> None:
     for name, data in (("a.jpg", b"no image"), ("b.png", encoded(".png", COLOR)), ("c.webp", BOMBS["webp"])):
         (tmp_path / name).write_bytes(data)
     detector = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")

@@ -64,7 +64,7 @@ def test_openvino_tells_what_runs() -> None:
             return self.able if name == ("GPU.0", "OPTIMIZATION_CAPABILITIES") else known[name[0]]
 
     def computes_in(device: Device, asked: str) -> str:
-        return _computes_in(device, device, asked)  # type: ignore[arg-type]
+        return _computes_in(device, device, asked)
 
     assert computes_in(Device(["FP32", "FP16"], openvino.Type.f16), "fp32") == "fp16"
     assert computes_in(Device(["FP32", "FP16"]), "fp16") == "fp16"

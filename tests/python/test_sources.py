@@ -130,7 +130,7 @@ def write_video(path: bytes) -> None:
     for _ in range(3):
         writer.write(np.zeros((64, 64, 3), np.uint8))
     writer.release()
-    os.rename("video.avi", path)
+    Path("video.avi").rename(os.fsdecode(path))
 
 
 @pytest.mark.parametrize("name", [b"\xff\xfe.avi", b"concat:x.avi", b"http:x@y.avi", b"%03d.avi"])

@@ -86,7 +86,8 @@ def test_format_is_of_arrays_only(
     cv2.imwrite(str(tmp_path / "a.png"), scenes[0])
     of_video = [frame.detections for frame in detector.stream(video)]
     turned = scenes[0][..., ::-1]
-    frames = list(detector.stream([tmp_path, tmp_path / "a.png", video, iter([turned, turned])], format="rgb"))
+    several: list[Any] = [tmp_path, tmp_path / "a.png", video, iter([turned, turned])]
+    frames = list(detector.stream(several, format="rgb"))
     for source, frames_of in enumerate((1, 1, len(scenes), 2)):
         found = [frame.detections for frame in frames if frame.source == source]
         expected = of_video if source == 2 else [detector(scenes[0])] * frames_of
@@ -99,7 +100,8 @@ def test_format_is_of_arrays_only(
 
 
 def test_many_sources_keep_their_order(detector: yolort.Detector, scenes: list[np.ndarray], video: Path) -> None:
-    frames = list(detector.stream([iter(scenes), video, iter(scenes[::-1])]))
+    several: list[Any] = [iter(scenes), video, iter(scenes[::-1])]
+    frames = list(detector.stream(several))
     for source in range(3):
         assert [frame.index for frame in frames if frame.source == source] == list(range(len(scenes)))
     backwards = [frame for frame in frames if frame.source == 2]

@@ -36,7 +36,12 @@ def _fail(*_: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("work", "text"), [(_hang, "it took more than"), (_crash, "status 7"), (_fail, "failed: .*No space left")]
+    ("work", "text"),
+    [
+        pytest.param(_hang, "it took more than", marks=pytest.mark.slow),
+        (_crash, "status 7"),
+        (_fail, "failed: .*No space left"),
+    ],
 )
 def test_a_trial_that_hangs_crashes_or_fails(work: Callable[..., dict[str, Any]], text: str) -> None:
     done, good = Jobs().run(work, [(), ()], 20.0 if work is not _hang else 1.0)[0], Jobs().run(_work, [(3,)], 60)[0]

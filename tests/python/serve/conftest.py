@@ -24,7 +24,7 @@ def client(detector: yolort.Detector) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def expected(detector: yolort.Detector) -> yolort.Detections:
-    return detector(yolort.demo_image())
+    return detector(yolort.images.read(yolort.demo_image()))
 
 
 @pytest.fixture(scope="module")

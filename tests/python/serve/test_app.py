@@ -78,7 +78,7 @@ def test_the_key(detector: yolort.Detector) -> None:
 @pytest.mark.parametrize(
     "options", [{"api_key": ""}, {"api_key": " x"}, {"api_key": "ä"}, {"name": "a/b"}, {"name": ""}]
 )
-def test_options_out_of_range(detector: yolort.Detector, options: dict[str, str]) -> None:
+def test_options_out_of_range(detector: yolort.Detector, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options)).replace("_", " ").replace("api", "API")):
         serve.create_app(detector, **options)
 

@@ -12,6 +12,7 @@ import select
 import socket
 import types
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -76,7 +77,7 @@ def test_the_memory_of_a_request_goes_with_it(client: Any, body: bytes) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_compressed_bodies(encoding: str, client: Any, expected: yolort.Detections) -> None:
-    pack = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding]
+    pack: Callable[[bytes], bytes] = gzip.compress if encoding == "gzip" else zlib.compress
     headers = {"content-encoding": encoding}
     found = client.post("/detect", content=pack(SAMPLE), headers=headers).json()
     assert len(found["detections"]) == len(expected)

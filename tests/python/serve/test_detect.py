@@ -84,7 +84,7 @@ def test_options_of_a_form(client: Any, expected: yolort.Detections) -> None:
 
 
 def test_a_name_of_several_classes() -> None:
-    detector = types.SimpleNamespace(names={0: "cat", 1: "dog", 2: "cat"})
+    detector: Any = types.SimpleNamespace(names={0: "cat", 1: "dog", 2: "cat"})
     assert options._classes("cat", detector, "query") == [0, 2]
     assert options._classes("dog,2,cat", detector, "query") == [1, 2, 0]
 
@@ -129,7 +129,7 @@ def test_images_with_much_before_the_pixels(client: Any, expected: yolort.Detect
         assert len(client.post("/detect", content=body).json()["detections"]) == len(expected)
 
 
-def test_scans_are_bounded_by_their_pixels(client: Any) -> None:
+def test_scans_are_bounded_by_their_pixels() -> None:
     data: bytes = cv2.imencode(".jpg", np.zeros((7000, 7000, 3), np.uint8))[1].tobytes() + b"\xff\xda" * 30
     with pytest.raises(yolort.serve.limits.TooLargeError, match="more than 20 scans"):
         protocol.decode(data, serve.Limits())

@@ -49,12 +49,11 @@ def test_pixels_in_json_are_those_of_the_image(client: Any) -> None:
     image = yolort.images.read(yolort.demo_image())[::8, ::8]
     height, width = image.shape[:2]
     tensor = {"name": "pixels", "datatype": "UINT8", "shape": [height, width, 3]}
-    options = {"parameters": {"conf": 0.01}}
     sent = {**tensor, "parameters": {"binary_data_size": image.size}}
-    expected = columns(infer(client, sent, image.tobytes(), **options))
+    expected = columns(infer(client, sent, image.tobytes(), parameters={"conf": 0.01}))
     assert expected["counts"][0] > 0
     for data in (image.ravel().tolist(), image.tolist()):
-        found = columns(infer(client, {**tensor, "data": data}, **options))
+        found = columns(infer(client, {**tensor, "data": data}, parameters={"conf": 0.01}))
         np.testing.assert_array_equal(found["boxes"], expected["boxes"])
 
 

@@ -57,7 +57,7 @@ def test_images_are_kept_within_the_limit(scenes: Path, read: list[Path]) -> Non
     assert len(read) == 4 + 2
 
 
-def test_an_image_that_cannot_be_read_is_listed_once(scenes: Path, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_is_listed_once(tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "scenes", train=0, val=4, progress=False)
     broken = sorted((data.parent / "images" / "val").iterdir())[1]
     broken.write_bytes(b"no image")

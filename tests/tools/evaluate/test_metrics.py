@@ -56,7 +56,7 @@ def test_all_found() -> None:
         assert value == pytest.approx(1)
     assert m.map50_95_ultralytics == pytest.approx(0.995)  # its formula ends at precision 0 for recall 1
     assert m.map50_95_ci == pytest.approx((1, 1))
-    assert (m.precision, m.recall) == (pytest.approx(1), pytest.approx(1))
+    assert (m.precision, m.recall) == pytest.approx((1, 1))
     assert [one.instances for one in m.classes] == [1, 2, 0]
     assert math.isnan(m.classes[2].map50)
     assert result.confusion[:3, :3].tolist() == [[1, 0, 0], [0, 2, 0], [0, 0, 0]]

@@ -109,9 +109,9 @@ def test_the_search(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measu
     assert done.commands()[-1].startswith("yolort ")
 
 
-def test_only_what_can_win_is_trained(
-    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
-) -> None:
+@pytest.mark.usefixtures("measured")
+@pytest.mark.slow
+def test_only_what_can_win_is_trained(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     done = search(checkpoint, blocks, tmp_path / "a", budget=Budget(max_drop=10.0))  # which 32 pixels meet, in 2.5 ms
     pruned = [one for one in done.trials if one.recipe.finetune and not one.note.startswith("failed")]
     assert {one.note.partition(":")[0] for one in pruned if one.ms >= 2.5} == {"not trained"}
@@ -119,6 +119,7 @@ def test_only_what_can_win_is_trained(
     assert {one.recipe.prune for one in done.trials if one.recipe in trained and one.ms >= 2.5} == {0}
 
 
+@pytest.mark.slow
 def test_what_loses_too_much_is_distilled(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
 ) -> None:
@@ -138,6 +139,7 @@ def test_what_loses_too_much_is_distilled(
     assert next(one.name for one in done.trials if one.recipe == first).endswith("distilled")
 
 
+@pytest.mark.slow
 def test_what_is_pruned_first(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]) -> None:
     def first(name: str, budget: Budget) -> list[tuple[str, float]]:
         measured.clear()
@@ -152,9 +154,9 @@ def test_what_is_pruned_first(checkpoint: Checkpoints, blocks: Path, tmp_path: P
     assert first("ms", Budget(max_latency=5.0)) == [("64 openvino fp32", ratio) for ratio in ratios]
 
 
-def test_what_cannot_recover_is_not_trained(
-    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
-) -> None:
+@pytest.mark.usefixtures("measured")
+@pytest.mark.slow
+def test_what_cannot_recover_is_not_trained(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     done = search(checkpoint, blocks, tmp_path / "a", trials=40, budget=Budget(max_drop=2.0))
     assert {
         one.note for one in done.trials if one.recipe.imgsz == 32 and not one.plain and "failed" not in one.note
@@ -162,10 +164,9 @@ def test_what_cannot_recover_is_not_trained(
     assert not [one for one in trained if one.imgsz == 32 and (one.teacher or one.finetune)]
 
 
+@pytest.mark.usefixtures("measured")
 @pytest.mark.parametrize("kind", ["text", "database", "same name", "link", "folder", "pipe"])
-def test_a_foreign_record_is_left_alone(
-    kind: str, checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
-) -> None:
+def test_a_foreign_record_is_left_alone(kind: str, checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     import os
     import sqlite3
 
@@ -210,8 +211,9 @@ def test_it_goes_on(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measu
     assert len(other.trials) == 2
 
 
+@pytest.mark.usefixtures("measured")
 def test_the_reference_is_first_after_a_run_that_ended_in_it(
-    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe], monkeypatch: pytest.MonkeyPatch
+    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: Any) -> Any:
         raise KeyboardInterrupt
@@ -225,16 +227,15 @@ def test_the_reference_is_first_after_a_run_that_ended_in_it(
     assert len(done.trials) == 4
 
 
-def test_a_space_that_is_small_has_an_end(
-    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
-) -> None:
+@pytest.mark.usefixtures("measured")
+@pytest.mark.slow
+def test_a_space_that_is_small_has_an_end(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     done = search(checkpoint, blocks, tmp_path / "a", engines=["onnxruntime"], finetune=0, trials=100)
     assert len(done.trials) == 4  # two inputs, two precisions
 
 
-def test_an_interrupted_search_says_what_was_finished(
-    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
-) -> None:
+@pytest.mark.usefixtures("measured")
+def test_an_interrupted_search_says_what_was_finished(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     def stop(text: str) -> None:
         if text.startswith("trial 2:"):
             raise SystemExit(143)
@@ -246,6 +247,7 @@ def test_an_interrupted_search_says_what_was_finished(
     assert found.to_markdown()
 
 
+@pytest.mark.slow
 def test_the_commands_make_the_artifact(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     quick = {key: value for key, value in training.QUICK.items() if key != "imgsz"}
     how = {"epochs": 1, "prune": 0.25, "method": "taylor", "finetune": 1}
@@ -269,18 +271,20 @@ def test_arguments(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> Non
         Budget()
     with pytest.raises(ValueError, match="max_latency must be above 0"):
         Budget(max_latency=-1)
+    options: dict[str, Any]
     for options, text in (
         ({}, "give hours or trials"),
         ({"trials": 0}, "trials must be above 0"),
         ({"trials": 1, "engines": ["warp"]}, "engines are"),
     ):
         with pytest.raises(ValueError, match=text):
-            optimize(model, blocks, Budget(max_drop=1), folder=tmp_path, **options)  # type: ignore[arg-type]
+            optimize(model, blocks, Budget(max_drop=1), folder=tmp_path, **options)
     if not next(one for one in yolort.engines() if one.name == "tensorrt").available:
         with pytest.raises(yolort.EngineError, match="'tensorrt' is not here"):
             optimize(model, blocks, Budget(max_drop=1), folder=tmp_path, trials=1, engines=["tensorrt"])
 
 
+@pytest.mark.slow
 def test_the_whole_way(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     """Measured indeed, in processes of their own."""
     quick = {key: value for key, value in training.QUICK.items() if key != "imgsz"}
@@ -301,6 +305,7 @@ def test_the_whole_way(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) ->
     assert done.artifact is not None and done.artifact.exists()
 
 
+@pytest.mark.slow
 def test_two_workers_of_ray_find_what_one_process_finds(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     with pytest.raises(ValueError, match="workers are those of a Ray cluster"), jobs(workers=2):
