@@ -60,7 +60,7 @@ class Quantized:
     notes: list[str] = field(default_factory=list)
 
 
-# Long: half of it documents its arguments.
+# Long for its documentation.
 def quantize(
     model: str | Path,
     calibration: str | Path | Calibration | None = None,

@@ -35,7 +35,7 @@ _TARGETS = {**{name: engine for name, engine in TARGETS.items() if name != "gpu"
 _WITHOUT_CALIBRATION = ("weights", "dynamic")
 
 
-# Long: half of it documents its arguments.
+# Long for its documentation.
 def sweep(
     model: str | Path,
     data: str | Path,

@@ -45,7 +45,7 @@ _CLOSE = 1.25  # times the fastest: that close, another size may have another fa
 _RUNS = 60  # detections that a trial is timed with, in turns with the baseline
 
 
-# Long: half of it documents its arguments.
+# Long for its documentation.
 def optimize(
     model: str | Path,
     data: str | Path,

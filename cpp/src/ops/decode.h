@@ -39,15 +39,15 @@ class Decoder {
                         const Geometry& geometry, const Thresholds& thresholds);
 
  private:
-  struct View;  ///< one image's output as f32
-  View view(const Tensor& tensor, int index, std::size_t slot);
+  struct FloatMap;  ///< one image's output as f32
+  FloatMap float_map(const Tensor& tensor, int index, std::size_t slot);
   void decode_raw(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
                   const Thresholds& thresholds);
   void decode_boxes(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds);
   void decode_end2end(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds);
   template <class Score, class DecodeBox>
-  void collect(const View& scores, std::size_t cells, float threshold, bool multi_label, const Thresholds& thresholds,
-               Score score, DecodeBox decode_box);
+  void collect(const FloatMap& scores, std::size_t cells, float threshold, bool multi_label,
+               const Thresholds& thresholds, Score score, DecodeBox decode_box);
 
   const Kernels* kernels_;
   std::vector<Candidate> candidates_;

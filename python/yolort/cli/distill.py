@@ -42,7 +42,7 @@ def distill(
     """Train a small model with a larger one as its teacher."""
     show_log()
     from yolort.tools import distill as run
-    from yolort.tools.train import Options, Trainer, weighting
+    from yolort.tools.train import Trainer, TrainOptions, weighting
 
     best = run(
         teacher,
@@ -51,7 +51,7 @@ def distill(
         feature=feature,
         logit=logit,
         box=box,
-        trainer=weighting(Trainer, Options(scales=two_numbers("--scales", scales) if scales else None)),
+        trainer=weighting(Trainer, TrainOptions(scales=two_numbers("--scales", scales) if scales else None)),
         output=output,
         resume=resume,
         **train_settings(settings, epochs=epochs, batch=batch, imgsz=imgsz, seed=seed),

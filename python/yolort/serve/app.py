@@ -25,7 +25,7 @@ from yolort.serve.connection import HEAD, connection
 from yolort.serve.form import parse_form
 from yolort.serve.guard import Guard, error
 from yolort.serve.limits import Limits, TooLargeError
-from yolort.serve.options import Options, explain
+from yolort.serve.options import DetectOptions, explain
 from yolort.serve.service import Service
 
 _PAGE = Path(__file__).parents[1] / "assets" / "serve.html"
@@ -160,7 +160,7 @@ def _add_detect(app: FastAPI, service: Service) -> None:
     """`POST /detect`."""
 
     @app.post("/detect")
-    async def detect(request: Request, options: Annotated[Options, Query()]) -> Response:
+    async def detect(request: Request, options: Annotated[DetectOptions, Query()]) -> Response:
         """An image file as the body, or as a form's file; the form's other fields are options as those of the query."""
         start = time.perf_counter()
         service.running()
@@ -237,12 +237,12 @@ def _takes_gzip(request: Request) -> bool:
     return False
 
 
-def _with_fields(options: Options, fields: dict[str, str]) -> Options:
+def _with_fields(options: DetectOptions, fields: dict[str, str]) -> DetectOptions:
     """The options of a query with those of a form."""
     query = options.model_dump(exclude_none=True)
     if twice := sorted(query.keys() & fields.keys()):
         raise HTTPException(400, f"{', '.join(twice)}: in the query and in the form; give one")
     try:
-        return Options.model_validate({**query, **fields})
+        return DetectOptions.model_validate({**query, **fields})
     except ValidationError as reason:
         raise HTTPException(400, f"form.{explain(reason.errors())}") from None

@@ -15,7 +15,7 @@ from yolort.serve.limits import whole
 _MAX_CLASSES = 4096  # characters
 
 
-class Options(BaseModel):
+class DetectOptions(BaseModel):
     """Thresholds of one request; those left out are the server's."""
 
     model_config = ConfigDict(extra="forbid")

@@ -23,7 +23,7 @@ from yolort._types import Settings
 from yolort.detector import Detector
 from yolort.serve.json_files import from_base64, without_files
 from yolort.serve.limits import Limits, check_pixels, check_size, whole
-from yolort.serve.options import Options, explain
+from yolort.serve.options import DetectOptions, explain
 
 VERSION = "1"
 OUTPUTS = {
@@ -65,11 +65,11 @@ class InferRequest(BaseModel):
     outputs: list[Output] | None = Field(None, max_length=16)
     parameters: Parameters = {}
 
-    def options(self) -> Options:
+    def options(self) -> DetectOptions:
         """The thresholds among its parameters. HTTPException for others."""
         chosen = {key: value for key, value in self.parameters.items() if key not in _KNOWN_PARAMETERS}
         try:
-            return Options.model_validate(chosen)
+            return DetectOptions.model_validate(chosen)
         except ValidationError as reason:
             raise HTTPException(400, f"parameters: {explain(reason.errors())}") from None
 

@@ -22,7 +22,7 @@ from yolort.tools.data.class_balance import class_report, class_weights, sample_
 from yolort.tools.data.samples import LabelError
 from yolort.tools.models.checkpoints import load_checkpoint
 from yolort.tools.train.losses import FocalLoss
-from yolort.tools.train.train import Options, train, weighting
+from yolort.tools.train.train import TrainOptions, train, weighting
 from yolort.tools.train.trainer import Trainer
 
 Checkpoints = Callable[[str], Path]
@@ -131,7 +131,7 @@ def criterion(request: pytest.FixtureRequest, checkpoint: Checkpoints) -> Callab
         predictions = model(batch["img"])
 
     def losses(**options: Any) -> dict[str, float]:
-        made = weighting(Trainer, Options(**options))
+        made = weighting(Trainer, TrainOptions(**options))
         trainer: Any = made.__new__(made)
         trainer.model, trainer.device, trainer.args = model, torch.device("cpu"), get_cfg()
         vars(model).pop("class_weights", None)
@@ -216,7 +216,7 @@ def test_scales(blocks: Path, checkpoint: Checkpoints, tmp_path: Path) -> None:
         def preprocess_batch(self, batch: Any) -> Any:
             return super().preprocess_batch(batch)
 
-    class Watching(weighting(Looking, Options(scales=(0.5, 2.0)))):  # type: ignore[misc]
+    class Watching(weighting(Looking, TrainOptions(scales=(0.5, 2.0)))):  # type: ignore[misc]
         def preprocess_batch(self, batch: Any) -> Any:
             prepared = super().preprocess_batch(batch)
             sides.update(prepared["img"].shape[2:])
