@@ -73,7 +73,11 @@ class Row:
     @property
     def p50(self) -> float:
         """Median of the milliseconds of one image, end to end; infinite if nothing was measured."""
-        return float(np.median(self.samples[:, 0])) if len(self.samples) else float("inf")
+        return self.percentile(50)
+
+    def percentile(self, percent: float, part: int = 0) -> float:
+        """As `p50`, of another percentage, and of a part: 1 is before the network, 2 in it, 3 after it."""
+        return float(np.percentile(self.samples[:, part], percent)) if len(self.samples) else float("inf")
 
     def to_dict(self) -> dict[str, Any]:
         """Flat, ready for JSON and CSV: what has no figure is None."""
@@ -91,11 +95,11 @@ class Row:
             "mean_ms": total.mean(),
             "std_ms": total.std(),
             "p50_ms": self.p50,
-            "p95_ms": np.percentile(total, 95),
-            "p99_ms": np.percentile(total, 99),
+            "p95_ms": self.percentile(95),
+            "p99_ms": self.percentile(99),
         }
         for index, part in enumerate(("pre", "inference", "post"), 1):
-            figures[f"{part}_p50_ms"] = np.median(self.samples[:, index]) if measured else np.nan
+            figures[f"{part}_p50_ms"] = self.percentile(50, index)
         out |= {key: round(float(value), 4) if measured else None for key, value in figures.items()}
         out |= {f"images_per_s, {how}": round(value, 2) for how, value in self.images_per_second.items()}
         out |= {key: self.memory.get(key) for key in ("rss_mib", "gpu_mib")}

@@ -290,7 +290,8 @@ def _finetuned(
     model: nn.Module, job: Job, epochs: int, step: int, distill: bool, training: Mapping[str, Any]
 ) -> nn.Module:
     """The model after training, as wide as before; PruneError where it is not."""
-    from yolort.tools.train.trainer import train_module
+    from yolort.tools.train.distill import distilling
+    from yolort.tools.train.trainer import Trainer, train_module
 
     assert job.data is not None
     best = train_module(
@@ -300,8 +301,8 @@ def _finetuned(
         imgsz=job.side,
         batch=job.batch,
         seed=job.seed,
-        teacher=job.source.model if distill else None,
         output=job.runs / f"step-{step}",
+        trainer=distilling(Trainer, job.source.model) if distill else Trainer,
         **training,
     )
     trained = load_checkpoint(best).model

@@ -198,19 +198,6 @@ def test_gains_of_zero_leave_the_labels(checkpoint: Checkpoints, blocks: Path, t
     )
 
 
-def test_train_module_takes_a_teacher(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
-    torch.save({"model": taught(checkpoint("yolo26n")), "train_args": {}}, tmp_path / "teacher.pt")
-    train_module(
-        checkpoint("yolo26n"),
-        blocks,
-        epochs=1,
-        teacher=tmp_path / "teacher.pt",
-        output=tmp_path / "run",
-        **training.QUICK,
-    )
-    assert "train/logit_loss" in (tmp_path / "run" / "results.csv").read_text()
-
-
 def test_a_distilling_trainer_is_what_its_base_is(checkpoint: Checkpoints) -> None:
     made = distilling(training.interrupted(Trainer, 0), copy.deepcopy(taught(checkpoint("yolo26n"))))
     assert issubclass(made, Trainer)

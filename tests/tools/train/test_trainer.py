@@ -186,7 +186,7 @@ def test_curves_are_saved(checkpoint: Checkpoints, blocks: Path, tmp_path: Path)
         ({"learning_rate": 0.1}, "Ultralytics' train has no argument 'learning_rate'"),
         ({"mosaik": 0.1}, "has no argument 'mosaik'; did you mean mosaic"),
         ({"project": "x"}, "project is not for this trainer; give output"),
-        ({"distill_model": "x.pt"}, "give teacher"),
+        ({"distill_model": "x.pt"}, r"give the teacher to distill\(\)"),
     ],
 )
 def test_arguments(arguments: dict[str, Any], message: str, blocks: Path, tmp_path: Path) -> None:
