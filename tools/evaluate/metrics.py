@@ -59,9 +59,9 @@ class Metrics:
 
         def plain(value: Any) -> Any:
             if isinstance(value, dict):
-                return {key: plain(one) for key, one in value.items()}
+                return {key: plain(item) for key, item in value.items()}
             if isinstance(value, (list, tuple)):
-                return [plain(one) for one in value]
+                return [plain(item) for item in value]
             return None if isinstance(value, float) and np.isnan(value) else value
 
         out: dict[str, Any] = plain(asdict(self))
@@ -167,7 +167,7 @@ def score(
     per_class = []
     for cls in range(len(names)):
         row = rows.get(cls)
-        values = [float("nan")] * 3 if row is None else [float(one[row]) for one in (p, r, f1)]
+        values = [float("nan")] * 3 if row is None else [float(curve[row]) for curve in (p, r, f1)]
         count = matches[cls].truths
         aps = [_mean(precision[:, :, cls, 0, -1]), _mean(precision[0, :, cls, 0, -1])]
         per_class.append(ClassMetrics(names[cls], int((count > 0).sum()), int(count.sum()), *aps, *values))
