@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,7 +12,7 @@ from yolort import _checks, _core
 __all__ = ["box_sides"]
 
 
-def box_sides(maps: npt.NDArray[np.float32], reg_max: int) -> npt.NDArray[np.float32]:
+def box_sides(maps: npt.NDArray[np.floating[Any]], reg_max: int) -> npt.NDArray[np.float32]:
     """Distances from each cell's center to the left, top, right and bottom side of its box, in cells.
 
     They are what the box maps of a `raw` head hold, or the means of the distributions that they hold (DFL).
@@ -20,7 +22,7 @@ def box_sides(maps: npt.NDArray[np.float32], reg_max: int) -> npt.NDArray[np.flo
         reg_max: bins of each side; 1 if the maps hold the distances themselves.
 
     Returns:
-        (n, 4, height, width).
+        (n, 4, height, width) float32.
 
     Raises:
         ValueError: the maps have another shape.

@@ -13,7 +13,8 @@ def test_box_sides_are_the_means_of_their_distributions(reg_max: int) -> None:
     bins = np.exp(maps.astype(np.float64).reshape(2, 4, reg_max, 3, 5))
     means = (bins * np.arange(reg_max).reshape(-1, 1, 1)).sum(2) / bins.sum(2)
     sides = yolort.box_sides(maps, reg_max)
-    assert (sides.shape, sides.dtype) == ((2, 4, 3, 5), np.float32)
+    assert sides.shape == (2, 4, 3, 5)
+    assert sides.dtype == np.float32
     np.testing.assert_allclose(sides, maps if reg_max == 1 else means, rtol=1e-5, atol=1e-5)
 
 

@@ -26,7 +26,7 @@ def run(example: str, *arguments: object) -> list[str]:
 
 @pytest.fixture(scope="module")
 def expected() -> yolort.Detections:
-    return yolort.Detector(yolort.demo_model("ncnn"))(yolort.demo_image(), conf=0.4)
+    return yolort.Detector(yolort.demo_model("ncnn"))(yolort.images.read(yolort.demo_image()), conf=0.4)
 
 
 def test_an_image_is_detected_in_and_drawn(expected: yolort.Detections, tmp_path: Path) -> None:

@@ -18,10 +18,13 @@ def imported(file: Path) -> set[str]:
     """The packages of `yolort.tools` that a file imports, also within functions; "" is `yolort.tools` itself."""
     out = set()
     for node in ast.walk(ast.parse(file.read_text())):
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if names == ["yolort.tools"]:
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "yolort.tools":
             names = [f"yolort.tools.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
         out |= {name.split(".")[2] for name in names if name.startswith("yolort.tools.")}
     return out
 

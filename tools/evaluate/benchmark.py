@@ -47,9 +47,9 @@ class Case:
     @property
     def options(self) -> dict[str, Any]:
         """Of `Detector`."""
-        given = asdict(self)
-        del given["model"]
-        return {key: value for key, value in given.items() if value} | {"tuned": False}
+        options = asdict(self)
+        del options["model"]
+        return {key: value for key, value in options.items() if value} | {"tuned": False}
 
     def __str__(self) -> str:
         parts = (Path(self.model).name, self.engine, self.device, self.precision)
@@ -141,23 +141,23 @@ class Benchmark:
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Headings and cells; columns that no row fills are left out. Rows stand as they were asked for."""
         flat = [row.to_dict() for row in self.rows]
-        rates = list(dict.fromkeys(key for one in flat for key in one if key.startswith("images_per_s")))
+        rates = list(dict.fromkeys(key for values in flat for key in values if key.startswith("images_per_s")))
         columns = [
             *_COLUMNS[:10],
             *((key.replace("images_per_s, ", "images/s, "), key, "{:.1f}") for key in rates),
             *_COLUMNS[10:],
         ]
-        columns = [column for column in columns if any(one.get(column[1]) is not None for one in flat)]
+        columns = [column for column in columns if any(values.get(column[1]) is not None for values in flat)]
         cells = []
-        for row, one in zip(self.rows, flat, strict=True):
-            name = [Path(row.case.model).name, str(one["engine"] or "-"), str(one["precision"] or "-")]
-            name[1] += f" {one['device']}" if one["device"] not in (None, "cpu") else ""
+        for row, values in zip(self.rows, flat, strict=True):
+            name = [Path(row.case.model).name, str(values["engine"] or "-"), str(values["precision"] or "-")]
+            name[1] += f" {values['device']}" if values["device"] not in (None, "cpu") else ""
             if row.error and not len(row.samples):
                 cells.append([*name, "failed", *["-"] * (len(columns) - 1)])
                 continue
             doubt = "~" if _system.Load.disturbs(row.others) else ""
             for _, key, form in columns:
-                value = one.get(key)
+                value = values.get(key)
                 mark = doubt if key.endswith("_ms") else ""
                 name.append("-" if value is None else mark + form.format(value * _SCALES.get(key, 1)))
             cells.append(name)
@@ -185,7 +185,7 @@ class Benchmark:
         """A line a row, the columns of `Row.to_dict`."""
         flat = [row.to_dict() for row in self.rows]
         out = io.StringIO()
-        writer = csv.DictWriter(out, list(dict.fromkeys(key for one in flat for key in one)))
+        writer = csv.DictWriter(out, list(dict.fromkeys(key for values in flat for key in values)))
         writer.writeheader()
         writer.writerows(flat)
         return out.getvalue()
@@ -290,8 +290,8 @@ def benchmark(
 
     Raises ValueError for counts out of range, and what `cases` and `load_dataset` raise.
     """
-    for name, value, least in (("runs", runs, 1), ("warmup", warmup, 0), ("batch", batch, 1)):
-        _checks.integer(name, value, least, 1_000_000)
+    for name, value, minimum in (("runs", runs, 1), ("warmup", warmup, 0), ("batch", batch, 1)):
+        _checks.integer(name, value, minimum, 1_000_000)
     _checks.count("workers", workers)
     if data is not None:
         load_dataset(data, split)  # what is wrong with it is said before anything is measured

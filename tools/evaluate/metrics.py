@@ -60,9 +60,9 @@ class Metrics:
 
         def plain(value: Any) -> Any:
             if isinstance(value, dict):
-                return {key: plain(one) for key, one in value.items()}
+                return {key: plain(item) for key, item in value.items()}
             if isinstance(value, (list, tuple)):
-                return [plain(one) for one in value]
+                return [plain(item) for item in value]
             return None if isinstance(value, float) and np.isnan(value) else value
 
         out: dict[str, Any] = plain(asdict(self))

@@ -24,10 +24,10 @@ _LABELS = 12  # points of a front that can all be told by colour
 _PARTS = (("pre", "#e69f00"), ("inference", "#0072b2"), ("post", "#009e73"))  # Okabe and Ito's colours
 
 
-def save(made: Any, path: str | Path, writers: Mapping[str, Callable[[Any], str]]) -> None:
+def save(report: Any, path: str | Path, writers: Mapping[str, Callable[[Any], str]]) -> None:
     """Writes a report in the form that the ending says, whole or not at all, over nothing that yolort did not write."""
     ending = Path(path).suffix
-    _atomic.write(path, _marked(ending, writers[ending](made)))
+    _atomic.write(path, _marked(ending, writers[ending](report)))
 
 
 def _marked(ending: str, text: str) -> str:

@@ -81,7 +81,7 @@ class EngineOptions:
 
 def need_tensorrt() -> None:
     """EngineError where no engine can be built here."""
-    reason = next(one.reason for one in yolort.engines() if one.name == "tensorrt")
+    reason = next(engine.reason for engine in yolort.engines() if engine.name == "tensorrt")
     if reason:
         raise yolort.EngineError(f"a TensorRT engine is built on the GPU that runs it: {reason}")
 
@@ -155,7 +155,7 @@ def write_engine(
     """
     height, width = described["imgsz"]
     batch = int(described.get("batch") or 1)
-    most = options.max_imgsz or (2 * height, 2 * width)
+    largest = options.max_imgsz or (2 * height, 2 * width)
     timings = Path(options.timing_cache) if options.timing_cache is not None else None
     plan, timing_cache, version = _core.build_engine(
         str(source),
@@ -168,7 +168,7 @@ def write_engine(
         version_compatible=options.version_compatible,
         hardware_compatible=options.hardware_compatible,
         level=-1 if options.level is None else options.level,
-        sizes=((1, 32, 32), (batch, height, width), (max(batch, options.max_batch), *most)),
+        sizes=((1, 32, 32), (batch, height, width), (max(batch, options.max_batch), *largest)),
         progress=options.progress,
     )
     own = described.get("yolort")
@@ -208,12 +208,12 @@ def _compare(source: Path, built: Path, own: dict[str, Any], device: str | int) 
         yolort.Detector(built, engine="tensorrt", device=device)
         return "it runs; only of a raw head the maps are compared"
     height, width = own["input"]["shape"][2:]
-    picture = letterboxed([yolort.demo_image()], (height, width))
+    image = letterboxed([yolort.demo_image()], (height, width))
     detectors = (
         yolort.Detector(source, engine="onnxruntime", precision="fp32", tuned=False),
         yolort.Detector(built, engine="tensorrt", device=device, precision="fp32", tuned=False),
     )
-    share = changed(*(raw_maps(detector, picture) for detector in detectors))
+    share = changed(*(raw_maps(detector, image) for detector in detectors))
     if not share <= MOST_CHANGED:
         raise yolort.EngineError(
             f"the engine changes {share:.0%} of what ONNX Runtime detects in the embedded picture; build it in another "

@@ -162,12 +162,14 @@ def prune(
         job = Job(source, method, allocate, round_to, data, batch, side, seed, progress, folder, runs)
         if unstructured:
             assert ratio is not None
-            done = _mask(job, ratio)
+            outcome = _mask(job, ratio)
         else:
-            done = _prune(job, ratio, target_flops, target_latency, engine, steps, finetune, distill, measure, training)
-        _atomic.place(done.path, target, sources=read)
-    done.path = target
-    return done
+            outcome = _prune(
+                job, ratio, target_flops, target_latency, engine, steps, finetune, distill, measure, training
+            )
+        _atomic.place(outcome.path, target, sources=read)
+    outcome.path = target
+    return outcome
 
 
 def _check_arguments(
@@ -271,7 +273,7 @@ def _prune(
     counts = [complexity(with_head(one), size) for one in (job.source.model, model)]
     roots = {unit.name: len(unit.roots) for unit in opened.units}
     channels = [sum(roots[name] * width for name, width in one.items()) for one in (dense, after)]
-    done = Pruned(
+    outcome = Pruned(
         path=job.save(model, "pruned.pt"),
         ratio=ratio,
         channels=(channels[0], channels[1]),
@@ -282,8 +284,8 @@ def _prune(
         ms=timed,
         sensitivity=alone,
     )
-    done.notes = _advice(job, done, finetune)
-    return done
+    outcome.notes = _advice(job, outcome, finetune)
+    return outcome
 
 
 def _finetuned(
@@ -330,18 +332,18 @@ def _mask(job: Job, ratio: float) -> Pruned:
     model = copy.deepcopy(job.source.model)
     detect = detect_head(model)
     convolutions = [
-        one
-        for name, one in model.named_modules()
-        if isinstance(one, nn.Conv2d) and one is not getattr(detect.dfl, "conv", None)
+        conv
+        for name, conv in model.named_modules()
+        if isinstance(conv, nn.Conv2d) and conv is not getattr(detect.dfl, "conv", None)
     ]
     chosen = masking.L1Unstructured if job.method == "l1" else masking.RandomUnstructured
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
-        masking.global_unstructured([(one, "weight") for one in convolutions], chosen, amount=ratio)
-    for one in convolutions:
-        masking.remove(one, "weight")
-    zeros = sum(int((one.weight == 0).sum()) for one in convolutions)
-    weights = sum(one.weight.numel() for one in convolutions)
+        masking.global_unstructured([(conv, "weight") for conv in convolutions], chosen, amount=ratio)
+    for conv in convolutions:
+        masking.remove(conv, "weight")
+    zeros = sum(int((conv.weight == 0).sum()) for conv in convolutions)
+    weights = sum(conv.weight.numel() for conv in convolutions)
     size = (job.side, job.side)
     count = complexity(with_head(model), size)
     units = open_model(model).units
