@@ -108,8 +108,8 @@ class PythonEngine final : public Engine {
   std::vector<LayerTime> layer_times() override {
     return in_python(name_, [&] {
       std::vector<LayerTime> out;
-      for (const py::handle one : impl_.attr("layer_times")()) {
-        const auto [name, type, ms] = one.cast<std::tuple<std::string, std::string, double>>();
+      for (const py::handle row : impl_.attr("layer_times")()) {
+        const auto [name, type, ms] = row.cast<std::tuple<std::string, std::string, double>>();
         out.push_back({name, type, ms});
       }
       return out;

@@ -1,4 +1,4 @@
-"""yolort: run a YOLO detector on NCNN, ONNX Runtime or OpenVINO behind one `Detector`.
+"""yolort: run a YOLO detector on NCNN, ONNX Runtime or OpenVINO with one `Detector`.
 
 import yolort
 
@@ -16,6 +16,7 @@ from yolort import engines as _python_engines  # noqa: F401  registers them
 from yolort._core import EngineError, Error, ModelError
 from yolort._engines import Engine, EngineStatus, devices, engines, register_engine
 from yolort.batcher import Batcher, QueueFullError
+from yolort.decode import box_sides
 from yolort.detections import Detections
 from yolort.detector import Detector, LayerTime, Speed, View
 from yolort.images import ImageError
@@ -40,6 +41,7 @@ __all__ = [
     "Speed",
     "Stream",
     "View",
+    "box_sides",
     "demo_image",
     "demo_model",
     "devices",

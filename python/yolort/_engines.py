@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from yolort import _checks, _core
@@ -64,7 +64,7 @@ def engines() -> list[EngineStatus]:
 
 
 def devices(engine: str) -> list[str]:
-    """What `device` may be for an engine, the default first; behind a space the name of the hardware.
+    """What `device` may be for an engine, the default first; the name of the hardware follows after a space.
 
     Opens the drivers: `devices("ncnn")` is `["cpu", "vulkan:0 NVIDIA H200"]`.
 
@@ -111,7 +111,7 @@ def register_engine(
 def _add_package_folders() -> None:
     """Tells the core where Python packages lie, some of which bring the libraries that it opens."""
     for folder in sys.path:
-        if os.path.isabs(folder):
+        if Path(folder).is_absolute():
             _core.add_package_folder(folder)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yolort
-from installing import ROOT, detections, run, write_pnm
+from installing import ROOT, detections, found_in, run, write_pnm
+
+pytestmark = pytest.mark.slow
 
 MODEL = yolort.demo_model("ncnn")
 
@@ -113,9 +114,7 @@ def test_failures(static_prefix: Path, picture_file: Path, tmp_path: Path) -> No
 
 def test_asked_about_itself(static_prefix: Path) -> None:
     app = static_prefix / "bin" / "yolort-detect"
-    assert (
-        run(app, "--version").strip() == re.search(r"yolort VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text())[1]
-    )
+    assert run(app, "--version").strip() == found_in(ROOT / "CMakeLists.txt", r"yolort VERSION ([\d.]+)")
     assert "ncnn: available" in run(app, "--engines")
     assert "--size WxH" in run(app, "--help")
     assert run(app, status=2) == ""

@@ -33,8 +33,8 @@ def reason(**environment: str) -> str:
 def library() -> str:
     """The library that the Python package brings."""
     package = importlib.util.find_spec("onnxruntime")
-    folders = [Path(folder, "capi") for folder in package.submodule_search_locations] if package else []
-    found = [file for folder in folders for file in folder.glob("libonnxruntime.so.*")]
+    folders = package.submodule_search_locations if package else None
+    found = [file for folder in folders or () for file in Path(folder, "capi").glob("libonnxruntime.so.*")]
     if not found:
         pytest.skip("needs the library of the package onnxruntime")
     told = reason(YOLORT_ONNXRUNTIME=str(found[0]))
@@ -46,7 +46,8 @@ def library() -> str:
 
 def test_the_contract(library: str) -> None:
     chosen = "onnxruntime-cpu or onnxruntime] or dynamic_batch"
-    told = native("-m", "pytest", "-q", "-k", chosen, "test_engines.py", YOLORT_ONNXRUNTIME=library)
+    files = ("test_engines.py", "test_views.py", "test_batches.py")
+    told = native("-m", "pytest", "-q", "-k", chosen, *files, YOLORT_ONNXRUNTIME=library)
     assert "skipped" not in told
     assert int(told.split(" passed")[0].split()[-1]) >= 27
 
@@ -60,13 +61,14 @@ found = detector([yolort.demo_image()] * 3)[2]
 print(json.dumps([found.boxes.tolist(), found.scores.tolist(), found.classes.tolist()]))
 """
     boxes, scores, classes = json.loads(native("-c", program, YOLORT_ONNXRUNTIME=library))
-    expected = yolort.Detector(yolort.demo_model("onnx"), engine="onnxruntime")(yolort.demo_image())
+    expected = yolort.Detector(yolort.demo_model("onnx"), engine="onnxruntime")(yolort.images.read(yolort.demo_image()))
     assert len(expected) >= 6
     np.testing.assert_allclose(boxes, expected.boxes, atol=0.01)
     np.testing.assert_allclose(scores, expected.scores, atol=1e-5)
     assert classes == expected.classes.tolist()
 
 
-def test_a_library_that_is_none(library: str, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("library")
+def test_a_library_that_is_none(tmp_path: Path) -> None:
     assert f'YOLORT_ONNXRUNTIME is "{tmp_path}", which cannot be opened' in reason(YOLORT_ONNXRUNTIME=str(tmp_path))
     assert reason(YOLORT_ONNXRUNTIME="libc.so.6") == "libc.so.6 is no ONNX Runtime of version 1.11 or later"

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import yolort
-from known_models import boxes_output, metadata, write_onnx
-from test_engines import raw_outputs
+from known_models import boxes_output, metadata, raw_outputs, write_onnx
 
 IMAGE = np.full((64, 64, 3), 50, np.uint8)
 END2END = {"out0": np.float32([[24, 28, 40, 36, 0.9, 1], [6, 16, 14, 24, 0.6, 0], [0, 0, 8, 8, 0.4, 2]])}

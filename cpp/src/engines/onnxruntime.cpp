@@ -34,21 +34,21 @@ void check(const OrtApi& api, OrtStatus* status, const std::string& what) {
 
 Runtime open_runtime() {
   Runtime out;
-  const char* given = std::getenv("YOLORT_ONNXRUNTIME");
-  if (given && !*given) given = nullptr;
+  const char* path = std::getenv("YOLORT_ONNXRUNTIME");
+  if (path && !*path) path = nullptr;
   void* library = nullptr;
   std::string name;
   for (const std::string& candidate :
-       given ? std::vector<std::string>{given} : std::vector<std::string>{"libonnxruntime.so.1", "libonnxruntime.so"}) {
+       path ? std::vector<std::string>{path} : std::vector<std::string>{"libonnxruntime.so.1", "libonnxruntime.so"}) {
     name = candidate;
     library = open_library(candidate, &out.why);
     if (library) break;
   }
   if (!library) {
     if (out.why.empty()) {
-      out.why = given ? "YOLORT_ONNXRUNTIME is \"" + name + "\", which cannot be opened; it is the path of the library"
-                      : "libonnxruntime.so.1 is not found; add its folder to LD_LIBRARY_PATH, or set "
-                        "YOLORT_ONNXRUNTIME to its path (in the Python package: onnxruntime/capi/libonnxruntime.so.*)";
+      out.why = path ? "YOLORT_ONNXRUNTIME is \"" + name + "\", which cannot be opened; it is the path of the library"
+                     : "libonnxruntime.so.1 is not found; add its folder to LD_LIBRARY_PATH, or set "
+                       "YOLORT_ONNXRUNTIME to its path (in the Python package: onnxruntime/capi/libonnxruntime.so.*)";
     }
     return out;
   }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 import weakref
@@ -20,7 +19,7 @@ _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 def devices() -> list[str]:
-    """The CPU, and GPUs by their numbers where onnxruntime-gpu is installed."""
+    """The CPU, and GPUs by their numbers if onnxruntime-gpu is installed."""
     return ["cpu", *(["cuda"] if "CUDAExecutionProvider" in onnxruntime.get_available_providers() else [])]
 
 
@@ -61,7 +60,7 @@ def load(path: str, device: str, precision: str, threads: int | None, profile: b
     traces = _Traces() if profile else None
     if traces:
         options.enable_profiling = True
-        options.profile_file_prefix = os.path.join(traces.folder, "trace")
+        options.profile_file_prefix = f"{traces.folder}/trace"
     try:
         session = onnxruntime.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except Exception as error:  # its exceptions share no base class
