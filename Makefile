@@ -8,9 +8,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL := pip install --quiet --no-build-isolation --config-settings=cmake.define.YOLORT_WERROR=ON \
            --config-settings=build-dir=build/python --constraint tests/constraints.txt --editable
 NATIVE := $(shell find cpp -type f) CMakeLists.txt pyproject.toml Makefile
-CXX_FILES = $(shell find cpp tests -name '*.cpp' -o -name '*.h' -o -name '*.c')
+CXX_FILES = $(shell find cpp examples tests -name '*.cpp' -o -name '*.h' -o -name '*.c')
 # The C++ tests of ONNX Runtime run on the library of its Python package.
 RUNTIME = YOLORT_ONNXRUNTIME=$$(ls $(VENV)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.* 2>/dev/null)
+# As pytest has it, each folder of the tests is a root of modules; every conftest.py is checked alone, as all have one name.
+TEST_FILES = $(shell find tests -name '*.py')
+TEST_PATH = build/types:$(subst $() ,:,$(sort $(dir $(TEST_FILES))))
 # Configures and builds a preset of CMakePresets.json in build/<preset>.
 BUILD = cmake --preset $(1) -DPython3_EXECUTABLE=$(VENV)/bin/python && cmake --build --preset $(1)
 
@@ -24,7 +27,7 @@ demo: $(VENV)/demo
 build: $(VENV)/test
 
 test: $(VENV)/test test-cpp
-	pytest
+	pytest -m ""
 
 test-cpp: $(VENV)/test
 	$(call BUILD,tests)
@@ -49,6 +52,8 @@ lint: $(VENV)/lint
 	rm -rf build/types && mkdir -p build/types && cp -rs $(CURDIR)/python/yolort build/types
 	ln -s $(CURDIR)/tools build/types/yolort/tools  # as they are installed
 	MYPYPATH=build/types mypy -p yolort
+	MYPYPATH=$(TEST_PATH) mypy $(filter-out %/conftest.py,$(TEST_FILES))
+	printf '%s\n' $(filter %/conftest.py,$(TEST_FILES)) | MYPYPATH=$(TEST_PATH) xargs -n 1 mypy
 	python -m mypy.stubtest --allowlist tests/stubtest.txt yolort._core
 	clang-format --dry-run -Werror $(CXX_FILES)
 

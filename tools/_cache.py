@@ -69,7 +69,7 @@ class StageCache:
                 raise
             (work / "inputs.json").unlink(missing_ok=True)  # a link in what was there
             (work / "inputs.json").write_text(json.dumps(json.loads(text), indent=1), encoding="utf-8")
-            os.replace(work, target)
+            work.replace(target)
             self.made += 1
         return target
 

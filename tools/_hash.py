@@ -23,7 +23,7 @@ def _sha256(path: Path, *_: int) -> str:
     whole = hashlib.sha256()
     for file in sorted(filter(Path.is_file, path.iterdir())) if path.is_dir() else [path]:
         whole.update(file.name.encode() if path.is_dir() else b"")
-        with open(file, "rb") as opened:
+        with file.open("rb") as opened:
             while part := opened.read(1 << 20):
                 whole.update(part)
     return whole.hexdigest()

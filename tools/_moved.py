@@ -17,7 +17,7 @@ __all__ = ["MODULES", "NAMES", "install"]
 #: same name (data, export, prune, quantize, train) need no entry: the package has their names.
 MODULES = {
     "ablate": ("search.ablate", "search.study"),
-    "accuracy": ("quantize.sensitivity",),
+    "accuracy": ("quantize.sensitivity", "evaluate.raw_maps"),
     "activations": ("quantize.activations",),
     "advise": ("search.advise",),
     "architectures": ("models.architectures",),
@@ -31,7 +31,7 @@ MODULES = {
     "graph": ("models.onnx_graph",),
     "histogram": ("quantize.histogram",),
     "importance": ("prune.importance",),
-    "int8": ("quantize.rounding",),
+    "int8": ("quantize.rounding", "models.stem"),
     "jobs": ("_processes",),
     "machine": ("_system",),
     "metrics": ("evaluate.metrics",),
@@ -48,8 +48,8 @@ MODULES = {
     "train_scenes": ("demo.train",),
     "trainer": ("train.trainer",),
     "tune": ("evaluate.tune",),
-    "val": ("evaluate.validate",),
-    "worker": ("evaluate.worker",),
+    "val": ("evaluate.validate", "evaluate.evaluator"),
+    "worker": ("evaluate.worker", "_processes"),
     "yaml_reader": ("_yaml",),
 }
 #: What has another name there.
@@ -59,6 +59,7 @@ NAMES = {
     "Opened": "PrunableModel",
     "Store": "StageCache",
     "Unit": "ChannelGroup",
+    "WorkerError": "ChildError",
     "study": "sweep",
 }
 
@@ -84,7 +85,7 @@ class _Finder:
     """Finds the old modules, after every other finder has failed to."""
 
     @staticmethod
-    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(name: str, _path: Sequence[str] | None, _target: ModuleType | None = None) -> ModuleSpec | None:
         package, _, old = name.rpartition(".")
         return ModuleSpec(name, _Loader()) if package == "yolort.tools" and old in MODULES else None
 

@@ -58,7 +58,7 @@ std::array<int, 2> pair(const std::string& text) {
 std::vector<int> list(const std::string& text) {
   std::vector<int> out;
   std::istringstream stream(text);
-  for (std::string one; std::getline(stream, one, ',');) out.push_back(whole(one));
+  for (std::string part; std::getline(stream, part, ',');) out.push_back(whole(part));
   return out;
 }
 

@@ -50,8 +50,9 @@ DecodedImage read_image(const std::filesystem::path& path) {
   DecodedImage out;
   out.width = number(file);
   out.height = number(file);
-  const int most = number(file);
-  if (out.width < 1 || out.height < 1 || out.width > Image::max_side || out.height > Image::max_side || most != 255) {
+  const int max_value = number(file);
+  if (out.width < 1 || out.height < 1 || out.width > Image::max_side || out.height > Image::max_side ||
+      max_value != 255) {
     throw refused("is a PNM picture of another kind; expected 1 to 65535 pixels a side and 255 as the maximum");
   }
   const std::int64_t pixels = std::int64_t{out.width} * out.height;

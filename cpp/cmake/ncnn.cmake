@@ -1,5 +1,6 @@
 # Finds ncnn: an installed one (ncnn_DIR, CMAKE_PREFIX_PATH), otherwise the pinned source, built once into a user-level
-# cache. Sets the target `ncnn` and, if it is our own build, YOLORT_NCNN_PREFIX.
+# cache. Sets the target `ncnn` and, if it is our own build, YOLORT_NCNN_PREFIX; the licenses of ncnn and of the libraries
+# that it brings are in its folder share/licenses.
 
 set(marker built-by-yolort)  # a file in the prefix of our own build
 if(YOLORT_NCNN_BUILT AND "${ncnn_DIR}" MATCHES "^${YOLORT_NCNN_BUILT}")  # ours of an earlier configure, other options
@@ -63,7 +64,7 @@ set(toolchain "")
 if(CMAKE_TOOLCHAIN_FILE)  # by what it says: every checkout has its own
   file(SHA256 ${CMAKE_TOOLCHAIN_FILE} toolchain)
 endif()
-set(identity "${options};${openmp_functions};${CMAKE_CXX_COMPILER_ID};${CMAKE_CXX_COMPILER_VERSION};\
+set(identity "licenses;${options};${openmp_functions};${CMAKE_CXX_COMPILER_ID};${CMAKE_CXX_COMPILER_VERSION};\
 ${CMAKE_SYSTEM_NAME};${CMAKE_SYSTEM_PROCESSOR};${toolchain};${CMAKE_CXX_FLAGS}")
 if(YOLORT_NCNN_MINIMAL)
   list(APPEND identity ${minimal_layers})
@@ -135,6 +136,10 @@ function(yolort_build_ncnn)
       string(REPLACE "set(NCNN_OPENMP ON)" "set(NCNN_OPENMP OFF)" text "${text}")
       file(WRITE ${scratch}/prefix/lib/cmake/ncnn/${file} "${text}")
     endforeach()
+  endif()
+  configure_file(${source}/LICENSE.txt ${scratch}/prefix/share/licenses/ncnn.txt COPYONLY)
+  if(NOT YOLORT_NCNN_MINIMAL)  # compiles shaders for Vulkan
+    configure_file(${source}/glslang/LICENSE.txt ${scratch}/prefix/share/licenses/glslang.txt COPYONLY)
   endif()
   file(TOUCH ${scratch}/prefix/${marker})
   file(REMOVE_RECURSE ${YOLORT_NCNN_PREFIX})

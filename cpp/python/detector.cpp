@@ -75,7 +75,7 @@ py::list detect(Detector& self, const py::sequence& images, const Thresholds& th
     found = self.detect(views, thresholds, augment.value_or(!self.views().empty()));
   }
   py::list out;
-  for (const Detections& one : found) out.append(to_tuple(one));
+  for (const Detections& detections : found) out.append(to_tuple(detections));
   return out;
 }
 

@@ -108,8 +108,8 @@ class PythonEngine final : public Engine {
   std::vector<LayerTime> layer_times() override {
     return in_python(name_, [&] {
       std::vector<LayerTime> out;
-      for (const py::handle one : impl_.attr("layer_times")()) {
-        const auto [name, type, ms] = one.cast<std::tuple<std::string, std::string, double>>();
+      for (const py::handle row : impl_.attr("layer_times")()) {
+        const auto [name, type, ms] = row.cast<std::tuple<std::string, std::string, double>>();
         out.push_back({name, type, ms});
       }
       return out;
@@ -166,6 +166,13 @@ std::vector<std::tuple<std::string, bool, std::string, std::string, std::string>
   return out;
 }
 
+/// Opens nothing.
+std::vector<std::string> list_names() {
+  std::vector<std::string> out;
+  for (const EngineEntry& entry : all_engines()) out.push_back(entry.name);
+  return out;
+}
+
 py::list list_devices(const std::string& engine) {
   std::vector<std::string> found;
   {
@@ -183,6 +190,7 @@ void register_engines(py::module_& m) {
     py::module_::import("logging").attr("getLogger")("yolort").attr("warning")("%s", to_str(text));
   });
   m.def("engines", &list_engines);
+  m.def("engine_names", &list_names);
   m.def("devices", &list_devices, py::arg("engine"));
   m.def("register_engine", &register_python_engine, py::arg("name"), py::arg("priority"), py::arg("formats"),
         py::arg("unavailable"), py::arg("load"), py::arg("devices"), py::arg("precisions"));

@@ -53,7 +53,7 @@ struct Pixels {
 /// Takes HxW, HxWx1, HxWx3 or HxWx4 of uint8. Rows may have any stride; pixels that are not packed within a row are
 /// copied.
 HeldImage hold_array(py::array array, std::optional<PixelFormat> asked) {
-  if (!py::dtype::of<std::uint8_t>().is(array.dtype())) {
+  if (array.dtype().kind() != 'u' || array.itemsize() != 1) {
     throw py::type_error("image: expected uint8 pixels (0 to 255), got " + std::string(py::str(array.dtype())) +
                          (array.dtype().kind() == 'f' ? "; convert with (image * 255).astype(numpy.uint8)" : ""));
   }

@@ -8,6 +8,7 @@
 #include "bindings.h"
 #include "core/engine.h"
 #include "core/tuning.h"
+#include "ops/decode.h"
 #include "ops/simd/kernels.h"
 #include "platform/device_name.h"
 #include "platform/dynamic_library.h"
@@ -30,6 +31,23 @@ std::vector<std::tuple<std::string, std::string, std::vector<std::string>>> cand
   return out;
 }
 
+/// Distances of the box sides (n, 4, height, width) of the box maps of a raw head, (n, 4 * reg_max, height, width).
+py::array_t<float> box_sides(const py::array_t<float, py::array::c_style | py::array::forcecast>& maps, int reg_max) {
+  if (reg_max < 1 || maps.ndim() != 4 || maps.shape(1) != 4 * static_cast<py::ssize_t>(reg_max)) {
+    throw std::invalid_argument("maps: expected shape (n, 4 * " + std::to_string(reg_max) + ", height, width), got " +
+                                std::string(py::str(maps.attr("shape"))));
+  }
+  py::array_t<float> out({maps.shape(0), py::ssize_t{4}, maps.shape(2), maps.shape(3)});
+  const py::ssize_t cells = maps.shape(2) * maps.shape(3), rows = maps.shape(0) * 4;
+  const float* bins = maps.data();
+  float* sides = out.mutable_data();
+  py::gil_scoped_release release;
+  for (py::ssize_t row = 0; row < rows; ++row, bins += reg_max * cells) {
+    for (py::ssize_t cell = 0; cell < cells; ++cell) *sides++ = box_side(bins + cell, cells, reg_max);
+  }
+  return out;
+}
+
 }  // namespace
 
 void register_toolchain(py::module_& m) {
@@ -41,6 +59,7 @@ void register_toolchain(py::module_& m) {
   m.def("machine", &machine);
   m.def("tuning_paths", [](const fs::path& model) { return tuning_paths(model.string()); }, py::arg("model"));
   m.def("model_bytes", [](const fs::path& model) { return model_bytes(read_model(model.string())); }, py::arg("model"));
+  m.def("box_sides", &box_sides, py::arg("maps"), py::arg("reg_max"));
   m.def("simd", [] { return kernels().name; });
 }
 

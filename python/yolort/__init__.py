@@ -1,4 +1,4 @@
-"""yolort: run a YOLO detector on NCNN, ONNX Runtime or OpenVINO behind one `Detector`.
+"""yolort: run a YOLO detector on NCNN, ONNX Runtime or OpenVINO with one `Detector`.
 
 import yolort
 
@@ -11,13 +11,13 @@ for box, score, cls in found[found.scores > 0.5]:
 import warnings as _warnings
 from pathlib import Path as _Path
 
-from yolort import _checks, _core, images
-from yolort import engines as _engines  # registers the engines written in Python
+from yolort import _core, images
 from yolort._core import EngineError, Error, ModelError
+from yolort._engines import Engine, EngineStatus, devices, engines, register_engine
 from yolort.batcher import Batcher, QueueFullError
+from yolort.decode import box_sides
 from yolort.detections import Detections
 from yolort.detector import Detector, LayerTime, Speed, View
-from yolort.engines import EngineStatus
 from yolort.images import ImageError
 from yolort.sources import SourceError
 from yolort.stream import Frame, Stream
@@ -27,6 +27,7 @@ __all__ = [
     "Batcher",
     "Detections",
     "Detector",
+    "Engine",
     "EngineError",
     "EngineStatus",
     "Error",
@@ -39,11 +40,13 @@ __all__ = [
     "Speed",
     "Stream",
     "View",
+    "box_sides",
     "demo_image",
     "demo_model",
     "devices",
     "engines",
     "images",
+    "register_engine",
 ]
 
 
@@ -58,23 +61,6 @@ def _warn_of_namesake(folder: _Path) -> None:
 
 
 _warn_of_namesake(_Path(__file__).parents[1])
-
-
-def engines() -> list[EngineStatus]:
-    """Every engine this build knows, best first, each with why it cannot run here."""
-    return _engines.status()
-
-
-def devices(engine: str) -> list[str]:
-    """What `device` may be for an engine, the default first; behind a space the name of the hardware.
-
-    Opens the drivers: `devices("ncnn")` is `["cpu", "vulkan:0 NVIDIA H200"]`.
-
-    Raises:
-        ValueError: an unknown engine.
-        EngineError: the engine cannot run here.
-    """
-    return _core.devices(_checks.text("engine", engine))
 
 
 def demo_model(format: str = "onnx") -> _Path:

@@ -65,7 +65,7 @@ def _check(path: Path, sources: dict[tuple[int, int], Path], folder: bool, updat
     if _is_stream(path):
         if folder:
             raise NotADirectoryError(f"{path} is a device or a pipe; this writes a folder")
-        _check_source(path, os.stat(path), sources)
+        _check_source(path, path.stat(), sources)
         return
     place = _resolved(path)
     if place.is_symlink():
@@ -77,7 +77,7 @@ def _check(path: Path, sources: dict[tuple[int, int], Path], folder: bool, updat
     if not place.exists():
         return
     _check_source(path, place.stat(), sources)
-    if place.is_dir() and (within := [one for one in sources.values() if place in _resolved(one).parents]):
+    if place.is_dir() and (within := [source for source in sources.values() if place in _resolved(source).parents]):
         raise FileExistsError(f"{path} holds what is read ({within[0]}); choose another output")
     if place.is_dir() != folder:
         raise (NotADirectoryError if folder else IsADirectoryError)(
@@ -207,7 +207,7 @@ def _identities(sources: Iterable[PathLike]) -> dict[tuple[int, int], Path]:
     found: dict[tuple[int, int], Path] = {}
     for source in sources:
         with contextlib.suppress(OSError, ValueError):
-            status = os.stat(source)
+            status = os.stat(source)  # noqa: PTH116  # "" is no path, but Path("") is the current folder
             found[status.st_dev, status.st_ino] = Path(source)
     return found
 
@@ -215,7 +215,7 @@ def _identities(sources: Iterable[PathLike]) -> dict[tuple[int, int], Path]:
 def _is_stream(path: Path) -> bool:
     """Whether bytes are written to it rather than a file put in its place. PermissionError for a block device."""
     try:
-        mode = os.stat(path).st_mode
+        mode = path.stat().st_mode
     except (OSError, ValueError):
         return False
     if stat.S_ISBLK(mode):
@@ -225,7 +225,7 @@ def _is_stream(path: Path) -> bool:
 
 def _descriptor(path: Path) -> int | None:
     """The open file of this process that a path names, such as /dev/stdout."""
-    name = os.path.abspath(path)
+    name = os.path.abspath(path)  # noqa: PTH100  # not resolved: /dev/stdout is a link
     found = re.fullmatch(r"/(?:dev|proc/self)/fd/(\d{1,9})", name)
     return int(found[1]) if found else {"/dev/stdout": 1, "/dev/stderr": 2}.get(name)
 
@@ -299,25 +299,25 @@ def _rename(built: Path, target: Path) -> None:
     if built.is_file() or not target.exists():
         if target.exists():
             shutil.copymode(target, built)
-        os.replace(built, target)
+        built.replace(target)
     elif _exchange(built, target):
         if foreign := _foreign(built):  # added since the check
             _exchange(built, target)
             raise FileExistsError(f"{target} was given {foreign[0]} just now; move it or choose another output")
     else:
         aside = built.with_name("replaced")
-        os.rename(target, aside)
+        target.rename(aside)
         try:
-            os.rename(built, target)
+            built.rename(target)
         except BaseException:
-            os.rename(aside, target)
+            aside.rename(target)
             raise
     with contextlib.suppress(OSError):  # not every file system can
         _sync(target.parent)
 
 
 def _exchange(a: Path, b: Path) -> bool:
-    """Swaps two folders atomically with Linux's renameat2(2); False where that does not exist."""
+    """Swaps two folders atomically with Linux's renameat2(2); False if that does not exist."""
     if sys.platform != "linux":
         return False
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)

@@ -158,7 +158,7 @@ def paths(name: str, value: object) -> list[str | bytes]:
     """One path or several. TypeError, ValueError."""
     if isinstance(value, (str, bytes, os.PathLike)) or not isinstance(value, Iterable):
         return [path(name, value)]
-    return [path(name, one) for one in value]
+    return [path(name, item) for item in value]
 
 
 def contents(name: str, value: object) -> memoryview:
@@ -240,6 +240,20 @@ def classes(value: Any, known: Mapping[int, str]) -> list[int]:
     if not indices:
         raise ValueError("classes is empty, so nothing would be detected; None keeps all classes")
     return list(dict.fromkeys(indices))
+
+
+def thresholds(
+    conf: float, iou: float, max_det: int, classes: Sequence[int], agnostic: bool, multi_label: bool
+) -> _core.Thresholds:
+    """What the core takes; the core checks the ranges. TypeError."""
+    return _core.Thresholds(
+        conf=number("conf", conf),
+        iou=number("iou", iou),
+        max_det=integer("max_det", max_det),
+        classes=classes,
+        agnostic=flag("agnostic", agnostic),
+        multi_label=flag("multi_label", multi_label),
+    )
 
 
 def settings(given: Mapping[str, Any], known: Mapping[int, str]) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def _directory(data: memoryview) -> list[_Entry] | None:
 
 
 def _tiff(data: memoryview) -> Size:
-    """Of the first directory: the image, or a tile of it where that is larger."""
+    """Of the first directory: the image, or a tile of it if that is larger."""
     entries = _directory(data)
     if entries is None:
         return None
@@ -182,7 +182,7 @@ def _boxes(data: memoryview, at: int, end: int) -> Iterator[tuple[bytes, int, in
 
 
 def _jpeg2000(data: memoryview) -> Size:
-    """Of the codestream: its grid, or a tile of that where it is larger."""
+    """Of the codestream: its grid, or a tile of that if it is larger."""
     at = 0
     if bytes(data[4:8]) == b"jP  ":
         at = next((start for kind, start, _ in _boxes(data, 0, len(data)) if kind == b"jp2c"), len(data))
@@ -236,7 +236,7 @@ def _sun(data: memoryview) -> Size:
 
 def orientation(data: bytes | memoryview) -> tuple[int, int | None] | None:
     """How an AVIF file says that it is turned: quarter turns anticlockwise, and then mirrored along an axis (0: upside
-    down, 1: left to right; None: not). None where it does not say.
+    down, 1: left to right; None: not). None if it does not say.
     """
     described = _description(memoryview(data))
     turn, mirror = (re.search(rb"\0\0\0\x09%b(.)" % kind, described, re.DOTALL) for kind in (b"irot", b"imir"))

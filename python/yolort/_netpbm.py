@@ -17,7 +17,7 @@ _FIELD = re.compile(rb"(?m)^(WIDTH|HEIGHT|DEPTH|MAXVAL)[ \t]+(\d{1,9})\s")
 
 
 def white_of_text(data: memoryview) -> int:
-    """The value of white of a PGM or PPM file of digits, as OpenCV leaves it; 0 where that is the type's largest."""
+    """The value of white of a PGM or PPM file of digits, as OpenCV leaves it; 0 if that is the type's largest."""
     found = _PLAIN.match(bytes(data[:_NEAR]))
     white = int(found[1]) if found else 0
     return white if 255 < white < 65535 else 0

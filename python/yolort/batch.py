@@ -70,10 +70,7 @@ def run(
     """
     actors = _checks.integer("actors", actors)
     shard_size = _checks.integer("shard_size", shard_size)
-    try:
-        import ray
-    except ImportError as error:
-        raise ImportError(f'{error}; work on a cluster needs Ray: pip install "yolort-runtime[ray]"') from None
+    _ray()  # before anything is written
     folder = Path(output).absolute()
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{output} is a file; give a folder")
@@ -83,31 +80,42 @@ def run(
     missing = [shard for shard in shards if not _target(folder, shard).exists()]
     if not missing:
         return Summary(len(shards), len(shards), 0, 0)
-    ray.init(address=ray_address, include_dashboard=False, logging_level="warning")
+    rows = _run_on_ray(ray_address, actors, missing, (Path(model).absolute(), folder, column, options or {}))
+    found, failed = (sum(row[key] for row in rows) for key in ("images", "failed"))
+    return Summary(len(shards), len(shards) - len(missing), found, failed)
+
+
+def _ray() -> Any:
+    """The ray module. ImportError, which says how to install it."""
+    try:
+        import ray
+    except ImportError as error:
+        raise ImportError(f'{error}; work on a cluster needs Ray: pip install "yolort-runtime[ray]"') from None
+    return ray
+
+
+def _run_on_ray(
+    address: str | None, actors: int, shards: list[Shard], work: tuple[Path, Path, str, dict[str, Any]]
+) -> list[dict[str, int]]:
+    """What `detect_shard` returns for each shard; `work` is the model, the output, the column and the options."""
+    ray = _ray()
+    model, folder, column, options = work
+    ray.init(address=address, include_dashboard=False, logging_level="warning")
     try:
         cpus = max(int(ray.cluster_resources().get("CPU", 1)), 1)
         if actors > cpus:
             raise ValueError(f"actors is {actors}, expected at most {cpus}, one for each CPU of the cluster")
         cpus //= actors
-        data = ray.data.from_items(
-            [{"shard": json.dumps(shard)} for shard in missing], override_num_blocks=len(missing)
-        )
-        done = data.map(
+        data = ray.data.from_items([{"shard": json.dumps(shard)} for shard in shards], override_num_blocks=len(shards))
+        rows: list[dict[str, int]] = data.map(
             _Worker,
-            fn_constructor_args=(
-                str(Path(model).absolute()),
-                str(folder),
-                column,
-                options or {},
-                cpus,
-            ),
+            fn_constructor_args=(str(model), str(folder), column, options, cpus),
             concurrency=actors,
             num_cpus=cpus,
         ).take_all()
+        return rows
     finally:
         ray.shutdown()
-    found, failed = (sum(one[key] for one in done) for key in ("images", "failed"))
-    return Summary(len(shards), len(shards) - len(missing), found, failed)
 
 
 def split(source: str | os.PathLike[str], shard_size: int) -> list[Shard]:
@@ -124,7 +132,7 @@ def split(source: str | os.PathLike[str], shard_size: int) -> list[Shard]:
             (str(table.absolute()), i) for table in tables for i in range(parquet.read_metadata(table).num_row_groups)
         ]
         return [Shard(number=i, paths=[table], row_group=group) for i, (table, group) in enumerate(groups)]
-    paths = [str(one.absolute()) for one in images.find(source)]
+    paths = [str(path.absolute()) for path in images.find(source)]
     parts = [paths[at : at + shard_size] for at in range(0, len(paths), shard_size)]
     return [Shard(number=i, paths=part, row_group=-1) for i, part in enumerate(parts)]
 

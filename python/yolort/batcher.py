@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yolort import _checks
 from yolort._core import Error
+from yolort._types import Array, DetectorLike, Settings
 from yolort.detections import Detections
-from yolort.detector import Array, Detector, Settings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -112,7 +112,7 @@ class Batcher:
 
     def __init__(
         self,
-        detector: Detector,
+        detector: DetectorLike,
         *,
         max_batch: int | None = None,
         max_wait: float = 0.0,
@@ -216,7 +216,7 @@ def _stop(queue: _Queue, threads: list[threading.Thread], cancel: bool) -> None:
         thread.join()
 
 
-def _work(queue: _Queue, detector: Detector) -> None:
+def _work(queue: _Queue, detector: DetectorLike) -> None:
     try:
         while batch := queue.take():
             jobs: list[_Job] = []
@@ -234,8 +234,8 @@ def _work(queue: _Queue, detector: Detector) -> None:
         queue.leave()
 
 
-def _run(detector: Detector, jobs: list[_Job], arrays: list[Array]) -> None:
-    """Set each future; an image that fails fails alone."""
+def _run(detector: DetectorLike, jobs: list[_Job], arrays: list[Array]) -> None:
+    """Set each future; an image that fails does not affect the others."""
     if not jobs:
         return
     try:
@@ -247,5 +247,5 @@ def _run(detector: Detector, jobs: list[_Job], arrays: list[Array]) -> None:
         for job, array in zip(jobs, arrays, strict=True):
             _run(detector, [job], [array])
         return
-    for job, one in zip(jobs, found, strict=True):
-        job.future.set_result(one)
+    for job, detections in zip(jobs, found, strict=True):
+        job.future.set_result(detections)

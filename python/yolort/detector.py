@@ -6,62 +6,21 @@ import ctypes
 import os
 import warnings
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypedDict, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from yolort import _checks, _core, images
+from yolort._types import Array, Classes, ImagePath, Settings, Source
 from yolort.detections import Detections
+from yolort.sources import StreamSource
+from yolort.stream import Policy, Stream
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs, Unpack
-
-    from yolort.sources import StreamSource
-    from yolort.stream import Policy, Stream
-
-
-class DlpackArray(Protocol):
-    """An array of another library, such as torch or cupy: of the host, or of the GPU that the Detector runs on."""
-
-    @property
-    def shape(self) -> Sequence[int]: ...
-    def __dlpack__(self, *, stream: int | None = None) -> Any: ...
-    def __dlpack_device__(self) -> tuple[int, int]: ...
-
-
-class CudaArray(Protocol):
-    """An array of a GPU that speaks only CUDA's protocol, such as numba's."""
-
-    @property
-    def shape(self) -> Sequence[int]: ...
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]: ...
-
-
-Array: TypeAlias = npt.NDArray[np.uint8] | DlpackArray | CudaArray
-ImagePath: TypeAlias = "str | bytes | os.PathLike[str]"
-Source: TypeAlias = "Array | ImagePath | Sequence[Array | ImagePath]"
-
-
-#: Class indices, class names, or one of either; None: all.
-Classes: TypeAlias = "int | str | Iterable[int | str] | None"
-
-
-class Settings(TypedDict, total=False):
-    """What one call may set; None leaves the constructor's."""
-
-    conf: float | None
-    iou: float | None
-    max_det: int | None
-    classes: Classes
-    agnostic: bool | None
-    multi_label: bool | None
-    format: str | None
-    augment: bool | None
-
 
 _THRESHOLDS = ("conf", "iou", "max_det", "classes", "agnostic", "multi_label")
 
@@ -80,7 +39,7 @@ class View(NamedTuple):
     scale: int  #: pixels: the longer side of what the image is fitted into
     flip: bool  #: mirrored, left to right
     imgsz: tuple[int, int]  #: height, width of the network input around it
-    model: str  #: the artefact that runs it
+    model: str  #: the artifact that runs it
 
 
 class LayerTime(NamedTuple):
@@ -99,6 +58,7 @@ class Detector:
     lives on in a forked process, if no other thread was in a call.)
     """
 
+    # Long because it documents every option; the body only checks and passes them on.
     def __init__(
         self,
         model: str | bytes | os.PathLike[str] | bytearray | memoryview,
@@ -142,13 +102,13 @@ class Detector:
                 computed in fp32); default: the fastest that keeps the accuracy.
             conf: keep detections with a score above this, 0 to 1.
             iou: NMS drops a box whose IoU with a better one is above this, 0 to 1.
-            max_det: at most this many detections an image, 1 or more.
+            max_det: maximum number of detections per image, 1 or more.
             classes: keep only these classes: indices or names (of all classes that have it), one or several;
                 default: all.
             agnostic: NMS across classes.
             multi_label: a detection for every class of a box above `conf`, not only for its best; for evaluation.
             names: class names, for a model whose file carries none.
-            tuned: take what `yolort tune` recorded for this model and machine, where engine, device, precision and
+            tuned: take what `yolort tune` recorded for this model and machine, if engine, device, precision and
                 threads are left open.
             profile: time every layer, which slows the whole; see `layer_times`.
             imgsz: network input as a side or (height, width) in pixels, for a dynamic model or one that does not say.
@@ -156,7 +116,7 @@ class Detector:
                 thresholds hold for the merged result. `scales` and `scale_models` ask for it as well.
             scales: fit the image into each of these, 32 to 16384 pixels: longer sides of the network input, whose
                 proportions stay. A dynamic model runs at that size (padded to its stride), a fixed one with the image
-                in the middle of its input. Default: the input size alone.
+                in the middle of its input. Default: only the input size.
             flip: look at each scale mirrored, too.
             merge: "wbf", weighted boxes fusion (arXiv:1910.13302); or "nms", the best box of each object.
             scale_models: more artefacts with the same classes, for the scales that are their input sizes.
@@ -172,7 +132,7 @@ class Detector:
         """
         self._core = _core.Detector(
             _checks.contents("model", model) if format else _checks.path("model", model),
-            _thresholds(conf, iou, max_det, [], agnostic, multi_label),
+            _checks.thresholds(conf, iou, max_det, [], agnostic, multi_label),
             format=_checks.text("format", format),
             engine=_checks.text("engine", engine),
             device=_checks.device(device),
@@ -191,7 +151,7 @@ class Detector:
         )
         self._names = dict(enumerate(self._core.names))
         kept = _checks.classes(classes, self._names)
-        self._thresholds = _thresholds(conf, iou, max_det, kept, agnostic, multi_label)
+        self._thresholds = _checks.thresholds(conf, iou, max_det, kept, agnostic, multi_label)
         self._core.check(self._thresholds)
         _living.add(self)
 
@@ -223,10 +183,12 @@ class Detector:
             TypeError, ValueError: an array that is no image, or a threshold out of range.
             EngineError: the engine failed, or gave NaN or infinity.
         """
-        given = _checks.settings(settings, self._names)
-        format = given.pop("format", None)
-        augment = given.pop("augment", None)
-        thresholds = _thresholds(**{name: given.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS})
+        chosen = _checks.settings(settings, self._names)
+        format = chosen.pop("format", None)
+        augment = chosen.pop("augment", None)
+        thresholds = _checks.thresholds(
+            **{name: chosen.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS}
+        )
         if _is_array(source):
             return self._detect([source], [None], thresholds, [format], augment)[0]
         if isinstance(source, (str, bytes, os.PathLike)):
@@ -245,10 +207,10 @@ class Detector:
         return self._detect(arrays, paths, thresholds, formats, augment)
 
     def infer(self, tensor: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-        """Run the network alone: for tools that compare or calibrate; a detection needs `detector(image)` only.
+        """Run only the network: for tools that compare or calibrate; a detection needs `detector(image)` only.
 
         Args:
-            tensor: (batch, 3, height, width) float32, RGB in 0 to 1, of `imgsz`; `batch` images where that is fixed.
+            tensor: (batch, 3, height, width) float32, RGB in 0 to 1, of `imgsz`; `batch` images if that is fixed.
 
         Returns:
             Copies of the model's outputs, float32, in its order; what they hold depends on `head`.
@@ -266,7 +228,7 @@ class Detector:
         `profile=True`, else empty. With test-time augmentation: of the runs at `imgsz` only. ONNX Runtime reports once,
         of the runs of all clones, and stops timing then.
         """
-        return [LayerTime(*one) for one in self._core.layer_times()]
+        return [LayerTime(*row) for row in self._core.layer_times()]
 
     def clone(self) -> Detector:
         """Another Detector on the same weights, with its own buffers: one a thread."""
@@ -308,10 +270,8 @@ class Detector:
 
         Raises:
             FileNotFoundError, TypeError, ValueError: no such file, no source, or an option out of range.
-            While iterating: SourceError where it cannot be opened at first, and what a call raises.
+            While iterating: SourceError if it cannot be opened at first, and what a call raises.
         """
-        from yolort.stream import Stream
-
         batching = {"max_batch": max_batch, "max_wait": max_wait}
         return Stream(self, source, policy, buffer, workers, batching, settings)
 
@@ -327,7 +287,7 @@ class Detector:
 
     @property
     def batch(self) -> int:
-        """Images of one run of the network at most; 0 where any number goes."""
+        """Images of one run of the network at most; 0 if any number goes."""
         return self._core.batch
 
     @property
@@ -422,20 +382,7 @@ def _described(item: object) -> str:
     return f"an array of {item.dtype}" if isinstance(item, np.ndarray) else _checks.shown(item)
 
 
-def _thresholds(
-    conf: float, iou: float, max_det: int, classes: Sequence[int], agnostic: bool, multi_label: bool
-) -> _core.Thresholds:
-    return _core.Thresholds(
-        conf=_checks.number("conf", conf),
-        iou=_checks.number("iou", iou),
-        max_det=_checks.integer("max_det", max_det),
-        classes=classes,
-        agnostic=_checks.flag("agnostic", agnostic),
-        multi_label=_checks.flag("multi_label", multi_label),
-    )
-
-
-class _LeftBehind:
+class _ForkedCore:
     """Stands for the core of a Detector in a forked process, which has none of the threads that run it."""
 
     def __getattr__(self, name: str) -> Any:
@@ -453,7 +400,7 @@ def _after_fork() -> None:
         if (detector.engine, detector.device) == ("ncnn", "cpu"):  # its pool starts anew
             continue
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(detector._core))  # to destroy it would wait for its threads
-        detector._core = cast(_core.Detector, _LeftBehind())
+        detector._core = cast(_core.Detector, _ForkedCore())
 
 
 os.register_at_fork(after_in_child=_after_fork)

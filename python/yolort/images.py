@@ -226,7 +226,7 @@ def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image") -> npt.NDAr
     Raises:
         ImageError, ImportError: as `read`.
     """
-    cv2 = opencv()
+    opencv()
     bytes_ = np.frombuffer(data, np.uint8).data
     header = _image_header.read(bytes_)
     limit = _max_pixels()
@@ -244,22 +244,29 @@ def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image") -> npt.NDAr
     if header.format == "heic":
         return _decode_heic(data, name)
     layout = _image_header.layout(header.format, bytes_)
-    unread = f"{name}: its pixel type cannot be read; save it as 8-bit PNG"
     if layout.refused:
-        raise ImageError(unread)
+        raise ImageError(_unread(name))
     if _netpbm.is_binary(bytes_):
         found = _netpbm.decode(bytes_, (header.width, header.height))
         if found is None:
             raise ImageError(f"{name} is empty, damaged or of an unknown format")
         return np.ascontiguousarray(_to_bytes(found[0], name, found[1]))
-    flags = cv2.IMREAD_ANYCOLOR if header.format == "tiff" else cv2.IMREAD_COLOR  # deep gray TIFF is read only as gray
-    if header.format in _DEEP:
+    return _decode_with_opencv(data, header.format, layout, name)
+
+
+def _decode_with_opencv(
+    data: bytes | npt.NDArray[np.uint8], format: str, layout: _image_header.Layout, name: str
+) -> npt.NDArray[np.uint8]:
+    cv2 = opencv()
+    unread = _unread(name)
+    flags = cv2.IMREAD_ANYCOLOR if format == "tiff" else cv2.IMREAD_COLOR  # deep gray TIFF is read only as gray
+    if format in _DEEP:
         flags |= cv2.IMREAD_ANYDEPTH
-    turned = _image_header.orientation(bytes_) if header.format == "avif" else None
+    turned = _image_header.orientation(np.frombuffer(data, np.uint8).data) if format == "avif" else None
     if turned is not None:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
     image = _imdecode(data, flags, name)
-    if image is None and header.format == "jpeg":
+    if image is None and format == "jpeg":
         image = _without_end_marker(bytes(data), flags, name)
     if image is None:
         raise ImageError(unread if layout.unusual else f"{name} is empty, damaged or of an unknown format")
@@ -281,6 +288,10 @@ def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image") -> npt.NDAr
         image = np.rot90(image, turns)
         image = image if mirror is None else image[::-1] if mirror == 0 else image[:, ::-1]
     return np.ascontiguousarray(image, np.uint8)
+
+
+def _unread(name: str) -> str:
+    return f"{name}: its pixel type cannot be read; save it as 8-bit PNG"
 
 
 def _max_pixels() -> int:
@@ -312,9 +323,9 @@ def _to_bytes(image: npt.NDArray[Any], name: str, white: int = 0) -> npt.NDArray
 
     Refused is what would become all black or white: 8 bits in 16, numbers up to 255 as fractions.
     """
-    most = 255 if image.dtype == np.uint8 else 65535
-    if not 0 < white < most or image.max() > white:
-        white = most
+    maximum = 255 if image.dtype == np.uint8 else 65535
+    if not 0 < white < maximum or image.max() > white:
+        white = maximum
     if white == 255:
         return image
     if image.dtype.kind != "f" and image.dtype not in (np.uint8, np.uint16):
@@ -323,14 +334,14 @@ def _to_bytes(image: npt.NDArray[Any], name: str, white: int = 0) -> npt.NDArray
     bright = 0
     for at in range(0, len(image), _ROWS):
         rows = image[at : at + _ROWS]
-        if white < most:
+        if white < maximum:
             out[at : at + _ROWS] = (rows.astype(np.uint32) * 255 + white // 2) // white
         elif image.dtype == np.uint16:
             out[at : at + _ROWS] = rows >> 8
         else:
             bright += np.count_nonzero(rows > 1)
             out[at : at + _ROWS] = np.clip(np.nan_to_num(rows), 0, 1) * 255 + 0.5
-    brightest = image.max() if image.dtype == np.uint16 and white == most else 0
+    brightest = image.max() if image.dtype == np.uint16 and white == maximum else 0
     if 0 < brightest < _DARK:
         what = f"{name} has 16 bits, but no pixel above {brightest} of 65535"
         if brightest < 256:

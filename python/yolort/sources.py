@@ -31,11 +31,11 @@ class SourceError(Error):
     """A video, camera or network stream that cannot be opened."""
 
 
-class Picture(NamedTuple):
+class SourceImage(NamedTuple):
     """One image of a source."""
 
-    image: npt.NDArray[np.uint8]
-    time: float | None = None  #: seconds from the start of the video, where it tells
+    pixels: npt.NDArray[np.uint8]
+    time: float | None = None  #: seconds from the start of the video, if it reports one
     path: str | None = None
 
 
@@ -44,7 +44,7 @@ class Source(Protocol):
 
     live: bool  #: it goes on whether it is read or not
 
-    def pictures(self, stopping: threading.Event) -> Iterator[Picture]:
+    def read(self, stopping: threading.Event, /) -> Iterator[SourceImage]:
         """The images in order, until the end or until `stopping` is set."""
 
 
@@ -77,7 +77,7 @@ def _open(source: StreamSource) -> Source:
         path = Path(text)
         if os.path.isfile(path) and path.suffix.lower() not in images.endings():
             return Video(path)
-        return Files(images.find(text), alone=os.path.exists(path) and not os.path.isdir(path))
+        return Files(images.find(text), single=os.path.exists(path) and not os.path.isdir(path))
     if isinstance(source, Iterable) and not isinstance(source, (bytes, np.ndarray)):
         return Arrays(source)
     raise TypeError(
@@ -94,30 +94,30 @@ class Arrays:
     def __init__(self, arrays: Iterable[npt.NDArray[np.uint8]]) -> None:
         self._arrays = arrays
 
-    def pictures(self, stopping: threading.Event) -> Iterator[Picture]:
+    def read(self, _: threading.Event) -> Iterator[SourceImage]:
         for array in self._arrays:
-            yield Picture(array)
+            yield SourceImage(array)
 
 
 class Files:
-    """Image files; those that cannot be read are left out, each with a UserWarning, unless it is the source alone."""
+    """Image files; those that cannot be read are left out, each with a UserWarning, unless there is only one."""
 
     live = False
 
-    def __init__(self, paths: list[Path], *, alone: bool = False) -> None:
+    def __init__(self, paths: list[Path], *, single: bool = False) -> None:
         self._paths = paths
-        self._alone = alone
+        self._single = single
 
-    def pictures(self, stopping: threading.Event) -> Iterator[Picture]:
+    def read(self, _: threading.Event) -> Iterator[SourceImage]:
         for path in self._paths:
             try:
                 image = images.read(path)
             except (images.ImageError, FileNotFoundError) as error:
-                if self._alone:
+                if self._single:
                     raise
                 warnings.warn(f"left out: {error}", stacklevel=2)
                 continue
-            yield Picture(image, path=os.fspath(path))
+            yield SourceImage(image, path=os.fspath(path))
 
 
 class Video:
@@ -130,10 +130,10 @@ class Video:
         self.live = not isinstance(address, Path)
         if isinstance(address, str) and not _is_url(address):
             raise SourceError(f"source {self._name} is no URL that can be opened: its host or port is malformed")
-        if isinstance(address, Path) and not os.stat(address).st_size:  # also those of /proc, some of which wait
+        if isinstance(address, Path) and not address.stat().st_size:  # also those of /proc, some of which wait
             raise SourceError(f"source {self._name} is empty")
 
-    def pictures(self, stopping: threading.Event) -> Iterator[Picture]:
+    def read(self, stopping: threading.Event) -> Iterator[SourceImage]:
         capture = self._capture()
         try:
             pause = FIRST_PAUSE
@@ -141,7 +141,7 @@ class Video:
                 done, image = capture.read()
                 if done:
                     pause = FIRST_PAUSE
-                    yield Picture(image, capture.get(images.opencv().CAP_PROP_POS_MSEC) / 1e3)
+                    yield SourceImage(image, capture.get(images.opencv().CAP_PROP_POS_MSEC) / 1e3)
                 elif not self.live:
                     return
                 else:

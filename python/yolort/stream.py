@@ -16,15 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from yolort import _checks
+from yolort._types import DetectorLike, Settings
 from yolort.batcher import WORKERS, Batcher
 from yolort.detections import Detections
-from yolort.detector import Detector, Settings
-from yolort.sources import Arrays, Picture, Source, StreamSource, split
+from yolort.sources import Arrays, Source, SourceImage, StreamSource, split
 
 Policy: TypeAlias = Literal["all", "latest"]
 
 _POLICIES = ("all", "latest")
-_JOIN = 15.0  # seconds for a reader that stands in a system call; a daemon, it is left alone after that
+_JOIN = 15.0  # seconds for a reader that stands in a system call; a daemon, it is no longer waited for after that
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Frame:
         detections: what was found; `path` is set for image files.
         index: number of the image in its source, from 0; under "latest" those that were dropped are counted, too.
         source: index of the source in the list given to `stream`, else 0.
-        time: seconds from the start of the video, where the source tells, else None.
+        time: seconds from the start of the video, if the source reports it, else None.
         captured: `time.monotonic()` when the image had been read.
     """
 
@@ -52,7 +52,7 @@ class Frame:
 class _Entry:
     """An image on its way; until a worker starts on it, "latest" may put a newer one in its place."""
 
-    picture: Picture
+    image: SourceImage
     index: int
     captured: float
     started: bool = False
@@ -88,12 +88,12 @@ class _Pipeline:
         """A reader's thread."""
         try:
             start: float | None = None
-            for index, picture in enumerate(track.source.pictures(self.stopping)):
+            for index, image in enumerate(track.source.read(self.stopping)):
                 now = time.monotonic()
-                if track.latest and not track.source.live and picture.time is not None:  # a file plays at its own rate
-                    start = now - picture.time if start is None else start
-                    self.stopping.wait(max(start + picture.time - now, 0))
-                if not self.offer(track, _Entry(picture, index, time.monotonic())):
+                if track.latest and not track.source.live and image.time is not None:  # a file plays at its own rate
+                    start = now - image.time if start is None else start
+                    self.stopping.wait(max(start + image.time - now, 0))
+                if not self.offer(track, _Entry(image, index, time.monotonic())):
                     break
         except Exception as error:
             track.error = error
@@ -107,7 +107,7 @@ class _Pipeline:
         with self.changed:
             if track.latest and track.entries and not track.entries[-1].started:
                 waiting = track.entries[-1]
-                waiting.picture, waiting.index, waiting.captured = entry.picture, entry.index, entry.captured
+                waiting.image, waiting.index, waiting.captured = entry.image, entry.index, entry.captured
                 self.dropped += 1
                 return not self.stopping.is_set()
             self.changed.wait_for(lambda: track.latest or self.stopping.is_set() or len(track.entries) < self.buffer)
@@ -122,7 +122,7 @@ class _Pipeline:
     def start(self, entry: _Entry) -> npt.NDArray[np.uint8]:
         with self.changed:
             entry.started = True
-            return entry.picture.image
+            return entry.image.pixels
 
     def finish(self, track: _Track, entry: _Entry, result: Future[Detections]) -> None:
         if result.cancelled():  # the stream stops
@@ -171,8 +171,8 @@ def _frame(track: _Track, entry: _Entry) -> Frame:
     if not isinstance(found, Detections):
         assert found is not None
         raise found
-    found.path = entry.picture.path
-    return Frame(entry.picture.image, found, entry.index, track.number, entry.picture.time, entry.captured)
+    found.path = entry.image.path
+    return Frame(entry.image.pixels, found, entry.index, track.number, entry.image.time, entry.captured)
 
 
 class Stream(Iterator[Frame]):
@@ -184,7 +184,7 @@ class Stream(Iterator[Frame]):
 
     def __init__(
         self,
-        detector: Detector,
+        detector: DetectorLike,
         source: StreamSource | Sequence[StreamSource],
         policy: Policy | None,
         buffer: int,
@@ -198,7 +198,9 @@ class Stream(Iterator[Frame]):
         buffer = _checks.integer("buffer", buffer)
         checked = _checks.settings(settings, detector.names)
         sources = split(source)
-        tracks = [_Track(one, i, (policy or _default(one)) == "latest") for i, one in enumerate(sources)]
+        tracks = [
+            _Track(source, number, (policy or _default(source)) == "latest") for number, source in enumerate(sources)
+        ]
         if workers is None:
             workers = 1 if len(tracks) == 1 and tracks[0].latest else WORKERS
         batcher = Batcher(detector, queue=len(tracks) * buffer, workers=workers, **batching)

@@ -86,7 +86,7 @@ def jobs(given: Path) -> dict[str, Job]:
         ),
         "quantize": Job(
             ["quantize", onnx, "--calibration", str(given / "c.json"), "--no-measure", "--output", "out.onnx"],
-            lambda at: yolort.Detector(at / "out.onnx")(yolort.demo_image()).to_dict()["detections"],
+            lambda at: yolort.Detector(at / "out.onnx")([yolort.demo_image()])[0].to_dict()["detections"],
             lambda at: if_there(at / "out.onnx", yolort.Detector),
         ),
         "prune": Job(
@@ -144,7 +144,7 @@ def user_files(at: Path) -> dict[str, str]:
 
 def run(job: Job, at: Path, seconds: float | None = None) -> int:
     """Status of the command; -9 if it was killed after `seconds`."""
-    with open(at.with_suffix(".log"), "ab") as log:
+    with at.with_suffix(".log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "yolort", *job.arguments], cwd=at, stdout=log, stderr=log, start_new_session=True
         )

@@ -8,7 +8,6 @@ in one process spoil each other. Quote ratios of one run; single times depend on
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -17,16 +16,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import worker
 import yolort
 from yolort import _core
-
-WORKER = Path(__file__).with_name("worker.py")
+from yolort.tools._processes import Child
 
 
 class Rival(NamedTuple):
@@ -44,46 +44,28 @@ class Model(NamedTuple):
     int8: Path | None = None  # for OpenVINO
 
 
-def measure(rivals: list[Rival], image: Path, rounds: int, burst: int) -> dict[str, dict[str, float]]:
+def measure(rivals: list[Rival], image: np.ndarray, rounds: int, burst: int) -> dict[str, dict[str, float]]:
     """p50 in milliseconds of each rival's parts, over `rounds` alternating bursts."""
-    workers = {}
-    for rival in rivals:
-        command = [
-            sys.executable,
-            str(WORKER),
-            rival.kind,
-            str(rival.model),
-            str(image),
-            json.dumps(dict(rival.options)),
-        ]
-        workers[rival.name] = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
     samples: dict[str, list[dict[str, float]]] = {rival.name: [] for rival in rivals}
-    for number in range(rounds + 1):
-        for name, worker in workers.items():
-            done = ask(worker, burst)
-            if number:  # the first round warms up
-                samples[name] += done
-            time.sleep(0.2)  # its threads go to sleep
-    for worker in workers.values():
-        worker.communicate()
+    with ExitStack() as stack:
+        workers = {rival.name: stack.enter_context(start(rival, image)) for rival in rivals}
+        for number in range(rounds + 1):
+            for name, child in workers.items():
+                timed = child.call(worker.measure, burst)
+                if number:  # the first round warms up
+                    samples[name] += timed
+                time.sleep(0.2)  # its threads go to sleep
     return {
-        name: {part: statistics.median(sample[part] for sample in done) for part in done[0]}
-        for name, done in samples.items()
+        name: {part: statistics.median(sample[part] for sample in timed) for part in timed[0]}
+        for name, timed in samples.items()
     }
 
 
-def ask(worker: subprocess.Popen[str], count: int) -> list[dict[str, float]]:
-    assert worker.stdin
-    assert worker.stdout
-    worker.stdin.write(f"{count}\n")
-    worker.stdin.flush()
-    for line in worker.stdout:
-        if line.startswith("[{"):
-            answer: list[dict[str, float]] = json.loads(line)
-            return answer
-    raise RuntimeError(f"a rival failed: {worker.args}")
+def start(rival: Rival, image: np.ndarray) -> Child:
+    """Its process, in which it is loaded."""
+    child = Child(quiet=True)
+    child.call(worker.load, rival.kind, str(rival.model), image, dict(rival.options))
+    return child
 
 
 def table(title: str, columns: list[str], rows: list[list[object]]) -> None:
@@ -93,10 +75,9 @@ def table(title: str, columns: list[str], rows: list[list[object]]) -> None:
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def letterbox(models: list[Model], path: Path, rounds: int, burst: int) -> None:
+def letterbox(models: list[Model], image: np.ndarray, rounds: int, burst: int) -> None:
     """Against the OpenCV chain, one thread each, in alternating rounds."""
     cv2.setNumThreads(1)
-    image = yolort.images.read(path)
     detect = yolort.Detector(models[0].ncnn, threads=1)
     side = detect.imgsz[0]
     geometry = side, side * 9 // 16, side * 7 // 32  # of a 16:9 image: width, height, padding above
@@ -132,7 +113,7 @@ def letterbox(models: list[Model], path: Path, rounds: int, burst: int) -> None:
     table(f"Letterbox of 1280 x 720 to {side} x {side} float32, one thread ({_core.simd()})", ["", "ms", "x"], rows)
 
 
-def detector(models: list[Model], image: Path, rounds: int, burst: int) -> None:
+def detector(models: list[Model], image: np.ndarray, rounds: int, burst: int) -> None:
     rows: list[list[object]] = []
     for model in models:
         rivals = [
@@ -153,7 +134,7 @@ def detector(models: list[Model], image: Path, rounds: int, burst: int) -> None:
     table("End to end, p50", ["model", "", "total ms", "pre", "inference", "post", "/ session.run"], rows)
 
 
-def ncnn(models: list[Model], image: Path, rounds: int, burst: int) -> None:
+def ncnn(models: list[Model], image: np.ndarray, rounds: int, burst: int) -> None:
     rows: list[list[object]] = []
     for model in models:
         rivals = [
@@ -167,23 +148,21 @@ def ncnn(models: list[Model], image: Path, rounds: int, burst: int) -> None:
     table("NCNN precisions, p50", ["model", "precision", "total ms", "/ fp32"], rows)
 
 
-def busy(models: list[Model], image: Path, rounds: int, burst: int) -> None:
+def busy(models: list[Model], image: np.ndarray, rounds: int, burst: int) -> None:
     """Alone, and beside a process that keeps one core busy."""
     rows: list[list[object]] = []
     for model in models:
         samples: dict[bool, list[float]] = {False: [], True: []}
-        command = [sys.executable, str(WORKER), "detector", str(model.ncnn), str(image), "{}"]
-        worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        ask(worker, burst)
-        for _ in range(rounds):
-            for loaded in samples:
-                spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if loaded else None
-                time.sleep(0.3)
-                samples[loaded] += [one["total"] for one in ask(worker, burst)]
-                if spinner:
-                    spinner.kill()
-                    spinner.wait()
-        worker.communicate()
+        with start(Rival("default", "detector", model.ncnn), image) as child:
+            child.call(worker.measure, burst)
+            for _ in range(rounds):
+                for loaded in samples:
+                    spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if loaded else None
+                    time.sleep(0.3)
+                    samples[loaded] += [sample["total"] for sample in child.call(worker.measure, burst)]
+                    if spinner:
+                        spinner.kill()
+                        spinner.wait()
         quiet = statistics.median(samples[False])
         for loaded, times in samples.items():
             p50 = statistics.median(times)
@@ -255,9 +234,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         models = export_models(options.weights, options.calibrate, Path(folder)) if options.weights else []
         models = models or [Model("embedded", yolort.demo_model("onnx"), yolort.demo_model("ncnn"))]
-        pixels = cv2.resize(yolort.images.read(options.image), (1280, 720))
-        image = Path(folder, "image.png")
-        yolort.images.write(image, pixels)
+        image = np.asarray(cv2.resize(yolort.images.read(options.image), (1280, 720)))
         for name in options.tables:
             if name == "import":
                 import_time()

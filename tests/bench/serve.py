@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import httpx2 as httpx
 import numpy as np
@@ -75,8 +76,7 @@ def attack(url: str, data: bytes, seconds: float, rate: float, answer: multiproc
 
 
 def resident(pid: int) -> float:
-    with open(f"/proc/{pid}/statm") as file:
-        return int(file.read().split()[1]) * 4096 / 2**20
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 2**20
 
 
 def main() -> None:

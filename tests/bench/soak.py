@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yolort
@@ -68,7 +69,8 @@ def main() -> int:
     rng = np.random.default_rng(0)
     start = last = time.monotonic()
     end = start + 60 * given.minutes
-    detections, levels = 0, []
+    detections = 0
+    levels: list[Any] = []
     while time.monotonic() < end:
         began = time.monotonic()
         for model, engine, detector in opened:

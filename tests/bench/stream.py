@@ -21,7 +21,7 @@ import yolort
 def write_video(path: Path, frames: int) -> None:
     """1280 x 720, 30 frames a second: the sample scene moves."""
     scene = cv2.resize(yolort.images.read(yolort.demo_image()), (1280, 720))
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 30, (1280, 720))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, (1280, 720))
     for i in range(frames):
         image = np.roll(scene, 3 * i % 1280, axis=1).copy()
         cv2.circle(image, (int(640 + 500 * np.sin(i / 30)), int(360 + 250 * np.cos(i / 17))), 60, (0, 0, 255), -1)

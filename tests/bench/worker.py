@@ -1,18 +1,14 @@
-"""One rival in a process of its own: worker.py KIND MODEL IMAGE [OPTIONS as JSON].
+"""One rival, in a process of its own: `load` it, then `measure` it.
 
-Reads a number a line, detects that often, and prints one JSON list of {"total", "pre", "inference", "post"} in
-milliseconds. Between the numbers it sleeps, so that its threads do not disturb the other rivals.
+Between two measurements it sleeps, so that its threads do not disturb the other rivals.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-import cv2
 import numpy as np
 
 Parts = dict[str, float]
@@ -31,18 +27,18 @@ def detector(model: str, image: np.ndarray, **options: Any) -> Callable[[], Part
     return run
 
 
-def session(model: str, image: np.ndarray) -> Callable[[], Parts]:
+def session(model: str, _: np.ndarray) -> Callable[[], Parts]:
     """A bare `session.run` of ONNX Runtime, the input made beforehand."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     run_session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    given = run_session.get_inputs()[0]
-    array = np.random.default_rng(0).random(given.shape, np.float32)
+    tensor = run_session.get_inputs()[0]
+    array = np.random.default_rng(0).random(tensor.shape, np.float32)
 
     def run() -> Parts:
-        run_session.run(None, {given.name: array})
+        run_session.run(None, {tensor.name: array})
         return {}
 
     return run
@@ -64,18 +60,24 @@ def ultralytics(model: str, image: np.ndarray, imgsz: int = 640) -> Callable[[],
     return run
 
 
-def main() -> None:
-    kind, model, image, options = sys.argv[1:5]
-    rival = {"detector": detector, "session": session, "ultralytics": ultralytics}[kind]
-    run = rival(model, cv2.imread(image), **json.loads(options))
-    for line in sys.stdin:
-        done = []
-        for _ in range(int(line)):
-            start = time.perf_counter()
-            parts = run()
-            done.append({**parts, "total": (time.perf_counter() - start) * 1e3})
-        print("\n" + json.dumps(done), flush=True)
+KINDS: dict[str, Callable[..., Callable[[], Parts]]] = {
+    "detector": detector,
+    "session": session,
+    "ultralytics": ultralytics,
+}
+_run: Callable[[], Parts]  # the rival of this process
 
 
-if __name__ == "__main__":
-    main()
+def load(kind: str, model: str, image: np.ndarray, options: dict[str, Any]) -> None:
+    global _run
+    _run = KINDS[kind](model, image, **options)
+
+
+def measure(count: int) -> list[Parts]:
+    """Milliseconds of so many detections: "total", and of those that tell, "pre", "inference", "post"."""
+    samples = []
+    for _ in range(count):
+        start = time.perf_counter()
+        parts = _run()
+        samples.append({**parts, "total": (time.perf_counter() - start) * 1e3})
+    return samples

@@ -73,6 +73,19 @@ void test_precision_that_runs() {
   CHECK_THROWS(openvino::precision_hint("fp16-storage"), std::invalid_argument, "none of openvino's: fp32, bf16");
 }
 
+void test_settings() {
+  Options asked;
+  const std::vector<std::string> latency = {"PERFORMANCE_HINT", "LATENCY", "INFERENCE_PRECISION_HINT", "f32"};
+  CHECK(openvino::settings_for(asked, "CPU", 4) == latency);
+  const auto streams = [&](int threads, const std::string& device) {
+    asked.threads = threads;
+    const std::vector<std::string> all = openvino::settings_for(asked, device, 4);
+    return all.size() < 8 ? "" : all[5] + " x " + all[7];
+  };
+  CHECK(streams(1, "CPU") == "4 x 4" && streams(2, "CPU") == "2 x 4" && streams(3, "CPU") == "1 x 3");
+  CHECK(streams(8, "CPU") == "1 x 8" && streams(1, "GPU").empty());
+}
+
 /// A protobuf field that holds bytes, or a number below 128.
 std::string bytes(int field, const std::string& content) {
   std::string out(1, static_cast<char>(field << 3 | 2));
@@ -265,6 +278,7 @@ int main() {
   fs::create_directories(folder);
   test_names_of_devices();
   test_precision_that_runs();
+  test_settings();
   test_signed_rounding_in_onnx();
   test_signed_rounding_in_an_ir();
   test_cache_folder();

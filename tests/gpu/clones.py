@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import yolort
@@ -17,7 +18,8 @@ noise = np.random.default_rng(0)
 images = [noise.integers(0, 256, (side, 2 * side, 3), np.uint8) for side in (100, 360, 720)]
 detector = yolort.Detector(model, conf=0.01)
 expected = [detector(image) for image in images]
-counts, failures = [0] * threads, []
+counts = [0] * threads
+failures: list[Any] = []
 
 
 def work(index: int, mine: yolort.Detector) -> None:

@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def on_cpu(engine: Path) -> yolort.Detector:
 def build(source: Path, precision: str, **options: object) -> Path:
     if given.engine != "tensorrt":
         return source
-    made = given.work / f"{source.stem}-{precision}{'-dynamic' if 'max_batch' in options else ''}.engine"
+    made: Path = given.work / f"{source.stem}-{precision}{'-dynamic' if 'max_batch' in options else ''}.engine"
     start = time.monotonic()
     build_engine(
         source,
@@ -163,7 +164,7 @@ def latency(name: str, engine: Path) -> None:
 def throughput(name: str, engine: Path) -> None:
     detector = yolort.Detector(engine, engine=given.engine)
     for batch in (1, 8, 16, 32):
-        ms = median_ms(lambda images=[image] * batch: detector(images), runs=60, warmup=10)
+        ms = median_ms(partial(detector, [image] * batch), runs=60, warmup=10)
         bare = bare_ms(engine, batch, detector.imgsz) if given.bare else float("nan")
         value = f"{1000 * batch / ms:.0f} images/s; bare {1000 * batch / bare:.0f}"
         row(name, f"throughput, batch {batch}", value, ms <= 1.1 * bare if batch == 32 and given.bare else None)

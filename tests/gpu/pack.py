@@ -48,7 +48,7 @@ for folder in ("lib", "models/dynamic", "data/images", "data/labels", "wheels"):
 with zipfile.ZipFile(given.tensorrt) as wheel:
     for name in wheel.namelist():
         if Path(name).name.startswith(LIBRARIES):
-            with wheel.open(name) as source, open(store / "lib" / Path(name).name, "wb") as target:
+            with wheel.open(name) as source, (store / "lib" / Path(name).name).open("wb") as target:
                 shutil.copyfileobj(source, target)
 shutil.copytree(given.headers, store / "include")
 kinds = ("manylinux_2_28_x86_64", "manylinux2014_x86_64", "manylinux_2_17_x86_64")
@@ -75,7 +75,7 @@ for sample in samples:
 packed = given.output / "store.tar.zst"
 # The builder's code for many GPUs repeats itself over long distances: 1.0 GB becomes 0.37.
 subprocess.run(["tar", "-C", str(store), "-I", "zstd -15 --long=27 -T0", "-cf", str(packed.resolve()), "."], check=True)
-with open(packed, "rb") as whole:
+with packed.open("rb") as whole:
     for number in range(10_000):
         piece = whole.read(given.mib << 20)
         if not piece:

@@ -61,7 +61,7 @@ nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
 step 240 cpp ctest --test-dir "$work/cpp" --output-on-failure
 side_by_side=$(python3 -c 'import xdist' 2>/dev/null && printf %s -n8)
 step 300 contract python3 -m pytest -q $side_by_side -p no:cacheprovider -o addopts= tests/python/test_engines.py \
-  tests/python/test_detector.py -k "tensorrt or gpu"
+  tests/python/test_views.py tests/python/test_detector.py -k "tensorrt or gpu"
 cat "$work/contract.log" | tail -n 3
 
 echo "== measure"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -43,3 +44,10 @@ def detections(line: str) -> np.ndarray:
     told: dict[str, Any] = json.loads(line)
     rows = [[one["class"], one["score"], *one["box"]] for one in told["detections"]]
     return np.array(rows, np.float64).reshape(-1, 6)
+
+
+def found_in(path: Path, pattern: str) -> str:
+    """The first group of a pattern in a file."""
+    match = re.search(pattern, path.read_text(), re.S)
+    assert match, (path, pattern)
+    return match[1]

@@ -11,6 +11,8 @@ import pytest
 import yolort
 from installing import ROOT, detections, run
 
+pytestmark = pytest.mark.slow
+
 BUILD = ROOT / "build" / "aarch64"
 #: bytes of the stripped static program; the limit that README tells
 MOST_BYTES = 8_000_000

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yolort
-from installing import ROOT, detections, run, write_pnm
+from installing import ROOT, detections, found_in, run, write_pnm
+
+pytestmark = pytest.mark.slow
 
 MODEL = yolort.demo_model("ncnn")
 
@@ -113,12 +114,37 @@ def test_failures(static_prefix: Path, picture_file: Path, tmp_path: Path) -> No
 
 def test_asked_about_itself(static_prefix: Path) -> None:
     app = static_prefix / "bin" / "yolort-detect"
-    assert (
-        run(app, "--version").strip() == re.search(r"yolort VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text())[1]
-    )
+    assert run(app, "--version").strip() == found_in(ROOT / "CMakeLists.txt", r"yolort VERSION ([\d.]+)")
     assert "ncnn: available" in run(app, "--engines")
     assert "--size WxH" in run(app, "--help")
     assert run(app, status=2) == ""
+
+
+def as_openvino(folder: Path) -> Path:
+    """The demo model in OpenVINO's own format."""
+    openvino = pytest.importorskip("openvino")
+    yaml = pytest.importorskip("yaml")
+    model = folder / "scenes_openvino_model"
+    openvino.save_model(openvino.convert_model(yolort.demo_model("onnx")), model / "model.xml", compress_to_fp16=False)
+    described = yolort.Detector(yolort.demo_model("onnx")).metadata
+    (model / "metadata.yaml").write_text(yaml.safe_dump(described))
+    return model
+
+
+@pytest.mark.parametrize(("engine", "format"), [("onnxruntime", "onnx"), ("openvino", "onnx"), ("openvino", "xml")])
+def test_libraries_of_python_packages(
+    app: Path, picture: np.ndarray, picture_file: Path, engine: str, format: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    status = {one.name: one for one in yolort.engines()}[engine]
+    if not status.library:
+        pytest.skip(f"{engine}: {status.reason or 'it is a Python package'}")
+    monkeypatch.setenv("YOLORT_LIBRARY_PATH", str(Path(status.library).parent))
+    model = as_openvino(tmp_path) if format == "xml" else yolort.demo_model("onnx")
+    expected = yolort.Detector(model, engine=engine, precision="fp32")(picture)
+    assert len(expected) >= 6
+    found = detections(run(app, model, picture_file, "--engine", engine, "--precision", "fp32"))
+    np.testing.assert_allclose(found, np.column_stack([expected.classes, expected.scores, expected.boxes]), atol=6e-3)
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png"])

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yolort
-from installing import ROOT, run
+from installing import ROOT, found_in, run
 
-EXAMPLES = ROOT / "cpp" / "examples"
+pytestmark = pytest.mark.slow
+
+EXAMPLES = ROOT / "examples"
 HEADERS = ["c.h", "export.h", "yolort.h"]
 
 
@@ -42,21 +44,41 @@ def expected(picture: np.ndarray) -> list[str]:
 
 def test_examples(prefix: Path, frame: list[object], expected: list[str], tmp_path: Path) -> None:
     assert sorted(path.name for path in (prefix / "include").rglob("*.h")) == HEADERS
-    build = tmp_path / "build"
-    run("cmake", "-G", "Ninja", "-S", EXAMPLES, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
-    run("cmake", "--build", build)
+    for language in ("cpp", "c"):
+        run(
+            "cmake",
+            "-G",
+            "Ninja",
+            "-S",
+            EXAMPLES / language,
+            "-B",
+            tmp_path / language,
+            f"-DCMAKE_PREFIX_PATH={prefix}",
+        )
+        run("cmake", "--build", tmp_path / language)
     model, foreign = yolort.demo_model("ncnn"), tmp_path / "model.xml"  # OpenVINO's, which only Python reads
     for file in (foreign, foreign.with_suffix(".bin")):
         file.write_text("<net/>")
-    for program in (build / "detect_cpp", build / "detect_c"):
+    for program in (tmp_path / "cpp/detect_cpp", tmp_path / "c/detect_c"):
         assert run(program, model, *frame).splitlines() == expected
         assert "does not exist" in run(program, tmp_path / "nothing", *frame, status=1)
         assert "no engine here can run" in run(program, foreign, *frame, status=1)
 
 
+def test_the_licenses_of_what_is_linked_are_installed(prefix: Path) -> None:
+    folder = prefix / "share/yolort/licenses"
+    assert (folder / "yolort.txt").read_text() == (ROOT / "LICENSE").read_text()
+    linked = {"ncnn": "BSD 3-Clause License", "glslang": "The Khronos Group"}
+    if (folder / "stb_image.txt").exists():  # yolort-detect was built with it
+        linked["stb_image"] = "This software is available under 2 licenses"
+    assert {path.stem for path in folder.iterdir()} == {"yolort", *linked}
+    for name, words in linked.items():
+        assert words in (folder / f"{name}.txt").read_text(encoding="utf-8")
+
+
 def test_ctypes(shared_prefix: Path, frame: list[object], expected: list[str], tmp_path: Path) -> None:
     library = shared_prefix / "lib" / "libyolort.so"
-    script = [sys.executable, EXAMPLES / "detect.py", library]
+    script = [sys.executable, EXAMPLES / "c/detect_ctypes.py", library]
     assert run(*script, yolort.demo_model("ncnn"), *frame).splitlines() == expected
     assert "does not exist" in run(*script, tmp_path / "nothing", *frame, status=1)
 
@@ -72,7 +94,7 @@ def test_a_program_in_c_alone_links_the_shared_library(
     flags = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{shared_prefix}/include"]
     library = shared_prefix / "lib"
     run(compiler, *flags, source, "-o", program, f"-L{library}", "-lyolort", f"-Wl,-rpath,{library}")
-    version = re.search(r"yolort VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text())[1]
+    version = found_in(ROOT / "CMakeLists.txt", r"yolort VERSION ([\d.]+)")
     assert run(program).strip() == version
     if not shutil.which("pkg-config"):
         return
@@ -101,7 +123,7 @@ def test_the_shared_library_exports_what_is_meant(shared_prefix: Path) -> None:
 
 def test_the_shared_library_says_its_abi(shared_prefix: Path) -> None:
     readelf = shutil.which("readelf") or pytest.skip("needs readelf")
-    abi = re.search(r"YOLORT_ABI_VERSION (\d+)", (shared_prefix / "include/yolort/c.h").read_text())[1]
+    abi = found_in(shared_prefix / "include/yolort/c.h", r"YOLORT_ABI_VERSION (\d+)")
     told = run(readelf, "-d", "-V", shared_prefix / "lib" / "libyolort.so")
     assert f"[libyolort.so.{abi}]" in told
     assert f"Name: YOLORT_{abi}" in told
@@ -111,5 +133,5 @@ def test_a_minimal_ncnn_has_every_layer_that_the_check_lets_through() -> None:
     check = (ROOT / "cpp/src/engines/ncnn/layer_rules.cpp").read_text()
     layers = {name.lower() for name in re.findall(r'^      \{"(\w+)", \{', check, re.M)}
     assert len(layers) >= 20
-    kept = re.search(r"set\(minimal_layers\n(.*?)\)", (ROOT / "cpp/cmake/ncnn.cmake").read_text(), re.S)[1].split()
+    kept = found_in(ROOT / "cpp/cmake/ncnn.cmake", r"set\(minimal_layers\n(.*?)\)").split()
     assert layers <= set(kept)

@@ -1,15 +1,16 @@
-"""Every test that takes `target` or `make_model` runs on every engine."""
+"""Fixtures of several files; every test that takes `target` or `make_model` runs on every engine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yolort
-from known_models import TARGETS, Target, metadata, write_engine, write_ncnn, write_onnx
+from known_models import TARGETS, Make, Target, boxes_output, metadata, write_engine, write_ncnn, write_onnx
+from streaming import Gated
 
 
 @pytest.fixture(params=TARGETS, ids=lambda target: f"{target.engine}-{target.device}", scope="session")
@@ -29,7 +30,7 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def make_model(target: Target, tmp_path: Path) -> Iterator[Callable[..., Path]]:
+def make_model(target: Target, tmp_path: Path) -> Iterator[Make]:
     """make_model({"out0": array without the batch dimension, ...}, metadata) in the format of the engine."""
     count = 0
 
@@ -43,3 +44,28 @@ def make_model(target: Target, tmp_path: Path) -> Iterator[Callable[..., Path]]:
         return write(folder, outputs, data, **options)
 
     yield make
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX file that finds three objects, one of each class, in every image."""
+    rows = boxes_output((16, 16, 8, 8, 0.9, 0), (32, 32, 8, 8, 0.8, 1), (48, 48, 8, 8, 0.7, 2))
+    return write_onnx(tmp_path_factory.mktemp("model"), rows, metadata())
+
+
+@pytest.fixture(scope="module")
+def detector() -> yolort.Detector:
+    """The embedded model on ncnn."""
+    return yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[np.ndarray]:
+    return [np.roll(yolort.images.read(yolort.demo_image()), 5 * i, axis=1) for i in range(30)]
+
+
+@pytest.fixture
+def gated() -> Iterator[Gated]:
+    detector = Gated()
+    yield detector
+    detector.gate.set()

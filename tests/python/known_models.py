@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ import pytest
 import yolort
 
 NAMES = ["zero", "driver's licence", "two"]
+IMAGE = np.full((64, 64, 3), 50, np.uint8)
+Make = Callable[..., Path]  # the fixture make_model
 
 
 class Target(NamedTuple):
@@ -75,7 +78,7 @@ def write_onnx(
     for name, array in outputs.items():
         constants.append(onnx.numpy_helper.from_array(array[None].astype(np.float32), f"{name}_value"))
         if per_image:
-            constants.append(onnx.numpy_helper.from_array(np.int64([-1] + [1] * array.ndim), f"{name}_sides"))
+            constants.append(onnx.numpy_helper.from_array(np.array([-1] + [1] * array.ndim), f"{name}_sides"))
             nodes.append(helper.make_node("ReduceMean", ["images"], [f"{name}_means"], axes=[1, 2, 3]))
             nodes.append(helper.make_node("Reshape", [f"{name}_means", f"{name}_sides"], [f"{name}_each"]))
             nodes.append(helper.make_node("Mul", [f"{name}_value", f"{name}_each"], [name]))
@@ -102,7 +105,12 @@ def write_onnx(
 
 
 def write_ncnn(
-    folder: Path, outputs: dict[str, np.ndarray], data: dict[str, Any], *, inputs: int = 1, shape: Any = None
+    folder: Path,
+    outputs: dict[str, np.ndarray],
+    data: dict[str, Any],
+    *,
+    inputs: int = 1,
+    shape: Any = None,  # noqa: ARG001
 ) -> Path:
     """An NCNN folder whose outputs are constants. `shape` is not NCNN's to say."""
     yaml = pytest.importorskip("yaml")
@@ -143,3 +151,18 @@ def boxes_output(*rows: tuple[float, float, float, float, float, int], anchors: 
         out[:4, i] = box
         out[4 + cls, i] = score
     return {"out0": out}
+
+
+def raw_outputs() -> dict[str, np.ndarray]:
+    """Two levels of a 64 x 64 input: one object of class 2 in cell (x 1, y 2) of stride 16, with its twin beside it."""
+    maps = {
+        "out0": np.zeros((4, 4, 4), np.float32),
+        "out1": np.full((3, 4, 4), -9, np.float32),
+        "out2": np.zeros((4, 2, 2), np.float32),
+        "out3": np.full((3, 2, 2), -9, np.float32),
+    }
+    maps["out1"][2, 2, 1] = 2
+    maps["out0"][:, 2, 1] = 0.5, 1, 0.5, 1
+    maps["out1"][2, 2, 2] = 1
+    maps["out0"][:, 2, 2] = 1.5, 1, -0.5, 1
+    return maps

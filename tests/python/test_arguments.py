@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,18 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yolort
-from known_models import Target, boxes_output, metadata, write_onnx
+from known_models import IMAGE
 
 pytest.importorskip("onnxruntime")
 
-IMAGE = np.full((64, 64, 3), 50, np.uint8)
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rows = boxes_output((16, 16, 8, 8, 0.9, 0), (32, 32, 8, 8, 0.8, 1), (48, 48, 8, 8, 0.7, 2))
-    return write_onnx(tmp_path_factory.mktemp("model"), rows, metadata())
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +116,7 @@ def test_whatever_an_argument_is_no_binding_complains(name: str, model: Path) ->
         check_sentence(lambda given=given: yolort.Detector(given.pop("model"), **given))  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", list(yolort.detector.Settings.__annotations__))
+@pytest.mark.parametrize("name", list(yolort._types.Settings.__annotations__))
 def test_whatever_a_setting_is_no_binding_complains(name: str, detector: yolort.Detector) -> None:
     with yolort.Batcher(detector, workers=1) as batcher:
         for odd in ODD:
@@ -145,17 +136,18 @@ def test_whatever_the_rest_is_no_binding_complains(detector: yolort.Detector) ->
 
 
 def test_settings_are_one_list() -> None:
-    assert list(yolort._checks._SETTINGS) == list(yolort.detector.Settings.__annotations__)
+    assert list(yolort._checks._SETTINGS) == list(yolort._types.Settings.__annotations__)
 
 
 def test_settings_of_the_wrong_type_are_refused_when_they_are_given(detector: yolort.Detector) -> None:
     """Not in a worker, whom a comparison of arrays would end."""
     with yolort.Batcher(detector, workers=1, max_wait=0.1) as batcher:
+        wrong: dict[str, Any]
         for wrong in ({"conf": np.array([0.1, 0.2])}, {"conf": "0.5"}, {"format": 3}, {"augment": "no"}, {"size": 3}):
             with pytest.raises(TypeError, match=next(iter(wrong))):
-                batcher.submit(IMAGE, **wrong)  # type: ignore[arg-type]
+                batcher.submit(IMAGE, **wrong)
             with pytest.raises(TypeError, match=next(iter(wrong))):
-                detector.stream(iter([IMAGE]), **wrong)  # type: ignore[arg-type]
+                detector.stream(iter([IMAGE]), **wrong)
         assert len(batcher.submit(IMAGE).result(60)) == 3
 
 
@@ -182,148 +174,6 @@ def test_numbers_of_numpy_are_taken(model: Path) -> None:
         model, engine="onnxruntime", threads=np.int64(1), conf=np.float32(0.75), max_det=np.int32(5), imgsz=np.int64(64)
     )
     assert detector(IMAGE).classes.tolist() == [0, 1]
-
-
-KINDS: list[tuple[Any, list[int]]] = [
-    (0, [0]),
-    (np.int64(0), [0]),
-    (np.array(0), [0]),
-    (np.array([0]), [0]),
-    (np.array([0, 2]), [0, 2]),
-    ([0, 0, 2], [0, 2]),
-    ((1,), [1]),
-    ({2}, [2]),
-    (range(1, 3), [1, 2]),
-    ("two", [2]),
-    (["zero", "driver's licence"], [0, 1]),
-    ([0, "two"], [0, 2]),
-    (None, [0, 1, 2]),
-]
-
-
-@pytest.mark.parametrize(("classes", "kept"), KINDS)
-def test_classes(classes: Any, kept: list[int], model: Path, detector: yolort.Detector) -> None:
-    made = yolort.Detector(model, engine="onnxruntime", classes=classes)
-    for one in (made, made.clone()):
-        assert one(IMAGE).classes.tolist() == kept
-    assert detector(IMAGE, classes=classes).classes.tolist() == kept
-    with yolort.Batcher(detector) as batcher:
-        found = [future.result(60) for future in [batcher.submit(IMAGE, classes=classes) for _ in range(3)]]
-    assert [one.classes.tolist() for one in found] == [kept] * 3
-    with detector.stream(iter([IMAGE] * 3), classes=classes) as stream:
-        assert [frame.detections.classes.tolist() for frame in stream] == [kept] * 3
-
-
-def test_classes_that_can_be_read_once(detector: yolort.Detector) -> None:
-    with detector.stream(iter([IMAGE] * 3), classes=(index for index in (0, 2))) as stream:
-        assert [frame.detections.classes.tolist() for frame in stream] == [[0, 2]] * 3
-    assert detector(IMAGE, classes=(index for index in (0, 2))).classes.tolist() == [0, 2]
-    with yolort.Batcher(detector) as batcher:
-        assert batcher.submit(IMAGE, classes=iter([1])).result(60).classes.tolist() == [1]
-
-
-def test_classes_of_a_tensor(detector: yolort.Detector) -> None:
-    torch = pytest.importorskip("torch")
-    assert detector(IMAGE, classes=torch.tensor([0, 2])).classes.tolist() == [0, 2]
-    assert detector(IMAGE, classes=torch.tensor(1)).classes.tolist() == [1]
-    with pytest.raises(TypeError, match="classes: expected a whole number"):  # a mask is no list of indices
-        detector(IMAGE, classes=torch.tensor([True, False, True]))
-
-
-def test_a_name_of_several_classes(model: Path) -> None:
-    names = ["cat", "dog", "cat"]
-    made = yolort.Detector(model, engine="onnxruntime", names=names, classes="cat")
-    assert made(IMAGE).classes.tolist() == [0, 2]
-    detector = yolort.Detector(model, engine="onnxruntime", names=names)
-    for classes, kept in (("cat", [0, 2]), (["cat", 1, 0], [0, 1, 2]), ("dog", [1])):
-        assert detector(IMAGE, classes=classes).classes.tolist() == kept
-        with yolort.Batcher(detector, workers=1) as batcher:
-            assert batcher.submit(IMAGE, classes=classes).result(60).classes.tolist() == kept
-        with detector.stream(iter([IMAGE]), classes=classes) as stream:
-            assert [frame.detections.classes.tolist() for frame in stream] == [kept]
-
-
-def test_a_name_of_several_classes_in_a_command(tmp_path: Path) -> None:
-    cv2 = pytest.importorskip("cv2")
-    rows = boxes_output((16, 16, 8, 8, 0.9, 0), (32, 32, 8, 8, 0.8, 1), (48, 48, 8, 8, 0.7, 2))
-    model = write_onnx(tmp_path, rows, metadata(["cat", "dog", "cat"]))
-    cv2.imwrite(str(tmp_path / "a.png"), IMAGE)
-    command = [sys.executable, "-m", "yolort", "predict", str(tmp_path / "a.png"), "--model", str(model), "--json"]
-    done = subprocess.run([*command, "--classes", "cat"], capture_output=True, text=True, timeout=120, check=True)
-    assert [one["class"] for one in json.loads(done.stdout)["detections"]] == [0, 2]
-
-
-@pytest.mark.parametrize("classes", [[], 3, "zebra", [0.5], True])
-def test_wrong_classes_of_a_call(classes: Any, detector: yolort.Detector) -> None:
-    with pytest.raises((TypeError, ValueError), match="class"):
-        detector(IMAGE, classes=classes)
-    with yolort.Batcher(detector) as batcher, pytest.raises((TypeError, ValueError), match="class"):
-        batcher.submit(IMAGE, classes=classes).result(60)
-
-
-@pytest.mark.parametrize("device", [None, "", "cpu", "CPU", "cpu:0"])
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_names_of_the_cpu(engine: str, device: Any, model: Path) -> None:
-    pytest.importorskip(engine)
-    assert yolort.Detector(model, engine=engine, device=device).device == "cpu"
-
-
-@pytest.mark.parametrize("device", [0, "0", np.int64(0), "cuda", "CUDA:0", "gpu", "GPU.0"])
-def test_a_gpu_by_its_number(device: Any, model: Path) -> None:
-    """The first one, or a sentence that there is none: never the CPU."""
-    for engine in ("onnxruntime", "openvino", "ncnn"):
-        status = {one.name: one for one in yolort.engines()}[engine]
-        if not status.available:
-            continue
-        path = yolort.demo_model("ncnn") if engine == "ncnn" else model
-        try:
-            assert not yolort.Detector(path, engine=engine, device=device).device.startswith("cpu")
-        except yolort.EngineError as error:
-            assert re.search("no CUDA|GPU|Vulkan|CUDA cannot be used", str(error))
-
-
-@pytest.mark.parametrize("device", [99, "99", "cuda:99", "vulkan:99"])
-def test_a_gpu_that_is_not_there(device: Any, model: Path) -> None:
-    for engine in ("onnxruntime", "openvino", "ncnn"):
-        if {one.name: one for one in yolort.engines()}[engine].available:
-            path = yolort.demo_model("ncnn") if engine == "ncnn" else model
-            with pytest.raises((yolort.EngineError, ValueError), match="99|no Vulkan"):
-                yolort.Detector(path, engine=engine, device=device)
-
-
-@pytest.mark.parametrize(
-    ("device", "error"),
-    [(-1, ValueError), ("-1", ValueError), ("0,1", ValueError), ([0, 1], TypeError), (True, TypeError),
-     (1.0, TypeError), ("cuda:x", ValueError), ("cuda:", ValueError), ("cuda:-1", ValueError), ("mps", ValueError),
-     (":0", ValueError), ("cpu:1", ValueError), (object(), TypeError), ("9" * 5000, ValueError)],
-)  # fmt: skip
-def test_devices_that_are_none(device: Any, error: type[Exception], model: Path) -> None:
-    with pytest.raises(error, match="device"):
-        yolort.Detector(model, engine="onnxruntime", device=device)
-
-
-def test_a_device_of_torch(model: Path) -> None:
-    torch = pytest.importorskip("torch")
-    assert yolort.Detector(model, engine="onnxruntime", device=torch.device("cpu")).device == "cpu"
-    with pytest.raises(yolort.EngineError, match="no CUDA"):
-        yolort.Detector(model, engine="onnxruntime", device=torch.device("cuda", 1))
-
-
-def test_gpus_of_openvino() -> None:
-    pytest.importorskip("openvino")
-    from yolort.engines.openvino import _device
-
-    assert [_device(device, ["CPU", "GPU"]) for device in ("", "cpu", "cuda:0", "auto")] == [
-        "CPU",
-        "CPU",
-        "GPU",
-        "AUTO",
-    ]
-    assert [_device(f"cuda:{i}", ["CPU", "GPU.0", "GPU.1"]) for i in range(2)] == ["GPU.0", "GPU.1"]
-    with pytest.raises(yolort.EngineError, match=r"OpenVINO has 2 GPU\(s\) here"):
-        _device("cuda:2", ["CPU", "GPU.0", "GPU.1"])
-    with pytest.raises(yolort.EngineError, match="none of OpenVINO's here: CPU"):
-        _device("vulkan:0", ["CPU"])
 
 
 @pytest.mark.parametrize(
@@ -368,181 +218,6 @@ def test_sources_are_bounded(detector: yolort.Detector) -> None:
     """Each is read in a thread."""
     with pytest.raises(ValueError, match="source: 100000 sources"):
         detector.stream(["a.mp4"] * 100_000)
-
-
-def write_unrolled(path: Path, batch: int, *, told: bool = True) -> Path:
-    """As Ultralytics exports nms=True with dynamic=True: only the first `batch` images of a run find anything."""
-    onnx = pytest.importorskip("onnx")
-    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
-    row = np.array([[[8, 8, 24, 24, 0.9, 1]]], np.float32)
-    constants = {"zero": np.int64(0), "one": np.int64(1), "most": np.int64(batch), "rows": np.int64([-1, 1, 1]),
-                 "row": row, "nought": np.float32(0)}  # fmt: skip
-    nodes = [
-        helper.make_node("Shape", ["images"], ["shape"]),
-        helper.make_node("Gather", ["shape", "zero"], ["count"]),
-        helper.make_node("Range", ["zero", "count", "one"], ["index"]),
-        helper.make_node("Less", ["index", "most"], ["first"]),
-        helper.make_node("Cast", ["first"], ["kept"], to=floats),
-        helper.make_node("Reshape", ["kept", "rows"], ["column"]),
-        helper.make_node("Mul", ["column", "row"], ["boxes"]),
-        helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0),
-        helper.make_node("Mul", ["mean", "nought"], ["nothing"]),
-        helper.make_node("Add", ["boxes", "nothing"], ["output0"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "unrolled",
-        [helper.make_tensor_value_info("images", floats, ["n", 3, 64, 64])],
-        [helper.make_tensor_value_info("output0", floats, ["n", 1, 6])],
-        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    said = {**metadata(), "batch": batch, "args": {"batch": batch, "nms": True, "dynamic": True}}
-    for key, value in said.items() if told else ():
-        entry = made.metadata_props.add()
-        entry.key, entry.value = key, str(value)
-    path.write_bytes(made.SerializeToString())
-    return path
-
-
-@pytest.mark.parametrize("batch", [1, 2, 3])
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_no_run_has_more_images_than_the_graph_unrolls(engine: str, batch: int, tmp_path: Path) -> None:
-    pytest.importorskip(engine)
-    detector = yolort.Detector(write_unrolled(tmp_path / "m.onnx", batch), engine=engine)
-    assert detector.batch == batch
-    for count in (1, 2, 3, 8, 17):
-        assert [len(found) for found in detector([IMAGE] * count)] == [1] * count
-    with yolort.Batcher(detector) as batcher:
-        futures = [batcher.submit(IMAGE) for _ in range(20)]
-        assert [len(future.result(60)) for future in futures] == [1] * 20
-    with yolort.Batcher(detector, max_batch=8) as batcher:
-        futures = [batcher.submit(IMAGE) for _ in range(20)]
-        assert [len(future.result(60)) for future in futures] == [1] * 20
-    with detector.stream(iter([IMAGE] * 9), max_batch=4) as stream:
-        assert [len(frame.detections) for frame in stream] == [1] * 9
-    with pytest.raises(ValueError, match=f"expected 1 to {batch}"):
-        detector.infer(np.zeros((batch + 1, 3, 64, 64), np.float32))
-
-
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_a_graph_that_says_nothing_of_itself_may_be_unrolled(engine: str, tmp_path: Path) -> None:
-    pytest.importorskip(engine)
-    model = write_unrolled(tmp_path / "m.onnx", 1, told=False)
-    detector = yolort.Detector(model, engine=engine, names=["a", "b"], imgsz=64)
-    assert detector.head == "end2end"
-    assert detector.batch == 1
-    assert [len(found) for found in detector([IMAGE] * 5)] == [1] * 5
-
-
-@pytest.mark.parametrize("format", ["onnx", "openvino"])
-@pytest.mark.parametrize("batch", [1, 2])
-def test_a_real_export_with_nms(batch: int, format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ultralytics' own, which needs a torchvision that can be imported."""
-    pytest.importorskip("openvino" if format == "openvino" else "onnxruntime")
-    try:
-        import torchvision  # noqa: F401
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f"torchvision cannot be imported: {error}")
-    ultralytics = pytest.importorskip("ultralytics")
-    monkeypatch.chdir(tmp_path)
-    network = ultralytics.YOLO("yolov8n.yaml")
-    path = network.export(format=format, nms=True, dynamic=True, batch=batch, imgsz=64, conf=1e-6)
-    images = [np.random.default_rng(seed).integers(0, 256, (64, 64, 3), np.uint8) for seed in range(5)]
-    detector = yolort.Detector(path, conf=1e-6)
-    assert detector.batch == batch
-    one_by_one = [detector(image) for image in images]
-    assert all(map(len, one_by_one))
-    for alone, together in zip(one_by_one, detector(images), strict=True):
-        np.testing.assert_allclose(together.boxes, alone.boxes, atol=1e-2)
-
-
-def test_a_list_is_what_its_images_are(target: Target, make_model: Callable[..., Path]) -> None:
-    """Of every engine, on a model that sees its images."""
-    model = yolort.demo_model("ncnn" if target.engine == "ncnn" else "onnx")
-    if target.engine == "tensorrt":
-        pytest.skip("the embedded model is no engine")
-    detector = target.detector(model)
-    scene = yolort.images.read(yolort.demo_image())
-    images = [scene, scene[:, ::-1], scene[::2], scene[100:300], np.zeros_like(scene)]
-    for alone, together in zip([detector(image) for image in images], detector(images), strict=True):
-        np.testing.assert_allclose(together.boxes, alone.boxes, atol=0.5)
-        assert together.classes.tolist() == alone.classes.tolist()
-
-
-INTERRUPTED = """
-import signal, sys, threading, os, time
-import numpy as np
-import yolort
-signal.signal(signal.SIGINT, signal.default_int_handler)  # under nohup it is ignored
-detector = yolort.Detector(sys.argv[1], engine="ncnn", **eval(sys.argv[2]))
-image = np.zeros((480, 640, 3), np.uint8)
-detector(image)
-started = time.monotonic()
-threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-try:
-    detector([image] * 100_000)
-except KeyboardInterrupt:
-    print("interrupted")
-print(len(detector([image, image])))
-"""
-
-
-@pytest.mark.parametrize("options", ["{}", "{'augment': True}"])
-def test_ctrl_c_ends_a_call_of_many_images(options: str) -> None:
-    """100,000 images take minutes; the Detector is as before."""
-    command = [sys.executable, "-c", INTERRUPTED, str(yolort.demo_model("ncnn")), options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
-    assert done.stdout.split() == ["interrupted", "2"], done.stderr
-
-
-HANDLED = """
-import signal, sys, threading, os
-import numpy as np
-import yolort
-detector = yolort.Detector(sys.argv[1], engine="ncnn")
-image = np.zeros((480, 640, 3), np.uint8)
-def handle(*_):
-    print(len(detector([image, image])), sum(detector.speed) > 0)
-signal.signal(signal.SIGINT, handle)
-threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-count = 0
-while count < 4:  # a call that is longer than that is met
-    count += len(detector([image] * 150)) == 150
-print(count)
-"""
-
-
-def test_a_signal_handler_may_use_the_detector() -> None:
-    command = [sys.executable, "-c", HANDLED, str(yolort.demo_model("ncnn"))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
-    assert done.stdout.splitlines() == ["2 True", "4"], done.stderr
-
-
-CLOSED = """
-import signal, sys, threading, os
-import numpy as np
-import yolort
-signal.signal(signal.SIGINT, signal.default_int_handler)
-detector = yolort.Detector(sys.argv[1], engine="ncnn")
-image = np.zeros((480, 640, 3), np.uint8)
-batcher = yolort.Batcher(detector, queue=100_000, workers=1, max_batch=50)
-futures = [batcher.submit(image) for _ in range(100_000)]
-threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-try:
-    batcher.close()
-except KeyboardInterrupt:
-    print("interrupted")
-print(futures[-1].cancelled(), len(detector([image, image])))
-"""
-
-
-def test_ctrl_c_ends_a_batcher_that_closes() -> None:
-    """Its queue is dropped, and the interpreter does not end under a worker that runs."""
-    command = [sys.executable, "-c", CLOSED, str(yolort.demo_model("ncnn"))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
-    assert done.stdout.split() == ["interrupted", "True", "2"], done.stderr
-    assert done.returncode == 0, done.stderr
 
 
 def test_threads_of_the_c_api_are_bounded(model: Path) -> None:

@@ -12,7 +12,6 @@ import sys
 import threading
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import yolort
@@ -209,7 +208,7 @@ def test_a_failed_swap_restores_the_old_folder(tmp_path: Path, monkeypatch: pyte
 
 def test_devices_and_pipes_are_written_to(tmp_path: Path) -> None:
     write("/dev/null", "gone")
-    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     got: list[str] = []
@@ -241,7 +240,7 @@ def test_a_device_is_no_file_to_replace(tmp_path: Path) -> None:
 @pytest.mark.parametrize("redirected", [True, False])
 def test_standard_output(redirected: bool, tmp_path: Path) -> None:
     program = "from yolort import _atomic; print('a', flush=True); _atomic.write('/dev/stdout', 'b\\n'); print('c')"
-    with open(tmp_path / "out", "wb") as out:
+    with (tmp_path / "out").open("wb") as out:
         done = subprocess.run(
             [sys.executable, "-c", program], stdout=out if redirected else subprocess.PIPE, check=True, timeout=60
         )
@@ -319,7 +318,7 @@ def test_images_carry_the_mark_and_can_be_read(ending: str, tmp_path: Path) -> N
     for _ in range(2):
         yolort.images.write(target, image)
     assert is_ours(target)
-    assert cv2.imread(str(target)).shape == (32, 48, 3)
+    assert yolort.images.read(target).shape == (32, 48, 3)
     with Image.open(target) as opened:
         opened.load()
         assert opened.size == (48, 32)
@@ -375,7 +374,7 @@ def test_a_part_of_a_folder_is_not_replaced(tmp_path: Path) -> None:
 def test_an_open_file_that_is_the_input(tmp_path: Path) -> None:
     source = tmp_path / "model.onnx"
     source.write_bytes(b"model")
-    with open(source, "rb+") as opened, pytest.raises(FileExistsError, match="is what is read"):
+    with source.open("rb+") as opened, pytest.raises(FileExistsError, match="is what is read"):
         _atomic.write(f"/dev/fd/{opened.fileno()}", "SRC", sources=[source])
     assert source.read_bytes() == b"model"
 

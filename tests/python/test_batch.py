@@ -19,11 +19,6 @@ pytest.importorskip("cv2")
 SAMPLE = yolort.demo_image().read_bytes()
 
 
-@pytest.fixture(scope="module")
-def detector() -> yolort.Detector:
-    return yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "images"
@@ -43,7 +38,7 @@ def test_a_folder_in_shards(detector: yolort.Detector, folder: Path, tmp_path: P
     assert batch.detect_shard(detector, shards[1], tmp_path, "image") == {"images": 2, "failed": 1}
     good, bad = lines(tmp_path / "part-00001.jsonl")
     assert good["path"] == str(folder / "c.jpg")
-    assert good["detections"] == detector(yolort.demo_image()).to_dict()["detections"]
+    assert good["detections"] == detector(yolort.images.read(yolort.demo_image())).to_dict()["detections"]
     assert "damaged" in str(bad["error"])
 
 
@@ -80,12 +75,13 @@ def test_a_shard_that_fails_leaves_nothing(
     def fail(path: str) -> None:
         raise MemoryError(path)
 
-    monkeypatch.setattr(batch.images, "read", fail)
+    monkeypatch.setattr(yolort.images, "read", fail)
     with pytest.raises(MemoryError):
         batch.detect_shard(detector, shard, tmp_path, "image")
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
+@pytest.mark.slow
 def test_ray_on_this_machine(folder: Path, tmp_path: Path) -> None:
     """As a command, so that Ray's processes and warnings stay out of this one."""
     pytest.importorskip("ray")

@@ -4,52 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 import yolort
+from streaming import Gated
 
 IMAGE = np.zeros((40, 60, 3), np.uint8)
-
-
-class Gated:
-    """Stands for a Detector: each call waits for `gate`, finds nothing, and notes its images and settings."""
-
-    batch = 0
-    device = "cpu"
-    names: ClassVar = {0: "a"}
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.entered = threading.Event()
-        self.calls: list[tuple[int, dict[str, Any]]] = []
-
-    def clone(self) -> Gated:
-        return self
-
-    def __call__(self, images: list[np.ndarray], **settings: Any) -> list[yolort.Detections]:
-        self.calls.append((len(images), settings))
-        self.entered.set()
-        assert self.gate.wait(60)
-        if any(image.dtype != np.uint8 for image in images):
-            raise TypeError("one of them is no image")
-        empty = np.zeros(0, np.float32)
-        return [yolort.Detections(np.zeros((0, 4), np.float32), empty, np.zeros(0, np.int32)) for _ in images]
-
-
-@pytest.fixture
-def gated() -> Iterator[Gated]:
-    detector = Gated()
-    yield detector
-    detector.gate.set()
-
-
-@pytest.fixture(scope="module")
-def detector() -> yolort.Detector:
-    return yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
 
 
 def occupied(gated: Gated, **options: Any) -> yolort.Batcher:

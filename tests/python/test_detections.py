@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ def test_columns(found: yolort.Detections) -> None:
 
 
 def test_indexing_selects_rows_of_every_column(found: yolort.Detections) -> None:
+    rows: Any
     for rows, expected in [
         (found.scores > 0.4, [1, 0]),
         ([2, 0], [1, 1]),

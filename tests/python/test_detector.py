@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +53,7 @@ def test_a_huge_image_that_takes_no_memory(detector: yolort.Detector) -> None:
     assert len(detector(rows[:, :, :])) == 1
 
 
-def test_memory_layouts_give_the_same(detector: yolort.Detector) -> None:
+def test_memory_layouts_give_the_same() -> None:
     image = np.random.default_rng(0).integers(0, 256, (61, 47, 3), np.uint8)
     expected = letterbox(image, 64, 64)
     wide = np.zeros((61, 90, 3), np.uint8)
@@ -67,6 +69,7 @@ def test_memory_layouts_give_the_same(detector: yolort.Detector) -> None:
     four = np.dstack([image, np.zeros((61, 47), np.uint8)])
     np.testing.assert_array_equal(letterbox(four, 64, 64), expected)
     np.testing.assert_array_equal(letterbox(four[:, :, [2, 1, 0, 3]], 64, 64, "rgba"), expected)
+    np.testing.assert_array_equal(letterbox(pickle.loads(pickle.dumps(image)), 64, 64), expected)  # a dtype of its own
     gray = np.repeat(image[:, :, :1], 3, axis=2)
     np.testing.assert_array_equal(letterbox(image[:, :, 0], 64, 64), letterbox(gray, 64, 64))
 
@@ -128,11 +131,12 @@ def test_format_must_fit(detector: yolort.Detector) -> None:
         detector(np.zeros((5, 5, 3), np.uint8), format="cmyk")
 
 
-def test_format_is_of_arrays_not_of_files(tmp_path: Path) -> None:
+def test_format_is_of_arrays_not_of_files() -> None:
     detector = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
     path = yolort.demo_image()
     image = yolort.images.read(path)
     plain, alone = detector(image), detector(path, format="rgb")
+    assert isinstance(alone, yolort.Detections)
     turned = np.ascontiguousarray(image[..., ::-1])
     assert len(detector(turned)) != len(plain) or not np.array_equal(detector(turned).scores, plain.scores)
     found = [alone, *detector([path], format="rgb"), *detector([turned, path, turned], format="rgb")]
@@ -141,9 +145,10 @@ def test_format_is_of_arrays_not_of_files(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one.scores, plain.scores)
         np.testing.assert_array_equal(one.boxes, plain.boxes)
     assert len(detector([path], format="gray")[0]) == len(plain)
+    source: Any
     for source in (path, [path], path.parent / "*.jpg", image):
         with pytest.raises(ValueError, match="format is 'xyz', expected bgr, rgb, bgra, rgba or gray"):
-            detector(source, format="xyz")  # type: ignore[call-overload]
+            detector(source, format="xyz")
 
 
 def test_paths(detector: yolort.Detector, folder: Path) -> None:
@@ -243,7 +248,7 @@ class DlpackArray:
 
 
 @pytest.mark.parametrize("kind", [CudaArray, DlpackArray])
-def test_arrays_of_a_gpu_on_an_engine_of_the_cpu(detector: yolort.Detector, kind: Callable[..., object]) -> None:
+def test_arrays_of_a_gpu_on_an_engine_of_the_cpu(detector: yolort.Detector, kind: Callable[..., Any]) -> None:
     for array in (kind((30, 40, 3)), kind((30, 40)), kind((30, 40, 3), strides=(200, 3, 1))):
         with pytest.raises(ValueError, match='CUDA memory, which engine "onnxruntime" on cpu does not read; copy them'):
             detector(array)

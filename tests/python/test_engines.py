@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import platform
+import os
 import subprocess
 import sys
 import threading
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yolort
-from known_models import NAMES, Target, boxes_output, metadata, write_onnx
-
-IMAGE = np.full((64, 64, 3), 50, np.uint8)
-Make = Callable[..., Path]
-
-
-def raw_outputs() -> dict[str, np.ndarray]:
-    """Two levels of a 64 x 64 input: one object of class 2 in cell (x 1, y 2) of stride 16, with its twin beside it."""
-    maps = {
-        "out0": np.zeros((4, 4, 4), np.float32),
-        "out1": np.full((3, 4, 4), -9, np.float32),
-        "out2": np.zeros((4, 2, 2), np.float32),
-        "out3": np.full((3, 2, 2), -9, np.float32),
-    }
-    maps["out1"][2, 2, 1] = 2
-    maps["out0"][:, 2, 1] = 0.5, 1, 0.5, 1
-    maps["out1"][2, 2, 2] = 1
-    maps["out0"][:, 2, 2] = 1.5, 1, -0.5, 1
-    return maps
+from known_models import IMAGE, NAMES, Make, Target, boxes_output, metadata, raw_outputs, write_onnx
 
 
 def test_boxes_head(target: Target, make_model: Make) -> None:
@@ -203,7 +183,7 @@ def test_files_that_are_damaged(target: Target, make_model: Make) -> None:
 
 def test_arguments_out_of_range(target: Target, make_model: Make) -> None:
     model = make_model(boxes_output())
-    for options, message in [
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"threads": 0}, "threads"),
         ({"threads": -1}, "threads"),
         ({"conf": 1.5}, "conf"),
@@ -212,7 +192,8 @@ def test_arguments_out_of_range(target: Target, make_model: Make) -> None:
         ({"classes": [3]}, "classes"),
         ({"precision": "int3"}, "precision"),
         ({"imgsz": 0}, "imgsz"),
-    ]:
+    ]
+    for options, message in refused:
         with pytest.raises(ValueError, match=message):
             target.detector(model, **options)
     detector = target.detector(model)
@@ -238,182 +219,27 @@ def test_the_embedded_model_agrees_with_onnxruntime(target: Target, tmp_path: Pa
     np.testing.assert_allclose(found.boxes, reference.boxes, atol=1)
 
 
-def demo_detector(target: Target, **options: Any) -> yolort.Detector:
-    model = yolort.demo_model("ncnn" if target.engine == "ncnn" else "onnx")
-    return target.detector(model, precision=None if target.engine == "onnxruntime" else "fp32", **options)
-
-
-@pytest.mark.parametrize("merge", ["wbf", "nms"])
-def test_a_view_merged_alone_is_a_plain_look(target: Target, merge: str) -> None:
-    pytest.importorskip("cv2")
-    image = yolort.images.read(yolort.demo_image())
-    expected = demo_detector(target)(image)
-    for options in ({"augment": True}, {"scales": [320]}, {"scales": 320}):
-        detector = demo_detector(target, flip=False, merge=merge, **options)
-        assert [view[:3] for view in detector.views] == [(320, False, (320, 320))]
-        for found in (detector(image), detector(image, augment=False)):
-            np.testing.assert_array_equal(found.boxes, expected.boxes)
-            np.testing.assert_array_equal(found.scores, expected.scores)
-            np.testing.assert_array_equal(found.classes, expected.classes)
-
-
-@pytest.mark.parametrize("merge", ["wbf", "nms"])
-def test_a_mirrored_picture_gives_mirrored_boxes(target: Target, merge: str) -> None:
-    """Its views are those of the picture itself, in another order."""
-    pytest.importorskip("cv2")
-    image = yolort.images.read(yolort.demo_image())[:, :-13]  # a width that the letterbox has to round
-    detector = demo_detector(target, merge=merge, scales=[320, 271], conf=0.3)
-    found, turned = detector(image), detector(image[:, ::-1])
-    assert len(found) >= 6
-    assert turned.classes.tolist() == found.classes.tolist()
-    np.testing.assert_allclose(turned.scores, found.scores, atol=1e-4)
-    sides = image.shape[1] - turned.boxes[:, [2, 0]]
-    np.testing.assert_allclose(sides, found.boxes[:, [0, 2]], atol=0.05)
-    np.testing.assert_allclose(turned.boxes[:, [1, 3]], found.boxes[:, [1, 3]], atol=0.05)
-    plain = demo_detector(target, conf=0.5)(image)
-    for box, cls in zip(plain.boxes, plain.classes, strict=True):  # what one view is sure of, all of them confirm
-        others = found.boxes[found.classes == cls]
-        sides = np.minimum(others[:, 2:], box[2:]) - np.maximum(others[:, :2], box[:2])
-        common = sides.clip(0).prod(axis=1)
-        union = (others[:, 2:] - others[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod() - common
-        assert (common / union).max() > 0.7
-
-
-def test_views_are_mirrored_back(target: Target, make_model: Make) -> None:
-    """A network that finds a box on the left whatever it sees: in the mirrored view that is one on the right."""
-    model = make_model(boxes_output((24, 32, 16, 8, 0.9, 1)))
-    assert target.detector(model).views == []
-    found = target.detector(model, augment=True, merge="nms")(np.zeros((32, 64, 3), np.uint8))
-    np.testing.assert_allclose(found.boxes, [[16, 12, 32, 20], [32, 12, 48, 20]], atol=0.1)
-    np.testing.assert_allclose(found.scores, [0.9, 0.9], atol=1e-3)
-    detector = target.detector(model, augment=True)
-    np.testing.assert_allclose(detector(IMAGE).scores, [0.45, 0.45], atol=1e-3)  # one view of two
-    assert detector.speed.inference > 0
-    assert len(detector(IMAGE, conf=0.44)) == 2
-    assert len(detector(IMAGE, conf=0.46)) == 0
-    assert len(detector(IMAGE, max_det=1)) == 1
-    assert len(detector(IMAGE, classes=[2])) == 0
-    assert len(detector(IMAGE, augment=False)) == 1
-    for one in (*detector([IMAGE, IMAGE]), detector.clone()(IMAGE)):
-        np.testing.assert_array_equal(one.boxes, detector(IMAGE).boxes)
-
-
-def test_an_artefact_a_scale(target: Target, make_model: Make) -> None:
-    small = make_model(boxes_output((16, 32, 16, 8, 0.9, 1)))
-    large = make_model(boxes_output((32, 64, 32, 16, 0.5, 1), anchors=7), metadata(imgsz=128))
-    detector = target.detector(small, scale_models=large, flip=False)
-    assert [view.imgsz for view in detector.views] == [(64, 64), (128, 128)]
-    assert [view.model for view in detector.views] == [str(small), str(large)]
-    for _ in range(2):
-        found = detector(IMAGE)
-        np.testing.assert_allclose(found.boxes, [[8, 28, 24, 36]], atol=0.1)
-        np.testing.assert_allclose(found.scores, [0.7], atol=1e-3)
-    # Between the sizes an image lies in the middle of the larger input: 100 of 128 pixels, from 14 on.
-    (view,) = target.detector(small, scales=[100], scale_models=[large], flip=False).views
-    assert (view.scale, view.imgsz) == (100, (128, 128))
-    found = target.detector(small, scales=[100], scale_models=[large], flip=False)(IMAGE)
-    np.testing.assert_allclose(found.boxes, [np.subtract([16, 56, 48, 72], 14) * 0.64], atol=0.1)
-
-
-def test_scales_that_cannot_run(target: Target, make_model: Make) -> None:
-    model = make_model(boxes_output((16, 32, 16, 8, 0.9, 1)))
-    with pytest.raises(ValueError, match=r"128 is larger than any input: model .* is fixed to 64 x 64; export"):
-        target.detector(model, scales=[64, 128])
-    with pytest.raises(ValueError, match="8 is out of range, expected 32 to 16384"):
-        target.detector(model, scales=[8])
-    with pytest.raises(ValueError, match="64 stands there twice"):
-        target.detector(model, scales=[64, 64])
-    with pytest.raises(ValueError, match='merge is "mean", expected wbf or nms'):
-        target.detector(model, merge="mean")
-    with pytest.raises(ValueError, match="no scale runs on"):
-        target.detector(model, scales=[64], scale_models=[make_model(boxes_output(), metadata(imgsz=128))])
-    with pytest.raises(yolort.ModelError, match="has other classes than"):
-        target.detector(model, scale_models=[make_model(boxes_output(), metadata(["a", "b", "c"], imgsz=128))])
-    with pytest.raises(FileNotFoundError, match="nothing"):
-        target.detector(model, scale_models=[model.parent / "nothing.onnx"])
-    with pytest.raises(ValueError, match="construct it with augment or scales"):
-        target.detector(model)(IMAGE, augment=True)
-
-
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_a_dynamic_model_runs_at_each_scale(engine: str, tmp_path: Path) -> None:
-    pytest.importorskip(engine)
-    model = write_onnx(tmp_path, boxes_output((32, 32, 16, 8, 0.9, 1)), metadata(), shape=[1, 3, "h", "w"])
-    detector = yolort.Detector(model, engine=engine, scales=[64, 100], flip=False, merge="nms")
-    assert [view.imgsz for view in detector.views] == [(64, 64), (128, 128)]  # padded to the stride
-    found = detector(IMAGE)
-    np.testing.assert_allclose(found.boxes[0], [24, 28, 40, 36], atol=0.1)
-    np.testing.assert_allclose(found.boxes[1], np.subtract([24, 28, 40, 36], 14) * 0.64, atol=0.1)
-
-
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_a_model_that_is_dynamic_in_name_only(engine: str, tmp_path: Path) -> None:
-    pytest.importorskip(engine)
-    onnx = pytest.importorskip("onnx")
-    path = write_onnx(tmp_path, boxes_output((32, 32, 16, 8, 0.9, 1)), metadata(), shape=[1, 3, "h", "w"])
-    model = onnx.load(path)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 3, 64 * 64]), "size"))
-    model.graph.node.insert(0, onnx.helper.make_node("Reshape", ["images", "size"], ["flat"]))
-    model.graph.node[1].input[0] = "flat"
-    path.write_bytes(model.SerializeToString())
-    assert len(yolort.Detector(path, engine=engine)(IMAGE)) == 1
-    with pytest.raises(yolort.EngineError, match="cannot run at 128 x 128 for the scale 128"):
-        yolort.Detector(path, engine=engine, scales=[64, 128])
-
-
-def test_a_dynamic_batch_runs_at_once(tmp_path: Path) -> None:
-    """And a model whose output lacks the rows of the batch is refused, not read past its end."""
-    pytest.importorskip("onnxruntime")
-    model = write_onnx(tmp_path, boxes_output((32, 32, 16, 8, 0.9, 1)), metadata(), shape=["n", 3, "h", "w"])
-    for engine in ("onnxruntime", "openvino"):
-        detector = yolort.Detector(model, engine=engine, imgsz=(64, 32))
-        assert detector.imgsz == (64, 32)
-        assert len(detector(IMAGE)) == 1
-        with pytest.raises(yolort.EngineError, match="2 images"):
-            detector([IMAGE, IMAGE])
-
-
-HEADS = {
-    "boxes": boxes_output((32, 32, 16, 8, 0.9, 1), (10, 20, 8, 8, 0.8, 0), (33, 32, 16, 8, 0.7, 1)),
-    "end2end": {"out0": np.float32([[24, 28, 40, 36, 0.9, 1], [6, 16, 14, 24, 0.6, 0], [0, 0, 8, 8, 0.4, 2]])},
-    "raw": raw_outputs(),
-    "raw-e2e": raw_outputs(),
-}
-
-
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-@pytest.mark.parametrize("batch", ["n", 1, 3])
-@pytest.mark.parametrize("head", HEADS)
-def test_a_list_of_a_dynamic_batch_is_what_its_images_are_one_by_one(
-    head: str, batch: str | int, engine: str, tmp_path: Path
-) -> None:
-    pytest.importorskip(engine)
-    model = write_onnx(tmp_path, HEADS[head], metadata(head=head), shape=[batch, 3, 64, 64], per_image=True)
-    detector = yolort.Detector(model, engine=engine)
-    assert detector.batch == (batch if isinstance(batch, int) else 0)
-    images = [np.full((64 + i, 64, 3), 120 + 7 * i, np.uint8) for i in range(19)]  # more than one run takes
-    one_by_one = [detector(image) for image in images]
-    assert len({float(found.scores[0]) for found in one_by_one}) == len(images)
-    for count in (2, 3, 4, 19):
-        for alone, together in zip(one_by_one, detector(images[:count]), strict=False):
-            assert together.classes.tolist() == alone.classes.tolist()
-            np.testing.assert_allclose(together.boxes, alone.boxes, atol=1e-3)
-            np.testing.assert_allclose(together.scores, alone.scores, atol=1e-5)
-    with yolort.Batcher(detector, max_batch=8) as batcher:
-        for alone, future in zip(one_by_one, [batcher.submit(image) for image in images], strict=True):
-            np.testing.assert_allclose(future.result(60).scores, alone.scores, atol=1e-5)
-
-
-def test_engines_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_engines_that_are_not_there(tmp_path: Path) -> None:
     model = write_onnx(tmp_path, boxes_output(), metadata())
     with pytest.raises(ValueError, match="engines are:"):
         yolort.Detector(model, engine="warp")
     with pytest.raises(yolort.EngineError, match="does not read this format.*Available for it: .*onnxruntime"):
         yolort.Detector(model, engine="ncnn")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    status = {entry.name: entry for entry in yolort.engines()}
-    assert not status["openvino"].available
-    assert "pip install openvino" in status["openvino"].reason
+
+
+def test_a_library_that_is_not_installed() -> None:
+    program = """
+import os, sys, numpy
+sys.path[:] = [os.path.dirname(os.__file__)]
+import yolort
+print(*(entry for entry in yolort.engines() if entry.name in ("onnxruntime", "openvino")))
+"""
+    hints = ("VIRTUAL_ENV", "CONDA_PREFIX", "YOLORT_LIBRARY_PATH", "YOLORT_ONNXRUNTIME")
+    environment = {name: value for name, value in os.environ.items() if name not in hints}
+    out = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True)
+    assert out.stdout.count("available=False") == 2
+    assert "pip install openvino" in out.stdout
+    assert "pip install onnxruntime" in out.stdout
 
 
 def test_every_device_that_is_listed_detects(target: Target, make_model: Make) -> None:
@@ -428,66 +254,6 @@ def test_every_device_that_is_listed_detects(target: Target, make_model: Make) -
         yolort.devices("abacus")
 
 
-def test_ncnn_computes_in_what_it_says(target: Target, make_model: Make) -> None:
-    if target.engine != "ncnn":
-        pytest.skip("the other engines compute in what the file holds, or refuse by themselves")
-    model = make_model({"output0": np.full((5, 4), 0.75, np.float32)}, metadata(["a"]))
-    refused = []
-    for precision in ("fp32", "bf16", "fp16", "fp16-storage"):
-        try:
-            detector = target.detector(model, precision=precision)
-        except yolort.EngineError as error:
-            assert f"cannot compute in {precision} on {target.device or 'cpu'}" in str(error)
-            refused.append(precision)
-        else:
-            assert detector.precision == precision
-            assert len(detector(np.zeros((8, 8, 3), np.uint8))) > 0
-    assert "fp32" not in refused
-    assert target.detector(model).precision not in refused
-    if target.device != "vulkan" and platform.machine() == "x86_64":  # ncnn would compute in fp32 and not say so
-        assert refused == ["fp16", "fp16-storage"]
-
-
-@pytest.mark.parametrize("device", ["cpu", "AUTO", "AUTO:CPU"])
-def test_openvino_computes_in_what_it_says(device: str, tmp_path: Path) -> None:
-    openvino = pytest.importorskip("openvino")
-    core = openvino.Core()
-    if device != "cpu" and core.available_devices != ["CPU"]:
-        pytest.skip("it may run elsewhere")
-    able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    model = write_onnx(tmp_path, boxes_output(), metadata())
-    for precision in ("fp32", "bf16", "fp16"):
-        if precision.upper() in able:
-            assert yolort.Detector(model, engine="openvino", device=device, precision=precision).precision == precision
-        else:  # OpenVINO would compute in another and not say so
-            with pytest.raises(yolort.EngineError, match=f"cannot compute in {precision} on cpu; it can in fp32"):
-                yolort.Detector(model, engine="openvino", device=device, precision=precision)
-
-
-def test_openvino_tells_what_runs() -> None:
-    """Of a device that cannot be had here: it takes the hint for another precision."""
-    openvino = pytest.importorskip("openvino")
-    from yolort.engines.openvino import _computes_in
-
-    class Device:
-        def __init__(self, able: list[str], hint: Any = None) -> None:
-            self.able, self.hint = able, hint
-
-        def get_property(self, *name: str) -> Any:
-            if name[-1] == "INFERENCE_PRECISION_HINT" and self.hint is None:
-                raise RuntimeError
-            known = {"EXECUTION_DEVICES": ["(GPU.0)"], "INFERENCE_PRECISION_HINT": self.hint}
-            return self.able if name == ("GPU.0", "OPTIMIZATION_CAPABILITIES") else known[name[0]]
-
-    def computes_in(device: Device, asked: str) -> str:
-        return _computes_in(device, device, asked)  # type: ignore[arg-type]
-
-    assert computes_in(Device(["FP32", "FP16"], openvino.Type.f16), "fp32") == "fp16"
-    assert computes_in(Device(["FP32", "FP16"]), "fp16") == "fp16"
-    with pytest.raises(yolort.EngineError, match="cannot compute in bf16"):
-        computes_in(Device(["FP32", "FP16"]), "bf16")
-
-
 def test_the_environment_forces_an_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     model = write_onnx(tmp_path, boxes_output(), metadata())
@@ -497,7 +263,7 @@ def test_the_environment_forces_an_engine(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert yolort.Detector(model, engine="onnxruntime").engine == "onnxruntime"
 
 
-def test_ncnn_survives_a_fork(tmp_path: Path) -> None:
+def test_ncnn_survives_a_fork() -> None:
     """A forked child has none of the parent's threads and must start its own."""
     program = """
 import os, sys, numpy, warnings, yolort

@@ -1,4 +1,4 @@
-"""What only the engine over ONNX Runtime does; that it keeps the contract of all engines is tested in test_engines.py."""
+"""What only the engine over ONNX Runtime does; the contract of all engines is in test_engines.py."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_library_that_cannot_be_used(tmp_path: Path) -> None:
     assert reason == "libc.so.6 is not ONNX Runtime: it has no OrtGetApiBase"
 
 
-def test_same_outputs_as_the_package(model: Path) -> None:
+def test_same_outputs_as_the_package() -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(yolort.demo_model("onnx"), providers=["CPUExecutionProvider"])
     detector = yolort.Detector(yolort.demo_model("onnx"), engine="onnxruntime", tuned=False)
@@ -108,7 +108,7 @@ def test_options_of_the_session(model: Path) -> None:
 
 def test_a_path_that_is_not_utf8(model: Path) -> None:
     path = os.fsencode(model.parent) + b"/\xff.onnx"
-    os.rename(model, path)
+    model.rename(os.fsdecode(path))
     assert len(yolort.Detector(path, engine="onnxruntime")(IMAGE)) == 1
 
 

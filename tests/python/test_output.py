@@ -63,7 +63,7 @@ def image(tmp_path: Path) -> Path:
     return path
 
 
-def test_names_of_classes_and_files(model: Path, image: Path, tmp_path: Path) -> None:
+def test_names_of_classes_and_files(model: Path, image: Path) -> None:
     harmless(run("info", model))
     text = run("predict", image, "--model", model)
     harmless(text)

@@ -39,6 +39,15 @@ def test_the_version_stands_in_one_place() -> None:
     assert importlib.metadata.version("yolort-runtime") == yolort.__version__
 
 
+def test_the_licenses_of_what_is_linked_are_in_the_metadata() -> None:
+    files = importlib.metadata.files("yolort-runtime") or []
+    texts = {file.name: file.read_text() for file in files if "licenses" in file.parts}
+    assert "Apache License" in texts["LICENSE"]
+    assert "Wenzel Jakob" in texts["pybind11.txt"]
+    assert "BSD 3-Clause License" in texts["ncnn.txt"]
+    assert "The Khronos Group" in texts["glslang.txt"]
+
+
 def test_a_package_of_the_same_import_name_is_reported(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     (tmp_path / f"yolort_runtime-{yolort.__version__}.dist-info").mkdir()
     yolort._warn_of_namesake(tmp_path)

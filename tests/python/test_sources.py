@@ -121,7 +121,7 @@ def test_paths_stay(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     if "a:b@c" not in path:
         assert without_secrets(path) == path
     with pytest.raises((yolort.ImageError, yolort.SourceError)):
-        next(iter(split(path)[0].pictures(threading.Event())))
+        next(iter(split(path)[0].read(threading.Event())))
 
 
 def write_video(path: bytes) -> None:
@@ -130,7 +130,7 @@ def write_video(path: bytes) -> None:
     for _ in range(3):
         writer.write(np.zeros((64, 64, 3), np.uint8))
     writer.release()
-    os.rename("video.avi", path)
+    Path("video.avi").rename(os.fsdecode(path))
 
 
 @pytest.mark.parametrize("name", [b"\xff\xfe.avi", b"concat:x.avi", b"http:x@y.avi", b"%03d.avi"])
@@ -140,7 +140,7 @@ def test_videos_with_odd_names(name: bytes, tmp_path: Path, monkeypatch: pytest.
     write_video(name)
     (source,) = split(os.fsdecode(name))
     assert not source.live
-    assert len(list(source.pictures(threading.Event()))) == 3
+    assert len(list(source.read(threading.Event()))) == 3
 
 
 def test_an_address_that_is_no_text() -> None:
@@ -157,9 +157,9 @@ def test_an_empty_video(tmp_path: Path) -> None:
 def test_the_only_image_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(b"no image")
     with pytest.raises(yolort.ImageError, match=r"x\.jpg"):
-        next(iter(split(str(tmp_path / "x.jpg"))[0].pictures(threading.Event())))
+        next(iter(split(str(tmp_path / "x.jpg"))[0].read(threading.Event())))
     with pytest.warns(UserWarning, match="left out"):
-        assert not list(split(str(tmp_path))[0].pictures(threading.Event()))
+        assert not list(split(str(tmp_path))[0].read(threading.Event()))
 
 
 @pytest.mark.parametrize("url", ["rtsp://camera.example:554/1?channel=2", "http://[::1]:8080/x", "file:///a/b.mp4"])
@@ -190,7 +190,7 @@ def test_malformed_urls(url: str) -> None:
 def test_a_url_that_does_not_answer_is_named_without_secrets() -> None:
     (source,) = split("http://user:p@ss@127.0.0.1:9/none.mp4")
     with pytest.raises(yolort.SourceError, match=r"\*\*\*@127\.0\.0\.1:9") as error:
-        next(iter(source.pictures(threading.Event())))
+        next(iter(source.read(threading.Event())))
     assert error.value.__cause__ is None
     assert "p@ss" not in str(error.value)
 

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,6 +72,7 @@ def run(program: str, *arguments: object) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_threads_that_share_a_detector_find_what_one_finds(target: Target) -> None:
     detector = target.detector(yolort.demo_model("ncnn" if target.engine == "ncnn" else "onnx"))
     scene = yolort.images.read(yolort.demo_image())
@@ -102,11 +104,10 @@ def test_a_forked_process_is_told_to_load_its_own_but_of_ncnn(target: Target) ->
     assert before == found == after
 
 
-def test_a_spawned_process_loads_its_own(target: Target, tmp_path: object) -> None:
-    path = os.path.join(str(tmp_path), "program.py")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(PROGRAM)
-    command = [sys.executable, path, target.engine, model_of(target), "spawn"]
+def test_a_spawned_process_loads_its_own(target: Target, tmp_path: Path) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    command = [sys.executable, str(path), target.engine, model_of(target), "spawn"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     before, child, after = done.stdout.splitlines()
@@ -116,16 +117,6 @@ def test_a_spawned_process_loads_its_own(target: Target, tmp_path: object) -> No
 def test_pickling_says_what_to_send_instead() -> None:
     with pytest.raises(TypeError, match="send the path of its model"):
         pickle.dumps(yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn"))
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cannot ask for this process's cores")
-def test_clones_on_a_thread_each_run_side_by_side() -> None:
-    openvino = pytest.importorskip("yolort.engines.openvino")
-    cores = len(os.sched_getaffinity(0))
-    for threads, streams in ((1, cores), (cores, 1)):
-        engine = openvino.load(str(yolort.demo_model()), "", "", threads, False)
-        assert engine._compiled.get_property("NUM_STREAMS") == streams
-    assert openvino.load(str(yolort.demo_model()), "", "", None, False)._compiled.get_property("NUM_STREAMS") == 1
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts the threads in /proc")

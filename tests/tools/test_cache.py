@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from yolort.tools._hash import sha256
 from yolort.tools.data.dataset import data_sha256
 
 
-def make(text: str, calls: list[str] | None = None):
+def make(text: str, calls: list[str] | None = None) -> Callable[[Path], None]:
     def build(work: Path) -> None:
         if calls is not None:
             calls.append(text)
@@ -97,7 +98,7 @@ def test_one_process_builds_at_a_time_after_one_that_failed(tmp_path: Path) -> N
     cache = StageCache(tmp_path)
     waiting, building, builders = threading.Event(), threading.Event(), []
 
-    def fail(work: Path) -> None:
+    def fail(_: Path) -> None:
         waiting.set()
         time.sleep(0.5)
         raise OSError("disk")
@@ -127,7 +128,7 @@ def test_sha256(tmp_path: Path) -> None:
     before = sha256(file), sha256(folder)
     assert before[0] != before[1]
     file.write_text("changed")
-    os.rename(folder / "a", folder / "b")
+    (folder / "a").rename(folder / "b")
     assert sha256(file) != before[0]
     assert sha256(folder) != before[1]
 

@@ -19,11 +19,13 @@ __all__ = ["read_coco"]
 def read_coco(path: Path, folder: Path | None) -> Dataset:
     try:
         read = json.loads(read_text(path))
-        categories = sorted(read["categories"], key=lambda one: _id("category", one["id"]))
+        categories = sorted(read["categories"], key=lambda entry: _id("category", entry["id"]))
         index = dict(zip(_ids("category", categories), range(len(categories)), strict=True))
-        names = {cls: str(one["name"]) for cls, one in enumerate(categories)}
-        rows: dict[int, list[tuple[list[float], int, bool, float]]] = {one: [] for one in _ids("image", read["images"])}
-        listed = [(_id("image", one["id"]), str(one["file_name"]), _size(one)) for one in read["images"]]
+        names = {cls: str(entry["name"]) for cls, entry in enumerate(categories)}
+        rows: dict[int, list[tuple[list[float], int, bool, float]]] = {
+            image: [] for image in _ids("image", read["images"])
+        }
+        listed = [(_id("image", entry["id"]), str(entry["file_name"]), _size(entry)) for entry in read["images"]]
         for note in read["annotations"]:
             box, crowd, area = _coco_box(note)
             cls = index[_id("category", note["category_id"])]

@@ -57,11 +57,15 @@ def load_dataset(data: str | Path, split: str = "val", images: str | Path | None
     return dataset
 
 
-def letterboxed(paths: Sequence[str | Path], size: tuple[int, int]) -> np.ndarray:
-    """Image files as the network takes them: (n, 3, height, width) float32; `size` is (height, width)."""
-    out = np.empty((len(paths), 3, *size), np.float32)
-    for index, path in enumerate(paths):
-        _core.letterbox(yolort.images.read(path), out[index : index + 1])
+def letterboxed(images: Sequence[str | Path | np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """Images as the network takes them: (n, 3, height, width) float32; `size` is (height, width).
+
+    `images`: files, or pixels, (height, width, 3) BGR uint8.
+    """
+    out = np.empty((len(images), 3, *size), np.float32)
+    for index, image in enumerate(images):
+        pixels = image if isinstance(image, np.ndarray) else yolort.images.read(image)
+        _core.letterbox(pixels, out[index : index + 1])
     return out
 
 

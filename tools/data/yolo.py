@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import math
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -169,7 +168,7 @@ def _box(where: str, words: list[str], classes: int) -> list[float]:
 def _check_length(named_in: Path, path: Path) -> None:
     """LabelError for a path that is too long for the system, whose own error names no file that says it."""
     try:
-        os.stat(path)
+        path.stat()
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             text = str(path)

@@ -33,43 +33,9 @@ def draw_background(rng: np.random.Generator, height: int, width: int) -> Float:
         p=[0.3, 0.12, 0.16, 0.12, 0.1, 0.06, 0.14],
     )
     if kind == "landscape":
-        horizon = int(height * rng.uniform(0.25, 0.65))
-        sky = blend(
-            hsv(rng, (195, 225), (0.25, 0.7), (0.6, 0.95)),
-            hsv(rng, (20, 220), (0.02, 0.3), (0.85, 1)),
-            linear_ramp(height, width, math.pi / 2) * height / horizon,
-        )
-        sky = blend(
-            sky, grey(rng, 0.9, 1), np.clip(smooth_noise(rng, height, width, 4) - 0.15, 0, 1) * rng.uniform(0, 1.5)
-        )
-        hue = ((75, 125), (28, 45), (20, 35), (200, 230))[rng.choice(4, p=[0.5, 0.2, 0.2, 0.1])]
-        near, far = hsv(rng, hue, (0.2, 0.6), (0.3, 0.6)), hsv(rng, hue, (0.1, 0.4), (0.45, 0.8))
-        ground = blend(
-            far,
-            near,
-            (np.arange(height, dtype=np.float32)[:, None] - horizon) / (height - horizon)
-            + np.zeros((1, width), np.float32),
-        )
-        ground *= (
-            1 + 0.18 * smooth_noise(rng, height, width, 10) + rng.normal(0, rng.uniform(0.02, 0.1), (height, width))
-        )[..., None]
-        edge = horizon + (height * 0.03 * smooth_noise(rng, 1, width, 3)[0] * rng.random()).astype(np.int32)
-        return np.where((np.arange(height)[:, None] < edge)[..., None], sky, ground).astype(np.float32)
+        return _landscape(rng, height, width)
     if kind == "room":
-        floor = int(height * rng.uniform(0.5, 0.8))
-        wall, ground = (
-            hsv(rng, (0, 360), (0.03, 0.35), (0.6, 0.95)),
-            hsv(rng, (15, 45), (0.2, 0.6), (0.3, 0.7)),
-        )
-        out = np.empty((height, width, 3), np.float32)
-        out[:] = wall
-        if rng.random() < 0.5:
-            period = int(rng.integers(12, 48))
-            out[:, (np.arange(width) // period) % 2 == 0] *= rng.uniform(0.85, 0.97)
-        out[floor:] = ground
-        out[floor:] *= (1 + 0.12 * smooth_noise(rng, height, width, 3))[floor:, :, None]
-        out[floor - max(2, height // 60) : floor] = wall * 0.7
-        return out
+        return _room(rng, height, width)
     base, other = (hsv(rng, (0, 360), (0.05, 0.6), (0.2, 0.95)) for _ in range(2))
     if kind == "gradient":
         return blend(base, other, linear_ramp(height, width, rng.uniform(0, 2 * math.pi)))
@@ -92,6 +58,46 @@ def draw_background(rng: np.random.Generator, height: int, width: int) -> Float:
     spacing, angle = rng.uniform(8, 50), rng.uniform(0, math.pi)
     wave = np.sin((x * math.cos(angle) + y * math.sin(angle)) * 2 * math.pi / spacing)
     return blend(base, base + (other - base) * 0.5, (0.5 + 2 * wave).astype(np.float32))
+
+
+def _landscape(rng: np.random.Generator, height: int, width: int) -> Float:
+    horizon = int(height * rng.uniform(0.25, 0.65))
+    sky = blend(
+        hsv(rng, (195, 225), (0.25, 0.7), (0.6, 0.95)),
+        hsv(rng, (20, 220), (0.02, 0.3), (0.85, 1)),
+        linear_ramp(height, width, math.pi / 2) * height / horizon,
+    )
+    sky = blend(sky, grey(rng, 0.9, 1), np.clip(smooth_noise(rng, height, width, 4) - 0.15, 0, 1) * rng.uniform(0, 1.5))
+    hue = ((75, 125), (28, 45), (20, 35), (200, 230))[rng.choice(4, p=[0.5, 0.2, 0.2, 0.1])]
+    near, far = hsv(rng, hue, (0.2, 0.6), (0.3, 0.6)), hsv(rng, hue, (0.1, 0.4), (0.45, 0.8))
+    ground = blend(
+        far,
+        near,
+        (np.arange(height, dtype=np.float32)[:, None] - horizon) / (height - horizon)
+        + np.zeros((1, width), np.float32),
+    )
+    ground *= (
+        1 + 0.18 * smooth_noise(rng, height, width, 10) + rng.normal(0, rng.uniform(0.02, 0.1), (height, width))
+    )[..., None]
+    edge = horizon + (height * 0.03 * smooth_noise(rng, 1, width, 3)[0] * rng.random()).astype(np.int32)
+    return np.where((np.arange(height)[:, None] < edge)[..., None], sky, ground).astype(np.float32)
+
+
+def _room(rng: np.random.Generator, height: int, width: int) -> Float:
+    floor = int(height * rng.uniform(0.5, 0.8))
+    wall, ground = (
+        hsv(rng, (0, 360), (0.03, 0.35), (0.6, 0.95)),
+        hsv(rng, (15, 45), (0.2, 0.6), (0.3, 0.7)),
+    )
+    out = np.empty((height, width, 3), np.float32)
+    out[:] = wall
+    if rng.random() < 0.5:
+        period = int(rng.integers(12, 48))
+        out[:, (np.arange(width) // period) % 2 == 0] *= rng.uniform(0.85, 0.97)
+    out[floor:] = ground
+    out[floor:] *= (1 + 0.12 * smooth_noise(rng, height, width, 3))[floor:, :, None]
+    out[floor - max(2, height // 60) : floor] = wall * 0.7
+    return out
 
 
 def add_clutter(image: Float, rng: np.random.Generator) -> None:

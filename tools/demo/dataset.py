@@ -27,7 +27,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import multiprocessing
-import os
 import shutil
 import tempfile
 from collections.abc import Generator
@@ -163,7 +162,7 @@ def write_dataset(
         work.chmod(0o755)
         if folder.exists():
             folder.rmdir()
-        os.replace(work, folder)
+        work.replace(folder)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise

@@ -310,7 +310,7 @@ def _tree(brush: Brush, rng: np.random.Generator) -> None:
             brush.fill(
                 [(0, top - 0.15 * (k < 2)), *hem],
                 leaf * (0.8 + 0.14 * k),
-                lambda u, v: 1 + 0.45 * u * light[0],
+                lambda u, _: 1 + 0.45 * u * light[0],
             )
     else:
         brush.fill([(-0.09, 0.0), (0.09, 0.0), (0.15, 1), (-0.15, 1)], bark, cylinder(0.16, light))

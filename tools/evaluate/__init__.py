@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from yolort.tools.evaluate.benchmark import Case as Case
     from yolort.tools.evaluate.benchmark import Row as Row
     from yolort.tools.evaluate.benchmark import benchmark as benchmark
+    from yolort.tools.evaluate.evaluator import Evaluator as Evaluator
     from yolort.tools.evaluate.profile import Profile as Profile
     from yolort.tools.evaluate.profile import profile as profile
     from yolort.tools.evaluate.tune import BusyError as BusyError
@@ -25,6 +26,7 @@ export_lazily(
         "Benchmark": "benchmark",
         "BusyError": "tune",
         "Case": "benchmark",
+        "Evaluator": "evaluator",
         "Profile": "profile",
         "Row": "benchmark",
         "Tuning": "tune",

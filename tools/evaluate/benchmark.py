@@ -10,7 +10,6 @@ import contextlib
 import csv
 import io
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,9 +20,9 @@ import numpy as np
 import yolort
 from yolort import _checks, _core
 from yolort.tools import _system
-from yolort.tools._processes import interruptible
+from yolort.tools._processes import ChildError, interruptible
 from yolort.tools.data.dataset import load_dataset
-from yolort.tools.evaluate.worker import Worker, WorkerError
+from yolort.tools.evaluate.worker import Worker
 
 __all__ = ["REPORT_WRITERS", "Benchmark", "Case", "Row", "benchmark", "cases", "interleaved"]
 
@@ -48,9 +47,9 @@ class Case:
     @property
     def options(self) -> dict[str, Any]:
         """Of `Detector`."""
-        given = asdict(self)
-        del given["model"]
-        return {key: value for key, value in given.items() if value} | {"tuned": False}
+        options = asdict(self)
+        del options["model"]
+        return {key: value for key, value in options.items() if value} | {"tuned": False}
 
     def __str__(self) -> str:
         parts = (Path(self.model).name, self.engine, self.device, self.precision)
@@ -74,7 +73,11 @@ class Row:
     @property
     def p50(self) -> float:
         """Median of the milliseconds of one image, end to end; infinite if nothing was measured."""
-        return float(np.median(self.samples[:, 0])) if len(self.samples) else float("inf")
+        return self.percentile(50)
+
+    def percentile(self, percent: float, part: int = 0) -> float:
+        """As `p50`, of another percentage, and of a part: 1 is before the network, 2 in it, 3 after it."""
+        return float(np.percentile(self.samples[:, part], percent)) if len(self.samples) else float("inf")
 
     def to_dict(self) -> dict[str, Any]:
         """Flat, ready for JSON and CSV: what has no figure is None."""
@@ -92,11 +95,11 @@ class Row:
             "mean_ms": total.mean(),
             "std_ms": total.std(),
             "p50_ms": self.p50,
-            "p95_ms": np.percentile(total, 95),
-            "p99_ms": np.percentile(total, 99),
+            "p95_ms": self.percentile(95),
+            "p99_ms": self.percentile(99),
         }
         for index, part in enumerate(("pre", "inference", "post"), 1):
-            figures[f"{part}_p50_ms"] = np.median(self.samples[:, index]) if measured else np.nan
+            figures[f"{part}_p50_ms"] = self.percentile(50, index)
         out |= {key: round(float(value), 4) if measured else None for key, value in figures.items()}
         out |= {f"images_per_s, {how}": round(value, 2) for how, value in self.images_per_second.items()}
         out |= {key: self.memory.get(key) for key in ("rss_mib", "gpu_mib")}
@@ -138,23 +141,23 @@ class Benchmark:
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Headings and cells; columns that no row fills are left out. Rows stand as they were asked for."""
         flat = [row.to_dict() for row in self.rows]
-        rates = list(dict.fromkeys(key for one in flat for key in one if key.startswith("images_per_s")))
+        rates = list(dict.fromkeys(key for values in flat for key in values if key.startswith("images_per_s")))
         columns = [
             *_COLUMNS[:10],
             *((key.replace("images_per_s, ", "images/s, "), key, "{:.1f}") for key in rates),
             *_COLUMNS[10:],
         ]
-        columns = [column for column in columns if any(one.get(column[1]) is not None for one in flat)]
+        columns = [column for column in columns if any(values.get(column[1]) is not None for values in flat)]
         cells = []
-        for row, one in zip(self.rows, flat, strict=True):
-            name = [Path(row.case.model).name, str(one["engine"] or "-"), str(one["precision"] or "-")]
-            name[1] += f" {one['device']}" if one["device"] not in (None, "cpu") else ""
+        for row, values in zip(self.rows, flat, strict=True):
+            name = [Path(row.case.model).name, str(values["engine"] or "-"), str(values["precision"] or "-")]
+            name[1] += f" {values['device']}" if values["device"] not in (None, "cpu") else ""
             if row.error and not len(row.samples):
                 cells.append([*name, "failed", *["-"] * (len(columns) - 1)])
                 continue
             doubt = "~" if _system.Load.disturbs(row.others) else ""
             for _, key, form in columns:
-                value = one.get(key)
+                value = values.get(key)
                 mark = doubt if key.endswith("_ms") else ""
                 name.append("-" if value is None else mark + form.format(value * _SCALES.get(key, 1)))
             cells.append(name)
@@ -182,7 +185,7 @@ class Benchmark:
         """A line a row, the columns of `Row.to_dict`."""
         flat = [row.to_dict() for row in self.rows]
         out = io.StringIO()
-        writer = csv.DictWriter(out, list(dict.fromkeys(key for one in flat for key in one)))
+        writer = csv.DictWriter(out, list(dict.fromkeys(key for values in flat for key in values)))
         writer.writeheader()
         writer.writerows(flat)
         return out.getvalue()
@@ -287,8 +290,8 @@ def benchmark(
 
     Raises ValueError for counts out of range, and what `cases` and `load_dataset` raise.
     """
-    for name, value, least in (("runs", runs, 1), ("warmup", warmup, 0), ("batch", batch, 1)):
-        _checks.integer(name, value, least, 1_000_000)
+    for name, value, minimum in (("runs", runs, 1), ("warmup", warmup, 0), ("batch", batch, 1)):
+        _checks.integer(name, value, minimum, 1_000_000)
     _checks.count("workers", workers)
     if data is not None:
         load_dataset(data, split)  # what is wrong with it is said before anything is measured
@@ -308,33 +311,46 @@ def benchmark(
         "split": split,
     }
     with interruptible(lambda: Benchmark(rows, setup, settings)), started(rows, image) as there:
-        load = _system.Load([worker.pid for _, worker in there])
-        turns = list(interleaved(len(there), warmup, runs))
-        for index, count, counts in progress(turns):
-            row, worker = there[index]
-            if row.error:
-                continue
-            with _failing(row):
-                done = worker.ask("run", count=count + _SETTLE)[_SETTLE:]
-                if counts:
-                    row.samples = np.concatenate([row.samples, done])
-            time.sleep(_REST)
-        others = load.others()
-        for row, _ in there:
-            row.others = others
+        _time(there, warmup, runs, progress)
         for row, worker in progress(there):
             with _failing(row):
-                if batch > 1:
-                    rate = worker.ask("throughput", batch=batch, seconds=_THROUGHPUT)
-                    row.images_per_second[f"batch {batch}"] = rate
-                if workers > 1 and row.case.engine != "torch":  # Ultralytics' predictor is for one thread
-                    rate = worker.ask("workers", count=workers, seconds=_THROUGHPUT)
-                    row.images_per_second[f"{workers} workers"] = rate
+                _rate(row, worker, batch, workers)
                 row.memory = worker.ask("memory")
                 if data is not None:
                     how = {"data": str(data), "split": split, "model": row.case.model, "options": row.case.options}
                     row.accuracy = worker.ask("accuracy", **how)
     return Benchmark(rows, setup, settings)
+
+
+def _time(
+    there: Sequence[tuple[Row, Worker]],
+    warmup: int,
+    runs: int,
+    progress: Callable[[Sequence[Any]], Iterable[Any]],
+) -> None:
+    """Measures the milliseconds of one image, and what other processes took meanwhile."""
+    load = _system.Load([worker.pid for _, worker in there])
+    for index, count, counts in progress(list(interleaved(len(there), warmup, runs))):
+        row, worker = there[index]
+        if row.error:
+            continue
+        with _failing(row):
+            samples = worker.ask("run", count=count + _SETTLE)[_SETTLE:]
+            if counts:
+                row.samples = np.concatenate([row.samples, samples])
+        time.sleep(_REST)
+    others = load.others()
+    for row, _ in there:
+        row.others = others
+
+
+def _rate(row: Row, worker: Worker, batch: int, workers: int) -> None:
+    """Measures images per second, of a batch and of threads if they are more than one."""
+    if batch > 1:
+        row.images_per_second[f"batch {batch}"] = worker.ask("throughput", batch=batch, seconds=_THROUGHPUT)
+    if workers > 1 and row.case.engine != "torch":  # Ultralytics' predictor is for one thread
+        rate = worker.ask("workers", count=workers, seconds=_THROUGHPUT)
+        row.images_per_second[f"{workers} workers"] = rate
 
 
 def interleaved(rows: int, warmup: int, runs: int) -> Iterator[tuple[int, int, bool]]:
@@ -364,10 +380,10 @@ def _failing(row: Row) -> Iterator[None]:
     """What a worker cannot do is the row's failure."""
     try:
         yield
-    except WorkerError as error:
+    except ChildError as error:
         row.error = " ".join(str(error).split())
 
 
 def _size(model: Path) -> int:
     files = [model] if model.is_file() else [file for file in model.rglob("*") if file.is_file()]
-    return sum(os.path.getsize(file) for file in files)
+    return sum(file.stat().st_size for file in files)

@@ -7,6 +7,7 @@ import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from yolort.tools.data.samples import LabelError, Sample
 
 __all__ = ["ClassMetrics", "Metrics", "Scores", "score"]
 
-_AREAS = ("all", "small", "medium", "large")  # pycocotools': below 32^2, to 96^2, above
+_SIZES = ("small", "medium", "large")  # pycocotools': below 32^2, to 96^2, above
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ class Metrics:
 
         def plain(value: Any) -> Any:
             if isinstance(value, dict):
-                return {key: plain(one) for key, one in value.items()}
+                return {key: plain(item) for key, item in value.items()}
             if isinstance(value, (list, tuple)):
-                return [plain(one) for one in value]
+                return [plain(item) for item in value]
             return None if isinstance(value, float) and np.isnan(value) else value
 
         out: dict[str, Any] = plain(asdict(self))
@@ -80,23 +81,69 @@ class _Matches:
 
 
 class Scores:
-    """The outcome of `score`: `metrics`, and what the plots are made of."""
+    """The outcome of `score`. Each figure is computed when it is first read: comparing models needs but a few."""
 
     def __init__(
-        self,
-        metrics: Metrics,
-        curves: dict[str, Any],
-        names: dict[int, str],
-        confusion: Any,
-        matches: list[_Matches],
-        recalls: np.ndarray,
+        self, truths: Sequence[Sample], found: Sequence[Detections], names: dict[int, str], resamples: int
     ) -> None:
-        self.metrics = metrics
-        self._matches = matches
-        self._recalls = recalls
-        self._curves = curves
-        self._names = names
-        self._confusion = confusion
+        if not any((~truth.crowd).any() for truth in truths):
+            raise LabelError(f"none of the {len(truths)} images has an object to be found")
+        self._truths, self._found, self._names, self._resamples = truths, found, names, resamples
+        self._coco = _coco(truths, found, len(names))
+        whole = self._evaluated("all")
+        self._precision = whole.eval["precision"][..., 0, 0]  # IoU x recall x class
+        self._recalls: np.ndarray = whole.params.recThrs
+        self._matches = _matches(whole, len(truths), len(names))
+
+    @property
+    def map50_95(self) -> float:
+        """COCO: mean over the classes and IoU 0.50, 0.55, ... 0.95."""
+        return _mean(self._precision)
+
+    @property
+    def map50(self) -> float:
+        """COCO, at IoU 0.50."""
+        return _mean(self._precision[0])
+
+    @property
+    def best_conf(self) -> float:
+        """The confidence of the best mean F1 at IoU 0.5."""
+        from ultralytics.utils.metrics import smooth
+
+        return float(self._curves["conf"][smooth(self._curves["f1"].mean(0), 0.1).argmax()])
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """All figures."""
+        curves = self._curves
+        rows = {int(cls): row for row, cls in enumerate(curves["classes"])}
+        per_class = []
+        for cls, matches in enumerate(self._matches):
+            row = rows.get(cls)
+            best = [float("nan")] * 3 if row is None else [float(values[row]) for values in curves["best"]]
+            count = matches.truths
+            aps = [_mean(self._precision[:, :, cls]), _mean(self._precision[0, :, cls])]
+            per_class.append(ClassMetrics(self._names[cls], int((count > 0).sum()), int(count.sum()), *aps, *best))
+        by_size = self._evaluated(*_SIZES).eval["precision"]
+        precision, recall, f1 = (float(values.mean()) for values in curves["best"])
+        return Metrics(
+            images=len(self._truths),
+            instances=int(sum(matches.truths.sum() for matches in self._matches)),
+            map50_95=self.map50_95,
+            map50_95_ci=_interval(self._matches, self._recalls, self._resamples) if self._resamples else None,
+            map50=self.map50,
+            map75=_mean(self._precision[5]),
+            map_small=_mean(by_size[:, :, :, 0]),
+            map_medium=_mean(by_size[:, :, :, 1]),
+            map_large=_mean(by_size[:, :, :, 2]),
+            map50_95_ultralytics=float(curves["ap"].mean()),
+            map50_ultralytics=float(curves["ap"][:, 0].mean()),
+            precision=precision,
+            recall=recall,
+            f1=f1,
+            best_conf=self.best_conf,
+            classes=per_class,
+        )
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
@@ -116,7 +163,7 @@ class Scores:
         The draws are the same for all models that are scored on as many images, so that the differences of two are
         those of a paired bootstrap (Efron 1979).
         """
-        drawn = _drawn(len(self._matches[0].truths), count)
+        drawn = _drawn(len(self._truths), count)
         both = np.array([_weighted_aps(self._matches, self._recalls, weights) for weights in drawn])
         return both.mean(axis=1), both[:, 0]
 
@@ -124,12 +171,45 @@ class Scores:
         """Writes PR, F1, P and R curves and the confusion matrix as PNG files."""
         from ultralytics.utils.metrics import plot_mc_curve, plot_pr_curve
 
-        conf = self._curves["conf"]
+        curves, conf = self._curves, self._curves["conf"]
+        names = {row: self._names[int(cls)] for row, cls in enumerate(curves["classes"])}
         with _without_a_screen():
-            plot_pr_curve(conf, self._curves["pr"], self._curves["ap"], folder / "PR_curve.png", self._names)
+            plot_pr_curve(conf, curves["pr"], curves["ap"], folder / "PR_curve.png", names)
             for name, label in (("f1", "F1"), ("precision", "Precision"), ("recall", "Recall")):
-                plot_mc_curve(conf, self._curves[name], folder / f"{label}_curve.png", self._names, ylabel=label)
+                plot_mc_curve(conf, curves[name], folder / f"{label}_curve.png", names, ylabel=label)
             self._confusion.plot(normalize=True, save_dir=str(folder))
+
+    def _evaluated(self, *sizes: str) -> Any:
+        """pycocotools' COCOeval of the objects of each size, at most 100 detections of an image."""
+        from pycocotools.cocoeval import COCOeval
+
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+            evaluated = COCOeval(*self._coco, "bbox")
+            ranges = dict(zip(evaluated.params.areaRngLbl, evaluated.params.areaRng, strict=True))
+            evaluated.params.areaRngLbl, evaluated.params.areaRng = list(sizes), [ranges[size] for size in sizes]
+            evaluated.params.maxDets = [100]
+            evaluated.evaluate()
+            evaluated.accumulate()
+        return evaluated
+
+    @cached_property
+    def _curves(self) -> dict[str, Any]:
+        """Ultralytics' curves of each class of `classes`, and precision, recall and F1 at the best mean F1: `best`."""
+        from ultralytics.utils.metrics import ap_per_class
+
+        hits = np.concatenate([(m.hit & ~m.ignored)[:, ~m.ignored[0]] for m in self._matches], axis=1).T
+        confs = np.concatenate([m.scores[~m.ignored[0]] for m in self._matches])
+        classes = np.concatenate([np.full((~m.ignored[0]).sum(), cls) for cls, m in enumerate(self._matches)])
+        targets = np.concatenate([np.full(m.truths.sum(), cls) for cls, m in enumerate(self._matches)])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a class of which nothing is found
+            _, _, *best, ap, present, precision, recall, f1, conf, pr = ap_per_class(hits, confs, classes, targets)
+        curves = {"conf": conf, "precision": precision, "recall": recall, "f1": f1, "pr": pr, "ap": ap}
+        return {**curves, "classes": present, "best": best}
+
+    @cached_property
+    def _confusion(self) -> Any:
+        return _confusion(self._truths, self._found, self._names)
 
 
 def score(
@@ -149,54 +229,12 @@ def score(
 
     Raises LabelError where there is nothing to be found.
     """
-    if not any((~truth.crowd).any() for truth in truths):
-        raise LabelError(f"none of the {len(truths)} images has an object to be found")
-    evaluated, stats = _coco(truths, found, len(names))
-    matches = _matches(evaluated, len(truths), len(names))
-    from ultralytics.utils.metrics import ap_per_class, smooth
-
-    hits = np.concatenate([(m.hit & ~m.ignored)[:, ~m.ignored[0]] for m in matches], axis=1).T
-    confs = np.concatenate([m.scores[~m.ignored[0]] for m in matches])
-    classes = np.concatenate([np.full((~m.ignored[0]).sum(), cls) for cls, m in enumerate(matches)])
-    targets = np.concatenate([np.full(m.truths.sum(), cls) for cls, m in enumerate(matches)])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a class of which nothing is found
-        _, _, p, r, f1, ap, present, p_curve, r_curve, f1_curve, conf, pr = ap_per_class(hits, confs, classes, targets)
-    rows = {int(cls): row for row, cls in enumerate(present)}
-    precision = evaluated.eval["precision"]  # IoU x recall x class x area x maxDets
-    per_class = []
-    for cls in range(len(names)):
-        row = rows.get(cls)
-        values = [float("nan")] * 3 if row is None else [float(one[row]) for one in (p, r, f1)]
-        count = matches[cls].truths
-        aps = [_mean(precision[:, :, cls, 0, -1]), _mean(precision[0, :, cls, 0, -1])]
-        per_class.append(ClassMetrics(names[cls], int((count > 0).sum()), int(count.sum()), *aps, *values))
-    metrics = Metrics(
-        images=len(truths),
-        instances=int(sum(m.truths.sum() for m in matches)),
-        map50_95=stats[0],
-        map50_95_ci=_interval(matches, evaluated.params.recThrs, resamples) if resamples else None,
-        map50=stats[1],
-        map75=stats[2],
-        map_small=stats[3],
-        map_medium=stats[4],
-        map_large=stats[5],
-        map50_95_ultralytics=float(ap.mean()),
-        map50_ultralytics=float(ap[:, 0].mean()),
-        precision=float(p.mean()),
-        recall=float(r.mean()),
-        f1=float(f1.mean()),
-        best_conf=float(conf[smooth(f1_curve.mean(0), 0.1).argmax()]),
-        classes=per_class,
-    )
-    curves = {"conf": conf, "precision": p_curve, "recall": r_curve, "f1": f1_curve, "pr": pr, "ap": ap}
-    shown = {row: names[cls] for cls, row in rows.items()}
-    return Scores(metrics, curves, shown, _confusion(truths, found, names), matches, evaluated.params.recThrs)
+    return Scores(truths, found, names, resamples)
 
 
-def _coco(truths: Sequence[Sample], found: Sequence[Detections], classes: int) -> tuple[Any, list[float]]:
+def _coco(truths: Sequence[Sample], found: Sequence[Detections], classes: int) -> tuple[Any, Any]:
+    """Labels and detections as pycocotools' COCO."""
     from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
 
     notes: list[dict[str, Any]] = []
     rows = []
@@ -230,19 +268,14 @@ def _coco(truths: Sequence[Sample], found: Sequence[Detections], classes: int) -
         if not results.dataset:
             results.dataset = {**coco.dataset, "annotations": []}
             results.createIndex()
-        evaluated = COCOeval(coco, results, "bbox")
-        evaluated.evaluate()
-        evaluated.accumulate()
-        evaluated.summarize()
-    return evaluated, [float("nan") if value < 0 else float(value) for value in evaluated.stats]
+    return coco, results
 
 
 def _matches(evaluated: Any, images: int, classes: int) -> list[_Matches]:
     """pycocotools' own matching, of objects of all sizes."""
     out = []
     for cls in range(classes):
-        start = cls * len(_AREAS) * images
-        of_class = evaluated.evalImgs[start : start + images]
+        of_class = evaluated.evalImgs[cls * images : (cls + 1) * images]
         there = [(image, one) for image, one in enumerate(of_class) if one is not None]
         counts = [len(one["dtScores"]) for _, one in there]
         scores = np.array([value for _, one in there for value in one["dtScores"]], np.float64)

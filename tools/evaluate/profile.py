@@ -146,7 +146,7 @@ def _onnxruntime(model: Path, image: np.ndarray, runs: int, trace: Path | None, 
 def _torch(model: Path, image: np.ndarray, runs: int, trace: Path | None, options: dict[str, Any]) -> Profile:
     """Leaf modules by hooks; the trace by torch.profiler."""
     import torch
-    from yolort.tools.evaluate.validate import open_detector
+    from yolort.tools.evaluate.evaluator import open_detector
     from yolort.tools.models.checkpoints import load_checkpoint
     from yolort.tools.models.heads import with_head
 
@@ -163,12 +163,12 @@ def _torch(model: Path, image: np.ndarray, runs: int, trace: Path | None, option
         started.append(time.perf_counter())
 
     with torch.inference_mode():
-        given = torch.from_numpy(tensor)
+        images = torch.from_numpy(tensor)
         for _ in range(max(runs // 10, 1)):
-            network(given)
+            network(images)
         if trace:
             with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
-                network(given)
+                network(images)
             with _atomic.workspace(trace) as work:
                 profiler.export_chrome_trace(str(work / "trace.json"))
                 events = json.loads((work / "trace.json").read_text(encoding="utf-8"))["traceEvents"]
@@ -184,7 +184,7 @@ def _torch(model: Path, image: np.ndarray, runs: int, trace: Path | None, option
                 module.register_forward_pre_hook(begin)
                 module.register_forward_hook(end)
         for _ in range(runs):
-            network(given)
+            network(images)
     layers = [LayerTime(name, kinds[name], seconds * 1e3 / runs) for name, seconds in spent.items()]
     return Profile(_described(detector, model, runs), *speeds, layers)
 

@@ -24,10 +24,10 @@ _LABELS = 12  # points of a front that can all be told by colour
 _PARTS = (("pre", "#e69f00"), ("inference", "#0072b2"), ("post", "#009e73"))  # Okabe and Ito's colours
 
 
-def save(made: Any, path: str | Path, writers: Mapping[str, Callable[[Any], str]]) -> None:
+def save(report: Any, path: str | Path, writers: Mapping[str, Callable[[Any], str]]) -> None:
     """Writes a report in the form that the ending says, whole or not at all, over nothing that yolort did not write."""
     ending = Path(path).suffix
-    _atomic.write(path, _marked(ending, writers[ending](made)))
+    _atomic.write(path, _marked(ending, writers[ending](report)))
 
 
 def _marked(ending: str, text: str) -> str:
@@ -53,11 +53,7 @@ def render(benchmark: Benchmark) -> str:
         charts.append(("Latency of one image", _svg(_latency, measured, lines=len(measured))))
         charts.append(("Where it goes (medians)", _svg(_split, measured, lines=len(measured))))
     if any(row.accuracy for row in measured):
-        points = [
-            (_label(row), float(np.median(row.samples[:, 0])), 100 * (row.accuracy["map50_95"] or 0))
-            for row in measured
-            if row.accuracy
-        ]
+        points = [(_label(row), row.p50, 100 * (row.accuracy["map50_95"] or 0)) for row in measured if row.accuracy]
         charts.append(("Accuracy against latency", pareto_chart(points)))
     settings = {key: value for key, value in benchmark.settings.items() if value is not None}
     return page(
@@ -183,7 +179,7 @@ def _latency(axes: Any, rows: list[Row]) -> None:
 def _split(axes: Any, rows: list[Row]) -> None:
     left = np.zeros(len(rows))
     for index, (part, colour) in enumerate(_PARTS, 1):
-        widths = np.array([np.median(row.samples[:, index]) for row in rows])
+        widths = np.array([row.percentile(50, index) for row in rows])
         axes.barh(range(len(rows)), widths, left=left, color=colour, label=part, height=0.6)
         left += widths
     axes.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)

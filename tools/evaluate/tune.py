@@ -14,8 +14,9 @@ import numpy as np
 import yolort
 from yolort import _atomic, _core
 from yolort.tools import _system
+from yolort.tools._processes import ChildError
 from yolort.tools.evaluate.benchmark import Case, Row, cases, started
-from yolort.tools.evaluate.worker import WorkerError
+from yolort.tools.evaluate.worker import Worker
 
 __all__ = ["BusyError", "Tuning", "accurate", "cost", "tune"]
 
@@ -97,35 +98,15 @@ def tune(
     for other in others:
         _check_same(Path(model), Path(other))
     path = _place(Path(model))
-    cores = _system.cores()
-    counts = sorted({1, max(cores // 2, 1), cores})
-    found = cases([model, *others], engines=engines, precisions=precisions, threads=counts)
-    if not precisions:
-        found = [case for case in found if accurate(case)]
-    if any(case.engine == "torch" for case in found):
-        raise ValueError("tune takes what Detector loads; export the checkpoint first")
-    rows = [Row(case) for case in found]
+    rows = [Row(case) for case in _candidates([model, *others], engines, precisions)]
     if image is None:
         image = yolort.images.read(yolort.demo_image())
     if not under_load and _system.Load.disturbs(others_cores := _system.wait_until_quiet(_PATIENCE, say)):
         raise BusyError(others_cores)
     with started(rows, image) as there:
         load = _system.Load([worker.pid for _, worker in there])
-        share = seconds / max(len(there), 1) / _TURNS
-        for turn in progress(range(_TURNS)):
-            for row, worker in there:
-                try:
-                    start = time.perf_counter()
-                    samples: list[list[float]] = worker.ask("run", count=3)[1:]
-                    # What cannot win gets no more time: its fastest is slower than another's slowest.
-                    rivals = [other.p50 for other, _ in there if other is not row]
-                    lost = turn > 0 and row.samples[:, 0].min() > 1.5 * min(rivals, default=float("inf"))
-                    while not lost and time.perf_counter() - start < share:
-                        samples += worker.ask("run", count=2)
-                    row.samples = np.concatenate([row.samples, samples])
-                except WorkerError as error:
-                    row.error = str(error)
-    others_cores = load.others()
+        _time(there, seconds, progress)
+        others_cores = load.others()  # while the workers, whose time is not that of others, still run
     if not under_load and _system.Load.disturbs(others_cores):
         raise BusyError(others_cores)
     best = min(rows, key=lambda row: row.p50)
@@ -134,6 +115,38 @@ def tune(
         raise yolort.EngineError(f"nothing runs {model} here: {reasons}")
     _record(path, Path(model), best, rows)
     return Tuning(rows, best, path)
+
+
+def _candidates(models: Sequence[str | Path], engines: Sequence[str], precisions: Sequence[str]) -> list[Case]:
+    """The cases to measure: with one thread, with half of the cores, with all."""
+    cores = _system.cores()
+    counts = sorted({1, max(cores // 2, 1), cores})
+    found = cases(models, engines=engines, precisions=precisions, threads=counts)
+    if not precisions:
+        found = [case for case in found if accurate(case)]
+    if any(case.engine == "torch" for case in found):
+        raise ValueError("tune takes what Detector loads; export the checkpoint first")
+    return found
+
+
+def _time(
+    there: Sequence[tuple[Row, Worker]], seconds: float, progress: Callable[[Sequence[Any]], Iterable[Any]]
+) -> None:
+    """Measures each row in turn; one that cannot win gets less time."""
+    share = seconds / max(len(there), 1) / _TURNS
+    for turn in progress(range(_TURNS)):
+        for row, worker in there:
+            try:
+                start = time.perf_counter()
+                samples: list[list[float]] = worker.ask("run", count=3)[1:]
+                # What cannot win gets no more time: its fastest is slower than another's slowest.
+                rivals = [other.p50 for other, _ in there if other is not row]
+                lost = turn > 0 and row.samples[:, 0].min() > 1.5 * min(rivals, default=float("inf"))
+                while not lost and time.perf_counter() - start < share:
+                    samples += worker.ask("run", count=2)
+                row.samples = np.concatenate([row.samples, samples])
+            except ChildError as error:
+                row.error = str(error)
 
 
 def _check_same(model: Path, other: Path) -> None:

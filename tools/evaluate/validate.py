@@ -15,21 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yolort
-from yolort import Detections, Detector, View, _atomic, _checks, _core
-from yolort.tools.data.dataset import load_dataset
+from yolort import Detections, View, _atomic
 from yolort.tools.data.samples import Sample
+from yolort.tools.evaluate.evaluator import THRESHOLDS, Evaluator
 from yolort.tools.evaluate.metrics import Metrics, Scores, score
-from yolort.tools.models.torch_detector import TorchDetector
 
-__all__ = ["Augmentation", "Validation", "open_detector", "validate"]
+__all__ = ["Augmentation", "Validation", "validate"]
 
 _log = logging.getLogger(__name__)
-
-#: The thresholds of Ultralytics' val.
-THRESHOLDS: dict[str, Any] = {"conf": 0.001, "iou": 0.7, "max_det": 300, "multi_label": True}
-#: What of `Detector` only says how to augment, and its defaults.
-_AUGMENTATION: dict[str, Any] = {"scales": (), "flip": True, "merge": "wbf", "scale_models": ()}
 
 
 @dataclass(frozen=True)
@@ -131,57 +124,36 @@ def validate(
         ImageError: none of the images can be read.
         Anything that `Detector` raises.
     """
-    thresholds = {**THRESHOLDS, **{key: value for key, value in options.items() if key in THRESHOLDS}}
-    dataset = load_dataset(data, split, images)
-    detector = open_detector(model, **{**options, **thresholds})
-    dataset = dataset.with_classes_of(detector.names)
-    looks = (False, True) if detector.views else (False,)  # without and with augmentation
-    truths: list[Sample] = []
-    found: dict[bool, list[Detections]] = {look: [] for look in looks}
-    ms: dict[bool, list[float]] = {look: [] for look in looks}
-    unreadable: list[str] = []
-    resized: list[str] = []
-    for sample in progress(dataset.samples):
-        try:
-            image = yolort.images.read(sample.path)
-        except (yolort.ImageError, OSError) as error:
-            unreadable.append(str(error))
-            continue
-        if sample.size is not None and sample.size != image.shape[:2]:
-            resized.append(
-                f"{sample.path} has {image.shape[1]} x {image.shape[0]} pixels, not {sample.size[1]} x {sample.size[0]}"
-            )
-        truths.append(sample.in_pixels(*image.shape[:2]))
-        for look in looks if len(truths) % 2 else looks[::-1]:
-            found[look].append(detector(image, augment=look))
-            ms[look].append(sum(detector.speed))
-    if not truths:
-        raise yolort.ImageError(f"none of the {len(dataset.samples)} images can be read; the first: {unreadable[0]}")
+    evaluator = Evaluator(data, split, images, image_bytes=0)
+    detector = evaluator.open(model, **options)
+    run = evaluator.run(detector, progress)
+    found = run.found[max(run.found)]
+    scores = score(run.truths, found, run.dataset.names, resamples=resamples)
+    augmentation = None
+    if detector.views:
+        augmentation = Augmentation(
+            detector.views,
+            score(run.truths, run.found[False], run.dataset.names, resamples=resamples),
+            (float(np.median(run.ms[False])), float(np.median(run.ms[True]))),
+            float(np.median(np.divide(run.ms[True], run.ms[False]))),
+        )
+    thresholds = {key: options.get(key, default) for key, default in THRESHOLDS.items()}
     described = {
         "model": str(model),
         "engine": detector.engine,
         "device": detector.device,
         "precision": detector.precision,
         "imgsz": list(detector.imgsz),
-        "data": dataset.name,
+        "data": run.dataset.name,
         "split": split,
         **thresholds,
     }
-    scores = score(truths, found[looks[-1]], dataset.names, resamples=resamples)
-    augmentation = None
-    if detector.views:
-        augmentation = Augmentation(
-            detector.views,
-            score(truths, found[False], dataset.names, resamples=resamples),
-            (float(np.median(ms[False])), float(np.median(ms[True]))),
-            float(np.median(np.divide(ms[True], ms[False]))),
-        )
-    notes = [*dataset.notes, *_caps(detector, thresholds, found[looks[-1]])]
-    if resized:
+    notes = [*run.dataset.notes, *_caps(detector, thresholds, found)]
+    if resized := list(evaluator.resized.values()):
         notes.append(
             f"{len(resized)} image(s) are of another size than the data say, so boxes may not fit: {resized[0]}"
         )
-    return Validation(scores, unreadable, described, augmentation, notes)
+    return Validation(scores, list(evaluator.unreadable.values()), described, augmentation, notes)
 
 
 _USUAL_CONF = 0.01  # up to which a threshold costs no mAP worth telling
@@ -205,20 +177,3 @@ def _caps(detector: Any, thresholds: dict[str, Any], found: Sequence[Detections]
     if thresholds["max_det"] < _USUAL_MAX_DET:
         out.append(f"max_det {thresholds['max_det']} leaves out detections that mAP counts; the usual value is 300")
     return out
-
-
-def open_detector(model: str | Path, **options: Any) -> Any:
-    """`Detector`, or `TorchDetector` for a checkpoint, with what of the options that takes."""
-    if Path(model).suffix != ".pt":
-        return Detector(model, **options)
-    options.pop("tuned", None)
-    other = {key: options.pop(key, None) for key in ("engine", "device", "precision")}
-    other["device"] = _core.canonical_device(_checks.device(other["device"])) or None
-    for key, only in (("engine", "torch"), ("device", "cpu"), ("precision", "fp32")):
-        if other[key] not in (None, only):
-            raise ValueError(f"{model}: a checkpoint runs with {key} {only}, not {other[key]}; export it for another")
-    for key, default in _AUGMENTATION.items():
-        given = options.pop(key, default)
-        if given not in (default, []):
-            raise ValueError(f"{model}: a checkpoint is augmented as Ultralytics does; export it for {key}={given!r}")
-    return TorchDetector(model, **options)

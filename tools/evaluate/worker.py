@@ -1,6 +1,7 @@
-"""One model on one engine in a process of its own, told what to do by lines of JSON: `Worker` is the other end of it.
+"""One model on one engine in a process of its own, which `Worker` starts and asks.
 
-A process apiece keeps spinning thread pools, peak memory and crashes of one row from the others.
+A process apiece keeps spinning thread pools, peak memory and crashes of one row from the others. Between two questions
+it sleeps.
 """
 
 from __future__ import annotations
@@ -12,88 +13,49 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from yolort.tools._processes import Child
 
-__all__ = ["Worker", "WorkerError"]
-
-
-class WorkerError(RuntimeError):
-    """The worker could not do what it was told; the message is its reason."""
+__all__ = ["Worker"]
 
 
-class Worker:
-    """A process that runs a model; close it, or let it go as a context manager."""
+class Worker(Child):
+    """A process that runs a model; close it, or use it as a context manager."""
 
     def __init__(self, model: str | Path, *, image: np.ndarray, **options: Any) -> None:
-        """Starts it and loads the model; `options` as `open_detector`. WorkerError where that fails."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "yolort.tools.evaluate.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        """Starts it and loads the model; `options` as `open_detector`. ChildError if that fails."""
+        super().__init__(quiet=True)
         try:
-            self.facts: dict[str, Any] = self.ask(
-                "load", model=str(model), shape=image.shape, options=options, raw=image.tobytes()
-            )
+            self.facts: dict[str, Any] = self.call(_load, str(model), image, options)
         except BaseException:
             self.close()
             raise
 
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self._process.pid
-
-    def ask(self, what: str, *, raw: bytes = b"", **arguments: Any) -> Any:
-        """Has it do something and returns the outcome; the names are those of the functions of `_Server`."""
-        assert self._process.stdin
-        assert self._process.stdout
-        try:
-            self._process.stdin.write(json.dumps({"what": what, **arguments}).encode() + b"\n" + raw)
-            self._process.stdin.flush()
-            answer = json.loads(self._process.stdout.readline())
-        except (BrokenPipeError, ValueError) as error:
-            code = self._process.wait()
-            died = f"signal {-code}" if code < 0 else f"exit status {code}"
-            raise WorkerError(f"its process ended unexpectedly ({died})") from error
-        if "error" in answer:
-            raise WorkerError(answer["error"])
-        return answer["done"]
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.kill()
-        self._process.communicate()
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def ask(self, what: str, **arguments: Any) -> Any:
+        """Calls a method of `_Runner` there and returns what it returns; ChildError if it fails."""
+        return self.call(_ask, what, arguments)
 
 
-class _Server:
+class _Runner:
     """What a worker can do. Times are milliseconds; a sample is [total, pre, inference, post]."""
 
-    def load(self, model: str, shape: list[int], options: dict[str, Any], raw: Callable[[int], bytes]) -> Any:
-        self.image = np.frombuffer(raw(int(np.prod(shape))), np.uint8).reshape(shape)
+    def __init__(self, model: str, image: np.ndarray, options: dict[str, Any]) -> None:
+        self.image = image
         threads = options.get("threads")
         if threads and hasattr(os, "sched_setaffinity"):
             cores = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(0, cores[:threads])  # before the engine starts its threads, which inherit it
-        from yolort.tools.evaluate.validate import open_detector
+        from yolort.tools.evaluate.evaluator import open_detector
 
         start = time.perf_counter()
         self.detector = open_detector(model, **options)
         loaded = time.perf_counter() - start
         self.detector(self.image)
         own = json.loads(self.detector.metadata.get("yolort") or "{}")
-        return {
+        self.facts = {
             "engine": self.detector.engine,
             "device": self.detector.device,
             "precision": self.detector.precision,
@@ -114,7 +76,7 @@ class _Server:
         return samples
 
     def throughput(self, batch: int, seconds: float) -> float:
-        """Images a second, `batch` in a call."""
+        """Images per second, `batch` in a call."""
         images = [self.image] * batch
         self.detector(images)
         count, start = 0, time.perf_counter()
@@ -124,15 +86,15 @@ class _Server:
         return count / spent
 
     def workers(self, count: int, seconds: float) -> float:
-        """Images a second of `count` threads, each with a clone."""
+        """Images per second of `count` threads, each with a clone."""
         clones = [self.detector, *(self.detector.clone() for _ in range(count - 1))]
-        done = [0] * count
+        detected = [0] * count
         end = time.perf_counter() + seconds
 
         def detect(index: int) -> None:
             while time.perf_counter() < end:
                 clones[index](self.image)
-                done[index] += 1
+                detected[index] += 1
 
         threads = [threading.Thread(target=detect, args=(index,)) for index in range(count)]
         start = time.perf_counter()
@@ -140,19 +102,19 @@ class _Server:
             thread.start()
         for thread in threads:
             thread.join()
-        return sum(done) / (time.perf_counter() - start)
+        return sum(detected) / (time.perf_counter() - start)
 
     def accuracy(self, data: str, split: str, model: str, options: dict[str, Any]) -> dict[str, Any]:
         """The metrics of `validate`; an error where an image cannot be read, since rows would not compare."""
         from yolort.tools.evaluate.validate import validate
 
-        done = validate(model, data, split=split, **options)
-        if done.unreadable:
-            raise ValueError(f"{len(done.unreadable)} image(s) of {data} cannot be read: {done.unreadable[0]}")
-        return done.metrics.to_dict()
+        result = validate(model, data, split=split, **options)
+        if result.unreadable:
+            raise ValueError(f"{len(result.unreadable)} image(s) of {data} cannot be read: {result.unreadable[0]}")
+        return result.metrics.to_dict()
 
     def memory(self) -> dict[str, float | None]:
-        """Peak resident memory of the process in MiB, and what it holds of the GPU's, where nvidia-smi tells."""
+        """Peak resident memory of the process in MiB, and what it holds of the GPU's, if nvidia-smi says."""
         gpu = None
         try:
             query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
@@ -164,10 +126,10 @@ class _Server:
 
 
 def _peak_mib() -> float:
-    """Peak resident memory. Not ru_maxrss where there is another way: Linux has a child start with its parent's."""
+    """Peak resident memory. Not ru_maxrss if there is another way: Linux has a child start with its parent's."""
     try:
-        told = Path("/proc/self/status").read_text()
-        return float(re.search(r"VmHWM:\s*(\d+) kB", told).group(1)) / 1024  # type: ignore[union-attr]
+        status = Path("/proc/self/status").read_text()
+        return float(re.search(r"VmHWM:\s*(\d+) kB", status).group(1)) / 1024  # type: ignore[union-attr]
     except (OSError, AttributeError):
         import resource
 
@@ -181,28 +143,19 @@ def _parameters(model: str) -> int | None:
     try:
         import onnx
 
-        return sum(int(np.prod(one.dims)) for one in onnx.load(model).graph.initializer if len(one.dims))
+        return sum(int(np.prod(array.dims)) for array in onnx.load(model).graph.initializer if len(array.dims))
     except Exception:  # it is only a figure in a table
         return None
 
 
-def _serve() -> None:
-    """Answers on what standard output was; what libraries print goes to standard error."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    server = _Server()
-    for line in sys.stdin.buffer:
-        asked = json.loads(line)
-        what = getattr(server, asked.pop("what"))
-        if what == server.load:
-            asked["raw"] = sys.stdin.buffer.read
-        try:
-            answer: dict[str, Any] = {"done": what(**asked)}
-        except Exception as error:  # whatever it is, it is this row's, and told to the other end
-            answer = {"error": str(error) or type(error).__name__}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+_runner: _Runner  # of this process, which is a worker
 
 
-if __name__ == "__main__":
-    _serve()
+def _load(model: str, image: np.ndarray, options: dict[str, Any]) -> dict[str, Any]:
+    global _runner
+    _runner = _Runner(model, image, options)
+    return _runner.facts
+
+
+def _ask(what: str, arguments: dict[str, Any]) -> Any:
+    return getattr(_runner, what)(**arguments)

@@ -28,12 +28,12 @@ def to_ncnn(cut: nn.Module, request: Request, described: dict[str, Any], built: 
     (work / "model.pt").write_bytes(traced.getvalue())  # torch aborts the process where a disk is full
     shape = ",".join(str(side) for side in request.image.shape)
     command = [pnnx.EXEC_PATH, "model.pt", f"inputshape=[{shape}]f32", f"fp16={int(request.precision == 'fp16')}"]
-    done = subprocess.run(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    made = [work / "model.ncnn.param", work / "model.ncnn.bin"]
-    if done.returncode != 0 or not all(file.is_file() for file in made):
-        log = "\n".join(done.stdout.decode(errors="replace").splitlines()[-20:])
-        raise ExportError(f"pnnx could not convert the model (exit status {done.returncode}):\n{log}")
-    for file in made:
+    finished = subprocess.run(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    written = [work / "model.ncnn.param", work / "model.ncnn.bin"]
+    if finished.returncode != 0 or not all(file.is_file() for file in written):
+        log = "\n".join(finished.stdout.decode(errors="replace").splitlines()[-20:])
+        raise ExportError(f"pnnx could not convert the model (exit status {finished.returncode}):\n{log}")
+    for file in written:
         file.rename(built / file.name)
     write_sidecar(built, described)
     layers = [line.split() for line in (built / "model.ncnn.param").read_text().splitlines()[2:]]

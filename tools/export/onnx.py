@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["to_fp16", "to_onnx"]
 
 
-def to_onnx(cut: nn.Module, request: Request, described: dict[str, Any], built: Path, folder: Path) -> Iterator[str]:
+def to_onnx(cut: nn.Module, request: Request, described: dict[str, Any], built: Path, _folder: Path) -> Iterator[str]:
     """Writes an ONNX file: input `images`, outputs box0, cls0, ... or output0; metadata_props."""
     onnx, onnxslim = need_package("onnx"), need_package("onnxslim")
     levels = len(json.loads(described["yolort"])["strides"])

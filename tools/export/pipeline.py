@@ -41,6 +41,7 @@ _OPSETS = range(13, 21)  # 13 brought per-channel Q/DQ, 20 is the last of torch'
 _MAX_BATCH = 128
 
 
+# Long for its documentation: what it does is in the converters.
 def export(
     model: str | Path,
     *,
@@ -90,29 +91,8 @@ def export(
         ExportError: it cannot be exported, or the result differs from torch.
         EngineError: TensorRT cannot build here.
     """
-    if format not in EXPORTED:
-        raise ValueError(f"format must be one of {', '.join(EXPORTED)}, not {format!r}")
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
-    if head not in HEADS:
-        raise ValueError(f"head must be one of {', '.join(HEADS)}, not {head!r}")
     batch = _checks.integer("batch", batch, 1, _MAX_BATCH)
-    if format == "ncnn":
-        for given, what in (
-            (batch != 1, "batch must be 1"),
-            (dynamic, "the size is fixed"),
-            (opset is not None, "opset is for onnx"),
-            (head == "end2end", 'it has no top-k; head "raw-e2e" has the runtime do it'),
-        ):
-            if given:
-                raise ValueError(f"ncnn: {what}")
-    if opset is not None and opset not in _OPSETS:
-        raise ValueError(f"opset must be within {_OPSETS[0]}..{_OPSETS[-1]}, not {opset}")
-    if format == "engine":
-        (engine or EngineOptions()).check()
-        need_tensorrt()
-    elif engine is not None:
-        raise ValueError(f'options of TensorRT are for format "engine", not "{format}"')
+    _check_arguments(format, precision, head, batch, dynamic, opset, engine)
     path = find_checkpoint(Path(model))
     target = _target(path, Path(model), FORMATS[format], output)
     with _atomic.workspace(target) as folder:
@@ -130,6 +110,34 @@ def export(
     for line in (f"{target}: head {head}, {precision}, {size[0]}x{size[1]}", *report):
         _log.info("%s", line)
     return target
+
+
+def _check_arguments(
+    format: str, precision: str, head: str, batch: int, dynamic: bool, opset: int | None, engine: EngineOptions | None
+) -> None:
+    """ValueError if the format cannot be written so; EngineError if TensorRT cannot build here."""
+    if format not in EXPORTED:
+        raise ValueError(f"format must be one of {', '.join(EXPORTED)}, not {format!r}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+    if head not in HEADS:
+        raise ValueError(f"head must be one of {', '.join(HEADS)}, not {head!r}")
+    if format == "ncnn":
+        for refused, what in (
+            (batch != 1, "batch must be 1"),
+            (dynamic, "the size is fixed"),
+            (opset is not None, "opset is for onnx"),
+            (head == "end2end", 'it has no top-k; head "raw-e2e" has the runtime do it'),
+        ):
+            if refused:
+                raise ValueError(f"ncnn: {what}")
+    if opset is not None and opset not in _OPSETS:
+        raise ValueError(f"opset must be within {_OPSETS[0]}..{_OPSETS[-1]}, not {opset}")
+    if format == "engine":
+        (engine or EngineOptions()).check()
+        need_tensorrt()
+    elif engine is not None:
+        raise ValueError(f'options of TensorRT are for format "engine", not "{format}"')
 
 
 def _metadata(source: Checkpoint, cut: nn.Module, request: Request) -> dict[str, Any]:

@@ -24,9 +24,9 @@ from google.protobuf.message import DecodeError
 from torch import nn
 from yolort import _atomic, _checks, _core
 from yolort.tools.data.dataset import letterboxed
+from yolort.tools.evaluate.raw_maps import MOST_CHANGED, changed, raw_maps
 from yolort.tools.export._common import Request
 from yolort.tools.export.onnx import to_fp16, to_onnx
-from yolort.tools.quantize.sensitivity import MOST_CHANGED, changed, raw_maps
 
 __all__ = ["PRECISIONS", "EngineOptions", "build_engine", "need_tensorrt", "to_engine", "write_engine"]
 
@@ -81,7 +81,7 @@ class EngineOptions:
 
 def need_tensorrt() -> None:
     """EngineError where no engine can be built here."""
-    reason = next(one.reason for one in yolort.engines() if one.name == "tensorrt")
+    reason = next(engine.reason for engine in yolort.engines() if engine.name == "tensorrt")
     if reason:
         raise yolort.EngineError(f"a TensorRT engine is built on the GPU that runs it: {reason}")
 
@@ -124,13 +124,7 @@ def build_engine(
     if not source.is_file():
         raise FileNotFoundError(f"no such model: {source}")
     need_tensorrt()
-    try:
-        graph = onnx.load(source)
-        described = {entry.key: _value(entry.value) for entry in graph.metadata_props}
-    except (DecodeError, ValueError) as error:
-        raise yolort.ModelError(f"{source} is no ONNX file: {error}") from error
-    if not described.get("imgsz"):
-        raise yolort.ModelError(f"{source} carries no metadata (imgsz); export it with yolort export")
+    graph, described = _read(source)
     quantised = any(node.op_type in _QUANTISED for node in graph.graph.node) or options.calibration is not None
     own = described.get("yolort")
     if isinstance(own, dict):
@@ -161,7 +155,7 @@ def write_engine(
     """
     height, width = described["imgsz"]
     batch = int(described.get("batch") or 1)
-    most = options.max_imgsz or (2 * height, 2 * width)
+    largest = options.max_imgsz or (2 * height, 2 * width)
     timings = Path(options.timing_cache) if options.timing_cache is not None else None
     plan, timing_cache, version = _core.build_engine(
         str(source),
@@ -174,7 +168,7 @@ def write_engine(
         version_compatible=options.version_compatible,
         hardware_compatible=options.hardware_compatible,
         level=-1 if options.level is None else options.level,
-        sizes=((1, 32, 32), (batch, height, width), (max(batch, options.max_batch), *most)),
+        sizes=((1, 32, 32), (batch, height, width), (max(batch, options.max_batch), *largest)),
         progress=options.progress,
     )
     own = described.get("yolort")
@@ -185,6 +179,18 @@ def write_engine(
     if timings and timing_cache:
         _atomic.write(timings, timing_cache, update=True)
     yield f"built by TensorRT {version}: {len(plan) / 1e6:.1f} MB"
+
+
+def _read(source: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """An ONNX file and its metadata; ModelError if it is damaged or has none."""
+    try:
+        graph = onnx.load(source)
+        described = {entry.key: _value(entry.value) for entry in graph.metadata_props}
+    except (DecodeError, ValueError) as error:
+        raise yolort.ModelError(f"{source} is no ONNX file: {error}") from error
+    if not described.get("imgsz"):
+        raise yolort.ModelError(f"{source} carries no metadata (imgsz); export it with yolort export")
+    return graph, described
 
 
 def _value(text: str) -> Any:
@@ -202,8 +208,12 @@ def _compare(source: Path, built: Path, own: dict[str, Any], device: str | int) 
         yolort.Detector(built, engine="tensorrt", device=device)
         return "it runs; only of a raw head the maps are compared"
     height, width = own["input"]["shape"][2:]
-    picture = letterboxed([yolort.demo_image()], (height, width))
-    share = changed(raw_maps(source, "onnxruntime", picture), raw_maps(built, "tensorrt", picture, device))
+    image = letterboxed([yolort.demo_image()], (height, width))
+    detectors = (
+        yolort.Detector(source, engine="onnxruntime", precision="fp32", tuned=False),
+        yolort.Detector(built, engine="tensorrt", device=device, precision="fp32", tuned=False),
+    )
+    share = changed(*(raw_maps(detector, image) for detector in detectors))
     if not share <= MOST_CHANGED:
         raise yolort.EngineError(
             f"the engine changes {share:.0%} of what ONNX Runtime detects in the embedded picture; build it in another "

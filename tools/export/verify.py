@@ -33,15 +33,15 @@ def images_to_compare(paths: Sequence[str | Path], size: tuple[int, int]) -> np.
     return np.concatenate([letterboxed([yolort.demo_image()], size), noise])
 
 
-def verify(cut: nn.Module, request: Request, detect: Any, built: Path, pictures: np.ndarray) -> str:
+def verify(cut: nn.Module, request: Request, detect: Any, built: Path, images: np.ndarray) -> str:
     """Runs the artefact on its engine; a line with the largest differences from torch.
 
     ExportError where they exceed the tolerance, or are not numbers, or where a shape differs.
     """
-    runs = [(request.batch, pictures)]
+    runs = [(request.batch, images)]
     if request.dynamic:
         taller = [(0, 0), (0, 0), (0, int(max(detect.stride))), (0, 0)]
-        runs.append((request.batch + 1, np.pad(pictures, taller)))
+        runs.append((request.batch + 1, np.pad(images, taller)))
     worst_box = worst_score = 0.0
     for batch, at in runs:
         try:
@@ -56,8 +56,8 @@ def verify(cut: nn.Module, request: Request, detect: Any, built: Path, pictures:
             chunk = at[start : start + batch]
             full = np.concatenate([chunk, np.repeat(chunk[:1], batch - len(chunk), axis=0)])
             with torch.inference_mode():
-                made = cut(torch.from_numpy(full))
-            expected = [one.numpy() for one in (made if isinstance(made, tuple) else (made,))]
+                output = cut(torch.from_numpy(full))
+            expected = [tensor.numpy() for tensor in (output if isinstance(output, tuple) else (output,))]
             got = detector.infer(full)
             shapes = [array.shape for array in expected], [array.shape for array in got]
             if shapes[0] != shapes[1]:
@@ -65,10 +65,10 @@ def verify(cut: nn.Module, request: Request, detect: Any, built: Path, pictures:
             box, score = _difference(request.head, detect, expected, got)
             worst_box, worst_score = _larger(worst_box, box), _larger(worst_score, score)
     accepted = _TOLERANCES[request.precision]
-    found = f"largest difference from torch: {worst_box:.2g} pixels, {worst_score:.2g} of a score"
+    report = f"largest difference from torch: {worst_box:.2g} pixels, {worst_score:.2g} of a score"
     if not (worst_box <= accepted[0] and worst_score <= accepted[1]):
-        raise ExportError(f"{found}; accepted are {accepted[0]} and {accepted[1]}")
-    return f"{found} ({len(pictures)} images)"
+        raise ExportError(f"{report}; accepted are {accepted[0]} and {accepted[1]}")
+    return f"{report} ({len(images)} images)"
 
 
 def _larger(a: float, b: float) -> float:
@@ -96,13 +96,11 @@ def _decoded(head: str, detect: Any, outputs: list[np.ndarray]) -> np.ndarray:
     if head == "boxes":
         return outputs[0]
     levels = []
-    for stride, box, cls in zip(detect.stride, outputs[::2], outputs[1::2], strict=True):
-        sides = torch.from_numpy(box).flatten(2).unflatten(1, (4, detect.reg_max))
-        if detect.reg_max > 1:  # DFL, arXiv:2006.04388: the mean of the distribution
-            sides = sides.softmax(2) * torch.arange(detect.reg_max)[:, None]
-        scores = torch.from_numpy(cls).flatten(2).sigmoid()
-        levels.append(torch.cat([sides.sum(2) * stride, scores], 1))
-    return torch.cat(levels, 2).numpy()
+    for stride, box, cls in zip(detect.stride.tolist(), outputs[::2], outputs[1::2], strict=True):
+        sides = yolort.box_sides(box, detect.reg_max) * stride
+        scores = torch.from_numpy(cls).sigmoid().numpy()
+        levels.append(np.concatenate([sides, scores], 1).reshape(len(box), -1, sides[0, 0].size))
+    return np.concatenate(levels, 2)
 
 
 def _row_difference(expected: np.ndarray, got: np.ndarray) -> tuple[float, float]:

@@ -12,7 +12,7 @@ import onnx
 import yolort
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper, shape_inference
-from yolort.tools.quantize.rounding import Step, stem
+from yolort.tools.models.stem import Step, stem
 
 __all__ = ["Graph", "GraphError", "read_graph"]
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 from yolort.tools.data.dataset import write_for_ultralytics
+from yolort.tools.evaluate.raw_maps import map_error
 from yolort.tools.models.checkpoints import detect_head, restricted
 from yolort.tools.prune.prunable import PrunableModel
-from yolort.tools.quantize.sensitivity import map_error
 
 __all__ = ["METHODS", "add_gradients", "channel_importance", "least_important", "measure_sensitivity", "multiply_adds"]
 
@@ -83,13 +83,13 @@ def least_important(scores: np.ndarray, count: int) -> list[int]:
 def measure_sensitivity(
     opened: PrunableModel,
     importance: Mapping[str, Sequence[np.ndarray]],
-    pictures: torch.Tensor,
+    images: torch.Tensor,
     levels: Sequence[float],
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> dict[str, np.ndarray]:
     """How much each unit pruned alone changes what is detected: `map_error` at each level, 0 and more.
 
-    `importance` is what `channel_importance` gives, `pictures` (n, 3, H, W) in 0..1, `levels` shares
+    `importance` is what `channel_importance` gives, `images` (n, 3, H, W) in 0..1, `levels` shares
     of the unit's channels. The convolutions that read a channel get zero weights for it, which is the same as its
     absence, and their own back afterwards.
     """
@@ -97,7 +97,7 @@ def measure_sensitivity(
 
     def maps() -> list[np.ndarray]:
         with torch.inference_mode():
-            return [one.numpy() for one in opened.network(pictures)]
+            return [output.numpy() for output in opened.network(images)]
 
     exact = maps()
     errors: dict[str, np.ndarray] = {}
@@ -122,7 +122,7 @@ def measure_sensitivity(
     return errors
 
 
-def multiply_adds(opened: PrunableModel, picture: torch.Tensor) -> dict[str, float]:
+def multiply_adds(opened: PrunableModel, image: torch.Tensor) -> dict[str, float]:
     """Of each unit, the multiply-adds that go with its channels, for a picture (1, 3, H, W): made and read."""
     cells: dict[nn.Module, int] = {}
 
@@ -131,7 +131,7 @@ def multiply_adds(opened: PrunableModel, picture: torch.Tensor) -> dict[str, flo
 
     hooks = [one.register_forward_hook(count) for one in opened.network.modules() if isinstance(one, nn.Conv2d)]
     with torch.inference_mode():
-        opened.network(picture)
+        opened.network(image)
     for hook in hooks:
         hook.remove()
     found = {}

@@ -77,6 +77,7 @@ class Pruned:
     notes: list[str] = field(default_factory=list)
 
 
+# Long for its arguments: what it does is in _prune and _mask.
 def prune(
     model: str | Path,
     *,
@@ -161,12 +162,14 @@ def prune(
         job = Job(source, method, allocate, round_to, data, batch, side, seed, progress, folder, runs)
         if unstructured:
             assert ratio is not None
-            done = _mask(job, ratio, target)
+            outcome = _mask(job, ratio)
         else:
-            done = _prune(job, ratio, target_flops, target_latency, engine, steps, finetune, distill, measure, training)
-        _atomic.place(done.path, target, sources=read)
-    done.path = target
-    return done
+            outcome = _prune(
+                job, ratio, target_flops, target_latency, engine, steps, finetune, distill, measure, training
+            )
+        _atomic.place(outcome.path, target, sources=read)
+    outcome.path = target
+    return outcome
 
 
 def _check_arguments(
@@ -270,7 +273,7 @@ def _prune(
     counts = [complexity(with_head(one), size) for one in (job.source.model, model)]
     roots = {unit.name: len(unit.roots) for unit in opened.units}
     channels = [sum(roots[name] * width for name, width in one.items()) for one in (dense, after)]
-    done = Pruned(
+    outcome = Pruned(
         path=job.save(model, "pruned.pt"),
         ratio=ratio,
         channels=(channels[0], channels[1]),
@@ -281,15 +284,16 @@ def _prune(
         ms=timed,
         sensitivity=alone,
     )
-    done.notes = _advice(job, done, finetune)
-    return done
+    outcome.notes = _advice(job, outcome, finetune)
+    return outcome
 
 
 def _finetuned(
     model: nn.Module, job: Job, epochs: int, step: int, distill: bool, training: Mapping[str, Any]
 ) -> nn.Module:
     """The model after training, as wide as before; PruneError where it is not."""
-    from yolort.tools.train.trainer import train_module
+    from yolort.tools.train.distill import distilling
+    from yolort.tools.train.trainer import Trainer, train_module
 
     assert job.data is not None
     best = train_module(
@@ -299,8 +303,8 @@ def _finetuned(
         imgsz=job.side,
         batch=job.batch,
         seed=job.seed,
-        teacher=job.source.model if distill else None,
         output=job.runs / f"step-{step}",
+        trainer=distilling(Trainer, job.source.model) if distill else Trainer,
         **training,
     )
     trained = load_checkpoint(best).model
@@ -321,25 +325,25 @@ def _describe(model: Any, job: Job, ratio: float) -> None:
     }
 
 
-def _mask(job: Job, ratio: float, target: Path) -> Pruned:
+def _mask(job: Job, ratio: float) -> Pruned:
     """Sets the smallest weights of all convolutions to zero."""
     from torch.nn.utils import prune as masking
 
     model = copy.deepcopy(job.source.model)
     detect = detect_head(model)
     convolutions = [
-        one
-        for name, one in model.named_modules()
-        if isinstance(one, nn.Conv2d) and one is not getattr(detect.dfl, "conv", None)
+        conv
+        for name, conv in model.named_modules()
+        if isinstance(conv, nn.Conv2d) and conv is not getattr(detect.dfl, "conv", None)
     ]
     chosen = masking.L1Unstructured if job.method == "l1" else masking.RandomUnstructured
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
-        masking.global_unstructured([(one, "weight") for one in convolutions], chosen, amount=ratio)
-    for one in convolutions:
-        masking.remove(one, "weight")
-    zeros = sum(int((one.weight == 0).sum()) for one in convolutions)
-    weights = sum(one.weight.numel() for one in convolutions)
+        masking.global_unstructured([(conv, "weight") for conv in convolutions], chosen, amount=ratio)
+    for conv in convolutions:
+        masking.remove(conv, "weight")
+    zeros = sum(int((conv.weight == 0).sum()) for conv in convolutions)
+    weights = sum(conv.weight.numel() for conv in convolutions)
     size = (job.side, job.side)
     count = complexity(with_head(model), size)
     units = open_model(model).units

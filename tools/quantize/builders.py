@@ -34,8 +34,12 @@ class Builder:
     int8_stem: bool  # whether those gain by it
     source: Path  # the float artefact
 
-    def build(self, path: Path, floats: Collection[str], note: dict[str, Any]) -> None:
-        """Writes one, with the metadata of the source and `note` added to the key `yolort`."""
+    def build(self, path: Path, floats: Collection[str]) -> None:
+        """Writes the one in which the convolutions `floats` stay float, with the metadata of the source."""
+        raise NotImplementedError
+
+    def annotate(self, path: Path, note: dict[str, Any]) -> None:
+        """Adds `note` to what the metadata of one say of its quantization."""
         raise NotImplementedError
 
 
@@ -65,7 +69,7 @@ class OnnxBuilder(Builder):
         self.source = folder / "float.onnx"
         onnx.save(graph.model, self.source)
 
-    def build(self, path: Path, floats: Collection[str], note: dict[str, Any]) -> None:
+    def build(self, path: Path, floats: Collection[str]) -> None:
         kept = {*floats, *self._heads}
         if self._mode == "static":
             assert self._calibration
@@ -74,17 +78,25 @@ class OnnxBuilder(Builder):
             made = onnx_qdq.dynamic(self._graph, kept, self._folder, per_channel=bool(self._options["per_channel"]))
         else:
             made = onnx_qdq.weights_only(self._graph, kept, per_channel=bool(self._options["per_channel"]))
+        self._describe(made, {})
+        onnx.save(made, path)
+
+    def annotate(self, path: Path, note: dict[str, Any]) -> None:
+        made = onnx.load(path)
+        self._describe(made, note)
+        onnx.save(made, path)
+
+    def _describe(self, made: onnx.ModelProto, note: dict[str, Any]) -> None:
         contract = _contract(self._graph.contract, self._calibration, self.engine, self._mode, note)
         metadata = {**self._graph.metadata, "yolort": json.dumps(contract), "writer": _atomic.MARK}
         onnx.helper.set_model_props(made, metadata)
-        onnx.save(made, path)
 
 
 class NcnnBuilder(Builder):
     ending = FORMATS["ncnn"].ending
     engine = "ncnn"
 
-    def __init__(self, source: Path, calibration: Calibration, per_channel: bool, folder: Path) -> None:
+    def __init__(self, source: Path, calibration: Calibration, per_channel: bool) -> None:
         self.source, self._calibration, self._per_channel = source, calibration, per_channel
         self._layers = ncnn_model.read(source)
         ncnn_int8.convolutions(self._layers, calibration)
@@ -112,12 +124,15 @@ class NcnnBuilder(Builder):
                 f"{source} has the head {self._contract.get('head')}, and the calibration is for {calibration.head}"
             )
 
-    def build(self, path: Path, floats: Collection[str], note: dict[str, Any]) -> None:
+    def build(self, path: Path, floats: Collection[str]) -> None:
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir()
         layers = copy.deepcopy(self._layers)
         kept = {*floats, *self._heads}
         ncnn_int8.write_int8(layers, self._calibration, path, kept, per_channel=self._per_channel)
+        self.annotate(path, {})
+
+    def annotate(self, path: Path, note: dict[str, Any]) -> None:
         contract = _contract(self._contract, self._calibration, "ncnn", "static", note)
         described = {**self._metadata, "yolort": json.dumps(contract), "writer": _atomic.MARK}
         text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=1 << 30)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 from yolort.tools._hash import array_sha256
+from yolort.tools.models.stem import Step, stem
 from yolort.tools.quantize.activations import CalibrationError
 from yolort.tools.quantize.calibrate import Calibration
 from yolort.tools.quantize.ncnn_model import MAGIC, Layer
-from yolort.tools.quantize.rounding import Step, bias_shift, round_weights, stem
+from yolort.tools.quantize.rounding import bias_shift, round_weights
 
 __all__ = ["attention", "convolutions", "first_convolutions", "write_int8"]
 
@@ -92,7 +93,7 @@ def write_int8(
     blobs = sum(len(layer.tops) for layer in layers)
     text = "\n".join([MAGIC, f"{len(layers)} {blobs}", *(layer.line() for layer in layers), ""])
     (folder / "model.ncnn.param").write_text(text, encoding="ascii")
-    with open(folder / "model.ncnn.bin", "wb") as file:
+    with (folder / "model.ncnn.bin").open("wb") as file:
         for layer in layers:
             file.writelines(layer.data())
     rows = [f"{name}_param_0 {' '.join(f'{factor:.9g}' for factor in factors)}" for name, factors, _ in table]

@@ -19,25 +19,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yolort
 from yolort import _atomic, _core
 from yolort.tools import _system
 from yolort.tools._formats import FORMATS, QUANTIZED, TARGETS
-from yolort.tools.data.dataset import letterboxed, load_dataset
+from yolort.tools.data.dataset import letterboxed
 from yolort.tools.evaluate.benchmark import Case, benchmark, disturbed
-from yolort.tools.evaluate.validate import validate
+from yolort.tools.evaluate.evaluator import Evaluator
+from yolort.tools.evaluate.raw_maps import MOST_CHANGED, changed, raw_maps
+from yolort.tools.models.onnx_graph import Graph
 from yolort.tools.quantize.builders import Builder, NcnnBuilder, OnnxBuilder
 from yolort.tools.quantize.calibrate import Calibration, float_graph
+from yolort.tools.quantize.comparison import Comparison
 from yolort.tools.quantize.onnx_qdq import PLACEMENTS
-from yolort.tools.quantize.sensitivity import MOST_CHANGED, AccuracyGoal, changed, keep_float, raw_maps
+from yolort.tools.quantize.sensitivity import keep_float
 
 __all__ = ["MODES", "QuantizeError", "Quantized", "quantize"]
 
 _log = logging.getLogger(__name__)
 
 MODES = ("static", "dynamic", "weights")
-_PICTURES = 4  # that the sensitivity of layers is measured on
+_SENSITIVITY_IMAGES = 4  # that the sensitivity of layers is measured on
 
 
 class QuantizeError(yolort.Error):
@@ -58,6 +60,7 @@ class Quantized:
     notes: list[str] = field(default_factory=list)
 
 
+# Long for its documentation.
 def quantize(
     model: str | Path,
     calibration: str | Path | Calibration | None = None,
@@ -119,41 +122,28 @@ def quantize(
     destination = _destination(Path(model), format, output)
     read = [path for path in (model, calibration, data) if isinstance(path, (str, Path))]
     _atomic.check(destination, sources=read, folder=FORMATS[format].is_folder)
+    evaluator = None
     if data is not None:
-        scored = [sample.path for sample in load_dataset(data, split).samples]
+        evaluator = Evaluator(data, split)
         if known is not None and not allow_overlap:
-            known.check_images(scored, str(data))
+            known.check_images([sample.path for sample in evaluator.dataset.samples], str(data))
     if format == "cache":
         assert known
         with float_graph(model, known.head, known.imgsz) as graph:
             known.check_graph(graph)
         _atomic.write(destination, _cache(known), sources=read)
         return Quantized(destination, {}, (0.0, destination.stat().st_size / 1e6))
-
-    with _atomic.workspace(destination) as folder:
+    with _atomic.workspace(destination) as folder, contextlib.ExitStack() as stack:
         builder: Builder
-        with contextlib.ExitStack() as stack:
-            if format == "onnx":
-                arm = platform.machine().lower() in ("aarch64", "arm64")
-                usual = "arm" if arm else "openvino" if mode == "static" else "onnxruntime"
-                chosen = target or usual
-                placement = PLACEMENTS[chosen]
-                head, size = (known.head, known.imgsz) if known else ("raw", None)
-                graph = stack.enter_context(float_graph(model, head, size))
-                if known is not None:
-                    known.check_graph(graph)
-                if reduce_range is None:
-                    reduce_range = not placement.signed and not arm and not _system.has_vnni()
-                builder = OnnxBuilder(graph, known, TARGETS[chosen], placement, mode, per_channel, reduce_range, folder)
-            else:
-                assert known
-                builder = NcnnBuilder(_ncnn_folder(Path(model), known, folder), known, per_channel, folder)
-            excluded = dict.fromkeys(_matching(builder.layers, exclude), "excluded")
-            if mode == "static":
-                excluded |= dict.fromkeys(builder.attention, "attention")
-                if not (builder.int8_stem if int8_stem is None else int8_stem):
-                    excluded |= dict.fromkeys(builder.stem & set(builder.layers), "stem")
-            return _make(builder, excluded, destination, folder, data, split, max_drop, measure, progress)
+        if format == "onnx":
+            head, size = (known.head, known.imgsz) if known else ("raw", None)
+            graph = stack.enter_context(float_graph(model, head, size))
+            builder = _onnx_builder(graph, known, target, mode, per_channel, reduce_range, folder)
+        else:
+            assert known
+            builder = NcnnBuilder(_ncnn_folder(Path(model), known, folder), known, per_channel)
+        excluded = _excluded(builder, exclude, mode, int8_stem)
+        return _make(builder, excluded, destination, folder, evaluator, max_drop, measure, progress)
 
 
 def _check_arguments(
@@ -175,67 +165,81 @@ def _check_arguments(
         raise ValueError("static INT8 needs a calibration; yolort calibrate makes one")
 
 
+def _onnx_builder(
+    graph: Graph,
+    calibration: Calibration | None,
+    target: str | None,
+    mode: str,
+    per_channel: bool,
+    reduce_range: bool | None,
+    folder: Path,
+) -> OnnxBuilder:
+    """With the target and the range of weights that suit this machine, if they are not given."""
+    if calibration is not None:
+        calibration.check_graph(graph)
+    arm = platform.machine().lower() in ("aarch64", "arm64")
+    usual = "arm" if arm else "openvino" if mode == "static" else "onnxruntime"
+    chosen = target or usual
+    placement = PLACEMENTS[chosen]
+    if reduce_range is None:
+        reduce_range = not placement.signed and not arm and not _system.has_vnni()
+    return OnnxBuilder(graph, calibration, TARGETS[chosen], placement, mode, per_channel, reduce_range, folder)
+
+
+def _excluded(builder: Builder, patterns: Sequence[str], mode: str, int8_stem: bool | None) -> dict[str, str]:
+    """The convolutions that stay float whatever the accuracy is, and why."""
+    excluded = dict.fromkeys(_matching(builder.layers, patterns), "excluded")
+    if mode == "static":
+        excluded |= dict.fromkeys(builder.attention, "attention")
+        if not (builder.int8_stem if int8_stem is None else int8_stem):
+            excluded |= dict.fromkeys(builder.stem & set(builder.layers), "stem")
+    return excluded
+
+
 def _make(
     builder: Builder,
     excluded: dict[str, str],
     destination: Path,
     folder: Path,
-    data: str | Path | None,
-    split: str,
+    evaluator: Evaluator | None,
     max_drop: float | None,
     measure: bool,
     progress: Callable[[Sequence[Any]], Iterable[Any]],
 ) -> Quantized:
     """Builds, checks, measures and places."""
-    built = folder / f"built{builder.ending}"
     engine = _runner(builder)
-    floats = dict(excluded)
+    if engine is None and evaluator is not None:
+        raise yolort.EngineError(f"{builder.engine} cannot run here, so accuracy cannot be measured")
+    comparison = Comparison(builder, folder, engine or builder.engine, evaluator)
+    floats = excluded
+    result = Quantized(destination, {}, (_megabytes(builder.source), 0.0))
     note: dict[str, Any] = {}
-
-    def build(kept: Collection[str]) -> Path:
-        builder.build(built, kept, note)
-        return built
-
-    def accuracy(path: Path) -> tuple[float, float]:
-        assert data is not None
-        found = validate(path, data, split=split, resamples=0, engine=engine, precision="fp32", tuned=False).metrics
-        return found.map50_95, found.best_conf
-
-    build(floats)
-    done = Quantized(destination, {}, (_megabytes(builder.source), _megabytes(built)))
     if engine:
-        done.changed = _changed(builder.source, built, engine)
-    if data is not None:
-        if engine is None:
-            raise yolort.EngineError(f"{builder.engine} cannot run here, so accuracy cannot be measured")
-        before, after = accuracy(builder.source), accuracy(built)
-        if max_drop is not None and 100 * (before[0] - after[0]) > max_drop:
-            goal = AccuracyGoal(before[0] - max_drop / 100, lambda kept: accuracy(build(kept))[0])
-            pictures = _pictures(builder.source, data, split)
-            kept = keep_float(builder.source, build, list(builder.layers), excluded, engine, pictures, goal, progress)
-            if kept is None:
-                raise QuantizeError(f"the drop of mAP50-95 stays above {max_drop} points whatever is kept float")
-            floats = kept
-            after = accuracy(build(floats))
-        done.map50_95, done.conf = (before[0], after[0]), (before[1], after[1])
-        note |= {"data": Path(data).name, "map50_95": [round(one[0], 5) for one in (before, after)]}
+        result.changed = _changed(comparison, excluded)
+    if evaluator is not None:
+        if max_drop is not None:
+            floats = _within(comparison, excluded, max_drop, progress)
+        before, after = comparison.source_score, comparison.score(floats)
+        result.map50_95, result.conf = (before[0], after[0]), (before[1], after[1])
+        note |= {"data": Path(evaluator.data).name, "map50_95": [round(before[0], 5), round(after[0], 5)]}
         note["conf"] = round(after[1], 3)
-    done.floats = {name: floats[key] for key, name in builder.layers.items() if key in floats}
-    note["float"] = list(done.floats)
-    build(floats)
-    done.megabytes = (done.megabytes[0], _megabytes(built))
+    result.floats = {name: floats[key] for key, name in builder.layers.items() if key in floats}
+    note["float"] = list(result.floats)
+    built = comparison.build(floats)
+    builder.annotate(built, note)
+    result.megabytes = (result.megabytes[0], _megabytes(built))
     if measure and engine:
-        _time(done, builder.source, built, engine)
+        _time(result, builder.source, built, engine)
     elif not engine:
-        done.notes.append(f"{builder.engine} cannot run here: the result was neither checked nor measured")
+        result.notes.append(f"{builder.engine} cannot run here: the result was neither checked nor measured")
     _atomic.place(built, destination)
-    return done
+    return result
 
 
-def _changed(source: Path, built: Path, engine: str) -> float:
-    """Which share of what the float model detects on the embedded picture is changed; QuantizeError if all of it is."""
-    picture = letterboxed([yolort.demo_image()], yolort.Detector(source, tuned=False).imgsz)
-    share = changed(*(raw_maps(path, engine, picture) for path in (source, built)))
+def _changed(comparison: Comparison, floats: Collection[str]) -> float:
+    """Which share of what the float model detects on the embedded image is changed; QuantizeError if all of it is."""
+    image = letterboxed([yolort.demo_image()], comparison.source.imgsz)
+    share = changed(raw_maps(comparison.source, image), raw_maps(comparison.open(floats), image))
     if not share <= MOST_CHANGED:
         raise QuantizeError(
             "the INT8 model does not compute what the float one does: nothing that it detects on a picture is the "
@@ -244,19 +248,37 @@ def _changed(source: Path, built: Path, engine: str) -> float:
     return share
 
 
-def _time(done: Quantized, source: Path, built: Path, engine: str) -> None:
+def _within(
+    comparison: Comparison,
+    excluded: dict[str, str],
+    max_drop: float,
+    progress: Callable[[Sequence[Any]], Iterable[Any]],
+) -> dict[str, str]:
+    """The convolutions to keep float so that mAP50-95 falls by at most `max_drop` points, and why."""
+    min_map = comparison.source_score[0] - max_drop / 100
+    if comparison.score(excluded)[0] >= min_map:
+        return excluded
+    assert comparison.evaluator
+    images = letterboxed(comparison.evaluator.labelled(_SENSITIVITY_IMAGES), comparison.source.imgsz)
+    floats = keep_float(comparison, excluded, min_map, images, progress)
+    if floats is None:
+        raise QuantizeError(f"the drop of mAP50-95 stays above {max_drop} points whatever is kept float")
+    return floats
+
+
+def _time(result: Quantized, source: Path, built: Path, engine: str) -> None:
     """Adds the milliseconds of both models, measured in turns, and what is to be said of them."""
     cases = [Case(str(path), engine) for path in (source, built)]
     rows = benchmark(chosen=cases, runs=40, warmup=10).rows
     if any(row.error for row in rows):
         return
     before, after = (row.p50 for row in rows)
-    done.ms = before, after
+    result.ms = before, after
     if _system.Load.disturbs(rows[0].others):
-        done.notes.append(disturbed(rows[0].others))
+        result.notes.append(disturbed(rows[0].others))
     elif after > before:
         other = "openvino" if engine != "openvino" else "onnxruntime"
-        done.notes.append(
+        result.notes.append(
             f"INT8 is slower than the float model here on {engine}: it does not pay. "
             f"Try another engine (--target {other}), or run the float model with precision bf16 or fp16"
         )
@@ -266,12 +288,6 @@ def _runner(builder: Builder) -> str | None:
     """The engine that the artefact is for, or one that computes the same where that is not here."""
     able = [engine for engine, why, _ in _core.candidates(str(builder.source)) if not why]
     return builder.engine if builder.engine in able else None if builder.engine == "ncnn" else next(iter(able), None)
-
-
-def _pictures(model: Path, data: str | Path, split: str) -> np.ndarray:
-    """A few pictures of a data set, with something in them."""
-    samples = [sample for sample in load_dataset(data, split).samples if len(sample.classes)]
-    return letterboxed([sample.path for sample in samples[:_PICTURES]], yolort.Detector(model, tuned=False).imgsz)
 
 
 def _matching(layers: dict[str, str], patterns: Sequence[str]) -> set[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from yolort.tools._formats import FORMATS, TARGETS
 from yolort.tools.data.dataset import letterboxed, list_images
 from yolort.tools.evaluate.benchmark import Benchmark, Case, Row, benchmark
 from yolort.tools.export.pipeline import export
-from yolort.tools.quantize.calibrate import METHODS, observe
+from yolort.tools.quantize.calibrate import METHODS, Calibration, observe
 from yolort.tools.quantize.quantize import quantize
 
 __all__ = ["GRANULARITIES", "sweep"]
@@ -35,6 +35,7 @@ _TARGETS = {**{name: engine for name, engine in TARGETS.items() if name != "gpu"
 _WITHOUT_CALIBRATION = ("weights", "dynamic")
 
 
+# Long for its documentation.
 def sweep(
     model: str | Path,
     data: str | Path,
@@ -77,40 +78,21 @@ def sweep(
     with tempfile.TemporaryDirectory(prefix="yolort-sweep-") as name:
         folder = Path(name)
         source = export(path, head=head, imgsz=imgsz, output=folder / "float.onnx")
-        calibrations = []
+        calibrations: dict[str, Calibration] = {}
         for size in sizes:
             seen = observe(source, data, images=size, progress=lambda steps: progress(steps, "calibrating"))
-            calibrations += [(method, size, seen.calibration(method)) for method in methods]
+            calibrations |= {f"{method}-{size}": seen.calibration(method) for method in methods}
         rows: list[Row] = []
-
-        def add(target: str, name: str, make: Callable[..., object]) -> None:
-            ending = FORMATS["ncnn" if target == "ncnn" else "onnx"].ending
-            built = folder / f"{target}-{name}{ending}"
-            row = Row(Case(str(built), _TARGETS[target]))
-            try:
-                make(output=built)
-            except yolort.Error as error:
-                row.error = " ".join(str(error).split())
-            rows.append(row)
-
-        int8_target: str | None
         for target in targets:
-            form, int8_target = ("ncnn", None) if target == "ncnn" else ("onnx", target)
             floats = source
-            if form == "ncnn":
+            if target == "ncnn":
                 floats = export(path, format="ncnn", head=head, imgsz=imgsz, output=folder / "float_ncnn_model")
-            engine = _TARGETS[target]
-            able = next((precisions for name, _, precisions in _core.candidates(str(floats)) if name == engine), [""])
-            rows += [Row(Case(str(floats), engine, precision=one)) for one in able or [""]]
-            how: dict[str, Any] = {"format": form, "target": int8_target, "measure": False}
-            steps = [(*one, granularity) for one in calibrations for granularity in granularities]
-            for method, size, calibration, granularity in progress(steps, f"quantising for {target}"):
-                make = partial(quantize, floats, calibration, per_channel=GRANULARITIES[granularity], **how)
-                add(target, f"{method}-{size}-{granularity}", make)
-            if form == "onnx":
-                for mode in _WITHOUT_CALIBRATION:
-                    add(target, mode, partial(quantize, floats, mode=mode, measure=False))
-                add(target, "naive", partial(_naive, path, data, sizes[0], head, imgsz))
+            rows += _float_rows(floats, _TARGETS[target])
+            recipes = _recipes(floats, target, calibrations, granularities)
+            if target != "ncnn":
+                recipes["naive"] = partial(_naive, path, data, sizes[0], head, imgsz)
+            for name, make in progress(list(recipes.items()), f"quantizing for {target}"):
+                rows.append(_row(folder, target, name, make))
         done = benchmark(
             chosen=[row.case for row in rows if not row.error],
             data=data,
@@ -118,6 +100,40 @@ def sweep(
             progress=lambda steps: progress(steps, "measuring"),
         )
     return _complete(done, rows)
+
+
+def _float_rows(model: Path, engine: str) -> list[Row]:
+    """The float model in every precision of its engine."""
+    able = next((precisions for name, _, precisions in _core.candidates(str(model)) if name == engine), [""])
+    return [Row(Case(str(model), engine, precision=precision)) for precision in able or [""]]
+
+
+def _recipes(
+    model: Path, target: str, calibrations: Mapping[str, Calibration], granularities: Sequence[str]
+) -> dict[str, Callable[..., object]]:
+    """What makes each INT8 model of a target into its `output`, by name."""
+    how: dict[str, Any] = {"format": "ncnn"} if target == "ncnn" else {"target": target}
+    out: dict[str, Callable[..., object]] = {
+        f"{name}-{granularity}": partial(
+            quantize, model, calibration, per_channel=GRANULARITIES[granularity], measure=False, **how
+        )
+        for name, calibration in calibrations.items()
+        for granularity in granularities
+    }
+    if target != "ncnn":
+        out |= {mode: partial(quantize, model, mode=mode, measure=False) for mode in _WITHOUT_CALIBRATION}
+    return out
+
+
+def _row(folder: Path, target: str, name: str, make: Callable[..., object]) -> Row:
+    """Makes an INT8 model; the row says why there is none."""
+    built = folder / f"{target}-{name}{FORMATS['ncnn' if target == 'ncnn' else 'onnx'].ending}"
+    row = Row(Case(str(built), _TARGETS[target]))
+    try:
+        make(output=built)
+    except yolort.Error as error:
+        row.error = " ".join(str(error).split())
+    return row
 
 
 def _check_choices(name: str, given: Sequence[str], known: Collection[str]) -> None:

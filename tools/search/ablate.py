@@ -134,7 +134,7 @@ class Ablation:
                 given = None if found is None or one is base else found
                 row[name] = given and {"mean": given.mean, "low": given.low, "high": given.high}
             row["p50_ms"] = one.row.p50 if one.row else None
-            row["p95_ms"] = float(np.percentile(one.row.samples[:, 0], 95)) if one.row else None
+            row["p95_ms"] = one.row.percentile(95) if one.row else None
             row["speedup"] = base.row.p50 / one.row.p50 if base.row and one.row else None
             row["parameters"] = one.row.facts.get("parameters") if one.row else None
             row["size_mb"] = one.row.size_mb if one.row else None

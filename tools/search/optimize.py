@@ -17,7 +17,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ _CLOSE = 1.25  # times the fastest: that close, another size may have another fa
 _RUNS = 60  # detections that a trial is timed with, in turns with the baseline
 
 
+# Long for its documentation.
 def optimize(
     model: str | Path,
     data: str | Path,
@@ -65,7 +66,7 @@ def optimize(
     progress: Callable[[str], None] = lambda _: None,
     **training: Any,
 ) -> Optimized:
-    """Searches for the artefact that is best within a budget, and returns all that was tried.
+    """Searches for the artifact that is best within a budget, and returns all that was tried.
 
     Args:
         model: the checkpoint (.pt) that is to be deployed, trained on `data`, or else with `epochs`.
@@ -92,11 +93,7 @@ def optimize(
     Raises ValueError, FileNotFoundError, CheckpointError, LabelError for what cannot be searched; EngineError where no
     engine is here.
     """
-    if hours is None and trials is None:
-        raise ValueError("give hours or trials: a search has no end of its own")
-    for name, value in (("hours", hours), ("trials", trials), ("trial_minutes", trial_minutes)):
-        if value is not None and value <= 0:
-            raise ValueError(f"{name} must be above 0, not {value}")
+    _check_limits(hours, trials, trial_minutes)
     source = load_checkpoint(model)
     for sibling in siblings:
         load_checkpoint(sibling)
@@ -113,37 +110,64 @@ def optimize(
     )
     one_to_one = getattr(detect_head(source.model), "one2one_cv2", None) is not None
     space = search_space([str(model), *map(str, siblings)], side, engines, finetune, one_to_one)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # Another model, data set or training is another study in the same file.
-    of = {"model": sha256(base.model), "data": [pipeline.train_sha, pipeline.val_sha], "recipe": base.to_dict()}
-    text = json.dumps({**of, "finetune": finetune, "seed": seed, "machine": _core.machine()}, sort_keys=True)
-    record = open_record(
-        (pipeline.cache.folder / "study.db").absolute(),
-        text_sha256(text)[:16],
-        seed,
-        lambda: progress(f"another search works in {folder}; this one waits for it"),
-    )
     with ExitStack() as stack:
-        search = _Search(stack.enter_context(record), pipeline, base, space, budget, finetune, seed, trial_minutes * 60)
-        deadline = time.monotonic() + hours * 3600 if hours is not None else None
+        record = stack.enter_context(_record(pipeline, base, finetune, seed, progress))
+        search = _Search(record, pipeline, base, space, budget, finetune, seed, trial_minutes * 60)
 
         def outcome() -> Optimized:
             return Optimized(budget, search.trials(), pipeline, str(data), seed)
 
         stack.enter_context(interruptible(lambda: outcome() if search.count else None))
-        pool = stack.enter_context(jobs(ray, ray_workers))
-        while deadline is None or time.monotonic() < deadline:
-            first = search.count == 0
-            done = search.wave(pool, trials - search.count if trials is not None else pool.workers)
-            for one in done:
-                rest = "" if deadline is None else f", {max(deadline - time.monotonic(), 0) / 60:.0f} min left"
-                found = one.note or f"{one.ms:.2f} ms, {map_points(one):.2f} mAP50-95"
-                progress(f"trial {one.number}: {one.name}: {found}{rest}")
-            if not done:
-                break
-            if first and (doubt := budget.doubt(search.trials()[0])):
-                progress(doubt)
+        _go_on(search, stack.enter_context(jobs(ray, ray_workers)), budget, hours, trials, progress)
         return outcome()
+
+
+def _check_limits(hours: float | None, trials: int | None, trial_minutes: float) -> None:
+    """ValueError for a search without an end, or one that ends before it begins."""
+    if hours is None and trials is None:
+        raise ValueError("give hours or trials: a search has no end of its own")
+    for name, value in (("hours", hours), ("trials", trials), ("trial_minutes", trial_minutes)):
+        if value is not None and value <= 0:
+            raise ValueError(f"{name} must be above 0, not {value}")
+
+
+def _record(
+    pipeline: Pipeline, base: Recipe, finetune: int, seed: int, progress: Callable[[str], None]
+) -> AbstractContextManager[optuna.Study]:
+    """The study of this search in the folder's file; another model, data set or training is another study."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    of = {"model": sha256(base.model), "data": list(pipeline.data.sha256.values()), "recipe": base.to_dict()}
+    text = json.dumps({**of, "finetune": finetune, "seed": seed, "machine": _core.machine()}, sort_keys=True)
+    folder = pipeline.cache.folder
+    return open_record(
+        (folder / "study.db").absolute(),
+        text_sha256(text)[:16],
+        seed,
+        lambda: progress(f"another search works in {folder}; this one waits for it"),
+    )
+
+
+def _go_on(
+    search: _Search,
+    pool: Jobs,
+    budget: Budget,
+    hours: float | None,
+    trials: int | None,
+    progress: Callable[[str], None],
+) -> None:
+    """Tries until time or trials are used up, or nothing is left to be tried."""
+    deadline = time.monotonic() + hours * 3600 if hours is not None else None
+    while deadline is None or time.monotonic() < deadline:
+        first = search.count == 0
+        wave = search.wave(pool, trials - search.count if trials is not None else pool.workers)
+        for trial in wave:
+            rest = "" if deadline is None else f", {max(deadline - time.monotonic(), 0) / 60:.0f} min left"
+            found = trial.note or f"{trial.ms:.2f} ms, {map_points(trial):.2f} mAP50-95"
+            progress(f"trial {trial.number}: {trial.name}: {found}{rest}")
+        if not wave:
+            break
+        if first and (doubt := budget.doubt(search.trials()[0])):
+            progress(doubt)
 
 
 class _Search:
@@ -198,7 +222,7 @@ class _Search:
     def wave(self, pool: Jobs, most: int) -> list[Trial]:
         """Tries up to `most` more, as many at a time as there are workers; none where nothing is left to be tried."""
         asked = self._ask(min(most, pool.workers))
-        shared = (str(self._pipeline.cache.folder), self._pipeline.data, self._base)
+        shared = (str(self._pipeline.cache.folder), self._pipeline.data.path, self._base)
         given = {one.number: (*shared, self.recipe(one.params), self._seed) for one in asked}
         found: dict[int, dict[str, Any]] = {one.number: {"seconds": 0.0} for one in asked}
 
@@ -213,23 +237,7 @@ class _Search:
         if pool.workers > 1:
             run(pool, _prepare, going_on())
         run(Jobs(), _time, going_on())  # here, where latency counts, and nothing beside it
-        before = self.trials()
-        rated = [one for one in before if one.map50_95 is not None]
-        bar = max((map_points(one) for one in rated), default=None)
-        beaten = min((one.ms for one in rated if bar is not None and map_points(one) >= bar), default=None)
-        best = best_within(self._budget, rated, before[0]) if rated else None
-        for number in going_on():
-            recipe, told = given[number][3], found[number]
-            if _untrained(recipe, self._base) == recipe:
-                continue
-            if not self._budget.fits(told["ms"], told["size_mb"]):
-                told["note"] = "not trained: not within the budget"
-            elif beaten is not None and told["ms"] >= beaten:
-                told["note"] = "not trained: slower than the most accurate one"
-            elif self._hopeless(recipe, before):
-                told["note"] = "not trained: what it comes from loses too much"
-            elif self._budget.max_latency is None and best is not None and told["ms"] >= best.ms:
-                told["note"] = "not trained: slower than what is within the budget already"
+        self._pass_over({number: given[number][3] for number in going_on()}, found)
         run(pool, _rate, [number for number in going_on() if not found[number].get("note")])
         for one in asked:
             told = found[one.number]
@@ -240,6 +248,26 @@ class _Search:
             else:
                 self._study.tell(one, state=TrialState.FAIL if told.get("failed") else TrialState.PRUNED)
         return [one for one in self.trials() if one.number in found]
+
+    def _pass_over(self, recipes: Mapping[int, Recipe], found: dict[int, dict[str, Any]]) -> None:
+        """Gives a note to those that need training and cannot become the best: they are not trained."""
+        before = self.trials()
+        rated = [trial for trial in before if trial.map50_95 is not None]
+        bar = max((map_points(trial) for trial in rated), default=None)
+        beaten = min((trial.ms for trial in rated if bar is not None and map_points(trial) >= bar), default=None)
+        best = best_within(self._budget, rated, before[0]) if rated else None
+        for number, recipe in recipes.items():
+            result = found[number]
+            if _untrained(recipe, self._base) == recipe:
+                continue
+            if not self._budget.fits(result["ms"], result["size_mb"]):
+                result["note"] = "not trained: not within the budget"
+            elif beaten is not None and result["ms"] >= beaten:
+                result["note"] = "not trained: slower than the most accurate one"
+            elif self._hopeless(recipe, before):
+                result["note"] = "not trained: what it comes from loses too much"
+            elif self._budget.max_latency is None and best is not None and result["ms"] >= best.ms:
+                result["note"] = "not trained: slower than what is within the budget already"
 
     def _hopeless(self, recipe: Recipe, trials: Sequence[Trial]) -> bool:
         """Whether the same network as it is loses more than training could give back."""
@@ -366,6 +394,6 @@ def _time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> di
     return {"ms": first.p50 * rows[1].p50 / rows[0].p50, "size_mb": rows[1].size_mb}
 
 
-def _rate(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
-    """mAP50-95 of the artefact, which is trained first where that is in its recipe."""
+def _rate(folder: str, data: str, _base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """mAP50-95 of the artifact, which is trained first where that is in its recipe."""
     return {"map50_95": 100 * Pipeline(folder, data).accuracy(recipe, seed).map50_95}

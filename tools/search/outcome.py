@@ -13,7 +13,7 @@ from yolort.tools import _system
 from yolort.tools.data.dataset import list_images
 from yolort.tools.evaluate import report
 from yolort.tools.search.pipeline import Pipeline
-from yolort.tools.search.recipe import Recipe, commands
+from yolort.tools.search.recipe import Recipe
 
 __all__ = ["REPORT_WRITERS", "Budget", "Optimized", "Trial", "best_within", "map_points", "pareto_front"]
 
@@ -28,7 +28,7 @@ class Budget:
     Attributes:
         max_latency: milliseconds of an image end to end, p50, on this machine.
         max_drop: points of mAP50-95 (of 100) below the model as it is, in FP32 on ONNX Runtime.
-        max_size: MB of the artefact.
+        max_size: MB of the artifact.
     """
 
     max_latency: float | None = None
@@ -124,13 +124,13 @@ class Optimized:
         return best_within(self.budget, self.trials, self.reference)
 
     @property
-    def artefact(self) -> Path | None:
+    def artifact(self) -> Path | None:
         """Of the best trial."""
-        return self._pipeline.artefact(self.best.recipe, self._seed) if self.best else None
+        return self._pipeline.make(self.best.recipe.artifact(self._seed)) if self.best else None
 
     def commands(self) -> list[str]:
-        """What makes the best artefact again and scores it, from the shell; the last says how it is run."""
-        return list(commands(self.best.recipe, self._data, self._seed)) if self.best else []
+        """What makes the best artifact again and scores it, from the shell; the last says how it is run."""
+        return list(self.best.recipe.commands(self._data, self._seed)) if self.best else []
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Headings and cells; the front first, then by time."""
@@ -227,7 +227,7 @@ class Optimized:
         )
 
     def _pictures(self) -> list[tuple[str, np.ndarray]]:
-        """Some images of val with what the model finds as it is, and what the best artefact finds."""
+        """Some images of val with what the model finds as it is, and what the best artifact finds."""
         if self.best is None:
             return []
         files = list_images(self._data, "val")

@@ -1,4 +1,4 @@
-"""What is done with a model on the way from a checkpoint to what is deployed."""
+"""What is done with a model on the way from a checkpoint to the artifact that is deployed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from yolort import _checks
-from yolort.tools._formats import ENGINES, FORMATS
+from yolort.tools._formats import ENGINES
 from yolort.tools.models.heads import HEADS
+from yolort.tools.search.stages import Calibrate, Export, Plan, Prune, Quantize, Stage, Train, Validate, in_order
 
-__all__ = ["Recipe", "commands"]
+__all__ = ["Recipe"]
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
@@ -23,7 +24,7 @@ class Recipe:
 
     Attributes:
         model: a checkpoint (.pt), or an architecture (.yaml) that has to be trained.
-        imgsz: side of the network's input in pixels, of training and artefact.
+        imgsz: side of the network's input in pixels, of training and artifact.
         epochs: of training; 0 takes the checkpoint as it is.
         teacher: a checkpoint to distil from in that training, or the recipe of one.
         scales: of that training, see `train`.
@@ -33,7 +34,7 @@ class Recipe:
         finetune: epochs of training after pruning.
         recover: with the unpruned model as teacher.
         head: "raw", or "raw-e2e" of YOLO26.
-        engine: that the artefact is for, and measured on.
+        engine: that the artifact is for, and measured on.
         precision: "int8", which is calibrated on the training images; else what the engine computes in.
         threads: of the CPU, up to four for each core; None is one for each core.
         augment: test-time augmentation.
@@ -90,66 +91,83 @@ class Recipe:
         default = Recipe(model="x.pt")
         return {key: value for key, value in asdict(self).items() if value != getattr(default, key)}
 
+    def checkpoint(self, seed: int) -> Stage | str:
+        """The stage, or the file, of the trained, pruned and fine-tuned checkpoint."""
+        made: Stage | str = self.model
+        if self.epochs:
+            teacher = self.teacher.checkpoint(seed) if isinstance(self.teacher, Recipe) else self.teacher
+            made = Train(
+                inputs=(made, teacher) if teacher else (made,),
+                epochs=self.epochs,
+                imgsz=self.imgsz,
+                seed=seed,
+                scales=self.scales,
+                arguments=self.train,
+            )
+        if self.prune:
+            made = Prune(
+                inputs=(made,),
+                ratio=self.prune,
+                method=self.method,
+                round_to=self.round_to,
+                finetune=self.finetune,
+                distill=self.recover and self.finetune > 0,
+                imgsz=self.imgsz,
+                seed=seed,
+                arguments=self.train,
+            )
+        return made
 
-def commands(recipe: Recipe, data: str, seed: int) -> Iterator[str]:
-    """Of the command line, in order."""
-    settings = [f"{key}={value}" for key, value in recipe.train.items() if key != "batch"]
-    settings += ["--batch", recipe.train["batch"]] if "batch" in recipe.train else []
-    path, side = recipe.model, str(recipe.imgsz)
+    def artifact(self, seed: int) -> Stage:
+        """The stage of the file or folder that is deployed."""
+        checkpoint = self.checkpoint(seed)
+        format, target = ENGINES[self.engine].format, ENGINES[self.engine].target
 
-    def command(*parts: object) -> str:
-        return shlex.join(["yolort", *map(str, parts)])
+        def export(format: str, precision: str = "fp32") -> Export:
+            return Export(inputs=(checkpoint,), format=format, imgsz=self.imgsz, head=self.head, precision=precision)
 
-    def training(one: Recipe, output: str, *kind: object) -> str:
-        return command(*kind, *settings, "--data", data, "--epochs", one.epochs, "--imgsz", one.imgsz,
-                       "--seed", seed, "--output", output)  # fmt: skip
+        if self.precision != "int8":
+            return export(format, "fp16" if format == "engine" and self.precision == "fp16" else "fp32")
+        calibration = Calibrate(inputs=(export("onnx"),))
+        if format == "ncnn":
+            return Quantize(inputs=(export("ncnn"), calibration), format="ncnn", target=None)
+        quantized = Quantize(inputs=(export("onnx"), calibration), format="onnx", target=target)
+        return Plan(inputs=(quantized,)) if format == "engine" else quantized
 
-    teacher = recipe.teacher
-    if isinstance(teacher, Recipe) and teacher.epochs:
-        yield training(teacher, "teacher", "train", teacher.model)
-        teacher = "teacher/weights/best.pt"
-    elif isinstance(teacher, Recipe):
-        teacher = teacher.model
-    if recipe.epochs:
-        kind = ["distill", "--teacher", teacher, "--student", path] if teacher else ["train", path]
-        yield training(recipe, "trained", *kind)
-        path = "trained/weights/best.pt"
-    if recipe.prune:
-        how = [
-            "--ratio",
-            recipe.prune,
-            "--method",
-            recipe.method,
-            "--round-to",
-            recipe.round_to,
-            "--imgsz",
-            side,
-            "--seed",
-            seed,
-            "--no-measure",
-        ]
-        if recipe.finetune or recipe.method == "taylor":
-            how += ["--data", data]
-        if recipe.finetune:
-            how += ["--finetune", recipe.finetune, "--distill"]
-        yield command("prune", path, *(settings if recipe.finetune else ()), *how, "--output", "pruned.pt")
-        path = "pruned.pt"
-    form, target = ENGINES[recipe.engine].format, ENGINES[recipe.engine].target
-    head = ["--head", recipe.head] if recipe.head != "raw" else []
-    best = f"best{FORMATS[form].ending}"
-    if recipe.precision != "int8":
-        half = ["--precision", "fp16"] if form == "engine" and recipe.precision == "fp16" else []
-        yield command("export", path, "--format", form, "--imgsz", side, *head, *half, "--output", best)
-    else:
-        yield command("export", path, "--imgsz", side, *head, "--output", "float.onnx")
-        yield command("calibrate", "float.onnx", "--data", data, "--output", "calibration.json")
-        how = ["--calibration", "calibration.json", "--output", "int8.onnx" if form == "engine" else best]
-        if form == "ncnn":
-            yield command("export", path, "--format", "ncnn", "--imgsz", side, *head, "--output", "float_ncnn_model")
-            yield command("quantize", "float_ncnn_model", "--format", "ncnn", *how)
-        else:
-            yield command("quantize", "float.onnx", "--target", target, *how)
-        if form == "engine":
-            yield command("export", "int8.onnx", "--format", "engine", "--precision", "fp16", "--output", best)
-    computes = ["--precision", recipe.precision] if recipe.precision != "int8" and form != "engine" else []
-    yield command("val", best, "--data", data, "--engine", recipe.engine, *computes)
+    def accuracy(self, seed: int) -> Stage:
+        """The stage that scores the artifact on its engine."""
+        options: dict[str, Any] = {"engine": self.engine}
+        if self.computes:
+            options["precision"] = self.computes
+        if self.augment:
+            options["augment"] = True
+        return Validate(inputs=(self.artifact(seed),), options=options)
+
+    @property
+    def computes(self) -> str:
+        """The precision that the engine is asked for; empty if the artifact settles it."""
+        return "" if self.precision == "int8" or self.engine == "tensorrt" else self.precision
+
+    def stages(self, seed: int) -> list[Stage]:
+        """All that is done, in order; the last stage scores the artifact."""
+        out: list[Stage] = []
+        for stage in in_order(self.accuracy(seed)):
+            if stage not in out:
+                out.append(stage)
+        return out
+
+    def commands(self, data: str, seed: int) -> Iterator[str]:
+        """The command lines that do it, in order."""
+        stages = self.stages(seed)
+        outputs: list[str] = []
+        for stage in reversed(stages):  # the same stage of a teacher comes before
+            output = stage.output
+            while output in outputs:
+                output = f"teacher-{output}"
+            outputs.insert(0, output)
+        for stage, output in zip(stages, outputs, strict=True):
+            files = [
+                source.file(outputs[stages.index(source)]) if isinstance(source, Stage) else source
+                for source in stage.inputs
+            ]
+            yield shlex.join(["yolort", *map(str, stage.command(files, data, output))])

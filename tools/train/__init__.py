@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from yolort.tools.train.distill import TeacherError as TeacherError
     from yolort.tools.train.distill import distill as distill
     from yolort.tools.train.losses import FocalLoss as FocalLoss
-    from yolort.tools.train.train import Options as Options
+    from yolort.tools.train.train import TrainOptions as TrainOptions
     from yolort.tools.train.train import train as train
     from yolort.tools.train.train import weighting as weighting
     from yolort.tools.train.trainer import Trainer as Trainer
@@ -21,7 +21,7 @@ export_lazily(
     __name__,
     {
         "FocalLoss": "losses",
-        "Options": "train",
+        "TrainOptions": "train",
         "TeacherError": "distill",
         "Trainer": "trainer",
         "WidthError": "trainer",

@@ -13,7 +13,7 @@ from ultralytics.data.augment import BaseMixTransform, Mosaic
 from yolort.tools.data.class_balance import sample_weights
 
 if TYPE_CHECKING:
-    from yolort.tools.train.train import Options
+    from yolort.tools.train.train import TrainOptions
 
 __all__ = ["resample", "resized"]
 
@@ -30,7 +30,7 @@ class _Pick:
         return drawn[0] if self._count is None else drawn
 
 
-def resample(loader: Any, names: dict[int, str], options: Options) -> None:
+def resample(loader: Any, names: dict[int, str], options: TrainOptions) -> None:
     """Has a loader of Ultralytics', of which none has been drawn yet, draw its images by weight."""
     dataset = loader.dataset
     weights = sample_weights(

@@ -26,13 +26,13 @@ from yolort.tools.train.losses import FocalLoss
 from yolort.tools.train.sampling import resample, resized
 from yolort.tools.train.trainer import Trainer, check_output, train_module
 
-__all__ = ["Options", "train", "weighting"]
+__all__ = ["TrainOptions", "train", "weighting"]
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Options:
+class TrainOptions:
     """What `weighting` adds to a trainer; as it stands here: nothing."""
 
     gamma: float = 0.0  # of the focal loss
@@ -53,6 +53,7 @@ class Options:
             raise ValueError(f"sampling must be balanced or repeat, not {self.sampling!r}")
 
 
+# Long for its arguments and their documentation.
 def train(
     model: nn.Module | str | Path,
     data: str | Path,
@@ -101,7 +102,7 @@ def train(
     check_output(Path(output), bool(arguments.get("resume")))
     counted = report or class_report(data, imgsz)
     weights = _weights(counted, class_weights, clip, beta) if class_weights is not None else None
-    options = Options(
+    options = TrainOptions(
         gamma, alpha, None if weights is None else tuple(weights.tolist()), sampling, repeat_threshold, scales
     )
     if counted.absent:
@@ -117,7 +118,7 @@ def train(
     )
 
 
-def weighting(base: type[Trainer], options: Options) -> type[Trainer]:
+def weighting(base: type[Trainer], options: TrainOptions) -> type[Trainer]:
     """A trainer that does what `base` does, with these options."""
 
     class WeightedTrainer(base):  # type: ignore[misc, valid-type]

@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 _OWN = {
     **dict.fromkeys(("save_dir", "project", "name", "exist_ok"), "output"),
     **dict.fromkeys(("model", "pretrained"), "model"),
-    "distill_model": "teacher",
+    "distill_model": "the teacher to distill()",
     "quantize": "it to Ultralytics' own train afterwards; quantisation-aware training is not done here",
     "task": "nothing, it is detect",
     "mode": "nothing, it is train",
@@ -146,6 +146,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         _compare(self._shapes, load_checkpoint(self.best).model, f"in {self.best}")
 
 
+# Long for its documentation.
 def train_module(
     model: nn.Module | str | Path,
     data: str | Path,
@@ -153,7 +154,6 @@ def train_module(
     epochs: int,
     imgsz: int,
     seed: int = 0,
-    teacher: nn.Module | str | Path | None = None,
     output: str | Path = "runs/train",
     resume: bool = False,
     trainer: type[Trainer] = Trainer,
@@ -169,11 +169,10 @@ def train_module(
         epochs: passes over the training images, 1 or more.
         imgsz: side of the network's input in pixels, a multiple of the largest stride.
         seed: of everything that is random; a run is repeatable on one machine with one number of threads.
-        teacher: a network to distil from, with the default weights of `yolort.tools.train.distill`.
         output: folder of the run: `weights/last.pt` and `weights/best.pt`, `results.csv` and `results.png` (curves),
             `args.yaml`. It must not hold a run already, unless that is resumed.
-        resume: goes on where the run in `output` was interrupted; `epochs` and most arguments are those it had. The
-            teacher, and other options of a `trainer`, must be given again.
+        resume: goes on where the run in `output` was interrupted; `epochs` and most arguments are those it had; the
+            `trainer` must be given again.
         trainer: the class that trains; `distilling` and `weighting` make others.
         **arguments: of Ultralytics' train (batch, lr0, optimizer, mosaic, patience, device, ...).
 
@@ -182,9 +181,9 @@ def train_module(
     Raises:
         FileNotFoundError, LabelError: as `load_dataset`; nothing to resume.
         FileExistsError: `output` holds a run.
-        CheckpointError: `model` or `teacher` is no detector, or a fused one.
-        ValueError: several devices; the run to resume is finished, or had a teacher and now has none; an argument that
-            Ultralytics does not have, or what it says of one.
+        CheckpointError: `model` is no detector, or a fused one.
+        ValueError: several devices; the run to resume is finished, or had a teacher if `trainer` has none; an argument
+            that Ultralytics does not have, or what it says of one.
         WidthError: the network was rebuilt with other widths.
     """
     _check_arguments(arguments)
@@ -202,10 +201,6 @@ def train_module(
         overrides.update(epochs=epochs, imgsz=imgsz, seed=seed, model=_name(model))
         module = copy.deepcopy(model) if isinstance(model, nn.Module) else load_checkpoint(model).model
         check_trainable(module)
-    if teacher is not None:
-        from yolort.tools.train.distill import distilling
-
-        trainer = distilling(trainer, teacher)
     allow_missing_torchvision()
     with restricted():
         running = trainer(module, overrides)

@@ -12,7 +12,7 @@
  *   yolort_free(detector);
  *
  * Contracts of all functions:
- * - They return a yolort_status where they can fail, and then leave what they should have given as NULL; the words are
+ * - They return a yolort_status if they can fail, and then leave what they should have given as NULL; the words are
  *   in yolort_last_error(). No C++ exception leaves them. A null pointer where one is needed is
  *   YOLORT_INVALID_ARGUMENT; functions that cannot fail answer NULL or 0 to it.
  * - Text is UTF-8 as far as the model's is, ends in a zero byte and belongs to the library; where nothing else is said
@@ -58,12 +58,12 @@ YOLORT_API const char* yolort_last_error(void);
 
 /* ---- engines ---- */
 
-/* The engine at a position, best first. `reason` says why it is not available here, and is empty where it is. NULL past
+/* The engine at a position, best first. `reason` says why it is not available here, and is empty if it is. NULL past
  * the last; both live until the next call of this thread. */
 YOLORT_API const char* yolort_engine_at(size_t position, const char** reason);
 
-/* What yolort_options.device may be for an engine, by position, the default first; behind a space the name of the
- * hardware. NULL past the last, and where the engine is not available (see yolort_last_error()). Opens the drivers at
+/* What yolort_options.device may be for an engine, by position, the default first; after a space the name of the
+ * hardware. NULL past the last, and if the engine is not available (see yolort_last_error()). Opens the drivers at
  * the first position; lives until the next call of this thread. */
 YOLORT_API const char* yolort_device_at(const char* engine, size_t position);
 
@@ -76,7 +76,7 @@ typedef struct yolort_thresholds {
   size_t struct_size;     /* sizeof(yolort_thresholds) */
   float conf;             /* keep scores above this, above 0 to 1; 0: 0.25 */
   float iou;              /* NMS drops a box whose IoU with a better one is above this, above 0 to 1; 0: 0.7 */
-  int32_t max_det;        /* at most this many detections an image, 1 or more; 0: 300 */
+  int32_t max_det;        /* maximum number per image, 1 or more; 0: 300 */
   int32_t agnostic;       /* not 0: NMS across classes */
   int32_t multi_label;    /* not 0: every class of a box above conf, not only its best */
   const int32_t* classes; /* keep only these; NULL: all */
@@ -99,7 +99,7 @@ typedef struct yolort_options {
   const yolort_thresholds* thresholds; /* for calls that give none; NULL: the defaults */
   const int32_t* scales;               /* test-time augmentation: longer sides of the input, 32 to 16384 pixels */
   size_t scale_count;
-  int32_t augment;                 /* not 0: test-time augmentation, at the input size where `scales` is NULL */
+  int32_t augment;                 /* not 0: test-time augmentation, at the input size if `scales` is NULL */
   int32_t merge;                   /* what the views find: YOLORT_WBF or YOLORT_NMS */
   int32_t no_flip;                 /* not 0: no view is mirrored */
   const char* const* scale_models; /* artifacts with the same classes, for the scales that are their input sizes */
@@ -123,13 +123,13 @@ YOLORT_API void yolort_free(yolort_detector* detector);
 
 /* Number of classes. */
 YOLORT_API size_t yolort_name_count(const yolort_detector* detector);
-/* Name of a class; NULL where there is no such class. */
+/* Name of a class; NULL if there is no such class. */
 YOLORT_API const char* yolort_name(const yolort_detector* detector, int32_t class_id);
 YOLORT_API const char* yolort_engine(const yolort_detector* detector);    /* "ncnn" */
 YOLORT_API const char* yolort_device(const yolort_detector* detector);    /* "cpu", "vulkan:0 <name>" */
 YOLORT_API const char* yolort_precision(const yolort_detector* detector); /* "fp32", "bf16" */
 YOLORT_API const char* yolort_head(const yolort_detector* detector);      /* "raw", "raw-e2e", "boxes" or "end2end" */
-/* A text of the model's own metadata; NULL where it has none of that key. */
+/* A text of the model's own metadata; NULL if it has none of that key. */
 YOLORT_API const char* yolort_metadata(const yolort_detector* detector, const char* key);
 /* Height and width of the network input, pixels. */
 YOLORT_API yolort_status yolort_imgsz(const yolort_detector* detector, int32_t* height, int32_t* width);

@@ -1,4 +1,4 @@
-// yolort: run a YOLO detector on NCNN, TensorRT, ONNX Runtime or OpenVINO behind one class.
+// yolort: run a YOLO detector on NCNN, TensorRT, ONNX Runtime or OpenVINO with one class.
 //
 //   yolort::Detector detector("yolo26n_ncnn_model");
 //   yolort::Detections found = detector.detect({pixels, width, height});
@@ -103,7 +103,7 @@ struct Options : Thresholds {
   std::optional<int> threads;      ///< 1 to four for each core; unset: one for each core
   std::vector<std::string> names;  ///< class names, for a model that carries none
   bool profile = false;            ///< time every layer, which slows the whole; see Detector::layer_times()
-  bool tuned = true;  ///< take what `yolort tune` recorded, where engine, device, precision and threads are left open
+  bool tuned = true;  ///< take what `yolort tune` recorded, if engine, device, precision and threads are left open
   std::optional<std::array<int, 2>> imgsz;  ///< height, width, for a dynamic model or one that carries none
 
   /// Settings of the engine under its own names, which onnxruntime takes: options of the execution provider on `device`
@@ -115,7 +115,7 @@ struct Options : Thresholds {
   bool augment = false;
   /// Fit the image into each of these, 32 to 16384 pixels: longer sides of the network input, whose proportions stay.
   /// A dynamic model runs at that size (padded to its stride), a fixed one with the image in the middle of its input.
-  /// Empty: the input size alone.
+  /// Empty: only the input size.
   std::vector<int> scales;
   bool flip = true;  ///< each scale mirrored too
   Merge merge = Merge::wbf;
@@ -166,11 +166,11 @@ class YOLORT_API Detector {
   Detections detect(const Image& image, const Thresholds& thresholds);
   /// One result an image, in order; engines with a batch dimension run them together.
   std::vector<Detections> detect(const std::vector<Image>& images, const Thresholds& thresholds);
-  /// With or without test-time augmentation, of a Detector that was constructed with it; the others augment where they
-  /// were. Throws std::invalid_argument where `augment` asks for what was not constructed.
+  /// With or without test-time augmentation, of a Detector that was constructed with it; the others do as it
+  /// was constructed. Throws std::invalid_argument if `augment` asks for what was not constructed.
   std::vector<Detections> detect(const std::vector<Image>& images, const Thresholds& thresholds, bool augment);
 
-  /// The network alone: `input`, `batch` x 3 x height x width in 0 to 1, to the outputs of the model, copied. A
+  /// Only the network: `input`, `batch` x 3 x height x width in 0 to 1, to the outputs of the model, copied. A
   /// static batch must be met. Not for detecting, which copies nothing; for tools that compare or calibrate.
   std::vector<Array> infer(const float* input, int batch);
 
@@ -212,8 +212,8 @@ struct EngineStatus {
 /// Every engine this build knows, best first.
 YOLORT_API std::vector<EngineStatus> engines();
 
-/// What Options::device may be for an engine, the default first; behind a space the name of the hardware:
-/// "vulkan:0 NVIDIA H200". Opens the drivers. Throws std::invalid_argument for an unknown engine and EngineError where
+/// What Options::device may be for an engine, the default first; after a space the name of the hardware:
+/// "vulkan:0 NVIDIA H200". Opens the drivers. Throws std::invalid_argument for an unknown engine and EngineError if
 /// it is not available.
 YOLORT_API std::vector<std::string> devices(const std::string& engine);
 

@@ -196,8 +196,8 @@ YOLORT_BOTH inline void add(const LaunchParams& params, int image, std::uint32_t
   to.cls = cls;
 }
 
-/// Distance of one box side in cells; see side() of ops/decode.cpp.
-YOLORT_BOTH inline float side(const Map& map, std::int64_t index, int reg_max) {
+/// Distance of one box side in cells; see box_side() of ops/decode.h.
+YOLORT_BOTH inline float box_side(const Map& map, std::int64_t index, int reg_max) {
   if (reg_max == 1) return at(map, index);
   float top = at(map, index);
   for (int k = 1; k < reg_max; ++k) top = fmaxf(top, at(map, index + static_cast<std::int64_t>(k) * map.cells));
@@ -289,10 +289,10 @@ YOLORT_BOTH inline void decode(const LaunchParams& params, int image, int cell) 
         const std::int64_t next_side = static_cast<std::int64_t>(params.reg_max) * boxes.cells;
         const float x = static_cast<float>(local % params.columns[level]) + 0.5f;
         const float y = static_cast<float>(local / params.columns[level]) + 0.5f;
-        box[0] = (x - side(boxes, origin, params.reg_max)) * params.strides[level];
-        box[1] = (y - side(boxes, origin + next_side, params.reg_max)) * params.strides[level];
-        box[2] = (x + side(boxes, origin + 2 * next_side, params.reg_max)) * params.strides[level];
-        box[3] = (y + side(boxes, origin + 3 * next_side, params.reg_max)) * params.strides[level];
+        box[0] = (x - box_side(boxes, origin, params.reg_max)) * params.strides[level];
+        box[1] = (y - box_side(boxes, origin + next_side, params.reg_max)) * params.strides[level];
+        box[2] = (x + box_side(boxes, origin + 2 * next_side, params.reg_max)) * params.strides[level];
+        box[3] = (y + box_side(boxes, origin + 3 * next_side, params.reg_max)) * params.strides[level];
       });
 }
 

@@ -40,8 +40,9 @@ bool is_finite(const Box& box) {
 
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
-/// Distance of one box side in cells: the value itself, or the mean of its distribution (DFL, arXiv:2006.04388).
-float side(const float* bins, std::ptrdiff_t stride, int reg_max) {
+}  // namespace
+
+float box_side(const float* bins, std::ptrdiff_t stride, int reg_max) {
   if (reg_max == 1) return *bins;
   float top = bins[0];
   for (int k = 1; k < reg_max; ++k) top = std::max(top, bins[k * stride]);
@@ -53,8 +54,6 @@ float side(const float* bins, std::ptrdiff_t stride, int reg_max) {
   }
   return weighted / sum;
 }
-
-}  // namespace
 
 float logit(float score) {
   if (score <= 0) return -INFINITY;
@@ -132,13 +131,13 @@ HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tens
 }
 
 /// Channels x cells, cells contiguous.
-struct Decoder::View {
+struct Decoder::FloatMap {
   const float* data;
   std::ptrdiff_t stride;  ///< from one channel to the next
   std::size_t channels, cells;
 };
 
-Decoder::View Decoder::view(const Tensor& tensor, int index, std::size_t slot) {
+Decoder::FloatMap Decoder::float_map(const Tensor& tensor, int index, std::size_t slot) {
   const auto channels = static_cast<std::size_t>(tensor.shape[1]);
   std::size_t cells = 1;
   for (std::size_t d = 2; d < tensor.shape.size(); ++d) cells *= static_cast<std::size_t>(tensor.shape[d]);
@@ -159,7 +158,7 @@ Decoder::View Decoder::view(const Tensor& tensor, int index, std::size_t slot) {
 /// Adds the candidates of cells whose best class is above `threshold` (in the unit of `scores`). `score` turns a value
 /// into a score, `decode_box` computes the box of a cell.
 template <class Score, class DecodeBox>
-void Decoder::collect(const View& scores, std::size_t cells, float threshold, bool multi_label,
+void Decoder::collect(const FloatMap& scores, std::size_t cells, float threshold, bool multi_label,
                       const Thresholds& thresholds, Score score, DecodeBox decode_box) {
   best_.resize(cells);
   if (!kernels_->column_max(scores.data, scores.stride, scores.channels, cells, best_.data())) not_finite();
@@ -187,25 +186,25 @@ void Decoder::decode_raw(const HeadLayout& layout, const std::vector<Tensor>& ou
                          const Thresholds& thresholds) {
   const bool multi_label = is_multi_label(layout, thresholds);
   for (std::size_t level = 0; level < layout.strides.size(); ++level) {
-    const View boxes = view(outputs[2 * level], index, (2 * level) % 16);
-    const View scores = view(outputs[2 * level + 1], index, (2 * level + 1) % 16);
+    const FloatMap boxes = float_map(outputs[2 * level], index, (2 * level) % 16);
+    const FloatMap scores = float_map(outputs[2 * level + 1], index, (2 * level + 1) % 16);
     const auto columns = static_cast<std::size_t>(outputs[2 * level].shape[3]);
     const auto stride = static_cast<float>(layout.strides[level]);
     const std::ptrdiff_t side_stride = layout.reg_max * boxes.stride;
     collect(scores, scores.cells, logit(thresholds.conf), multi_label, thresholds, sigmoid, [&](std::size_t i) {
       const float* at = boxes.data + i;
       const float x = static_cast<float>(i % columns) + 0.5f, y = static_cast<float>(i / columns) + 0.5f;
-      return Box{(x - side(at, boxes.stride, layout.reg_max)) * stride,
-                 (y - side(at + side_stride, boxes.stride, layout.reg_max)) * stride,
-                 (x + side(at + 2 * side_stride, boxes.stride, layout.reg_max)) * stride,
-                 (y + side(at + 3 * side_stride, boxes.stride, layout.reg_max)) * stride};
+      return Box{(x - box_side(at, boxes.stride, layout.reg_max)) * stride,
+                 (y - box_side(at + side_stride, boxes.stride, layout.reg_max)) * stride,
+                 (x + box_side(at + 2 * side_stride, boxes.stride, layout.reg_max)) * stride,
+                 (y + box_side(at + 3 * side_stride, boxes.stride, layout.reg_max)) * stride};
     });
   }
 }
 
 void Decoder::decode_boxes(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds) {
-  const View all = view(output, index, 0);
-  const View scores{all.data + 4 * all.stride, all.stride, static_cast<std::size_t>(layout.classes), all.cells};
+  const FloatMap all = float_map(output, index, 0);
+  const FloatMap scores{all.data + 4 * all.stride, all.stride, static_cast<std::size_t>(layout.classes), all.cells};
   collect(
       scores, scores.cells, thresholds.conf, is_multi_label(layout, thresholds), thresholds,
       [](float value) { return value; },
@@ -217,7 +216,7 @@ void Decoder::decode_boxes(const HeadLayout& layout, const Tensor& output, int i
 }
 
 void Decoder::decode_end2end(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds) {
-  const View rows = view(output, index, 0);
+  const FloatMap rows = float_map(output, index, 0);
   for (std::size_t i = 0; i < rows.channels; ++i) {
     const float* row = rows.data + static_cast<std::ptrdiff_t>(i) * rows.stride;
     if (!std::isfinite(row[4])) not_finite();

@@ -1,11 +1,12 @@
-// Outputs to detections: threshold in logit space first, box arithmetic only for survivors, NMS only where needed.
+// Outputs to detections: threshold in logit space first, box arithmetic only for survivors, NMS only if needed.
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
 #include "core/engine.h"
 #include "model/model.h"
-#include "ops/geometry.h"
+#include "ops/coordinates.h"
 #include "ops/nms.h"
 #include "ops/simd/kernels.h"
 
@@ -21,6 +22,10 @@ HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tens
 /// The logit of a score, slightly lower so that rounding loses no candidate; the score itself is compared later.
 float logit(float score);
 
+/// Distance from a cell's centre to one side of its box, in cells: the value itself, or the mean of its distribution
+/// (DFL, arXiv:2006.04388). `bins`: reg_max values, `stride` apart.
+float box_side(const float* bins, std::ptrdiff_t stride, int reg_max);
+
 /// Whether an anchor can give a detection for each class: if asked for, and for one-to-one branches (Ultralytics
 /// Detect.get_topk_index).
 bool is_multi_label(const HeadLayout& layout, const Thresholds& thresholds);
@@ -34,15 +39,15 @@ class Decoder {
                         const Geometry& geometry, const Thresholds& thresholds);
 
  private:
-  struct View;  ///< one image's output as f32
-  View view(const Tensor& tensor, int index, std::size_t slot);
+  struct FloatMap;  ///< one image's output as f32
+  FloatMap float_map(const Tensor& tensor, int index, std::size_t slot);
   void decode_raw(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
                   const Thresholds& thresholds);
   void decode_boxes(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds);
   void decode_end2end(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds);
   template <class Score, class DecodeBox>
-  void collect(const View& scores, std::size_t cells, float threshold, bool multi_label, const Thresholds& thresholds,
-               Score score, DecodeBox decode_box);
+  void collect(const FloatMap& scores, std::size_t cells, float threshold, bool multi_label,
+               const Thresholds& thresholds, Score score, DecodeBox decode_box);
 
   const Kernels* kernels_;
   std::vector<Candidate> candidates_;

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/engine.h"
-#include "ops/geometry.h"
+#include "ops/coordinates.h"
 #include "ops/simd/kernels.h"
 #include "yolort/yolort.h"
 

@@ -16,8 +16,8 @@ bool is_number(const std::string& text) {
 
 }  // namespace
 
-std::string canonical_device(const std::string& given) {
-  std::string name = given;
+std::string canonical_device(const std::string& device) {
+  std::string name = device;
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
   if (name.empty()) return "";
   if (is_number(name)) name = "cuda:" + name;
@@ -25,12 +25,12 @@ std::string canonical_device(const std::string& given) {
   std::string kind = name.substr(0, mark);
   if (kind == "gpu") kind = "cuda";
   const bool known = kind == "cpu" || kind == "cuda" || kind == "vulkan";
-  if (!known && std::isalpha(static_cast<unsigned char>(name.front()))) return given;
+  if (!known && std::isalpha(static_cast<unsigned char>(name.front()))) return device;
   const bool numbered = mark < name.size();
   const std::string digits = numbered ? name.substr(mark + 1) : "0";
   if (!known || !is_number(digits) || (kind == "cpu" && std::stoi(digits) != 0)) {
     throw std::invalid_argument(
-        "device is \"" + given +
+        "device is \"" + device +
         "\", expected one device: cpu, cuda, cuda:1 (or 0, 1: the number of a GPU), vulkan:0, or "
         "another name of the engine's; yolort.devices(engine) lists what is here");
   }

@@ -8,7 +8,7 @@ namespace yolort {
 /// The canonical name of a device: "" (the engine's default), "cpu", "cuda:N" for the GPU of that number however it was
 /// written ("0", "cuda", "gpu:0", "GPU.0"), "vulkan" or "vulkan:N". Any other kind is left to the engine. Throws
 /// std::invalid_argument for an invalid number and for several devices.
-std::string canonical_device(const std::string& given);
+std::string canonical_device(const std::string& device);
 
 /// N of a canonical "<kind>:N", 0 without a number; -1 for another kind.
 int device_index(const std::string& device, const std::string& kind);

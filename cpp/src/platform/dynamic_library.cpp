@@ -88,21 +88,21 @@ std::vector<long> version_of(const std::string& text) {
   return out;
 }
 
+bool is_unversioned(const std::string& name) { return name.size() > 3 && name.compare(name.size() - 3, 3, ".so") == 0; }
+
 /// The files of this name in a folder: that without a version first, then the newest first.
 std::vector<fs::path> files_named(const fs::path& folder, const std::string& name) {
   std::error_code error;
+  std::vector<fs::path> out;
+  if (fs::exists(folder / name, error)) out.push_back(folder / name);
+  if (!is_unversioned(name)) return out;
   std::vector<std::pair<std::vector<long>, fs::path>> versions;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     const std::string file = entry.path().filename().string();
     if (file.rfind(name + ".", 0) == 0) versions.emplace_back(version_of(file.substr(name.size())), entry.path());
   }
   std::sort(versions.rbegin(), versions.rend());
-  std::vector<fs::path> out;
-  if (fs::exists(folder / name, error)) out.push_back(folder / name);
-  const bool unversioned = name.size() > 3 && name.compare(name.size() - 3, 3, ".so") == 0;
-  for (auto& [version, path] : versions) {
-    if (unversioned) out.push_back(std::move(path));
-  }
+  for (auto& [version, path] : versions) out.push_back(std::move(path));
   return out;
 }
 

@@ -21,7 +21,7 @@ def main() -> None:
                 f'yolort: error: the command line needs more packages ({error}); pip install "yolort-runtime[cli]"'
             )
         set_up()
-        # kill leaves as little behind as an interrupt does; it is an exception that runs what cleans up.
+        # kill leaves no more files than an interrupt does; it is an exception that runs what cleans up.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         app()()
     except KeyboardInterrupt:

@@ -38,7 +38,7 @@ Conf = Annotated[float, typer.Option(help="Keep scores above this.")]
 Iou = Annotated[float, typer.Option(help="NMS drops boxes that overlap a better one by more.")]
 MaxDet = Annotated[int, typer.Option(help="At most this many detections an image.")]
 Split = Annotated[str, typer.Option(help="train, val or test, of a data.yaml.")]
-Picture = Annotated[Path | None, typer.Option(help="Picture to detect in; default: the embedded one.")]
+ImageFile = Annotated[Path | None, typer.Option(help="Image to detect in; default: the embedded one.")]
 TimedRuns = Annotated[int, typer.Option(help="Detections that are timed.")]
 Reports = Annotated[list[Path] | None, typer.Option(help="Write .html, .md, .csv or .json; may stand often.")]
 
@@ -70,14 +70,14 @@ def augmentation(
         sides = [int(side) for side in scales.split(",")] if scales else []
     except ValueError:
         raise ValueError(f"--scales is {scales!r}, expected sides in pixels like 640,800") from None
-    given = {
+    options = {
         "augment": augment or None,
         "scales": sides or None,
         "flip": flip,
         "merge": merge,
         "scale_models": scale_model or None,
     }
-    asked = {name: value for name, value in given.items() if value is not None}
+    asked = {name: value for name, value in options.items() if value is not None}
     if asked and not asked.keys() & {"augment", "scales", "scale_models"}:
         raise ValueError(f"--{next(iter(asked))} is of augmentation: give --augment, --scales or --scale-model, too")
     return asked

@@ -70,7 +70,7 @@ def show_log() -> None:
 
 
 def progress(items: Sequence[T], description: str = "detecting") -> Iterable[T]:
-    """The items, with a progress bar on standard error where that is a terminal."""
+    """The items, with a progress bar on standard error if that is a terminal."""
     from rich.progress import track
 
     console = Console(stderr=True)
@@ -80,7 +80,7 @@ def progress(items: Sequence[T], description: str = "detecting") -> Iterable[T]:
 
 @contextmanager
 def phases() -> Iterator[Callable[[str, int, int], bool]]:
-    """Shows the steps of phases that run within each other, on standard error where that is a terminal: told of each
+    """Shows the steps of phases that run within each other, on standard error if that is a terminal: called with each
     (name of the phase, step, steps).
     """
     from rich.progress import Progress, TaskID

@@ -21,5 +21,5 @@ def advise(
     from yolort.tools.search.advise import advise as run
     from yolort.tools.search.advise import device
 
-    for number, one in enumerate(run(device(), imgsz=imgsz, max_latency=max_latency, data=data), 1):
-        say(f"{number}. {one.text}\n   measured: {one.measured} ({one.page})")
+    for number, advice in enumerate(run(device(), imgsz=imgsz, max_latency=max_latency, data=data), 1):
+        say(f"{number}. {advice.text}\n   measured: {advice.measured} ({advice.page})")

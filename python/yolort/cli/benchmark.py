@@ -9,8 +9,8 @@ import typer
 
 import yolort
 from yolort.cli._options import (
+    ImageFile,
     Imgsz,
-    Picture,
     Reports,
     Split,
     parse_size,
@@ -29,7 +29,7 @@ def benchmark(
     threads: Annotated[str | None, typer.Option(help="A row for each: 1,2,4; pinned. Default: one a core.")] = None,
     data: Annotated[str | None, typer.Option(help="Measure mAP on this data.yaml or COCO JSON too.")] = None,
     split: Split = "val",
-    image: Picture = None,
+    image: ImageFile = None,
     imgsz: Imgsz = None,
     batch: Annotated[int, typer.Option(help="Above 1: throughput at this batch too.")] = 1,
     workers: Annotated[int, typer.Option(help="Above 1: throughput of this many threads too.")] = 1,

@@ -18,10 +18,10 @@ from yolort.cli._output import print_table, say
 
 def demo(
     engine: Engine = None,
-    save: Annotated[Path, typer.Option(help="Where the annotated picture goes.")] = Path("yolort-demo.jpg"),
+    save: Annotated[Path, typer.Option(help="Where the annotated image goes.")] = Path("yolort-demo.jpg"),
     runs: Annotated[int, typer.Option(min=1, help="Timed runs an engine.")] = 20,
 ) -> None:
-    """Detect in the embedded picture with the embedded model, on every engine."""
+    """Detect in the embedded image with the embedded model, on every engine."""
     _atomic.check(save)
     image = yolort.images.read(yolort.demo_image())
     rows: list[list[object]] = []

@@ -16,6 +16,7 @@ from yolort.cli._options import (
     Seed,
     Side,
     train_settings,
+    two_numbers,
 )
 from yolort.cli._output import say, show_log
 
@@ -34,12 +35,14 @@ def distill(
     feature: Annotated[float, typer.Option(help="Gain of the features (Ultralytics' dis).")] = 6.0,
     logit: Annotated[float, typer.Option(help="Gain of the class logits, times Ultralytics' cls.")] = 1.0,
     box: Annotated[float, typer.Option(help="Gain of the boxes, times Ultralytics' box.")] = 1.0,
+    scales: Annotated[str | None, typer.Option(help="Side of each batch, at random: 0.5,1.5 of --imgsz.")] = None,
     output: Run = Path("runs/distill"),
     resume: Resume = False,
 ) -> None:
     """Train a small model with a larger one as its teacher."""
     show_log()
     from yolort.tools import distill as run
+    from yolort.tools.train import Trainer, TrainOptions, weighting
 
     best = run(
         teacher,
@@ -48,6 +51,7 @@ def distill(
         feature=feature,
         logit=logit,
         box=box,
+        trainer=weighting(Trainer, TrainOptions(scales=two_numbers("--scales", scales) if scales else None)),
         output=output,
         resume=resume,
         **train_settings(settings, epochs=epochs, batch=batch, imgsz=imgsz, seed=seed),

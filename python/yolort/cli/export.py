@@ -18,6 +18,7 @@ from yolort.cli._output import phases, say, show_log
 _ENGINE = "Of an engine (TensorRT)"
 
 
+# Long because each option is a parameter with its help.
 def export(
     model: Annotated[
         Path, typer.Argument(help="A checkpoint (.pt) or architecture (.yaml); for an engine, .onnx too.")
@@ -33,7 +34,7 @@ def export(
     dynamic: Annotated[bool, typer.Option(help="Any batch and any size; --imgsz is the default.")] = False,
     opset: Annotated[int | None, typer.Option(help="Of ONNX; default: 17.")] = None,
     images: Annotated[
-        str | None, typer.Option(help="Pictures to compare with PyTorch on; default: the embedded one and noise.")
+        str | None, typer.Option(help="Images to compare with PyTorch on; default: the embedded one and noise.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Default: beside the model.")] = None,
     device: Annotated[str, typer.Option(help="GPU that TensorRT builds for: cuda:1.", rich_help_panel=_ENGINE)] = "",

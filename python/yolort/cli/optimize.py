@@ -27,7 +27,7 @@ def optimize(
     ] = None,
     max_latency: Annotated[float | None, typer.Option(help="Milliseconds an image, p50, end to end.")] = None,
     max_drop: Annotated[float | None, typer.Option(help="Points of mAP50-95 that may be lost.")] = None,
-    max_size: Annotated[float | None, typer.Option(help="MB of the artefact.")] = None,
+    max_size: Annotated[float | None, typer.Option(help="MB of the artifact.")] = None,
     engine: Annotated[str | None, typer.Option(help="Only these: ncnn,openvino; default: all that are here.")] = None,
     sibling: Annotated[list[Path] | None, typer.Option(help="Another size of the model; may stand often.")] = None,
     imgsz: Annotated[int | None, typer.Option(help="Side of the input; default: that of the training.")] = None,
@@ -44,7 +44,7 @@ def optimize(
     ray_workers: RayWorkers = None,
     report: Annotated[list[Path] | None, typer.Option(help="Write .html, .md or .json; may stand often.")] = None,
 ) -> None:
-    """Find the best artefact within a budget of latency, accuracy and size, and say how to make it."""
+    """Find the best artifact within a budget of latency, accuracy and size, and say how to make it."""
     show_log()
     from yolort.tools import optimize as run
     from yolort.tools.search.outcome import REPORT_WRITERS, Budget
@@ -55,8 +55,8 @@ def optimize(
         headings, cells = done.table()
         print_table(headings, [list(row) for row in cells])
         say("\n".join([*done.findings(), *done.commands()]))
-        if done.artefact:
-            say(f"it is {done.artefact}")
+        if done.artifact:
+            say(f"it is {done.artifact}")
         save_reports(done, report)
 
     with showing(show) as shown:

@@ -53,7 +53,7 @@ def predict(
     scale_model: ScaleModel = None,
 ) -> None:
     """Detect objects in images."""
-    paths = [path for one in source for path in yolort.images.find(one)]
+    paths = [path for item in source for path in yolort.images.find(item)]
     detector = yolort.Detector(
         model,
         engine=engine,

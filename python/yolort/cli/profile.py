@@ -14,8 +14,8 @@ import yolort
 from yolort.cli._options import (
     Device,
     Engine,
+    ImageFile,
     Imgsz,
-    Picture,
     Precision,
     Threads,
     parse_size,
@@ -30,7 +30,7 @@ def profile(
     threads: Threads = None,
     precision: Precision = None,
     imgsz: Imgsz = None,
-    image: Picture = None,
+    image: ImageFile = None,
     runs: Annotated[int, typer.Option(help="Detections that count.")] = 50,
     top: Annotated[int, typer.Option(min=1, help="Layers that are shown.")] = 15,
     trace: Annotated[Path | None, typer.Option(help="Write a Chrome trace (.json) for Perfetto.")] = None,
@@ -42,8 +42,8 @@ def profile(
     from yolort.tools.evaluate.profile import nsys as under_nsys
 
     if nsys:
-        given = [part for part in sys.argv[1:] if part != "--nsys" and part != str(nsys) and "--nsys=" not in part]
-        raise typer.Exit(subprocess.call(under_nsys([sys.executable, "-m", "yolort", *given], nsys)))
+        arguments = [part for part in sys.argv[1:] if part != "--nsys" and part != str(nsys) and "--nsys=" not in part]
+        raise typer.Exit(subprocess.call(under_nsys([sys.executable, "-m", "yolort", *arguments], nsys)))
     done = run(
         model,
         image=yolort.images.read(image) if image else None,

@@ -33,7 +33,7 @@ def serve(
     device: Device = None,
     threads: Threads = None,
     precision: Precision = None,
-    conf: Annotated[float, typer.Option(help="Keep scores above this, where a request does not say.")] = 0.25,
+    conf: Annotated[float, typer.Option(help="Keep scores above this, if a request does not say.")] = 0.25,
     workers: Annotated[int, typer.Option(min=1, help="Clones of the Detector that run side by side.")] = 2,
     max_batch: MaxBatch = None,
     max_wait: MaxWait = 0.0,

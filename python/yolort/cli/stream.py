@@ -44,12 +44,12 @@ def stream(
 ) -> None:
     """Detect in videos and cameras: one JSON object a frame, on standard output."""
     detector = yolort.Detector(model, engine=engine, device=device, threads=threads, precision=precision, conf=conf)
-    sources = [int(one) if re.fullmatch(r"-?\d{1,18}", one) and not Path(one).exists() else one for one in source]
-    given = 0
+    sources = [int(item) if re.fullmatch(r"-?\d{1,18}", item) and not Path(item).exists() else item for item in source]
+    printed = 0
     with detector.stream(sources, policy=policy, workers=workers, max_batch=max_batch, max_wait=max_wait) as stream:
         for frame in stream:
             about = {"source": without_secrets(source[frame.source]), "index": frame.index, "time": frame.time}
             say(json.dumps({**about, **frame.detections.to_dict()}))
-            given += 1
-            if given == frames:
+            printed += 1
+            if printed == frames:
                 break

@@ -9,7 +9,7 @@ import typer
 
 import yolort
 from yolort.cli._options import (
-    Picture,
+    ImageFile,
     split_list,
 )
 from yolort.cli._output import note, print_table, progress, say
@@ -25,7 +25,7 @@ def tune(
     precision: Annotated[
         str | None, typer.Option(help="Only these: fp32,bf16; default: those that keep the accuracy.")
     ] = None,
-    image: Picture = None,
+    image: ImageFile = None,
     seconds: Annotated[float, typer.Option(help="Time to measure in.")] = 45,
     under_load: Annotated[
         bool, typer.Option("--under-load", help="Measure and record also while other processes take the cores.")

@@ -77,12 +77,16 @@ def val(
             imgsz=parse_imgsz(imgsz),
             **augmentation(augment, scales, flip, merge, scale_model),
         )
+    _report(done, save, as_json)
+
+
+def _report(done: Any, save: Path | None, as_json: bool) -> None:
     if as_json:
         say(json.dumps(done.to_dict()))
     else:
         _print_metrics(done)
-    for remark in done.notes:
-        note(remark)
+    for text in done.notes:
+        note(text)
     if save:
         done.save(save)
         if not as_json:
@@ -97,9 +101,9 @@ def val(
 def _print_metrics(done: Any) -> None:
     metrics = done.metrics
     rows: list[list[object]] = [
-        [one.name, one.images, one.instances, *map(percent, (one.map50_95, one.map50, one.precision, one.recall))]
-        for one in metrics.classes
-        if one.instances
+        [row.name, row.images, row.instances, *map(percent, (row.map50_95, row.map50, row.precision, row.recall))]
+        for row in metrics.classes
+        if row.instances
     ]
     print_table(["class", "images", "instances", "mAP50-95", "mAP50", "precision", "recall"], rows)
     interval = metrics.map50_95_ci

@@ -1,4 +1,4 @@
-"""A Detector behind HTTP: the Open Inference Protocol (KServe v2), `POST /detect`, metrics, and a page to try it.
+"""A Detector over HTTP: the Open Inference Protocol (KServe v2), `POST /detect`, metrics, and a page to try it.
 
 app = yolort.serve.create_app(yolort.Detector("yolo26n.onnx"))  # any ASGI server runs it; `run` does with uvicorn
 """

@@ -31,7 +31,8 @@ def changed(scene: Scene, index: int, config: SceneConfig) -> np.ndarray[Any, np
     """The pixels in which a scene differs from its own background."""
     empty = generate(index, replace(config, objects=(0, 0)))
     assert len(empty.boxes) == len(empty.classes) == 0
-    return (scene.image != empty.image).any(axis=2)
+    differs: np.ndarray[Any, np.dtype[np.bool_]] = (scene.image != empty.image).any(axis=2)
+    return differs
 
 
 def test_a_scene_depends_on_seed_and_index_only() -> None:
@@ -125,8 +126,8 @@ def test_class_weights_make_the_imbalance() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_size_weights_make_the_size_mix(size: str) -> None:
-    mix = tuple(float(name == size) for name in SIZES)
-    config = replace(SMALL, height=320, width=320, size_weights=mix, min_visible=1.0, objects=(2, 2))
+    small, medium, large = (float(name == size) for name in SIZES)
+    config = replace(SMALL, height=320, width=320, size_weights=(small, medium, large), min_visible=1.0, objects=(2, 2))
     boxes = np.concatenate([generate(index, config).boxes for index in range(8)])
     longest = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) / 320
     low, high = SIZES[size]
@@ -138,7 +139,8 @@ def test_size_weights_make_the_size_mix(size: str) -> None:
 @pytest.mark.parametrize("effect", ["light", "blur", "noise", "jpeg"])
 def test_each_effect_changes_pixels_and_no_label(effect: str) -> None:
     config = replace(CLEAN, objects=(4, 4))
-    plain, with_effect = generate(1, config), generate(1, replace(config, **{effect: 1.0}))
+    full: dict[str, Any] = {effect: 1.0}
+    plain, with_effect = generate(1, config), generate(1, replace(config, **full))
     assert not np.array_equal(plain.image, with_effect.image)
     assert np.array_equal(plain.boxes, with_effect.boxes)
     assert np.array_equal(plain.classes, with_effect.classes)
@@ -238,7 +240,7 @@ def test_data_yaml_is_what_ultralytics_reads(dataset: Path) -> None:
     assert data == {"train": "images/train", "val": "images/val", "names": dict(enumerate(CLASSES))}
     recipe = json.loads((dataset / "scenes.json").read_text())
     assert (recipe["train"], recipe["val"], recipe["val_start"]) == (5, 3, VAL_START)
-    saved = {key: tuple(v) if isinstance(v, list) else v for key, v in recipe["config"].items()}
+    saved: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in recipe["config"].items()}
     assert SceneConfig(**saved) == SMALL
 
 

@@ -56,7 +56,7 @@ def test_all_found() -> None:
         assert value == pytest.approx(1)
     assert m.map50_95_ultralytics == pytest.approx(0.995)  # its formula ends at precision 0 for recall 1
     assert m.map50_95_ci == pytest.approx((1, 1))
-    assert (m.precision, m.recall) == (pytest.approx(1), pytest.approx(1))
+    assert (m.precision, m.recall) == pytest.approx((1, 1))
     assert [one.instances for one in m.classes] == [1, 2, 0]
     assert math.isnan(m.classes[2].map50)
     assert result.confusion[:3, :3].tolist() == [[1, 0, 0], [0, 2, 0], [0, 0, 0]]
@@ -119,20 +119,39 @@ def test_nothing_found_and_nothing_there() -> None:
     assert m.map50_95 == 0
 
 
+def summary(scores: metrics.Scores) -> list[float]:
+    """pycocotools' own figures: mAP50-95, mAP50, mAP75, and mAP50-95 of small, medium and large objects."""
+    from pycocotools.cocoeval import COCOeval
+
+    evaluated = COCOeval(*scores._coco, "bbox")
+    evaluated.evaluate()
+    evaluated.accumulate()
+    evaluated.summarize()
+    return [float(value) for value in evaluated.stats[:6]]
+
+
+def test_figures_are_those_of_pycocotools() -> None:
+    scores = score(*random_case(), NAMES, resamples=0)
+    found = scores.metrics
+    assert 0.2 < scores.map50_95 < 0.9
+    assert summary(scores) == [
+        *(scores.map50_95, scores.map50),
+        *(found.map75, found.map_small, found.map_medium, found.map_large),
+    ]
+
+
 def test_the_weighted_map_is_that_of_pycocotools() -> None:
     truths, found = random_case()
-    evaluated, stats = metrics._coco(truths, found, 3)
-    matches = metrics._matches(evaluated, len(truths), 3)
-    recalls = evaluated.params.recThrs
-    assert 0.2 < stats[0] < 0.9
-    assert metrics._weighted_aps(matches, recalls, np.ones(30, int)).mean() == pytest.approx(stats[0], abs=1e-9)
+    scores = score(truths, found, NAMES, resamples=0)
+    matches, recalls = scores._matches, scores._recalls
+    same = metrics._weighted_aps(matches, recalls, np.ones(30, int)).mean()
+    assert same == pytest.approx(scores.map50_95, abs=1e-9)
     # An image that counts twice is one that is there twice; one that counts 0 times is not there.
     weights = np.ones(30, int)
     weights[3], weights[4] = 2, 0
-    _, twice = metrics._coco([*truths[:4], truths[3], *truths[5:]], [*found[:4], found[3], *found[5:]], 3)
-    assert metrics._weighted_aps(matches, recalls, weights).mean() == pytest.approx(
-        twice[0], abs=2e-3
-    )  # the order of ties
+    twice = score([*truths[:4], truths[3], *truths[5:]], [*found[:4], found[3], *found[5:]], NAMES, resamples=0)
+    weighted = metrics._weighted_aps(matches, recalls, weights).mean()
+    assert weighted == pytest.approx(twice.map50_95, abs=2e-3)  # the order of ties
 
 
 def test_the_interval_narrows_with_more_images() -> None:

@@ -158,8 +158,8 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     common = (high - low).clip(0).prod(axis=2)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (a, b)]
-    union: np.ndarray = areas[0][:, None] + areas[1][None] - common
-    return common / np.maximum(union, 1e-9)
+    shares: np.ndarray = common / np.maximum(areas[0][:, None] + areas[1][None] - common, 1e-9)
+    return shares
 
 
 @pytest.mark.parametrize("case", CASES, ids="-".join)

@@ -19,7 +19,7 @@ pytest.importorskip("ultralytics")
 from yolort.tools.evaluate.profile import nsys, profile
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "ncnn", "torch"])
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "ncnn", pytest.param("torch", marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings("ignore")
 def test_layers(engine: str, checkpoint: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trace = tmp_path / "trace.json"

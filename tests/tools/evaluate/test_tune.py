@@ -60,6 +60,7 @@ def record(model: Path, **changes: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_fastest_is_recorded_and_runs(model: Path) -> None:
     done = tune(model, precisions=["fp32"], seconds=2, under_load=True)
     assert done.best.p50 == min(row.p50 for row in done.rows)
@@ -74,6 +75,7 @@ def test_the_fastest_is_recorded_and_runs(model: Path) -> None:
     assert sorted(path.name for path in model.parent.iterdir()) == ["scenes.onnx", "scenes.onnx.tuned.json"]
 
 
+@pytest.mark.slow
 def test_a_file_of_another_precision(checkpoint: Any, tmp_path: Path) -> None:
     model = export(checkpoint("yolov8n"), imgsz=64, precision="fp16", output=tmp_path / "m.onnx")
     tune(model, engines=["onnxruntime"], seconds=1, under_load=True)
@@ -107,6 +109,7 @@ def test_a_record_of_something_else_is_ignored(model: Path) -> None:
     assert not yolort.Detector(model, engine="onnxruntime").tuned
 
 
+@pytest.mark.slow
 def test_a_neighbour_runs_in_the_place_of_the_model(checkpoint: Any, tmp_path: Path) -> None:
     pytest.importorskip("pnnx")
     onnx = export(checkpoint("yolo26n"), imgsz=64, output=tmp_path / "m.onnx")
@@ -129,6 +132,7 @@ def test_a_neighbour_runs_in_the_place_of_the_model(checkpoint: Any, tmp_path: P
         tune(onnx, [shutil.copytree(ncnn, elsewhere / ncnn.name)], seconds=1, under_load=True)
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written(model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check = _atomic.check
 
@@ -143,7 +147,7 @@ def test_a_folder_that_cannot_be_written(model: Path, cache: Path, monkeypatch: 
     assert yolort.Detector(model).tuned
 
 
-def test_nothing_to_tune(model: Path, checkpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_to_tune(model: Path, checkpoint: Any) -> None:
     with pytest.raises(ValueError, match="export the checkpoint first"):
         tune(checkpoint("yolov8n"))
     with pytest.raises(ValueError, match="seconds is 0"):
@@ -157,6 +161,7 @@ def test_nothing_to_tune(model: Path, checkpoint: Any, monkeypatch: pytest.Monke
     assert not list(model.parent.glob("*.json"))
 
 
+@pytest.mark.slow
 def test_command(model: Path) -> None:
     command = [
         sys.executable,
@@ -176,11 +181,13 @@ def test_command(model: Path) -> None:
     assert (model.parent / "scenes.onnx.tuned.json").is_file()
 
 
+@pytest.mark.slow
 def test_the_slow_get_less_time(model: Path) -> None:
     done = tune(model, engines=["onnxruntime"], image=np.zeros((40, 40, 3), np.uint8), seconds=3, under_load=True)
     assert all(len(row.samples) >= 12 for row in done.rows)
 
 
+@pytest.mark.slow
 def test_nothing_is_recorded_under_load(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits, says so, and refuses; what begins meanwhile counts too."""
     said: list[str] = []
@@ -194,6 +201,15 @@ def test_nothing_is_recorded_under_load(model: Path, monkeypatch: pytest.MonkeyP
         tune(model, engines=["onnxruntime"], seconds=1, say=said.append)
     assert sorted(path.name for path in model.parent.iterdir()) == ["scenes.onnx"]
     assert said == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
+def test_the_time_of_its_own_workers_is_not_that_of_others(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_system, "wait_until_quiet", lambda *_: 0.0)
+    monkeypatch.setattr(
+        _system.Load, "others", lambda self: 0.0 if all(Path(f"/proc/{pid}").exists() for pid in self._own) else 2.0
+    )
+    assert tune(model, engines=["onnxruntime"], precisions=["fp32"], seconds=1).path.is_file()
 
 
 def test_it_waits_until_others_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ def test_augmentation_is_compared_with_none(scenes: Path) -> None:
     assert told["latency_ratio"] > 0
 
 
-def test_a_checkpoint_is_the_baseline(checkpoint: Any, scenes: Path, class_names: dict[int, str]) -> None:
+def test_a_checkpoint_is_the_baseline(checkpoint: Any, scenes: Path) -> None:
     path = checkpoint("yolov8n")
     described = yaml.safe_load(scenes.read_text())
     with pytest.raises(LabelError, match="the model has 3 classes"):
@@ -92,6 +92,7 @@ def test_a_checkpoint_is_the_baseline(checkpoint: Any, scenes: Path, class_names
             validate(path, scenes, augment=True, **option)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_checkpoint_detects_what_its_export_does(checkpoint: Any, tmp_path: Path) -> None:
     from yolort.tools.export.pipeline import export
@@ -99,7 +100,7 @@ def test_a_checkpoint_detects_what_its_export_does(checkpoint: Any, tmp_path: Pa
 
     path = checkpoint("yolo11n")
     image = yolort.images.read(yolort.demo_image())
-    settings = {"conf": 0.0005, "multi_label": True, "max_det": 50}
+    settings: dict[str, Any] = {"conf": 0.0005, "multi_label": True, "max_det": 50}
     theirs = TorchDetector(path, imgsz=96, **settings)
     ours = yolort.Detector(export(path, imgsz=96, output=tmp_path / "m.onnx"), **settings)
     assert theirs.names == ours.names
@@ -116,6 +117,7 @@ def test_a_checkpoint_detects_what_its_export_does(checkpoint: Any, tmp_path: Pa
     assert not np.array_equal(augmented(image).scores, expected.scores)
 
 
+@pytest.mark.slow
 def test_command(scenes: Path, tmp_path: Path) -> None:
     done = run(yolort.demo_model("ncnn"), "--data", scenes, "--save", tmp_path / "out", "--resamples", 10)
     assert "mAP50-95" in done.stdout
@@ -133,6 +135,7 @@ def test_command(scenes: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.slow
 def test_unreadable_images_are_told_and_left_out(scenes: Path, tmp_path: Path) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
@@ -154,6 +157,7 @@ def test_unreadable_images_are_told_and_left_out(scenes: Path, tmp_path: Path) -
     assert "none of the 4 images can be read" in done.stderr
 
 
+@pytest.mark.slow
 def test_wrong_use_is_one_line(scenes: Path, tmp_path: Path) -> None:
     model = yolort.demo_model("ncnn")
     (tmp_path / "empty").mkdir()
@@ -171,6 +175,7 @@ def test_wrong_use_is_one_line(scenes: Path, tmp_path: Path) -> None:
         assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_results_replace_only_results(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = validate(yolort.demo_model(), scenes, resamples=0)
     target = tmp_path / "out"
@@ -195,6 +200,7 @@ def test_results_replace_only_results(scenes: Path, tmp_path: Path, monkeypatch:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 
+@pytest.mark.slow
 def test_what_caps_map_is_said(scenes: Path, tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     assert validate(yolort.demo_model(), scenes, resamples=0).notes == []
@@ -205,9 +211,9 @@ def test_what_caps_map_is_said(scenes: Path, tmp_path: Path) -> None:
         model, {**{one.key: one.value for one in model.metadata_props}, "args": "{'batch': 1, 'nms': True}"}
     )
     onnx.save(model, tmp_path / "nms.onnx")
-    done = run(tmp_path / "nms.onnx", "--data", scenes, "--resamples", 0, "--save", tmp_path / "out")
-    assert "NMS is in the graph of this export" in done.stderr
-    assert "the lowest score that it gave is 0.00" in done.stderr
+    ran = run(tmp_path / "nms.onnx", "--data", scenes, "--resamples", 0, "--save", tmp_path / "out")
+    assert "NMS is in the graph of this export" in ran.stderr
+    assert "the lowest score that it gave is 0.00" in ran.stderr
     assert "NMS is in the graph" in json.loads((tmp_path / "out" / "metrics.json").read_text())["notes"][0]
 
 

@@ -24,7 +24,12 @@ from yolort.tools.export.pipeline import export  # noqa: E402
 from yolort.tools.models.heads import ExportError, with_head  # noqa: E402
 
 Checkpoint = Callable[[str], Path]
-FAMILIES = [("yolov8n", "raw"), ("yolo11n", "raw"), ("yolo26n", "raw"), ("yolo26n", "raw-e2e")]
+FAMILIES = [
+    ("yolov8n", "raw"),
+    pytest.param("yolo11n", "raw", marks=pytest.mark.slow),
+    pytest.param("yolo26n", "raw", marks=pytest.mark.slow),
+    ("yolo26n", "raw-e2e"),
+]
 
 
 @pytest.mark.parametrize(("family", "head"), FAMILIES)
@@ -91,6 +96,7 @@ def as_ultralytics(path: Path, pixels: np.ndarray) -> np.ndarray:
     return np.asarray(output).reshape(1, *np.shape(output)[-2:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize(("format", "head"), DECODED)
 @pytest.mark.filterwarnings("ignore")
@@ -132,6 +138,7 @@ def test_decoded_heads_load_in_ultralytics_too(
     assert detector.names == class_names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
 @pytest.mark.parametrize("head", ["raw", "boxes", "end2end"])
 def test_dynamic_and_batched(format: str, head: str, checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -160,6 +167,7 @@ def test_dynamic_and_batched(format: str, head: str, checkpoint: Checkpoint, tmp
     assert len(larger(pixels[0])) > 0
 
 
+@pytest.mark.slow
 def test_fp16_halves_the_file(checkpoint: Checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("openvino")
     pytest.importorskip("pnnx")

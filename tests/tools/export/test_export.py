@@ -61,7 +61,8 @@ def test_onnx_metadata(checkpoint: Checkpoint, class_names: dict[int, str], tmp_
     assert made.opset_import[0].version == 17
 
 
-def test_ncnn_metadata(checkpoint: Checkpoint, class_names: dict[int, str], tmp_path: Path, ncnn: Any) -> None:
+@pytest.mark.usefixtures("ncnn")
+def test_ncnn_metadata(checkpoint: Checkpoint, class_names: dict[int, str], tmp_path: Path) -> None:
     path = checkpoint("yolo11n")
     made = export(path, format="ncnn", imgsz=(64, 96), output=tmp_path / "m_ncnn_model")
     text = (made / "metadata.yaml").read_text(encoding="utf-8")

@@ -28,6 +28,7 @@ exporting = importlib.import_module("yolort.tools.export.pipeline")  # the modul
 Checkpoint = Callable[[str], Path]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interruption", [ExportError, KeyboardInterrupt])
 @pytest.mark.parametrize(("format", "name"), [("onnx", "m.onnx"), ("ncnn", "m_ncnn_model")])
 def test_interrupted_export_changes_nothing(
@@ -69,6 +70,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "ncnn", "openvino"])
 @pytest.mark.parametrize("limit", [100_000, 6_000_000])
 def test_full_disk(format: str, limit: int, checkpoint: Checkpoint, tmp_path: Path) -> None:

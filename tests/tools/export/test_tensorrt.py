@@ -21,7 +21,7 @@ def builder(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Stands for TensorRT; what it is asked for."""
     given: dict[str, Any] = {}
 
-    def build(onnx_file: str, **options: Any) -> tuple[bytes, bytes, str]:
+    def build(_: str, **options: Any) -> tuple[bytes, bytes, str]:
         given.update(options)
         given["half"] = options["onnx_fp16"] and onnx.load(options["onnx_fp16"]).graph.initializer[0].data_type
         return b"ftrt plan", b"times", "10.16.0"
@@ -37,7 +37,8 @@ def header(path: Path) -> dict[str, Any]:
     data = path.read_bytes()
     length = int.from_bytes(data[:4], "little")
     assert data[4 + length :] == b"ftrt plan"
-    return json.loads(data[4 : 4 + length])
+    about: dict[str, Any] = json.loads(data[4 : 4 + length])
+    return about
 
 
 def test_from_onnx(builder: dict[str, Any], tmp_path: Path) -> None:
@@ -90,6 +91,7 @@ def test_q_dq_pairs_are_int8(builder: dict[str, Any], tmp_path: Path) -> None:
     assert header(made)["yolort"]["precision"] == "int8"
 
 
+@pytest.mark.usefixtures("builder")
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -100,13 +102,14 @@ def test_q_dq_pairs_are_int8(builder: dict[str, Any], tmp_path: Path) -> None:
         ({"timing_cache": "missing/x"}, "no such folder"),
     ],
 )
-def test_bad_options(builder: dict[str, Any], tmp_path: Path, options: dict[str, Any], text: str) -> None:
+def test_bad_options(tmp_path: Path, options: dict[str, Any], text: str) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=text):
         build_engine(yolort.demo_model("onnx"), output=tmp_path / "m.engine", options=EngineOptions(**options))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bad_models(builder: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.usefixtures("builder")
+def test_bad_models(tmp_path: Path) -> None:
     damaged = tmp_path / "m.onnx"
     damaged.write_bytes(b"\x08garbage\xff")
     with pytest.raises(yolort.ModelError, match="no ONNX file"):
@@ -123,9 +126,8 @@ def test_bad_models(builder: dict[str, Any], tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
 
 
-def test_the_old_engine_stays_where_a_build_fails(
-    builder: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("builder")
+def test_the_old_engine_stays_where_a_build_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "m.engine"
     target.write_bytes(old := b"old, written by yolort")
 

@@ -22,6 +22,7 @@ from yolort.tools.models.heads import ExportError  # noqa: E402
 Checkpoint = Callable[[str], Path]
 
 
+@pytest.mark.slow
 def test_wrong_results_are_refused(checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = yolort.Detector.infer
     for wrong, says in [

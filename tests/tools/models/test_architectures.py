@@ -47,19 +47,22 @@ def detectors() -> list[Path]:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", detectors(), ids=lambda path: path.stem)
 def test_what_ultralytics_ships_is_built(path: Path) -> None:
-    assert load_checkpoint(path).model.stride.max() >= 32
+    model: Any = load_checkpoint(path).model
+    assert model.stride.max() >= 32
 
 
 def test_a_small_one_is_built(tmp_path: Path) -> None:
-    assert len(load_checkpoint(write(tmp_path)).model.model) == 8
+    model: Any = load_checkpoint(write(tmp_path)).model
+    assert len(model.model) == 8
 
 
 @pytest.mark.parametrize("activation", ["nn.ReLU()", "torch.nn.LeakyReLU(0.2)", "nn.LeakyReLU(negative_slope=0.2)"])
 def test_activations(activation: str, tmp_path: Path) -> None:
     before = Conv.default_act
-    made = load_checkpoint(write(tmp_path, activation=activation)).model
+    made: Any = load_checkpoint(write(tmp_path, activation=activation)).model
     assert type(made.model[0].act).__name__ in activation
     assert Conv.default_act is before
 

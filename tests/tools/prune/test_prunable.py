@@ -14,6 +14,7 @@ pytest.importorskip("ultralytics")
 
 import torch
 from pruned_models import assert_close, maps, model_of, pruned, raw_maps, some_channels
+from yolort.tools.models.split_conv import merge_block
 from yolort.tools.prune import prunable
 from yolort.tools.prune.prunable import PruneError, open_model
 
@@ -58,11 +59,10 @@ def test_a_file_that_is_there_stays_where_pruning_fails(
     checkpoint: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def damaged(block: Any) -> None:
-        merge(block)
+        merge_block(block)
         with torch.no_grad():
             block.cv1.conv.weight.copy_(block.cv1.conv.weight.flip(0))  # the halves in the wrong order
 
-    merge = prunable.merge_block
     monkeypatch.setattr(prunable, "merge_block", damaged)
     (tmp_path / "pruned.pt").write_bytes(before := b"before, written by yolort")
     with pytest.raises(PruneError, match="merged modules do not compute what the split ones do"):

@@ -54,6 +54,7 @@ def test_what_keeps_its_width(architecture: str, checkpoint: Checkpoints, tmp_pa
     assert any("one2one" not in name for name in heads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", FAMILIES)
 def test_ultralytics_alone_loads_it(architecture: str, checkpoint: Checkpoints, tmp_path: Path) -> None:
     done = pruned(checkpoint, tmp_path, architecture, ratio=0.3)
@@ -80,6 +81,7 @@ def test_ultralytics_alone_loads_it(architecture: str, checkpoint: Checkpoints, 
     assert ("one2one" in trained) == (architecture == "yolo26n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "ncnn"])
 @pytest.mark.parametrize("head", ["raw", "raw-e2e"])
 def test_exports_agree_with_torch(format: str, head: str, checkpoint: Checkpoints, tmp_path: Path) -> None:
@@ -92,6 +94,7 @@ def test_exports_agree_with_torch(format: str, head: str, checkpoint: Checkpoint
     )
 
 
+@pytest.mark.slow
 def test_random_goes_by_the_seed(checkpoint: Checkpoints, tmp_path: Path) -> None:
     def weights(name: str, seed: int) -> torch.Tensor:
         done = pruned(checkpoint, tmp_path, ratio=0.3, method="random", seed=seed, output=tmp_path / name)
@@ -104,7 +107,7 @@ def test_random_goes_by_the_seed(checkpoint: Checkpoints, tmp_path: Path) -> Non
     assert not torch.equal(first, other)
 
 
-@pytest.mark.parametrize("allocate", ["global", "sensitivity"])
+@pytest.mark.parametrize("allocate", ["global", pytest.param("sensitivity", marks=pytest.mark.slow)])
 def test_the_ratio_is_spread(allocate: str, checkpoint: Checkpoints, tmp_path: Path) -> None:
     done = pruned(checkpoint, tmp_path, ratio=0.3, allocate=allocate, method="bn", round_to=1, imgsz=64)
     assert 1 - done.channels[1] / done.channels[0] == pytest.approx(0.3, abs=0.02)
@@ -131,6 +134,7 @@ def test_steps_arrive_at_the_same_widths(checkpoint: Checkpoints, tmp_path: Path
     assert model_of(thrice.path).yaml["pruning"]["ratio"] == 0.4
 
 
+@pytest.mark.slow
 def test_flops(checkpoint: Checkpoints, tmp_path: Path) -> None:
     done = pruned(checkpoint, tmp_path, target_flops="60%", imgsz=64)
     assert 0.5 * done.gflops[0] < done.gflops[1] <= 0.6 * done.gflops[0]
@@ -142,6 +146,7 @@ def test_flops(checkpoint: Checkpoints, tmp_path: Path) -> None:
         pruned(checkpoint, tmp_path, target_flops="0.1%", imgsz=64)
 
 
+@pytest.mark.slow
 def test_latency_is_that_of_exported_candidates(
     checkpoint: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +169,7 @@ def test_latency_is_that_of_exported_candidates(
     assert [file.name for file in tmp_path.iterdir()] == ["pruned.pt"]
 
 
+@pytest.mark.slow
 def test_a_latency_that_no_ratio_gives(checkpoint: Checkpoints, tmp_path: Path) -> None:
     with pytest.raises(PruneError, match=r"even a ratio of 0.875 takes .* ms on ncnn, more than the target of 1e-06"):
         pruned(checkpoint, tmp_path, target_latency=1e-6, engine="ncnn", imgsz=64)
@@ -171,6 +177,7 @@ def test_a_latency_that_no_ratio_gives(checkpoint: Checkpoints, tmp_path: Path) 
         pruned(checkpoint, tmp_path, target_latency=1e6, engine="ncnn", imgsz=64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distill", [False, True])
 def test_training_keeps_the_widths(distill: bool, checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     first = pruned(checkpoint, tmp_path, ratio=0.4, output=tmp_path / "untrained.pt")
@@ -291,6 +298,7 @@ def test_what_cannot_be_pruned(checkpoint: Checkpoints, blocks: Path, tmp_path: 
         prune(checkpoint("yolo26n"), ratio=0.2, method="taylor", data=data)
 
 
+@pytest.mark.slow
 def test_advice(checkpoint: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pruning, "MEASURED_LOSS", {"yolo26": {0.1: 2.0, 0.3: 7.5}})
     done = pruned(checkpoint, tmp_path, ratio=0.5, measure=True, imgsz=64)
@@ -305,6 +313,7 @@ def test_advice(checkpoint: Checkpoints, tmp_path: Path, monkeypatch: pytest.Mon
     assert not any("cost" in note for note in unknown.notes)
 
 
+@pytest.mark.slow
 def test_command(checkpoint: Checkpoints, tmp_path: Path) -> None:
     def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "yolort", "prune", str(checkpoint("yolov8n")), *map(str, arguments)]

@@ -79,6 +79,7 @@ def test_ranges_are_those_of_all_values(model: Path, scenes: Path) -> None:
             np.testing.assert_allclose(done.means[node.input[0]], exact, atol=1e-4 * max(1, np.abs(exact).max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"batch": 4}, {"dynamic": True}])
 def test_batches(options: dict[str, Any], checkpoint: Callable[[str], Path], scenes: Path, tmp_path: Path) -> None:
     """Six images, of which the last run is not full, are counted as one by one."""
@@ -106,6 +107,7 @@ def test_means_are_of_the_first_images(model: Path, scenes: Path, monkeypatch: p
         np.testing.assert_allclose(done.means[name], exact, atol=1e-4 * max(1, np.abs(exact).max()))
 
 
+@pytest.mark.slow
 def test_methods_cut_off_more_and_more(model: Path, scenes: Path) -> None:
     seen = observe(model, scenes)
     minmax, high, low = (
@@ -128,7 +130,7 @@ def test_histogram_percentile() -> None:
     for part in np.array_split(values, 7):
         histogram.add(part * np.float32(1))
     other = Histogram()
-    other.add(np.float32([1000]))  # bins grow
+    other.add(np.array([1000], np.float32))  # bins grow
     for percent in (90, 99, 99.9):
         bounds = histogram.percentile(percent)
         np.testing.assert_allclose(bounds, np.percentile(values, [100 - percent, percent]), atol=0.01)
@@ -137,6 +139,7 @@ def test_histogram_percentile() -> None:
     np.testing.assert_allclose(histogram.percentile(99), np.percentile(values, [1, 99]), atol=1.01)
 
 
+@pytest.mark.slow
 def test_file(model: Path, scenes: Path, tmp_path: Path) -> None:
     done = calibrate(model, scenes)
     done.save(tmp_path / "calibration.json")
@@ -153,9 +156,9 @@ def test_file(model: Path, scenes: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda read: "{", "no calibration"),
-        (lambda read: "[]", "no 'format'"),
-        (lambda read: "[" * 100_000, "no calibration"),
+        (lambda _: "{", "no calibration"),
+        (lambda _: "[]", "no 'format'"),
+        (lambda _: "[" * 100_000, "no calibration"),
         (lambda read: json.dumps({**read, "format": 9}), "newer yolort"),
         (
             lambda read: json.dumps({key: value for key, value in read.items() if key != "ranges"}),
@@ -189,6 +192,7 @@ def pictures(folder: Path, count: int, value: int | None = None) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_bad_images(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(CalibrationError, match="of one colour"):
         calibrate(model, pictures(tmp_path / "black", 3, 0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 import struct
@@ -23,7 +22,6 @@ pytest.importorskip("torch")
 pytest.importorskip("ultralytics")
 
 from yolort.tools.data.dataset import letterboxed
-from yolort.tools.demo.dataset import write_dataset
 from yolort.tools.evaluate.benchmark import benchmark
 from yolort.tools.evaluate.validate import validate
 from yolort.tools.export.pipeline import export
@@ -32,29 +30,15 @@ from yolort.tools.quantize import ncnn_int8, ncnn_model
 from yolort.tools.quantize.activations import CalibrationError, Range
 from yolort.tools.quantize.calibrate import Calibration, calibrate
 from yolort.tools.quantize.quantize import QuantizeError, quantize
-from yolort.tools.quantize.rounding import bias_shift, round_weights
-from yolort.tools.quantize.sensitivity import changed, times
-
-quantizing = importlib.import_module("yolort.tools.quantize.quantize")  # the module, not the function of its name
 
 ONNX, NCNN = Path(yolort.demo_model("onnx")), Path(yolort.demo_model("ncnn"))
-
-
-@pytest.fixture(scope="session")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """data.yaml of 8 scenes to calibrate on and 8 to score."""
-    return write_dataset(tmp_path_factory.mktemp("scenes"), train=8, val=8, progress=False)
-
-
-@pytest.fixture(scope="session")
-def calibration(scenes: Path) -> Calibration:
-    return calibrate(ONNX, scenes)
 
 
 def accuracy(model: Path, scenes: Path, engine: str) -> float:
     return validate(model, scenes, resamples=0, engine=engine, precision="fp32").metrics.map50_95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "engine"),
     [
@@ -99,7 +83,7 @@ def test_onnx(target: str, engine: str, calibration: Calibration, scenes: Path, 
 
 
 @pytest.mark.parametrize("options", [{"per_channel": False}, {"reduce_range": True}])
-def test_granularity(options: dict[str, bool], calibration: Calibration, tmp_path: Path) -> None:
+def test_granularity(options: dict[str, Any], calibration: Calibration, tmp_path: Path) -> None:
     done = quantize(ONNX, calibration, measure=False, output=tmp_path / "int8.onnx", **options)
     weights = [
         onnx.numpy_helper.to_array(one)
@@ -142,7 +126,7 @@ def test_ncnn(per_channel: bool, calibration: Calibration, scenes: Path, tmp_pat
     assert all(" 9=" not in line or int(line.split(" 9=")[1].split()[0]) <= 2 for line in fused)
 
 
-def test_ncnn_reads_what_it_writes_again(tmp_path: Path) -> None:
+def test_ncnn_reads_what_it_writes_again() -> None:
     layers = ncnn_model.read(NCNN)
     original = (NCNN / "model.ncnn.bin").read_bytes()
     assert b"".join(part for layer in layers for part in layer.data()) == original
@@ -150,6 +134,7 @@ def test_ncnn_reads_what_it_writes_again(tmp_path: Path) -> None:
     assert [layer.line().split() for layer in layers] == lines
 
 
+@pytest.mark.slow
 def test_halves_of_onnx_are_found_in_ncnn(checkpoint: Callable[[str], Path], scenes: Path, tmp_path: Path) -> None:
     """The exporter has two convolutions in ONNX where NCNN has one and a Slice."""
     source = checkpoint("yolov8n")
@@ -173,6 +158,7 @@ def test_cache_of_tensorrt(calibration: Calibration, tmp_path: Path) -> None:
     assert scales["images"] == pytest.approx(1 / 127)
 
 
+@pytest.mark.slow
 def test_exclude_and_measure(calibration: Calibration, scenes: Path, tmp_path: Path) -> None:
     done = quantize(
         ONNX, calibration, exclude=["/model.3/*"], data=scenes, output=tmp_path / "int8.onnx", target="onnxruntime"
@@ -189,15 +175,16 @@ def test_exclude_and_measure(calibration: Calibration, scenes: Path, tmp_path: P
         quantize(ONNX, calibration, exclude=["nothing"], output=tmp_path / "x.onnx")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["onnx", "ncnn"])
 def test_stem(form: str, calibration: Calibration, tmp_path: Path) -> None:
     """The first three convolutions stay float, or do not, and those of attention do, whatever the format calls them."""
     made = {}
     for int8_stem in (None, True, False):
         source, output = (ONNX, "int8.onnx") if form == "onnx" else (NCNN, "int8_ncnn_model")
-        target = {"target": "onnxruntime"} if form == "onnx" else {}
+        how: dict[str, Any] = {"target": "onnxruntime"} if form == "onnx" else {}
         done = quantize(
-            source, calibration, format=form, int8_stem=int8_stem, measure=False, output=tmp_path / output, **target
+            source, calibration, format=form, int8_stem=int8_stem, measure=False, output=tmp_path / output, **how
         )
         made[int8_stem] = done.floats
     assert list(made[True].values()) == ["attention"] * 2
@@ -211,72 +198,11 @@ def test_stem(form: str, calibration: Calibration, tmp_path: Path) -> None:
         assert len(stem) == 3
 
 
-def test_changed_is_of_what_is_detected() -> None:
-    """Noise in logits of the background is nothing; a detection that is lost or elsewhere is all."""
-    random = np.random.default_rng(0)
-    boxes, scores = np.zeros((1, 4, 8, 8), np.float32), random.normal(-12, 1, (1, 3, 8, 8)).astype(np.float32)
-    boxes[..., 2:4, 2:4], scores[:, 1, 2:4, 2:4] = 3, 2
-    noise = random.normal(0, 3, scores.shape).astype(np.float32)
-    noise[:, 1, 2:4, 2:4] = 0
-    lost = scores.copy()
-    lost[:, 1, 2:4, 2:4] = -12
-    assert changed([boxes, scores], [boxes, scores]) == 0
-    assert changed([boxes, scores], [boxes, scores + noise]) < 0.1
-    assert changed([boxes, scores], [boxes, lost]) > 0.99
-    assert changed([boxes, scores], [np.zeros_like(boxes), scores]) > 0.99
-    assert np.isnan(changed([boxes, scores], [boxes, np.full_like(scores, np.nan)]))
-
-
-def test_max_drop(calibration: Calibration, scenes: Path, tmp_path: Path) -> None:
-    """Ranges of one convolution are ruined: that one is kept float, and it is enough."""
-    node = read_graph(ONNX).convolutions[4]
-    spoilt = replace(calibration, ranges={**calibration.ranges, node.input[0]: Range(-0.01, 0.01, 0.01)})
-    done = quantize(
-        ONNX, spoilt, data=scenes, max_drop=3, measure=False, output=tmp_path / "int8.onnx", target="onnxruntime"
-    )
-    assert done.map50_95
-    assert done.map50_95[0] - done.map50_95[1] <= 0.03
-    taking = [one.name.partition(":")[2] for one in read_graph(ONNX).convolutions if one.input[0] == node.input[0]]
-    assert set(taking) & set(done.floats)
-    assert 0 < len(done.floats) < 20
-    assert {why for why in done.floats.values() if "alone in INT8" not in why} == {"attention", "stem"}
-
-
-def test_a_budget_that_cannot_be_met(
-    calibration: Calibration, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(quantizing, "keep_float", lambda *_, **__: None)
-    ruined = replace(calibration, ranges={**calibration.ranges, "images": Range(-0.3, 0.3, 0.3)})
-    with pytest.raises(QuantizeError, match="stays above 0 points"):
-        quantize(ONNX, ruined, data=scenes, max_drop=0, measure=False, output=tmp_path / "int8.onnx")
-    assert left_in(tmp_path) == []
-
-
-@pytest.mark.skipif(
-    not next(one for one in yolort.engines() if one.name == "openvino").available, reason="engine openvino is not here"
-)
-def test_times_are_those_of_the_engine() -> None:
-    names = [node.name for node in onnx.load(ONNX).graph.node if node.op_type == "Conv"]
-    assert len(set(times(ONNX, "openvino", names).values())) > len(names) // 4
-
-
-def test_rounding() -> None:
-    weights = np.random.default_rng(0).normal(size=(6, 3, 3, 3)).astype(np.float32)
-    weights[2] = 0
-    values, scale = round_weights(weights)
-    np.testing.assert_allclose(values * scale.reshape(-1, 1, 1, 1), weights, atol=float(scale.max()) / 2 + 1e-6)
-    assert np.abs(values).max() == 127
-    means = np.float32([0.5, 2, -1])
-    shift = bias_shift(weights, values, scale, means, 1)
-    images = np.broadcast_to(means.reshape(1, 3, 1, 1), (1, 3, 3, 3))
-    lost = ((weights - values * scale.reshape(-1, 1, 1, 1)) * images).sum((1, 2, 3))
-    np.testing.assert_allclose(shift, lost, atol=1e-5)
-
-
 def left_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_calibration_of_another_model(
     calibration: Calibration, checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -345,6 +271,7 @@ def test_bad_arguments(arguments: dict[str, Any], says: str, calibration: Calibr
         quantize(ONNX, **given)
 
 
+@pytest.mark.slow
 def test_command_line(scenes: Path, tmp_path: Path) -> None:
     def run(*arguments: object, code: int = 0) -> str:
         command = [sys.executable, "-m", "yolort", *map(str, arguments)]
@@ -362,6 +289,7 @@ def test_command_line(scenes: Path, tmp_path: Path) -> None:
     assert left_in(tmp_path) == ["calibration.json", "int8.onnx"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("aware", [False, True])
 def test_int8_of_ultralytics(aware: bool, checkpoint: Callable[[str], Path], scenes: Path, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def data(tmp_path: Path, class_names: dict[int, str]) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_rows(checkpoint: Callable[[str], Path], data: Path) -> None:
     how: dict[str, Any] = {"images": [2, 100], "methods": ["minmax"], "granularities": ["channel"], "runs": 2}
     done = sweep(checkpoint("yolov8n"), data, targets=["onnxruntime", "ncnn"], imgsz=64, **how)

@@ -21,9 +21,11 @@ pytest.importorskip("ultralytics")
 
 import training
 from yolort.tools.evaluate.benchmark import Case, Row
+from yolort.tools.search import pipeline as pipelines
 from yolort.tools.search.ablate import Ablation, Variant, ablate
 from yolort.tools.search.pipeline import Accuracy, Pipeline
 from yolort.tools.search.recipe import Recipe
+from yolort.tools.search.stages import Calibrate, Export, Train, Validate
 from yolort.tools.search.study import Study, StudyError, read_study
 
 QUICK = {key: value for key, value in training.QUICK.items() if key != "imgsz"}
@@ -129,7 +131,8 @@ def test_differences_are_paired() -> None:
     assert a.mean == pytest.approx(3)
     assert a.high - a.low < 0.01  # the luck of the images, 5 points, is that of both
     assert a.certain
-    assert (b.mean, b.certain) == (pytest.approx(0), False)
+    assert b.mean == pytest.approx(0)
+    assert not b.certain
     noisy = made_up({"baseline": [0.50, 0.52], "a": [0.53, 0.55]}, noise=0.03).difference
     assert noisy(made_up({"baseline": [0.5], "a": [0.5]}).variants[0]) is not None
 
@@ -180,6 +183,7 @@ def test_a_variant_that_failed() -> None:
     assert "<svg" in done.to_html()
 
 
+@pytest.mark.slow
 def test_the_whole_way(
     checkpoint: Callable[[str], Path], blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,28 +196,29 @@ def test_the_whole_way(
         (("prune",), ("int8",), ("prune", "int8"), ("bad",)),
     )
     calls: list[str] = []
-    from yolort.tools.search import pipeline as module
 
-    def counted(name: str, interrupt: int = 0) -> None:
-        real = getattr(module, name)
+    def counted(owner: Any, name: str, what: str, interrupt: int = 0) -> None:
+        real = getattr(owner, name)
 
         def call(*args: Any, **options: Any) -> Any:
-            calls.append(name)
-            if interrupt and calls.count(name) == interrupt:
+            calls.append(what)
+            if interrupt and calls.count(what) == interrupt:
                 raise KeyboardInterrupt
             return real(*args, **options)
 
-        monkeypatch.setattr(module, name, call)
+        monkeypatch.setattr(owner, name, call)
 
-    for name in ("export", "validate", "calibrate", "benchmark"):
-        counted(name, interrupt=3 if name == "validate" else 0)
+    counted(pipelines, "benchmark", "latency")
+    for stage, interrupt in ((Export, 0), (Calibrate, 0), (Validate, 3)):
+        counted(stage, "run", stage.name, interrupt)
     with pytest.raises(KeyboardInterrupt):
         ablate(study, tmp_path / "store", runs=5)
-    assert calls.count("validate") == 3
+    assert calls.count("accuracy") == 3
     before = {path.name for path in (tmp_path / "store").glob("[!.]*")}
     done = ablate(study, tmp_path / "store", runs=5)
-    assert calls.count("validate") == 5  # four variants, and the one that was interrupted
+    assert calls.count("accuracy") == 5  # four variants, and the one that was interrupted
     assert calls.count("calibrate") == 2
+    assert calls.count("export") == 2  # the float model is what is calibrated, too
     assert before < {path.name for path in (tmp_path / "store").glob("[!.]*")}
     assert len(list((tmp_path / "store").glob("train-*"))) == 1
     assert [one.name for one in done.variants] == ["baseline", "prune", "int8", "prune + int8", "bad"]
@@ -228,18 +233,20 @@ def test_the_whole_way(
         accuracy = next((tmp_path / "store").glob("accuracy-*"))
         shutil.rmtree(accuracy)
         on_ray = ablate(study, tmp_path / "store", runs=5, ray="local", ray_workers=2)
-        assert accuracy.is_dir() and "validate" not in calls
+        assert accuracy.is_dir() and "accuracy" not in calls
         assert [row["map50_95"] for row in on_ray.rows()] == [row["map50_95"] for row in done.rows()]
         assert "none.pt" in on_ray.variants[4].error
 
 
+@pytest.mark.slow
 def test_a_training_that_is_interrupted(
     checkpoint: Callable[[str], Path], blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In its last epoch, and after it: the stage is made all the same."""
     from yolort.tools.train import trainer as module
 
-    recipe = Recipe(model=str(checkpoint("yolov8n")), imgsz=64, epochs=2, train=QUICK)
+    training = Recipe(model=str(checkpoint("yolov8n")), imgsz=64, epochs=2, train=QUICK).checkpoint(0)
+    assert isinstance(training, Train)
     real = module.Trainer.save_model
 
     for after in (1, 2):
@@ -257,9 +264,9 @@ def test_a_training_that_is_interrupted(
         with monkeypatch.context() as patched:
             patched.setattr(module.Trainer, "save_model", save)
             with pytest.raises(KeyboardInterrupt):
-                pipeline.checkpoint(recipe, 0)
+                pipeline.make(training)
         assert not list((tmp_path / str(after)).glob("train-*"))
-        assert pipeline.checkpoint(recipe, 0).is_file()
+        assert pipeline.make(training).is_file()
 
 
 def test_command(tmp_path: Path) -> None:

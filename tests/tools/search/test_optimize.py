@@ -28,7 +28,7 @@ from yolort.tools.search import space
 from yolort.tools.search.optimize import optimize
 from yolort.tools.search.outcome import Budget, Optimized
 from yolort.tools.search.pipeline import Pipeline
-from yolort.tools.search.recipe import Recipe, commands
+from yolort.tools.search.recipe import Recipe
 from yolort.tools.train.trainer import train_module
 
 module = importlib.import_module("yolort.tools.search.optimize")  # the module, not the function of its name
@@ -64,7 +64,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
         "able_engines",
         lambda: {"onnxruntime": ["fp32", "int8"], "openvino": ["fp32", "bf16"], "ncnn": ["fp32"]},
     )
-    # Made-up artefacts detect what the embedded model does.
+    # Made-up artifacts detect what the embedded model does.
     monkeypatch.setattr(Pipeline, "case", lambda *_: Case(str(yolort.demo_model()), "onnxruntime"))
     return seen
 
@@ -109,9 +109,9 @@ def test_the_search(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measu
     assert done.commands()[-1].startswith("yolort ")
 
 
-def test_only_what_can_win_is_trained(
-    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
-) -> None:
+@pytest.mark.usefixtures("measured")
+@pytest.mark.slow
+def test_only_what_can_win_is_trained(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     done = search(checkpoint, blocks, tmp_path / "a", budget=Budget(max_drop=10.0))  # which 32 pixels meet, in 2.5 ms
     pruned = [one for one in done.trials if one.recipe.finetune and not one.note.startswith("failed")]
     assert {one.note.partition(":")[0] for one in pruned if one.ms >= 2.5} == {"not trained"}
@@ -119,6 +119,7 @@ def test_only_what_can_win_is_trained(
     assert {one.recipe.prune for one in done.trials if one.recipe in trained and one.ms >= 2.5} == {0}
 
 
+@pytest.mark.slow
 def test_what_loses_too_much_is_distilled(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
 ) -> None:
@@ -138,6 +139,7 @@ def test_what_loses_too_much_is_distilled(
     assert next(one.name for one in done.trials if one.recipe == first).endswith("distilled")
 
 
+@pytest.mark.slow
 def test_what_is_pruned_first(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]) -> None:
     def first(name: str, budget: Budget) -> list[tuple[str, float]]:
         measured.clear()
@@ -152,9 +154,9 @@ def test_what_is_pruned_first(checkpoint: Checkpoints, blocks: Path, tmp_path: P
     assert first("ms", Budget(max_latency=5.0)) == [("64 openvino fp32", ratio) for ratio in ratios]
 
 
-def test_what_cannot_recover_is_not_trained(
-    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
-) -> None:
+@pytest.mark.usefixtures("measured")
+@pytest.mark.slow
+def test_what_cannot_recover_is_not_trained(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     done = search(checkpoint, blocks, tmp_path / "a", trials=40, budget=Budget(max_drop=2.0))
     assert {
         one.note for one in done.trials if one.recipe.imgsz == 32 and not one.plain and "failed" not in one.note
@@ -162,10 +164,9 @@ def test_what_cannot_recover_is_not_trained(
     assert not [one for one in trained if one.imgsz == 32 and (one.teacher or one.finetune)]
 
 
+@pytest.mark.usefixtures("measured")
 @pytest.mark.parametrize("kind", ["text", "database", "same name", "link", "folder", "pipe"])
-def test_a_foreign_record_is_left_alone(
-    kind: str, checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
-) -> None:
+def test_a_foreign_record_is_left_alone(kind: str, checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     import os
     import sqlite3
 
@@ -210,8 +211,9 @@ def test_it_goes_on(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measu
     assert len(other.trials) == 2
 
 
+@pytest.mark.usefixtures("measured")
 def test_the_reference_is_first_after_a_run_that_ended_in_it(
-    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe], monkeypatch: pytest.MonkeyPatch
+    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: Any) -> Any:
         raise KeyboardInterrupt
@@ -225,16 +227,15 @@ def test_the_reference_is_first_after_a_run_that_ended_in_it(
     assert len(done.trials) == 4
 
 
-def test_a_space_that_is_small_has_an_end(
-    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
-) -> None:
+@pytest.mark.usefixtures("measured")
+@pytest.mark.slow
+def test_a_space_that_is_small_has_an_end(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     done = search(checkpoint, blocks, tmp_path / "a", engines=["onnxruntime"], finetune=0, trials=100)
     assert len(done.trials) == 4  # two inputs, two precisions
 
 
-def test_an_interrupted_search_says_what_was_finished(
-    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
-) -> None:
+@pytest.mark.usefixtures("measured")
+def test_an_interrupted_search_says_what_was_finished(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     def stop(text: str) -> None:
         if text.startswith("trial 2:"):
             raise SystemExit(143)
@@ -246,18 +247,19 @@ def test_an_interrupted_search_says_what_was_finished(
     assert found.to_markdown()
 
 
-def test_the_commands_make_the_artefact(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_commands_make_the_artifact(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     quick = {key: value for key, value in training.QUICK.items() if key != "imgsz"}
     how = {"epochs": 1, "prune": 0.25, "method": "taylor", "finetune": 1}
     recipe = Recipe(model=str(checkpoint("yolov8n")), imgsz=64, train=quick, **how)  # type: ignore[arg-type]
-    for command in commands(recipe, str(blocks), 0):
+    for command in recipe.commands(str(blocks), 0):
         parts = [sys.executable, "-m", "yolort", *shlex.split(command)[1:]]
         done = subprocess.run(parts, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
     pipeline = Pipeline(tmp_path / "lab", blocks)
     ours, theirs = (
         [onnx.numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer]
-        for path in (tmp_path / "best.onnx", pipeline.artefact(recipe, 0))
+        for path in (tmp_path / "model.onnx", pipeline.make(recipe.artifact(0)))
     )
     assert ours and all(np.array_equal(*pair) for pair in zip(ours, theirs, strict=True))
     assert f"{100 * pipeline.accuracy(recipe, 0).map50_95:.2f}" in done.stdout
@@ -269,18 +271,20 @@ def test_arguments(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> Non
         Budget()
     with pytest.raises(ValueError, match="max_latency must be above 0"):
         Budget(max_latency=-1)
+    options: dict[str, Any]
     for options, text in (
         ({}, "give hours or trials"),
         ({"trials": 0}, "trials must be above 0"),
         ({"trials": 1, "engines": ["warp"]}, "engines are"),
     ):
         with pytest.raises(ValueError, match=text):
-            optimize(model, blocks, Budget(max_drop=1), folder=tmp_path, **options)  # type: ignore[arg-type]
+            optimize(model, blocks, Budget(max_drop=1), folder=tmp_path, **options)
     if not next(one for one in yolort.engines() if one.name == "tensorrt").available:
         with pytest.raises(yolort.EngineError, match="'tensorrt' is not here"):
             optimize(model, blocks, Budget(max_drop=1), folder=tmp_path, trials=1, engines=["tensorrt"])
 
 
+@pytest.mark.slow
 def test_the_whole_way(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     """Measured indeed, in processes of their own."""
     quick = {key: value for key, value in training.QUICK.items() if key != "imgsz"}
@@ -298,9 +302,10 @@ def test_the_whole_way(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) ->
     )
     assert [one.note for one in done.trials] == ["", "", ""]
     assert all(one.ms > 0 and one.size_mb > 0 and one.map50_95 is not None for one in done.trials)
-    assert done.artefact is not None and done.artefact.exists()
+    assert done.artifact is not None and done.artifact.exists()
 
 
+@pytest.mark.slow
 def test_two_workers_of_ray_find_what_one_process_finds(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     with pytest.raises(ValueError, match="workers are those of a Ray cluster"), jobs(workers=2):

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("ultralytics")
 pytest.importorskip("optuna")
 
-from yolort.tools.search.recipe import Recipe, commands
+from yolort.tools.search.recipe import Recipe
 
 
 def test_commands() -> None:
@@ -21,21 +21,21 @@ def test_commands() -> None:
         precision="int8",
         train={"batch": 4, "lr0": 0.1},
     )
-    assert list(commands(recipe, "my data.yaml", 1)) == [
+    assert list(recipe.commands("my data.yaml", 1)) == [
         "yolort train m.pt lr0=0.1 --batch 4 --data 'my data.yaml' --epochs 3 --imgsz 320 --seed 1 --output trained",
         "yolort prune trained/weights/best.pt lr0=0.1 --batch 4 --ratio 0.2 --method group-norm --round-to 8 "
         "--imgsz 320 --seed 1 --no-measure --data 'my data.yaml' --finetune 2 --distill --output pruned.pt",
-        "yolort export pruned.pt --imgsz 320 --output float.onnx",
-        "yolort calibrate float.onnx --data 'my data.yaml' --output calibration.json",
-        "yolort export pruned.pt --format ncnn --imgsz 320 --output float_ncnn_model",
-        "yolort quantize float_ncnn_model --format ncnn --calibration calibration.json --output best_ncnn_model",
-        "yolort val best_ncnn_model --data 'my data.yaml' --engine ncnn",
+        "yolort export pruned.pt --format ncnn --imgsz 320 --output model_ncnn_model",
+        "yolort export pruned.pt --format onnx --imgsz 320 --output model.onnx",
+        "yolort calibrate model.onnx --data 'my data.yaml' --output calibration.json",
+        "yolort quantize model_ncnn_model --format ncnn --calibration calibration.json --output model-int8_ncnn_model",
+        "yolort val model-int8_ncnn_model --data 'my data.yaml' --engine ncnn",
     ]
     engine = Recipe(model="m.pt", imgsz=320, engine="tensorrt", precision="int8")
-    assert list(commands(engine, "d.yaml", 1))[2:] == [
-        "yolort quantize float.onnx --target gpu --calibration calibration.json --output int8.onnx",
-        "yolort export int8.onnx --format engine --precision fp16 --output best.engine",
-        "yolort val best.engine --data d.yaml --engine tensorrt",
+    assert list(engine.commands("d.yaml", 1))[2:] == [
+        "yolort quantize model.onnx --target gpu --calibration calibration.json --output model-int8.onnx",
+        "yolort export model-int8.onnx --format engine --precision fp16 --output model-int8.engine",
+        "yolort val model-int8.engine --data d.yaml --engine tensorrt",
     ]
 
 
@@ -44,16 +44,25 @@ def test_commands_of_what_is_distilled() -> None:
     recipe = base.but({"model": "n.pt", "imgsz": 256, "epochs": 5, "teacher": base})
     how = "lr0=0.1 --data d.yaml --epochs 5 --imgsz 256 --seed 0 --output trained"
     last = [
-        "yolort export trained/weights/best.pt --format onnx --imgsz 256 --output best.onnx",
-        "yolort val best.onnx --data d.yaml --engine onnxruntime --precision fp32",
+        "yolort export trained/weights/best.pt --format onnx --imgsz 256 --output model.onnx",
+        "yolort val model.onnx --data d.yaml --engine onnxruntime --precision fp32",
     ]
-    assert list(commands(recipe, "d.yaml", 0)) == [
+    assert list(recipe.commands("d.yaml", 0)) == [
         f"yolort distill --teacher s.pt --student n.pt {how}",
         *last,
     ]
     taught = recipe.but({"teacher": base.but({"epochs": 3})})
-    assert list(commands(taught, "d.yaml", 0)) == [
-        "yolort train s.pt lr0=0.1 --data d.yaml --epochs 3 --imgsz 320 --seed 0 --output teacher",
-        f"yolort distill --teacher teacher/weights/best.pt --student n.pt {how}",
+    assert list(taught.commands("d.yaml", 0)) == [
+        "yolort train s.pt lr0=0.1 --data d.yaml --epochs 3 --imgsz 320 --seed 0 --output teacher-trained",
+        f"yolort distill --teacher teacher-trained/weights/best.pt --student n.pt {how}",
         *last,
+    ]
+
+
+def test_commands_say_all_that_is_done() -> None:
+    recipe = Recipe(model="m.yaml", imgsz=320, epochs=2, scales=(0.5, 1.5), head="raw-e2e", augment=True)
+    assert list(recipe.commands("d.yaml", 0)) == [
+        "yolort train m.yaml --data d.yaml --epochs 2 --imgsz 320 --scales 0.5,1.5 --seed 0 --output trained",
+        "yolort export trained/weights/best.pt --format onnx --imgsz 320 --head raw-e2e --output model.onnx",
+        "yolort val model.onnx --data d.yaml --engine onnxruntime --precision fp32 --augment",
     ]

@@ -88,7 +88,8 @@ def test_classes_of_the_teacher_are_put_in_order(checkpoint: Checkpoints) -> Non
 def test_teachers_that_do_not_fit(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     from ultralytics.nn.tasks import DetectionModel
 
-    student, run = checkpoint("yolo26n"), {"epochs": 1, "imgsz": 64, "output": tmp_path / "run"}
+    student = checkpoint("yolo26n")
+    run: dict[str, Any] = {"epochs": 1, "imgsz": 64, "output": tmp_path / "run"}
     with pytest.raises(
         TeacherError, match=r"the teacher has 3 classes \(driver's cab.*the data 3 \(red, green, blue\)"
     ):
@@ -108,6 +109,7 @@ def test_teachers_that_do_not_fit(checkpoint: Checkpoints, blocks: Path, tmp_pat
     assert not (tmp_path / "run" / "weights" / "last.pt").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("teacher", "student"), [("yolo26n", "yolo26n"), ("yolo11n", "yolo26n"), ("yolo26n", "yolov8n")]
 )
@@ -131,6 +133,7 @@ def test_distil(teacher: str, student: str, checkpoint: Checkpoints, blocks: Pat
         assert all(float(row[f"train/{name}"]) > 0 for row in rows), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("teacher", "branches"), [("yolo26n", {"one2many", "one2one"}), ("yolo11n", {"one2many"})])
 def test_branches_and_gains(
     teacher: str, branches: set[str], checkpoint: Checkpoints, blocks: Path, tmp_path: Path
@@ -147,11 +150,12 @@ def test_branches_and_gains(
             assert len(losses) == 6 and losses[3] == 0  # dis=0
             assert torch.allclose(losses[-2:], torch.stack([items["logit_loss"], items["kdbox_loss"]]) * 4, rtol=1e-4)
             losses[-2:].sum().backward()
-            head = self.model.student_model.model[-1]
+            model: Any = self.model
+            head = model.student_model.model[-1]
             for branch, layers in (("one2many", head.cv2), ("one2one", head.one2one_cv2)):
                 gradients = [layer.weight.grad for layer in (layers[0][-1], layers[2][-1])]
                 seen[branch] = all(one is not None and one.abs().sum() > 0 for one in gradients)
-            assert all(parameter.grad is None for parameter in self.model.teacher_model.parameters())
+            assert all(parameter.grad is None for parameter in model.teacher_model.parameters())
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
@@ -168,6 +172,7 @@ def test_branches_and_gains(
     assert {branch for branch, reached in seen.items() if reached} == branches
 
 
+@pytest.mark.slow
 def test_gains_of_zero_leave_the_labels(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     """Without the three terms the student learns what it learns without a teacher, seed by seed."""
 
@@ -193,25 +198,13 @@ def test_gains_of_zero_leave_the_labels(checkpoint: Checkpoints, blocks: Path, t
     )
 
 
-def test_train_module_takes_a_teacher(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
-    torch.save({"model": taught(checkpoint("yolo26n")), "train_args": {}}, tmp_path / "teacher.pt")
-    train_module(
-        checkpoint("yolo26n"),
-        blocks,
-        epochs=1,
-        teacher=tmp_path / "teacher.pt",
-        output=tmp_path / "run",
-        **training.QUICK,
-    )
-    assert "train/logit_loss" in (tmp_path / "run" / "results.csv").read_text()
-
-
 def test_a_distilling_trainer_is_what_its_base_is(checkpoint: Checkpoints) -> None:
     made = distilling(training.interrupted(Trainer, 0), copy.deepcopy(taught(checkpoint("yolo26n"))))
     assert issubclass(made, Trainer)
     assert made.optimizer_step is not Trainer.optimizer_step
 
 
+@pytest.mark.slow
 def test_command(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     torch.save({"model": taught(checkpoint("yolo26n")), "train_args": {}}, tmp_path / "teacher.pt")
     command = [sys.executable, "-m", "yolort", "distill", "--student", str(checkpoint("yolo26n")), "--imgsz", "64"]

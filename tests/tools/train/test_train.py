@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yolort
 
 pytest.importorskip("ultralytics")
 
@@ -21,7 +22,7 @@ from yolort.tools.data.class_balance import class_report, class_weights, sample_
 from yolort.tools.data.samples import LabelError
 from yolort.tools.models.checkpoints import load_checkpoint
 from yolort.tools.train.losses import FocalLoss
-from yolort.tools.train.train import Options, train, weighting
+from yolort.tools.train.train import TrainOptions, train, weighting
 from yolort.tools.train.trainer import Trainer
 
 Checkpoints = Callable[[str], Path]
@@ -130,7 +131,7 @@ def criterion(request: pytest.FixtureRequest, checkpoint: Checkpoints) -> Callab
         predictions = model(batch["img"])
 
     def losses(**options: Any) -> dict[str, float]:
-        made = weighting(Trainer, Options(**options))
+        made = weighting(Trainer, TrainOptions(**options))
         trainer: Any = made.__new__(made)
         trainer.model, trainer.device, trainer.args = model, torch.device("cpu"), get_cfg()
         vars(model).pop("class_weights", None)
@@ -207,6 +208,7 @@ def test_images_and_parts_of_mosaics_are_drawn_by_weight(blocks: Path, checkpoin
     assert blue[drawn["mosaics"]].mean() == pytest.approx(expected, abs=0.06)
 
 
+@pytest.mark.slow
 def test_scales(blocks: Path, checkpoint: Checkpoints, tmp_path: Path) -> None:
     sides: set[int] = set()
 
@@ -214,7 +216,7 @@ def test_scales(blocks: Path, checkpoint: Checkpoints, tmp_path: Path) -> None:
         def preprocess_batch(self, batch: Any) -> Any:
             return super().preprocess_batch(batch)
 
-    class Watching(weighting(Looking, Options(scales=(0.5, 2.0)))):  # type: ignore[misc]
+    class Watching(weighting(Looking, TrainOptions(scales=(0.5, 2.0)))):  # type: ignore[misc]
         def preprocess_batch(self, batch: Any) -> Any:
             prepared = super().preprocess_batch(batch)
             sides.update(prepared["img"].shape[2:])
@@ -265,8 +267,9 @@ def test_report_by_hand(tmp_path: Path) -> None:
     ]
     report.save(tmp_path)
     assert (tmp_path / "classes.csv").read_text().splitlines()[1] == "red,2,3,75.00,0,2,1,64.0,written by yolort"
-    assert cv2.imread(str(tmp_path / "classes.png")).shape[1] == 11 * 120
-    for option in ({"class_weights": "median"}, {"sampling": "repeat"}):
+    assert yolort.images.read(tmp_path / "classes.png").shape[1] == 11 * 120
+    options: list[dict[str, Any]] = [{"class_weights": "median"}, {"sampling": "repeat"}]
+    for option in options:
         with pytest.raises(LabelError, match="no object of blue among the training labels"):
             train("yolo26n.yaml", data, epochs=1, output=tmp_path / "run", **option, **training.QUICK)
 
@@ -274,7 +277,7 @@ def test_report_by_hand(tmp_path: Path) -> None:
 # --- all of it
 
 
-@pytest.mark.parametrize("architecture", ["yolov8n", "yolo26n"])
+@pytest.mark.parametrize("architecture", ["yolov8n", pytest.param("yolo26n", marks=pytest.mark.slow)])
 def test_train(architecture: str, checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     given = training.narrowed(load_checkpoint(checkpoint(architecture)).model)
@@ -319,6 +322,7 @@ def test_options(options: dict[str, Any], message: str, blocks: Path, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_command(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "yolort", "train", str(checkpoint("yolov8n")), "--data", str(blocks)]
     command += ["--imgsz", "64", "--epochs", "1", "--output", str(tmp_path / "run"), "--clip", "0.5,2"]

@@ -27,6 +27,7 @@ def model_of(path: Path) -> Any:
     return load_checkpoint(path).model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["yolov8n", "yolo26n"])
 def test_a_narrow_network_stays_narrow(
     architecture: str, checkpoint: Checkpoints, blocks: Path, tmp_path: Path
@@ -44,6 +45,7 @@ def test_a_narrow_network_stays_narrow(
     assert training.without_yolort(best, seen) == "{0: 'red', 1: 'green', 2: 'blue'} 12 1"
 
 
+@pytest.mark.slow
 def test_a_dense_rebuild_is_an_error(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     class Rebuilding(Trainer):
         """What Ultralytics does with a checkpoint."""
@@ -90,6 +92,7 @@ def test_as_many_classes_by_other_names_keep_their_place(checkpoint: Checkpoints
     assert given.names == {0: "red", 1: "green", 2: "blue"}
 
 
+@pytest.mark.slow
 def test_seeds(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     def trained(name: str, seed: int) -> torch.Tensor:
         best = train_module(
@@ -102,6 +105,7 @@ def test_seeds(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     assert not torch.equal(first, other)
 
 
+@pytest.mark.slow
 def test_every_core_trains(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +130,7 @@ def test_every_core_trains(
     assert threads("some") == {2}
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_resumed(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -146,6 +151,7 @@ def test_an_interrupted_run_is_resumed(
         train_module(given, blocks, epochs=3, output=tmp_path / "none", resume=True, **training.QUICK)
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_saving_leaves_the_checkpoint_before(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +173,7 @@ def test_an_interrupt_while_saving_leaves_the_checkpoint_before(
     assert model_of(weights / "last.pt").names == {0: "red", 1: "green", 2: "blue"}
 
 
+@pytest.mark.slow
 def test_curves_are_saved(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     train_module(checkpoint("yolov8n"), blocks, epochs=1, output=tmp_path / "run", **{**training.QUICK, "plots": True})
     assert (tmp_path / "run" / "results.png").stat().st_size > 1000
@@ -179,7 +186,7 @@ def test_curves_are_saved(checkpoint: Checkpoints, blocks: Path, tmp_path: Path)
         ({"learning_rate": 0.1}, "Ultralytics' train has no argument 'learning_rate'"),
         ({"mosaik": 0.1}, "has no argument 'mosaik'; did you mean mosaic"),
         ({"project": "x"}, "project is not for this trainer; give output"),
-        ({"distill_model": "x.pt"}, "give teacher"),
+        ({"distill_model": "x.pt"}, r"give the teacher to distill\(\)"),
     ],
 )
 def test_arguments(arguments: dict[str, Any], message: str, blocks: Path, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ constexpr std::int64_t max_elements = std::int64_t{1} << 28;  // of one blob
 /// An integer parameter of a layer, or its default. The default must be within the range, too.
 std::int64_t integer(const Layer& layer, int key, std::int64_t fallback, std::int64_t low, std::int64_t high) {
   const auto found = layer.parameters.find(key);
-  const bool given = found != layer.parameters.end();
-  const bool whole = !given || (!found->second.array && !found->second.real);
-  const std::int64_t value = given && whole ? static_cast<std::int64_t>(found->second.values[0]) : fallback;
+  const bool present = found != layer.parameters.end();
+  const bool whole = !present || (!found->second.array && !found->second.real);
+  const std::int64_t value = present && whole ? static_cast<std::int64_t>(found->second.values[0]) : fallback;
   if (!whole || value < low || value > high) {
     fail(layer, "parameter " + std::to_string(key) + " is out of range, expected a whole number from " +
                     std::to_string(low) + " to " + std::to_string(high));
@@ -265,10 +265,10 @@ std::vector<Shape> slice(const Layer& layer, const Shape& in) {
   std::vector<Shape> out;
   std::int64_t left = in[axis];
   for (std::size_t i = 0; i < layer.tops.size(); ++i) {
-    const double given = sizes->second.values[i];
-    const std::int64_t side = given == -233 ? left / static_cast<std::int64_t>(layer.tops.size() - i)
-                              : given >= 1 && given <= static_cast<double>(left) ? static_cast<std::int64_t>(given)
-                                                                                 : 0;
+    const double size = sizes->second.values[i];
+    const std::int64_t side = size == -233 ? left / static_cast<std::int64_t>(layer.tops.size() - i)
+                              : size >= 1 && size <= static_cast<double>(left) ? static_cast<std::int64_t>(size)
+                                                                               : 0;
     if (side < 1) fail(layer, "its sizes do not fit the " + std::to_string(in[axis]) + " it divides");
     left -= side;
     out.push_back(in);

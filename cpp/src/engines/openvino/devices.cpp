@@ -5,7 +5,6 @@
 #include <sstream>
 
 #include "platform/device_name.h"
-#include "yolort/yolort.h"
 
 namespace yolort::openvino {
 namespace {
@@ -71,6 +70,18 @@ std::string precision_hint(const std::string& precision) {
     names.push_back(known.name);
   }
   throw std::invalid_argument("precision \"" + precision + "\" is none of openvino's: " + joined(names));
+}
+
+std::vector<std::string> settings_for(const Options& options, const std::string& device, int cores) {
+  std::vector<std::string> out = {"PERFORMANCE_HINT", "LATENCY", "INFERENCE_PRECISION_HINT",
+                                  precision_hint(options.precision.empty() ? "fp32" : options.precision)};
+  if (options.profile) out.insert(out.end(), {"PERF_COUNT", "YES"});
+  if (options.threads && device == "CPU") {  // so that clones run side by side, each on this many cores
+    const int streams = std::max(cores / *options.threads, 1);
+    out.insert(out.end(), {"NUM_STREAMS", std::to_string(streams)});
+    out.insert(out.end(), {"INFERENCE_NUM_THREADS", std::to_string(*options.threads * streams)});
+  }
+  return out;
 }
 
 std::vector<std::string> precisions_in(const std::string& capabilities) {

@@ -1,9 +1,11 @@
-// What OpenVINO calls devices, and what they compute in.
+// What OpenVINO calls devices, what they compute in, and how a model is compiled for them.
 #pragma once
 
 #include <functional>
 #include <string>
 #include <vector>
+
+#include "yolort/yolort.h"
 
 namespace yolort::openvino {
 
@@ -13,6 +15,9 @@ std::string device_name(const std::string& device, const std::function<std::vect
 
 /// The value of INFERENCE_PRECISION_HINT. Throws std::invalid_argument for what is no precision of OpenVINO.
 std::string precision_hint(const std::string& precision);
+
+/// The properties of a model to compile, key and value in turn. `cores`: those of this process.
+std::vector<std::string> settings_for(const Options& options, const std::string& device, int cores);
 
 /// The precisions that a device computes in itself, of its OPTIMIZATION_CAPABILITIES ("FP32 INT8 BF16").
 std::vector<std::string> precisions_in(const std::string& capabilities);

@@ -166,19 +166,6 @@ void read_ports(const ModelSpec& spec, Compiled& compiled) {
   compiled.shape = {fixed(0), fixed(2), fixed(3)};
 }
 
-/// Of a compiled model; key and value in turn.
-std::vector<std::string> settings_for(const Options& options, const std::string& device) {
-  std::vector<std::string> out = {"PERFORMANCE_HINT", "LATENCY", "INFERENCE_PRECISION_HINT",
-                                  ov::precision_hint(options.precision.empty() ? "fp32" : options.precision)};
-  if (options.profile) out.insert(out.end(), {"PERF_COUNT", "YES"});
-  if (options.threads && device == "CPU") {  // so that clones run side by side, each on this many cores
-    const int streams = std::max(available_cores() / *options.threads, 1);
-    out.insert(out.end(), {"NUM_STREAMS", std::to_string(streams)});
-    out.insert(out.end(), {"INFERENCE_NUM_THREADS", std::to_string(*options.threads * streams)});
-  }
-  return out;
-}
-
 /// The file as it is now, by what changes if it is written again.
 std::string identity_of(const std::filesystem::path& file) {
   std::error_code error;
@@ -213,7 +200,7 @@ ov::Owned<ov::CompiledModel> compile(const ModelSpec& spec, const std::string& d
 std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   if (!ov::runtime().why.empty()) throw EngineError(ov::runtime().why);
   const std::string device = ov::device_name(options.device, ov::available_devices);
-  std::vector<std::string> settings = settings_for(options, device);
+  std::vector<std::string> settings = ov::settings_for(options, device, available_cores());
   if (device == "CPU" && ov::rounds_to_signed(spec)) {
     warn(spec.path + ": its INT8 is signed, which OpenVINO computes wrongly on the CPU; it runs in float");
     settings.insert(settings.end(), {"LP_TRANSFORMS_MODE", "NO"});

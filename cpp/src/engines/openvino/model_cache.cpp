@@ -40,12 +40,18 @@ bool make_private(const fs::path& folder) {
          !(found.st_mode & (S_IWGRP | S_IWOTH)) && ::access(folder.c_str(), W_OK) == 0;
 }
 
-/// A descriptor that holds the lock of a folder; -1 if others hold it for longer than `wait`.
-int lock(const fs::path& folder, std::chrono::steady_clock::duration wait) {
+bool holds_model(const fs::path& folder) {
+  std::error_code error;
+  return std::any_of(fs::directory_iterator(folder, error), fs::directory_iterator{},
+                     [](const auto& entry) { return entry.path().extension() == ".blob"; });
+}
+
+/// A descriptor that holds the lock of a folder, LOCK_EX or LOCK_SH; -1 if others hold it for longer than `wait`.
+int lock(const fs::path& folder, int kind, std::chrono::steady_clock::duration wait) {
   const int file = ::open((folder / lock_name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR);
   if (file < 0) return -1;
   const auto end = std::chrono::steady_clock::now() + wait;
-  while (::flock(file, LOCK_EX | LOCK_NB) != 0) {
+  while (::flock(file, kind | LOCK_NB) != 0) {
     if (std::chrono::steady_clock::now() >= end) {
       ::close(file);
       return -1;
@@ -66,7 +72,7 @@ void prune(const fs::path& root) {
   }
   std::sort(models.rbegin(), models.rend());
   for (std::size_t i = max_models; i < models.size(); ++i) {
-    const int held = lock(models[i].second, {});
+    const int held = lock(models[i].second, LOCK_EX, {});
     if (held < 0) continue;
     fs::remove_all(models[i].second, error);
     ::close(held);
@@ -82,7 +88,7 @@ ModelCache::ModelCache(const std::string& identity) {
   std::error_code error;
   const bool known = fs::exists(folder, error);
   if (!make_private(folder)) return;
-  lock_ = lock(folder, max_wait);
+  lock_ = lock(folder, holds_model(folder) ? LOCK_SH : LOCK_EX, max_wait);
   if (lock_ < 0) return;
   ::futimens(lock_, nullptr);  // it is used now
   folder_ = folder;

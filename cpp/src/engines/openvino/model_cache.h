@@ -6,8 +6,9 @@
 
 namespace yolort::openvino {
 
-/// A folder for one model, compiled with these settings by this version of OpenVINO, locked against other processes for
-/// as long as this lives: OpenVINO itself writes in place, and another process could read a half of a file.
+/// A folder for one model, compiled with these settings by this version of OpenVINO. For as long as this lives it is
+/// locked against other processes, which may only read with it what is already there: OpenVINO writes in place, and
+/// another process could read half of a file.
 ///
 /// It lies in $YOLORT_OPENVINO_CACHE ("off": nothing is kept), otherwise in `openvino` of cache_folder(). The folders
 /// of the 32 models that were loaded last are kept.

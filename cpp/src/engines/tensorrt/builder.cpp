@@ -108,6 +108,35 @@ std::unique_ptr<T> owned(T* pointer, Logger& logger, const char* what) {
   return std::unique_ptr<T>(pointer);
 }
 
+#if NV_TENSORRT_MAJOR == 8
+constexpr std::uint32_t network_flags = 1U << static_cast<int>(trt::NetworkDefinitionCreationFlag::kEXPLICIT_BATCH);
+#else
+constexpr std::uint32_t network_flags = 0;
+#endif
+
+void parse(nvonnxparser::IParser& parser, const TensorrtBuilderLibrary& library, const TensorrtBuild& build) {
+  const std::string& onnx = NV_TENSORRT_MAJOR >= 11 && build.fp16 ? build.onnx_fp16 : build.onnx;
+  if (parser.parseFromFile(onnx.c_str(), static_cast<int>(trt::ILogger::Severity::kERROR))) return;
+  std::string why;
+  for (int i = 0; i < parser.getNbErrors() && i < 3; ++i) why += std::string("; ") + parser.getError(i)->desc();
+  throw ModelError("model \"" + build.onnx + "\": TensorRT " + library.version + " cannot read it" + why);
+}
+
+/// The options that every version of TensorRT has.
+void set_options(trt::IBuilderConfig& config, const TensorrtBuild& build) {
+  if (build.workspace_mib) {
+    config.setMemoryPoolLimit(trt::MemoryPoolType::kWORKSPACE, build.workspace_mib << 20);
+  }
+  if (build.level >= 0) config.setBuilderOptimizationLevel(build.level);
+  if (build.version_compatible) {
+    config.setFlag(trt::BuilderFlag::kVERSION_COMPATIBLE);
+    config.setFlag(trt::BuilderFlag::kEXCLUDE_LEAN_RUNTIME);  // code of the host, which is not run from a model
+  }
+  if (build.hardware_compatible) {
+    config.setHardwareCompatibilityLevel(trt::HardwareCompatibilityLevel::kAMPERE_PLUS);
+  }
+}
+
 }  // namespace
 
 TensorrtPlan YOLORT_JOIN(build_tensorrt_, YOLORT_TENSORRT_MAJOR)(const TensorrtBuilderLibrary& library,
@@ -118,33 +147,13 @@ TensorrtPlan YOLORT_JOIN(build_tensorrt_, YOLORT_TENSORRT_MAJOR)(const TensorrtB
   // In this order: each needs those before it during its lifetime.
   const auto builder =
       owned(static_cast<trt::IBuilder*>(library.create_builder(&logger, library.number)), logger, "builder");
-#if NV_TENSORRT_MAJOR == 8
-  constexpr std::uint32_t flags = 1U << static_cast<int>(trt::NetworkDefinitionCreationFlag::kEXPLICIT_BATCH);
-#else
-  constexpr std::uint32_t flags = 0;
-#endif
-  const auto network = owned(builder->createNetworkV2(flags), logger, "network");
+  const auto network = owned(builder->createNetworkV2(network_flags), logger, "network");
   const auto parser =
       owned(static_cast<nvonnxparser::IParser*>(library.create_parser(network.get(), &logger, NV_ONNX_PARSER_VERSION)),
             logger, "ONNX parser");
-  const std::string& onnx = NV_TENSORRT_MAJOR >= 11 && build.fp16 ? build.onnx_fp16 : build.onnx;
-  if (!parser->parseFromFile(onnx.c_str(), static_cast<int>(trt::ILogger::Severity::kERROR))) {
-    std::string why;
-    for (int i = 0; i < parser->getNbErrors() && i < 3; ++i) why += std::string("; ") + parser->getError(i)->desc();
-    throw ModelError("model \"" + build.onnx + "\": TensorRT " + library.version + " cannot read it" + why);
-  }
+  parse(*parser, library, build);
   const auto config = owned(builder->createBuilderConfig(), logger, "configuration");
-  if (build.workspace_mib) {
-    config->setMemoryPoolLimit(trt::MemoryPoolType::kWORKSPACE, build.workspace_mib << 20);
-  }
-  if (build.level >= 0) config->setBuilderOptimizationLevel(build.level);
-  if (build.version_compatible) {
-    config->setFlag(trt::BuilderFlag::kVERSION_COMPATIBLE);
-    config->setFlag(trt::BuilderFlag::kEXCLUDE_LEAN_RUNTIME);  // code of the host, which is not run from a model
-  }
-  if (build.hardware_compatible) {
-    config->setHardwareCompatibilityLevel(trt::HardwareCompatibilityLevel::kAMPERE_PLUS);
-  }
+  set_options(*config, build);
 #if NV_TENSORRT_MAJOR < 11
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"  // gone in 11

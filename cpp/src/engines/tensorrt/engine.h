@@ -38,7 +38,7 @@ struct TensorrtBuild {
   bool version_compatible = false;   ///< later versions of TensorRT can run it, slower
   bool hardware_compatible = false;  ///< other GPUs from Ampere on can run it, slower
   int level = -1;                    ///< of optimization, 0 to 5; -1: TensorRT's own
-  /// Minimum, usual and maximum batch, height and width where the model leaves them open.
+  /// Minimum, usual and maximum batch, height and width if the model leaves them open.
   std::array<std::array<int, 3>, 3> sizes{};
   /// Called for each step of each phase, from TensorRT 10 on; false ends the build. May be empty.
   std::function<bool(const std::string& phase, int step, int steps)> progress;

@@ -1,6 +1,6 @@
-"""Detects in a frame of raw BGR pixels, through the C API: detect.py LIBRARY MODEL FRAME WIDTH HEIGHT
+"""Detects in a frame of raw BGR pixels, through the C API: detect_ctypes.py LIBRARY MODEL FRAME WIDTH HEIGHT
 
-With libyolort.so (-DBUILD_SHARED_LIBS=ON) and Python's standard library alone. Other languages call C alike.
+With libyolort.so (-DBUILD_SHARED_LIBS=ON) and Python's standard library only. Other languages call C in the same way.
 """
 
 import ctypes

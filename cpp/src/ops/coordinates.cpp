@@ -1,4 +1,4 @@
-#include "ops/geometry.h"
+#include "ops/coordinates.h"
 
 #include <algorithm>
 #include <cmath>

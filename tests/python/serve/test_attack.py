@@ -1,9 +1,8 @@
-"""The server as a process under hostile clients: the requests of tests/bench/serve_attack.py, memory, connections."""
+"""The server as a process under hostile clients: every kind of request, memory, connections."""
 
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import re
 import socket
@@ -16,7 +15,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -27,10 +25,7 @@ cv2 = pytest.importorskip("cv2")
 serve = pytest.importorskip("yolort.serve")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
-_bench = importlib.util.spec_from_file_location("serve_attack", Path(__file__).parents[1] / "bench" / "serve_attack.py")
-assert _bench and _bench.loader
-attack = importlib.util.module_from_spec(_bench)
-_bench.loader.exec_module(attack)
+import hostile  # noqa: E402
 
 MIB = 2**20
 SAMPLE = yolort.demo_image().read_bytes()
@@ -64,10 +59,9 @@ class Loop(asyncio.SelectorEventLoop):
 
 asyncio.SelectorEventLoop = Loop
 
-from yolort.serve import limits
-given = limits.connection
+plain = serve.app.connection
 def connection(limits):
-    class Counted(given(limits)):
+    class Counted(plain(limits)):
         def data_received(self, data):
             global reads
             reads += self in known
@@ -98,9 +92,8 @@ class Server:
         while line := self.process.stderr.readline():
             self.log += line
 
-    def ask(self, send: Any) -> str:
-        status: str = attack.ask(self.address, send)
-        return status
+    def ask(self, send: hostile.Kind) -> str:
+        return hostile.ask(self.address, send)
 
     def memory(self, kind: str) -> float:
         """MiB."""
@@ -126,16 +119,17 @@ def serving(limits: str = "") -> Iterator[Server]:
         server.end()
 
 
+@pytest.mark.slow
 def test_every_kind_of_request() -> None:
     """None is an error of the server, none holds the event loop, and all are answered."""
     statuses = {}
     with serving("seconds=10") as server, ThreadPoolExecutor(4) as clients:
-        every = attack.kinds()
+        every = hostile.kinds()
         for name, status in zip(every, clients.map(server.ask, every.values()), strict=True):
             statuses[name] = status
-        assert server.ask(attack.get("/healthz")) == "200"
-        while attack.left_open:
-            attack.left_open.pop().close()
+        assert server.ask(hostile.get("/healthz")) == "200"
+        while hostile.left_open:
+            hostile.left_open.pop().close()
     for name, status in statuses.items():
         wanted = "200" if name.startswith("valid") else r"[24]\d\d|left|closed"
         assert re.fullmatch(wanted, status), (name, status)
@@ -144,6 +138,7 @@ def test_every_kind_of_request() -> None:
     assert float(longest[0]) < 0.1, longest[1]
 
 
+@pytest.mark.slow
 def test_memory_stays_below_what_is_documented() -> None:
     """The formula of docs/serving.md."""
     body, requests, pixels, batch = 8 * MIB, 16, 2_000_000, 4
@@ -155,18 +150,18 @@ def test_memory_stays_below_what_is_documented() -> None:
     four = {"name": "images", "datatype": "BYTES", "shape": [4], "data": [text] * 4}
     padded = base64.b64encode(image + bytes(5 * MIB))
     mix = [
-        attack.post("/detect", image + bytes(body - len(image) - 9)),
-        attack.post(attack.INFER, string % padded),
-        attack.post(attack.INFER, string % ("\U0001f600".encode() + b"A" * (body - 999))),
-        attack.post(attack.INFER, numbers % (1, b",".join([b"0"] * (body // 2 - 200)))),
-        attack.post(attack.INFER, numbers % (10_000, b",".join([b"[]"] * 49_000))),
-        attack.post(attack.INFER, json.dumps({"inputs": [four], "parameters": rows}).encode()),
-        attack.binary(bytes(1_900_000 * 3), datatype="UINT8", shape=[1_000, 1_900, 3]),
-        attack.form(('file"; filename="a', image + bytes(body - len(image) - 999))),
+        hostile.post("/detect", image + bytes(body - len(image) - 9)),
+        hostile.post(hostile.INFER, string % padded),
+        hostile.post(hostile.INFER, string % ("\U0001f600".encode() + b"A" * (body - 999))),
+        hostile.post(hostile.INFER, numbers % (1, b",".join([b"0"] * (body // 2 - 200)))),
+        hostile.post(hostile.INFER, numbers % (10_000, b",".join([b"[]"] * 49_000))),
+        hostile.post(hostile.INFER, json.dumps({"inputs": [four], "parameters": rows}).encode()),
+        hostile.binary(bytes(1_900_000 * 3), datatype="UINT8", shape=[1_000, 1_900, 3]),
+        hostile.form(('file"; filename="a', image + bytes(body - len(image) - 999))),
     ]
     with serving(f"body={body}, requests={requests}, pixels={pixels}, detections=20_000") as server:
         for _ in range(5):
-            assert server.ask(attack.post("/detect", SAMPLE)) == "200"
+            assert server.ask(hostile.post("/detect", SAMPLE)) == "200"
         before = server.memory("VmRSS")
         with ThreadPoolExecutor(requests) as clients:
             statuses = Counter(clients.map(server.ask, [send for send in mix for _ in range(24)]))
@@ -180,7 +175,7 @@ def test_bodies_are_read_in_turns() -> None:
     """And no garbage is collected while a request is parsed."""
     body = b'{"inputs": [' + b" " * 4 * MIB
     with serving() as server, ThreadPoolExecutor(20) as clients:
-        assert set(clients.map(server.ask, [attack.post(attack.INFER, body)] * 40)) == {"413"}
+        assert set(clients.map(server.ask, [hostile.post(hostile.INFER, body)] * 40)) == {"413"}
     reads, collects = re.findall(r"reads (\d+) (\w+)", server.log)[-1]
     assert 0 < int(reads) <= 4
     assert collects == "False"
@@ -191,6 +186,6 @@ def test_idle_connections_make_room() -> None:
         idle = [socket.create_connection(server.address, timeout=60) for _ in range(20)]
         time.sleep(1.5)  # they had the time for a request
         for _ in range(10):
-            assert server.ask(attack.get("/healthz")) == "200"
+            assert server.ask(hostile.get("/healthz")) == "200"
         for one in idle:
             one.close()

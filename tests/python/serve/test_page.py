@@ -74,9 +74,10 @@ def drop(browser: Any, data: bytes, name: str) -> str:
     return str(WebDriverWait(browser, 60).until(lambda _: status.text not in ("", "detecting ...") and status.text))
 
 
+@pytest.mark.slow
 def test_an_image_is_dropped_and_its_boxes_are_seen(address: str, browser: Any) -> None:
     data = yolort.demo_image().read_bytes()
-    found = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")(yolort.demo_image())
+    found = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")(yolort.images.decode(data))
     browser.get(address)
     assert f"{len(found)} found in" in drop(browser, data, "scene.jpg")
     rows = [row.text for row in browser.find_elements("css selector", "#rows tr")]
@@ -90,6 +91,7 @@ def test_an_image_is_dropped_and_its_boxes_are_seen(address: str, browser: Any) 
     assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")  # at 400 pixels
 
 
+@pytest.mark.slow
 def test_what_is_no_image_is_said(address: str, browser: Any) -> None:
     browser.get(address)
     drop(browser, b"no image at all", "scene.jpg")

@@ -1,4 +1,4 @@
-// Where an image lies in the network input.
+// From the image to the network input, and from there back.
 #pragma once
 
 #include "yolort/yolort.h"

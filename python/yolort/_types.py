@@ -1,0 +1,67 @@
+"""Types of arguments that `Detector`, `Batcher` and `Stream` share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from yolort.detections import Detections
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+
+class DlpackArray(Protocol):
+    """An array of another library, such as torch or cupy: of the host, or of the GPU that the Detector runs on."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+    def __dlpack__(self, *, stream: int | None = None) -> Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+
+
+class CudaArray(Protocol):
+    """An array of a GPU that speaks only CUDA's protocol, such as numba's."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]: ...
+
+
+Array: TypeAlias = npt.NDArray[np.uint8] | DlpackArray | CudaArray
+ImagePath: TypeAlias = "str | bytes | os.PathLike[str]"
+Source: TypeAlias = "Array | ImagePath | Sequence[Array | ImagePath]"
+
+#: Class indices, class names, or one of either; None: all.
+Classes: TypeAlias = "int | str | Iterable[int | str] | None"
+
+
+class Settings(TypedDict, total=False):
+    """What one call may set; None leaves the constructor's."""
+
+    conf: float | None
+    iou: float | None
+    max_det: int | None
+    classes: Classes
+    agnostic: bool | None
+    multi_label: bool | None
+    format: str | None
+    augment: bool | None
+
+
+class DetectorLike(Protocol):
+    """What `Batcher` and `Stream` need of a `Detector`."""
+
+    @property
+    def names(self) -> Mapping[int, str]: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def device(self) -> str: ...
+    def clone(self) -> Self: ...
+    def __call__(self, source: Sequence[Array], /, **settings: Unpack[Settings]) -> list[Detections]: ...

@@ -1,0 +1,53 @@
+"""The thresholds that a request may set."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from fastapi import HTTPException
+from pydantic import BaseModel, ConfigDict, Field
+
+from yolort import _checks
+from yolort._types import Settings
+from yolort.detector import Detector
+from yolort.serve.limits import whole
+
+_MAX_CLASSES = 4096  # characters
+
+
+class DetectOptions(BaseModel):
+    """Thresholds of one request; those left out are the server's."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    conf: float | None = Field(None, ge=0, le=1)
+    iou: float | None = Field(None, ge=0, le=1)
+    max_det: int | None = Field(None, ge=1, le=100_000)
+    classes: str | None = Field(None, max_length=_MAX_CLASSES, description="class indices or names: 0,2,person")
+    agnostic: bool | None = None
+
+    def settings(self, detector: Detector, where: str) -> Settings:
+        """As of a call of `detector`. HTTPException, which says `where`, for a class that it does not have."""
+        settings: dict[str, Any] = self.model_dump(exclude_none=True)
+        if self.classes is not None:
+            settings["classes"] = _classes(self.classes, detector, where)
+        return cast(Settings, settings)
+
+
+def _classes(text: str, detector: Detector, where: str) -> list[int]:
+    named = _checks.indices_of(detector.names)
+    found: list[int] = []
+    for part in map(str.strip, text.split(",")):
+        number = whole(part, len(detector.names) - 1)
+        indices = named.get(part) if number is None else [number]
+        if indices is None:
+            raise HTTPException(
+                400, f"{where}.classes: {part[:80]!r} is no class of this model, which has {len(detector.names)}"
+            )
+        found += indices
+    return list(dict.fromkeys(found))
+
+
+def explain(errors: Any) -> str:
+    """pydantic's errors in one line."""
+    return "; ".join(f"{'.'.join(map(str, error['loc']))[:200]}: {error['msg']}" for error in list(errors)[:5])

@@ -1,0 +1,70 @@
+"""The examples in Python run, on the embedded model; those in C and C++ are run by tests/install/test_sdk.py."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yolort
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+pytest.importorskip("cv2")
+
+
+def run(example: str, *arguments: object) -> list[str]:
+    """The lines that an example prints."""
+    command = [sys.executable, "-W", "error", EXAMPLES / "python" / example, *arguments]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def expected() -> yolort.Detections:
+    return yolort.Detector(yolort.demo_model("ncnn"))(yolort.images.read(yolort.demo_image()), conf=0.4)
+
+
+def test_an_image_is_detected_in_and_drawn(expected: yolort.Detections, tmp_path: Path) -> None:
+    output = tmp_path / "drawn.png"
+    lines = run("detect_image.py", yolort.demo_model("ncnn"), yolort.demo_image(), output)
+    assert len(lines) >= len(expected) > 0
+    image = yolort.images.read(yolort.demo_image())
+    assert yolort.images.read(output).shape == image.shape
+    assert not np.array_equal(yolort.images.read(output), image)
+
+
+def test_objects_are_counted_in_each_frame(expected: yolort.Detections, tmp_path: Path) -> None:
+    for index in range(2):
+        (tmp_path / f"{index}.jpg").write_bytes(yolort.demo_image().read_bytes())
+    lines = run("count_in_stream.py", yolort.demo_model("ncnn"), tmp_path)
+    assert [line.split(maxsplit=1)[0] for line in lines] == ["0", "1"]
+    assert sum(map(int, re.findall(r": (\d+)", lines[0]))) == len(expected)
+
+
+def test_a_server_is_asked(expected: yolort.Detections) -> None:
+    for package in ("fastapi", "uvicorn", "prometheus_client"):
+        pytest.importorskip(package)
+    program = "import sys, yolort; from yolort import serve; "
+    program += "serve.run(serve.create_app(yolort.Detector(yolort.demo_model('ncnn'))), port=0)"
+    server = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    watchdog = threading.Timer(300, server.kill)
+    watchdog.start()
+    try:
+        assert server.stderr
+        addresses = (re.search(r"running on (http://\S+)", line) for line in server.stderr)
+        url = next(found[1] for found in addresses if found)
+        assert len(run("ask_server.py", yolort.demo_image(), url)) == len(expected)
+    finally:
+        server.terminate()
+        server.communicate()
+        watchdog.cancel()
+
+
+def test_the_list_of_examples_is_complete() -> None:
+    listed = set(re.findall(r"^\| `([\w/]+\.\w+)", (EXAMPLES / "README.md").read_text(), re.MULTILINE))
+    assert listed == {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.glob("*/*") if path.name != "CMakeLists.txt"}

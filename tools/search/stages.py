@@ -1,0 +1,292 @@
+"""The stages from a checkpoint to a measured artifact; each can be run, and printed as the command that does the same.
+
+A stage makes one file or folder from the files of other stages, the data set and its own settings.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from yolort.tools._formats import FORMATS
+from yolort.tools.data.dataset import data_sha256
+from yolort.tools.evaluate.evaluator import Evaluator
+from yolort.tools.export.pipeline import export
+from yolort.tools.quantize.calibrate import calibrate
+
+__all__ = ["Calibrate", "Data", "Export", "Plan", "Prune", "Quantize", "Stage", "Train", "Validate", "in_order"]
+
+_DRAWS = 1000  # of the images, the same for every artifact, so that differences are paired
+
+
+class Data:
+    """The data set that stages train, calibrate and score on."""
+
+    def __init__(self, path: str | Path) -> None:
+        """`path`: a `data.yaml` with labelled images in train and val. Raises what `load_dataset` raises."""
+        self.path = str(path)
+        self.sha256 = {split: data_sha256(path, split) for split in ("train", "val")}
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Of the split val."""
+        return Evaluator(self.path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What all stages have. `inputs`: stages whose files it reads, or paths of files."""
+
+    inputs: tuple[Stage | str, ...]
+
+    name: ClassVar[str]
+    split: ClassVar[str | None] = None  # of the data set, if it reads one
+    resumable: ClassVar[bool] = False
+
+    @property
+    def output(self) -> str:
+        """The name of the file or folder that it writes."""
+        raise NotImplementedError
+
+    def file(self, output: str) -> str:
+        """The file that other stages read, if `output` is what it wrote."""
+        return output
+
+    def settings(self) -> dict[str, Any]:
+        """All that the result depends on beside inputs and data, as JSON can hold it."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "inputs"}
+
+    def run(self, inputs: Sequence[Path], data: Data, output: Path) -> None:
+        """Writes `output`."""
+        raise NotImplementedError
+
+    def command(self, inputs: Sequence[str], data: str, output: str) -> list[object]:
+        """The arguments of `yolort` that do what `run` does."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Stage):
+    """Trains a checkpoint or an architecture; a second input is the teacher."""
+
+    epochs: int
+    imgsz: int
+    seed: int
+    scales: tuple[float, float] | None
+    arguments: Mapping[str, Any]  # of Ultralytics' train
+
+    name = "train"
+    split = "train"
+    resumable = True
+    output = "trained"
+
+    def file(self, output: str) -> str:
+        return f"{output}/weights/best.pt"
+
+    def run(self, inputs: Sequence[Path], data: Data, output: Path) -> None:
+        if (output / "weights" / "last.pt").is_file():
+            try:
+                self._train(inputs, data, output, resume=True)
+                return
+            except (AssertionError, ValueError):  # it was interrupted after its last epoch: there is nothing to resume
+                pass
+        shutil.rmtree(output, ignore_errors=True)
+        self._train(inputs, data, output, resume=False)
+
+    def _train(self, inputs: Sequence[Path], data: Data, output: Path, resume: bool) -> None:
+        from yolort.tools.train.distill import distilling
+        from yolort.tools.train.train import train
+        from yolort.tools.train.trainer import Trainer
+
+        model, *teacher = inputs
+        train(
+            model,
+            data.path,
+            epochs=self.epochs,
+            imgsz=self.imgsz,
+            seed=self.seed,
+            scales=self.scales,
+            output=output,
+            resume=resume,
+            trainer=distilling(Trainer, teacher[0]) if teacher else Trainer,
+            **self.arguments,
+        )
+
+    def command(self, inputs: Sequence[str], data: str, output: str) -> list[object]:
+        model, *teacher = inputs
+        verb = ["distill", "--teacher", teacher[0], "--student", model] if teacher else ["train", model]
+        scales = ["--scales", ",".join(map(str, self.scales))] if self.scales else []
+        return [
+            *(*verb, *_settings(self.arguments), "--data", data, "--epochs", self.epochs, "--imgsz", self.imgsz),
+            *(*scales, "--seed", self.seed, "--output", output),
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prune(Stage):
+    """Prunes a checkpoint, and fine-tunes it."""
+
+    ratio: float
+    method: str
+    round_to: int
+    finetune: int  # epochs
+    distill: bool  # fine-tune with the unpruned model as teacher
+    imgsz: int
+    seed: int
+    arguments: Mapping[str, Any]  # of Ultralytics' train
+
+    name = "prune"
+    split = "train"
+    output = "pruned.pt"
+
+    @property
+    def _reads_data(self) -> bool:
+        return self.finetune > 0 or self.method == "taylor"
+
+    def run(self, inputs: Sequence[Path], data: Data, output: Path) -> None:
+        from yolort.tools.prune.prune import prune
+
+        prune(
+            inputs[0],
+            ratio=self.ratio,
+            method=self.method,
+            round_to=self.round_to,
+            data=data.path if self._reads_data else None,
+            finetune=self.finetune,
+            distill=self.distill,
+            imgsz=self.imgsz,
+            measure=False,
+            seed=self.seed,
+            output=output,
+            **(self.arguments if self.finetune else {}),
+        )
+
+    def command(self, inputs: Sequence[str], data: str, output: str) -> list[object]:
+        return [
+            *("prune", inputs[0], *(_settings(self.arguments) if self.finetune else [])),
+            *("--ratio", self.ratio, "--method", self.method, "--round-to", self.round_to, "--imgsz", self.imgsz),
+            *("--seed", self.seed, "--no-measure", *(["--data", data] if self._reads_data else [])),
+            *(["--finetune", self.finetune] if self.finetune else []),
+            *(["--distill"] if self.distill else []),
+            *("--output", output),
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(Stage):
+    """Exports a checkpoint."""
+
+    format: str
+    imgsz: int
+    head: str
+    precision: str = "fp32"
+
+    name = "export"
+
+    @property
+    def output(self) -> str:
+        return f"model{FORMATS[self.format].ending}"
+
+    def run(self, inputs: Sequence[Path], data: Data, output: Path) -> None:
+        export(inputs[0], format=self.format, precision=self.precision, imgsz=self.imgsz, head=self.head, output=output)
+
+    def command(self, inputs: Sequence[str], data: str, output: str) -> list[object]:
+        head = ["--head", self.head] if self.head != "raw" else []
+        precision = ["--precision", self.precision] if self.precision != "fp32" else []
+        size = ["--imgsz", self.imgsz]
+        return ["export", inputs[0], "--format", self.format, *size, *head, *precision, "--output", output]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrate(Stage):
+    """Calibrates a float ONNX model."""
+
+    name = "calibrate"
+    split = "train"
+    output = "calibration.json"
+
+    def run(self, inputs: Sequence[Path], data: Data, output: Path) -> None:
+        calibrate(inputs[0], data.path).save(output)
+
+    def command(self, inputs: Sequence[str], data: str, output: str) -> list[object]:
+        return ["calibrate", inputs[0], "--data", data, "--output", output]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantize(Stage):
+    """Makes an INT8 model of a float one and its calibration."""
+
+    format: str
+    target: str | None  # of ONNX
+
+    name = "quantize"
+
+    @property
+    def output(self) -> str:
+        return f"model-int8{FORMATS[self.format].ending}"
+
+    def run(self, inputs: Sequence[Path], data: Data, output: Path) -> None:
+        from yolort.tools.quantize.quantize import quantize
+
+        quantize(*inputs, format=self.format, target=self.target, measure=False, output=output)
+
+    def command(self, inputs: Sequence[str], data: str, output: str) -> list[object]:
+        kind = ["--target", self.target] if self.target else ["--format", self.format]
+        return ["quantize", inputs[0], *kind, "--calibration", inputs[1], "--output", output]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Stage):
+    """Builds a TensorRT engine of an INT8 ONNX model; float layers compute in FP16."""
+
+    name = "plan"
+    output = "model-int8.engine"
+
+    def run(self, inputs: Sequence[Path], data: Data, output: Path) -> None:
+        from yolort.tools.export.tensorrt import build_engine
+
+        build_engine(inputs[0], precision="fp16", output=output)
+
+    def command(self, inputs: Sequence[str], data: str, output: str) -> list[object]:
+        return ["export", inputs[0], "--format", "engine", "--precision", "fp16", "--output", output]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validate(Stage):
+    """Scores an artifact on the images of val; writes an `Accuracy`."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)  # engine, precision and augment, as `Detector` takes them
+
+    name = "accuracy"
+    split = "val"
+    output = "accuracy.npz"
+
+    def run(self, inputs: Sequence[Path], data: Data, output: Path) -> None:
+        scores = data.evaluator.score(data.evaluator.open(inputs[0], **self.options, tuned=False))
+        draws50_95, draws50 = scores.draws(_DRAWS)
+        np.savez(output, figures=[scores.map50_95, scores.map50], draws50_95=draws50_95, draws50=draws50)
+
+    def command(self, inputs: Sequence[str], data: str, output: str) -> list[object]:
+        options: list[object] = []
+        for key, value in self.options.items():
+            options += [f"--{key}"] if value is True else [f"--{key}", value]
+        return ["val", inputs[0], "--data", data, *options]
+
+
+def in_order(stage: Stage) -> Iterator[Stage]:
+    """The stages that a stage is made of, each after its inputs, and the stage itself."""
+    for source in stage.inputs:
+        if isinstance(source, Stage):
+            yield from in_order(source)
+    yield stage
+
+
+def _settings(arguments: Mapping[str, Any]) -> list[object]:
+    """Arguments of Ultralytics' train on the command line."""
+    settings: list[object] = [f"{key}={value}" for key, value in arguments.items() if key != "batch"]
+    return [*settings, *(["--batch", arguments["batch"]] if "batch" in arguments else [])]
