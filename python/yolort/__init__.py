@@ -8,6 +8,8 @@ for box, score, cls in found[found.scores > 0.5]:
     print(detector.names[cls], score, box)
 """
 
+import importlib as _importlib
+import typing as _typing
 import warnings as _warnings
 from pathlib import Path as _Path
 
@@ -15,13 +17,25 @@ from yolort import _core, images
 from yolort import engines as _python_engines  # noqa: F401  registers them
 from yolort._core import EngineError, Error, ModelError
 from yolort._engines import Engine, EngineStatus, devices, engines, register_engine
-from yolort.batcher import Batcher, QueueFullError
-from yolort.decode import box_sides
 from yolort.detections import Detections
 from yolort.detector import Detector, LayerTime, Speed, View
 from yolort.images import ImageError
-from yolort.sources import SourceError
-from yolort.stream import Frame, Stream
+
+if _typing.TYPE_CHECKING:
+    from yolort.batcher import Batcher, QueueFullError
+    from yolort.decode import box_sides
+    from yolort.sources import SourceError
+    from yolort.stream import Frame, Stream
+
+#: Names that are imported when they are first asked for, and their modules: importing yolort stays quick.
+_LAZY = {
+    "Batcher": "batcher",
+    "Frame": "stream",
+    "QueueFullError": "batcher",
+    "SourceError": "sources",
+    "Stream": "stream",
+    "box_sides": "decode",
+}
 
 __version__ = _core.__version__
 __all__ = [
@@ -49,6 +63,17 @@ __all__ = [
     "images",
     "register_engine",
 ]
+
+
+def __getattr__(name: str) -> _typing.Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'yolort' has no attribute {name!r}")
+    value = globals()[name] = getattr(_importlib.import_module(f"yolort.{_LAZY[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
 
 
 def _warn_of_namesake(folder: _Path) -> None:

@@ -116,17 +116,17 @@ def shown_path(path: str) -> str:
 
 
 #: What no file is named like: scheme:/..., or a name and a password in front of a host.
-_ADDRESS = re.compile(
+_ADDRESS = (  # a string: compiled at its first use, so that importing yolort stays quick
     r"(?i)\s*(?:(?:[a-z][a-z0-9+.-]+)?:[/\\]+"
     r"|(?=[^@]*:[^@]*@)(?:[a-z][a-z0-9+.-]+:(?=[^@]*:))?[/\\]*)"
 )
 #: Parameters of a query that let nobody in, and tell cameras apart.
-_HARMLESS = re.compile(r"(?:camera|channel|fps|profile|stream|subtype)=(?:\d{1,4}|main|sub)", re.IGNORECASE)
+_HARMLESS = r"(?i)(?:camera|channel|fps|profile|stream|subtype)=(?:\d{1,4}|main|sub)"
 
 
 def is_address(text: str) -> bool:
     """Whether text is of the form of a URL, well-formed or not."""
-    return _ADDRESS.match(text) is not None
+    return re.match(_ADDRESS, text) is not None
 
 
 def without_secrets(address: str) -> str:
@@ -135,7 +135,7 @@ def without_secrets(address: str) -> str:
     User and password go, and so do what a query or a fragment says and what `name=value` in the path gives, except for
     a few parameters that are harmless.
     """
-    found = _ADDRESS.match(address)
+    found = re.match(_ADDRESS, address)
     if not found:
         return address
     start, rest = address[: found.end()], address[found.end() :]
@@ -149,7 +149,7 @@ def without_secrets(address: str) -> str:
     for index, part in enumerate(parts):
         if index % 2:
             inside = inside or part.strip("/") != ""
-        elif part and (inside or "=" in part) and not _HARMLESS.fullmatch(part):
+        elif part and (inside or "=" in part) and not re.fullmatch(_HARMLESS, part):
             parts[index] = f"{part.partition('=')[0]}=***" if "=" in part else "***"
     return start + "".join(parts)
 

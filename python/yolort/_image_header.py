@@ -198,9 +198,10 @@ def _description(data: memoryview) -> bytes:
     return b"".join(bytes(data[slice(*places[kind])]) for kind in (b"meta", b"moov") if kind in places)
 
 
-_ITEM = re.compile(rb"ispe\x00{4}(.{4})(.{4})", re.DOTALL)
-_TRACK = re.compile(rb"tkhd(?:\x00.{75}|\x01.{87})(..)..(..)", re.DOTALL)
-_SAMPLES = re.compile(rb"stsd.{40}(..)(..)", re.DOTALL)
+# Strings: compiled at their first use, so that importing yolort stays quick.
+_ITEM = rb"(?s)ispe\x00{4}(.{4})(.{4})"
+_TRACK = rb"(?s)tkhd(?:\x00.{75}|\x01.{87})(..)..(..)"
+_SAMPLES = rb"(?s)stsd.{40}(..)(..)"
 
 
 def _heif(data: memoryview) -> Size:
@@ -209,7 +210,7 @@ def _heif(data: memoryview) -> Size:
     sizes = [
         (int.from_bytes(found[1], "big"), int.from_bytes(found[2], "big"))
         for pattern in (_ITEM, _TRACK, _SAMPLES)
-        for found in pattern.finditer(described)
+        for found in re.finditer(pattern, described)
     ]
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
 

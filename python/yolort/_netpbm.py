@@ -10,15 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 _NEAR = 1 << 16  # bytes from the start in which a header ends
-_PLAIN = re.compile(rb"P[23](?:(?:\s|#[^\r\n]*[\r\n])+\d{1,9}){2}(?:\s|#[^\r\n]*[\r\n])+(\d{1,5})\s")
-_BINARY = re.compile(rb"P([56])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d{1,9})" + rb"\s")
-_PAM = re.compile(rb"P7\s*\n(.*?\n)?ENDHDR\n", re.DOTALL)
-_FIELD = re.compile(rb"(?m)^(WIDTH|HEIGHT|DEPTH|MAXVAL)[ \t]+(\d{1,9})\s")
+# Strings: compiled at their first use, so that importing yolort stays quick.
+_PLAIN = rb"P[23](?:(?:\s|#[^\r\n]*[\r\n])+\d{1,9}){2}(?:\s|#[^\r\n]*[\r\n])+(\d{1,5})\s"
+_BINARY = rb"P([56])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d{1,9})" + rb"\s"
+_PAM = rb"(?s)P7\s*\n(.*?\n)?ENDHDR\n"
+_FIELD = rb"(?m)^(WIDTH|HEIGHT|DEPTH|MAXVAL)[ \t]+(\d{1,9})\s"
 
 
 def white_of_text(data: memoryview) -> int:
     """The value of white of a PGM or PPM file of digits, as OpenCV leaves it; 0 if that is the type's largest."""
-    found = _PLAIN.match(bytes(data[:_NEAR]))
+    found = re.match(_PLAIN, bytes(data[:_NEAR]))
     white = int(found[1]) if found else 0
     return white if 255 < white < 65535 else 0
 
@@ -54,10 +55,10 @@ def decode(data: memoryview, size: tuple[int, int]) -> tuple[npt.NDArray[Any], i
 
 def _header(start: bytes) -> tuple[int, int, int, int, int] | None:
     """Width, height, channels, the value of white, and where the pixels start."""
-    if found := _BINARY.match(start):
+    if found := re.match(_BINARY, start):
         return int(found[2]), int(found[3]), 3 if found[1] == b"6" else 1, int(found[4]), found.end()
-    if found := _PAM.match(start):
-        fields = {name: int(value) for name, value in _FIELD.findall(found[1] or b"")}
+    if found := re.match(_PAM, start):
+        fields = {name: int(value) for name, value in re.findall(_FIELD, found[1] or b"")}
         if len(fields) == 4:
             return fields[b"WIDTH"], fields[b"HEIGHT"], fields[b"DEPTH"], fields[b"MAXVAL"], found.end()
     return None

@@ -16,11 +16,12 @@ import numpy.typing as npt
 from yolort import _checks, _core, images
 from yolort._types import Array, Classes, ImagePath, Settings, Source
 from yolort.detections import Detections
-from yolort.sources import StreamSource
-from yolort.stream import Policy, Stream
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs, Unpack
+
+    from yolort.sources import StreamSource
+    from yolort.stream import Policy, Stream
 
 _THRESHOLDS = ("conf", "iou", "max_det", "classes", "agnostic", "multi_label")
 
@@ -262,6 +263,8 @@ class Detector:
             FileNotFoundError, TypeError, ValueError: no such file, no source, or an option out of range.
             While iterating: SourceError if it cannot be opened at first, and what a call raises.
         """
+        from yolort.stream import Stream  # threads, queues and futures, which a plain detection needs not
+
         batching = {"max_batch": max_batch, "max_wait": max_wait}
         return Stream(self, source, policy, buffer, workers, batching, settings)
 

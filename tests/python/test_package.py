@@ -21,6 +21,16 @@ def test_import_brings_numpy_only() -> None:
     assert run(f"import sys, yolort; print(sorted({heavy} & sys.modules.keys()))").strip() == "[]"
 
 
+def test_what_a_plain_detection_needs_not_is_imported_when_asked_for() -> None:
+    program = (
+        "import sys, yolort; print('yolort.batcher' in sys.modules, yolort.Batcher.__name__, 'Stream' in dir(yolort))"
+    )
+    assert run(program).split() == ["False", "Batcher", "True"]
+    assert all(hasattr(yolort, name) for name in yolort.__all__)
+    with pytest.raises(AttributeError, match="module 'yolort' has no attribute 'nothing'"):
+        yolort.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
 def test_listing_engines_imports_none() -> None:
     assert run("import sys, yolort; yolort.engines(); print('onnxruntime' in sys.modules)").strip() == "False"
 

@@ -18,7 +18,6 @@ from yolort import Detections, Detector, _checks, _core
 from yolort.tools.data.dataset import load_dataset
 from yolort.tools.data.samples import Dataset, Sample
 from yolort.tools.evaluate.metrics import Scores, score
-from yolort.tools.models.torch_detector import TorchDetector
 
 __all__ = ["THRESHOLDS", "Evaluator", "Run", "open_detector"]
 
@@ -140,4 +139,6 @@ def open_detector(model: str | Path, **options: Any) -> Any:
         given = options.pop(key, default)
         if given not in (default, []):
             raise ValueError(f"{model}: a checkpoint is augmented as Ultralytics does; export it for {key}={given!r}")
+    from yolort.tools.models.torch_detector import TorchDetector  # torch, which an artifact does not need
+
     return TorchDetector(model, **options)

@@ -146,6 +146,7 @@ def body_of(random: np.random.Generator) -> tuple[bytes, dict[str, bytes]]:
     return image(random), {}
 
 
+@pytest.mark.slow
 def test_no_request_is_an_error_of_the_server(client: Any) -> None:
     random = np.random.default_rng(0)
     statuses = set()

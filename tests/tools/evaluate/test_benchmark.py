@@ -35,6 +35,11 @@ def image() -> np.ndarray:
     return np.asarray(yolort.images.read(yolort.demo_image()))
 
 
+def test_a_worker_of_an_artifact_does_without_torch(image: np.ndarray) -> None:
+    with Worker(NCNN, image=image, engine="ncnn", tuned=False) as worker:
+        assert worker.call(eval, "'torch' in __import__('sys').modules") is False
+
+
 def row(name: str, milliseconds: list[float], **facts: Any) -> Row:
     out = Row(
         Case(name, "ncnn", precision="fp32"), facts={"engine": "ncnn", "device": "cpu", "precision": "fp32", **facts}

@@ -37,6 +37,7 @@ def test_wrong_results_are_refused(checkpoint: Checkpoint, tmp_path: Path, monke
     assert left_in(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_wrong_rows_are_refused(checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = yolort.Detector.infer
     for column, shift in ((0, 3), (4, 0.1), (5, 7), (2, np.nan)):

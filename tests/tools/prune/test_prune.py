@@ -127,6 +127,7 @@ def test_sensitive_units_stay_wide(checkpoint: Checkpoints, tmp_path: Path, monk
     assert done.widths["model.7"][1] < 256
 
 
+@pytest.mark.slow
 def test_steps_arrive_at_the_same_widths(checkpoint: Checkpoints, tmp_path: Path) -> None:
     once = pruned(checkpoint, tmp_path, ratio=0.4, output=tmp_path / "once.pt")
     thrice = pruned(checkpoint, tmp_path, ratio=0.4, steps=3, output=tmp_path / "thrice.pt")

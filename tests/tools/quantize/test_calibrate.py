@@ -212,6 +212,7 @@ def test_bad_images(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixtur
         calibrate(model, mixed)
 
 
+@pytest.mark.slow
 def test_images_that_are_scored_are_refused(model: Path, tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "scenes", train=2, val=2, progress=False)
     train, val = (data.parent / "images" / split for split in ("train", "val"))

@@ -24,6 +24,7 @@ def _search(file: Path, barrier: Barrier) -> None:
         study.tell(trial, [1.0, 1.0])
 
 
+@pytest.mark.slow
 def test_one_search_works_at_a_time(tmp_path: Path) -> None:
     """It makes the tables; to the next its trials are not those of a process that was killed."""
     context = multiprocessing.get_context("spawn")
