@@ -25,7 +25,10 @@ int main(int argc, char** argv) try {
   }
   if (first == "--engines") {
     for (const yolort::EngineStatus& engine : yolort::engines()) {
-      std::cout << engine.name << ": " << (engine.available ? "available" : yolort::visible(engine.reason)) << '\n';
+      std::cout << engine.name << ": " << (engine.available ? "available" : yolort::visible(engine.reason));
+      if (!engine.version.empty()) std::cout << ", " << yolort::visible(engine.version);
+      if (!engine.library.empty()) std::cout << ", " << yolort::visible(engine.library);
+      std::cout << '\n';
       if (!engine.available) continue;
       for (const std::string& device : yolort::devices(engine.name))
         std::cout << "  " << yolort::visible(device) << '\n';

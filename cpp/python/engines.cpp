@@ -194,6 +194,7 @@ void register_engines(py::module_& m) {
   m.def("devices", &list_devices, py::arg("engine"));
   m.def("register_engine", &register_python_engine, py::arg("name"), py::arg("priority"), py::arg("formats"),
         py::arg("unavailable"), py::arg("load"), py::arg("devices"), py::arg("precisions"));
+  m.def("unregister_engine", &unregister_engine, py::arg("name"));
 }
 
 }  // namespace yolort::bindings

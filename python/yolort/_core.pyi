@@ -112,6 +112,7 @@ def register_engine(
     devices: Callable[[], list[str]],
     precisions: Callable[[], list[str]],
 ) -> None: ...
+def unregister_engine(name: str) -> None: ...
 def build_engine(
     onnx: str,
     *,

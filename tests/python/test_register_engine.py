@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,12 @@ class ConstantEngine:
 
     def clone(self) -> ConstantEngine:
         return ConstantEngine(self.outputs, self.dtype)
+
+
+@pytest.fixture(autouse=True)
+def unregister() -> Iterator[None]:
+    yield
+    yolort._core.unregister_engine("abacus")
 
 
 @pytest.fixture

@@ -50,6 +50,14 @@ void register_engine(EngineEntry entry) {
   }
 }
 
+void unregister_engine(const std::string& name) {
+  Registry& all = registry();
+  std::lock_guard lock(all.mutex);
+  all.entries.erase(std::remove_if(all.entries.begin(), all.entries.end(),
+                                   [&](const EngineEntry& entry) { return entry.name == name; }),
+                    all.entries.end());
+}
+
 EngineEntry unavailable_engine(const std::string& name, Format format, const std::string& reason) {
   EngineEntry entry;
   entry.name = name;

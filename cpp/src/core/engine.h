@@ -87,6 +87,8 @@ struct EngineEntry {
 
 /// Adds or replaces (same name) an engine. Thread-safe.
 void register_engine(EngineEntry entry);
+/// Takes one out again. What it has loaded runs on. Thread-safe.
+void unregister_engine(const std::string& name);
 
 /// The engine that runs the model: the one asked for (option, then $YOLORT_ENGINE), otherwise the available one with
 /// the highest priority. Throws EngineError or std::invalid_argument, naming the alternatives.

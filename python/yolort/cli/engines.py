@@ -11,5 +11,5 @@ def engines() -> None:
     rows: list[list[object]] = []
     for status in yolort.engines():
         devices = "\n".join(yolort.devices(status.name)) if status.available else ""
-        rows.append([status.name, "yes" if status.available else "no", devices or status.reason])
-    print_table(["engine", "available", "devices, or why not"], rows)
+        rows.append([status.name, "yes" if status.available else "no", status.version, devices or status.reason])
+    print_table(["engine", "available", "version", "devices, or why not"], rows)

@@ -7,6 +7,7 @@
 #include <climits>
 #include <map>
 #include <optional>
+#include <stdexcept>
 #include <utility>
 
 #include "engines/openvino/api.h"
@@ -164,6 +165,9 @@ void read_ports(const ModelSpec& spec, Compiled& compiled) {
   compiled.type = type_of(type, "the input");
   const auto fixed = [&](std::size_t d) { return sides[d].fixed() ? static_cast<int>(sides[d].max) : 0; };
   compiled.shape = {fixed(0), fixed(2), fixed(3)};
+  if (sides[0].max > 0) {  // a dynamic batch may have a limit
+    compiled.shape.max_batch = static_cast<int>(std::min<std::int64_t>(sides[0].max, compiled.shape.max_batch));
+  }
 }
 
 /// The file as it is now, by what changes if it is written again.
@@ -175,6 +179,23 @@ std::string identity_of(const std::filesystem::path& file) {
          std::to_string(std::filesystem::last_write_time(file, error).time_since_epoch().count()) + "\n";
 }
 
+constexpr std::size_t max_settings = 14;  ///< keys and values
+
+template <class Call, std::size_t... i>
+ov::Status with_pointers(const char* const* settings, Call call, std::index_sequence<i...>) {
+  return call(settings[i]...);
+}
+
+/// Calls a variadic function of OpenVINO with the settings, and null for those that are not there: it reads as many as
+/// it is told.
+template <class Call>
+ov::Status with_settings(const std::vector<std::string>& settings, Call call) {
+  const char* all[max_settings] = {};
+  if (settings.size() > max_settings) throw std::logic_error("more settings than are handed on");
+  for (std::size_t i = 0; i < settings.size(); ++i) all[i] = settings[i].c_str();
+  return with_pointers(all, call, std::make_index_sequence<max_settings>());
+}
+
 ov::Owned<ov::CompiledModel> compile(const ModelSpec& spec, const std::string& device,
                                      std::vector<std::string> settings, bool keep) {
   std::string identity =
@@ -184,15 +205,11 @@ ov::Owned<ov::CompiledModel> compile(const ModelSpec& spec, const std::string& d
   if (keep) cache.emplace(identity);
   if (cache && !cache->folder().empty()) settings.insert(settings.end(), {"CACHE_DIR", cache->folder().string()});
 
-  // The call takes as many as it is told; the rest are there to make the number one.
-  constexpr std::size_t max_settings = 14;
-  const char* all[max_settings] = {};
-  if (settings.size() > max_settings) throw std::logic_error("more settings than are handed on");
-  for (std::size_t i = 0; i < settings.size(); ++i) all[i] = settings[i].c_str();
   ov::CompiledModel* model = nullptr;
-  const ov::Status status = ov::api().core_compile_model_from_file(
-      ov::runtime().core, spec.graph.c_str(), device.c_str(), settings.size(), &model, all[0], all[1], all[2], all[3],
-      all[4], all[5], all[6], all[7], all[8], all[9], all[10], all[11], all[12], all[13]);
+  const ov::Status status = with_settings(settings, [&](auto... pairs) {
+    return ov::api().core_compile_model_from_file(ov::runtime().core, spec.graph.c_str(), device.c_str(),
+                                                  settings.size(), &model, pairs...);
+  });
   ov::check<ModelError>(status, "model \"" + spec.path + "\": OpenVINO cannot load it");
   return ov::Owned<ov::CompiledModel>(model);
 }
