@@ -15,6 +15,9 @@
 #include "platform/device_name.h"
 #include "platform/processor.h"
 
+/// Of thread_pool.cpp. Calling it also makes the linker take that file, which libncnn.a needs, out of libyolort.a.
+extern "C" int yolort_omp_get_max_threads();
+
 namespace yolort {
 namespace {
 
@@ -201,7 +204,7 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   auto network = std::make_shared<Network>();
   network->shape = {1, spec.height, spec.width};
   ncnn::Net& net = network->net;
-  net.opt.num_threads = options.threads.value_or(available_cores());
+  net.opt.num_threads = options.threads.value_or(yolort_omp_get_max_threads());
   set_device(*network, gpu);
   set_precision(*network, options.precision, gpu, spec.precision == "int8");
 
