@@ -168,7 +168,9 @@ void test_forced_by_environment() {
 }  // namespace
 
 int main() {
-  register_engine(unavailable_engine("onnxruntime", Format::onnx, "not in this test"));
+  for (const char* other : {"onnxruntime", "openvino"}) {
+    register_engine(unavailable_engine(other, Format::onnx, "not in this test"));
+  }
   test_one_image();
   test_batches();
   test_infer();
