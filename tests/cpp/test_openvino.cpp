@@ -245,6 +245,11 @@ void test_compiled_models_are_kept() {
     fs::resize_file(blobs()[0], size);
     CHECK(Detector(model, options()).detect(image, all()).scores == first);
   }
+  std::ifstream file(model, std::ios::binary);
+  const std::string contents{std::istreambuf_iterator<char>(file), {}};
+  Detector in_memory(ModelBytes{contents.data(), contents.size(), "onnx"}, options());
+  CHECK(in_memory.detect(image, all()).scores == first);
+  CHECK(blobs().size() == 1);  // what may have been encrypted is not kept
   setenv("YOLORT_OPENVINO_CACHE", "off", 1);
 }
 
@@ -252,11 +257,16 @@ void test_signed_models_are_told() {
   std::string told;
   set_warning_handler([&](const std::string& text) { told += text; });
   const fs::path file = folder / "signed.onnx";
-  std::ofstream(file, std::ios::binary) << rounding("image", 3);
+  const std::string contents = rounding("image", 3);
+  std::ofstream(file, std::ios::binary) << contents;
   Options named = options();
   named.names = {"zero"};
   named.imgsz = {32, 32};
   CHECK_THROWS(Detector(file.string(), named), ModelError, "OpenVINO cannot load it: ");
+  CHECK(told.find("its INT8 is signed") != std::string::npos);
+  told.clear();
+  CHECK_THROWS(Detector(ModelBytes{contents.data(), contents.size(), "onnx"}, named), ModelError,
+               "model \"in memory\": OpenVINO cannot load it: ");
   CHECK(told.find("its INT8 is signed") != std::string::npos);
   set_warning_handler(nullptr);
 }

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,40 @@ def test_files_that_are_damaged(target: Target, make_model: Make) -> None:
     assert len(target.detector(model)(IMAGE)) == 1
 
 
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda data: np.frombuffer(data, np.uint8)])
+def test_a_model_in_memory(target: Target, make_model: Make, kind: Callable[[bytes], Any]) -> None:
+    if target.engine == "ncnn":
+        pytest.skip("ncnn reads files")
+    model = make_model(boxes_output((32, 32, 16, 8, 0.9, 1)))
+    wanted = {"engine": target.engine, "device": target.device}
+    form = "tensorrt" if target.engine == "tensorrt" else "onnx"
+    whole = model.read_bytes()
+    data = kind(whole)
+    detector = yolort.Detector(data, format=form, **wanted)
+    del data
+    expected = target.detector(model)(IMAGE)
+    assert len(expected) == 1
+    for one in (detector, detector.clone()):
+        np.testing.assert_array_equal(one(IMAGE).boxes, expected.boxes)
+    assert detector.names == dict(enumerate(NAMES))
+    for damaged in (whole[: len(whole) // 2], b"garbage" * 100, bytes(1000)):
+        with pytest.raises(yolort.ModelError, match='model "in memory"'):
+            yolort.Detector(kind(damaged), format=form, **wanted)
+
+
+def test_what_is_no_model_in_memory(tmp_path: Path) -> None:
+    model = write_onnx(tmp_path, boxes_output(), metadata())
+    data = model.read_bytes()
+    with pytest.raises(ValueError, match='format is "ncnn", expected onnx or tensorrt'):
+        yolort.Detector(data, format="ncnn")
+    with pytest.raises(TypeError, match="expected the bytes of a model"):
+        yolort.Detector(model, format="onnx")
+    with pytest.raises(yolort.ModelError, match='model "in memory"'):
+        yolort.Detector(b"", format="onnx")
+    with pytest.raises(yolort.EngineError, match="does not read this format"):
+        yolort.Detector(data, format="onnx", engine="ncnn")
+
+
 def test_arguments_out_of_range(target: Target, make_model: Make) -> None:
     model = make_model(boxes_output())
     refused: list[tuple[dict[str, Any], str]] = [
@@ -229,8 +264,8 @@ def test_engines_that_are_not_there(tmp_path: Path) -> None:
 
 def test_a_library_that_is_not_installed() -> None:
     program = """
-import os, sys, numpy
-sys.path[:] = [os.path.dirname(os.__file__)]
+import sys, numpy
+sys.path[:] = [path for path in sys.path if not path.endswith("-packages")]
 import yolort
 print(*(entry for entry in yolort.engines() if entry.name in ("onnxruntime", "openvino")))
 """

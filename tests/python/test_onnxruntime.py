@@ -64,31 +64,6 @@ def test_same_outputs_as_the_package() -> None:
         np.testing.assert_allclose(output, wanted, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda data: np.frombuffer(data, np.uint8)])
-def test_a_model_in_memory(kind: Any, model: Path) -> None:
-    data = kind(model.read_bytes())
-    detector = yolort.Detector(data, format="onnx", engine="onnxruntime")
-    del data
-    expected = yolort.Detector(model, engine="onnxruntime")(IMAGE)
-    assert len(expected) == 1
-    for one in (detector, detector.clone()):
-        np.testing.assert_array_equal(one(IMAGE).boxes, expected.boxes)
-    assert detector.names == {0: "zero", 1: "driver's licence", 2: "two"}
-
-
-def test_a_model_in_memory_that_cannot_be_read(model: Path) -> None:
-    data = model.read_bytes()
-    with pytest.raises(ValueError, match='format is "ncnn", expected onnx or tensorrt'):
-        yolort.Detector(data, format="ncnn")
-    with pytest.raises(TypeError, match="expected the bytes of a model"):
-        yolort.Detector(model, format="onnx")
-    for damaged in (b"", data[: len(data) // 2], b"garbage" * 100, bytes(1000)):
-        with pytest.raises(yolort.ModelError, match='model "in memory"'):
-            yolort.Detector(damaged, format="onnx")
-    with pytest.raises(yolort.EngineError, match="does not read this format"):
-        yolort.Detector(data, format="onnx", engine="ncnn")
-
-
 def test_options_of_the_session(model: Path) -> None:
     for value in (False, 0, "0"):
         detector = yolort.Detector(

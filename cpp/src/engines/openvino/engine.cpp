@@ -196,8 +196,8 @@ ov::Status with_settings(const std::vector<std::string>& settings, Call call) {
   return with_pointers(all, call, std::make_index_sequence<max_settings>());
 }
 
-ov::Owned<ov::CompiledModel> compile(const ModelSpec& spec, const std::string& device,
-                                     std::vector<std::string> settings, bool keep) {
+ov::CompiledModel* compile_file(const ModelSpec& spec, const std::string& device, std::vector<std::string> settings,
+                                bool keep, ov::Status& status) {
   std::string identity =
       ov::runtime().version + "\n" + device + "\n" + identity_of(spec.graph) + identity_of(spec.weights);
   for (const std::string& setting : settings) identity += setting + "\n";
@@ -205,13 +205,37 @@ ov::Owned<ov::CompiledModel> compile(const ModelSpec& spec, const std::string& d
   if (keep) cache.emplace(identity);
   if (cache && !cache->folder().empty()) settings.insert(settings.end(), {"CACHE_DIR", cache->folder().string()});
 
-  ov::CompiledModel* model = nullptr;
-  const ov::Status status = with_settings(settings, [&](auto... pairs) {
+  ov::CompiledModel* compiled = nullptr;
+  status = with_settings(settings, [&](auto... pairs) {
     return ov::api().core_compile_model_from_file(ov::runtime().core, spec.graph.c_str(), device.c_str(),
-                                                  settings.size(), &model, pairs...);
+                                                  settings.size(), &compiled, pairs...);
   });
+  return compiled;
+}
+
+/// Nothing of it is kept in a file: it may have been encrypted.
+ov::CompiledModel* compile_contents(const ModelSpec& spec, const std::string& device,
+                                    const std::vector<std::string>& settings, ov::Status& status) {
+  ov::Model* read = nullptr;
+  status = ov::api().core_read_model_from_memory_buffer(ov::runtime().core, spec.contents.data(), spec.contents.size(),
+                                                        nullptr, &read);
+  if (status != 0) return nullptr;
+  const ov::Owned<ov::Model> model(read);
+  ov::CompiledModel* compiled = nullptr;
+  status = with_settings(settings, [&](auto... pairs) {
+    return ov::api().core_compile_model(ov::runtime().core, model.get(), device.c_str(), settings.size(), &compiled,
+                                        pairs...);
+  });
+  return compiled;
+}
+
+ov::Owned<ov::CompiledModel> compile(const ModelSpec& spec, const std::string& device,
+                                     const std::vector<std::string>& settings, bool keep) {
+  ov::Status status = 0;
+  ov::Owned<ov::CompiledModel> out(spec.contents.empty() ? compile_file(spec, device, settings, keep, status)
+                                                         : compile_contents(spec, device, settings, status));
   ov::check<ModelError>(status, "model \"" + spec.path + "\": OpenVINO cannot load it");
-  return ov::Owned<ov::CompiledModel>(model);
+  return out;
 }
 
 std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
@@ -243,6 +267,7 @@ EngineEntry openvino_engine() {
   entry.unavailable = [] { return ov::runtime().why; };
   entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::onnx || spec.format == Format::openvino; };
   entry.load = load;
+  entry.reads_memory = true;
   entry.library = [] { return EngineLibrary{ov::runtime().version, ov::runtime().path}; };
   entry.devices = [] {
     std::vector<std::string> out;

@@ -1,6 +1,5 @@
 #include "engines/openvino/signed_int8.h"
 
-#include <fstream>
 #include <map>
 #include <sstream>
 #include <string>
@@ -56,17 +55,14 @@ bool ir_rounds_to_signed(std::string_view xml) {
 }  // namespace
 
 bool rounds_to_signed(const ModelSpec& spec) {
-  std::ifstream file(spec.graph, std::ios::binary);
-  std::error_code error;
-  const std::uint64_t size = std::filesystem::file_size(spec.graph, error);
-  if (!file || error) return false;
+  const GraphStream graph = open_graph(spec);
   if (spec.format == Format::openvino) {
     std::ostringstream text;
-    text << file.rdbuf();
+    text << graph.stream->rdbuf();
     return ir_rounds_to_signed(text.str());
   }
   try {
-    return rounds_activations_to_int8(file, size);
+    return rounds_activations_to_int8(*graph.stream, graph.size);
   } catch (const ParseError&) {
     return false;
   }

@@ -9,7 +9,7 @@ namespace yolort::openvino {
 ///
 /// With OpenVINO 2026.4 the low-precision passes of the CPU plugin then give other results than ONNX Runtime: of such a
 /// YOLOv8n 0.04 mAP50-95 instead of 0.16, and as it should be without those passes. The C API does not show the graph,
-/// so the file is read. False for a file that cannot be read: OpenVINO says why.
+/// so the graph is read here. False if that is damaged: OpenVINO says why.
 bool rounds_to_signed(const ModelSpec& spec);
 
 }  // namespace yolort::openvino
