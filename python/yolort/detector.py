@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import warnings
-import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
+from typing import TYPE_CHECKING, NamedTuple, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _checks, _core, images
+from yolort import _checks, _core, _fork, images
 from yolort._types import Array, Classes, ImagePath, Settings, Source
 from yolort.detections import Detections
 
@@ -154,7 +152,7 @@ class Detector:
         kept = _checks.classes(classes, self._names)
         self._thresholds = _checks.thresholds(conf, iou, max_det, kept, agnostic, multi_label)
         self._core.check(self._thresholds)
-        _living.add(self)
+        _fork.watch(self)
 
     @overload
     def __call__(self, source: Array, **settings: Unpack[Settings]) -> Detections: ...
@@ -237,7 +235,7 @@ class Detector:
         copy._core = self._core.clone()
         copy._names = self._names
         copy._thresholds = self._thresholds
-        _living.add(copy)
+        _fork.watch(copy)
         return copy
 
     def stream(
@@ -383,27 +381,3 @@ def _read(item: Array | ImagePath) -> Array:
 
 def _described(item: object) -> str:
     return f"an array of {item.dtype}" if isinstance(item, np.ndarray) else _checks.shown(item)
-
-
-class _ForkedCore:
-    """Stands for the core of a Detector in a forked process, which has none of the threads that run it."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise RuntimeError(
-            "this Detector was loaded before the process forked, and its threads did not come along; "
-            'construct it in the process that uses it, or start processes with the method "spawn"'
-        )
-
-
-_living: weakref.WeakSet[Detector] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for detector in list(_living):
-        if (detector.engine, detector.device) == ("ncnn", "cpu"):  # its pool starts anew
-            continue
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(detector._core))  # to destroy it would wait for its threads
-        detector._core = cast(_core.Detector, _ForkedCore())
-
-
-os.register_at_fork(after_in_child=_after_fork)

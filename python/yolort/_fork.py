@@ -1,0 +1,46 @@
+"""Detectors in a forked process, which has none of the threads that ran them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import weakref
+from typing import Any, Protocol
+
+
+class _Detector(Protocol):
+    _core: Any
+
+    @property
+    def engine(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+
+
+_living: weakref.WeakSet[_Detector] = weakref.WeakSet()
+
+
+class _ForkedCore:
+    """Stands for the core of a Detector that came along."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(
+            "this Detector was loaded before the process forked, and its threads did not come along; "
+            'construct it in the process that uses it, or start processes with the method "spawn"'
+        )
+
+
+def watch(detector: _Detector) -> None:
+    """Have the detector say so if it is used in a forked process where it cannot run."""
+    _living.add(detector)
+
+
+def _after_fork() -> None:
+    for detector in list(_living):
+        if (detector.engine, detector.device) == ("ncnn", "cpu"):  # its pool starts anew
+            continue
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(detector._core))  # to destroy it would wait for its threads
+        detector._core = _ForkedCore()
+
+
+os.register_at_fork(after_in_child=_after_fork)
