@@ -22,7 +22,7 @@ class Target(NamedTuple):
     engine: str
     device: str
 
-    def detector(self, model: Path, **options: Any) -> yolort.Detector:
+    def detector(self, model: Any, **options: Any) -> yolort.Detector:
         return yolort.Detector(model, engine=self.engine, device=self.device, **options)
 
 

@@ -187,11 +187,10 @@ def test_a_model_in_memory(target: Target, make_model: Make, kind: Callable[[byt
     if target.engine == "ncnn":
         pytest.skip("ncnn reads files")
     model = make_model(boxes_output((32, 32, 16, 8, 0.9, 1)))
-    wanted = {"engine": target.engine, "device": target.device}
     form = "tensorrt" if target.engine == "tensorrt" else "onnx"
     whole = model.read_bytes()
     data = kind(whole)
-    detector = yolort.Detector(data, format=form, **wanted)
+    detector = target.detector(data, format=form)
     del data
     expected = target.detector(model)(IMAGE)
     assert len(expected) == 1
@@ -200,7 +199,7 @@ def test_a_model_in_memory(target: Target, make_model: Make, kind: Callable[[byt
     assert detector.names == dict(enumerate(NAMES))
     for damaged in (whole[: len(whole) // 2], b"garbage" * 100, bytes(1000)):
         with pytest.raises(yolort.ModelError, match='model "in memory"'):
-            yolort.Detector(kind(damaged), format=form, **wanted)
+            target.detector(kind(damaged), format=form)
 
 
 def test_what_is_no_model_in_memory(tmp_path: Path) -> None:

@@ -76,9 +76,10 @@ def test_options_of_the_session(model: Path) -> None:
         yolort.Detector(model, engine="onnxruntime", engine_options={"device_id": 1})
     with pytest.raises(ValueError, match='engine "ncnn" takes none'):
         yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn", engine_options={"a": 1})
-    for wrong in ([], "a", {"a": None}, {1: "a"}):
+    unfit: list[Any] = [[], "a", {"a": None}, {1: "a"}]
+    for wrong in unfit:
         with pytest.raises(TypeError, match="engine_options"):
-            yolort.Detector(model, engine_options=wrong)  # type: ignore[arg-type]
+            yolort.Detector(model, engine_options=wrong)
 
 
 def test_a_path_that_is_not_utf8(model: Path) -> None:

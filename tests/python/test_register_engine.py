@@ -13,7 +13,7 @@ import yolort
 from known_models import boxes_output, metadata, raw_outputs, write_onnx
 
 IMAGE = np.full((64, 64, 3), 50, np.uint8)
-END2END = {"out0": np.float32([[24, 28, 40, 36, 0.9, 1], [6, 16, 14, 24, 0.6, 0], [0, 0, 8, 8, 0.4, 2]])}
+END2END = {"out0": np.array([[24, 28, 40, 36, 0.9, 1], [6, 16, 14, 24, 0.6, 0], [0, 0, 8, 8, 0.4, 2]], np.float32)}
 HEADS = {
     "boxes": boxes_output((32, 32, 16, 8, 0.9, 1), (10, 20, 8, 8, 0.8, 0), (33, 32, 16, 8, 0.7, 1)),
     "end2end": END2END,
@@ -30,12 +30,12 @@ class ConstantEngine:
     precision = ""
 
     def __init__(self, outputs: Sequence[npt.NDArray[Any]], dtype: type = np.float32) -> None:
-        self.outputs = [output.astype(dtype) for output in outputs]
+        self.outputs: list[npt.NDArray[Any]] = [output.astype(dtype) for output in outputs]
         self.dtype = dtype
         self.seen: list[float] = []
 
     def input(self, batch: int, height: int, width: int) -> npt.NDArray[Any]:
-        self.array = np.zeros((batch, 3, height, width), self.dtype)
+        self.array: npt.NDArray[Any] = np.zeros((batch, 3, height, width), self.dtype)
         return self.array
 
     def run(self) -> list[npt.NDArray[Any]]:
