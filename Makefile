@@ -9,7 +9,7 @@ INSTALL := pip install --quiet --no-build-isolation --config-settings=cmake.defi
            --config-settings=build-dir=build/python --constraint tests/constraints.txt --editable
 NATIVE := $(shell find cpp -type f) CMakeLists.txt pyproject.toml Makefile
 CXX_FILES = $(shell find cpp examples tests -name '*.cpp' -o -name '*.h' -o -name '*.c')
-# The C++ tests of ONNX Runtime run on the library of its Python package.
+# Under AddressSanitizer the C++ tests run on ONNX Runtime's Python package alone.
 RUNTIME = YOLORT_ONNXRUNTIME=$$(ls $(VENV)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.* 2>/dev/null)
 # As pytest has it, each folder of the tests is a root of modules; every conftest.py is checked alone, as all have one name.
 TEST_FILES = $(shell find tests -name '*.py')
@@ -31,7 +31,7 @@ test: $(VENV)/test test-cpp
 
 test-cpp: $(VENV)/test
 	$(call BUILD,tests)
-	$(RUNTIME) ctest --preset tests
+	VIRTUAL_ENV=$(VENV) ctest --preset tests  # on the libraries of its Python packages
 
 # The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer, and under ThreadSanitizer.
 sanitize: sanitize-address sanitize-thread
