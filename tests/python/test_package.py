@@ -28,7 +28,7 @@ def test_what_a_plain_detection_needs_not_is_imported_when_asked_for() -> None:
     assert run(program).split() == ["False", "Batcher", "True"]
     assert all(hasattr(yolort, name) for name in yolort.__all__)
     with pytest.raises(AttributeError, match="module 'yolort' has no attribute 'nothing'"):
-        yolort.nothing  # type: ignore[attr-defined]  # noqa: B018
+        yolort.nothing  # noqa: B018
 
 
 def test_listing_engines_imports_none() -> None:
