@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 #include <string>
 #include <thread>
 
@@ -14,10 +13,9 @@
 #include "core/engine.h"
 #include "engines/openvino/api.h"
 #include "engines/openvino/devices.h"
+#include "engines/openvino/ir_graph.h"
 #include "engines/openvino/model_cache.h"
-#include "engines/openvino/signed_int8.h"
-#include "model/onnx_graph.h"
-#include "model/value.h"
+#include "onnx_bytes.h"
 #include "platform/processor.h"
 #include "platform/warning.h"
 
@@ -40,6 +38,7 @@ Thresholds all() {
 Options options() {
   Options out;
   out.engine = "openvino";
+  out.precision = "fp32";
   return out;
 }
 
@@ -86,59 +85,46 @@ void test_settings() {
   CHECK(streams(8, "CPU") == "1 x 8" && streams(1, "GPU").empty());
 }
 
-/// A protobuf field that holds bytes, or a number below 128.
-std::string bytes(int field, const std::string& content) {
-  std::string out(1, static_cast<char>(field << 3 | 2));
-  for (std::size_t size = content.size();; size >>= 7) {
-    out += static_cast<char>((size & 0x7F) | (size > 0x7F ? 0x80 : 0));
-    if (size <= 0x7F) break;
+/// An IR of layers ("id type") and of edges ("from:port to:port").
+std::string ir(const std::vector<std::string>& layers, const std::vector<std::string>& edges,
+               const std::string& destination = "u8") {
+  std::string out = "<?xml version=\"1.0\"?>\n<net name=\"a &gt; b\">\n<layers>\n";
+  for (const std::string& layer : layers) {
+    const std::size_t space = layer.find(' ');
+    const std::string type = layer.substr(space + 1);
+    out += "<layer id=\"" + layer.substr(0, space) + "\" name=\"a &gt; b\" type=\"" + type + "\"";
+    out += type == "Convert" ? "><data destination_type=\"" + destination + "\"/></layer>\n" : "/>\n";
   }
-  return out + content;
-}
-std::string number(int field, int value) { return {static_cast<char>(field << 3), static_cast<char>(value)}; }
-
-/// An ONNX file that rounds `input` with a zero point of a type; 0: without one, to `output_dtype`.
-std::string rounding(const std::string& input, int zero_point, int output_dtype = 0) {
-  const std::string weights = bytes(5, number(2, 1) + bytes(9, std::string(300, 'w')) + bytes(8, "weights"));
-  const std::string zero = number(2, zero_point) + bytes(8, "zero");
-  const std::string constant =
-      bytes(1, bytes(2, "constant") + bytes(4, "Constant") + bytes(5, bytes(1, "value") + bytes(5, number(2, 1))));
-  std::string node = bytes(1, input) + bytes(1, "scale") + (zero_point ? bytes(1, "zero") : "") + bytes(2, "out");
-  node += bytes(4, "QuantizeLinear");
-  if (output_dtype) node += bytes(5, bytes(1, "output_dtype") + number(3, output_dtype));
-  return number(1, 8) + bytes(7, constant + bytes(1, node) + weights + (zero_point ? bytes(5, zero) : ""));
+  out += "</layers>\n<edges>\n";
+  for (const std::string& edge : edges) {
+    const std::size_t space = edge.find(' '), from = edge.find(':'), to = edge.find(':', space);
+    out += "<edge from-layer=\"" + edge.substr(0, from) + "\" from-port=\"" + edge.substr(from + 1, space - from - 1) +
+           "\" to-layer=\"" + edge.substr(space + 1, to - space - 1) + "\" to-port=\"" + edge.substr(to + 1) + "\"/>\n";
+  }
+  return out + "</edges>\n</net>\n";
 }
 
-void test_signed_rounding_in_onnx() {
-  const auto is_signed = [](const std::string& onnx) {
-    std::istringstream in(onnx);
-    return rounds_activations_to_int8(in, onnx.size());
-  };
-  CHECK(is_signed(rounding("image", 3)) && !is_signed(rounding("image", 2)));
-  CHECK(!is_signed(rounding("weights", 3)) && !is_signed(rounding("constant", 3)));
-  CHECK(is_signed(rounding("image", 0, 3)) && !is_signed(rounding("image", 0)));
-  const std::string whole = rounding("image", 3);
-  for (std::size_t size = 1; size < whole.size(); ++size) {  // no byte is read that is not there
-    std::istringstream in(whole.substr(0, size));
-    try {
-      rounds_activations_to_int8(in, size);
-    } catch (const ParseError&) {
-    }
+void test_ir_graph() {
+  const std::string xml = ir({"0 Parameter", "1 Const", "2 Concat", "3 Result"}, {"1:0 2:1", "0:0 2:0", "2:2 3:0"});
+  const Graph graph = openvino::read_ir_graph(xml);
+  CHECK(graph.nodes.size() == 4 && graph.nodes[2].type == "Concat");
+  CHECK((graph.nodes[2].inputs == std::vector<std::string>{"0:0", "1:0"}));  // in the order of the ports
+  CHECK((graph.nodes[2].outputs == std::vector<std::string>{"2:2"} && graph.outputs == graph.nodes[2].outputs));
+
+  const Graph cut = openvino::read_ir_graph(openvino::ir_with_outputs(xml, {"1:0", "0:0"}));
+  CHECK((cut.outputs == std::vector<std::string>{"1:0", "0:0"} && cut.nodes.size() == 5));
+  for (std::size_t size = 0; size < xml.size(); ++size) {  // no byte is read that is not there
+    const std::string part = xml.substr(0, size);
+    openvino::read_ir_graph(part);
+    openvino::ir_with_outputs(part, {"0:0", "nothing"});
   }
+  CHECK(openvino::read_ir_graph(xml + "<body></body>").nodes.empty());
 }
 
 void test_signed_rounding_in_an_ir() {
   const auto is_signed = [](const std::string& type, const std::string& rounded) {
-    const fs::path file = folder / "model.xml";
-    std::ofstream(file) << "<net><layers><layer id=\"0\" name=\"a &gt; b\" type=\"" << rounded << "\"/>"
-                        << R"(<layer id="1" type="FakeQuantize"><data levels="256"/></layer>)"
-                        << R"(<layer id="2" type="Convert"><data destination_type=")" << type << "\"/></layer></layers>"
-                        << R"(<edges><edge from-layer="0" from-port="0" to-layer="1" to-port="0"/>)"
-                        << R"(<edge from-layer="1" from-port="5" to-layer="2" to-port="0"/></edges></net>)";
-    ModelSpec spec;
-    spec.format = Format::openvino;
-    spec.graph = file;
-    return openvino::rounds_to_signed(spec);
+    return rounds_activations_to_int8(openvino::read_ir_graph(
+        ir({"0 " + rounded, "1 FakeQuantize", "2 Convert", "3 Result"}, {"0:0 1:0", "1:5 2:0", "2:1 3:0"}, type)));
   };
   CHECK(is_signed("i8", "Multiply") && !is_signed("u8", "Multiply") && !is_signed("i8", "Const"));
 }
@@ -289,7 +275,7 @@ int main() {
   test_names_of_devices();
   test_precision_that_runs();
   test_settings();
-  test_signed_rounding_in_onnx();
+  test_ir_graph();
   test_signed_rounding_in_an_ir();
   test_cache_folder();
   const std::string why = openvino::runtime().why;

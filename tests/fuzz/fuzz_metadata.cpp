@@ -1,8 +1,11 @@
-// What models say of themselves: ONNX files, metadata.yaml, the header of an engine, the record of `yolort tune`.
+// What models say of themselves: ONNX files, OpenVINO's IR, metadata.yaml, the header of an engine, the record of
+// `yolort tune`.
 #include "core/tuning.h"
+#include "engines/openvino/ir_graph.h"
 #include "fuzz.h"
 #include "model/literal.h"
 #include "model/model.h"
+#include "model/onnx_graph.h"
 #include "model/yaml.h"
 #include "yolort/yolort.h"
 
@@ -13,10 +16,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static const std::string onnx = folder.write("tuned.onnx", std::string_view("\x3A\x01g", 3)).string();
   fuzz::Bytes bytes(data, size);
   try {
-    switch (bytes.within(0, 5)) {
+    switch (bytes.within(0, 6)) {
       case 0: parse_literal(bytes.rest()); break;
       case 1: parse_yaml(bytes.rest()); break;
-      case 2: read_model(folder.write("model.onnx", bytes.rest()).string()); break;
+      case 2: {
+        const ModelSpec spec = read_model(folder.write("model.onnx", bytes.rest()).string());
+        const GraphStream file = open_graph(spec);
+        find_raw_maps(read_onnx_graph(*file.stream, file.size));
+        with_outputs(read_graph(spec), {"map"});
+        break;
+      }
       case 3: read_model(folder.write("model.engine", bytes.rest()).string()); break;
       case 4: {
         folder.write("model_ncnn_model/model.ncnn.param", "7767517\n0 0\n");
@@ -27,6 +36,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       case 5: {
         folder.write("tuned.tuned.json", bytes.rest());
         find_tuning(read_model(onnx));
+        break;
+      }
+      case 6: {
+        const std::string xml(bytes.rest());
+        find_raw_maps(openvino::read_ir_graph(xml));
+        openvino::ir_with_outputs(xml, {"1:0", "map"});
         break;
       }
     }

@@ -22,6 +22,17 @@ ModelError cannot_run(const fs::path& record, const std::string& what) {
                     "); delete it or run yolort tune again");
 }
 
+ModelError unknown_names(const ModelSpec& spec) {
+  const bool beside = spec.format == Format::ncnn || spec.format == Format::openvino;
+  std::error_code error;
+  const bool missing = beside && !fs::exists(spec.graph.parent_path() / "metadata.yaml", error);
+  return ModelError("model \"" + spec.path + "\" carries no class names (" +
+                    (missing  ? "no metadata.yaml beside it"
+                     : beside ? "no 'names' in the metadata.yaml beside it"
+                              : "no 'names' in its metadata") +
+                    "); give names=");
+}
+
 /// Maximum size of a network input: 4 GiB of float32.
 constexpr std::int64_t max_input_elements = std::int64_t{1} << 30;
 
@@ -99,16 +110,30 @@ void Detector::Impl::load(ModelSpec model, Options options) {
 
   try {
     options.device = canonical_device(options.device);
-    const EngineEntry entry = choose_engine(spec, options);
-    engine_name = entry.name;
-    if (!options.engine_options.empty() && !entry.takes_options) {
-      throw std::invalid_argument("engine_options: engine \"" + engine_name + "\" takes none");
+    const ModelSpec before = spec;
+    try {
+      open(options);
+    } catch (const ModelError&) {
+      if (!before.may_be_cut()) throw;
+      spec = before;
+      spec.whole = true;
+      open(options);
     }
-    engine = entry.load(spec, options);
   } catch (const std::exception& what) {
     if (tuned) throw cannot_run(record, what.what());
     throw;
   }
+  spec.contents = {};
+}
+
+/// Loads the model into an engine and runs it once.
+void Detector::Impl::open(const Options& options) {
+  const EngineEntry entry = choose_engine(spec, options);
+  engine_name = entry.name;
+  if (!options.engine_options.empty() && !entry.takes_options) {
+    throw std::invalid_argument("engine_options: engine \"" + engine_name + "\" takes none");
+  }
+  engine = entry.load(spec, options);
   device = engine->device();
   precision = engine->precision();
   if (precision.empty()) precision = spec.precision.empty() ? "fp32" : spec.precision;
@@ -116,18 +141,11 @@ void Detector::Impl::load(ModelSpec model, Options options) {
     precision = precision == "fp32" ? "int8" : "int8+" + precision;
   }
   resolve_imgsz(options);
-  if (spec.names.empty()) {
-    const bool beside = spec.format == Format::ncnn || spec.format == Format::openvino;
-    std::error_code error;
-    const bool missing = beside && !fs::exists(spec.graph.parent_path() / "metadata.yaml", error);
-    throw ModelError("model \"" + spec.path + "\" carries no class names (" +
-                     (missing  ? "no metadata.yaml beside it"
-                      : beside ? "no 'names' in the metadata.yaml beside it"
-                               : "no 'names' in its metadata") +
-                     "); give names=");
-  }
+  if (spec.names.empty()) throw unknown_names(spec);
+  head = engine->is_cut() ? spec.layout.name() : "";
+  if (engine->is_cut()) spec.layout.head = Head::raw;
   probe();
-  spec.contents = {};
+  if (head.empty()) head = spec.layout.name();
 }
 
 /// The input size asked for, or the model's own.
@@ -175,7 +193,6 @@ void Detector::Impl::probe() {
     throw ModelError("model \"" + spec.path + "\": " + what.what());
   }
   if (!known && spec.layout.head == Head::end2end) spec.max_batch = 1;  // its NMS may be unrolled for one image
-  head = spec.layout.name();
   output_shapes.clear();
   for (const Tensor& output : outputs) output_shapes.push_back(output.shape);
   check_outputs(outputs, batch);

@@ -35,7 +35,8 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   ModelSpec spec;
   Thresholds thresholds;
   std::function<void()> between_runs;
-  std::string engine_name, device, precision, head;
+  std::string engine_name, device, precision;
+  std::string head;  ///< the model's own, wherever the engine ends
   bool tuned = false;
 
   // What runs: each clone has its own; guarded by the mutex.
@@ -92,6 +93,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   void load(const std::string& model, const Options& options);
   void load(const ModelBytes& model, const Options& options);
   void load(ModelSpec model, Options options);
+  void open(const Options& options);
   std::filesystem::path take_tuning(Options& options);
   void ask_imgsz(const Options& options);
   void resolve_imgsz(const Options& options);

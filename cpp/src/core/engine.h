@@ -62,6 +62,9 @@ class Engine {
   /// set.
   virtual std::vector<LayerTime> layer_times() { return {}; }
 
+  /// The outputs are those of find_raw_maps() and not the model's own; see ModelSpec::may_be_cut().
+  virtual bool is_cut() const { return false; }
+
   virtual std::string device() const = 0;
   virtual std::string precision() const = 0;  ///< empty: what the file holds
 };

@@ -63,6 +63,12 @@ std::string HeadLayout::name() const {
   return "unknown";
 }
 
+bool ModelSpec::may_be_cut() const {
+  const auto author = metadata.find("author");
+  return !whole && (layout.head == Head::boxes || layout.head == Head::end2end) && author != metadata.end() &&
+         author->second == "Ultralytics";
+}
+
 ModelError unknown_imgsz(const ModelSpec& spec) {
   return ModelError("model \"" + spec.path +
                     "\" does not say its input size (no 'imgsz' in its metadata); give imgsz=");
@@ -136,6 +142,13 @@ GraphStream open_graph(const ModelSpec& spec) {
   const std::uintmax_t size = fs::file_size(spec.graph, error);
   if (!*file || error) fail(spec, "cannot be read");
   return {std::move(file), size};
+}
+
+std::string read_graph(const ModelSpec& spec) {
+  const GraphStream graph = open_graph(spec);
+  std::string out(graph.size, '\0');
+  if (!graph.stream->read(out.data(), static_cast<std::streamsize>(out.size()))) fail(spec, "cannot be read");
+  return out;
 }
 
 }  // namespace yolort

@@ -30,7 +30,7 @@ struct HeadLayout {
   bool nms = true;  ///< raw one-to-one branches (`raw-e2e`) and end2end need none
   int classes = 0;
   int reg_max = 0;           ///< raw: bins of a box side; 1 means the distance itself
-  std::vector<int> strides;  ///< raw: input pixels per cell, level by level
+  std::vector<int> strides;  ///< raw: input pixels per cell, level by level; empty: the shapes of the maps say
 
   std::string name() const;
 };
@@ -50,6 +50,11 @@ struct ModelSpec {
   std::string engine;     ///< the one it was made for; empty or unknown: any
   std::string source;     ///< SHA-256 of the checkpoint it was made from; empty: the model does not say
   std::map<std::string, std::string> metadata;
+  bool whole = false;  ///< run the graph up to its own outputs, even if they are decoded in it
+
+  /// Whether an engine may end at the maps of find_raw_maps() instead of the outputs: Ultralytics wrote it, so that
+  /// what the graph does with them is known, and it is decoded in the graph.
+  bool may_be_cut() const;
 };
 
 /// Metadata layout this library writes and reads; a newer one is refused.
@@ -73,5 +78,6 @@ struct GraphStream {
 };
 /// Throws ModelError.
 GraphStream open_graph(const ModelSpec& spec);
+std::string read_graph(const ModelSpec& spec);
 
 }  // namespace yolort

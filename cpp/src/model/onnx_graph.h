@@ -1,12 +1,23 @@
-// What the graph of an ONNX file does, without loading its weights.
+// The graph of an ONNX file.
 #pragma once
 
 #include <cstdint>
 #include <istream>
+#include <string>
+#include <vector>
+
+#include "model/graph.h"
 
 namespace yolort {
 
-/// Whether activations are rounded to signed 8 bits (QuantizeLinear of what is no constant). Throws ParseError.
-bool rounds_activations_to_int8(std::istream& onnx, std::uint64_t size);
+struct OnnxGraph : Graph {
+  bool external = false;  ///< weights are in other files
+};
+
+/// Reads the graph and skips the weights; initializers become nodes of type Constant. Throws ParseError.
+OnnxGraph read_onnx_graph(std::istream& onnx, std::uint64_t size);
+
+/// The same model with other outputs, any tensors of its graph. Throws ParseError.
+std::string with_outputs(const std::string& onnx, const std::vector<std::string>& outputs);
 
 }  // namespace yolort

@@ -20,6 +20,8 @@ class ProtobufReader {
   ProtobufReader(std::istream& in, std::uint64_t size) : in_(in), size_(size) {}
 
   std::uint64_t size() const { return size_; }
+  /// Where the next byte is read.
+  std::uint64_t position() const { return at_; }
   /// Bytes of a field that are not read yet.
   std::uint64_t remaining(const ProtobufField& field) const { return field.end - at_; }
   /// The next field of the message that ends there; false at its end. What it holds as bytes has to be read or skipped

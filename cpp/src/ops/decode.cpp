@@ -84,6 +84,18 @@ void check_thresholds(const Thresholds& thresholds, int classes) {
   }
 }
 
+/// Completes a raw layout from the shapes of its maps.
+void read_maps(HeadLayout& layout, const std::vector<Tensor>& outputs, int height) {
+  const bool maps =
+      outputs.size() % 2 == 0 && outputs.size() <= max_maps &&
+      std::all_of(outputs.begin(), outputs.end(), [](const Tensor& map) { return map.shape.size() == 4; });
+  if (!maps) throw ModelError("the outputs " + shapes_text(outputs) + " are not the maps of a head");
+  layout.reg_max = outputs[0].shape[1] / 4;
+  for (std::size_t i = 0; i < outputs.size(); i += 2) {
+    layout.strides.push_back(std::max(height / std::max(outputs[i].shape[2], 1), 1));
+  }
+}
+
 HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tensor>& outputs, int height, int width) {
   if (outputs.empty()) throw ModelError("the model has no outputs; export it again");
   const auto is_rows = [&] { return outputs.size() == 1 && outputs[0].shape.size() == 3; };
@@ -101,6 +113,7 @@ HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tens
     }
   }
   layout.classes = classes;
+  if (layout.head == Head::raw && layout.strides.empty()) read_maps(layout, outputs, height);
 
   if (layout.head == Head::raw) {
     const std::size_t levels = layout.strides.size();
@@ -186,8 +199,8 @@ void Decoder::decode_raw(const HeadLayout& layout, const std::vector<Tensor>& ou
                          const Thresholds& thresholds) {
   const bool multi_label = is_multi_label(layout, thresholds);
   for (std::size_t level = 0; level < layout.strides.size(); ++level) {
-    const FloatMap boxes = float_map(outputs[2 * level], index, (2 * level) % 16);
-    const FloatMap scores = float_map(outputs[2 * level + 1], index, (2 * level + 1) % 16);
+    const FloatMap boxes = float_map(outputs[2 * level], index, 2 * level);
+    const FloatMap scores = float_map(outputs[2 * level + 1], index, 2 * level + 1);
     const auto columns = static_cast<std::size_t>(outputs[2 * level].shape[3]);
     const auto stride = static_cast<float>(layout.strides[level]);
     const std::ptrdiff_t side_stride = layout.reg_max * boxes.stride;

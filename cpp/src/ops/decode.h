@@ -12,6 +12,9 @@
 
 namespace yolort {
 
+/// Maximum number of raw maps: two for each of 8 levels.
+inline constexpr std::size_t max_maps = 16;
+
 /// Throws std::invalid_argument naming the setting that is out of range.
 void check_thresholds(const Thresholds& thresholds, int classes);
 
@@ -52,8 +55,8 @@ class Decoder {
   const Kernels* kernels_;
   std::vector<Candidate> candidates_;
   std::vector<float> best_;
-  std::vector<float> widened_[16];  ///< f32 copies of f16 outputs
-  std::vector<bool> class_mask_;    ///< by class; empty: all
+  std::vector<float> widened_[max_maps];  ///< f32 copies of f16 outputs
+  std::vector<bool> class_mask_;          ///< by class; empty: all
 };
 
 }  // namespace yolort

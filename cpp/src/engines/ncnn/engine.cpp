@@ -7,11 +7,15 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <map>
 #include <optional>
+#include <set>
 
 #include "core/engine.h"
 #include "engines/ncnn/graph_check.h"
 #include "engines/ncnn/layer_times.h"
+#include "engines/ncnn/param_file.h"
+#include "model/graph.h"
 #include "platform/device_name.h"
 #include "platform/processor.h"
 
@@ -57,6 +61,7 @@ struct Network {
   InputShape shape;
   int input = -1;
   std::vector<int> outputs;
+  bool cut = false;
   std::string device, precision;
   std::optional<NcnnLayerTimes> times;
 };
@@ -90,11 +95,11 @@ std::vector<std::string> precisions_of(int gpu) {
   return out;
 }
 
-void set_precision(Network& network, const std::string& asked, int gpu, bool int8) {
+/// `fast`: the fastest is as accurate as fp32 by default.
+void set_precision(Network& network, const std::string& asked, int gpu, bool fast) {
   const std::vector<std::string> able = precisions_of(gpu);
   std::string precision = asked;
-  // Between INT8 convolutions casts cost more than bf16 saves.
-  if (precision.empty()) precision = int8 && gpu < 0 ? "fp32" : able.front();
+  if (precision.empty()) precision = fast ? able.front() : "fp32";
   if (std::find(able.begin(), able.end(), precision) == able.end()) {
     std::string known;
     for (const std::string& name : able) known += (known.empty() ? "" : ", ") + name;
@@ -114,8 +119,8 @@ void set_precision(Network& network, const std::string& asked, int gpu, bool int
 /// it.
 class FloatLayers {
  public:
-  explicit FloatLayers(ncnn::Net& net) {
-    for (const int blob : net.output_indexes()) {
+  FloatLayers(ncnn::Net& net, const std::vector<int>& outputs) {
+    for (const int blob : outputs) {
       const int producer = net.blobs()[static_cast<std::size_t>(blob)].producer;
       if (producer >= 0) layers_.push_back(net.mutable_layers()[static_cast<std::size_t>(producer)]);
     }
@@ -138,6 +143,7 @@ class NcnnEngine final : public Engine {
   explicit NcnnEngine(std::shared_ptr<const Network> network) : network_(std::move(network)) {}
 
   InputShape input_shape() const override { return network_->shape; }
+  bool is_cut() const override { return network_->cut; }
 
   Tensor input(int, int height, int width) override {
     if (input_.empty()) {
@@ -187,6 +193,50 @@ class NcnnEngine final : public Engine {
   std::vector<Tensor> tensors_;
 };
 
+/// The blobs at which the network may be cut; see ModelSpec::may_be_cut().
+std::vector<std::string> raw_maps(const ModelSpec& spec) {
+  if (!spec.may_be_cut()) return {};
+  Graph graph;
+  std::map<std::string, std::string> same;  // blobs that Split hands on
+  std::set<std::string> read;
+  const auto name = [&](const std::string& blob) { return same.count(blob) ? same[blob] : blob; };
+  ncnn_graph::read_param(spec.graph, [&](const ncnn_graph::Layer& layer) {
+    GraphNode node{layer.type, {}, layer.tops};
+    for (const std::string& bottom : layer.bottoms) node.inputs.push_back(name(bottom));
+    read.insert(layer.bottoms.begin(), layer.bottoms.end());
+    if (layer.type != "Split") {
+      graph.nodes.push_back(std::move(node));
+    } else if (!node.inputs.empty()) {
+      for (const std::string& top : layer.tops) same[top] = node.inputs[0];
+    }
+  });
+  for (const GraphNode& node : graph.nodes) {
+    for (const std::string& output : node.outputs) {
+      if (!read.count(output)) graph.outputs.push_back(output);
+    }
+  }
+  return find_raw_maps(graph);
+}
+
+/// The indices of the blobs to extract: `maps` or, of a network that is not cut, its outputs in the order of their
+/// numbers.
+std::vector<int> outputs_of(const ncnn::Net& net, const std::vector<std::string>& maps) {
+  std::vector<int> out;
+  for (const std::string& map : maps) {
+    const auto blob =
+        std::find_if(net.blobs().begin(), net.blobs().end(), [&](const ncnn::Blob& one) { return one.name == map; });
+    out.push_back(static_cast<int>(blob - net.blobs().begin()));
+  }
+  if (!maps.empty()) return out;
+  std::vector<std::pair<int, int>> ranked;
+  for (std::size_t i = 0; i < net.output_indexes().size(); ++i) {
+    ranked.emplace_back(output_rank(net.output_names()[i]), net.output_indexes()[i]);
+  }
+  std::stable_sort(ranked.begin(), ranked.end(), [](auto& a, auto& b) { return a.first < b.first; });
+  for (const auto& [rank, index] : ranked) out.push_back(index);
+  return out;
+}
+
 std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   const auto damaged = [&](const std::filesystem::path& file) {
     return ModelError("model \"" + spec.path + "\": ncnn cannot read " + file.filename().string() +
@@ -206,23 +256,21 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   ncnn::Net& net = network->net;
   net.opt.num_threads = options.threads.value_or(yolort_omp_get_max_threads());
   set_device(*network, gpu);
-  set_precision(*network, options.precision, gpu, spec.precision == "int8");
+  const std::vector<std::string> maps = raw_maps(spec);
+  network->cut = !maps.empty();
+  const bool casts_cost_more = spec.precision == "int8" && gpu < 0;  // between INT8 convolutions
+  set_precision(*network, options.precision, gpu, !casts_cost_more && (network->cut || spec.layout.head == Head::raw));
 
   if (net.load_param(spec.graph.c_str()) != 0) throw damaged(spec.graph);
+  network->outputs = outputs_of(net, maps);
   std::optional<FloatLayers> float_layers;
-  if (net.opt.use_bf16_storage) float_layers.emplace(net);
+  if (net.opt.use_bf16_storage) float_layers.emplace(net, network->outputs);
   if (net.load_model(spec.weights.c_str()) != 0) throw damaged(spec.weights);
   if (float_layers) float_layers->weights_loaded();
   if (options.profile) network->times.emplace(net);
   if (net.output_indexes().empty()) throw ModelError("model \"" + spec.path + "\" has no outputs");
   network->input = net.input_indexes()[0];
 
-  std::vector<std::pair<int, int>> ranked;
-  for (std::size_t i = 0; i < net.output_indexes().size(); ++i) {
-    ranked.emplace_back(output_rank(net.output_names()[i]), net.output_indexes()[i]);
-  }
-  std::stable_sort(ranked.begin(), ranked.end(), [](auto& a, auto& b) { return a.first < b.first; });
-  for (const auto& [rank, index] : ranked) network->outputs.push_back(index);
   return std::make_unique<NcnnEngine>(std::move(network));
 }
 

@@ -65,6 +65,7 @@ class OnnxRuntimeEngine final : public Engine {
   }
 
   InputShape input_shape() const override { return model_->shape; }
+  bool is_cut() const override { return model_->cut; }
 
   Tensor input(int batch, int height, int width) override {
     const bool half = model_->element == Element::f16;

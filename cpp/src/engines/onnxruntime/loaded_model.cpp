@@ -3,6 +3,9 @@
 #include <climits>
 #include <utility>
 
+#include "model/onnx_graph.h"
+#include "model/value.h"
+
 namespace yolort::ort {
 namespace {
 
@@ -73,6 +76,20 @@ void read_input(LoadedModel& model) {
   if (!image) throw ModelError("model \"" + model.path + "\": its input is not float (batch, 3, height, width)");
 }
 
+/// The model up to the raw maps of its head; empty: it cannot be cut, or is damaged.
+std::string cut_graph(const ModelSpec& spec) {
+  if (!spec.may_be_cut()) return {};
+  try {
+    const GraphStream file = open_graph(spec);
+    const OnnxGraph graph = read_onnx_graph(*file.stream, file.size);
+    const std::vector<std::string> maps = graph.external ? std::vector<std::string>() : find_raw_maps(graph);
+    if (maps.empty()) return {};
+    return with_outputs(read_graph(spec), maps);
+  } catch (const ParseError&) {
+    return {};
+  }
+}
+
 }  // namespace
 
 TensorType::TensorType(const TensorInfo* from) {
@@ -98,11 +115,13 @@ std::shared_ptr<LoadedModel> load_model(const ModelSpec& spec, const Options& op
   ProviderOptions of_provider = set_session_options(settings.get(), options, *model);
   append_provider(api(), settings.get(), model->placement, std::move(of_provider),
                   "ONNX Runtime " + runtime().version + " (" + runtime().path + ")");
-  Status* status =
-      spec.contents.empty()
-          ? api().create_session(runtime().environment, spec.graph.c_str(), settings.get(), Into(model->session))
-          : api().create_session_from_array(runtime().environment, spec.contents.data(), spec.contents.size(),
-                                            settings.get(), Into(model->session));
+  const std::string cut = cut_graph(spec);
+  model->cut = !cut.empty();
+  const std::string_view bytes = model->cut ? cut : spec.contents;
+  Status* status = bytes.empty() ? api().create_session(runtime().environment, spec.graph.c_str(), settings.get(),
+                                                        Into(model->session))
+                                 : api().create_session_from_array(runtime().environment, bytes.data(), bytes.size(),
+                                                                   settings.get(), Into(model->session));
   const std::string what = "model \"" + spec.path + "\": onnxruntime cannot load it";
   if (model->placement.provider) {
     check(status, what + " on " + model->placement.device());

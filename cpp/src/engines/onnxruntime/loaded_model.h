@@ -31,6 +31,7 @@ struct LoadedModel {
   InputShape shape;
   std::vector<std::string> outputs;
   Placement placement;
+  bool cut = false;  ///< see Engine::is_cut()
 };
 
 /// The allocator of ordinary memory.

@@ -6,14 +6,12 @@
 #include <cctype>
 #include <climits>
 #include <map>
-#include <optional>
 #include <stdexcept>
 #include <utility>
 
 #include "engines/openvino/api.h"
+#include "engines/openvino/compile.h"
 #include "engines/openvino/devices.h"
-#include "engines/openvino/model_cache.h"
-#include "engines/openvino/signed_int8.h"
 #include "platform/device_name.h"
 #include "platform/processor.h"
 #include "platform/warning.h"
@@ -30,7 +28,7 @@ struct Compiled {
   Type type = Type::f32;
   std::size_t outputs = 0;
   std::string device, precision;
-  bool profile = false;
+  bool profile = false, cut = false;
 };
 
 Type type_of(ov::ElementType type, const std::string& what) {
@@ -50,6 +48,7 @@ class OpenvinoEngine final : public Engine {
   }
 
   InputShape input_shape() const override { return compiled_->shape; }
+  bool is_cut() const override { return compiled_->cut; }
 
   Tensor input(int batch, int height, int width) override {
     const std::vector<int> shape = {batch, 3, height, width};
@@ -170,89 +169,27 @@ void read_ports(const ModelSpec& spec, Compiled& compiled) {
   }
 }
 
-/// The file as it is now, by what changes if it is written again.
-std::string identity_of(const std::filesystem::path& file) {
-  std::error_code error;
-  if (file.empty()) return {};
-  return std::filesystem::absolute(file, error).string() + "\n" +
-         std::to_string(std::filesystem::file_size(file, error)) + "\n" +
-         std::to_string(std::filesystem::last_write_time(file, error).time_since_epoch().count()) + "\n";
-}
-
-constexpr std::size_t max_settings = 14;  ///< keys and values
-
-template <class Call, std::size_t... i>
-ov::Status with_pointers(const char* const* settings, Call call, std::index_sequence<i...>) {
-  return call(settings[i]...);
-}
-
-/// Calls a variadic function of OpenVINO with the settings, and null for those that are not there: it reads as many as
-/// it is told.
-template <class Call>
-ov::Status with_settings(const std::vector<std::string>& settings, Call call) {
-  const char* all[max_settings] = {};
-  if (settings.size() > max_settings) throw std::logic_error("more settings than are handed on");
-  for (std::size_t i = 0; i < settings.size(); ++i) all[i] = settings[i].c_str();
-  return with_pointers(all, call, std::make_index_sequence<max_settings>());
-}
-
-ov::CompiledModel* compile_file(const ModelSpec& spec, const std::string& device, std::vector<std::string> settings,
-                                bool keep, ov::Status& status) {
-  std::string identity =
-      ov::runtime().version + "\n" + device + "\n" + identity_of(spec.graph) + identity_of(spec.weights);
-  for (const std::string& setting : settings) identity += setting + "\n";
-  std::optional<ov::ModelCache> cache;
-  if (keep) cache.emplace(identity);
-  if (cache && !cache->folder().empty()) settings.insert(settings.end(), {"CACHE_DIR", cache->folder().string()});
-
-  ov::CompiledModel* compiled = nullptr;
-  status = with_settings(settings, [&](auto... pairs) {
-    return ov::api().core_compile_model_from_file(ov::runtime().core, spec.graph.c_str(), device.c_str(),
-                                                  settings.size(), &compiled, pairs...);
-  });
-  return compiled;
-}
-
-/// Nothing of it is kept in a file: it may have been encrypted.
-ov::CompiledModel* compile_contents(const ModelSpec& spec, const std::string& device,
-                                    const std::vector<std::string>& settings, ov::Status& status) {
-  ov::Model* read = nullptr;
-  status = ov::api().core_read_model_from_memory_buffer(ov::runtime().core, spec.contents.data(), spec.contents.size(),
-                                                        nullptr, &read);
-  if (status != 0) return nullptr;
-  const ov::Owned<ov::Model> model(read);
-  ov::CompiledModel* compiled = nullptr;
-  status = with_settings(settings, [&](auto... pairs) {
-    return ov::api().core_compile_model(ov::runtime().core, model.get(), device.c_str(), settings.size(), &compiled,
-                                        pairs...);
-  });
-  return compiled;
-}
-
-ov::Owned<ov::CompiledModel> compile(const ModelSpec& spec, const std::string& device,
-                                     const std::vector<std::string>& settings, bool keep) {
-  ov::Status status = 0;
-  ov::Owned<ov::CompiledModel> out(spec.contents.empty() ? compile_file(spec, device, settings, keep, status)
-                                                         : compile_contents(spec, device, settings, status));
-  ov::check<ModelError>(status, "model \"" + spec.path + "\": OpenVINO cannot load it");
-  return out;
-}
-
 std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   if (!ov::runtime().why.empty()) throw EngineError(ov::runtime().why);
   const std::string device = ov::device_name(options.device, ov::available_devices);
-  std::vector<std::string> settings = ov::settings_for(options, device, available_cores());
-  if (device == "CPU" && ov::rounds_to_signed(spec)) {
+  const ov::Source source(spec);
+  const std::vector<std::string> maps = source.raw_maps();
+  const bool raw = spec.layout.head == Head::raw || !maps.empty();
+  Options asked = options;
+  if (asked.precision.empty()) asked.precision = device == "CPU" && raw && has_bf16_arithmetic() ? "bf16" : "fp32";
+  std::vector<std::string> settings = ov::settings_for(asked, device, available_cores());
+  if (device == "CPU" && rounds_activations_to_int8(source.graph)) {
     warn(spec.path + ": its INT8 is signed, which OpenVINO computes wrongly on the CPU; it runs in float");
     settings.insert(settings.end(), {"LP_TRANSFORMS_MODE", "NO"});
   }
   auto compiled = std::make_shared<Compiled>();
-  compiled->model = compile(spec, device, settings, !options.profile);
+  compiled->model = ov::compile(source, maps, device, settings, !options.profile);
   compiled->profile = options.profile;
+  compiled->cut = !maps.empty();
   read_ports(spec, *compiled);
   for (const char c : device) compiled->device += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   compiled->precision = ov::precision_that_runs(
-      options.precision.empty() ? "fp32" : options.precision, ov::model_property(*compiled->model, "EXECUTION_DEVICES"),
+      asked.precision, ov::model_property(*compiled->model, "EXECUTION_DEVICES"),
       ov::model_property(*compiled->model, "INFERENCE_PRECISION_HINT"),
       [](const std::string& name) { return ov::device_property(name, "OPTIMIZATION_CAPABILITIES"); });
   return std::make_unique<OpenvinoEngine>(std::move(compiled));

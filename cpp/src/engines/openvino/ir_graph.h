@@ -1,0 +1,18 @@
+// The graph of an OpenVINO IR (.xml). A tensor is named "layer:port".
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/graph.h"
+
+namespace yolort::openvino {
+
+/// Never throws: of a damaged file the graph lacks parts, and OpenVINO says what is wrong with it.
+Graph read_ir_graph(std::string_view xml);
+
+/// The same model with other outputs, any tensors of its graph.
+std::string ir_with_outputs(const std::string& xml, const std::vector<std::string>& outputs);
+
+}  // namespace yolort::openvino

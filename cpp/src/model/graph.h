@@ -1,0 +1,29 @@
+// What the graph of a model file computes, without its weights.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace yolort {
+
+struct GraphNode {
+  std::string type;                  ///< in the words of its format
+  std::vector<std::string> inputs;   ///< names of tensors; of a constant none
+  std::vector<std::string> outputs;  ///< names of tensors
+  bool to_int8 = false;              ///< it gives signed 8-bit numbers (QuantizeLinear, Convert)
+};
+
+struct Graph {
+  std::vector<GraphNode> nodes;
+  std::vector<std::string> outputs;  ///< names of tensors
+};
+
+/// Whether activations, and not only weights, are rounded to signed 8 bits.
+bool rounds_activations_to_int8(const Graph& graph);
+
+/// The maps from which the tail of a graph decodes boxes and scores as Ultralytics' Detect head does: the box map and
+/// the class map of each level, in the order of Head::raw. They may be in any tensors; empty: the tail is none of those
+/// (another head, NMS in the graph, INT8 up to the end).
+std::vector<std::string> find_raw_maps(const Graph& graph);
+
+}  // namespace yolort
