@@ -175,6 +175,11 @@ void register_detector(py::module_& m) {
       .def_property_readonly("device", &Detector::device)
       .def_property_readonly("precision", &Detector::precision)
       .def_property_readonly("tuned", &Detector::tuned)
+      .def("explain",
+           [](const Detector& self) {
+             const py::gil_scoped_release release;
+             return self.explain();
+           })
       .def_property_readonly("head", &Detector::head)
       .def_property_readonly("metadata", &metadata)
       .def_property_readonly("views", &views)

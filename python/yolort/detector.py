@@ -92,13 +92,14 @@ class Detector:
             format: "onnx", or "tensorrt" for an .engine: `model` holds the bytes of such a file, which are read before
                 this returns. Default: `model` is a path.
             engine: "onnxruntime", "openvino", "ncnn" or "tensorrt"; default: the environment variable YOLORT_ENGINE,
-                else the best one available for the model.
+                else the fastest one available for the model; `explain()` says which, and why.
             device: "cpu", or a GPU: its number, 0 or "0", "cuda:0", for ncnn "vulkan:0"; openvino also takes its own
                 names ("NPU"), onnxruntime its execution providers ("tensorrt:1", "openvino:GPU"). Default: the engine's
                 own.
             threads: CPU threads, 1 to four for each core; default: one for each core.
             precision: what to compute in, "fp32", "fp16", "bf16" or, on ncnn, "fp16-storage" (fp16 in memory,
-                computed in fp32); default: the fastest that keeps the accuracy.
+                computed in fp32); of an INT8 model what its float layers compute in, "int8" (fp32) or "int8+bf16".
+                onnxruntime and tensorrt compute in what the file holds. Default: the fastest that keeps the accuracy.
             conf: keep detections with a score above this, 0 to 1.
             iou: NMS drops a box whose IoU with a better one is above this, 0 to 1.
             max_det: maximum number of detections per image, 1 or more.
@@ -212,7 +213,9 @@ class Detector:
             tensor: (batch, 3, height, width) float32, RGB in 0 to 1, of `imgsz`; `batch` images if that is fixed.
 
         Returns:
-            Copies of the model's outputs, float32, in its order; what they hold depends on `head`.
+            Copies of the outputs of the network, float32, in the model's order; what they hold depends on `head`. Of a
+            model whose graph decodes its boxes ("boxes", "end2end") they may be the maps before that, at which
+            onnxruntime, openvino and ncnn end if Ultralytics exported it.
 
         Raises:
             TypeError, ValueError: not float32, or another shape.
@@ -228,6 +231,11 @@ class Detector:
         of the runs of all clones, and stops timing then.
         """
         return [LayerTime(*row) for row in self._core.layer_times()]
+
+    def explain(self) -> str:
+        """Why this engine and this precision, a line each, and of every other engine whether it could run the model.
+        Opens the libraries of those."""
+        return self._core.explain()
 
     def clone(self) -> Detector:
         """Another Detector on the same weights, with its own buffers: one a thread."""

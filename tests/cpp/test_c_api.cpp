@@ -238,6 +238,7 @@ void test_a_model_in_memory() {
 void test_options_of_the_engine() {
   const char* const settings[] = {"session.x", "1", "device_id"};
   yolort_options with = options();
+  with.engine = "fake";
   with.engine_options = settings;
   with.engine_option_count = 2;
   yolort_detector* detector = nullptr;

@@ -1,9 +1,11 @@
 // The Detector over an engine made for the test: batches, clones, errors, and what is checked before and after a run.
 #include <cstdlib>
+#include <map>
 #include <thread>
 
 #include "check.h"
 #include "fake_engine.h"
+#include "onnx_bytes.h"
 
 using namespace yolort;
 
@@ -165,6 +167,49 @@ void test_forced_by_environment() {
   unsetenv("YOLORT_ENGINE");
 }
 
+/// Ends at maps that fit no head, unless it is to run the whole graph.
+class CutEngine final : public BufferEngine {
+ public:
+  explicit CutEngine(bool whole) : whole_(whole) {}
+  InputShape input_shape() const override { return {}; }
+  bool is_cut() const override { return !whole_; }
+  const std::vector<Tensor>& run() override {
+    rows_.assign(6 * 4, 0);
+    outputs_ = {{rows_.data(), whole_ ? std::vector<int>{1, 6, 4} : std::vector<int>{1, 6, 2, 2}, 4, Type::f32}};
+    return outputs_;
+  }
+  std::unique_ptr<Engine> clone() const override { return std::make_unique<CutEngine>(whole_); }
+
+ private:
+  bool whole_;
+};
+
+void test_a_cut_that_does_not_fit_is_undone() {
+  const std::string file = model + ".cut.onnx";
+  std::string onnx("\x3A\x01g", 3);
+  for (const auto& [key, value] : std::map<std::string, std::string>{
+           {"author", "Ultralytics"}, {"imgsz", "[32, 32]"}, {"names", "{0: 'a', 1: 'b'}"}, {"task", "detect"}}) {
+    onnx += bytes(14, bytes(1, key) + bytes(2, value));
+  }
+  std::ofstream(file, std::ios::binary) << onnx;
+  EngineEntry entry;
+  entry.name = "cut";
+  entry.unavailable = [] { return std::string(); };
+  entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::onnx; };
+  std::vector<bool> cuts;
+  entry.load = [&](const ModelSpec& spec, const Options&) {
+    cuts.push_back(spec.may_be_cut());
+    return std::make_unique<CutEngine>(spec.whole);
+  };
+  register_engine(entry);
+  Options chosen;
+  chosen.engine = "cut";
+  CHECK(Detector(file, chosen).head() == "boxes");
+  CHECK((cuts == std::vector<bool>{true, false}));
+  unregister_engine("cut");
+  std::filesystem::remove(file);
+}
+
 }  // namespace
 
 int main() {
@@ -178,5 +223,6 @@ int main() {
   test_clones_run_side_by_side();
   test_refuses();
   test_forced_by_environment();
+  test_a_cut_that_does_not_fit_is_undone();
   return check::result();
 }

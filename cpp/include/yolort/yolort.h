@@ -98,8 +98,9 @@ struct View {
 struct Options : Thresholds {
   std::string engine;              ///< "ncnn", "onnxruntime", ...; empty: $YOLORT_ENGINE, else the best available
   std::string device;              ///< "cpu"; "0", "cuda:0" or "vulkan:0": a GPU; empty: the engine's default
-  std::string precision;           ///< "fp32", "fp16", "fp16-storage" (fp32 sums), "bf16"; empty: the fastest that
-                                   ///< keeps the accuracy; ncnn and OpenVINO can choose
+  std::string precision;           ///< "fp32", "fp16", "fp16-storage" (fp32 sums), "bf16"; of an INT8 model "int8" or
+                                   ///< "int8+bf16", which says what its float layers compute in; empty: the fastest
+                                   ///< that keeps the accuracy. onnxruntime and tensorrt compute in what the file holds
   std::optional<int> threads;      ///< 1 to four for each core; unset: one for each core
   std::vector<std::string> names;  ///< class names, for a model that carries none
   bool profile = false;            ///< time every layer, which slows the whole; see Detector::layer_times()
@@ -171,7 +172,8 @@ class YOLORT_API Detector {
   std::vector<Detections> detect(const std::vector<Image>& images, const Thresholds& thresholds, bool augment);
 
   /// Only the network: `input`, `batch` x 3 x height x width in 0 to 1, to the outputs of the model, copied. A
-  /// static batch must be met. Not for detecting, which copies nothing; for tools that compare or calibrate.
+  /// static batch must be met. Not for detecting, which copies nothing; for tools that compare or calibrate. A model
+  /// whose graph decodes its boxes may give the maps before that.
   std::vector<Array> infer(const float* input, int batch);
 
   /// Means of every layer, in order of execution, over the runs since the last call, of Options::profile. Empty
@@ -190,6 +192,8 @@ class YOLORT_API Detector {
   const std::string& device() const;                           ///< "cpu", "vulkan:0 <name>", ...
   const std::string& precision() const;                        ///< what the engine computes in: "fp32", "bf16", ...
   bool tuned() const;                                          ///< it runs as `yolort tune` recorded
+  std::string explain() const;                                 ///< lines: why this engine and precision, and of every
+                                                               ///< other engine whether it could run the model
   const std::string& head() const;                             ///< "raw", "raw-e2e", "boxes" or "end2end"
   const std::map<std::string, std::string>& metadata() const;  ///< the model's own, as text
   const std::vector<View>& views() const;                      ///< of test-time augmentation; empty: without

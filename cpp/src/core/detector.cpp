@@ -9,6 +9,7 @@
 #include <set>
 #include <utility>
 
+#include "core/engine_choice.h"
 #include "core/tuning.h"
 #include "platform/device_name.h"
 
@@ -42,9 +43,12 @@ void check_options(const Options& options) {
                                 std::to_string(max_threads()) + ", 4 for each core here");
   }
   const std::string& precision_asked = options.precision;
-  static const std::set<std::string> precisions = {"", "fp32", "fp16", "fp16-storage", "bf16"};
+  static const std::set<std::string> precisions = {
+      "", "fp32", "fp16", "fp16-storage", "bf16", "int8", "int8+fp16", "int8+fp16-storage", "int8+bf16"};
   if (!precisions.count(precision_asked)) {
-    throw std::invalid_argument("precision is \"" + precision_asked + "\", expected fp32, fp16, fp16-storage or bf16");
+    throw std::invalid_argument("precision is \"" + precision_asked +
+                                "\", expected fp32, fp16, fp16-storage, bf16, or int8 of an INT8 model, alone or as "
+                                "int8+bf16");
   }
 }
 
@@ -102,6 +106,7 @@ void Detector::Impl::load(ModelSpec model, Options options) {
   spec = std::move(model);
   const fs::path record = take_tuning(options);
   tuned = !record.empty();
+  if (tuned) engine_why = "yolort tune recorded it in " + record.string();
   if (!options.names.empty()) spec.names = options.names;
   ask_imgsz(options);
   thresholds = options;
@@ -128,12 +133,15 @@ void Detector::Impl::load(ModelSpec model, Options options) {
 
 /// Loads the model into an engine and runs it once.
 void Detector::Impl::open(const Options& options) {
-  const EngineEntry entry = choose_engine(spec, options);
+  const auto [entry, why] = choose_engine(spec, options);
   engine_name = entry.name;
+  if (!tuned) engine_why = why;
   if (!options.engine_options.empty() && !entry.takes_options) {
     throw std::invalid_argument("engine_options: engine \"" + engine_name + "\" takes none");
   }
-  engine = entry.load(spec, options);
+  Options own = options;
+  own.precision = float_precision(spec, entry, options.precision);
+  engine = entry.load(spec, own);
   device = engine->device();
   precision = engine->precision();
   if (precision.empty()) precision = spec.precision.empty() ? "fp32" : spec.precision;
@@ -146,6 +154,13 @@ void Detector::Impl::open(const Options& options) {
   if (engine->is_cut()) spec.layout.head = Head::raw;
   probe();
   if (head.empty()) head = spec.layout.name();
+  precision_why = tuned                        ? "yolort tune recorded it"
+                  : !options.precision.empty() ? "precision asks for it"
+                  : entry.computes_as_written  ? "what the file holds"
+                  : precision == "fp32" && spec.layout.head != Head::raw
+                      ? "the graph decodes its boxes, which needs fp32"
+                  : precision == "fp32" || precision == "int8" ? "the fastest of this engine on this device"
+                                                               : "faster here than fp32, with the same accuracy";
 }
 
 /// The input size asked for, or the model's own.
@@ -196,6 +211,11 @@ void Detector::Impl::probe() {
   output_shapes.clear();
   for (const Tensor& output : outputs) output_shapes.push_back(output.shape);
   check_outputs(outputs, batch);
+}
+
+std::string Detector::Impl::explain() const {
+  return engine_name + " on " + device + ": " + engine_why + "\n" + precision + ": " + precision_why +
+         explain_others(spec, engine_name);
 }
 
 Detector::Detector(const std::string& model, const Options& options) : impl_(std::make_unique<Impl>()) {
@@ -256,6 +276,7 @@ const std::string& Detector::engine() const { return impl_->engine_name; }
 const std::string& Detector::device() const { return impl_->device; }
 const std::string& Detector::precision() const { return impl_->precision; }
 bool Detector::tuned() const { return impl_->tuned; }
+std::string Detector::explain() const { return impl_->explain(); }
 const std::string& Detector::head() const { return impl_->head; }
 const std::map<std::string, std::string>& Detector::metadata() const { return impl_->spec.metadata; }
 const std::vector<View>& Detector::views() const { return impl_->views; }

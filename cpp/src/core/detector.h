@@ -36,7 +36,8 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   Thresholds thresholds;
   std::function<void()> between_runs;
   std::string engine_name, device, precision;
-  std::string head;  ///< the model's own, wherever the engine ends
+  std::string head;                       ///< the model's own, wherever the engine ends
+  std::string engine_why, precision_why;  ///< clauses for the user
   bool tuned = false;
 
   // What runs: each clone has its own; guarded by the mutex.
@@ -76,6 +77,8 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
         device(other.device),
         precision(other.precision),
         head(other.head),
+        engine_why(other.engine_why),
+        precision_why(other.precision_why),
         tuned(other.tuned),
         output_shapes(other.output_shapes),
         merge(other.merge),
@@ -101,6 +104,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   std::unique_ptr<Impl> clone_for(const View& view) const;
   void prepare_views(const Options& options);
   Artifact artifact() const;
+  std::string explain() const;
   void check_outputs(const std::vector<Tensor>& outputs, int batch) const;
   /// Maximum number of images per run.
   int batch_size() const {

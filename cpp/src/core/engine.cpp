@@ -1,7 +1,6 @@
 #include "core/engine.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <mutex>
 
 #include "platform/processor.h"
@@ -22,10 +21,6 @@ struct Registry {
 Registry& registry() {
   static Registry instance;
   return instance;
-}
-
-bool reads(const EngineEntry& entry, const ModelSpec& spec) {
-  return entry.accepts(spec) && (spec.contents.empty() || entry.reads_memory);
 }
 
 }  // namespace
@@ -65,47 +60,6 @@ EngineEntry unavailable_engine(const std::string& name, Format format, const std
   entry.accepts = [format](const ModelSpec& spec) { return spec.format == format; };
   entry.load = [reason](const ModelSpec&, const Options&) -> std::unique_ptr<Engine> { throw EngineError(reason); };
   return entry;
-}
-
-EngineEntry choose_engine(const ModelSpec& spec, const Options& options) {
-  std::vector<EngineEntry> entries = all_engines();
-  // An INT8 model runs on any engine that reads it, but is fast on the one that it was made for.
-  std::stable_partition(entries.begin(), entries.end(), [&](const auto& entry) { return entry.name == spec.engine; });
-  std::string wanted = options.engine;
-  const char* source = "engine";
-  if (const char* forced = std::getenv("YOLORT_ENGINE"); wanted.empty() && forced) {
-    wanted = forced;
-    source = "YOLORT_ENGINE";
-  }
-  for (const EngineEntry& entry : entries) {  // unavailable() may open a library: only that of an engine that could run
-    if (wanted.empty() || entry.name == wanted) {
-      if (reads(entry, spec) && entry.unavailable().empty()) return entry;
-    }
-  }
-
-  std::string available, known, refusals;
-  for (const EngineEntry& entry : entries) {
-    known += (known.empty() ? "" : ", ") + entry.name;
-    const std::string reason = entry.unavailable();
-    const bool fits = reads(entry, spec);
-    if (reason.empty() && fits) available += (available.empty() ? "" : ", ") + entry.name;
-    const std::string unread = entry.accepts(spec) ? "it reads no model in memory" : "it does not read this format";
-    const std::string why = reason.empty() ? unread : reason;
-    if (entry.name == wanted) {
-      refusals = "cannot run model \"" + spec.path + "\" here: " + why;
-    } else if (wanted.empty() && fits) {
-      refusals += "\n  " + entry.name + ": " + why;
-    }
-  }
-  if (available.empty()) available = "none";
-  if (!wanted.empty() && refusals.empty()) {
-    throw std::invalid_argument(std::string(source) + " \"" + wanted + "\" is not known; engines are: " + known);
-  }
-  if (!wanted.empty()) {
-    throw EngineError("engine \"" + wanted + "\" " + refusals + ". Available for it: " + available);
-  }
-  throw EngineError("no engine here can run model \"" + spec.path + "\"" +
-                    (refusals.empty() ? "; yolort.engines() lists them" : ":" + refusals));
 }
 
 int max_threads() { return 4 * available_cores(); }

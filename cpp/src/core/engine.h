@@ -77,12 +77,13 @@ struct EngineLibrary {
 
 struct EngineEntry {
   std::string name;
-  int priority = 0;                               ///< higher is tried first
+  int priority = 0;                               ///< higher is tried first; but see core/engine_choice.h
   std::function<std::string()> unavailable;       ///< why it cannot run here; empty: it can
   std::function<bool(const ModelSpec&)> accepts;  ///< whether it reads this format
   std::function<std::unique_ptr<Engine>(const ModelSpec&, const Options&)> load;
   bool reads_memory = false;                             ///< it loads ModelSpec::contents
   bool takes_options = false;                            ///< Options::engine_options may be set
+  bool computes_as_written = false;                      ///< in the precision that the file holds, and in no other
   std::function<EngineLibrary()> library;                ///< null: unknown. Called if it is available
   std::function<std::vector<std::string>()> devices;     ///< see yolort::devices(); it may open drivers
   std::function<std::vector<std::string>()> precisions;  ///< those worth measuring on this machine, for `yolort tune`
@@ -92,10 +93,6 @@ struct EngineEntry {
 void register_engine(EngineEntry entry);
 /// Takes one out again. What it has loaded runs on. Thread-safe.
 void unregister_engine(const std::string& name);
-
-/// The engine that runs the model: the one asked for (option, then $YOLORT_ENGINE), otherwise the available one with
-/// the highest priority. Throws EngineError or std::invalid_argument, naming the alternatives.
-EngineEntry choose_engine(const ModelSpec& spec, const Options& options);
 
 /// Maximum number of threads, four for each core: more never helps, and can exhaust the process.
 int max_threads();

@@ -1,6 +1,9 @@
 #include "platform/processor.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <iterator>
+#include <string_view>
 #include <thread>
 
 #if defined(__x86_64__)
@@ -13,8 +16,22 @@ namespace yolort {
 
 int available_cores() { return std::max(static_cast<int>(std::thread::hardware_concurrency()), 1); }
 
+#if defined(__x86_64__)
+namespace {
+
+bool is_limited_below_bf16() {
+  const char* limit = std::getenv("ONEDNN_MAX_CPU_ISA");
+  const char* below[] = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"};
+  return limit && std::any_of(std::begin(below), std::end(below),
+                              [&](const char* isa) { return isa == std::string_view(limit); });
+}
+
+}  // namespace
+#endif
+
 bool has_bf16_arithmetic() {
 #if defined(__x86_64__)
+  if (is_limited_below_bf16()) return false;
   constexpr unsigned avx512_bf16 = 1u << 5, amx_bf16 = 1u << 22;
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (!__builtin_cpu_supports("avx512f")) return false;  // which asks the system, too

@@ -32,6 +32,7 @@ def info(
         "device": detector.device,
         "precision": detector.precision,
         "tuned": detector.tuned,
+        "why": detector.explain().splitlines(),
         "metadata": {key: value for key, value in detector.metadata.items() if key not in ("names", "imgsz")},
     }
     if as_json:
@@ -39,6 +40,7 @@ def info(
         return
     shown = facts.pop("names")
     facts["names"] = ", ".join(shown[:12]) + (f", ... ({len(shown) - 12} more)" if len(shown) > 12 else "")
+    facts["why"] = "\n".join(facts["why"])
     metadata = facts.pop("metadata")
     facts.update({f"metadata.{key}": value for key, value in metadata.items()})
     print_table([], [[key, value] for key, value in facts.items()])

@@ -165,10 +165,6 @@ class OnnxRuntimeEngine final : public Engine {
 };
 
 std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
-  if (!options.precision.empty() && options.precision != "fp32") {
-    throw std::invalid_argument("precision \"" + options.precision +
-                                "\": onnxruntime computes in what the file holds; export it so");
-  }
   if (!runtime().api) throw EngineError(runtime().why);
   return std::make_unique<OnnxRuntimeEngine>(load_model(spec, options), options.profile);
 }
@@ -185,6 +181,7 @@ EngineEntry onnxruntime_engine() {
   entry.load = ort::load;
   entry.reads_memory = true;
   entry.takes_options = true;
+  entry.computes_as_written = true;
   entry.library = [] { return EngineLibrary{ort::runtime().version, ort::runtime().path}; };
   entry.devices = [] { return ort::provider_devices(ort::api()); };
   entry.precisions = [] { return std::vector<std::string>{"fp32"}; };

@@ -102,11 +102,6 @@ std::string read_plan(const ModelSpec& spec) {
 }
 
 std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
-  if (!options.precision.empty() && options.precision != "fp32") {
-    throw std::invalid_argument("precision \"" + options.precision +
-                                "\": TensorRT computes in what the engine was "
-                                "built with; build another one");
-  }
   if (std::string reason = unavailable(); !reason.empty()) throw EngineError(reason);
   const std::string plan = read_plan(spec);
   const auto* bytes = reinterpret_cast<const unsigned char*>(plan.data());
@@ -169,6 +164,7 @@ EngineEntry tensorrt_engine() {
   entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::tensorrt; };
   entry.load = load;
   entry.reads_memory = true;
+  entry.computes_as_written = true;
   entry.library = [] {
     const TensorrtLibrary& library = runtimes().found.front().first;
     return EngineLibrary{library.version, library_path(reinterpret_cast<const void*>(library.create_runtime))};

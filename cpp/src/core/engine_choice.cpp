@@ -1,0 +1,149 @@
+#include "core/engine_choice.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <iterator>
+#include <tuple>
+#include <vector>
+
+#include "platform/processor.h"
+
+namespace yolort {
+namespace {
+
+/// The fastest engine for files that several engines read, by measurement: docs/benchmarks/engines.md. The first rule
+/// that applies counts.
+struct Rule {
+  bool (*applies)(const ModelSpec&);
+  const char *engine, *why;
+};
+constexpr Rule rules[] = {
+    {[](const ModelSpec&) { return is_x86 && has_bf16_arithmetic(); }, "openvino",
+     "the fastest for ONNX on x86 with bf16 instructions"},
+    {[](const ModelSpec& spec) { return is_x86 && spec.precision == "int8"; }, "openvino",
+     "the fastest for INT8 on x86"},
+    {[](const ModelSpec&) { return true; }, "onnxruntime", "the fastest for ONNX on this processor"},
+};
+
+/// Above the priorities of both engines that the rules name, and below that of an engine for a format of its own.
+constexpr int preferred_priority = 45;
+
+const Rule* rule_for(const ModelSpec& spec, const Options& options) {
+  const bool on_cpu = options.device.empty() || options.device == "cpu";
+  if (spec.format != Format::onnx || !on_cpu) return nullptr;
+  return std::find_if(std::begin(rules), std::end(rules), [&](const Rule& rule) { return rule.applies(spec); });
+}
+
+bool reads(const EngineEntry& entry, const ModelSpec& spec) {
+  return entry.accepts(spec) && (spec.contents.empty() || entry.reads_memory);
+}
+
+std::string file_precision(const ModelSpec& spec) { return spec.precision.empty() ? "fp32" : spec.precision; }
+
+/// Whether it can do what is asked for beside the model.
+bool can_do(const EngineEntry& entry, const ModelSpec& spec, const Options& options) {
+  if (!options.engine_options.empty() && !entry.takes_options) return false;
+  return !entry.computes_as_written || options.precision.empty() || options.precision == file_precision(spec);
+}
+
+struct Wanted {
+  std::string name, source;
+};
+
+/// The engine asked for; no name: none.
+Wanted wanted_engine(const Options& options) {
+  if (!options.engine.empty()) return {options.engine, "engine"};
+  const char* forced = std::getenv("YOLORT_ENGINE");
+  return {forced ? forced : "", "YOLORT_ENGINE"};
+}
+
+std::string joined(const std::string& list, const std::string& word) {
+  return list.empty() ? word : list + ", " + word;
+}
+
+[[noreturn]] void refuse(const ModelSpec& spec, const std::vector<EngineEntry>& entries, const Wanted& wanted) {
+  std::string available, known, refusals;
+  for (const EngineEntry& entry : entries) {
+    known = joined(known, entry.name);
+    const std::string reason = entry.unavailable();
+    const bool fits = reads(entry, spec);
+    if (reason.empty() && fits) available = joined(available, entry.name);
+    const std::string unread = entry.accepts(spec) ? "it reads no model in memory" : "it does not read this format";
+    const std::string why = reason.empty() ? unread : reason;
+    if (entry.name == wanted.name) {
+      refusals = "cannot run model \"" + spec.path + "\" here: " + why;
+    } else if (wanted.name.empty() && fits) {
+      refusals += "\n  " + entry.name + ": " + why;
+    }
+  }
+  if (available.empty()) available = "none";
+  if (!wanted.name.empty() && refusals.empty()) {
+    throw std::invalid_argument(wanted.source + " \"" + wanted.name + "\" is not known; engines are: " + known);
+  }
+  if (!wanted.name.empty()) {
+    throw EngineError("engine \"" + wanted.name + "\" " + refusals + ". Available for it: " + available);
+  }
+  throw EngineError("no engine here can run model \"" + spec.path + "\"" +
+                    (refusals.empty() ? "; yolort.engines() lists them" : ":" + refusals));
+}
+
+}  // namespace
+
+EngineChoice choose_engine(const ModelSpec& spec, const Options& options) {
+  std::vector<EngineEntry> entries = all_engines();
+  const Wanted wanted = wanted_engine(options);
+  if (!wanted.name.empty()) {
+    for (const EngineEntry& entry : entries) {
+      if (entry.name == wanted.name && reads(entry, spec) && entry.unavailable().empty()) {
+        return {entry, wanted.source + " asks for it"};
+      }
+    }
+    refuse(spec, entries, wanted);
+  }
+
+  const Rule* rule = rule_for(spec, options);
+  // An INT8 model runs on any engine that reads it, but is fast on the one that it was made for.
+  const auto rank = [&](const EngineEntry& entry) {
+    return std::tuple(can_do(entry, spec, options), entry.name == spec.engine,
+                      rule && entry.name == rule->engine ? preferred_priority : entry.priority);
+  };
+  std::stable_sort(entries.begin(), entries.end(), [&](const auto& a, const auto& b) { return rank(a) > rank(b); });
+  for (const EngineEntry& entry : entries) {  // unavailable() may open a library: only that of an engine that could run
+    if (!reads(entry, spec) || !entry.unavailable().empty()) continue;
+    const auto readers =
+        std::count_if(entries.begin(), entries.end(), [&](const auto& one) { return reads(one, spec); });
+    const std::string why = entry.name == spec.engine            ? "the model was made for it"
+                            : rule && entry.name == rule->engine ? rule->why
+                            : readers == 1                       ? "the only engine that reads " + to_text(spec.format)
+                                                                 : "the first that is available";
+    return {entry, why};
+  }
+  refuse(spec, entries, wanted);
+}
+
+std::string float_precision(const ModelSpec& spec, const EngineEntry& entry, const std::string& asked) {
+  const std::string held = file_precision(spec);
+  if (entry.computes_as_written) {
+    if (asked.empty() || asked == held || (asked == "fp32" && held == "int8")) return {};
+    throw std::invalid_argument("precision \"" + asked + "\": " + entry.name + " computes in what the file holds, " +
+                                held + "; export it so");
+  }
+  if (asked.rfind("int8", 0) != 0) return asked;
+  if (held != "int8") {
+    throw std::invalid_argument("precision \"" + asked + "\": model \"" + spec.path +
+                                "\" holds no INT8; yolort quantize makes one that does");
+  }
+  return asked == "int8" ? "fp32" : asked.substr(asked.find('+') + 1);
+}
+
+std::string explain_others(const ModelSpec& spec, const std::string& chosen) {
+  std::string out;
+  for (const EngineEntry& entry : all_engines()) {
+    if (entry.name == chosen) continue;
+    const std::string reason = entry.accepts(spec) ? entry.unavailable() : "does not read " + to_text(spec.format);
+    out += "\n" + entry.name + ": " + (reason.empty() ? "could run it, too" : reason);
+  }
+  return out;
+}
+
+}  // namespace yolort
