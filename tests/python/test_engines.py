@@ -291,6 +291,7 @@ def test_every_device_that_is_listed_detects(target: Target, make_model: Make) -
 def test_the_environment_forces_an_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     model = write_onnx(tmp_path, boxes_output(), metadata())
+    monkeypatch.setenv("YOLORT_ENGINE", "onnxruntime")
     assert yolort.Detector(model).engine == "onnxruntime"
     monkeypatch.setenv("YOLORT_ENGINE", "openvino")
     assert yolort.Detector(model).engine == "openvino"
