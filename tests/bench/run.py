@@ -1,6 +1,6 @@
 """Speed of the runtime against its rivals: run.py [TABLE...] [--weights a.pt] [--calibrate data.yaml] [--image x.jpg].
 
-Tables: letterbox, detector, ncnn, busy, import. Without --weights the embedded model is measured, and the rivals that
+Tables: letterbox, engines, detector, ncnn, busy, import. Without --weights the embedded model is measured, and the rivals that
 need a checkpoint are left out. Rivals run in processes of their own, in alternating rounds: two spinning thread pools
 in one process spoil each other. Quote ratios of one run; single times depend on what else the machine does.
 """
@@ -113,6 +113,28 @@ def letterbox(models: list[Model], image: np.ndarray, rounds: int, burst: int) -
     table(f"Letterbox of 1280 x 720 to {side} x {side} float32, one thread ({_core.simd()})", ["", "ms", "x"], rows)
 
 
+def engines(models: list[Model], image: np.ndarray, rounds: int, burst: int) -> None:
+    """What the default engine is chosen by: the engines that read ONNX, in their precisions, against Ultralytics' predict
+    on its default export. ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI shows a CPU without bf16."""
+    rows: list[list[object]] = []
+    for model in models:
+        rivals = [Rival("default, our export", "detector", model.onnx)]
+        if model.ultralytics:
+            rivals.append(Rival("Ultralytics predict (ONNX)", "ultralytics", model.ultralytics))
+            rivals.append(Rival("default, Ultralytics' export", "detector", model.ultralytics))
+        chosen = yolort.Detector(model.onnx)
+        for engine, precision in (("onnxruntime", None), ("openvino", "fp32"), ("openvino", "bf16")):
+            if (precision or "fp32") in {"fp32", chosen.precision}:
+                options = {"engine": engine, "precision": precision}
+                rivals.append(Rival(f"{engine} {precision or 'fp32'}, our export", "detector", model.onnx, options))
+        if model.int8:
+            rivals.append(Rival("default, INT8", "detector", model.int8))
+        samples = measure(rivals, image, rounds, burst)
+        base = samples.get("Ultralytics predict (ONNX)", samples["onnxruntime fp32, our export"])["total"]
+        rows += [[model.name, name, parts["total"], parts["total"] / base] for name, parts in samples.items()]
+    table("Engines for ONNX, p50", ["model", "", "total ms", "/ Ultralytics"], rows)
+
+
 def detector(models: list[Model], image: np.ndarray, rounds: int, burst: int) -> None:
     rows: list[list[object]] = []
     for model in models:
@@ -223,7 +245,7 @@ def cpu_name() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs="*", default=["letterbox", "detector", "ncnn", "busy", "import"])
+    parser.add_argument("tables", nargs="*", default=["letterbox", "engines", "detector", "ncnn", "busy", "import"])
     parser.add_argument("--weights", nargs="*", type=Path, default=[], help="Ultralytics checkpoints")
     parser.add_argument("--calibrate", help="data set to calibrate INT8 on; without it, no INT8")
     parser.add_argument("--image", type=Path, default=yolort.demo_image(), help="resized to 1280 x 720")
@@ -239,7 +261,7 @@ def main() -> None:
             if name == "import":
                 import_time()
             else:
-                tables = {"letterbox": letterbox, "detector": detector, "ncnn": ncnn, "busy": busy}
+                tables = {"letterbox": letterbox, "engines": engines, "detector": detector, "ncnn": ncnn, "busy": busy}
                 tables[name](models, image, options.rounds, options.burst)
 
 
