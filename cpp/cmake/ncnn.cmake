@@ -50,6 +50,8 @@ endif()
 # The OpenMP functions that yolort's own threads replace (cpp/src/engines/ncnn/thread_pool.cpp).
 set(openmp_functions GOMP_parallel omp_get_thread_num omp_get_num_threads omp_get_max_threads omp_get_dynamic
                      omp_set_dynamic omp_set_num_threads)
+# What ncnn says goes to a stream of yolort's (cpp/src/engines/ncnn/engine.cpp), not to the user's terminal.
+set(replaced_symbols ${openmp_functions} stderr)
 
 file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/fetch_ncnn.py version REGEX "^VERSION = ")
 string(REGEX MATCH "[0-9.]+" version "${version}")
@@ -64,7 +66,7 @@ set(toolchain "")
 if(CMAKE_TOOLCHAIN_FILE)  # by what it says: every checkout has its own
   file(SHA256 ${CMAKE_TOOLCHAIN_FILE} toolchain)
 endif()
-set(identity "licenses;${options};${openmp_functions};${CMAKE_CXX_COMPILER_ID};${CMAKE_CXX_COMPILER_VERSION};\
+set(identity "licenses;${options};${replaced_symbols};${CMAKE_CXX_COMPILER_ID};${CMAKE_CXX_COMPILER_VERSION};\
 ${CMAKE_SYSTEM_NAME};${CMAKE_SYSTEM_PROCESSOR};${toolchain};${CMAKE_CXX_FLAGS}")
 if(YOLORT_NCNN_MINIMAL)
   list(APPEND identity ${minimal_layers})
@@ -125,7 +127,7 @@ function(yolort_build_ncnn)
     endif()
   endforeach()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # the OpenMP of others (Clang, the NDK) has other functions, and stays
-    list(TRANSFORM openmp_functions REPLACE "(.+)" "--redefine-sym;\\1=yolort_\\1" OUTPUT_VARIABLE renames)
+    list(TRANSFORM replaced_symbols REPLACE "(.+)" "--redefine-sym;\\1=yolort_\\1" OUTPUT_VARIABLE renames)
     execute_process(COMMAND ${CMAKE_OBJCOPY} ${renames} ${scratch}/prefix/lib/libncnn.a RESULT_VARIABLE failed)
     if(failed)
       message(FATAL_ERROR "yolort: objcopy failed on libncnn.a")

@@ -1,7 +1,7 @@
 """Speed of the runtime against its rivals: run.py [TABLE...] [--weights a.pt] [--calibrate data.yaml] [--image x.jpg].
 
-Tables: letterbox, engines, detector, ncnn, busy, import. Without --weights the embedded model is measured, and the rivals that
-need a checkpoint are left out. Rivals run in processes of their own, in alternating rounds: two spinning thread pools
+Tables: letterbox, engines, detector, ncnn, busy, import. Without --weights the embedded model is measured, and the
+rivals that need a checkpoint are left out. Rivals run in processes of their own, in alternating rounds: two spinning thread pools
 in one process spoil each other. Quote ratios of one run; single times depend on what else the machine does.
 """
 
@@ -114,8 +114,8 @@ def letterbox(models: list[Model], image: np.ndarray, rounds: int, burst: int) -
 
 
 def engines(models: list[Model], image: np.ndarray, rounds: int, burst: int) -> None:
-    """What the default engine is chosen by: the engines that read ONNX, in their precisions, against Ultralytics' predict
-    on its default export. ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI shows a CPU without bf16."""
+    """The engines that read ONNX, in their precisions, against Ultralytics' predict on its default export: by these the
+    default engine is chosen. ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI shows a CPU without bf16."""
     rows: list[list[object]] = []
     for model in models:
         rivals = [Rival("default, our export", "detector", model.onnx)]

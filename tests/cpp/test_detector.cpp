@@ -6,6 +6,7 @@
 #include "check.h"
 #include "fake_engine.h"
 #include "onnx_bytes.h"
+#include "platform/warning.h"
 
 using namespace yolort;
 
@@ -210,6 +211,28 @@ void test_a_cut_that_does_not_fit_is_undone() {
   std::filesystem::remove(file);
 }
 
+void test_the_next_engine_takes_what_the_first_cannot_load() {
+  EngineEntry entry;
+  entry.name = "first";
+  entry.priority = 2000;
+  entry.unavailable = [] { return std::string(); };
+  entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::onnx; };
+  entry.load = [](const ModelSpec&, const Options&) -> std::unique_ptr<Engine> { throw ModelError("an odd operator"); };
+  register_engine(entry);
+  std::string told;
+  set_warning_handler([&](const std::string& text) { told += text; });
+  CHECK(Detector(model, options()).engine() == "fake");
+  CHECK(told == model + " runs on fake, as another engine failed: an odd operator");
+  Options named = options();
+  named.engine = "first";
+  CHECK_THROWS(Detector(model, named), ModelError, "an odd operator");
+  FakeEngine::why_not = "not here";
+  CHECK_THROWS(Detector(model, options()), ModelError, "an odd operator");
+  FakeEngine::why_not.clear();
+  set_warning_handler(nullptr);
+  unregister_engine("first");
+}
+
 }  // namespace
 
 int main() {
@@ -224,5 +247,6 @@ int main() {
   test_refuses();
   test_forced_by_environment();
   test_a_cut_that_does_not_fit_is_undone();
+  test_the_next_engine_takes_what_the_first_cannot_load();
   return check::result();
 }

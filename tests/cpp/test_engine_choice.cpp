@@ -31,6 +31,7 @@ void fake_all() {
 
 ModelSpec model(const std::string& precision = "", const std::string& engine = "") {
   ModelSpec spec;
+  spec.layout.head = Head::raw;
   spec.path = "model.onnx";
   spec.precision = precision;
   spec.engine = engine;
@@ -45,7 +46,9 @@ void test_the_fastest_is_the_default() {
   setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI", 1);
   CHECK(!has_bf16_arithmetic() || !is_x86);
   CHECK(chosen(model()) == "onnxruntime");
-  CHECK(chosen(model("int8")) == (is_x86 ? "openvino" : "onnxruntime"));
+  ModelSpec boxes = model();
+  boxes.layout.head = Head::boxes;
+  for (const ModelSpec& spec : {model("int8"), boxes}) CHECK(chosen(spec) == (is_x86 ? "openvino" : "onnxruntime"));
   unsetenv("ONEDNN_MAX_CPU_ISA");
   const bool bf16 = is_x86 && has_bf16_arithmetic();
   CHECK(chosen(model()) == (bf16 ? "openvino" : "onnxruntime"));

@@ -137,6 +137,9 @@ def test_equal_names_do_not_overwrite_each_other(folder: Path, model: Path, tmp_
         (["--merge", "nms"], "--augment"),
         (["--no-flip"], "--augment"),
         (["--scale-model", "nothing.onnx"], "nothing.onnx"),
+        (["--engine-option", "spin"], "expected name=value"),
+        (["--engine-option", "spin=1"], "takes none"),
+        (["--precision", "int8+bf16"], "holds no INT8"),
     ],
 )
 def test_wrong_use_is_one_line(folder: Path, model: Path, arguments: list[str], message: str) -> None:
@@ -182,6 +185,8 @@ def test_info(model: Path) -> None:
     facts = json.loads(run("info", model, "--json").stdout)
     assert facts["classes"] == len(facts["names"]) >= 8
     assert facts["head"] in ("raw", "raw-e2e")
+    assert facts["why"][0] == "ncnn on cpu: the model was made for it"
+    assert "onnxruntime: does not read ncnn" in facts["why"]
 
 
 def test_text_of_a_model_is_no_markup(tmp_path: Path) -> None:

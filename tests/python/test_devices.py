@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +61,10 @@ def test_a_device_of_torch(model: Path) -> None:
     assert yolort.Detector(model, engine="onnxruntime", device=torch.device("cpu")).device == "cpu"
     with pytest.raises(yolort.EngineError, match="no CUDA"):
         yolort.Detector(model, engine="onnxruntime", device=torch.device("cuda", 1))
+
+
+def test_listing_devices_prints_nothing() -> None:
+    """ncnn prints eight lines of a GPU, or of a driver that it does not find."""
+    program = "import yolort; [yolort.devices(engine.name) for engine in yolort.engines() if engine.available]"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""

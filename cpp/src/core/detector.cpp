@@ -12,6 +12,7 @@
 #include "core/engine_choice.h"
 #include "core/tuning.h"
 #include "platform/device_name.h"
+#include "platform/warning.h"
 
 namespace yolort {
 namespace {
@@ -115,15 +116,7 @@ void Detector::Impl::load(ModelSpec model, Options options) {
 
   try {
     options.device = canonical_device(options.device);
-    const ModelSpec before = spec;
-    try {
-      open(options);
-    } catch (const ModelError&) {
-      if (!before.may_be_cut()) throw;
-      spec = before;
-      spec.whole = true;
-      open(options);
-    }
+    open_first(options);
   } catch (const std::exception& what) {
     if (tuned) throw cannot_run(record, what.what());
     throw;
@@ -131,11 +124,38 @@ void Detector::Impl::load(ModelSpec model, Options options) {
   spec.contents = {};
 }
 
+/// Opens the model in the first engine that can load it, cut if it may be.
+void Detector::Impl::open_first(const Options& options) {
+  const ModelSpec before = spec;
+  std::string failure;  // of the first
+  for (std::set<std::string> tried;;) {
+    EngineChoice choice;
+    try {
+      choice = choose_engine(before, options, tried);
+    } catch (const EngineError&) {
+      if (tried.empty()) throw;
+      throw ModelError(failure);
+    }
+    for (const bool whole : {false, true}) {
+      if (whole && !before.may_be_cut()) continue;
+      try {
+        spec = before;
+        spec.whole = whole;
+        open(choice.entry, options);
+        if (!tuned) engine_why = choice.why;
+        if (!tried.empty()) warn(spec.path + " runs on " + engine_name + ", as another engine failed: " + failure);
+        return;
+      } catch (const ModelError& what) {
+        if (failure.empty()) failure = what.what();
+      }
+    }
+    tried.insert(choice.entry.name);
+  }
+}
+
 /// Loads the model into an engine and runs it once.
-void Detector::Impl::open(const Options& options) {
-  const auto [entry, why] = choose_engine(spec, options);
+void Detector::Impl::open(const EngineEntry& entry, const Options& options) {
   engine_name = entry.name;
-  if (!tuned) engine_why = why;
   if (!options.engine_options.empty() && !entry.takes_options) {
     throw std::invalid_argument("engine_options: engine \"" + engine_name + "\" takes none");
   }

@@ -96,7 +96,8 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   void load(const std::string& model, const Options& options);
   void load(const ModelBytes& model, const Options& options);
   void load(ModelSpec model, Options options);
-  void open(const Options& options);
+  void open_first(const Options& options);
+  void open(const EngineEntry& entry, const Options& options);
   std::filesystem::path take_tuning(Options& options);
   void ask_imgsz(const Options& options);
   void resolve_imgsz(const Options& options);

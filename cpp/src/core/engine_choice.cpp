@@ -22,6 +22,8 @@ constexpr Rule rules[] = {
      "the fastest for ONNX on x86 with bf16 instructions"},
     {[](const ModelSpec& spec) { return is_x86 && spec.precision == "int8"; }, "openvino",
      "the fastest for INT8 on x86"},
+    {[](const ModelSpec& spec) { return is_x86 && spec.layout.head != Head::raw; }, "openvino",
+     "the fastest on x86 for graphs as Ultralytics writes them"},
     {[](const ModelSpec&) { return true; }, "onnxruntime", "the fastest for ONNX on this processor"},
 };
 
@@ -89,14 +91,15 @@ std::string joined(const std::string& list, const std::string& word) {
 
 }  // namespace
 
-EngineChoice choose_engine(const ModelSpec& spec, const Options& options) {
+EngineChoice choose_engine(const ModelSpec& spec, const Options& options, const std::set<std::string>& tried) {
   std::vector<EngineEntry> entries = all_engines();
+  const auto can_run = [&](const EngineEntry& entry) {  // unavailable() may open a library: only if it could run
+    return !tried.count(entry.name) && reads(entry, spec) && entry.unavailable().empty();
+  };
   const Wanted wanted = wanted_engine(options);
   if (!wanted.name.empty()) {
     for (const EngineEntry& entry : entries) {
-      if (entry.name == wanted.name && reads(entry, spec) && entry.unavailable().empty()) {
-        return {entry, wanted.source + " asks for it"};
-      }
+      if (entry.name == wanted.name && can_run(entry)) return {entry, wanted.source + " asks for it"};
     }
     refuse(spec, entries, wanted);
   }
@@ -108,8 +111,8 @@ EngineChoice choose_engine(const ModelSpec& spec, const Options& options) {
                       rule && entry.name == rule->engine ? preferred_priority : entry.priority);
   };
   std::stable_sort(entries.begin(), entries.end(), [&](const auto& a, const auto& b) { return rank(a) > rank(b); });
-  for (const EngineEntry& entry : entries) {  // unavailable() may open a library: only that of an engine that could run
-    if (!reads(entry, spec) || !entry.unavailable().empty()) continue;
+  for (const EngineEntry& entry : entries) {
+    if (!can_run(entry)) continue;
     const auto readers =
         std::count_if(entries.begin(), entries.end(), [&](const auto& one) { return reads(one, spec); });
     const std::string why = entry.name == spec.engine            ? "the model was made for it"

@@ -9,10 +9,21 @@ import typer
 
 MODEL_HELP = "An .onnx or .engine file, *_ncnn_model or *_openvino_model folder."
 Model = Annotated[Path, typer.Argument(help=MODEL_HELP, show_default=False)]
-Engine = Annotated[str | None, typer.Option(help="ncnn, onnxruntime or openvino; default: the best available.")]
+Engine = Annotated[
+    str | None, typer.Option(help="ncnn, onnxruntime, openvino or tensorrt; default: the fastest available.")
+]
 Device = Annotated[str | None, typer.Option(help="cpu, 0 or cuda:0 (a GPU), vulkan:1, ...")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads, up to four for each core; default: one for each.")]
-Precision = Annotated[str | None, typer.Option(help="fp32, fp16 or bf16; default: the fastest that is accurate.")]
+Precision = Annotated[
+    str | None, typer.Option(help="fp32, fp16, bf16, int8 or int8+bf16; default: the fastest that is accurate.")
+]
+EngineOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Setting of the engine, name=value, such as session.intra_op.allow_spinning=0 of onnxruntime. "
+        "Can be given several times."
+    ),
+]
 Imgsz = Annotated[str | None, typer.Option(help="Network input: 640, or height,width.")]
 Augment = Annotated[bool, typer.Option("--augment", help="Test-time augmentation: look at each image mirrored, too.")]
 Scales = Annotated[str | None, typer.Option(help="Augment with these sizes: 640,800.")]
@@ -60,6 +71,14 @@ def parse_imgsz(text: str | None) -> int | tuple[int, int] | None:
 def parse_size(imgsz: str | None) -> tuple[int, int] | None:
     size = parse_imgsz(imgsz)
     return (size, size) if isinstance(size, int) else size
+
+
+def engine_options(texts: list[str] | None) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts or ()]
+    for name, equals, value in pairs:
+        if not name or not equals:
+            raise ValueError(f"--engine-option is {name + equals + value!r}, expected name=value")
+    return {name: value for name, _, value in pairs}
 
 
 def augmentation(

@@ -16,6 +16,7 @@ from yolort.cli._options import (
     Conf,
     Device,
     Engine,
+    EngineOption,
     Flip,
     Imgsz,
     Iou,
@@ -26,6 +27,7 @@ from yolort.cli._options import (
     Scales,
     Threads,
     augmentation,
+    engine_options,
     parse_imgsz,
 )
 from yolort.cli._output import note, progress, report_error, say, visible
@@ -40,6 +42,7 @@ def predict(
     device: Device = None,
     threads: Threads = None,
     precision: Precision = None,
+    engine_option: EngineOption = None,
     conf: Conf = 0.25,
     iou: Iou = 0.7,
     max_det: MaxDet = 300,
@@ -60,6 +63,7 @@ def predict(
         device=device,
         threads=threads,
         precision=precision,
+        engine_options=engine_options(engine_option),
         conf=conf,
         iou=iou,
         max_det=max_det,

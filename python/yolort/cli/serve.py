@@ -13,11 +13,13 @@ import yolort
 from yolort.cli._options import (
     Device,
     Engine,
+    EngineOption,
     MaxBatch,
     MaxWait,
     Model,
     Precision,
     Threads,
+    engine_options,
 )
 
 
@@ -33,6 +35,7 @@ def serve(
     device: Device = None,
     threads: Threads = None,
     precision: Precision = None,
+    engine_option: EngineOption = None,
     conf: Annotated[float, typer.Option(help="Keep scores above this, if a request does not say.")] = 0.25,
     workers: Annotated[int, typer.Option(min=1, help="Clones of the Detector that run side by side.")] = 2,
     max_batch: MaxBatch = None,
@@ -59,7 +62,15 @@ def serve(
         socket.getaddrinfo(host, port)
     except OSError as error:
         raise ValueError(f"--host {host}: no such address ({error.strerror})") from None
-    detector = yolort.Detector(model, engine=engine, device=device, threads=threads, precision=precision, conf=conf)
+    detector = yolort.Detector(
+        model,
+        engine=engine,
+        device=device,
+        threads=threads,
+        precision=precision,
+        conf=conf,
+        engine_options=engine_options(engine_option),
+    )
     app = server.create_app(
         detector,
         name=name or model.resolve().stem,

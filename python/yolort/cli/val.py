@@ -15,6 +15,7 @@ from yolort.cli._options import (
     Conf,
     Device,
     Engine,
+    EngineOption,
     Flip,
     Imgsz,
     Iou,
@@ -26,6 +27,7 @@ from yolort.cli._options import (
     Split,
     Threads,
     augmentation,
+    engine_options,
     parse_imgsz,
 )
 from yolort.cli._output import note, percent, print_table, progress, report_error, say
@@ -42,6 +44,7 @@ def val(
     device: Device = None,
     threads: Threads = None,
     precision: Precision = None,
+    engine_option: EngineOption = None,
     conf: Conf = 0.001,
     iou: Iou = 0.7,
     max_det: MaxDet = 300,
@@ -71,6 +74,7 @@ def val(
             device=device,
             threads=threads,
             precision=precision,
+            engine_options=engine_options(engine_option),
             conf=conf,
             iou=iou,
             max_det=max_det,

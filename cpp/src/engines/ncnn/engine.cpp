@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -18,6 +20,15 @@
 #include "model/graph.h"
 #include "platform/device_name.h"
 #include "platform/processor.h"
+
+/// Where ncnn, which prints the facts of a GPU and every failed search for a driver, writes instead of to stderr.
+/// YOLORT_NCNN_LOG=1 shows it.
+extern "C" {
+std::FILE* yolort_stderr = [] {
+  std::FILE* nowhere = std::getenv("YOLORT_NCNN_LOG") ? nullptr : std::fopen("/dev/null", "w");
+  return nowhere ? nowhere : stderr;
+}();
+}
 
 /// Of thread_pool.cpp. Calling it also makes the linker take that file, which libncnn.a needs, out of libyolort.a.
 extern "C" int yolort_omp_get_max_threads();
