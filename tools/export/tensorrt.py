@@ -210,8 +210,8 @@ def _compare(source: Path, built: Path, own: dict[str, Any], device: str | int) 
     height, width = own["input"]["shape"][2:]
     image = letterboxed([yolort.demo_image()], (height, width))
     detectors = (
-        yolort.Detector(source, engine="onnxruntime", precision="fp32", tuned=False),
-        yolort.Detector(built, engine="tensorrt", device=device, precision="fp32", tuned=False),
+        yolort.Detector(source, engine="onnxruntime", tuned=False),
+        yolort.Detector(built, engine="tensorrt", device=device, tuned=False),
     )
     share = changed(*(raw_maps(detector, image) for detector in detectors))
     if not share <= MOST_CHANGED:

@@ -46,7 +46,8 @@ def verify(cut: nn.Module, request: Request, detect: Any, built: Path, images: n
     for batch, at in runs:
         try:
             runner, (height, width) = FORMATS[request.format].engine, at.shape[2:]
-            detector = yolort.Detector(built, engine=runner, precision="fp32", imgsz=(height, width))
+            precision = "fp32" if runner in ("ncnn", "openvino") else None  # the others compute in what the file holds
+            detector = yolort.Detector(built, engine=runner, precision=precision, imgsz=(height, width))
         except yolort.EngineError as error:
             _log.warning("the export is not compared with torch: %s", error)
             return "not run here"

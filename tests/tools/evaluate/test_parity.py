@@ -40,11 +40,11 @@ class Run(NamedTuple):
 CASES = [Case("yolov8n", "raw"), Case("yolo11n", "raw"), Case("yolo26n", "raw"), Case("yolo26n", "raw-e2e")]
 RUNS = [
     Run("onnxruntime", "onnx", {"engine": "onnxruntime"}),
-    Run("openvino", "onnx", {"engine": "openvino"}),
+    Run("openvino", "onnx", {"engine": "openvino", "precision": "fp32"}),
     Run("ncnn", "ncnn", {"engine": "ncnn", "precision": "fp32"}),
     Run("ncnn-vulkan", "ncnn", {"engine": "ncnn", "device": "vulkan", "precision": "fp32"}),
     Run("ultralytics-onnx", "onnx", {"engine": "onnxruntime"}, True),
-    Run("ultralytics-onnx-openvino", "onnx", {"engine": "openvino"}, True),
+    Run("ultralytics-onnx-openvino", "onnx", {"engine": "openvino", "precision": "fp32"}, True),
     Run("ultralytics-ncnn", "ncnn", {"engine": "ncnn", "precision": "fp32"}, True),
 ]
 
