@@ -14,6 +14,10 @@ Device = Annotated[str | None, typer.Option(help="cpu, 0 or cuda:0 (a GPU), vulk
 Threads = Annotated[int | None, typer.Option(help="CPU threads, up to four for each core; default: one for each.")]
 Precision = Annotated[str | None, typer.Option(help="fp32, fp16 or bf16; default: the fastest that is accurate.")]
 Imgsz = Annotated[str | None, typer.Option(help="Network input: 640, or height,width.")]
+Rect = Annotated[
+    bool | None,
+    typer.Option(help="Pad images only to the stride; default: if height and width are dynamic.", show_default=False),
+]
 Augment = Annotated[bool, typer.Option("--augment", help="Test-time augmentation: look at each image mirrored, too.")]
 Scales = Annotated[str | None, typer.Option(help="Augment with these sizes: 640,800.")]
 Flip = Annotated[bool | None, typer.Option(help="Each scale mirrored, too; default: yes.", show_default=False)]

@@ -22,6 +22,7 @@ from yolort.cli._options import (
     MaxDet,
     Merge,
     Precision,
+    Rect,
     ScaleModel,
     Scales,
     Threads,
@@ -46,6 +47,7 @@ def predict(
     classes: Annotated[str | None, typer.Option(help="Keep only these classes, indices or names: 0,2,person.")] = None,
     agnostic: Annotated[bool, typer.Option(help="NMS across classes.")] = False,
     imgsz: Imgsz = None,
+    rect: Rect = None,
     augment: Augment = False,
     scales: Scales = None,
     flip: Flip = None,
@@ -66,6 +68,7 @@ def predict(
         classes=_parse_classes(classes),
         agnostic=agnostic,
         imgsz=parse_imgsz(imgsz),
+        rect=rect,
         **augmentation(augment, scales, flip, merge, scale_model),
     )
     targets = _targets(save, paths) if save else {}

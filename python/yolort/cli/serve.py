@@ -17,6 +17,7 @@ from yolort.cli._options import (
     MaxWait,
     Model,
     Precision,
+    Rect,
     Threads,
 )
 
@@ -33,6 +34,7 @@ def serve(
     device: Device = None,
     threads: Threads = None,
     precision: Precision = None,
+    rect: Rect = None,
     conf: Annotated[float, typer.Option(help="Keep scores above this, if a request does not say.")] = 0.25,
     workers: Annotated[int, typer.Option(min=1, help="Clones of the Detector that run side by side.")] = 2,
     max_batch: MaxBatch = None,
@@ -59,7 +61,9 @@ def serve(
         socket.getaddrinfo(host, port)
     except OSError as error:
         raise ValueError(f"--host {host}: no such address ({error.strerror})") from None
-    detector = yolort.Detector(model, engine=engine, device=device, threads=threads, precision=precision, conf=conf)
+    detector = yolort.Detector(
+        model, engine=engine, device=device, threads=threads, precision=precision, rect=rect, conf=conf
+    )
     app = server.create_app(
         detector,
         name=name or model.resolve().stem,

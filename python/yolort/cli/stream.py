@@ -19,6 +19,7 @@ from yolort.cli._options import (
     MaxBatch,
     MaxWait,
     Precision,
+    Rect,
     Threads,
 )
 from yolort.cli._output import say
@@ -37,13 +38,16 @@ def stream(
     device: Device = None,
     threads: Threads = None,
     precision: Precision = None,
+    rect: Rect = None,
     conf: Conf = 0.25,
     workers: Annotated[int | None, typer.Option(min=1, help="Clones of the Detector; default: 2, or 1.")] = None,
     max_batch: MaxBatch = None,
     max_wait: MaxWait = 0.0,
 ) -> None:
     """Detect in videos and cameras: one JSON object a frame, on standard output."""
-    detector = yolort.Detector(model, engine=engine, device=device, threads=threads, precision=precision, conf=conf)
+    detector = yolort.Detector(
+        model, engine=engine, device=device, threads=threads, precision=precision, rect=rect, conf=conf
+    )
     sources = [int(item) if re.fullmatch(r"-?\d{1,18}", item) and not Path(item).exists() else item for item in source]
     printed = 0
     with detector.stream(sources, policy=policy, workers=workers, max_batch=max_batch, max_wait=max_wait) as stream:
