@@ -231,7 +231,7 @@ class Detector:
     def layer_times(self) -> list[LayerTime]:
         """Means of every layer, in order of execution, over the runs since the last call; of a Detector made with
         `profile=True`, else empty. With test-time augmentation: of the runs at `imgsz` only. ONNX Runtime reports once,
-        of the runs of all clones, and stops timing then.
+        of the runs of all clones, and stops timing then; with `rect`, others report the last other size.
         """
         return [LayerTime(*row) for row in self._core.layer_times()]
 
