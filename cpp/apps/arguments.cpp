@@ -22,6 +22,7 @@ writes one line of JSON an image.
   --max-det N        at most this many detections an image; 300
   --classes N,N      keep only these
   --imgsz N or HxW   size of the network input, for a dynamic model or one that does not say
+  --rect yes|no      pad each image only to the stride of the model; yes if its height and width are dynamic
   --engine NAME      ncnn, onnxruntime, tensorrt; see --engines
   --device NAME      cpu, 0 or cuda:0 (a GPU), vulkan:1
   --precision NAME   fp32, fp16 or bf16
@@ -62,6 +63,11 @@ std::vector<int> list(const std::string& text) {
   return out;
 }
 
+bool yes_or_no(const std::string& text) {
+  if (text != "yes" && text != "no") throw UsageError("expected yes or no");
+  return text == "yes";
+}
+
 yolort::PixelFormat pixel_format(const std::string& text) {
   static const std::map<std::string, yolort::PixelFormat> known = {{"bgr", yolort::PixelFormat::bgr},
                                                                    {"rgb", yolort::PixelFormat::rgb},
@@ -97,6 +103,7 @@ Arguments parse_arguments(const std::vector<std::string>& words) {
        [&](const std::string& text) {
          options.imgsz = text.find('x') == std::string::npos ? std::array{whole(text), whole(text)} : pair(text);
        }},
+      {"--rect", [&](const std::string& text) { options.rect = yes_or_no(text); }},
       {"--engine", [&](const std::string& text) { options.engine = text; }},
       {"--device", [&](const std::string& text) { options.device = text; }},
       {"--precision", [&](const std::string& text) { options.precision = text; }},

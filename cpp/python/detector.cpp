@@ -27,8 +27,9 @@ std::unique_ptr<Detector> make_detector(const py::object& model, const Threshold
                                         const std::string& format, std::string engine, std::string device,
                                         std::string precision, std::optional<int> threads,
                                         std::vector<std::string> names, std::optional<std::array<int, 2>> imgsz,
-                                        bool tuned, bool profile, bool augment, std::vector<int> scales, bool flip,
-                                        const std::string& merge, const std::vector<fs::path>& scale_models,
+                                        std::optional<bool> rect, bool tuned, bool profile, bool augment,
+                                        std::vector<int> scales, bool flip, const std::string& merge,
+                                        const std::vector<fs::path>& scale_models,
                                         std::map<std::string, std::string> engine_options) {
   Options options;
   static_cast<Thresholds&>(options) = thresholds;
@@ -38,6 +39,7 @@ std::unique_ptr<Detector> make_detector(const py::object& model, const Threshold
   options.threads = threads;
   options.names = std::move(names);
   options.imgsz = imgsz;
+  options.rect = rect;
   options.tuned = tuned;
   options.profile = profile;
   options.augment = augment;
@@ -159,8 +161,8 @@ void register_detector(py::module_& m) {
   py::class_<Detector>(m, "Detector")
       .def(py::init(&make_detector), py::arg("model"), py::arg("thresholds"), py::kw_only(), py::arg("format"),
            py::arg("engine"), py::arg("device"), py::arg("precision"), py::arg("threads"), py::arg("names"),
-           py::arg("imgsz"), py::arg("tuned"), py::arg("profile"), py::arg("augment"), py::arg("scales"),
-           py::arg("flip"), py::arg("merge"), py::arg("scale_models"), py::arg("engine_options"))
+           py::arg("imgsz"), py::arg("rect"), py::arg("tuned"), py::arg("profile"), py::arg("augment"),
+           py::arg("scales"), py::arg("flip"), py::arg("merge"), py::arg("scale_models"), py::arg("engine_options"))
       .def("detect", &detect, py::arg("images"), py::arg("thresholds"), py::arg("formats"),
            py::arg("augment") = py::none())
       .def("infer", &infer, py::arg("input").noconvert())
@@ -169,6 +171,7 @@ void register_detector(py::module_& m) {
       .def("check", &Detector::check, py::arg("thresholds"))
       .def_property_readonly("names", [](const Detector& self) { return to_list(self.names()); })
       .def_property_readonly("imgsz", [](const Detector& self) { return std::pair(self.imgsz()[0], self.imgsz()[1]); })
+      .def_property_readonly("rect", &Detector::rect)
       .def_property_readonly("batch", &Detector::batch)
       .def_property_readonly("thresholds", &Detector::thresholds)
       .def_property_readonly("engine", &Detector::engine)

@@ -112,6 +112,11 @@ yolort::Options to_options(const yolort_options* options) {
   out.precision = text(from.precision);
   if (from.threads) out.threads = from.threads;
   if (from.height || from.width) out.imgsz = {from.height, from.width};
+  if (from.rect < YOLORT_RECT_AUTO || from.rect > YOLORT_RECT_OFF) {
+    throw std::invalid_argument("options.rect is " + std::to_string(from.rect) +
+                                ", expected YOLORT_RECT_AUTO (0), YOLORT_RECT_ON (1) or YOLORT_RECT_OFF (2)");
+  }
+  if (from.rect != YOLORT_RECT_AUTO) out.rect = from.rect == YOLORT_RECT_ON;
   out.tuned = !from.ignore_tuning;
   out.names = texts(from.names, from.name_count, "options.names");
   out.augment = from.augment;

@@ -55,6 +55,7 @@ class Detector:
         threads: int | None,
         names: Sequence[str],
         imgsz: tuple[int, int] | None,
+        rect: bool | None,
         tuned: bool,
         profile: bool,
         augment: bool,
@@ -79,6 +80,8 @@ class Detector:
     def names(self) -> list[str]: ...
     @property
     def imgsz(self) -> tuple[int, int]: ...
+    @property
+    def rect(self) -> bool: ...
     @property
     def batch(self) -> int: ...
     @property

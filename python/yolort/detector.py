@@ -37,7 +37,7 @@ class View(NamedTuple):
 
     scale: int  #: pixels: the longer side of what the image is fitted into
     flip: bool  #: mirrored, left to right
-    imgsz: tuple[int, int]  #: height, width of the network input around it
+    imgsz: tuple[int, int]  #: height, width of the network input around it; with rect its maximum
     model: str  #: the artifact that runs it
 
 
@@ -75,6 +75,7 @@ class Detector:
         multi_label: bool = False,
         names: Sequence[str] | Mapping[int, str] | None = None,
         imgsz: int | tuple[int, int] | None = None,
+        rect: bool | None = None,
         tuned: bool = True,
         profile: bool = False,
         augment: bool = False,
@@ -112,6 +113,10 @@ class Detector:
                 threads are left open.
             profile: time every layer, which slows the whole; see `layer_times`.
             imgsz: network input as a side or (height, width) in pixels, for a dynamic model or one that does not say.
+                Sides of a dynamic model are rounded up to multiples of its stride; the logger `yolort` warns of that.
+            rect: pad each image only to the stride of the model, so that the network input is as small as its
+                proportions allow, within `imgsz`, as Ultralytics does; False: to `imgsz`. Images of equal padded shape
+                run together. Default: True if height and width of the model are dynamic, which True needs.
             augment: test-time augmentation: detect in several views of each image and merge what they find; the
                 thresholds hold for the merged result. `scales` and `scale_models` ask for it as well.
             scales: fit the image into each of these, 32 to 16384 pixels: longer sides of the network input, whose
@@ -140,6 +145,7 @@ class Detector:
             threads=None if threads is None else _checks.count("threads", threads),
             names=_checks.names(names),
             imgsz=_checks.imgsz(imgsz),
+            rect=None if rect is None else _checks.flag("rect", rect),
             tuned=_checks.flag("tuned", tuned),
             profile=_checks.flag("profile", profile),
             augment=_checks.flag("augment", augment),
@@ -228,7 +234,7 @@ class Detector:
     def layer_times(self) -> list[LayerTime]:
         """Means of every layer, in order of execution, over the runs since the last call; of a Detector made with
         `profile=True`, else empty. With test-time augmentation: of the runs at `imgsz` only. ONNX Runtime reports once,
-        of the runs of all clones, and stops timing then.
+        of the runs of all clones, and stops timing then; with `rect`, others report the last other size.
         """
         return [LayerTime(*row) for row in self._core.layer_times()]
 
@@ -291,8 +297,13 @@ class Detector:
 
     @property
     def imgsz(self) -> tuple[int, int]:
-        """Height and width of the network input in pixels."""
+        """Height and width of the network input in pixels; with `rect` its maximum."""
         return self._core.imgsz
+
+    @property
+    def rect(self) -> bool:
+        """Whether images are padded only to the stride of the model."""
+        return self._core.rect
 
     @property
     def batch(self) -> int:

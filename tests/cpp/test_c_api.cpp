@@ -257,6 +257,9 @@ void test_failures() {
   bad.name_count = 0;
   CHECK_FAILS(yolort_open(model.path.c_str(), &bad, &detector), YOLORT_MODEL_ERROR, "names=");
   bad = good;
+  bad.rect = 3;
+  CHECK_FAILS(yolort_open(model.path.c_str(), &bad, &detector), YOLORT_INVALID_ARGUMENT, "options.rect is 3");
+  bad = good;
   bad.engine = "ncnn";
   CHECK_FAILS(yolort_open(model.path.c_str(), &bad, &detector), YOLORT_ENGINE_ERROR, "ncnn");
   bad = good;

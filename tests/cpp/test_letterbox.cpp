@@ -155,6 +155,13 @@ void test_geometry() {
   const Box box = g.to_image({-5, 140, 320, 1000});
   CHECK(box.x1 == 0 && box.y1 == 0 && box.x2 == 640 && box.y2 == 720);
 
+  g = Geometry::fit(1280, 720, 640, 640).trimmed(32);
+  CHECK(g.width == 640 && g.height == 384 && g.new_width == 640 && g.new_height == 360 && g.left == 0 && g.top == 12);
+  g = Geometry::fit(333, 500, 640, 640).trimmed(32);
+  CHECK(g.width == 448 && g.height == 640 && g.new_width == 426 && g.left == 11 && g.top == 0);
+  g = Geometry::fit(10, 9999, 640, 640).trimmed(32);
+  CHECK(g.width == 32 && g.height == 640 && g.new_width == 1 && g.left == 15);
+
   g = Geometry::fit(1280, 720, 640, 640, 0.5);
   CHECK(g.new_width == 320 && g.new_height == 180 && g.left == 160 && g.top == 230);
   CHECK(Geometry::fit(7, 5000, 640, 640, 0.01).new_width == 1);

@@ -67,6 +67,8 @@ def test_options(app: Path, picture_file: Path, here: np.ndarray) -> None:
     assert len(detections(run(app, MODEL, picture_file, "--max-det", 2))) == 2
     assert len(detections(run(app, "--conf", 1, MODEL, picture_file))) == 0
     assert len(detections(run(app, MODEL, "--imgsz", "320x320", picture_file, "--iou", "0.7"))) == len(here)
+    assert "is fixed to 320 x 320" in run(app, MODEL, picture_file, "--rect", "yes", status=1)
+    assert len(detections(run(app, MODEL, picture_file, "--rect", "no"))) == len(here)
 
 
 def test_what_cannot_be_read_is_told_and_the_rest_goes_on(app: Path, picture_file: Path, tmp_path: Path) -> None:
@@ -97,6 +99,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes_on(app: Path, picture_fil
         ([MODEL, "-", "--size", "1x1", "--format", "yuv"], "--format yuv: expected bgr"),
         ([MODEL, "a.jpg", "--conf", "half"], "--conf half: expected a number"),
         ([MODEL, "a.jpg", "--threads", "2x"], "--threads 2x: expected a whole number"),
+        ([MODEL, "a.jpg", "--rect", "maybe"], "--rect maybe: expected yes or no"),
         ([MODEL, "a.jpg", "--speed", "9"], "there is no option --speed"),
         ([MODEL, "a.jpg", "--conf"], "--conf has no value"),
     ],

@@ -92,7 +92,7 @@ ODD: list[Any] = [
 ]  # fmt: skip
 OPTIONS = [
     "engine", "device", "threads", "precision", "conf", "iou", "max_det", "classes", "agnostic", "multi_label", "names",
-    "imgsz", "tuned", "profile", "augment", "scales", "flip", "merge", "scale_models",
+    "imgsz", "rect", "tuned", "profile", "augment", "scales", "flip", "merge", "scale_models",
 ]  # fmt: skip
 
 
@@ -225,6 +225,6 @@ def test_threads_of_the_c_api_are_bounded(model: Path) -> None:
     with pytest.raises(ValueError, match=f"expected 1 to {4 * CORES}"):
         yolort._core.Detector(
             model, yolort.Detector(model, engine="onnxruntime")._thresholds, format="", engine="onnxruntime",
-            device="", precision="", threads=100_000, names=[], imgsz=None, tuned=False, profile=False, augment=False,
-            scales=[], flip=True, merge="wbf", scale_models=[], engine_options={},
+            device="", precision="", threads=100_000, names=[], imgsz=None, rect=None, tuned=False, profile=False,
+            augment=False, scales=[], flip=True, merge="wbf", scale_models=[], engine_options={},
         )  # fmt: skip

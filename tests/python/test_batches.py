@@ -122,6 +122,41 @@ def test_a_dynamic_batch_runs_at_once(tmp_path: Path) -> None:
             detector([IMAGE, IMAGE])
 
 
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_images_of_mixed_shapes_are_what_they_are_alone(engine: str, tmp_path: Path) -> None:
+    """Each is padded only to the stride, whatever the others are; the score is the mean of the padded image."""
+    pytest.importorskip(engine)
+    shape = ["n", 3, "h", "w"]
+    model = write_onnx(tmp_path, boxes_output((16, 16, 16, 8, 1, 1)), metadata(imgsz=128), shape=shape, per_image=True)
+    detector = yolort.Detector(model, engine=engine)
+    assert detector.rect
+    sides = [(64, 128), (128, 64), (50, 128), (64, 128), (128, 128), (64, 128), (20, 300), (128, 64)]
+    images = [np.full((*side, 3), 120 + 10 * i, np.uint8) for i, side in enumerate(sides)]
+    together = detector(images)
+    for image, found in zip(images, together, strict=True):
+        alone = detector(image)
+        np.testing.assert_allclose(found.scores, alone.scores, atol=1e-6)
+        np.testing.assert_array_equal(found.boxes, alone.boxes)
+    assert together[0].scores[0] == pytest.approx(120 / 255, abs=1e-5)  # 64 x 128 needs no padding
+    square = yolort.Detector(model, engine=engine, rect=False)
+    assert not square.rect
+    assert square(images[0]).scores[0] == pytest.approx((120 + 114) / 2 / 255, abs=1e-5)
+    with yolort.Batcher(detector) as batcher:
+        futures = [batcher.submit(image) for image in images]
+        for future, found in zip(futures, together, strict=True):
+            np.testing.assert_allclose(future.result(60).scores, found.scores, atol=1e-6)
+
+
+def test_the_size_of_a_dynamic_model_is_a_multiple_of_its_stride(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("onnxruntime")
+    model = write_onnx(tmp_path, boxes_output(), metadata(), shape=[1, 3, "h", "w"])
+    detector = yolort.Detector(model, engine="onnxruntime", imgsz=(100, 64))
+    assert detector.imgsz == (128, 64)
+    assert "imgsz 100 x 64 is not a multiple of the model's stride, 32; it runs at 128 x 64" in caplog.text
+
+
 HEADS = {
     "boxes": boxes_output((32, 32, 16, 8, 0.9, 1), (10, 20, 8, 8, 0.8, 0), (33, 32, 16, 8, 0.7, 1)),
     "end2end": {

@@ -128,6 +128,7 @@ def test_equal_names_do_not_overwrite_each_other(folder: Path, model: Path, tmp_
         (["--classes", "cat"], "no class 'cat'"),
         (["--classes", "999"], "no class"),
         (["--imgsz", "big"], "--imgsz"),
+        (["--rect"], "is fixed to"),
         (["--threads", "0"], "threads"),
         (["--device", "abacus"], "abacus"),
         (["--scales", "big"], "--scales"),

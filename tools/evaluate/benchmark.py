@@ -43,13 +43,14 @@ class Case:
     threads: int | None = None
     imgsz: tuple[int, int] | None = None
     augment: bool = False
+    rect: bool | None = None
 
     @property
     def options(self) -> dict[str, Any]:
         """Of `Detector`."""
         options = asdict(self)
         del options["model"]
-        return {key: value for key, value in options.items() if value} | {"tuned": False}
+        return {key: value for key, value in options.items() if value not in (None, "")} | {"tuned": False}
 
     def __str__(self) -> str:
         parts = (Path(self.model).name, self.engine, self.device, self.precision)
@@ -233,6 +234,7 @@ def cases(
     devices: Sequence[str] = (),
     threads: Sequence[int] = (),
     imgsz: tuple[int, int] | None = None,
+    rect: bool | None = None,
 ) -> list[Case]:
     """Every combination that there is, in the order of the models.
 
@@ -258,7 +260,7 @@ def cases(
                 # An engine that cannot run here has a row all the same, which says why.
                 for precision in [name for name in able or [""] if not precisions or not able or name in precisions]:
                     for count in counts or (None,):
-                        out.append(Case(model, engine, device, precision, count, imgsz))
+                        out.append(Case(model, engine, device, precision, count, imgsz, rect=rect))
     if not out:
         raise ValueError("no engine here reads these models in the precisions asked for; yolort engines lists them")
     return out

@@ -20,7 +20,7 @@ _VIEWS = ((1.0, False), (0.83, True), (0.67, False))
 
 
 class TorchDetector:
-    """Runs a `.pt` through Ultralytics' predict: square letterbox as the artefacts have it, float32, on the CPU.
+    """Runs a `.pt` through Ultralytics' predict: letterbox as the artefacts have it, float32, on the CPU.
 
     The one-to-many branch is used, as Ultralytics does by default. Attributes as those of `Detector`.
     """
@@ -37,13 +37,17 @@ class TorchDetector:
         *,
         threads: int | None = None,
         imgsz: int | tuple[int, int] | None = None,
+        rect: bool | None = None,
         conf: float = 0.25,
         iou: float = 0.7,
         max_det: int = 300,
         multi_label: bool = False,
         augment: bool = False,
     ) -> None:
-        """Loads it; `augment` is Ultralytics' own, of three views.
+        """Loads it.
+
+        `augment` is Ultralytics' own, of three views. `rect` pads images only to the stride, as Ultralytics' predict
+        does for a checkpoint; the default is the square of a fixed artifact, which the checkpoint is compared with.
 
         Raises FileNotFoundError and CheckpointError as `load_checkpoint`, which also keeps code from running;
         ValueError for `augment` of a checkpoint without a one-to-many branch, which Ultralytics does not augment.
@@ -65,6 +69,7 @@ class TorchDetector:
         self.views = views if augment else []
         counted = complexity(with_head(checkpoint.model, "raw" if has_one_to_many else "raw-e2e"), self.imgsz)
         self.metadata = {"yolort": json.dumps(counted)}
+        self._rect = bool(rect)
         self._settings = {"conf": conf, "iou": iou, "max_det": max_det}
         self._predictor = _predictor(multi_label)
         from ultralytics import YOLO
@@ -81,7 +86,7 @@ class TorchDetector:
             images,
             predictor=self._predictor,
             imgsz=list(self.imgsz),
-            rect=False,
+            rect=self._rect,
             verbose=False,
             save=False,
             batch=len(images),

@@ -86,6 +86,10 @@ typedef struct yolort_thresholds {
 /* yolort_options.merge: weighted boxes fusion (arXiv:1910.13302), or the best box of an object. */
 enum { YOLORT_WBF = 0, YOLORT_NMS = 1 };
 
+/* yolort_options.rect: each image is padded only to the stride of the model (which needs dynamic height and width), or
+ * to height x width. AUTO: the first if the model is dynamic. */
+enum { YOLORT_RECT_AUTO = 0, YOLORT_RECT_ON = 1, YOLORT_RECT_OFF = 2 };
+
 typedef struct yolort_options {
   size_t struct_size;       /* sizeof(yolort_options) */
   const char* engine;       /* "ncnn", "onnxruntime", ...; NULL: $YOLORT_ENGINE, else the best available */
@@ -106,6 +110,7 @@ typedef struct yolort_options {
   size_t scale_model_count;
   const char* const* engine_options; /* settings of the engine under its own names: name, value, name, value, ... */
   size_t engine_option_count;        /* texts of engine_options: two for each setting */
+  int32_t rect;                      /* YOLORT_RECT_AUTO, ... */
 } yolort_options;
 
 /* Opens a model: an .onnx or .engine file, an NCNN folder or .param. `options` may be NULL; nothing of it is kept. */

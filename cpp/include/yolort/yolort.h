@@ -91,7 +91,7 @@ enum class Merge {
 struct View {
   int scale = 0;               ///< pixels: the longer side of what the image is fitted into
   bool flip = false;           ///< mirrored, left to right
-  std::array<int, 2> imgsz{};  ///< height, width of the network input around it
+  std::array<int, 2> imgsz{};  ///< height, width of the network input around it; with rect its maximum
   std::string model;           ///< the artifact that runs it
 };
 
@@ -105,7 +105,12 @@ struct Options : Thresholds {
   std::vector<std::string> names;  ///< class names, for a model that carries none
   bool profile = false;            ///< time every layer, which slows the whole; see Detector::layer_times()
   bool tuned = true;  ///< take what `yolort tune` recorded, if engine, device, precision and threads are left open
-  std::optional<std::array<int, 2>> imgsz;  ///< height, width, for a dynamic model or one that carries none
+  std::optional<std::array<int, 2>> imgsz;  ///< height, width, for a dynamic model or one that carries none; sides of
+                                            ///< a dynamic model are rounded up to multiples of its stride
+  /// Pad each image only to the stride of the model, so that the input is as small as its proportions allow, within
+  /// imgsz, as Ultralytics does; false: to imgsz. Unset: true if height and width of the model are dynamic, which true
+  /// needs. Images of equal padded size run together.
+  std::optional<bool> rect;
 
   /// Settings of the engine under its own names, which onnxruntime takes: options of the execution provider on `device`
   /// ("trt_fp16_enable") and, with a dot in the name, of the session ("session.intra_op.allow_spinning").
@@ -177,24 +182,25 @@ class YOLORT_API Detector {
   std::vector<Array> infer(const float* input, int batch);
 
   /// Means of every layer, in order of execution, over the runs since the last call, of Options::profile. Empty
-  /// without that. With test-time augmentation: of the runs at imgsz() only.
+  /// without that. With test-time augmentation: of the runs at imgsz() only. With rect: at the last other size, if any.
   std::vector<LayerTime> layer_times();
 
   /// Another Detector on the same weights, with its own buffers.
   Detector clone() const;
 
   const std::vector<std::string>& names() const;
-  std::array<int, 2> imgsz() const;                            ///< height, width of the network input
-  int batch() const;                                           ///< most images of a run; 0: any number
-  const Thresholds& thresholds() const;                        ///< those given at construction
-  void check(const Thresholds& thresholds) const;              ///< throws std::invalid_argument, as detect() does
-  const std::string& engine() const;                           ///< name of the engine that runs
-  const std::string& device() const;                           ///< "cpu", "vulkan:0 <name>", ...
-  const std::string& precision() const;                        ///< what the engine computes in: "fp32", "bf16", ...
-  bool tuned() const;                                          ///< it runs as `yolort tune` recorded
-  std::string explain() const;                                 ///< lines: why this engine and precision, and of every
-                                                               ///< other engine whether it could run the model
-  const std::string& head() const;                             ///< "raw", "raw-e2e", "boxes" or "end2end"
+  std::array<int, 2> imgsz() const;                ///< height, width of the network input; its maximum with rect
+  bool rect() const;                               ///< images are padded only to the stride
+  int batch() const;                               ///< most images of a run; 0: any number
+  const Thresholds& thresholds() const;            ///< those given at construction
+  void check(const Thresholds& thresholds) const;  ///< throws std::invalid_argument, as detect() does
+  const std::string& engine() const;               ///< name of the engine that runs
+  const std::string& device() const;               ///< "cpu", "vulkan:0 <name>", ...
+  const std::string& precision() const;            ///< what the engine computes in: "fp32", "bf16", ...
+  bool tuned() const;                              ///< it runs as `yolort tune` recorded
+  std::string explain() const;                     ///< lines: why this engine and precision, and of every other
+                                                   ///< engine whether it could run the model
+  const std::string& head() const;                 ///< "raw", "raw-e2e", "boxes" or "end2end"
   const std::map<std::string, std::string>& metadata() const;  ///< the model's own, as text
   const std::vector<View>& views() const;                      ///< of test-time augmentation; empty: without
   Speed speed() const;

@@ -35,9 +35,6 @@ ModelError unknown_names(const ModelSpec& spec) {
                     "); give names=");
 }
 
-/// Maximum size of a network input: 4 GiB of float32.
-constexpr std::int64_t max_input_elements = std::int64_t{1} << 30;
-
 void check_options(const Options& options) {
   if (options.threads && (*options.threads < 1 || *options.threads > max_threads())) {
     throw std::invalid_argument("threads is " + std::to_string(*options.threads) + ", expected 1 to " +
@@ -169,6 +166,7 @@ void Detector::Impl::open(const EngineEntry& entry, const Options& options) {
     precision = precision == "fp32" ? "int8" : "int8+" + precision;
   }
   resolve_imgsz(options);
+  resolve_rect(options);
   if (spec.names.empty()) throw unknown_names(spec);
   head = engine->is_cut() ? spec.layout.name() : "";
   if (engine->is_cut()) spec.layout.head = Head::raw;
@@ -193,27 +191,6 @@ void Detector::Impl::ask_imgsz(const Options& options) {
   }
   spec.height = height;
   spec.width = width;
-}
-
-/// A size that is fixed by the engine overrides the metadata; asking for another one is an error.
-void Detector::Impl::resolve_imgsz(const Options& options) {
-  const InputShape fixed = engine->input_shape();
-  const auto resolve = [&](int& side, int fixed_side) {
-    if (options.imgsz && fixed_side && side != fixed_side) {
-      throw std::invalid_argument("imgsz is " + std::to_string(spec.height) + " x " + std::to_string(spec.width) +
-                                  ", but model \"" + spec.path + "\" is fixed to " + std::to_string(fixed.height) +
-                                  " x " + std::to_string(fixed.width));
-    }
-    if (fixed_side) side = fixed_side;
-  };
-  resolve(spec.height, fixed.height);
-  resolve(spec.width, fixed.width);
-  if (!spec.height || !spec.width) throw unknown_imgsz(spec);
-  const std::int64_t elements = std::int64_t{3} * spec.height * spec.width;
-  if (spec.height > max_imgsz || spec.width > max_imgsz || fixed.batch > max_input_elements / elements) {
-    throw ModelError("model \"" + spec.path + "\" takes " + std::to_string(fixed.batch) + " images of " +
-                     std::to_string(spec.height) + " x " + std::to_string(spec.width) + ", more than is run here");
-  }
 }
 
 /// The outputs' shapes are known once the engine has run; a model that fits no head fails here, not at first use.
@@ -270,13 +247,15 @@ std::vector<Detections> Detector::detect(const std::vector<Image>& images, const
   std::unique_lock lock(impl_->mutex);
   if (augment) return impl_->run_views(images, thresholds, lock);
   std::vector<Job> jobs;
-  for (const Image& image : images) jobs.push_back({&image});
+  for (const Image& image : images) jobs.push_back(impl_->place(image));
   return impl_->run(jobs, thresholds, lock);
 }
 
 std::vector<LayerTime> Detector::layer_times() {
   std::lock_guard lock(impl_->mutex);
-  return impl_->engine->layer_times();
+  std::vector<LayerTime> out;
+  if (!impl_->sizes.empty()) out = impl_->sizes.front()->engine->layer_times();
+  return out.empty() ? impl_->engine->layer_times() : out;
 }
 
 Detector Detector::clone() const {
@@ -286,6 +265,7 @@ Detector Detector::clone() const {
 
 const std::vector<std::string>& Detector::names() const { return impl_->spec.names; }
 std::array<int, 2> Detector::imgsz() const { return {impl_->spec.height, impl_->spec.width}; }
+bool Detector::rect() const { return impl_->rect; }
 int Detector::batch() const {
   const InputShape shape = impl_->engine->input_shape();
   return shape.batch ? shape.batch : impl_->spec.max_batch;

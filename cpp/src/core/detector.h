@@ -1,10 +1,14 @@
-// The implementation of Detector: core/detector.cpp loads, core/inference.cpp runs, core/views.cpp runs several views.
+// The implementation of Detector: core/detector.cpp loads, core/inference.cpp runs, core/sizes.cpp says at which size,
+// core/views.cpp runs several views.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <filesystem>
 #include <functional>
+#include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -23,12 +27,20 @@ inline double milliseconds(std::chrono::steady_clock::duration time) {
   return std::chrono::duration<double, std::milli>(time).count();
 }
 
-/// An image and how it lies in the network input; see Geometry::fit.
+inline void add(Speed& total, const Speed& speed) {
+  total.pre += speed.pre;
+  total.inference += speed.inference;
+  total.post += speed.post;
+}
+
+/// An image and how it lies in the network input.
 struct Job {
   const Image* image;
-  double fraction = 1;
-  bool flip = false;
+  Geometry geometry;
 };
+
+/// Height and width of a network input.
+using Size = std::array<int, 2>;
 
 struct __attribute__((visibility("hidden"))) Detector::Impl {
   // The model: the same for every clone.
@@ -39,6 +51,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   std::string head;                       ///< the model's own, wherever the engine ends
   std::string engine_why, precision_why;  ///< clauses for the user
   bool tuned = false;
+  bool rect = false;  ///< images are padded only to the stride; spec.height and spec.width bound the input
 
   // What runs: each clone has its own; guarded by the mutex.
   std::unique_ptr<Engine> engine;
@@ -51,11 +64,17 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   /// trust them.
   std::vector<std::vector<int>> output_shapes;
 
+  /// With `rect`: what runs the other sizes, the one that ran last first. An engine keeps what it has bound for one
+  /// size.
+  static constexpr std::size_t max_sizes = 8;
+  std::list<std::unique_ptr<Impl>> sizes;
+  /// `output_shapes` of each size that ever ran, so that none is probed twice.
+  std::map<Size, std::vector<std::vector<int>>> probed;
+
   /// The geometry whose padding each slot of the input buffer holds.
   const void* padded_buffer = nullptr;
   std::vector<int> padded_shape;
   std::vector<Geometry> padded;
-  std::vector<Geometry> geometries;
 
   // Test-time augmentation. Per view: the runner (0: this Detector, i: runners[i - 1]) and the placement of the image.
   struct Look {
@@ -80,7 +99,9 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
         engine_why(other.engine_why),
         precision_why(other.precision_why),
         tuned(other.tuned),
+        rect(other.rect),
         output_shapes(other.output_shapes),
+        probed(other.probed),
         merge(other.merge),
         views(other.views),
         looks(other.looks) {}
@@ -101,8 +122,12 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   std::filesystem::path take_tuning(Options& options);
   void ask_imgsz(const Options& options);
   void resolve_imgsz(const Options& options);
+  void resolve_rect(const Options& options);
   void probe();
-  std::unique_ptr<Impl> clone_for(const View& view) const;
+  /// A clone without views, whose input has another size. `what` asks for it, for the error.
+  std::unique_ptr<Impl> clone_at(const Size& size, const std::string& what) const;
+  Impl& at(const Size& size);
+  Job place(const Image& image, double fraction = 1, bool flip = false) const;
   void prepare_views(const Options& options);
   Artifact artifact() const;
   std::string explain() const;
@@ -113,7 +138,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
     if (shape.batch) return shape.batch;
     return spec.max_batch ? std::min(shape.max_batch, spec.max_batch) : shape.max_batch;
   }
-  void run_batch(const Job* jobs, int count, const Thresholds& settings, std::vector<Detections>& out);
+  void run_batch(const std::vector<Job>& jobs, const Thresholds& settings, std::vector<Detections>& out);
   void pause(std::unique_lock<std::mutex>& lock);
   std::vector<Detections> run(const std::vector<Job>& jobs, const Thresholds& settings,
                               std::unique_lock<std::mutex>& lock);

@@ -46,14 +46,15 @@ void Detector::Impl::check_outputs(const std::vector<Tensor>& outputs, int batch
   }
 }
 
-void Detector::Impl::run_batch(const Job* jobs, int count, const Thresholds& settings, std::vector<Detections>& out) {
-  geometries.clear();
+/// All at the size of `spec`.
+void Detector::Impl::run_batch(const std::vector<Job>& jobs, const Thresholds& settings, std::vector<Detections>& out) {
   std::vector<Image> images;
-  for (int i = 0; i < count; ++i) {
-    images.push_back(*jobs[i].image);
-    geometries.push_back(Geometry::fit(images.back().width, images.back().height, spec.width, spec.height,
-                                       jobs[i].fraction, jobs[i].flip));
+  std::vector<Geometry> geometries;
+  for (const Job& job : jobs) {
+    images.push_back(*job.image);
+    geometries.push_back(job.geometry);
   }
+  const int count = static_cast<int>(jobs.size());
   if (engine->detect({images, geometries, spec.height, spec.width, spec.layout, settings}, out, speed)) return;
   for (const Image& image : images) {
     if (image.memory == Memory::host) continue;
@@ -100,16 +101,31 @@ void Detector::Impl::pause(std::unique_lock<std::mutex>& lock) {
   speed = so_far;
 }
 
-/// One result per job, in order.
+/// One result per job, in order. Those of one size run together.
 std::vector<Detections> Detector::Impl::run(const std::vector<Job>& jobs, const Thresholds& settings,
                                             std::unique_lock<std::mutex>& lock) {
   speed = {};
-  std::vector<Detections> out;
-  out.reserve(jobs.size());
+  std::map<Size, std::vector<std::size_t>> of_size;
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    of_size[{jobs[i].geometry.height, jobs[i].geometry.width}].push_back(i);
+  }
+  std::vector<Detections> out(jobs.size());
   const auto batch = static_cast<std::size_t>(batch_size());
-  for (std::size_t at = 0; at < jobs.size(); at += batch) {
-    if (at) pause(lock);
-    run_batch(&jobs[at], static_cast<int>(std::min(batch, jobs.size() - at)), settings, out);
+  std::size_t done = 0;
+  for (const auto& [size, members] : of_size) {
+    for (std::size_t first = 0; first < members.size(); first += batch) {
+      if (done) pause(lock);
+      Impl& runner = at(size);  // after the pause, in which another call may have replaced it
+      std::vector<Job> together;
+      for (std::size_t i = first; i < std::min(first + batch, members.size()); ++i)
+        together.push_back(jobs[members[i]]);
+      std::vector<Detections> found;
+      if (&runner != this) runner.speed = {};
+      runner.run_batch(together, settings, found);
+      if (&runner != this) add(speed, runner.speed);
+      for (std::size_t i = 0; i < found.size(); ++i) out[members[first + i]] = std::move(found[i]);
+      done += found.size();
+    }
   }
   return out;
 }

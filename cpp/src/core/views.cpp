@@ -11,25 +11,7 @@ namespace yolort {
 
 Artifact Detector::Impl::artifact() const {
   const InputShape fixed = engine->input_shape();
-  const std::vector<int>& strides = spec.layout.strides;
-  Artifact out{spec.path, spec.height, spec.width, fixed.height || fixed.width};
-  if (!strides.empty()) out.stride = *std::max_element(strides.begin(), strides.end());
-  return out;
-}
-
-/// A clone at the input size of a view.
-std::unique_ptr<Detector::Impl> Detector::Impl::clone_for(const View& view) const {
-  std::unique_ptr<Impl> out = clone();
-  out->spec.height = view.imgsz[0];
-  out->spec.width = view.imgsz[1];
-  try {
-    out->probe();
-  } catch (const Error& what) {
-    throw EngineError("scales: model \"" + view.model + "\" cannot run at " + std::to_string(view.imgsz[0]) + " x " +
-                      std::to_string(view.imgsz[1]) + " for the scale " + std::to_string(view.scale) + ": " +
-                      what.what());
-  }
-  return out;
+  return {spec.path, spec.height, spec.width, fixed.height || fixed.width, spec.stride};
 }
 
 /// Opens what the views run on and runs each once, so that a size that the network cannot take fails here.
@@ -41,6 +23,7 @@ void Detector::Impl::prepare_views(const Options& options) {
   for (const std::string& model : options.scale_models) {
     Options own = options;
     own.imgsz.reset();
+    if (own.rect == true) own.rect.reset();  // it is asked of the model itself
     others.push_back(std::make_unique<Impl>());
     others.back()->load(model, own);
     if (others.back()->spec.names != spec.names) {
@@ -55,7 +38,10 @@ void Detector::Impl::prepare_views(const Options& options) {
   runner_of[{0, {spec.height, spec.width}}] = 0;
   for (const PlacedView& view : placed) {
     const auto [at, is_new] = runner_of.try_emplace({view.artifact, view.imgsz}, opened.size() + 1);
-    if (is_new) opened.push_back((view.artifact ? *others[view.artifact - 1] : *this).clone_for(view));
+    if (is_new) {
+      const Impl& runner = view.artifact ? *others[view.artifact - 1] : *this;
+      opened.push_back(runner.clone_at(view.imgsz, "for the scale " + std::to_string(view.scale)));
+    }
     planned.push_back({at->second, view.fraction, view.flip});
   }
   views.assign(placed.begin(), placed.end());
@@ -77,15 +63,13 @@ std::vector<Detections> Detector::Impl::run_views(const std::vector<Image>& imag
     for (std::size_t image = 0; image < images.size(); ++image) {
       for (const Look& look : looks) {
         if (look.runner != i) continue;
-        jobs.push_back({&images[image], look.fraction, look.flip});
+        jobs.push_back(runner.place(images[image], look.fraction, look.flip));
         image_of.push_back(image);
       }
     }
     std::vector<Detections> of_jobs = runner.run(jobs, each, lock);
     for (std::size_t job = 0; job < jobs.size(); ++job) found[image_of[job]].push_back(std::move(of_jobs[job]));
-    total.pre += runner.speed.pre;
-    total.inference += runner.speed.inference;
-    total.post += runner.speed.post;
+    add(total, runner.speed);
   }
   const auto start = std::chrono::steady_clock::now();
   std::vector<Detections> out;

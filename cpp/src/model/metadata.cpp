@@ -1,5 +1,6 @@
 #include "model/metadata.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <vector>
@@ -10,6 +11,7 @@ namespace yolort {
 namespace {
 
 constexpr std::int64_t max_classes = 65536;
+constexpr std::int64_t max_stride = 1024;
 constexpr std::size_t max_name_bytes = 1024;
 
 /// The value as text. Nulls, booleans and numbers stay as they were written, since they may be names.
@@ -53,6 +55,9 @@ class MetadataReader {
     }
     read_names();
     read_imgsz();
+    if (const Value stride = get("stride"); stride.as<std::int64_t>()) {
+      spec_.stride = static_cast<int>(integer(stride, "stride", 1, max_stride));
+    }
     const Value args = get("args");
     const Value* nms = args.find("nms");
     const bool end2end = is_true(get("end2end")) || (nms && is_true(*nms));
@@ -177,8 +182,9 @@ class MetadataReader {
         fail(spec_, "metadata 'yolort.strides' is no list of 1 to 8 strides");
       }
       for (const Value& stride : *strides.as<List>()) {
-        layout.strides.push_back(static_cast<int>(integer(stride, "yolort.strides", 1, 1024)));
+        layout.strides.push_back(static_cast<int>(integer(stride, "yolort.strides", 1, max_stride)));
       }
+      spec_.stride = *std::max_element(layout.strides.begin(), layout.strides.end());
     } else if (head == "boxes") {
       layout.head = Head::boxes;
     } else if (head == "end2end") {

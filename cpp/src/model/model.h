@@ -44,6 +44,7 @@ struct ModelSpec {
   std::uintmax_t plan = 0;         ///< of .engine: where TensorRT's own bytes start
   std::vector<std::string> names;  ///< empty: the model does not say
   int height = 0, width = 0;       ///< 0: the model does not say
+  int stride = 32;                 ///< sides of a dynamic input are multiples of it
   HeadLayout layout;
   int max_batch = 0;      ///< maximum number of images per run if the shapes of the graph do not say; 0: any
   std::string precision;  ///< what the file holds; empty: the model does not say

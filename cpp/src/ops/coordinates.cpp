@@ -20,10 +20,22 @@ Geometry Geometry::fit(int source_width, int source_height, int width, int heigh
   g.height = height;
   g.new_width = std::min(round_side(source_width * ratio), width);
   g.new_height = std::min(round_side(source_height * ratio), height);
-  g.left = static_cast<int>(std::nearbyint((width - g.new_width) / 2.0 - 0.1));
-  g.top = static_cast<int>(std::nearbyint((height - g.new_height) / 2.0 - 0.1));
   g.mirrored = mirrored;
+  g.center();
   return g;
+}
+
+void Geometry::center() {
+  left = static_cast<int>(std::nearbyint((width - new_width) / 2.0 - 0.1));
+  top = static_cast<int>(std::nearbyint((height - new_height) / 2.0 - 0.1));
+}
+
+Geometry Geometry::trimmed(int stride) const {
+  Geometry out = *this;
+  out.width = new_width + (width - new_width) % stride;
+  out.height = new_height + (height - new_height) % stride;
+  out.center();
+  return out;
 }
 
 Box Geometry::to_image(const Box& box) const {

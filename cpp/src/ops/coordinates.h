@@ -17,9 +17,15 @@ struct Geometry {
   /// The image as large as fits into the input, times `scale` (above 0, at most 1), centered.
   static Geometry fit(int source_width, int source_height, int width, int height, double scale = 1,
                       bool mirrored = false);
+  /// The same image with as little padding as multiples of `stride` allow: Ultralytics' LetterBox with auto=True. Both
+  /// sides of the input must be multiples of it.
+  Geometry trimmed(int stride) const;
   /// From network input to original image, clipped.
   Box to_image(const Box& box) const;
   bool operator==(const Geometry& other) const;
+
+ private:
+  void center();
 };
 
 }  // namespace yolort

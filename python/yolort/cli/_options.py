@@ -25,6 +25,10 @@ EngineOption = Annotated[
     ),
 ]
 Imgsz = Annotated[str | None, typer.Option(help="Network input: 640, or height,width.")]
+Rect = Annotated[
+    bool | None,
+    typer.Option(help="Pad images only to the stride; default: if height and width are dynamic.", show_default=False),
+]
 Augment = Annotated[bool, typer.Option("--augment", help="Test-time augmentation: look at each image mirrored, too.")]
 Scales = Annotated[str | None, typer.Option(help="Augment with these sizes: 640,800.")]
 Flip = Annotated[bool | None, typer.Option(help="Each scale mirrored, too; default: yes.", show_default=False)]

@@ -13,6 +13,7 @@ from yolort.cli._options import (
     Device,
     Engine,
     Precision,
+    Rect,
 )
 from yolort.cli._output import report_error, say
 
@@ -28,12 +29,13 @@ def batch(
     engine: Engine = None,
     device: Device = None,
     precision: Precision = None,
+    rect: Rect = None,
     conf: Conf = 0.25,
 ) -> None:
     """Detect in very many images on a Ray cluster; what is done is kept, and done once."""
     from yolort.batch import run
 
-    options = {"engine": engine, "device": device, "precision": precision, "conf": conf}
+    options = {"engine": engine, "device": device, "precision": precision, "rect": rect, "conf": conf}
     done = run(
         source, model, output, ray_address=ray, actors=actors, shard_size=shard_size, column=column, options=options
     )

@@ -11,6 +11,7 @@ import yolort
 from yolort.cli._options import (
     ImageFile,
     Imgsz,
+    Rect,
     Reports,
     Split,
     parse_size,
@@ -31,6 +32,7 @@ def benchmark(
     split: Split = "val",
     image: ImageFile = None,
     imgsz: Imgsz = None,
+    rect: Rect = None,
     batch: Annotated[int, typer.Option(help="Above 1: throughput at this batch too.")] = 1,
     workers: Annotated[int, typer.Option(help="Above 1: throughput of this many threads too.")] = 1,
     runs: Annotated[int, typer.Option(help="Detections that count.")] = 200,
@@ -49,6 +51,7 @@ def benchmark(
         devices=split_list(device),
         threads=[whole_number("--threads", part) for part in split_list(threads)],
         imgsz=parse_size(imgsz),
+        rect=rect,
     )
     with showing(lambda done: finish_benchmark(done, report)) as shown:
         shown(

@@ -23,6 +23,7 @@ from yolort.cli._options import (
     MaxDet,
     Merge,
     Precision,
+    Rect,
     ScaleModel,
     Scales,
     Threads,
@@ -49,6 +50,7 @@ def predict(
     classes: Annotated[str | None, typer.Option(help="Keep only these classes, indices or names: 0,2,person.")] = None,
     agnostic: Annotated[bool, typer.Option(help="NMS across classes.")] = False,
     imgsz: Imgsz = None,
+    rect: Rect = None,
     augment: Augment = False,
     scales: Scales = None,
     flip: Flip = None,
@@ -70,6 +72,7 @@ def predict(
         classes=_parse_classes(classes),
         agnostic=agnostic,
         imgsz=parse_imgsz(imgsz),
+        rect=rect,
         **augmentation(augment, scales, flip, merge, scale_model),
     )
     targets = _targets(save, paths) if save else {}

@@ -18,6 +18,7 @@ from yolort.cli._options import (
     MaxWait,
     Model,
     Precision,
+    Rect,
     Threads,
     engine_options,
 )
@@ -36,6 +37,7 @@ def serve(
     threads: Threads = None,
     precision: Precision = None,
     engine_option: EngineOption = None,
+    rect: Rect = None,
     conf: Annotated[float, typer.Option(help="Keep scores above this, if a request does not say.")] = 0.25,
     workers: Annotated[int, typer.Option(min=1, help="Clones of the Detector that run side by side.")] = 2,
     max_batch: MaxBatch = None,
@@ -68,6 +70,7 @@ def serve(
         device=device,
         threads=threads,
         precision=precision,
+        rect=rect,
         conf=conf,
         engine_options=engine_options(engine_option),
     )

@@ -20,6 +20,7 @@ from yolort.cli._options import (
     MaxBatch,
     MaxWait,
     Precision,
+    Rect,
     Threads,
     engine_options,
 )
@@ -40,6 +41,7 @@ def stream(
     threads: Threads = None,
     precision: Precision = None,
     engine_option: EngineOption = None,
+    rect: Rect = None,
     conf: Conf = 0.25,
     workers: Annotated[int | None, typer.Option(min=1, help="Clones of the Detector; default: 2, or 1.")] = None,
     max_batch: MaxBatch = None,
@@ -52,6 +54,7 @@ def stream(
         device=device,
         threads=threads,
         precision=precision,
+        rect=rect,
         conf=conf,
         engine_options=engine_options(engine_option),
     )

@@ -22,6 +22,7 @@ from yolort.cli._options import (
     MaxDet,
     Merge,
     Precision,
+    Rect,
     ScaleModel,
     Scales,
     Split,
@@ -49,6 +50,7 @@ def val(
     iou: Iou = 0.7,
     max_det: MaxDet = 300,
     imgsz: Imgsz = None,
+    rect: Rect = None,
     resamples: Annotated[int, typer.Option(min=0, help="Resamples of the images for the interval; 0: none.")] = 200,
     augment: Augment = False,
     scales: Scales = None,
@@ -79,6 +81,7 @@ def val(
             iou=iou,
             max_det=max_det,
             imgsz=parse_imgsz(imgsz),
+            rect=rect,
             **augmentation(augment, scales, flip, merge, scale_model),
         )
     _report(done, save, as_json)

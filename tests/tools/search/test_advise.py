@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
     ("on", "words"),
     [
         (XEON, ["INT8 on OpenVINO"]),
-        (replace(XEON, bf16=True), ["INT8 on OpenVINO", "bf16, which"]),
+        (replace(XEON, bf16=True), ["INT8 on OpenVINO", "bf16, the default"]),
         (replace(XEON, vnni=False), ["FP32 on ONNX Runtime"]),
         (replace(XEON, arm=True), ["NCNN"]),
         (replace(XEON, nvidia=True, reason="no libnvinfer"), ["here: no libnvinfer"]),
