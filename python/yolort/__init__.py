@@ -16,8 +16,9 @@ from pathlib import Path as _Path
 from yolort import _core, images
 from yolort._core import EngineError, Error, ModelError
 from yolort._engines import Engine, EngineStatus, devices, engines, register_engine
+from yolort._types import LayerTime, Speed, View
 from yolort.detections import Detections
-from yolort.detector import Detector, LayerTime, Speed, View
+from yolort.detector import Detector
 from yolort.images import ImageError
 
 if _typing.TYPE_CHECKING:

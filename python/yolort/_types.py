@@ -1,10 +1,10 @@
-"""Types of arguments that `Detector`, `Batcher` and `Stream` share."""
+"""Types of arguments that `Detector`, `Batcher` and `Stream` share, and of what a Detector reports of itself."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -65,3 +65,28 @@ class DetectorLike(Protocol):
     def device(self) -> str: ...
     def clone(self) -> Self: ...
     def __call__(self, source: Sequence[Array], /, **settings: Unpack[Settings]) -> list[Detections]: ...
+
+
+class Speed(NamedTuple):
+    """Milliseconds of a call: letterbox, engine, and decoding with NMS."""
+
+    pre: float
+    inference: float
+    post: float
+
+
+class View(NamedTuple):
+    """Of test-time augmentation: one of the looks at an image whose detections are merged."""
+
+    scale: int  #: pixels: the longer side of what the image is fitted into
+    flip: bool  #: mirrored, left to right
+    imgsz: tuple[int, int]  #: height, width of the network input around it; with rect its maximum
+    model: str  #: the artifact that runs it
+
+
+class LayerTime(NamedTuple):
+    """What a layer of the network takes of one run: the engine's names for it, and milliseconds."""
+
+    name: str
+    type: str
+    ms: float

@@ -6,13 +6,13 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast, overload
+from typing import TYPE_CHECKING, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from yolort import _checks, _core, _fork, images
-from yolort._types import Array, Classes, ImagePath, Settings, Source
+from yolort._types import Array, Classes, ImagePath, LayerTime, Settings, Source, Speed, View
 from yolort.detections import Detections
 
 if TYPE_CHECKING:
@@ -22,31 +22,6 @@ if TYPE_CHECKING:
     from yolort.stream import Policy, Stream
 
 _THRESHOLDS = ("conf", "iou", "max_det", "classes", "agnostic", "multi_label")
-
-
-class Speed(NamedTuple):
-    """Milliseconds of a call: letterbox, engine, and decoding with NMS."""
-
-    pre: float
-    inference: float
-    post: float
-
-
-class View(NamedTuple):
-    """Of test-time augmentation: one of the looks at an image whose detections are merged."""
-
-    scale: int  #: pixels: the longer side of what the image is fitted into
-    flip: bool  #: mirrored, left to right
-    imgsz: tuple[int, int]  #: height, width of the network input around it; with rect its maximum
-    model: str  #: the artifact that runs it
-
-
-class LayerTime(NamedTuple):
-    """What a layer of the network takes of one run: the engine's names for it, and milliseconds."""
-
-    name: str
-    type: str
-    ms: float
 
 
 class Detector:

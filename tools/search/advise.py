@@ -123,9 +123,9 @@ def _engine(on: Device) -> list[Advice]:
     if on.bf16:
         first.append(
             Advice(
-                "bf16, the default of OpenVINO and NCNN here, which needs no calibration: `yolort export --format onnx`",
-                "OpenVINO in bf16 takes 0.54, 0.65 and 0.65 of the time of ONNX Runtime in FP32 for YOLOv8n, YOLO11n and "
-                "YOLO26n on an AMD EPYC with AVX512-BF16",
+                "bf16, the default of OpenVINO and NCNN here: it needs no calibration, `yolort export --format onnx`",
+                "OpenVINO in bf16 takes 0.54, 0.65 and 0.65 of the time of ONNX Runtime in FP32 for YOLOv8n, YOLO11n "
+                "and YOLO26n on an AMD EPYC with AVX512-BF16",
                 "docs/benchmarks/engines.md",
             )
         )

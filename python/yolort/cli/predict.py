@@ -34,6 +34,7 @@ from yolort.cli._options import (
 from yolort.cli._output import note, progress, report_error, say, visible
 
 
+# Long because each option is a parameter with its help.
 def predict(
     source: Annotated[list[str], typer.Argument(help="Images, folders or glob patterns.", show_default=False)],
     model: Annotated[Path, typer.Option(help=MODEL_HELP)],
