@@ -2,7 +2,8 @@
 
 Tables: letterbox, engines, detector, ncnn, busy, import. Without --weights the embedded model is measured, and the
 rivals that need a checkpoint are left out. Rivals run in processes of their own, in alternating rounds: two spinning
-thread pools in one process spoil each other. Quote ratios of one run; single times depend on what else the machine does.
+thread pools in one process spoil each other. Quote ratios of one run; single times depend on what else
+the machine does.
 """
 
 from __future__ import annotations
