@@ -37,8 +37,8 @@ void detect(yolort::Detector& detector, const yolort::Image& image, const std::s
     const yolort::Box& box = found.boxes[i];
     line += std::string(i ? "," : "") + "{\"class\":" + std::to_string(found.classes[i]) +
             ",\"name\":" + yolort::json_string(detector.names().at(static_cast<std::size_t>(found.classes[i]))) +
-            ",\"score\":" + yolort::json_number(found.scores[i], 4) + ",\"box\":[";
-    for (const float side : {box.x1, box.y1, box.x2, box.y2}) line += yolort::json_number(side, 2) + ",";
+            ",\"score\":" + yolort::json_number(found.scores[i], 6) + ",\"box\":[";
+    for (const float side : {box.x1, box.y1, box.x2, box.y2}) line += yolort::json_number(side, 4) + ",";
     line.back() = ']';
     line += '}';
   }

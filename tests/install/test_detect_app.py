@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -42,14 +44,14 @@ def test_pictures_and_folders(app: Path, picture: np.ndarray, here: np.ndarray, 
     assert told[0]["detections"][0]["name"] in yolort.Detector(MODEL).names.values()
     assert told[0]["ms"]["inference"] > 0
     for line in (told[0], told[2]):
-        np.testing.assert_allclose(detections(json.dumps(line)), here, atol=6e-3)
+        np.testing.assert_allclose(detections(json.dumps(line)), here, atol=1e-4)
 
 
 def test_frames(app: Path, picture: np.ndarray, here: np.ndarray) -> None:
     frames = picture.tobytes() + np.full_like(picture, 114).tobytes() + picture.tobytes()
     told = run(app, MODEL, "-", "--size", "640x480", stdin=frames).splitlines()
     assert [json.loads(line)["frame"] for line in told] == [0, 1, 2]
-    np.testing.assert_allclose(detections(told[0]), here, atol=6e-3)
+    np.testing.assert_allclose(detections(told[0]), here, atol=1e-4)
     np.testing.assert_array_equal(detections(told[2]), detections(told[0]))
     assert len(detections(told[1])) == 0
     rgba = np.dstack([picture[..., ::-1], picture[..., 0]]).tobytes()
@@ -129,25 +131,52 @@ def as_openvino(folder: Path) -> Path:
     yaml = pytest.importorskip("yaml")
     model = folder / "scenes_openvino_model"
     openvino.save_model(openvino.convert_model(yolort.demo_model("onnx")), model / "model.xml", compress_to_fp16=False)
-    described = yolort.Detector(yolort.demo_model("onnx")).metadata
-    (model / "metadata.yaml").write_text(yaml.safe_dump(described))
+    detector = yolort.Detector(yolort.demo_model("onnx"))
+    own = json.loads(detector.metadata["yolort"])
+    (model / "metadata.yaml").write_text(
+        yaml.safe_dump({"names": detector.names, "imgsz": list(detector.imgsz), "yolort": own})
+    )
     return model
 
 
-@pytest.mark.parametrize(("engine", "format"), [("onnxruntime", "onnx"), ("openvino", "onnx"), ("openvino", "xml")])
+def as_int8(folder: Path) -> Path:
+    """The demo model quantized on its picture."""
+    for package in ("onnx", "torch"):
+        pytest.importorskip(package)
+    from yolort.tools import calibrate, quantize
+
+    model = shutil.copy(yolort.demo_model("onnx"), folder)
+    images = [shutil.copy(yolort.demo_image(), folder / name) for name in ("a.jpg", "b.jpg")]
+    (folder / "images.txt").write_text("\n".join(map(str, images)))
+    (folder / "data.yaml").write_text("train: images.txt\nval: images.txt\nnames: [a, b, c, d, e, f, g, h]\n")
+    return quantize(model, calibrate(model, folder / "data.yaml", images=2, allow_overlap=True), measure=False).path
+
+
+MAKERS: dict[str, Callable[[Path], Path]] = {
+    "onnx": lambda _: yolort.demo_model("onnx"),
+    "int8": as_int8,
+    "xml": as_openvino,
+}
+
+
+@pytest.mark.parametrize(
+    ("engine", "format"),
+    [("onnxruntime", "onnx"), ("onnxruntime", "int8"), ("openvino", "onnx"), ("openvino", "int8"), ("openvino", "xml")],
+)
 def test_libraries_of_python_packages(
     app: Path, picture: np.ndarray, picture_file: Path, engine: str, format: str, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
+    """The same boxes as Python, which runs in the same precision by default."""
     status = {one.name: one for one in yolort.engines()}[engine]
     if not status.library:
         pytest.skip(f"{engine}: {status.reason or 'it is a Python package'}")
     monkeypatch.setenv("YOLORT_LIBRARY_PATH", str(Path(status.library).parent))
-    model = as_openvino(tmp_path) if format == "xml" else yolort.demo_model("onnx")
-    expected = yolort.Detector(model, engine=engine, precision="fp32")(picture)
+    model = MAKERS[format](tmp_path)
+    expected = yolort.Detector(model, engine=engine)(picture)
     assert len(expected) >= 6
-    found = detections(run(app, model, picture_file, "--engine", engine, "--precision", "fp32"))
-    np.testing.assert_allclose(found, np.column_stack([expected.classes, expected.scores, expected.boxes]), atol=6e-3)
+    found = detections(run(app, model, picture_file, "--engine", engine))
+    np.testing.assert_allclose(found, np.column_stack([expected.classes, expected.scores, expected.boxes]), atol=1e-4)
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png"])

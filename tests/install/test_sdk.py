@@ -42,7 +42,18 @@ def expected(picture: np.ndarray) -> list[str]:
     return found
 
 
-def test_examples(prefix: Path, frame: list[object], expected: list[str], tmp_path: Path) -> None:
+def test_examples(
+    prefix: Path,
+    picture: np.ndarray,
+    frame: list[object],
+    expected: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = ("onnxruntime", "openvino")
+    libraries = {
+        one.name: str(Path(one.library).parent) for one in yolort.engines() if one.library and one.name in known
+    }
     assert sorted(path.name for path in (prefix / "include").rglob("*.h")) == HEADERS
     for language in ("cpp", "c"):
         run(
@@ -56,13 +67,21 @@ def test_examples(prefix: Path, frame: list[object], expected: list[str], tmp_pa
             f"-DCMAKE_PREFIX_PATH={prefix}",
         )
         run("cmake", "--build", tmp_path / language)
-    model, foreign = yolort.demo_model("ncnn"), tmp_path / "model.xml"  # OpenVINO's, which only Python reads
-    for file in (foreign, foreign.with_suffix(".bin")):
-        file.write_text("<net/>")
+    foreign = tmp_path / "model.onnx"  # the libraries that read it are not found
+    shutil.copy(yolort.demo_model("onnx"), foreign)
     for program in (tmp_path / "cpp/detect_cpp", tmp_path / "c/detect_c"):
-        assert run(program, model, *frame).splitlines() == expected
+        assert run(program, yolort.demo_model("ncnn"), *frame).splitlines() == expected
         assert "does not exist" in run(program, tmp_path / "nothing", *frame, status=1)
         assert "no engine here can run" in run(program, foreign, *frame, status=1)
+        for engine, library in libraries.items():
+            monkeypatch.setenv("YOLORT_LIBRARY_PATH", library)
+            monkeypatch.setenv("YOLORT_ENGINE", engine)
+            detector = yolort.Detector(yolort.demo_model("onnx"))
+            there = run(program, yolort.demo_model("onnx"), *frame).splitlines()
+            assert detector.engine == engine
+            assert there == lines(detector(picture), detector.names)
+        for name in ("YOLORT_ENGINE", "YOLORT_LIBRARY_PATH"):
+            monkeypatch.delenv(name, raising=False)
 
 
 def test_the_licenses_of_what_is_linked_are_installed(prefix: Path) -> None:
