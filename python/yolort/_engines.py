@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from yolort import _checks, _core
 
-FORMATS = ("onnx", "ncnn", "openvino", "tensorrt")
+FORMATS = ("onnx", "ncnn", "openvino", "tensorrt", "tflite")
 
 
 class EngineStatus(NamedTuple):

@@ -63,7 +63,7 @@ class Detector:
         """Load a model; it is ready when this returns.
 
         Args:
-            model: an .onnx or .engine file, an NCNN folder (`*_ncnn_model`) or .param, an OpenVINO folder
+            model: an .onnx, .engine or .tflite file, an NCNN folder (`*_ncnn_model`) or .param, an OpenVINO folder
                 (`*_openvino_model`) or .xml: ours, or as Ultralytics exports them. With `format`, the bytes of one.
             format: "onnx", or "tensorrt" for an .engine: `model` holds the bytes of such a file, which are read before
                 this returns. Default: `model` is a path.

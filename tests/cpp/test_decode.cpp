@@ -151,6 +151,12 @@ void test_boxes_head() {
   const Detections found = Decoder()(layout, outputs, 0, Geometry::fit(32, 64, 32, 64), {});
   CHECK(found.size() == 1 && found.classes[0] == 1 && found.scores[0] == 0.75f);
   CHECK(found.size() == 1 && found.boxes[0].x1 == 12 && found.boxes[0].y2 == 40);
+
+  layout.normalized = true;  // the same box as shares of 32 x 64
+  for (const int row : {0, 2}) data[static_cast<std::size_t>(row * 5 + 2)] /= 32;
+  for (const int row : {1, 3}) data[static_cast<std::size_t>(row * 5 + 2)] /= 64;
+  const Detections same = Decoder()(layout, outputs, 0, Geometry::fit(32, 64, 32, 64), {});
+  CHECK(same.size() == 1 && same.boxes[0].x1 == 12 && same.boxes[0].y2 == 40);
 }
 
 void test_end2end_head_of_the_second_image_in_half() {

@@ -1,5 +1,5 @@
-// What models say of themselves: ONNX files, OpenVINO's IR, metadata.yaml, the header of an engine, the record of
-// `yolort tune`.
+// What models say of themselves: ONNX files, OpenVINO's IR, .tflite files, metadata.yaml, the header of an engine, the
+// record of `yolort tune`.
 #include "core/tuning.h"
 #include "engines/openvino/ir_graph.h"
 #include "fuzz.h"
@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static const std::string onnx = folder.write("tuned.onnx", std::string_view("\x3A\x01g", 3)).string();
   fuzz::Bytes bytes(data, size);
   try {
-    switch (bytes.within(0, 6)) {
+    switch (bytes.within(0, 7)) {
       case 0: parse_literal(bytes.rest()); break;
       case 1: parse_yaml(bytes.rest()); break;
       case 2: {
@@ -38,6 +38,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         find_tuning(read_model(onnx));
         break;
       }
+      case 7: read_model(folder.write("model.tflite", bytes.rest()).string()); break;
       case 6: {
         const std::string xml(bytes.rest());
         find_raw_maps(openvino::read_ir_graph(xml));

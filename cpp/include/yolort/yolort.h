@@ -160,7 +160,7 @@ struct Array {
 /// One model on one engine. Calls on one Detector are serialised; give each thread its own clone().
 class YOLORT_API Detector {
  public:
-  /// `model`: an .onnx or .engine file, an NCNN folder (`*_ncnn_model`) or .param, an OpenVINO folder
+  /// `model`: an .onnx, .engine or .tflite file, an NCNN folder (`*_ncnn_model`) or .param, an OpenVINO folder
   /// (`*_openvino_model`) or .xml. Throws FileNotFound, ModelError, EngineError, std::invalid_argument.
   explicit Detector(const std::string& model, const Options& options = {});
   explicit Detector(const ModelBytes& model, const Options& options = {});

@@ -63,6 +63,7 @@ class MetadataReader {
     const bool end2end = is_true(get("end2end")) || (nms && is_true(*nms));
     spec_.layout.head = end2end ? Head::end2end : metadata_.empty() ? Head::unknown : Head::boxes;
     spec_.layout.nms = !end2end;
+    spec_.layout.normalized = spec_.format == Format::tflite;  // as Ultralytics exports it, for the sake of INT8
     if (nms && is_true(*nms)) {  // Ultralytics unrolls the loop over the images: further ones would get no detections
       const Value batch = get("batch");
       spec_.max_batch = batch.as<std::int64_t>() ? static_cast<int>(integer(batch, "batch", 1, 1 << 16)) : 1;

@@ -8,6 +8,7 @@
 #include "model/onnx_metadata.h"
 #include "model/plan_header.h"
 #include "model/sidecar.h"
+#include "model/tflite_metadata.h"
 #include "platform/memory_stream.h"
 
 namespace fs = std::filesystem;
@@ -38,6 +39,7 @@ bool has_file(const fs::path& folder, const std::string& ending) {
 void read_metadata(ModelSpec& spec) {
   apply_metadata(spec, spec.format == Format::onnx       ? read_onnx_metadata(spec)
                        : spec.format == Format::tensorrt ? read_plan_header(spec)
+                       : spec.format == Format::tflite   ? read_tflite_metadata(spec)
                                                          : read_sidecar(spec));
 }
 
@@ -49,6 +51,7 @@ std::string to_text(Format format) {
     case Format::ncnn: return "ncnn";
     case Format::openvino: return "openvino";
     case Format::tensorrt: return "tensorrt";
+    case Format::tflite: return "tflite";
   }
   return "";
 }
@@ -94,17 +97,18 @@ ModelSpec read_model(const std::string& model) {
     spec.format = Format::openvino;
   } else if (ending == ".engine" || ending == ".plan") {
     spec.format = Format::tensorrt;
+  } else if (ending == ".tflite") {
+    spec.format = Format::tflite;
   } else if (ending != ".onnx") {
-    fail(
-        spec,
-        folder
-            ? "the folder holds no .param (NCNN) or .xml (OpenVINO) file"
-            : "unknown model format '" + ending +
-                  "'; give an .onnx file, a TensorRT .engine, an NCNN folder or .param, or an OpenVINO folder or .xml" +
-                  (ending == ".pt" ? " (yolort export makes them from a .pt)" : ""));
+    fail(spec, folder ? "the folder holds no .param (NCNN) or .xml (OpenVINO) file"
+                      : "unknown model format '" + ending +
+                            "'; give an .onnx or .tflite file, a TensorRT .engine, an NCNN folder or .param, or an "
+                            "OpenVINO folder or "
+                            ".xml" +
+                            (ending == ".pt" ? " (yolort export makes them from a .pt)" : ""));
   }
 
-  if (spec.format == Format::onnx || spec.format == Format::tensorrt) {
+  if (spec.format != Format::ncnn && spec.format != Format::openvino) {
     spec.graph = path;
   } else {
     spec.graph = find_graph(spec, path, spec.format == Format::ncnn ? ".param" : ".xml");

@@ -14,7 +14,7 @@
 
 namespace yolort {
 
-enum class Format { onnx, ncnn, openvino, tensorrt };
+enum class Format { onnx, ncnn, openvino, tensorrt, tflite };
 std::string to_text(Format format);
 
 enum class Head {
@@ -27,7 +27,8 @@ enum class Head {
 /// How to read the outputs.
 struct HeadLayout {
   Head head = Head::unknown;
-  bool nms = true;  ///< raw one-to-one branches (`raw-e2e`) and end2end need none
+  bool nms = true;          ///< raw one-to-one branches (`raw-e2e`) and end2end need none
+  bool normalized = false;  ///< boxes: cx cy w h are shares of the input
   int classes = 0;
   int reg_max = 0;           ///< raw: bins of a box side; 1 means the distance itself
   std::vector<int> strides;  ///< raw: input pixels per cell, level by level; empty: the shapes of the maps say
@@ -39,7 +40,7 @@ struct ModelSpec {
   std::string path;           ///< as the user wrote it, for messages
   std::string_view contents;  ///< of a model in memory, borrowed while it is loaded; empty: it is in files
   Format format = Format::onnx;
-  std::filesystem::path graph;     ///< .onnx, .param, .xml or .engine
+  std::filesystem::path graph;     ///< .onnx, .param, .xml, .engine or .tflite
   std::filesystem::path weights;   ///< .bin of NCNN and OpenVINO
   std::uintmax_t plan = 0;         ///< of .engine: where TensorRT's own bytes start
   std::vector<std::string> names;  ///< empty: the model does not say

@@ -215,15 +215,19 @@ void Decoder::decode_raw(const HeadLayout& layout, const std::vector<Tensor>& ou
   }
 }
 
-void Decoder::decode_boxes(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds) {
+void Decoder::decode_boxes(const HeadLayout& layout, const Tensor& output, int index, const Geometry& geometry,
+                           const Thresholds& thresholds) {
   const FloatMap all = float_map(output, index, 0);
   const FloatMap scores{all.data + 4 * all.stride, all.stride, static_cast<std::size_t>(layout.classes), all.cells};
+  const float across = layout.normalized ? static_cast<float>(geometry.width) : 1;
+  const float down = layout.normalized ? static_cast<float>(geometry.height) : 1;
   collect(
       scores, scores.cells, thresholds.conf, is_multi_label(layout, thresholds), thresholds,
       [](float value) { return value; },
       [&](std::size_t i) {
         const float* at = all.data + i;
-        const float x = at[0], y = at[all.stride], w = at[2 * all.stride] / 2, h = at[3 * all.stride] / 2;
+        const float x = at[0] * across, w = at[2 * all.stride] * across / 2;
+        const float y = at[all.stride] * down, h = at[3 * all.stride] * down / 2;
         return Box{x - w, y - h, x + w, y + h};
       });
 }
@@ -252,7 +256,7 @@ Detections Decoder::operator()(const HeadLayout& layout, const std::vector<Tenso
   candidates_.clear();
   switch (layout.head) {
     case Head::raw: decode_raw(layout, outputs, index, thresholds); break;
-    case Head::boxes: decode_boxes(layout, outputs[0], index, thresholds); break;
+    case Head::boxes: decode_boxes(layout, outputs[0], index, geometry, thresholds); break;
     default: decode_end2end(layout, outputs[0], index, thresholds); break;
   }
   sort_by_score(candidates_);

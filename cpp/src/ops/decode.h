@@ -46,7 +46,8 @@ class Decoder {
   FloatMap float_map(const Tensor& tensor, int index, std::size_t slot);
   void decode_raw(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
                   const Thresholds& thresholds);
-  void decode_boxes(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds);
+  void decode_boxes(const HeadLayout& layout, const Tensor& output, int index, const Geometry& geometry,
+                    const Thresholds& thresholds);
   void decode_end2end(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds);
   template <class Score, class DecodeBox>
   void collect(const FloatMap& scores, std::size_t cells, float threshold, bool multi_label,

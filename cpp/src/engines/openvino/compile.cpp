@@ -100,6 +100,7 @@ Source::Source(const ModelSpec& from) : spec(from) {
     graph = read_ir_graph(xml);
     return;
   }
+  if (spec.format != Format::onnx) return;
   try {
     const GraphStream file = open_graph(spec);
     OnnxGraph read = read_onnx_graph(*file.stream, file.size);

@@ -202,7 +202,9 @@ EngineEntry openvino_engine() {
   entry.name = "openvino";
   entry.priority = 30;
   entry.unavailable = [] { return ov::runtime().why; };
-  entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::onnx || spec.format == Format::openvino; };
+  entry.accepts = [](const ModelSpec& spec) {
+    return spec.format == Format::onnx || spec.format == Format::openvino || spec.format == Format::tflite;
+  };
   entry.load = load;
   entry.reads_memory = true;
   entry.library = [] { return EngineLibrary{ov::runtime().version, ov::runtime().path}; };

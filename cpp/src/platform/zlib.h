@@ -1,0 +1,14 @@
+// Deflated data, by the system's zlib, opened at run time.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+
+namespace yolort {
+
+/// What a raw deflate stream (RFC 1951) holds; nothing if it is damaged, or not exactly `size` bytes. Throws
+/// EngineError if there is no zlib.
+std::optional<std::string> inflate_raw(const std::string& deflated, std::size_t size);
+
+}  // namespace yolort
