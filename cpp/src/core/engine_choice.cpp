@@ -42,10 +42,15 @@ bool reads(const EngineEntry& entry, const ModelSpec& spec) {
 
 std::string file_precision(const ModelSpec& spec) { return spec.precision.empty() ? "fp32" : spec.precision; }
 
+/// Nothing lower than what the file holds can be asked of an engine that computes in that: fp32 asks for no less.
+bool is_as_written(const ModelSpec& spec, const std::string& asked) {
+  return asked == file_precision(spec) || asked == "fp32";
+}
+
 /// Whether it can do what is asked for beside the model.
 bool can_do(const EngineEntry& entry, const ModelSpec& spec, const Options& options) {
   if (!options.engine_options.empty() && !entry.takes_options) return false;
-  return !entry.computes_as_written || options.precision.empty() || options.precision == file_precision(spec);
+  return !entry.computes_as_written || options.precision.empty() || is_as_written(spec, options.precision);
 }
 
 struct Wanted {
@@ -127,7 +132,7 @@ EngineChoice choose_engine(const ModelSpec& spec, const Options& options, const 
 std::string float_precision(const ModelSpec& spec, const EngineEntry& entry, const std::string& asked) {
   const std::string held = file_precision(spec);
   if (entry.computes_as_written) {
-    if (asked.empty() || asked == held || (asked == "fp32" && held == "int8")) return {};
+    if (asked.empty() || is_as_written(spec, asked)) return {};
     throw std::invalid_argument("precision \"" + asked + "\": " + entry.name + " computes in what the file holds, " +
                                 held + "; export it so");
   }

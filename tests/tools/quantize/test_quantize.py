@@ -57,7 +57,7 @@ def test_onnx(target: str, engine: str, calibration: Calibration, scenes: Path, 
     assert done.changed < 0.5
     assert accuracy(done.path, scenes, engine) > accuracy(ONNX, scenes, engine) - 0.03
     detector = yolort.Detector(done.path, engine=engine)
-    assert detector.precision == "int8"
+    assert detector.precision.startswith("int8")  # and what its float layers compute in
     own = json.loads(detector.metadata["yolort"])
     assert own["engine"] == {"gpu": "tensorrt", "openvino": "openvino"}.get(target, "onnxruntime")
     assert own["quantization"]["calibration"]["sha256"] == calibration.sha256
