@@ -263,6 +263,10 @@ def check_output(folder: Path, resume: bool) -> Path:
     in which a run of ours ended before its first epoch did, which our data.yaml tells.
     """
     last = folder.absolute() / "weights" / "last.pt"
+    try:
+        str(last).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"output: Ultralytics takes no path that is not UTF-8: {str(last.parents[1])!r}") from None
     if not resume:
         if last.exists():
             raise FileExistsError(f"{folder} holds a run; resume it, or choose another output")
@@ -283,4 +287,5 @@ def check_output(folder: Path, resume: bool) -> Path:
 
 def _name(model: nn.Module | str | Path) -> str:
     """What the run's args.yaml says of the model; the trainer does not open it."""
-    return str(model) if not isinstance(model, nn.Module) else str(getattr(model, "pt_path", None) or "module.pt")
+    name = str(model) if not isinstance(model, nn.Module) else str(getattr(model, "pt_path", None) or "module.pt")
+    return name.encode(errors="backslashreplace").decode()

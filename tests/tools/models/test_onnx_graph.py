@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +9,9 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
-import yolort
-from yolort.tools.models import onnx_graph
-from yolort.tools.models.onnx_graph import GraphError, read_graph
+import yolort  # noqa: E402
+from yolort.tools.models import onnx_graph  # noqa: E402
+from yolort.tools.models.onnx_graph import GraphError, read_graph  # noqa: E402
 
 
 @pytest.fixture
@@ -53,7 +52,7 @@ def test_weights_that_are_elsewhere_or_too_large(
     model = split_model()
     (tmp_path / "outside.data").write_bytes((model.parent / "model.data").read_bytes())
     for where in ("../outside.data", str(tmp_path / "outside.data"), "gone.data"):
-        with pytest.raises(GraphError, match=rf"the weights in '.*{os.path.basename(where)}' cannot be read"):
+        with pytest.raises(GraphError, match=rf"the weights in '.*{Path(where).name}' cannot be read"):
             read_graph(split_model(location=where))
     for length in ("-1", "many"):
         with pytest.raises(GraphError, match=r"the weights in 'model\.data' cannot be read"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -254,6 +255,14 @@ def test_labels_beside_the_images_are_trained_on(checkpoint: Checkpoints, blocks
             **training.QUICK,
         )
     assert seen == [26]
+
+
+def test_an_output_that_is_not_utf_8(blocks: Path, tmp_path: Path) -> None:
+    """Ultralytics would stop at it with a codec's error, after it has read the data."""
+    run = tmp_path / os.fsdecode(b"run\xff")
+    with pytest.raises(ValueError, match=r"output: Ultralytics takes no path that is not UTF-8: .*run\\udcff"):
+        train_module("yolo26n.yaml", blocks, epochs=1, imgsz=64, output=run)
+    assert not run.exists()
 
 
 def test_gray_data(blocks: Path, tmp_path: Path) -> None:
