@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from yolort import _atomic
-from yolort.tools._ultralytics import install_nothing
-from yolort.tools.data.dataset import load_for_training
+from yolort.tools.data.dataset import image_size, load_for_training
 from yolort.tools.data.samples import LabelError
 
 __all__ = ["ClassReport", "check_weighting", "class_report", "class_weights", "sample_weights", "to_json"]
@@ -110,9 +108,9 @@ def class_report(data: str | Path, imgsz: int, split: str = "train") -> ClassRep
     samples, unreadable = [], []
     for sample in dataset.samples:
         try:
-            width, height = _size(sample.path)
-        except (OSError, Image.DecompressionBombError) as error:  # FileNotFoundError and UnidentifiedImageError are
-            unreadable.append(f"{sample.path} cannot be read as an image: {error}")
+            width, height = image_size(sample.path)
+        except OSError as error:
+            unreadable.append(str(error))
             continue
         samples.append(sample)
         instances += np.bincount(sample.classes, minlength=count)
@@ -222,16 +220,6 @@ def _check_counts(counts: np.ndarray, names: dict[int, str] | None) -> None:
             f"no object of {shown}{more} among the training labels: it has no frequency to weigh by; label some, or "
             "take it out of the data.yaml"
         )
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels; OSError, DecompressionBombError."""
-    if not path.is_file():  # a pipe would be waited for
-        raise OSError("it is no file")
-    install_nothing()
-    with Image.open(path) as image:
-        width, height = image.size
-    return width, height
 
 
 def to_json(report: ClassReport, method: str, clip: tuple[float, float], weights: np.ndarray) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import yaml
 import yolort
 from yolort import _atomic, _core
 from yolort.images import find
+from yolort.tools._ultralytics import install_nothing
 from yolort.tools.data.coco import read_coco
 from yolort.tools.data.places import images_of, label_files
 from yolort.tools.data.samples import Dataset, LabelError
@@ -27,6 +28,7 @@ from yolort.tools.data.yolo import read_description, read_yolo, yolo_files
 
 __all__ = [
     "data_sha256",
+    "image_size",
     "letterboxed",
     "list_images",
     "load_dataset",
@@ -119,7 +121,8 @@ def splits(data: str | Path) -> list[str]:
 def load_for_training(data: str | Path, split: str) -> Dataset:
     """Of a split what Ultralytics trains on, see `trainable`.
 
-    Raises what `load_dataset` and `trainable` raise; LabelError for a data.yaml with other than 3 `channels`.
+    Raises what `load_dataset` and `trainable` raise; LabelError for a data.yaml with other than 3 `channels`, a label
+    file with boxes and polygons (Ultralytics leaves it out), and if no image can be read.
     """
     path = Path(data)
     channels = read_description(path).get("channels") if path.is_file() and path.suffix != ".json" else None
@@ -130,7 +133,45 @@ def load_for_training(data: str | Path, split: str) -> Dataset:
         )
     dataset = load_dataset(data, split)
     kept = set(trainable([sample.path for sample in dataset.samples]))
-    return replace(dataset, samples=[sample for sample in dataset.samples if sample.path in kept])
+    samples = [sample for sample in dataset.samples if sample.path in kept]
+    if mixed := next((sample for sample in samples if sample.mixed), None):
+        raise LabelError(
+            f"{label_files([mixed.path])[0]} holds boxes and polygons; Ultralytics does not train on such a file, write "
+            "all objects as boxes"
+        )
+    _check_readable(data, split, [sample.path for sample in samples])
+    return replace(dataset, samples=samples)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image in pixels as PIL reads them, which Ultralytics checks images with.
+
+    Raises OSError for a file that cannot be read as an image.
+    """
+    from PIL import Image
+
+    if not path.is_file():  # a pipe would be waited for
+        raise FileNotFoundError(f"{path} is no file")
+    install_nothing()
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+    except (OSError, Image.DecompressionBombError) as error:  # UnidentifiedImageError is one
+        raise OSError(f"{path} cannot be read as an image: {error}") from error
+    return width, height
+
+
+def _check_readable(data: str | Path, split: str, paths: Sequence[Path]) -> None:
+    """LabelError if no image can be read; those after the first that can are not looked at."""
+    reasons = []
+    for path in paths:
+        try:
+            image_size(path)
+        except OSError as error:
+            reasons.append(error)
+        else:
+            return
+    raise LabelError(f"{data}: none of the {len(paths)} images of {split} can be read; the first: {reasons[0]}")
 
 
 def trainable(paths: Sequence[Path]) -> list[Path]:

@@ -102,16 +102,19 @@ def _whole(value: Any) -> Any:
 def _read_labels(image: Path, file: Path, classes: int) -> Sample:
     """Lines of `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 ...` for a polygon; a missing file is an empty image."""
     rows: list[list[float]] = []
+    lengths: set[bool] = set()
     if file.exists():
         for number, line in enumerate(read_text(file).splitlines(), 1):
             words = line.split()
             if words:
                 rows.append(_box(f"{file}, line {number}", words, classes))
+                lengths.add(len(words) == 5)
     rows = [list(row) for row in dict.fromkeys(map(tuple, rows))]  # Ultralytics drops what stands twice
     values = np.array(rows, np.float64).reshape(-1, 5)
     boxes = values[:, 1:]
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return Sample(image, boxes, values[:, 0].astype(np.int64), np.zeros(len(rows), bool), area, True)
+    crowd = np.zeros(len(rows), bool)
+    return Sample(image, boxes, values[:, 0].astype(np.int64), crowd, area, True, mixed=len(lengths) == 2)
 
 
 def _box(where: str, words: list[str], classes: int) -> list[float]:

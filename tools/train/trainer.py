@@ -176,8 +176,9 @@ def train_module(
     settings = check_settings(arguments)
     last = check_output(folder := Path(output).absolute(), resume)
     module = None if resume else _module(model)
-    for split in ("train", "val"):
-        load_for_training(data, split)  # Ultralytics leaves out what it cannot read, and says so in the log only
+    for split in ("val", "train"):  # Ultralytics leaves out what it cannot read, and says so in the log only
+        dataset = load_for_training(data, split)
+    _check_extent(settings, module, dataset.names)
     folder.mkdir(parents=True, exist_ok=True)
     read = write_for_ultralytics(data, folder)
     overrides = {**settings, "data": read, "save_dir": str(folder), "task": "detect", "mode": "train"}
@@ -204,6 +205,16 @@ def _module(model: nn.Module | str | Path) -> nn.Module:
     module = copy.deepcopy(model) if isinstance(model, nn.Module) else load_checkpoint(model).model
     check_trainable(module)
     return module
+
+
+def _check_extent(settings: dict[str, Any], module: Any, names: dict[int, str]) -> None:
+    """ValueError for settings that leave nothing to learn, or to learn from."""
+    freeze, classes = settings.get("freeze"), settings.get("classes")
+    if module is not None and isinstance(freeze, int) and freeze >= len(module.model):
+        raise ValueError(f"freeze={freeze} freezes all {len(module.model)} layers; nothing is left to train")
+    wanted = [classes] if isinstance(classes, int) else classes or []
+    if unknown := [cls for cls in wanted if cls not in names]:
+        raise ValueError(f"classes={classes}: the data has the classes 0 to {len(names) - 1}, not {unknown[0]}")
 
 
 def set_classes(model: Any, names: dict[int, str]) -> None:

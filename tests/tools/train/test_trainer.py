@@ -15,8 +15,10 @@ import pytest
 
 pytest.importorskip("ultralytics")
 
+import numpy as np
 import torch
 import training
+from PIL import Image
 from yolort.tools import _system
 from yolort.tools.data.class_balance import class_report
 from yolort.tools.data.dataset import load_dataset
@@ -227,10 +229,40 @@ def test_images_that_cannot_be_read_are_left_out(
         )
     assert len([one for one in told if "left out" in str(one.message)]) == 1
     assert seen == [11]
+    for image in (tmp_path / "set" / "images" / "val").iterdir():
+        image.write_bytes(b"no image")
+    with pytest.raises(LabelError, match=r"none of the 4 images of val can be read; the first: .*0\.png"):
+        train_module("yolo26n.yaml", tmp_path / "set" / "data.yaml", epochs=1, imgsz=64, output=tmp_path / "run2")
     for image in damaged.parent.iterdir():
         image.write_bytes(b"no image")
+    Image.new("RGB", (16, 16)).save(damaged.with_name("empty.png"))
     with pytest.warns(UserWarning), pytest.raises(LabelError, match="no image of train that has labels can be read"):
         class_report(tmp_path / "set" / "data.yaml", 64)
+    assert not (tmp_path / "run2").exists()
+
+
+def test_a_label_file_with_boxes_and_polygons(blocks: Path, tmp_path: Path) -> None:
+    """Ultralytics leaves it out and says so in its log; `val` takes the box of each."""
+    shutil.copytree(blocks.parent, tmp_path / "set")
+    (tmp_path / "set" / "labels" / "train" / "3.txt").write_text("0 0.5 0.5 0.2 0.2\n1 0.1 0.1 0.9 0.1 0.5 0.9\n")
+    data = tmp_path / "set" / "data.yaml"
+    with pytest.raises(LabelError, match=r"3\.txt holds boxes and polygons"):
+        train_module("yolo26n.yaml", data, epochs=1, imgsz=64, output=tmp_path / "run")
+    np.testing.assert_allclose(load_dataset(data, "train").samples[5].boxes[1], [0.1, 0.1, 0.9, 0.9])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"freeze": 99}, "freeze=99 freezes all 23 layers; nothing is left to train"),
+        ({"classes": [0, 3]}, r"classes=\[0, 3\]: the data has the classes 0 to 2, not 3"),
+        ({"classes": 7}, "classes=7: the data has the classes 0 to 2, not 7"),
+    ],
+)
+def test_settings_that_leave_nothing(settings: dict[str, Any], message: str, blocks: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        train_module("yolov8n.yaml", blocks, epochs=1, imgsz=64, output=tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
 
 
 def test_labels_beside_the_images_are_trained_on(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
