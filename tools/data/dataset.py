@@ -136,8 +136,8 @@ def load_for_training(data: str | Path, split: str) -> Dataset:
     samples = [sample for sample in dataset.samples if sample.path in kept]
     if mixed := next((sample for sample in samples if sample.mixed), None):
         raise LabelError(
-            f"{label_files([mixed.path])[0]} holds boxes and polygons; Ultralytics does not train on such a file, write "
-            "all objects as boxes"
+            f"{label_files([mixed.path])[0]} holds boxes and polygons, and Ultralytics does not train on such a file; "
+            "write all objects as boxes"
         )
     _check_readable(data, split, [sample.path for sample in samples])
     return replace(dataset, samples=samples)
