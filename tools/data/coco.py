@@ -30,8 +30,11 @@ def read_coco(path: Path, folder: Path | None) -> Dataset:
         listed = [(_id("image", entry["id"]), str(entry["file_name"]), _size(entry)) for entry in read["images"]]
         for note in read["annotations"]:
             box, crowd, area = _coco_box(note)
-            cls = index[_id("category", note["category_id"])]
-            rows[_id("image", note["image_id"])].append((box, cls, crowd, area))
+            cls, image = _id("category", note["category_id"]), _id("image", note["image_id"])
+            if cls not in index or image not in rows:
+                what = f"category {cls}" if cls not in index else f"image {image}"
+                raise ValueError(f"{_which(note)} is of {what}, which is not listed")
+            rows[image].append((box, index[cls], crowd, area))
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise LabelError(f"{path} is no COCO JSON of detections: {error}") from error
     except KeyError as error:
@@ -111,11 +114,17 @@ def _size(image: dict[str, Any]) -> tuple[int, int] | None:
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
 
+def _which(note: dict[str, Any]) -> str:
+    return f"annotation {str(note.get('id'))[:60]}"
+
+
 def _coco_box(note: dict[str, Any]) -> tuple[list[float], bool, float]:
     """Of an annotation: x1 y1 x2 y2, whether it is a crowd, and the area."""
-    x, y, w, h = (float(value) for value in note["bbox"])
+    which, sides = f"{_which(note)} has", note.get("bbox")
+    if not isinstance(sides, list) or len(sides) != 4:
+        raise ValueError(f"{which} the bbox {str(sides)[:60]}, expected [x, y, width, height]")
+    x, y, w, h = map(float, sides)
     area, crowd = float(note.get("area", w * h)), note.get("iscrowd", 0)
-    which = f"annotation {str(note.get('id'))[:60]} has"
     if not all(map(math.isfinite, (x, y, w, h))):
         raise ValueError(f"{which} a box that is not finite")
     if w < 0 or h < 0:

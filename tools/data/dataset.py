@@ -69,7 +69,9 @@ def load_dataset(data: str | Path, split: str = "val", images: str | Path | None
             raise ValueError("images is for COCO JSON; a data.yaml says where its images are")
         dataset = read_yolo(path, split)
     else:
-        raise ValueError(f"data must be a data.yaml or a COCO .json, not '{data}'")
+        inside = sorted(file for ending in ("*.yaml", "*.yml", "*.json") for file in path.glob(ending))
+        hint = f"; did you mean {inside[0]}?" if inside else ""
+        raise ValueError(f"data must be a data.yaml or a COCO .json, not '{data}'{hint}")
     if not dataset.samples:
         raise LabelError(f"{data}: the split holds no images")
     if not any(len(sample.classes) for sample in dataset.samples):

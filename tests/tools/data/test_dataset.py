@@ -194,6 +194,9 @@ def test_files_that_are_none(folder: Path, tmp_path: Path) -> None:
             load_dataset(tmp_path / missing)
     with pytest.raises(ValueError, match=r"must be a data.yaml or a COCO .json"):
         load_dataset("data.csv")
+    describe(folder / "images")
+    with pytest.raises(ValueError, match=r"did you mean .*images/data\.yaml\?"):
+        load_dataset(folder / "images")
     with pytest.raises(ValueError, match="images is for COCO"):
         load_dataset(describe(folder), images=folder)
 
@@ -234,6 +237,10 @@ NOTE = {"id": 1, "image_id": 9, "category_id": 5, "bbox": [1, 2, 3, 4]}
         ({"categories": [{"id": 5, "name": "dog"}, {"id": 5, "name": "cat"}]}, "id 5 of category stands twice"),
         ({"categories": [{"id": 5.2, "name": "dog"}]}, "id '5.2' of category"),
         ({"annotations": [{**NOTE, "category_id": 5.5}]}, "id '5.5' of category"),
+        ({"annotations": [{**NOTE, "category_id": 6}]}, "annotation 1 is of category 6, which is not listed"),
+        ({"annotations": [{**NOTE, "image_id": 8}]}, "annotation 1 is of image 8, which is not listed"),
+        ({"annotations": [{**NOTE, "bbox": []}]}, r"annotation 1 has the bbox \[\], expected \[x, y, width, height\]"),
+        ({"annotations": [{"id": 1, "image_id": 9, "category_id": 5}]}, "annotation 1 has the bbox None"),
         ({"annotations": [{**NOTE, "image_id": "9"}]}, "id '9' of image"),
         ({"annotations": [{**NOTE, "iscrowd": "0"}]}, "annotation 1 has iscrowd '0', expected 0 or 1"),
         ({"annotations": [{**NOTE, "iscrowd": 2}]}, "iscrowd '2'"),
