@@ -254,7 +254,7 @@ def test_what_is_said_of_videos_and_bytes_in_the_place_of_images(videos: Path) -
     encoded = cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
     for use in (detector, yolort.images.read, yolort.images.find):
         with pytest.raises(ValueError, match=r"the bytes of an image file, expected its path; yolort\.images\.decode"):
-            use(encoded)  # type: ignore[operator]
+            use(encoded)
     image = videos / "x.mjpeg"
     image.write_bytes(encoded)
     assert yolort.images.read(image).shape == (64, 64, 3)

@@ -117,6 +117,7 @@ def test_bad_models(tmp_path: Path) -> None:
     (tmp_path / "weights").unlink()
     with pytest.raises(yolort.ModelError, match="no ONNX file.*weights"):
         build_engine(lonely)
+    lonely.unlink()
     with pytest.raises(yolort.ModelError, match="no ONNX file"):
         build_engine(damaged)
     plain = onnx.load(yolort.demo_model("onnx"))
