@@ -1,4 +1,4 @@
-"""Makes Ultralytics usable beside a torchvision that cannot be imported.
+"""Makes Ultralytics usable beside a torchvision that cannot be imported, and without installing packages.
 
 A CPU-only torch (`2.13.0+cpu`) beside the package index's torchvision, which is built against CUDA: its
 import fails with `operator torchvision::nms does not exist`. For detectors, Ultralytics 8.4 imports
@@ -11,16 +11,20 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import logging
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["allow_missing_torchvision"]
+__all__ = ["allow_missing_torchvision", "install_nothing", "labels_found_by"]
 
 _log = logging.getLogger(__name__)
 
@@ -98,3 +102,27 @@ def allow_missing_torchvision() -> bool:
     sys.modules.update({"torchvision": package, "torchvision.ops": ops})
     _log.warning("torchvision cannot be imported (%s): using the NMS of Ultralytics in its place", reason)
     return True
+
+
+def install_nothing() -> None:
+    """Lets `PIL.Image.open` raise what PIL raises for a file that is no image.
+
+    Ultralytics replaces it by a function that installs pi-heif then, and fails with ModuleNotFoundError if it cannot.
+    """
+    from ultralytics.utils import patches
+
+    if importlib.util.find_spec("pi_heif") is None:
+        vars(patches)["_pil_plugins_registered"] = True
+
+
+@contextmanager
+def labels_found_by(label_files: Callable[[Sequence[Path]], list[Path]]) -> Iterator[None]:
+    """Within it, Ultralytics' data sets read the label files that a function names for their images."""
+    from ultralytics.data import dataset
+
+    stock = dataset.img2label_paths
+    dataset.img2label_paths = lambda images: list(map(str, label_files(list(map(Path, images)))))
+    try:
+        yield
+    finally:
+        dataset.img2label_paths = stock

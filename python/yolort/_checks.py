@@ -98,6 +98,11 @@ def path(name: str, value: object) -> str | bytes:
         found: str | bytes = os.fspath(value)  # type: ignore[call-overload]
     except TypeError:
         raise TypeError(f"{name}: expected a path, got {shown(value)}") from None
+    if isinstance(found, bytes) and not os.path.exists(found):
+        from yolort import _image_header  # rarely needed, and importing yolort stays quick
+
+        if _image_header.read(found) is not None:
+            raise ValueError(f"{name}: the bytes of an image file, expected its path; yolort.images.decode reads bytes")
     try:
         decoded = os.fsdecode(os.fsencode(found))
     except UnicodeEncodeError:

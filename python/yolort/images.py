@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import functools
 import glob
 import importlib.util
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _atomic, _checks, _image_header, _netpbm
+from yolort import _atomic, _checks, _glob, _image_header, _netpbm
 from yolort._core import Error
 
 #: Pixels that a file is decoded to at most: 400 MB, and up to 2 GB of its decoder meanwhile (JPEG 2000, AVIF). The
@@ -47,6 +46,13 @@ _HEIC = (".heic", ".heics", ".heif", ".heifs", ".hif")
 #: Endings of images that nothing here reads; with the others they are named rather than left out without a word.
 _OTHERS = ".arw .bpg .cr2 .cr3 .dcm .dds .dng .exr .ico .jls .jxl .jxr .nef .orf .pcx .pef .psd .qoi .raf .rw2 .tga"
 _KNOWN = frozenset([*" ".join(_PROBED.values()).split(), *_HEIC, *_OTHERS.split()])
+#: Endings of videos, which `Detector.stream` reads.
+VIDEOS = frozenset(
+    [
+        *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
+        *(".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
+    ]
+)
 _MAX_CHUNKS = 1_000_000  # of a PNG file
 _DEEP = ("hdr", "pfm", "png", "pnm", "tiff")  # formats whose pixels may have more than 8 bits
 _ROWS = 256  # of a deep image that are reduced at a time
@@ -97,6 +103,12 @@ def is_image(path: str | os.PathLike[str]) -> bool:
     return path.suffix.lower() in endings() and path.is_file()
 
 
+def is_video(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a file with the ending of a video."""
+    path = Path(path)
+    return path.suffix.lower() in VIDEOS and path.is_file()
+
+
 def left_out(paths: Iterable[Path]) -> str:
     """A sentence about the image files among these that cannot be read here; "" without any."""
     unread = _KNOWN - endings()
@@ -108,12 +120,13 @@ def left_out(paths: Iterable[Path]) -> str:
     return f"left out {len(others)} image(s) of kinds that are not read here ({', '.join(kinds)}){hint}"
 
 
-def find(source: str | bytes | os.PathLike[str]) -> list[Path]:
+def find(source: str | bytes | os.PathLike[str], *, videos: bool = False) -> list[Path]:
     """The image files of a source, sorted.
 
     Args:
         source: a file, a folder (its own images, not those of folders below), or a glob pattern (`**` goes deeper, into
             each folder once). Folders in front of the pattern are taken as they are, also `dir[1]`.
+        videos: take video files, too.
 
     Images of kinds that cannot be read here are left out, with a UserWarning.
 
@@ -124,16 +137,16 @@ def find(source: str | bytes | os.PathLike[str]) -> list[Path]:
     name = _checks.shown_path(text)
     if not text:
         raise FileNotFoundError("the source is an empty path")
-    path = Path(text)
+    path, kinds = Path(text), "images or videos" if videos else "images"
     if os.path.isdir(path):
         entries = list(path.iterdir())
-        nothing = f"folder {name} holds no images ({', '.join(sorted(endings()))})"
+        nothing = f"folder {name} holds no {kinds} ({', '.join(sorted(endings() | (VIDEOS if videos else set())))})"
     elif os.path.exists(path):
         return [path]
     else:
-        entries = list(_matches(text))
-        nothing = f"{name} is no image, no folder, and matches no images"
-    found = [entry for entry in entries if is_image(entry)]
+        entries = list(_glob.matches(text))
+        nothing = f"{name} does not exist, and as a pattern it matches no {kinds}"
+    found = [entry for entry in entries if is_image(entry) or (videos and is_video(entry))]
     unread = left_out(entries)
     if not found:
         raise FileNotFoundError(f"{nothing}; {unread}" if unread else nothing)
@@ -144,47 +157,7 @@ def find(source: str | bytes | os.PathLike[str]) -> list[Path]:
 
 def below(folder: Path) -> Iterator[Path]:
     """The files of a folder and of those below it, also through links, each folder once; none that is hidden."""
-    return _matches(os.path.join(glob.escape(os.fspath(folder)), "**"))
-
-
-def _matches(pattern: str) -> Iterator[Path]:
-    """What a glob pattern matches; the part of it that is there is no pattern, and links to folders are not looped."""
-    parts = Path(pattern).parts
-    there = 0
-    while there < len(parts) and os.path.exists(Path(*parts[: there + 1])):
-        there += 1
-    root = Path(*parts[:there])
-    rest = parts[there:]
-    if "**" not in rest:
-        yield from (root / match for match in glob.iglob(os.path.join(*rest), root_dir=root)) if rest else ()
-        return
-    seen: set[tuple[int, int]] = set()
-    for folder, below, files in os.walk(root, followlinks=True):
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:
-            below.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        for name in files:
-            relative = os.path.relpath(os.path.join(folder, name), root)
-            if _fits(Path(relative).parts, rest):
-                yield root / relative
-
-
-def _fits(names: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
-    """Whether a path's names match a pattern's parts, of which `**` stands for any number of folders."""
-    if not patterns:
-        return not names
-    if patterns[0] == "**":
-        return _fits(names, patterns[1:]) or (
-            bool(names) and not names[0].startswith(".") and _fits(names[1:], patterns)
-        )
-    return (
-        bool(names)
-        and fnmatch.fnmatchcase(names[0], patterns[0])
-        and (patterns[0].startswith(".") or not names[0].startswith("."))
-        and _fits(names[1:], patterns[1:])
-    )
+    return _glob.matches(os.path.join(glob.escape(os.fspath(folder)), "**"))
 
 
 def read(path: str | bytes | os.PathLike[str]) -> npt.NDArray[np.uint8]:
@@ -208,8 +181,9 @@ def read(path: str | bytes | os.PathLike[str]) -> npt.NDArray[np.uint8]:
         if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
             kind = "folder" if stat.S_ISDIR(status.st_mode) else "device, a pipe or a socket"
             raise ImageError(f"{name} is a {kind}, no file")
+        video = "; yolort stream and Detector.stream read videos" if is_video(os.fsdecode(place)) else ""
         if status.st_size > MAX_BYTES:
-            raise ImageError(f"{name} has {status.st_size} bytes, more than the {MAX_BYTES} that are read")
+            raise ImageError(f"{name} has {status.st_size} bytes, more than the {MAX_BYTES} that are read{video}")
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         with open(os.open(place, flags), "rb") as file:
             data = file.read(MAX_BYTES) or b""
@@ -217,6 +191,8 @@ def read(path: str | bytes | os.PathLike[str]) -> npt.NDArray[np.uint8]:
         raise FileNotFoundError(f"{name} does not exist") from None
     except OSError as error:
         raise ImageError(f"{name} cannot be read: {error.strerror or error}") from None
+    if video and _image_header.read(data) is None:
+        raise ImageError(f"{name} is no image, but its ending is that of a video{video}")
     return decode(data, name)
 
 

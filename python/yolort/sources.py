@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 TIMEOUT = 10.0  # seconds for a network stream to open or to give a frame
 _LAST_CAMERA = 99  # OpenCV takes hundreds of an index for the number of a backend
 _MAX_SOURCES = 1000  # threads
+_WHOLE = 0.95  # share of its frames or of its length with which a recording counts as whole
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a lost source is opened again, doubled each time
 
 
@@ -43,6 +44,7 @@ class Source(Protocol):
     """Something that gives images one after another."""
 
     live: bool  #: it goes on whether it is read or not
+    problems: list[str]  #: what could not be read so far, a sentence each
 
     def read(self, stopping: threading.Event, /) -> Iterator[SourceImage]:
         """The images in order, until the end or until `stopping` is set."""
@@ -77,7 +79,7 @@ def _open(source: StreamSource) -> Source:
         path = Path(text)
         if os.path.isfile(path) and path.suffix.lower() not in images.endings():
             return Video(path)
-        return Files(images.find(text), single=os.path.exists(path) and not os.path.isdir(path))
+        return Files(images.find(text, videos=True), single=os.path.exists(path) and not os.path.isdir(path))
     if isinstance(source, Iterable) and not isinstance(source, (bytes, np.ndarray)):
         return Arrays(source)
     raise TypeError(
@@ -86,12 +88,18 @@ def _open(source: StreamSource) -> Source:
     )
 
 
+def _tell(problems: list[str], problem: str) -> None:
+    problems.append(problem)
+    warnings.warn(problem, stacklevel=3)
+
+
 class Arrays:
     """An iterable of images."""
 
     live = False
 
     def __init__(self, arrays: Iterable[npt.NDArray[np.uint8]]) -> None:
+        self.problems: list[str] = []
         self._arrays = arrays
 
     def read(self, _: threading.Event) -> Iterator[SourceImage]:
@@ -100,30 +108,42 @@ class Arrays:
 
 
 class Files:
-    """Image files; those that cannot be read are left out, each with a UserWarning, unless there is only one."""
+    """Image and video files, one after another.
+
+    Those that cannot be read are left out, each with a UserWarning, unless there is only one.
+    """
 
     live = False
 
     def __init__(self, paths: list[Path], *, single: bool = False) -> None:
+        self.problems: list[str] = []
         self._paths = paths
         self._single = single
 
-    def read(self, _: threading.Event) -> Iterator[SourceImage]:
+    def read(self, stopping: threading.Event) -> Iterator[SourceImage]:
         for path in self._paths:
             try:
+                if images.is_video(path):
+                    frames = Video(path, self.problems).read(stopping)
+                    yield from (frame._replace(path=os.fspath(path)) for frame in frames)
+                    continue
                 image = images.read(path)
-            except (images.ImageError, FileNotFoundError) as error:
+            except (images.ImageError, FileNotFoundError, SourceError) as error:
                 if self._single:
                     raise
-                warnings.warn(f"left out: {error}", stacklevel=2)
+                _tell(self.problems, f"left out: {error}")
                 continue
             yield SourceImage(image, path=os.fspath(path))
 
 
 class Video:
-    """What OpenCV captures from: a file, a camera's index, or a URL; opened again when lost, if it is live."""
+    """What OpenCV captures from: a file, a camera's index, or a URL; opened again when lost, if it is live.
 
-    def __init__(self, address: int | str | Path) -> None:
+    A recording that ends before the end that it states is told in a UserWarning.
+    """
+
+    def __init__(self, address: int | str | Path, problems: list[str] | None = None) -> None:
+        self.problems = [] if problems is None else problems
         # As bytes: OpenCV crashes on text with bytes in it that are no UTF-8.
         self._address = os.fsencode(address.absolute()) if isinstance(address, Path) else address
         self._name = f"camera {address}" if isinstance(address, int) else _checks.shown_path(os.fspath(address))
@@ -135,14 +155,17 @@ class Video:
 
     def read(self, stopping: threading.Event) -> Iterator[SourceImage]:
         capture = self._capture()
+        count, seconds = 0, 0.0
         try:
             pause = FIRST_PAUSE
             while not stopping.is_set():
                 done, image = capture.read()
                 if done:
                     pause = FIRST_PAUSE
-                    yield SourceImage(image, capture.get(images.opencv().CAP_PROP_POS_MSEC) / 1e3)
+                    count, seconds = count + 1, capture.get(images.opencv().CAP_PROP_POS_MSEC) / 1e3
+                    yield SourceImage(image, seconds)
                 elif not self.live:
+                    self._check_end(capture, count, seconds)
                     return
                 else:
                     capture.release()
@@ -152,6 +175,17 @@ class Video:
                     capture.open(*self._how())
         finally:
             capture.release()
+
+    def _check_end(self, capture: Any, count: int, seconds: float) -> None:
+        """Tells if frames are missing: by their number and by their times, of which either may be an estimate."""
+        cv2 = images.opencv()
+        stated, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
+        whole = stated / rate if rate > 0 else 0.0
+        if not count:
+            _tell(self.problems, f"source {self._name} holds no frame that can be read")
+        elif count < min(stated - 2, _WHOLE * stated) and seconds < _WHOLE * whole:
+            read = f"{count} of {stated:.0f} frames, {seconds:.1f} of {whole:.1f} s"
+            _tell(self.problems, f"source {self._name} is damaged or incomplete: it ended after {read}")
 
     def _how(self) -> tuple[Any, ...]:
         cv2 = images.opencv()

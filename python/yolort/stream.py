@@ -88,8 +88,12 @@ class _Pipeline:
         """A reader's thread."""
         try:
             start: float | None = None
+            last = 0.0
             for index, image in enumerate(track.source.read(self.stopping)):
                 now = time.monotonic()
+                if image.time is not None and image.time < last:  # the next video
+                    start = None
+                last = image.time or 0.0
                 if track.latest and not track.source.live and image.time is not None:  # a file plays at its own rate
                     start = now - image.time if start is None else start
                     self.stopping.wait(max(start + image.time - now, 0))
@@ -201,6 +205,7 @@ class Stream(Iterator[Frame]):
         tracks = [
             _Track(source, number, (policy or _default(source)) == "latest") for number, source in enumerate(sources)
         ]
+        self._tracks = tuple(tracks)
         if workers is None:
             workers = 1 if len(tracks) == 1 and tracks[0].latest else WORKERS
         batcher = Batcher(detector, queue=len(tracks) * buffer, workers=workers, **batching)
@@ -220,6 +225,11 @@ class Stream(Iterator[Frame]):
     def dropped(self) -> int:
         """Images that "latest" has left out so far."""
         return self._pipeline.dropped
+
+    @property
+    def problems(self) -> list[str]:
+        """What could not be read so far, a sentence each: files that were left out, videos that ended early."""
+        return [problem for track in self._tracks for problem in track.source.problems]
 
     def __iter__(self) -> Stream:
         return self

@@ -247,3 +247,20 @@ def test_options_of_serve_that_cannot_be_right(tmp_path: Path) -> None:
     model = yolort.demo_model()
     assert "key is no text in UTF-8" in run("serve", model, "--api-key-file", tmp_path / "key", code=2).stderr
     assert "--host 999.1.1.1: no such address" in run("serve", model, "--host", "999.1.1.1", code=2).stderr
+
+
+def test_a_stream_with_files_that_cannot_be_read(folder: Path, model: Path) -> None:
+    """The others are detected in, and the status tells."""
+    (folder / "c.png").write_bytes(b"no image")
+    done = run("stream", folder, "--model", model, code=1)
+    assert len(done.stdout.splitlines()) == 2
+    assert "warning: left out: image" in done.stderr
+
+
+def test_text_that_cannot_be_encoded(capsys: pytest.CaptureFixture[str]) -> None:
+    import typer
+    from yolort.cli._errors import with_clear_errors
+
+    with pytest.raises(typer.Exit):
+        with_clear_errors(lambda: print("m\udcff.pt".encode()))()
+    assert r"'m\udcff.pt' cannot be written as utf-8; rename it" in capsys.readouterr().err

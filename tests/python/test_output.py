@@ -97,6 +97,34 @@ def test_what_cannot_be_encoded_is_shown_all_the_same(tmp_path: Path) -> None:
     assert r"\u72ac" in run("info", model, encoding="ascii")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+@pytest.mark.parametrize("redirected", [True, False])
+def test_lines_are_whole_and_on_standard_output_beside_a_terminal(
+    model: Path, image: Path, tmp_path: Path, redirected: bool
+) -> None:
+    """A bar on standard error takes nothing of what goes to a file, and breaks no line."""
+    import pty
+
+    other = tmp_path / "other.png"
+    other.write_bytes(image.read_bytes())
+    master, terminal = pty.openpty()
+    command = [sys.executable, "-m", "yolort", "predict", str(image), str(other), "--json", "--model", str(model)]
+    with (tmp_path / "out.txt").open("wb") as file:
+        started = subprocess.Popen(command, stdout=file if redirected else terminal, stderr=terminal)
+        os.close(terminal)
+        seen = b""
+        try:
+            while part := os.read(master, 65536):
+                seen += part
+        except OSError:  # Linux: its last writer is gone
+            pass
+        assert started.wait(60) == 0, seen
+    os.close(master)
+    text = (tmp_path / "out.txt").read_bytes() if redirected else seen
+    assert [Path(json.loads(line)["path"]).name for line in text.splitlines()] == [image.name, other.name]
+    assert (b"detecting" in seen) == redirected
+
+
 def test_the_library_prints_nothing(capfd: pytest.CaptureFixture[str], model: Path) -> None:
     yolort.Detector(model, engine="onnxruntime")(np.zeros((64, 64, 3), np.uint8))
     assert capfd.readouterr() == ("", "")

@@ -17,7 +17,7 @@ import yolort
 from yolort._checks import without_secrets
 from yolort.sources import split
 
-pytest.importorskip("cv2")
+cv2 = pytest.importorskip("cv2")
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ pytest.importorskip("cv2")
      ("gone.mp4", FileNotFoundError), ([0, -1], ValueError)],
 )  # fmt: skip
 def test_what_is_no_source(source: Any, error: type[Exception]) -> None:
-    with pytest.raises((error, ValueError), match="source|is no image|no such|null"):
+    with pytest.raises((error, ValueError), match="source|does not exist|no such|null"):
         split(source)
 
 
@@ -198,3 +198,63 @@ def test_a_url_that_does_not_answer_is_named_without_secrets() -> None:
 def test_a_list_that_holds_a_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no images"):
         split([str(tmp_path)])
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    """A folder with a.avi and b.avi of 40 frames, and b.avi without its second half."""
+    rows = np.random.default_rng(0).integers(0, 255, (40, 64, 64, 3), np.uint8)
+    for name in ("a.avi", "b.avi"):
+        writer = cv2.VideoWriter(str(tmp_path / name), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 64))
+        for row in rows:
+            writer.write(row)
+        writer.release()
+    whole = (tmp_path / "b.avi").read_bytes()
+    (tmp_path / "b.avi").write_bytes(whole[: len(whole) // 2])
+    return tmp_path
+
+
+def test_a_video_that_ends_early_is_told(videos: Path) -> None:
+    detector = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
+    with detector.stream(videos / "a.avi") as stream:
+        assert len(list(stream)) == 40
+    assert stream.problems == []
+    said = r"b\.avi' is damaged or incomplete: it ended after \d+ of 40 frames, 1\.\d of 4\.0 s"
+    with pytest.warns(UserWarning, match=said), detector.stream(videos / "b.avi") as stream:
+        assert 10 <= len(list(stream)) <= 20
+    assert len(stream.problems) == 1
+    with detector.stream(videos / "b.avi") as stream:
+        next(stream)  # one that is left early is not told
+    assert stream.problems == []
+
+
+def test_folders_and_patterns_of_videos(videos: Path) -> None:
+    """One after another, in order of their names, images among them; what cannot be read is left out."""
+    (videos / "b.avi").write_bytes(b"no video")
+    (videos / "c.avi").write_bytes((videos / "a.avi").read_bytes())
+    cv2.imwrite(str(videos / "d.png"), np.zeros((64, 64, 3), np.uint8))
+    detector = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
+    said = r"left out: source '.*b\.avi' cannot be opened"
+    with pytest.warns(UserWarning, match=said), detector.stream(videos) as stream:
+        frames = list(stream)
+    assert [Path(str(frame.detections.path)).name for frame in frames] == ["a.avi"] * 40 + ["c.avi"] * 40 + ["d.png"]
+    assert [frame.index for frame in frames] == list(range(81))
+    assert len(stream.problems) == 1
+    assert len(list(detector.stream(videos / "[ac].avi", policy="latest"))) > 1
+    with pytest.raises(FileNotFoundError, match=r"gone\.mp4' does not exist, and as a pattern it matches no images or"):
+        detector.stream(videos / "gone.mp4")
+
+
+def test_what_is_said_of_videos_and_bytes_in_the_place_of_images(videos: Path) -> None:
+    detector = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
+    with pytest.raises(yolort.ImageError, match=r"its ending is that of a video; yolort stream and Detector\.stream"):
+        detector(videos / "a.avi")
+    with pytest.raises(FileNotFoundError, match=r"gone\.mp4' does not exist"):
+        detector(videos / "gone.mp4")
+    encoded = cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
+    for use in (detector, yolort.images.read, yolort.images.find):
+        with pytest.raises(ValueError, match=r"the bytes of an image file, expected its path; yolort\.images\.decode"):
+            use(encoded)
+    image = videos / "x.mjpeg"
+    image.write_bytes(encoded)
+    assert yolort.images.read(image).shape == (64, 64, 3)

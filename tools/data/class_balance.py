@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from yolort import _atomic
-from yolort.tools.data.dataset import load_dataset, trainable
+from yolort.tools.data.dataset import image_size, load_for_training
 from yolort.tools.data.samples import LabelError
 
-__all__ = ["ClassReport", "class_report", "class_weights", "sample_weights", "to_json"]
+__all__ = ["ClassReport", "check_weighting", "class_report", "class_weights", "sample_weights", "to_json"]
 
 #: Sides of a square object, in pixels of the network's input, where COCO's small ends and large begins.
 SIZES = (32.0, 96.0)
@@ -96,21 +96,31 @@ class ClassReport:
 def class_report(data: str | Path, imgsz: int, split: str = "train") -> ClassReport:
     """Counts what is trained on of a split of a `data.yaml`; `imgsz` is the side of the network's input in pixels.
 
-    Raises what `load_dataset` raises (a label out of range: LabelError with file and line), LabelError for an image
-    whose size cannot be read.
+    Images that cannot be read are left out, as Ultralytics does, each with a UserWarning.
+
+    Raises what `load_for_training` raises (a label out of range: LabelError with file and line), LabelError if no image
+    can be read.
     """
-    dataset = load_dataset(data, split)
-    kept = set(trainable([sample.path for sample in dataset.samples]))
-    samples = [sample for sample in dataset.samples if sample.path in kept]
+    dataset = load_for_training(data, split)
     count = len(dataset.names)
     instances, images = np.zeros(count, np.int64), np.zeros(count, np.int64)
     sides: list[np.ndarray] = []
-    for sample in samples:
+    samples, unreadable = [], []
+    for sample in dataset.samples:
+        try:
+            width, height = image_size(sample.path)
+        except OSError as error:
+            unreadable.append(str(error))
+            continue
+        samples.append(sample)
         instances += np.bincount(sample.classes, minlength=count)
         images += np.bincount(np.unique(sample.classes), minlength=count)
-        width, height = _size(sample.path)
         pixels = sample.in_pixels(height, width)
         sides.append(np.sqrt(pixels.area) * imgsz / max(width, height))
+    for reason in unreadable:
+        warnings.warn(f"left out: {reason}", stacklevel=2)
+    if not instances.any():  # `load_for_training` has found labels
+        raise LabelError(f"{data}: no image of {split} that has labels can be read; {unreadable[0]}")
     classes = np.concatenate([sample.classes for sample in samples])
     empty = sum(not len(sample.classes) for sample in samples)
     total = len(samples)
@@ -137,22 +147,27 @@ def class_weights(
 
     Raises LabelError for a class without objects (named with `names`), ValueError for other arguments.
     """
+    check_weighting(method, clip, beta)
     numbers = np.asarray(counts, np.float64)
     _check_counts(numbers, names)
-    if not 0 < clip[0] <= 1 <= clip[1]:
-        raise ValueError(f"clip must be (low, high) with 0 < low <= 1 <= high, got {clip}")
-    if not 0 <= beta < 1:
-        raise ValueError(f"beta must be 0 to below 1, got {beta}")
     if method == "median":
         weights = np.median(numbers) / numbers
     elif method == "inverse":
         weights = numbers.sum() / (len(numbers) * numbers)
-    elif method == "effective":
+    else:
         weights = (1 - beta) / (1 - beta**numbers)
         weights *= len(weights) / weights.sum()
-    else:
-        raise ValueError(f"class weights must be median, inverse or effective, not {method!r}")
     return weights.clip(*clip)
+
+
+def check_weighting(method: str, clip: tuple[float, float], beta: float) -> None:
+    """ValueError for what `class_weights` does not take."""
+    if method not in ("median", "inverse", "effective"):
+        raise ValueError(f"class weights must be median, inverse or effective, not {method!r}")
+    if not 0 < clip[0] <= 1 <= clip[1]:
+        raise ValueError(f"clip must be (low, high) with 0 < low <= 1 <= high, got {clip}")
+    if not 0 <= beta < 1:
+        raise ValueError(f"beta must be 0 to below 1, got {beta}")
 
 
 def sample_weights(
@@ -205,17 +220,6 @@ def _check_counts(counts: np.ndarray, names: dict[int, str] | None) -> None:
             f"no object of {shown}{more} among the training labels: it has no frequency to weigh by; label some, or "
             "take it out of the data.yaml"
         )
-
-
-def _size(path: Path) -> tuple[int, int]:
-    if not path.is_file():  # a pipe would be waited for
-        raise LabelError(f"{path} is no file")
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-    except (OSError, Image.DecompressionBombError) as error:  # FileNotFoundError and UnidentifiedImageError are
-        raise LabelError(f"{path} cannot be read as an image: {error}") from error
-    return width, height
 
 
 def to_json(report: ClassReport, method: str, clip: tuple[float, float], weights: np.ndarray) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from yolort.tools.data.places import spellings
 from yolort.tools.data.samples import MAX_CLASSES, Dataset, LabelError, Sample, read_text
 
 __all__ = ["read_coco"]
@@ -19,7 +21,7 @@ __all__ = ["read_coco"]
 def read_coco(path: Path, folder: Path | None) -> Dataset:
     try:
         read = json.loads(read_text(path))
-        categories = sorted(read["categories"], key=lambda entry: _id("category", entry["id"]))
+        categories = _categories(path, read)
         index = dict(zip(_ids("category", categories), range(len(categories)), strict=True))
         names = {cls: str(entry["name"]) for cls, entry in enumerate(categories)}
         rows: dict[int, list[tuple[list[float], int, bool, float]]] = {
@@ -28,8 +30,11 @@ def read_coco(path: Path, folder: Path | None) -> Dataset:
         listed = [(_id("image", entry["id"]), str(entry["file_name"]), _size(entry)) for entry in read["images"]]
         for note in read["annotations"]:
             box, crowd, area = _coco_box(note)
-            cls = index[_id("category", note["category_id"])]
-            rows[_id("image", note["image_id"])].append((box, cls, crowd, area))
+            cls, image = _id("category", note["category_id"]), _id("image", note["image_id"])
+            if cls not in index or image not in rows:
+                what = f"category {cls}" if cls not in index else f"image {image}"
+                raise ValueError(f"{_which(note)} is of {what}, which is not listed")
+            rows[image].append((box, index[cls], crowd, area))
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise LabelError(f"{path} is no COCO JSON of detections: {error}") from error
     except KeyError as error:
@@ -61,12 +66,32 @@ def _image_file(path: Path, file_name: str, folder: Path | None) -> Path:
     root, split = path.parent.parent, path.stem.rpartition("_")[2]  # COCO's: annotations/instances_val2017.json
     beside = [path.parent, path.parent / "images", root / "images", root / split, root / "images" / split, root]
     places = [folder] if folder else beside
-    for place in places:
-        if (place / file_name).is_file():
-            return place / file_name
+    for name in spellings(file_name):
+        for place in places:
+            if (place / name).is_file():
+                return place / name
     raise FileNotFoundError(
         f"{path}: image '{file_name}' is not in {', '.join(map(str, places))}; say where with images="
     )
+
+
+def _categories(path: Path, read: dict[str, Any]) -> list[dict[str, Any]]:
+    """By their ids; without the heading of the others that exports of Roboflow have as the first."""
+    categories = sorted(read["categories"], key=lambda entry: _id("category", entry["id"]))
+    heading, *others = categories or [{}]
+    if (
+        others
+        and heading.get("supercategory") == "none"
+        and all(entry.get("supercategory") == heading["name"] for entry in others)
+        and all(note["category_id"] != heading["id"] for note in read["annotations"])
+    ):
+        warnings.warn(
+            f"{path}: category {heading['id']}, '{str(heading['name'])[:60]}', is no class: it has no objects and is "
+            "the supercategory of all others",
+            stacklevel=4,
+        )
+        return others
+    return categories
 
 
 def _id(what: str, value: object) -> int:
@@ -89,11 +114,17 @@ def _size(image: dict[str, Any]) -> tuple[int, int] | None:
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
 
+def _which(note: dict[str, Any]) -> str:
+    return f"annotation {str(note.get('id'))[:60]}"
+
+
 def _coco_box(note: dict[str, Any]) -> tuple[list[float], bool, float]:
     """Of an annotation: x1 y1 x2 y2, whether it is a crowd, and the area."""
-    x, y, w, h = (float(value) for value in note["bbox"])
+    which, sides = f"{_which(note)} has", note.get("bbox")
+    if not isinstance(sides, list) or len(sides) != 4:
+        raise ValueError(f"{which} the bbox {str(sides)[:60]}, expected [x, y, width, height]")
+    x, y, w, h = map(float, sides)
     area, crowd = float(note.get("area", w * h)), note.get("iscrowd", 0)
-    which = f"annotation {str(note.get('id'))[:60]} has"
     if not all(map(math.isfinite, (x, y, w, h))):
         raise ValueError(f"{which} a box that is not finite")
     if w < 0 or h < 0:

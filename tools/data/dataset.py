@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,26 @@ import yaml
 import yolort
 from yolort import _atomic, _core
 from yolort.images import find
+from yolort.tools._ultralytics import install_nothing
 from yolort.tools.data.coco import read_coco
+from yolort.tools.data.places import images_of, label_files
 from yolort.tools.data.samples import Dataset, LabelError
-from yolort.tools.data.yolo import images_of, label_file, read_description, read_yolo, yolo_files
+from yolort.tools.data.yolo import read_description, read_yolo, yolo_files
 
-__all__ = ["data_sha256", "letterboxed", "list_images", "load_dataset", "splits", "trainable", "write_for_ultralytics"]
+__all__ = [
+    "data_sha256",
+    "image_size",
+    "letterboxed",
+    "list_images",
+    "load_dataset",
+    "load_for_training",
+    "splits",
+    "trainable",
+    "write_for_ultralytics",
+]
+
+#: In a path: what the list of images that Ultralytics is given cannot hold.
+_UNSPELLABLE = re.compile(r"[\n-\r\x1c-\x1e\x85\u2028\u2029\ud800-\udfff]")
 
 
 def load_dataset(data: str | Path, split: str = "val", images: str | Path | None = None) -> Dataset:
@@ -30,8 +47,11 @@ def load_dataset(data: str | Path, split: str = "val", images: str | Path | None
 
     Args:
         data: a `data.yaml` of Ultralytics (`path`, `train`, `val`, `test`, `names` or `nc`; a split is a folder, a list
-            of paths in a .txt, or several of them; the labels of images/a/1.jpg are labels/a/1.txt), the name of one
-            that Ultralytics ships ("coco8.yaml"), which it then downloads where it must, or a COCO JSON file.
+            of paths in a .txt, or several of them; the labels of images/a/1.jpg are labels/a/1.txt, also where links
+            lead, or beside the images), the name of one that Ultralytics ships ("coco8.yaml"), which it then downloads
+            where it must, or a COCO JSON file. `path` is relative to the file, the working folder, or Ultralytics'
+            `datasets_dir`; paths in a .txt to that file, the data set, or the working folder. Separators may be those
+            of Windows, and a path may begin with a "../" too many, as Roboflow writes them.
         split: "train", "val" or "test", of a `data.yaml`.
         images: the folder of the images of a COCO JSON file; default: the JSON file's own, its images/, or,
             of annotations/instances_X.json, the images/, X/ or images/X/ beside annotations/.
@@ -49,7 +69,9 @@ def load_dataset(data: str | Path, split: str = "val", images: str | Path | None
             raise ValueError("images is for COCO JSON; a data.yaml says where its images are")
         dataset = read_yolo(path, split)
     else:
-        raise ValueError(f"data must be a data.yaml or a COCO .json, not '{data}'")
+        inside = sorted(file for ending in ("*.yaml", "*.yml", "*.json") for file in path.glob(ending))
+        hint = f"; did you mean {inside[0]}?" if inside else ""
+        raise ValueError(f"data must be a data.yaml or a COCO .json, not '{data}'{hint}")
     if not dataset.samples:
         raise LabelError(f"{data}: the split holds no images")
     if not any(len(sample.classes) for sample in dataset.samples):
@@ -98,6 +120,62 @@ def splits(data: str | Path) -> list[str]:
     return [name for name in ("train", "val", "test") if described.get(name)]
 
 
+def load_for_training(data: str | Path, split: str) -> Dataset:
+    """Of a split what Ultralytics trains on, see `trainable`.
+
+    Raises what `load_dataset` and `trainable` raise; LabelError for a data.yaml with other than 3 `channels`, a label
+    file with boxes and polygons (Ultralytics leaves it out), and if no image can be read.
+    """
+    path = Path(data)
+    channels = read_description(path).get("channels") if path.is_file() and path.suffix != ".json" else None
+    if channels not in (None, 3):
+        raise LabelError(
+            f"{data}: 'channels' is {str(channels)[:40]}, but the networks here take images of 3 channels; without it "
+            "gray images are read as color"
+        )
+    dataset = load_dataset(data, split)
+    kept = set(trainable([sample.path for sample in dataset.samples]))
+    samples = [sample for sample in dataset.samples if sample.path in kept]
+    if mixed := next((sample for sample in samples if sample.mixed), None):
+        raise LabelError(
+            f"{label_files([mixed.path])[0]} holds boxes and polygons, and Ultralytics does not train on such a file; "
+            "write all objects as boxes"
+        )
+    _check_readable(data, split, [sample.path for sample in samples])
+    return replace(dataset, samples=samples)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image in pixels as PIL reads them, which Ultralytics checks images with.
+
+    Raises OSError for a file that cannot be read as an image.
+    """
+    from PIL import Image
+
+    if not path.is_file():  # a pipe would be waited for
+        raise FileNotFoundError(f"{path} is no file")
+    install_nothing()
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+    except (OSError, Image.DecompressionBombError) as error:  # UnidentifiedImageError is one
+        raise OSError(f"{path} cannot be read as an image: {error}") from error
+    return width, height
+
+
+def _check_readable(data: str | Path, split: str, paths: Sequence[Path]) -> None:
+    """LabelError if no image can be read; those after the first that can are not looked at."""
+    reasons = []
+    for path in paths:
+        try:
+            image_size(path)
+        except OSError as error:
+            reasons.append(error)
+        else:
+            return
+    raise LabelError(f"{data}: none of the {len(paths)} images of {split} can be read; the first: {reasons[0]}")
+
+
 def trainable(paths: Sequence[Path]) -> list[Path]:
     """Those of the images that Ultralytics trains on; it passes over the others without a word, this warns of them.
 
@@ -105,8 +183,12 @@ def trainable(paths: Sequence[Path]) -> list[Path]:
     """
     from ultralytics.data.utils import IMG_FORMATS
 
-    kept = [path for path in paths if path.suffix.lower().removeprefix(".") in IMG_FORMATS]
-    if others := sorted({path.suffix.lower() for path in paths} - {path.suffix.lower() for path in kept}):
+    known = [path for path in paths if path.suffix.lower().removeprefix(".") in IMG_FORMATS]
+    unspellable = [path for path in known if _UNSPELLABLE.search(str(path))]
+    kept = [path for path in known if not _UNSPELLABLE.search(str(path))] if unspellable else known
+    others = sorted({path.suffix.lower() for path in paths} - {path.suffix.lower() for path in known})
+    others += [f"a name that is not UTF-8, or has several lines: {path}" for path in unspellable[:1]]
+    if others:
         what = f"Ultralytics does not train on {len(paths) - len(kept)} image(s) ({', '.join(others)})"
         if not kept:
             raise LabelError(f"{what}, and there are no others")
@@ -135,7 +217,9 @@ def write_for_ultralytics(data: str | Path, folder: Path) -> str:
 
 def _label_hint(dataset: Dataset) -> str:
     first = dataset.samples[0]
-    return f"looked for {label_file(first.path)} and its like" if first.relative else "its annotations are empty"
+    if not first.relative:
+        return "its annotations are empty"
+    return f"looked for {label_files([first.path])[0]} and its like, and for labels beside the images"
 
 
 @lru_cache(maxsize=16)

@@ -30,6 +30,7 @@ class Sample:
     area: np.ndarray  # (n,) float64, of the same unit squared: of COCO the segment's, else the box's
     relative: bool
     size: tuple[int, int] | None = None  # height and width that the labels are said to be of (COCO)
+    mixed: bool = False  # boxes and polygons in one label file (YOLO)
 
     def in_pixels(self, height: int, width: int) -> Sample:
         """The same with boxes in pixels of an image of that size."""

@@ -143,7 +143,8 @@ def _parameters(model: str) -> int | None:
     try:
         import onnx
 
-        return sum(int(np.prod(array.dims)) for array in onnx.load(model).graph.initializer if len(array.dims))
+        graph = onnx.load(model, load_external_data=False).graph
+        return sum(int(np.prod(array.dims)) for array in graph.initializer if len(array.dims))
     except Exception:  # it is only a figure in a table
         return None
 

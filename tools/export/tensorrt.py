@@ -186,7 +186,7 @@ def _read(source: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
     try:
         graph = onnx.load(source)
         described = {entry.key: _value(entry.value) for entry in graph.metadata_props}
-    except (DecodeError, ValueError) as error:
+    except (DecodeError, ValueError, FileNotFoundError, onnx.checker.ValidationError) as error:
         raise yolort.ModelError(f"{source} is no ONNX file: {error}") from error
     if not described.get("imgsz"):
         raise yolort.ModelError(f"{source} carries no metadata (imgsz); export it with yolort export")

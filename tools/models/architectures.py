@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from yolort.tools._yaml import read_yaml
 
-__all__ = ["ArchitectureError", "build"]
+__all__ = ["ArchitectureError", "build", "other_way"]
 
 #: What the detectors that Ultralytics ships consist of (cfg/models of 8.4.190), and their close kin.
 _MODULES = frozenset(
@@ -56,6 +56,13 @@ _IMAGE = f"an image of {_SIDE} x {_SIDE} pixels"
 
 class ArchitectureError(ValueError):
     """An architecture that is malformed, or asks for what is not built."""
+
+
+def other_way(kind: str) -> str:
+    """What to do with a model or head of that kind, to be added to why it cannot be used; "" if that is not known."""
+    if "World" not in kind:
+        return ""
+    return "; Detector runs Ultralytics' own export of it, with the classes that were set before: YOLO(...).export()"
 
 
 def build(path: Path, name: str) -> Any:
@@ -121,6 +128,7 @@ def _read(path: Path) -> dict[str, Any]:
             f"it describes a {task} model; only detection models can"
             if task
             else f"it ends in {_shown(head)}; only detection models can, which end in {' or '.join(_HEADS)}"
+            f"{other_way(str(head))}"
         )
     for index, layer in enumerate(layers):
         _check_layer(index, layer)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from yolort import Error
 from yolort.tools._hash import sha256
-from yolort.tools.models.architectures import ArchitectureError, build
+from yolort.tools.models.architectures import ArchitectureError, build, other_way
 
 __all__ = [
     "Checkpoint",
@@ -106,6 +106,7 @@ def load_checkpoint(model: str | Path) -> Checkpoint:
     imgsz = trained.get("imgsz")
     size = imgsz if isinstance(imgsz, int) and not isinstance(imgsz, bool) else None
     license = license if isinstance(license, str) and license else "not stated"
+    name = name.encode(errors="backslashreplace").decode()  # it is written into metadata
     return Checkpoint(name, sha256(path), network, size, license, dict(trained))
 
 
@@ -132,7 +133,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     classes = {name for module, name in named if module == "ultralytics.nn.tasks" and name.endswith("Model")}
     if not any(name.endswith("DetectionModel") for name in classes):
         found = f"it holds a {', '.join(sorted(classes))}" if classes else "it holds no Ultralytics model"
-        raise CheckpointError(f"{path} cannot be used: {found}; only detection checkpoints can")
+        raise CheckpointError(f"{path} cannot be used: {found}; only detection checkpoints can{other_way(found)}")
 
     from ultralytics.nn.tasks import torch_safe_load
 

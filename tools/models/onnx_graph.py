@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import yolort
 from google.protobuf.message import DecodeError
-from onnx import TensorProto, numpy_helper, shape_inference
+from onnx import TensorProto, external_data_helper, numpy_helper, shape_inference
 from yolort.tools.models.stem import Step, stem
 
 __all__ = ["Graph", "GraphError", "read_graph"]
@@ -110,7 +110,8 @@ def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
 
 
 def read_graph(path: str | Path) -> Graph:
-    """Reads an FP32 ONNX file with the head "raw" or "raw-e2e", as `yolort export` writes it.
+    """Reads an FP32 ONNX file with the head "raw" or "raw-e2e", as `yolort export` writes it; its weights may
+    be in other files of its folder (external data).
 
     Raises FileNotFoundError; GraphError for anything else.
     """
@@ -121,6 +122,7 @@ def read_graph(path: str | Path) -> Graph:
         raise GraphError(f"{file} is larger than 2 GiB")
     try:
         model = onnx.load_model_from_string(file.read_bytes())
+        _take_in_weights(model, file)
         onnx.checker.check_model(model)
         model = shape_inference.infer_shapes(model)
     except (DecodeError, onnx.checker.ValidationError, shape_inference.InferenceError, ValueError) as error:
@@ -129,8 +131,6 @@ def read_graph(path: str | Path) -> Graph:
     inputs = [one for one in graph.input if one.name not in {weight.name for weight in graph.initializer}]
     if len(inputs) != 1 or inputs[0].type.tensor_type.elem_type != TensorProto.FLOAT:
         raise GraphError(f"{file}: expected one float input, an image; INT8 is made of an FP32 export")
-    if any(weight.external_data for weight in graph.initializer):
-        raise GraphError(f"{file}: its weights are in other files; save it as one")
     types = {node.op_type for node in graph.node}
     if types & _QUANTISED:
         raise GraphError(f"{file} is quantised already ({', '.join(sorted(types & _QUANTISED))}); use the FP32 export")
@@ -147,6 +147,26 @@ def read_graph(path: str | Path) -> Graph:
     if not read.convolutions or any(node.op_type != "Conv" for node in read.heads):
         raise GraphError(f"{file}: expected a graph that ends in convolutions, the raw maps of a YOLO head")
     return read
+
+
+def _take_in_weights(model: onnx.ModelProto, file: Path) -> None:
+    """Reads weights that are kept in other files of the model's folder (external data) into the model.
+
+    Raises GraphError for files that are not there, lie elsewhere, or are too large together.
+    """
+    room = _MAX_BYTES - file.stat().st_size
+    for weight in model.graph.initializer:
+        if not external_data_helper.uses_external_data(weight):
+            continue
+        told = {entry.key: entry.value for entry in weight.external_data}
+        where = f"{file}: the weights in '{told.get('location', '')[:200]}'"
+        try:
+            room -= int(told["length"]) if "length" in told else (file.parent / told["location"]).stat().st_size
+            if room <= 0:
+                raise GraphError(f"{where} and its graph are larger than 2 GiB")
+            external_data_helper.load_external_data_for_tensor(weight, str(file.parent))
+        except (OSError, ValueError, KeyError, onnx.checker.ValidationError) as error:
+            raise GraphError(f"{where} cannot be read: {' '.join(str(error).split())[:300]}") from error
 
 
 def _contract(metadata: dict[str, str]) -> dict[str, Any]:

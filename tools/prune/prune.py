@@ -140,6 +140,10 @@ def prune(
     """
     _check_arguments(method, ratio, target_flops, target_latency, engine, allocate, round_to, steps)
     _check_training(method, data, finetune, distill, unstructured, ratio, training)
+    if training:
+        from yolort.tools.train.settings import check_settings
+
+        training = check_settings(training, ("batch",))
     if Path(model).suffix != ".pt":
         raise ValueError(f"model must be a checkpoint (.pt), not '{model}'; random weights are not worth pruning")
     source = load_checkpoint(model)

@@ -46,7 +46,7 @@ PERCENTILE = 99.999  # of an activation's values; docs/quantization.md has it be
 _FORMAT = 1  # version of calibration.json
 _MAX_JSON = 64 << 20
 _MAX_SIDE = 16384  # pixels, as the core
-_FEW = 100  # images; fewer are told to be few
+_FEW = 32  # images; of more the ranges hardly change (docs/quantization.md), of fewer a warning tells
 
 
 @dataclass(frozen=True)
@@ -309,7 +309,7 @@ def observe(
     if blank == len(hashes):
         raise CalibrationError(f"{data}: all {blank} images are of one colour; calibrate on images of the training")
     if len(hashes) < _FEW:
-        _log.warning("%d images are few: ranges may be too narrow; 300 to 500 of the training's do", len(hashes))
+        _log.warning("%d images are few: ranges may be too narrow; take 32 or more of the training's", len(hashes))
     return Observation(graph, size, tuple(hashes), activations)
 
 

@@ -76,6 +76,10 @@ class Recipe:
             raise ValueError(f"{self.model} has no weights yet; give epochs")
         if self.scales is not None:
             object.__setattr__(self, "scales", tuple(self.scales))
+        if self.train:
+            from yolort.tools.train.settings import check_settings
+
+            object.__setattr__(self, "train", check_settings(self.train, here=False))
 
     def but(self, changes: Mapping[str, Any]) -> Recipe:
         """The same with other values; ValueError for a name that there is not."""

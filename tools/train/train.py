@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from ultralytics.utils.torch_utils import unwrap_model
 from yolort import _atomic
 from yolort.tools.data import class_balance
-from yolort.tools.data.class_balance import ClassReport, class_report
+from yolort.tools.data.class_balance import ClassReport, check_weighting, class_report
+from yolort.tools.models.checkpoints import find_checkpoint
 from yolort.tools.train.losses import FocalLoss
 from yolort.tools.train.sampling import resample, resized
+from yolort.tools.train.settings import check_settings
 from yolort.tools.train.trainer import Trainer, check_output, train_module
 
 __all__ = ["TrainOptions", "train", "weighting"]
@@ -68,9 +70,11 @@ def train(
     sampling: str | None = None,
     repeat_threshold: float | None = None,
     scales: tuple[float, float] | None = None,
-    report: ClassReport | None = None,
+    seed: int = 0,
     output: str | Path = "runs/train",
+    resume: bool = False,
     trainer: type[Trainer] = Trainer,
+    on_report: Callable[[ClassReport], object] = lambda _: None,
     **arguments: Any,
 ) -> Path:
     """Trains a detector and returns its best checkpoint, a plain one of Ultralytics'.
@@ -79,7 +83,7 @@ def train(
     training images) and, where there are class weights, `class_weights.json` into `output`.
 
     Args:
-        model, data, epochs, imgsz, output, trainer: as `train_module`.
+        model, data, epochs, imgsz, seed, output, resume, trainer: as `train_module`.
         gamma, alpha: of `FocalLoss`; 0 and None leave Ultralytics' cross-entropy as it is.
         class_weights: "median", "inverse" or "effective" (with `beta`), within `clip`, see `classes.class_weights`;
             they weigh the class loss, where Ultralytics' own `cls_pw` does, which then must be off.
@@ -87,7 +91,7 @@ def train(
             replacement, as many an epoch as there are, mosaic and its like draw their parts in the same way.
         scales: each batch is resized to a random side between these multiples of `imgsz` (of the stride); Ultralytics'
             `multi_scale=0.5` is (0.5, 1.5).
-        report: what `class_report` gave, where that is known already.
+        on_report: called with the `class_report` of the training images before the training starts.
         **arguments: of `train_module` and of Ultralytics' train, its gains `box`, `cls` and `dfl` among them.
 
     Raises:
@@ -95,16 +99,27 @@ def train(
         ValueError: an option out of range.
         What `train_module` raises.
     """
-    if class_weights is not None and arguments.get("cls_pw"):
+    settings = check_settings(arguments)
+    if class_weights is not None and settings.get("cls_pw"):
         raise ValueError("class_weights and Ultralytics' cls_pw both weigh the classes; give one")
-    if scales is not None and arguments.get("multi_scale"):
+    if scales is not None and settings.get("multi_scale"):
         raise ValueError("scales and Ultralytics' multi_scale both choose the sides of a batch; give one")
-    check_output(Path(output), bool(arguments.get("resume")))
-    counted = report or class_report(data, imgsz)
-    weights = _weights(counted, class_weights, clip, beta) if class_weights is not None else None
-    options = TrainOptions(
-        gamma, alpha, None if weights is None else tuple(weights.tolist()), sampling, repeat_threshold, scales
-    )
+    if settings.get("single_cls") and (class_weights is not None or sampling is not None):
+        raise ValueError("single_cls leaves one class: class_weights and sampling have nothing to even out")
+    options = TrainOptions(gamma, alpha, None, sampling, repeat_threshold, scales)
+    if class_weights is not None:
+        check_weighting(class_weights, clip, beta)
+    check_output(Path(output), resume)
+    if not (resume or isinstance(model, nn.Module)):
+        find_checkpoint(Path(model))
+    counted = class_report(data, imgsz)
+    on_report(counted)
+    weights = None
+    if class_weights is not None:
+        weights = class_balance.class_weights(
+            counted.instances, class_weights, clip=clip, beta=beta, names=counted.names
+        )
+        options = replace(options, class_weights=tuple(weights.tolist()))
     if counted.absent:
         _log.warning("no training object of: %s", ", ".join(counted.absent))
     folder = Path(output)
@@ -114,7 +129,15 @@ def train(
         text = json.dumps(class_balance.to_json(counted, class_weights, clip, weights), indent=1, ensure_ascii=False)
         _atomic.write(folder / "class_weights.json", text + "\n")
     return train_module(
-        model, data, epochs=epochs, imgsz=imgsz, output=output, trainer=weighting(trainer, options), **arguments
+        model,
+        data,
+        epochs=epochs,
+        imgsz=imgsz,
+        seed=seed,
+        output=output,
+        resume=resume,
+        trainer=weighting(trainer, options),
+        **settings,
     )
 
 
@@ -154,7 +177,3 @@ def weighting(base: type[Trainer], options: TrainOptions) -> type[Trainer]:
             return batch
 
     return WeightedTrainer
-
-
-def _weights(report: ClassReport, method: str, clip: tuple[float, float], beta: float) -> np.ndarray:
-    return class_balance.class_weights(report.instances, method, clip=clip, beta=beta, names=report.names)

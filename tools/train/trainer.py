@@ -12,7 +12,6 @@ and the shape of every parameter is checked after the first step and in the resu
 from __future__ import annotations
 
 import copy
-import difflib
 import logging
 import math
 from pathlib import Path
@@ -21,29 +20,20 @@ from typing import Any
 import torch
 import yolort
 from torch import nn
-from ultralytics.cfg import DEFAULT_CFG_DICT
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.nn.tasks import load_checkpoint as load_training_state
 from yolort import _atomic
 from yolort.tools import _system
-from yolort.tools._ultralytics import allow_missing_torchvision
-from yolort.tools.data.dataset import load_dataset, write_for_ultralytics
+from yolort.tools._ultralytics import allow_missing_torchvision, install_nothing, labels_found_by
+from yolort.tools.data.dataset import load_for_training, write_for_ultralytics
+from yolort.tools.data.places import label_files
 from yolort.tools.models.checkpoints import CheckpointError, detect_head, load_checkpoint, read_checkpoint, restricted
+from yolort.tools.train.settings import check_settings
 
 __all__ = ["Trainer", "WidthError", "check_output", "check_trainable", "set_classes", "train_module"]
 
 _log = logging.getLogger(__name__)
-
-#: Arguments of Ultralytics' that are made here, and what to give in their place.
-_OWN = {
-    **dict.fromkeys(("save_dir", "project", "name", "exist_ok"), "output"),
-    **dict.fromkeys(("model", "pretrained"), "model"),
-    "distill_model": "the teacher to distill()",
-    "quantize": "it to Ultralytics' own train afterwards; quantisation-aware training is not done here",
-    "task": "nothing, it is detect",
-    "mode": "nothing, it is train",
-}
 
 
 class WidthError(yolort.Error):
@@ -63,14 +53,12 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
     def __init__(self, model: nn.Module | None, overrides: dict[str, Any]) -> None:
         """`model` is a DetectionModel, which is trained in place; None where `overrides` resumes a run.
 
-        `overrides` are Ultralytics' arguments. Raises ValueError where they ask for several devices: Ultralytics
-        starts those as processes of their own, to which no module can be handed.
+        `overrides` are Ultralytics' arguments, checked, and of one device: Ultralytics starts several as processes of
+        their own, to which no module can be handed.
         """
         super().__init__(overrides=overrides)
         for hooks in self.callbacks.values():  # where Ray is installed, that for its Tune warns in every other training
             hooks[:] = [hook for hook in hooks if not hook.__module__.endswith(".raytune")]
-        if self.ddp:
-            raise ValueError(f"device={self.args.device}: a given module is trained on one device; name one")
         if self.device.type == "cpu":  # Ultralytics leaves one core out: with one of two a step takes 1.7 times as long
             torch.set_num_threads(_system.threads())
         self._given = model
@@ -174,7 +162,7 @@ def train_module(
         resume: goes on where the run in `output` was interrupted; `epochs` and most arguments are those it had; the
             `trainer` must be given again.
         trainer: the class that trains; `distilling` and `weighting` make others.
-        **arguments: of Ultralytics' train (batch, lr0, optimizer, mosaic, patience, device, ...).
+        **arguments: of Ultralytics' train (batch, lr0, optimizer, mosaic, patience, device, ...), see `check_settings`.
 
     An interrupt (Ctrl-C) is passed on; `weights/last.pt` is then the last whole epoch and can be resumed.
 
@@ -182,27 +170,25 @@ def train_module(
         FileNotFoundError, LabelError: as `load_dataset`; nothing to resume.
         FileExistsError: `output` holds a run.
         CheckpointError: `model` is no detector, or a fused one.
-        ValueError: several devices; the run to resume is finished, or had a teacher if `trainer` has none; an argument
-            that Ultralytics does not have, or what it says of one.
+        ValueError: the run to resume is finished, or had a teacher if `trainer` has none; what `check_settings` says.
         WidthError: the network was rebuilt with other widths.
     """
-    _check_arguments(arguments)
-    for split in ("train", "val"):
-        load_dataset(data, split)  # Ultralytics leaves out what it cannot read, and says so in the log only
-    folder = Path(output).absolute()
-    last = check_output(folder, resume)
+    settings = check_settings(arguments)
+    last = check_output(folder := Path(output).absolute(), resume)
+    module = None if resume else _module(model)
+    for split in ("val", "train"):  # Ultralytics leaves out what it cannot read, and says so in the log only
+        dataset = load_for_training(data, split)
+    _check_extent(settings, module, dataset.names)
     folder.mkdir(parents=True, exist_ok=True)
     read = write_for_ultralytics(data, folder)
-    overrides = {**arguments, "data": read, "save_dir": str(folder), "task": "detect", "mode": "train"}
+    overrides = {**settings, "data": read, "save_dir": str(folder), "task": "detect", "mode": "train"}
     if resume:
         overrides.update(resume=str(last), model=str(last), distill_model=None)
-        module = None
     else:
         overrides.update(epochs=epochs, imgsz=imgsz, seed=seed, model=_name(model))
-        module = copy.deepcopy(model) if isinstance(model, nn.Module) else load_checkpoint(model).model
-        check_trainable(module)
     allow_missing_torchvision()
-    with restricted():
+    install_nothing()
+    with restricted(), labels_found_by(label_files):
         running = trainer(module, overrides)
         try:
             running.train()
@@ -212,6 +198,23 @@ def train_module(
             raise
     running.check_result()
     return Path(running.best)
+
+
+def _module(model: nn.Module | str | Path) -> nn.Module:
+    """What is trained: a copy of a module, or what a file holds."""
+    module = copy.deepcopy(model) if isinstance(model, nn.Module) else load_checkpoint(model).model
+    check_trainable(module)
+    return module
+
+
+def _check_extent(settings: dict[str, Any], module: Any, names: dict[int, str]) -> None:
+    """ValueError for settings that leave nothing to learn, or to learn from."""
+    freeze, classes = settings.get("freeze"), settings.get("classes")
+    if module is not None and isinstance(freeze, int) and freeze >= len(module.model):
+        raise ValueError(f"freeze={freeze} freezes all {len(module.model)} layers; nothing is left to train")
+    wanted = [classes] if isinstance(classes, int) else classes or []
+    if unknown := [cls for cls in wanted if cls not in names]:
+        raise ValueError(f"classes={classes}: the data has the classes 0 to {len(names) - 1}, not {unknown[0]}")
 
 
 def set_classes(model: Any, names: dict[int, str]) -> None:
@@ -271,6 +274,10 @@ def check_output(folder: Path, resume: bool) -> Path:
     in which a run of ours ended before its first epoch did, which our data.yaml tells.
     """
     last = folder.absolute() / "weights" / "last.pt"
+    try:
+        str(last).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"output: Ultralytics takes no path that is not UTF-8: {str(last.parents[1])!r}") from None
     if not resume:
         if last.exists():
             raise FileExistsError(f"{folder} holds a run; resume it, or choose another output")
@@ -289,16 +296,7 @@ def check_output(folder: Path, resume: bool) -> Path:
     return last
 
 
-def _check_arguments(arguments: dict[str, Any]) -> None:
-    for name in arguments:
-        if name in _OWN:
-            raise ValueError(f"{name} is not for this trainer; give {_OWN[name]}")
-        if name not in DEFAULT_CFG_DICT and name != "augmentations":
-            near = difflib.get_close_matches(name, [known for known in DEFAULT_CFG_DICT if known not in _OWN])
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise ValueError(f"Ultralytics' train has no argument {name!r}{hint}")
-
-
 def _name(model: nn.Module | str | Path) -> str:
     """What the run's args.yaml says of the model; the trainer does not open it."""
-    return str(model) if not isinstance(model, nn.Module) else str(getattr(model, "pt_path", None) or "module.pt")
+    name = str(model) if not isinstance(model, nn.Module) else str(getattr(model, "pt_path", None) or "module.pt")
+    return name.encode(errors="backslashreplace").decode()

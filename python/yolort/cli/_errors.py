@@ -26,6 +26,11 @@ def with_clear_errors(command: Callable[..., None]) -> Callable[..., None]:
             hint = "" if "pip install" in str(error) else '; the toolchain has it: pip install "yolort-runtime[tools]"'
             report_error(f"{error}{hint}")
             raise typer.Exit(2) from None
+        except UnicodeEncodeError as error:
+            if os.environ.get("YOLORT_TRACEBACK"):
+                raise
+            report_error(f"{error.object[:200]!r} cannot be written as {error.encoding}; rename it")
+            raise typer.Exit(2) from None
         except (yolort.Error, OSError, ValueError, TypeError, ImportError) as error:
             if os.environ.get("YOLORT_TRACEBACK"):
                 raise

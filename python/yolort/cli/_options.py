@@ -125,8 +125,10 @@ def two_numbers(option: str, text: str) -> tuple[float, float]:
 
 
 def train_settings(given: list[str] | None, **options: Any) -> dict[str, Any]:
-    """Ultralytics' `name=value` arguments, whose names are checked by the trainer, and those that are options here."""
+    """Ultralytics' `name=value` settings, checked, and those that are options here."""
     from ultralytics.cfg import smart_value
+
+    from yolort.tools.train.settings import check_settings
 
     pairs = [text.partition("=") for text in given or ()]
     for name, equals, value in pairs:
@@ -134,4 +136,4 @@ def train_settings(given: list[str] | None, **options: Any) -> dict[str, Any]:
             raise ValueError(f"{name!r}: expected name=value, of Ultralytics' train")
         if name in options:
             raise ValueError(f"{name}={value} is an option here: say --{name} {value}")
-    return {**options, **{name: smart_value(value) for name, _, value in pairs}}
+    return {**options, **check_settings({name: smart_value(value) for name, _, value in pairs}, options)}

@@ -10,9 +10,12 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 T = TypeVar("T")
 
@@ -71,11 +74,16 @@ def show_log() -> None:
 
 def progress(items: Sequence[T], description: str = "detecting") -> Iterable[T]:
     """The items, with a progress bar on standard error if that is a terminal."""
-    from rich.progress import track
+    with _bars(quiet=len(items) < 2) as bars:
+        yield from bars.track(items, description=visible(description))
+
+
+def _bars(*, quiet: bool = False) -> Progress:
+    """Bars on standard error if that is a terminal; standard output stays where it goes."""
+    from rich.progress import Progress
 
     console = Console(stderr=True)
-    quiet = not console.is_terminal or len(items) < 2
-    return track(items, description=visible(description), console=console, transient=True, disable=quiet)
+    return Progress(console=console, transient=True, redirect_stdout=False, disable=quiet or not console.is_terminal)
 
 
 @contextmanager
@@ -83,11 +91,8 @@ def phases() -> Iterator[Callable[[str, int, int], bool]]:
     """Shows the steps of phases that run within each other, on standard error if that is a terminal: called with each
     (name of the phase, step, steps).
     """
-    from rich.progress import Progress, TaskID
-
-    console = Console(stderr=True)
     tasks: dict[str, TaskID] = {}
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+    with _bars() as bars:
 
         def step(phase: str, done: int, steps: int) -> bool:
             if phase not in tasks:

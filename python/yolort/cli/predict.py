@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -78,7 +79,7 @@ def predict(
     )
     targets = _targets(save, paths) if save else {}
     failures = 0
-    for path in progress(paths):
+    for path in paths if sys.stdout.isatty() else progress(paths):  # the lines show on a terminal how far it is
         try:
             image = yolort.images.read(path)
             found = detector(image)

@@ -29,7 +29,10 @@ from yolort.cli._output import say
 
 def stream(
     source: Annotated[
-        list[str], typer.Argument(help="Videos, camera indices, URLs, folders or glob patterns.", show_default=False)
+        list[str],
+        typer.Argument(
+            help="Videos, images, folders or glob patterns of them, camera indices, URLs.", show_default=False
+        ),
     ],
     model: Annotated[Path, typer.Option(help=MODEL_HELP)],
     policy: Annotated[
@@ -67,3 +70,5 @@ def stream(
             printed += 1
             if printed == frames:
                 break
+        if stream.problems:
+            raise typer.Exit(1)

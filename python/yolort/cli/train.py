@@ -53,12 +53,16 @@ def train(
     """Train with Ultralytics, and with focal loss, class weights and balanced sampling where classes are rare."""
     show_log()
     from yolort.tools import train as run
-    from yolort.tools.data import class_report
+    from yolort.tools.data import ClassReport
 
-    report = class_report(data, imgsz)
-    headings, rows = report.table()
-    print_table(headings, rows)
-    say(f"{report.total_images} images, {report.empty_images} of them empty; {report.ratio:.1f} : 1 objects of classes")
+    def show(report: ClassReport) -> None:
+        headings, rows = report.table()
+        print_table(headings, rows)
+        say(
+            f"{report.total_images} images, {report.empty_images} of them empty; {report.ratio:.1f} : 1 objects of "
+            "classes"
+        )
+
     best = run(
         model,
         data,
@@ -70,7 +74,7 @@ def train(
         sampling=sampling,
         repeat_threshold=repeat_threshold,
         scales=two_numbers("--scales", scales) if scales else None,
-        report=report,
+        on_report=show,
         output=output,
         resume=resume,
         **train_settings(settings, epochs=epochs, batch=batch, imgsz=imgsz, seed=seed),

@@ -2,57 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
+from data_sets import coco, describe
 from yolort.tools.data import samples
 from yolort.tools.data.class_balance import class_report
 from yolort.tools.data.dataset import list_images, load_dataset, trainable, write_for_ultralytics
 from yolort.tools.data.samples import LabelError
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """images/val/{a,b,c}.jpg; a has two objects, b a polygon, c nothing."""
-    for name, labels in (
-        ("a", "1 0.5 0.5 0.2 0.4\n0 0.25 0.25 0.5 0.5\n1 0.5 0.5 0.2 0.4\n"),
-        ("b", "0 0.1 0.2 0.5 0.2 0.3 0.8\n\n"),
-        ("c", None),
-    ):
-        image = tmp_path / "images" / "val" / f"{name}.jpg"
-        image.parent.mkdir(parents=True, exist_ok=True)
-        image.write_bytes(b"")
-        if labels is not None:
-            file = tmp_path / "labels" / "val" / f"{name}.txt"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(labels)
-    return tmp_path
-
-
-def describe(folder: Path, **keys: Any) -> Path:
-    path = folder / "data.yaml"
-    path.write_text(yaml.safe_dump({"val": "images/val", "names": {0: "cat", 1: "dog"}, **keys}))
-    return path
-
-
-def coco(folder: Path, **changes: Any) -> Path:
-    read = {
-        "images": [{"id": 7, "file_name": "val/a.jpg"}, {"id": 9, "file_name": "val/b.jpg"}],
-        "categories": [{"id": 5, "name": "dog"}, {"id": 2, "name": "cat"}],
-        "annotations": [
-            {"id": 1, "image_id": 9, "category_id": 5, "bbox": [10, 20, 30, 40], "area": 600, "iscrowd": 1},
-            {"id": 2, "image_id": 9, "category_id": 2, "bbox": [1, 2, 3, 4]},
-        ],
-        **changes,
-    }
-    path = folder / "instances.json"
-    path.write_text(json.dumps(read))
-    return path
 
 
 def test_yolo_labels(folder: Path) -> None:
@@ -88,6 +48,29 @@ def test_where_the_images_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(folder.parent)
     assert len(load_dataset(describe(below, path=folder.name)).samples) == 3
     assert load_dataset(describe(folder, names=None, nc=2)).names == {0: "0", 1: "1"}
+
+
+def test_class_numbers_that_are_text(folder: Path) -> None:
+    assert load_dataset(describe(folder, names={"1": "dog", "0": "cat"}, nc="2")).names == {0: "cat", 1: "dog"}
+    with pytest.raises(LabelError, match="'names' must list"):
+        load_dataset(describe(folder, names={"0": "cat", 0: "dog"}))
+
+
+def test_the_heading_of_roboflows_categories_is_no_class(folder: Path) -> None:
+    categories = [
+        {"id": 0, "name": "pets", "supercategory": "none"},
+        {"id": 2, "name": "cat", "supercategory": "pets"},
+        {"id": 5, "name": "dog", "supercategory": "pets"},
+    ]
+    with pytest.warns(UserWarning, match="category 0, 'pets', is no class"):
+        dataset = load_dataset(coco(folder, categories=categories))
+    assert dataset.names == {0: "cat", 1: "dog"}
+    assert dataset.samples[1].classes.tolist() == [1, 0]
+    categories[2]["supercategory"] = "wolves"
+    assert len(load_dataset(coco(folder, categories=categories)).names) == 3
+    categories[2]["supercategory"] = "pets"
+    note = {"id": 1, "image_id": 9, "category_id": 0, "bbox": [1, 2, 3, 4]}
+    assert len(load_dataset(coco(folder, categories=categories, annotations=[note])).names) == 3
 
 
 def test_coco(folder: Path) -> None:
@@ -211,6 +194,9 @@ def test_files_that_are_none(folder: Path, tmp_path: Path) -> None:
             load_dataset(tmp_path / missing)
     with pytest.raises(ValueError, match=r"must be a data.yaml or a COCO .json"):
         load_dataset("data.csv")
+    describe(folder / "images")
+    with pytest.raises(ValueError, match=r"did you mean .*images/data\.yaml\?"):
+        load_dataset(folder / "images")
     with pytest.raises(ValueError, match="images is for COCO"):
         load_dataset(describe(folder), images=folder)
 
@@ -251,6 +237,10 @@ NOTE = {"id": 1, "image_id": 9, "category_id": 5, "bbox": [1, 2, 3, 4]}
         ({"categories": [{"id": 5, "name": "dog"}, {"id": 5, "name": "cat"}]}, "id 5 of category stands twice"),
         ({"categories": [{"id": 5.2, "name": "dog"}]}, "id '5.2' of category"),
         ({"annotations": [{**NOTE, "category_id": 5.5}]}, "id '5.5' of category"),
+        ({"annotations": [{**NOTE, "category_id": 6}]}, "annotation 1 is of category 6, which is not listed"),
+        ({"annotations": [{**NOTE, "image_id": 8}]}, "annotation 1 is of image 8, which is not listed"),
+        ({"annotations": [{**NOTE, "bbox": []}]}, r"annotation 1 has the bbox \[\], expected \[x, y, width, height\]"),
+        ({"annotations": [{"id": 1, "image_id": 9, "category_id": 5}]}, "annotation 1 has the bbox None"),
         ({"annotations": [{**NOTE, "image_id": "9"}]}, "id '9' of image"),
         ({"annotations": [{**NOTE, "iscrowd": "0"}]}, "annotation 1 has iscrowd '0', expected 0 or 1"),
         ({"annotations": [{**NOTE, "iscrowd": 2}]}, "iscrowd '2'"),
@@ -305,6 +295,13 @@ def test_what_ultralytics_does_not_train_on(folder: Path) -> None:
     assert len((folder / "run" / "train.txt").read_text().splitlines()) == 4
     with pytest.raises(LabelError, match=r"does not train on 1 image\(s\) \(\.gif\), and there are no others"):
         trainable([Path("x.gif")])
+
+
+def test_names_that_ultralytics_cannot_be_told() -> None:
+    odd = Path(os.fsdecode(b"images/\xff.jpg"))
+    for names in ([odd, Path("a.jpg")], [Path("images/a\nb.jpg"), Path("a.jpg")]):
+        with pytest.warns(UserWarning, match=r"does not train on 1 image\(s\) \(a name that is not UTF-8"):
+            assert trainable(names) == [Path("a.jpg")]
 
 
 def test_label_files_that_are_no_plain_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,12 @@ def test_bad_options(tmp_path: Path, options: dict[str, Any], text: str) -> None
 def test_bad_models(tmp_path: Path) -> None:
     damaged = tmp_path / "m.onnx"
     damaged.write_bytes(b"\x08garbage\xff")
+    lonely = tmp_path / "lonely.onnx"
+    onnx.save(onnx.load(yolort.demo_model("onnx")), lonely, save_as_external_data=True, location="weights")
+    (tmp_path / "weights").unlink()
+    with pytest.raises(yolort.ModelError, match="no ONNX file.*weights"):
+        build_engine(lonely)
+    lonely.unlink()
     with pytest.raises(yolort.ModelError, match="no ONNX file"):
         build_engine(damaged)
     plain = onnx.load(yolort.demo_model("onnx"))

@@ -121,6 +121,7 @@ def layer(*parts: Any) -> dict[str, Any]:
         ({"backbone": []}, "it cannot be built|takes"),
         ({"backbone": SMALL["backbone"] * 200}, "layers, expected 1 to 300"),
         ({"head": None}, "it describes no detection model"),
+        ({"head": [[-1, 1, "WorldDetect", ["nc", 256, True]]]}, "Detector runs Ultralytics' own export of it"),
         ({"head": [[-1, 1, "Segment", ["nc", 32, 64]]]}, "it describes a segment model; only detection models can"),
         ({"head": [[-1, 1, "Conv", [16]]]}, "it ends in 'Conv'"),
         ({"nc": -1}, "'nc' is -1"),

@@ -217,3 +217,10 @@ def test_the_size_that_a_checkpoint_says(size: int, checkpoint: Checkpoints, tmp
         source.side  # noqa: B018
     assert load_checkpoint(stored(checkpoint("yolov8n"), tmp_path / "size.pt", imgsz=True)).side == 640
     assert load_checkpoint(checkpoint("yolov8n")).side == 96
+
+
+def test_a_name_that_is_not_utf_8(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
+    """It is written into metadata, which are."""
+    path = tmp_path / os.fsdecode(b"y\xff.pt")
+    path.write_bytes(checkpoint("yolov8n").read_bytes())
+    assert load_checkpoint(path).name == r"y\udcff.pt"

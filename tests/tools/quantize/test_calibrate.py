@@ -192,6 +192,15 @@ def pictures(folder: Path, count: int, value: int | None = None) -> Path:
     return folder
 
 
+def test_few_images_are_told(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Fewer than the 32 that docs/quantization.md found nearly as good as 194."""
+    folder = pictures(tmp_path / "some", 32)
+    observe(model, folder, histograms=False)
+    assert "are few" not in caplog.text
+    observe(model, folder, images=31, histograms=False)
+    assert "31 images are few" in caplog.text
+
+
 @pytest.mark.slow
 def test_bad_images(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(CalibrationError, match="of one colour"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import csv
 import logging
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,16 @@ import pytest
 
 pytest.importorskip("ultralytics")
 
+import numpy as np
 import torch
 import training
+from PIL import Image
 from yolort.tools import _system
+from yolort.tools.data.class_balance import class_report
+from yolort.tools.data.dataset import load_dataset
 from yolort.tools.data.samples import LabelError
 from yolort.tools.models.checkpoints import CheckpointError, load_checkpoint
+from yolort.tools.train.train import train
 from yolort.tools.train.trainer import Trainer, WidthError, set_classes, train_module
 
 Checkpoints = Callable[[str], Path]
@@ -180,21 +187,6 @@ def test_curves_are_saved(checkpoint: Checkpoints, blocks: Path, tmp_path: Path)
     assert (tmp_path / "run" / "args.yaml").is_file()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"learning_rate": 0.1}, "Ultralytics' train has no argument 'learning_rate'"),
-        ({"mosaik": 0.1}, "has no argument 'mosaik'; did you mean mosaic"),
-        ({"project": "x"}, "project is not for this trainer; give output"),
-        ({"distill_model": "x.pt"}, r"give the teacher to distill\(\)"),
-    ],
-)
-def test_arguments(arguments: dict[str, Any], message: str, blocks: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=message):
-        train_module("yolo26n.yaml", blocks, epochs=1, imgsz=64, output=tmp_path / "run", **arguments)
-    assert not (tmp_path / "run").exists()
-
-
 def test_bad_labels(blocks: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels" / "train"
     labels.mkdir(parents=True)
@@ -208,6 +200,110 @@ def test_bad_labels(blocks: Path, tmp_path: Path) -> None:
     (labels / "3.txt").write_text("0 0.5 0.5 1.2 0.2\n")
     with pytest.raises(LabelError, match=r"3.txt, line 1: coordinates must be"):
         train_module("yolo26n.yaml", data, epochs=1, imgsz=64, output=tmp_path / "run")
+
+
+def test_images_that_cannot_be_read_are_left_out(
+    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named, in the counts as well as by Ultralytics, which installs nothing to read them."""
+    shutil.copytree(blocks.parent, tmp_path / "set")
+    damaged = tmp_path / "set" / "images" / "train" / "3.png"
+    damaged.write_bytes(b"no image")
+    monkeypatch.setattr("ultralytics.utils.checks.check_requirements", lambda *_: pytest.fail("installs packages"))
+    seen: list[int] = []
+
+    class Looking(Trainer):
+        def prepare_criterion(self) -> None:
+            loader: Any = self.train_loader
+            seen.append(len(loader.dataset.labels))
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError), pytest.warns(UserWarning, match=r"left out: .*3\.png cannot be read") as told:
+        train(
+            checkpoint("yolov8n"),
+            tmp_path / "set" / "data.yaml",
+            epochs=1,
+            output=tmp_path / "run",
+            trainer=Looking,
+            **training.QUICK,
+        )
+    assert len([one for one in told if "left out" in str(one.message)]) == 1
+    assert seen == [11]
+    for image in (tmp_path / "set" / "images" / "val").iterdir():
+        image.write_bytes(b"no image")
+    with pytest.raises(LabelError, match=r"none of the 4 images of val can be read; the first: .*0\.png"):
+        train_module("yolo26n.yaml", tmp_path / "set" / "data.yaml", epochs=1, imgsz=64, output=tmp_path / "run2")
+    for image in damaged.parent.iterdir():
+        image.write_bytes(b"no image")
+    Image.new("RGB", (16, 16)).save(damaged.with_name("empty.png"))
+    with pytest.warns(UserWarning), pytest.raises(LabelError, match="no image of train that has labels can be read"):
+        class_report(tmp_path / "set" / "data.yaml", 64)
+    assert not (tmp_path / "run2").exists()
+
+
+def test_a_label_file_with_boxes_and_polygons(blocks: Path, tmp_path: Path) -> None:
+    """Ultralytics leaves it out and says so in its log; `val` takes the box of each."""
+    shutil.copytree(blocks.parent, tmp_path / "set")
+    (tmp_path / "set" / "labels" / "train" / "3.txt").write_text("0 0.5 0.5 0.2 0.2\n1 0.1 0.1 0.9 0.1 0.5 0.9\n")
+    data = tmp_path / "set" / "data.yaml"
+    with pytest.raises(LabelError, match=r"3\.txt holds boxes and polygons"):
+        train_module("yolo26n.yaml", data, epochs=1, imgsz=64, output=tmp_path / "run")
+    np.testing.assert_allclose(load_dataset(data, "train").samples[5].boxes[1], [0.1, 0.1, 0.9, 0.9])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"freeze": 99}, "freeze=99 freezes all 23 layers; nothing is left to train"),
+        ({"classes": [0, 3]}, r"classes=\[0, 3\]: the data has the classes 0 to 2, not 3"),
+        ({"classes": 7}, "classes=7: the data has the classes 0 to 2, not 7"),
+    ],
+)
+def test_settings_that_leave_nothing(settings: dict[str, Any], message: str, blocks: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        train_module("yolov8n.yaml", blocks, epochs=1, imgsz=64, output=tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_labels_beside_the_images_are_trained_on(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
+    shutil.copytree(blocks.parent / "images", tmp_path / "images")
+    shutil.copytree(blocks.parent / "labels", tmp_path / "images", dirs_exist_ok=True)
+    (tmp_path / "data.yaml").write_text(blocks.read_text())
+    seen: list[int] = []
+
+    class Looking(Trainer):
+        def prepare_criterion(self) -> None:
+            loader: Any = self.train_loader
+            seen.append(sum(len(label["cls"]) for label in loader.dataset.labels))
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train_module(
+            checkpoint("yolov8n"),
+            tmp_path / "data.yaml",
+            epochs=1,
+            output=tmp_path / "run",
+            trainer=Looking,
+            **training.QUICK,
+        )
+    assert seen == [26]
+
+
+def test_an_output_that_is_not_utf_8(blocks: Path, tmp_path: Path) -> None:
+    """Ultralytics would stop at it with a codec's error, after it has read the data."""
+    run = tmp_path / os.fsdecode(b"run\xff")
+    with pytest.raises(ValueError, match=r"output: Ultralytics takes no path that is not UTF-8: .*run\\udcff"):
+        train_module("yolo26n.yaml", blocks, epochs=1, imgsz=64, output=run)
+    assert not run.exists()
+
+
+def test_gray_data(blocks: Path, tmp_path: Path) -> None:
+    data = blocks.with_name("gray.yaml")
+    data.write_text(f"{blocks.read_text()}channels: 1\n")
+    with pytest.raises(LabelError, match="'channels' is 1, but the networks here take images of 3 channels"):
+        train_module("yolo26n.yaml", data, epochs=1, imgsz=64, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert len(load_dataset(data, "val").samples) == 4
 
 
 def test_a_fused_model(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:

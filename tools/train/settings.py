@@ -1,0 +1,98 @@
+"""Ultralytics' settings of a training, checked before anything is read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from ultralytics.cfg import DEFAULT_CFG_DICT, check_cfg
+from ultralytics.utils.torch_utils import parse_device, select_device
+from yolort.tools._yaml import read_yaml
+
+__all__ = ["OPTIMIZERS", "check_settings"]
+
+#: Those of Ultralytics' `build_optimizer`, in any case.
+OPTIMIZERS = ("Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSprop", "SGD", "MuSGD", "auto")
+
+#: Settings of Ultralytics that are made here, and what to give in their place.
+_OWN = {
+    **dict.fromkeys(("save_dir", "project", "name", "exist_ok"), "output"),
+    **dict.fromkeys(("model", "pretrained"), "model"),
+    **{name: f"the argument {name}" for name in ("data", "resume", "epochs", "imgsz", "seed")},
+    "distill_model": "the teacher to distill()",
+    "quantize": "it to Ultralytics' own train afterwards; quantisation-aware training is not done here",
+    "split": "nothing, the split that is evaluated is val",
+    "task": "nothing, it is detect",
+    "mode": "nothing, it is train",
+}
+
+
+def check_settings(
+    settings: Mapping[str, Any], arguments: Collection[str] = (), *, here: bool = True
+) -> dict[str, Any]:
+    """The settings that Ultralytics' trainer is given, those of the file `cfg` among them.
+
+    Args:
+        settings: by their names in Ultralytics. `cfg` is a YAML file with others, which `settings` override; what is
+            Ultralytics' default in it says nothing.
+        arguments: names that are arguments of the caller.
+        here: the training runs on this machine, which must have the device.
+
+    Raises:
+        FileNotFoundError: there is no `cfg`.
+        ValueError: a setting that Ultralytics does not have, or that is given in another way here; a value that it
+            does not take; more than one device, or one that is not here.
+    """
+    given = {**settings}
+    file = given.pop("cfg", None)
+    origins = dict.fromkeys(given, "")
+    for name, value in ({} if file is None else _read(Path(str(file)))).items():
+        if value != DEFAULT_CFG_DICT.get(name) and name not in given:
+            given[name], origins[name] = value, f"{file}: "
+    for name, value in given.items():
+        _check_name(name, value, origins[name], arguments)
+    try:
+        check_cfg({**given})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Ultralytics' train: {error}") from None
+    _check_values(given)
+    if here and given.get("device") is not None:
+        select_device(given["device"], verbose=False)
+    return given
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise FileNotFoundError(f"cfg: no such file: {file}")
+    try:
+        read = read_yaml(file)
+    except ValueError as error:
+        raise ValueError(f"cfg: {file} is no YAML: {error}") from error
+    if not isinstance(read, dict) or not all(isinstance(name, str) for name in read):
+        raise ValueError(f"cfg: {file} has no settings, expected lines of 'name: value'")
+    return read
+
+
+def _check_name(name: str, value: Any, origin: str, arguments: Collection[str]) -> None:
+    if name in arguments:
+        raise ValueError(f"{origin}{name}={str(value)[:60]} is an argument of its own here; give {name}")
+    if name in _OWN:
+        raise ValueError(f"{origin}{name} is not for this trainer; give {_OWN[name]}")
+    if name == "cfg" or (name not in DEFAULT_CFG_DICT and name != "augmentations"):
+        near = difflib.get_close_matches(name, [known for known in DEFAULT_CFG_DICT if known not in _OWN])
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"{origin}Ultralytics' train has no argument {name!r}{hint}")
+
+
+def _check_values(given: Mapping[str, Any]) -> None:
+    """What Ultralytics finds out only when the data have been read."""
+    optimizer, batch = str(given.get("optimizer", "auto")), given.get("batch", 1)
+    if optimizer.lower() not in map(str.lower, OPTIMIZERS):
+        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, not {optimizer!r}")
+    if batch != -1 and not (0 < batch < 1 or (batch >= 1 and batch == int(batch))):
+        raise ValueError(f"batch must be images of one step, -1, or a share of the GPU's memory, not {batch}")
+    device = parse_device(given.get("device"))
+    if "," in device:
+        raise ValueError(f"device={device}: a given module is trained on one device; name one")
