@@ -84,7 +84,7 @@ def test_errors_and_warnings(model: Path, tmp_path: Path) -> None:
     harmless(run("predict", broken, "--model", model, code=1))
     harmless(run("predict", tmp_path / f"gone{EVIL}", "--model", model, code=2))
     harmless(run("predict", good, "--model", tmp_path / f"gone{EVIL}.onnx", code=2))
-    harmless(run("stream", tmp_path, "--model", model))
+    harmless(run("stream", tmp_path, "--model", model, code=1))
     harmless(run("val", model, "--data", f"gone{EVIL}.yaml", code=2))
 
 
