@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "bindings.h"
+#include "model/model.h"
 
 namespace yolort::bindings {
 namespace {
@@ -75,7 +76,7 @@ py::list detect(Detector& self, const py::sequence& images, const Thresholds& th
     found = self.detect(views, thresholds, augment.value_or(!self.views().empty()));
   }
   py::list out;
-  for (const Detections& detections : found) out.append(to_tuple(detections));
+  for (std::size_t i = 0; i < found.size(); ++i) out.append(to_tuple(std::move(found[i]), views[i], self.task()));
   return out;
 }
 
@@ -176,6 +177,7 @@ void register_detector(py::module_& m) {
       .def_property_readonly("precision", &Detector::precision)
       .def_property_readonly("tuned", &Detector::tuned)
       .def_property_readonly("head", &Detector::head)
+      .def_property_readonly("task", [](const Detector& self) { return to_text(self.task()); })
       .def_property_readonly("metadata", &metadata)
       .def_property_readonly("views", &views)
       .def_property_readonly("speed", &speed);

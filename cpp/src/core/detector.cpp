@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/tuning.h"
+#include "ops/head_layout.h"
 #include "platform/device_name.h"
 
 namespace yolort {
@@ -240,6 +241,7 @@ const std::string& Detector::device() const { return impl_->device; }
 const std::string& Detector::precision() const { return impl_->precision; }
 bool Detector::tuned() const { return impl_->tuned; }
 const std::string& Detector::head() const { return impl_->head; }
+Task Detector::task() const { return impl_->spec.layout.task; }
 const std::map<std::string, std::string>& Detector::metadata() const { return impl_->spec.metadata; }
 const std::vector<View>& Detector::views() const { return impl_->views; }
 Speed Detector::speed() const {

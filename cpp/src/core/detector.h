@@ -97,6 +97,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   void resolve_imgsz(const Options& options);
   void probe();
   std::unique_ptr<Impl> clone_for(const View& view) const;
+  void find_counterparts(bool flip);
   void prepare_views(const Options& options);
   Artifact artifact() const;
   void check_outputs(const std::vector<Tensor>& outputs, int batch) const;

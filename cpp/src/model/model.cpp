@@ -53,6 +53,16 @@ std::string to_text(Format format) {
   return "";
 }
 
+std::string to_text(Task task) {
+  switch (task) {
+    case Task::detect: return "detect";
+    case Task::segment: return "segment";
+    case Task::pose: return "pose";
+    case Task::obb: return "obb";
+  }
+  return "";
+}
+
 std::string HeadLayout::name() const {
   switch (head) {
     case Head::raw: return nms ? "raw" : "raw-e2e";

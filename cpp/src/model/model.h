@@ -1,6 +1,7 @@
 // What a model file says about itself.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <istream>
@@ -16,6 +17,7 @@ namespace yolort {
 
 enum class Format { onnx, ncnn, openvino, tensorrt };
 std::string to_text(Format format);
+std::string to_text(Task task);
 
 enum class Head {
   unknown,
@@ -24,15 +26,23 @@ enum class Head {
   end2end,  ///< batch x rows x 6: x1 y1 x2 y2 score class
 };
 
-/// How to read the outputs.
+/// How to read the outputs. Beside box and classes an anchor may have `extra` values: mask coefficients, keypoints or
+/// the angle. In a raw head they are a third map of each level; in the others they come last.
 struct HeadLayout {
   Head head = Head::unknown;
-  bool nms = true;  ///< raw one-to-one branches (`raw-e2e`) and end2end need none
+  Task task = Task::detect;
+  int extra = 0;                   ///< segment: the prototypes, which are the last output; obb: 1
+  std::array<int, 2> kpt_shape{};  ///< pose: keypoints, and values of each
+  std::vector<int> flip_idx;       ///< pose: which keypoint each one is in a mirrored image; empty: unknown
+  bool direct = false;             ///< raw: keypoints and angles as in Pose26 and OBB26 of YOLO26
+  bool nms = true;                 ///< raw one-to-one branches (`raw-e2e`) and end2end need none
   int classes = 0;
   int reg_max = 0;           ///< raw: bins of a box side; 1 means the distance itself
   std::vector<int> strides;  ///< raw: input pixels per cell, level by level
 
   std::string name() const;
+  /// Outputs of each level of a raw head.
+  int maps() const { return task == Task::detect ? 2 : 3; }
 };
 
 struct ModelSpec {
