@@ -210,7 +210,7 @@ class Detections:
 
 
 def from_columns(
-    columns: _core.Columns, *, names: Mapping[int, str], path: str | None, shape: tuple[int, int]
+    columns: _core._Columns, *, names: Mapping[int, str], path: str | None, shape: tuple[int, int]
 ) -> Detections:
     """What the core found in an image."""
     boxes, scores, classes, masks, keypoints, rotated = columns

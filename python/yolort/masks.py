@@ -70,5 +70,5 @@ class Masks:
         for index in range(len(self)):
             left, top, pixels = self._core.crop(index)
             outlines = cv2.findContours(pixels.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
-            out.append([outline.reshape(-1, 2) + np.int32([left, top]) for outline in outlines])
+            out.append([outline.reshape(-1, 2) + np.array([left, top], np.int32) for outline in outlines])
         return out

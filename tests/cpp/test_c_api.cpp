@@ -24,8 +24,8 @@ const FakeModel model("c");
 
 yolort_options options() {
   static const char* const names[] = {"zero", "one"};
-  yolort_options out{};
-  out.struct_size = sizeof out;
+  yolort_options out;
+  CHECK(yolort_default_options(&out, sizeof out) == YOLORT_OK);
   out.height = out.width = 32;
   out.names = names;
   out.name_count = 2;
@@ -33,8 +33,8 @@ yolort_options options() {
 }
 
 yolort_thresholds conf(float value) {
-  yolort_thresholds out{};
-  out.struct_size = sizeof out;
+  yolort_thresholds out;
+  CHECK(yolort_default_thresholds(&out, sizeof out) == YOLORT_OK);
   out.conf = value;
   return out;
 }
@@ -66,6 +66,29 @@ void test_versions() {
   CHECK(std::strchr(yolort_version(), '.'));
 }
 
+void test_defaults() {
+  yolort_thresholds thresholds;
+  CHECK(yolort_default_thresholds(&thresholds, sizeof thresholds) == YOLORT_OK);
+  const Thresholds expected;
+  CHECK(thresholds.struct_size == sizeof thresholds && thresholds.conf == expected.conf);
+  CHECK(thresholds.iou == expected.iou && thresholds.max_det == expected.max_det && !thresholds.classes);
+  yolort_options options;
+  CHECK(yolort_default_options(&options, sizeof options) == YOLORT_OK);
+  CHECK(options.tuned && options.flip && !options.augment && !options.engine && options.threads == 0);
+  struct {
+    yolort_thresholds known;
+    std::int64_t fresh;  // of a program that is newer
+  } newer;
+  newer.fresh = 5;
+  CHECK(yolort_default_thresholds(&newer.known, sizeof newer) == YOLORT_OK);
+  CHECK(newer.known.struct_size == sizeof newer && newer.fresh == 0);
+  thresholds.max_det = 7;  // beyond what a program that is older has
+  CHECK(yolort_default_thresholds(&thresholds, offsetof(yolort_thresholds, max_det)) == YOLORT_OK);
+  CHECK(thresholds.max_det == 7 && thresholds.struct_size == offsetof(yolort_thresholds, max_det));
+  CHECK_FAILS(yolort_default_options(nullptr, sizeof options), YOLORT_INVALID_ARGUMENT, "options is NULL");
+  CHECK_FAILS(yolort_default_options(&options, 0), YOLORT_INVALID_ARGUMENT, "give sizeof");
+}
+
 void test_engines() {
   const char* reason = nullptr;
   CHECK(std::string(yolort_engine_at(0, &reason)) == "fake" && std::string(reason).empty());
@@ -74,6 +97,81 @@ void test_engines() {
   FakeEngine::why_not.clear();
   CHECK(yolort_engine_at(engines().size() - 1, nullptr) != nullptr);
   CHECK(yolort_engine_at(engines().size(), &reason) == nullptr && reason == nullptr);
+}
+
+/// An engine whose outputs the test gives, for models in memory.
+class GivenEngine final : public BufferEngine {
+ public:
+  struct Output {
+    std::vector<int> shape;  ///< of one image
+    std::vector<float> values;
+  };
+  static inline std::vector<Output> given;
+
+  InputShape input_shape() const override { return {1, 32, 32}; }
+  const std::vector<Tensor>& run() override {
+    outputs_.clear();
+    for (Output& output : given) {
+      std::vector<int> shape = output.shape;
+      shape.insert(shape.begin(), 1);
+      outputs_.push_back(
+          {output.values.data(), shape, static_cast<std::ptrdiff_t>(output.values.size()) / shape[1], Type::f32});
+    }
+    return outputs_;
+  }
+  std::unique_ptr<Engine> clone() const override { return std::make_unique<GivenEngine>(); }
+};
+
+/// What is found in an image of 32 x 32 pixels by a model of a task with one class, on GivenEngine.
+yolort_results* found_by(const std::string& task, std::vector<GivenEngine::Output> outputs) {
+  EngineEntry entry;
+  entry.name = "given";
+  entry.priority = 1000;
+  entry.unavailable = [] { return std::string(); };
+  entry.accepts = [](const ModelSpec& spec) { return spec.format == Format::tensorrt; };
+  entry.load = [](const ModelSpec&, const Options&) { return std::make_unique<GivenEngine>(); };
+  entry.reads_memory = true;
+  register_engine(entry);
+  GivenEngine::given = std::move(outputs);
+  const std::string header =
+      R"({"names": {"0": "a"}, "imgsz": [32, 32], "kpt_shape": [2, 3], "task": ")" + task + "\"}";
+  const std::string bytes = std::string{static_cast<char>(header.size()), 0, 0, 0} + header + "plan";
+  yolort_detector* detector = nullptr;
+  yolort_results* results = nullptr;
+  const Pixels pixels(0);
+  CHECK(yolort_open_memory(bytes.data(), bytes.size(), "tensorrt", nullptr, &detector) == YOLORT_OK);
+  CHECK(yolort_task(detector) == task);
+  CHECK(yolort_detect(detector, &pixels.image, 1, nullptr, &results) == YOLORT_OK);
+  yolort_free(detector);
+  unregister_engine("given");
+  return results;
+}
+
+void test_tasks() {
+  std::size_t count = 0;
+  yolort_results* results =
+      found_by("segment", {{{6, 1}, {16, 16, 12, 8, 0.9f, 2}}, {{1, 8, 8}, std::vector<float>(64, 1)}});
+  const yolort_mask* masks = yolort_results_masks(results, 0);
+  CHECK(yolort_results_get(results, 0, &count) && count == 1 && masks);
+  CHECK(masks->x == 10 && masks->y == 12 && masks->width == 12 && masks->height == 8 && masks->row_bytes == 2);
+  CHECK(masks->bits[14] == 0xFF && masks->bits[15] == 0x0F && !yolort_results_masks(results, 1));
+  CHECK(!yolort_results_rotated(results, 0) && !yolort_results_keypoints(results, 0, nullptr, nullptr));
+  yolort_results_free(results);
+
+  results = found_by("pose", {{{11, 1}, {16, 16, 12, 8, 0.9f, 1, 2, 0.5f, 3, 4, 0.25f}}});
+  int32_t keypoints = 0, values = 0;
+  const float* points = yolort_results_keypoints(results, 0, &keypoints, &values);
+  CHECK(points && keypoints == 2 && values == 3 && points[0] == 1 && points[4] == 4 && points[5] == 0.25f);
+  CHECK(!yolort_results_keypoints(results, 1, &keypoints, &values) && keypoints == 0 && values == 0);
+  yolort_results_free(results);
+
+  results = found_by("obb", {{{6, 1}, {16, 16, 12, 8, 0.9f, 0.5f}}});
+  const yolort_rotated_box* box = yolort_results_rotated(results, 0);
+  CHECK(box && box->cx == 16 && box->width == 12 && box->height == 8 && box->angle == 0.5f);
+  float corners[8] = {};
+  CHECK(yolort_corners(box, corners) == YOLORT_OK && std::abs(corners[0] + corners[4] - 32) < 1e-4);
+  CHECK_FAILS(yolort_corners(nullptr, corners), YOLORT_INVALID_ARGUMENT, "box is NULL");
+  yolort_results_free(results);
 }
 
 void test_devices() {
@@ -94,6 +192,7 @@ void test_what_was_opened() {
   CHECK(std::string(yolort_device(opened.detector)) == "fake device");
   CHECK(std::string(yolort_precision(opened.detector)) == "fp32");
   CHECK(std::string(yolort_head(opened.detector)) == "boxes");
+  CHECK(std::string(yolort_task(opened.detector)) == "detect");
   CHECK(yolort_metadata(opened.detector, "nothing") == nullptr);
   int32_t height = 0, width = 0;
   CHECK(yolort_imgsz(opened.detector, &height, &width) == YOLORT_OK && height == 32 && width == 32);
@@ -110,6 +209,8 @@ void test_detects() {
     const yolort_detection* found = yolort_results_get(results, i, &count);
     CHECK(count == 1 && found && found->class_id == 1 && found->x1 == 12 && found->y2 == 20);
     CHECK(found && std::abs(found->score - (i == 1 ? 0.4f : 0.8f)) < 1e-5);
+    CHECK(!yolort_results_masks(results, i) && !yolort_results_rotated(results, i));
+    CHECK(!yolort_results_keypoints(results, i, nullptr, nullptr));
   }
   std::size_t count = 7;
   CHECK(yolort_results_get(results, 3, &count) == nullptr && count == 0);
@@ -161,7 +262,7 @@ void test_augmentation() {
   with.merge = YOLORT_NMS;
   CHECK(found(with, 0.5f) == 2);
   with.merge = YOLORT_WBF;
-  with.no_flip = 1;
+  with.flip = 0;
   CHECK(found(with, 0.5f) == 1);
   const char* const models[] = {model.path.c_str()};
   with.scale_models = models;
@@ -191,7 +292,7 @@ void test_structs_of_other_versions() {
   for (const std::size_t wrong : {std::size_t{0}, offsetof(yolort_thresholds, classes) + 4}) {  // half a pointer
     newer.known.struct_size = wrong;
     CHECK_FAILS(yolort_detect(opened.detector, &image.image, 1, &newer.known, &results), YOLORT_INVALID_ARGUMENT,
-                "set it to sizeof");
+                "start from yolort_default_thresholds()");
   }
 }
 
@@ -312,7 +413,7 @@ void test_null() {
   CHECK(yolort_results_get(nullptr, 0, &count) == nullptr && count == 0);
   CHECK(yolort_name_count(nullptr) == 0 && yolort_name(nullptr, 0) == nullptr);
   for (const auto* text : {yolort_engine(nullptr), yolort_device(nullptr), yolort_precision(nullptr),
-                           yolort_head(nullptr), yolort_metadata(nullptr, "task")}) {
+                           yolort_head(nullptr), yolort_task(nullptr), yolort_metadata(nullptr, "task")}) {
     CHECK(text == nullptr);
   }
   const Opened opened;
@@ -329,6 +430,8 @@ void test_null() {
 
 int main() {
   test_versions();
+  test_defaults();
+  test_tasks();
   test_engines();
   test_devices();
   test_what_was_opened();

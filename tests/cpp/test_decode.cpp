@@ -169,6 +169,21 @@ void test_end2end_head_of_the_second_image_in_half() {
   CHECK_THROWS(Decoder()(layout, outputs, 1, Geometry::fit(32, 64, 32, 64), {}), ModelError, "class");
 }
 
+void test_turned_boxes_that_overflow() {
+  HeadLayout layout;
+  layout.head = Head::boxes;
+  layout.task = Task::obb;
+  layout.classes = layout.extra = 1;
+  const float huge = std::numeric_limits<float>::max();
+  std::vector<float> row = {0, 0, huge, 1, 0.9f, 0.8f};
+  const std::vector<Tensor> outputs = {{row.data(), {1, 6, 1}, 1, Type::f32}};
+  const Geometry geometry = Geometry::fit(64, 64, 32, 32);  // twice the size
+  CHECK_THROWS(Decoder()(layout, outputs, 0, geometry, {}), EngineError, "infinity");
+  row[2] = 10;
+  const Detections found = Decoder()(layout, outputs, 0, geometry, {});
+  CHECK(found.size() == 1 && found.rotated.size() == 1 && found.rotated[0].width == 20 && found.boxes[0].x1 == 0);
+}
+
 void test_nms() {
   std::vector<Candidate> all = {{{0, 0, 10, 10}, 0.9f, 0},
                                 {{0, 0, 10, 10}, 0.8f, 1},
@@ -225,6 +240,7 @@ int main() {
   test_not_finite();
   test_boxes_head();
   test_end2end_head_of_the_second_image_in_half();
+  test_turned_boxes_that_overflow();
   test_nms();
   test_column_max_of_every_table();
   return check::result();

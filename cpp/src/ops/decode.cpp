@@ -224,7 +224,9 @@ Detections Decoder::to_detections(const HeadLayout& layout, const std::vector<Te
     out.classes.push_back(candidate.cls);
     if (layout.task == Task::obb) {
       out.rotated.push_back(geometry.to_image(rotated_box(candidate)));
-      out.boxes.push_back(geometry.clip(hull(out.rotated.back())));
+      const Box around = hull(out.rotated.back());
+      if (!is_finite(around)) throw not_finite();  // sizes that overflow
+      out.boxes.push_back(geometry.clip(around));
       continue;
     }
     out.boxes.push_back(geometry.to_image(candidate.box));

@@ -30,7 +30,8 @@ std::string shapes_text(const std::vector<Tensor>& outputs) {
 /// Takes the number of coefficients from the prototypes, the last output, and checks their size.
 void resolve_prototypes(HeadLayout& layout, const std::vector<Tensor>& outputs, int height, int width) {
   const std::vector<int>& shape = outputs.back().shape;
-  if (outputs.size() > 1 && shape.size() == 4 && shape[1] > 0 && shape[2] == height / 4 && shape[3] == width / 4) {
+  const bool any = shape.size() == 4 && shape[1] > 0 && shape[2] > 0 && shape[3] > 0;
+  if (outputs.size() > 1 && any && shape[2] == height / 4 && shape[3] == width / 4) {
     layout.extra = shape[1];
     return;
   }
