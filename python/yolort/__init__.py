@@ -19,6 +19,7 @@ from yolort._engines import Engine, EngineStatus, devices, engines, register_eng
 from yolort.detections import Detections
 from yolort.detector import Detector, LayerTime, Speed, View
 from yolort.images import ImageError
+from yolort.masks import Masks
 
 if _typing.TYPE_CHECKING:
     from yolort.batcher import Batcher, QueueFullError
@@ -48,6 +49,7 @@ __all__ = [
     "Frame",
     "ImageError",
     "LayerTime",
+    "Masks",
     "ModelError",
     "QueueFullError",
     "SourceError",

@@ -1,17 +1,13 @@
-"""Draws what was found into an image."""
+"""Draws parts of what was found into an image, (height, width, 3) BGR uint8."""
 
 from __future__ import annotations
 
 import colorsys
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from yolort import images
-
-if TYPE_CHECKING:
-    from yolort.detections import Detections
 
 _MASK_OPACITY = 0.45
 _MIN_VISIBILITY = 0.5  # keypoints less visible than this are left out, as in Ultralytics' plots
@@ -21,36 +17,18 @@ _COCO_LIMBS = (
 )
 
 
-def draw(found: Detections, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """A copy of a (height, width, 3) BGR image with the detections in it, the best on top.
-
-    Raises:
-        ImportError: OpenCV is not installed.
-    """
-    cv2 = images.opencv()
-    out: npt.NDArray[np.uint8] = np.ascontiguousarray(image).copy()
-    line = max(round(max(out.shape[:2]) / 400), 1)
-    for i in reversed(range(len(found))):
-        color = _color(int(found.classes[i]))
-        if found.masks is not None:
-            left, top, pixels = found.masks.crop(i)
-            part = out[top : top + pixels.shape[0], left : left + pixels.shape[1]]
-            mixed = part[pixels] * (1 - _MASK_OPACITY) + np.multiply(color, _MASK_OPACITY)
-            part[pixels] = mixed.astype(np.uint8)
-        if found.corners is not None:
-            cv2.polylines(out, [np.rint(found.corners[i]).astype(np.int32)], True, color, line, cv2.LINE_AA)
-        else:
-            x1, y1, x2, y2 = (round(float(v)) for v in found.boxes[i])
-            cv2.rectangle(out, (x1, y1), (x2, y2), color, line, cv2.LINE_AA)
-        if found.keypoints is not None:
-            _draw_skeleton(cv2, out, found.keypoints[i], color, line)
-        _draw_label(cv2, out, found, i, color, line)
-    return out
-
-
-def _draw_skeleton(
-    cv2: Any, out: npt.NDArray[np.uint8], points: npt.NDArray[np.float32], color: tuple[int, int, int], line: int
+def draw_mask(
+    out: npt.NDArray[np.uint8], left: int, top: int, pixels: npt.NDArray[np.bool_], color: tuple[int, int, int]
 ) -> None:
+    part = out[top : top + pixels.shape[0], left : left + pixels.shape[1]]
+    mixed = part[pixels] * (1 - _MASK_OPACITY) + np.multiply(color, _MASK_OPACITY)
+    part[pixels] = mixed.astype(np.uint8)
+
+
+def draw_skeleton(
+    out: npt.NDArray[np.uint8], points: npt.NDArray[np.float32], color: tuple[int, int, int], line: int
+) -> None:
+    cv2 = images.opencv()
     visible = points[:, 2] >= _MIN_VISIBILITY if points.shape[1] == 3 else np.ones(len(points), bool)
     at = [(round(x), round(y)) for x, y in points[:, :2].tolist()]
     for start, end in _COCO_LIMBS if len(points) == 17 else ():
@@ -60,14 +38,14 @@ def _draw_skeleton(
         cv2.circle(out, at[point], line + 1, (255, 255, 255), -1, cv2.LINE_AA)
 
 
-def _draw_label(
-    cv2: Any, out: npt.NDArray[np.uint8], found: Detections, i: int, color: tuple[int, int, int], line: int
+def draw_label(
+    out: npt.NDArray[np.uint8], label: str, at: tuple[int, int], color: tuple[int, int, int], line: int
 ) -> None:
+    cv2 = images.opencv()
     height, width = out.shape[:2]
     scale = max(max(height, width) / 1600, 0.35)
-    x1, y1 = (round(float(v)) for v in found.boxes[i][:2])
-    cls = int(found.classes[i])
-    label = f"{found.names.get(cls, str(cls))} {found.scores[i]:.2f}".encode(errors="replace").decode()
+    x1, y1 = at
+    label = label.encode(errors="replace").decode()
     (text_width, text_height), base = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, line)
     top = y1 - text_height - base if y1 - text_height - base >= 0 else y1
     left = min(x1, max(width - text_width, 0))
@@ -76,7 +54,7 @@ def _draw_label(
     cv2.putText(out, label, (left, top + text_height), cv2.FONT_HERSHEY_SIMPLEX, scale, ink, line, cv2.LINE_AA)
 
 
-def _color(cls: int) -> tuple[int, int, int]:
+def color_of(cls: int) -> tuple[int, int, int]:
     """A BGR color a class: hues a golden angle apart, so that neighbours differ."""
     red, green, blue = colorsys.hsv_to_rgb(cls * 0.618034 % 1, 0.75, 0.95)
     return round(255 * blue), round(255 * green), round(255 * red)

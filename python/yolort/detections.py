@@ -194,7 +194,25 @@ class Detections:
         """
         if image.ndim != 3 or image.shape[2] != 3 or (self.shape and image.shape[:2] != self.shape):
             raise ValueError(f"image: expected shape {(*(self.shape or ('height', 'width')), 3)}, got {image.shape}")
-        return _drawing.draw(self, image)
+        cv2 = images.opencv()
+        out: npt.NDArray[np.uint8] = np.ascontiguousarray(image).copy()
+        line = max(round(max(out.shape[:2]) / 400), 1)
+        corners = self.corners
+        for i in reversed(range(len(self))):  # the best on top
+            cls = int(self.classes[i])
+            color = _drawing.color_of(cls)
+            x1, y1, x2, y2 = (round(float(v)) for v in self.boxes[i])
+            if self.masks is not None:
+                _drawing.draw_mask(out, *self.masks.crop(i), color)
+            if corners is not None:
+                cv2.polylines(out, [np.rint(corners[i]).astype(np.int32)], True, color, line, cv2.LINE_AA)
+            else:
+                cv2.rectangle(out, (x1, y1), (x2, y2), color, line, cv2.LINE_AA)
+            if self.keypoints is not None:
+                _drawing.draw_skeleton(out, self.keypoints[i], color, line)
+            label = f"{self.names.get(cls, str(cls))} {self.scores[i]:.2f}"
+            _drawing.draw_label(out, label, (x1, y1), color, line)
+        return out
 
     def save(self, path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> None:
         """Write the image with the detections drawn; the ending chooses the format.
