@@ -83,6 +83,6 @@ def test_joined_masks_of_mirrored_views(target: Target, make_model: Make) -> Non
     model = make_model({"out0": rows, "out1": prototypes}, metadata(["thing"]) | {"task": "segment"})
     both = target.detector(model, augment=True, conf=0.1)(np.zeros((64, 64, 3), np.uint8))
     assert both.masks is not None
-    dense = both[np.argsort(both.boxes[:, 0])].masks.to_dense()  # type: ignore[union-attr]
+    dense = both.masks[np.argsort(both.boxes[:, 0])].to_dense()
     np.testing.assert_array_equal(dense[0], dense[1][:, ::-1])
     assert dense[0, 20:44, 4:28].all() and dense[0].sum() == 24 * 24

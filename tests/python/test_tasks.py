@@ -40,7 +40,7 @@ def random_head(torch: Any, name: str, end2end: bool) -> tuple[Any, list[Any], A
     """A head whose last convolutions give random maps, those maps by level (box, class, extra), and prototypes."""
     from ultralytics.nn.modules import head as heads
 
-    class Given(torch.nn.Module):
+    class Given(torch.nn.Module):  # type: ignore[misc]
         def __init__(self, value: Any) -> None:
             super().__init__()
             self.value = value
@@ -50,7 +50,8 @@ def random_head(torch: Any, name: str, end2end: bool) -> tuple[Any, list[Any], A
 
     random = torch.Generator().manual_seed(4)
     reg_max = 1 if name.endswith("26") else 16
-    own = {"S": {"nm": 6}, "P": {"kpt_shape": (5, 3)}, "O": {"ne": 1}}[name[0]]
+    settings: dict[str, dict[str, Any]] = {"S": {"nm": 6}, "P": {"kpt_shape": (5, 3)}, "O": {"ne": 1}}
+    own = settings[name[0]]
     head = getattr(heads, name)(nc=len(NAMES), reg_max=reg_max, end2end=end2end, ch=(16, 16, 16), **own).eval()
     head.end2end = end2end
     head.stride = torch.tensor(STRIDES)

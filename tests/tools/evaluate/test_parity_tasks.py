@@ -80,10 +80,10 @@ def overlaps(found: yolort.Detections, result: Any) -> np.ndarray:
     theirs = result.boxes if result.obb is None else result.obb
     same = theirs.cls.numpy()[:, None] == found.classes
     if found.rotated is not None:
-        return same * batch_probiou(theirs.xywhr.numpy(), found.rotated).numpy()
+        return np.asarray(same * batch_probiou(theirs.xywhr.numpy(), found.rotated).numpy())
     import torch
 
-    return same * box_iou(theirs.xyxy, torch.from_numpy(found.boxes)).numpy()
+    return np.asarray(same * box_iou(theirs.xyxy, torch.from_numpy(found.boxes)).numpy())
 
 
 def compare(found: yolort.Detections, result: Any, mask_overlaps: list[float]) -> list[str]:
@@ -123,8 +123,8 @@ def test_tasks_give_what_ultralytics_gives(exported: Callable[[Case, str], Path]
     if engine != "onnxruntime" and case.end2end:
         pytest.skip("the top-k of an end-to-end head does not convert to ncnn, and OpenVINO cannot load it from ONNX")
     onnx = exported(case, "onnx")
-    options = {} if engine == "onnxruntime" else {"precision": "fp32"}
-    detector = yolort.Detector(exported(case, "ncnn") if engine == "ncnn" else onnx, engine=engine, **options)
+    precision = None if engine == "onnxruntime" else "fp32"
+    detector = yolort.Detector(exported(case, "ncnn") if engine == "ncnn" else onnx, engine=engine, precision=precision)
     model = YOLO(onnx, task=detector.task)
     paths = sorted((Path(os.environ["YOLORT_DATA"]) / "data" / case.images / "images").rglob("*.jpg"))
     faults, mask_overlaps, count = [], [], 0  # type: ignore[var-annotated]
