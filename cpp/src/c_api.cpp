@@ -167,8 +167,7 @@ yolort::Options to_options(const yolort_options* options) {
   out.merge = from.merge == YOLORT_NMS ? yolort::Merge::nms : yolort::Merge::wbf;
   out.flip = from.flip;
   out.scale_models = texts(from.scale_models, from.scale_model_count, "options.scale_models");
-  const std::vector<std::string> settings =
-      texts(from.engine_options, from.engine_option_count, "options.engine_options");
+  const auto settings = texts(from.engine_options, from.engine_option_count, "options.engine_options");
   if (settings.size() % 2) throw std::invalid_argument("options.engine_options has a name without a value");
   for (std::size_t i = 0; i < settings.size(); i += 2) out.engine_options[settings[i]] = settings[i + 1];
   return out;
