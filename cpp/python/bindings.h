@@ -17,6 +17,7 @@ namespace py = pybind11;
 
 void register_errors(py::module_& m);
 void register_detector(py::module_& m);
+void register_results(py::module_& m);
 void register_images(py::module_& m);
 void register_engines(py::module_& m);
 void register_tensorrt_build(py::module_& m);
@@ -43,8 +44,9 @@ HeldImage hold_image(const py::handle& object, std::optional<PixelFormat> format
 py::str to_str(const std::string& text);
 py::list to_list(const std::vector<std::string>& texts);
 
-/// Boxes (n, 4) and scores (n) of float32, classes (n) of int32.
-py::tuple to_tuple(const Detections& detections);
+/// The columns: boxes (n, 4) and scores (n) of float32, classes (n) of int32; and as the task has them or None, Masks,
+/// keypoints (n, K, 2 or 3) and turned boxes (n, 5) of float32.
+py::tuple to_tuple(Detections detections, const Image& image, Task task);
 
 /// The numbers of a vector in an array of its own.
 template <class T, class Source>

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "bindings.h"
+#include "model/model.h"
 
 namespace yolort::bindings {
 namespace {
@@ -77,7 +78,7 @@ py::list detect(Detector& self, const py::sequence& images, const Thresholds& th
     found = self.detect(views, thresholds, augment.value_or(!self.views().empty()));
   }
   py::list out;
-  for (const Detections& detections : found) out.append(to_tuple(detections));
+  for (std::size_t i = 0; i < found.size(); ++i) out.append(to_tuple(std::move(found[i]), views[i], self.task()));
   return out;
 }
 
@@ -184,6 +185,7 @@ void register_detector(py::module_& m) {
              return self.explain();
            })
       .def_property_readonly("head", &Detector::head)
+      .def_property_readonly("task", [](const Detector& self) { return to_text(self.task()); })
       .def_property_readonly("metadata", &metadata)
       .def_property_readonly("views", &views)
       .def_property_readonly("speed", &speed);

@@ -13,7 +13,12 @@ struct yolort_detector {
 };
 
 struct yolort_results {
-  std::vector<std::vector<yolort_detection>> images;
+  struct OfImage {
+    yolort::Detections found;
+    std::vector<yolort_detection> detections;
+    std::vector<yolort_mask> masks;
+  };
+  std::vector<OfImage> images;
 };
 
 namespace {
@@ -56,10 +61,42 @@ void need(const void* pointer, const char* name) {
   if (!pointer) throw std::invalid_argument(std::string(name) + " is NULL");
 }
 
-/// A copy of a caller's struct, which may have fewer fields (those stay zero) or more (which must be zero).
+/// The defaults, with Struct::struct_size.
+yolort_thresholds default_thresholds() {
+  const yolort::Thresholds from;
+  yolort_thresholds out{};
+  out.struct_size = sizeof out;
+  out.conf = from.conf;
+  out.iou = from.iou;
+  out.max_det = from.max_det;
+  return out;
+}
+
+yolort_options default_options() {
+  yolort_options out{};
+  out.struct_size = sizeof out;
+  out.tuned = out.flip = 1;
+  return out;
+}
+
+/// Writes the defaults to a caller's struct of `size` bytes, which may have fewer fields or more (those become zero).
 template <class Struct>
-Struct sized(const Struct* from, const char* name) {
-  Struct out{};
+yolort_status set_defaults(Struct from, Struct* to, size_t size, const char* name) {
+  return guarded([&] {
+    need(to, name);
+    if (size < sizeof(from.struct_size) || size > 4096) {
+      throw std::invalid_argument(std::string("the size of ") + name + " is " + std::to_string(size) + "; give sizeof");
+    }
+    from.struct_size = size;
+    auto* bytes = reinterpret_cast<unsigned char*>(to);
+    std::memset(bytes, 0, size);
+    std::memcpy(bytes, &from, std::min(size, sizeof from));
+  });
+}
+
+/// A copy of a caller's struct, which may have fewer fields (those are as in `out`) or more (which must be zero).
+template <class Struct>
+Struct sized(const Struct* from, Struct out, const char* name) {
   if (!from) return out;
   const std::size_t size = from->struct_size;
   const auto* bytes = reinterpret_cast<const unsigned char*>(from);
@@ -67,7 +104,9 @@ Struct sized(const Struct* from, const char* name) {
   for (std::size_t i = sizeof(Struct); fits && i < size; ++i) fits = bytes[i] == 0;
   if (!fits) {
     throw std::invalid_argument(std::string(name) + ".struct_size is " + std::to_string(size) +
-                                "; set it to sizeof, or use a newer library: it asks for what this one does not know");
+                                "; start from yolort_default_" + name +
+                                "(), or use a newer library: it asks for what "
+                                "this one does not know");
   }
   std::memcpy(&out, from, std::min(size, sizeof(Struct)));
   return out;
@@ -80,11 +119,11 @@ std::vector<int> list(const T* values, std::size_t count, const char* name) {
 }
 
 yolort::Thresholds to_thresholds(const yolort_thresholds* thresholds) {
-  const yolort_thresholds from = sized(thresholds, "thresholds");
+  const yolort_thresholds from = sized(thresholds, default_thresholds(), "thresholds");
   yolort::Thresholds out;
-  if (from.conf != 0) out.conf = from.conf;
-  if (from.iou != 0) out.iou = from.iou;
-  if (from.max_det != 0) out.max_det = from.max_det;
+  out.conf = from.conf;
+  out.iou = from.iou;
+  out.max_det = from.max_det;
   out.classes = list(from.classes, from.class_count, "thresholds.classes");
   out.agnostic = from.agnostic;
   out.multi_label = from.multi_label;
@@ -104,7 +143,7 @@ std::vector<std::string> texts(const char* const* values, std::size_t count, con
 }
 
 yolort::Options to_options(const yolort_options* options) {
-  const yolort_options from = sized(options, "options");
+  const yolort_options from = sized(options, default_options(), "options");
   yolort::Options out;
   static_cast<yolort::Thresholds&>(out) = to_thresholds(from.thresholds);
   out.engine = text(from.engine);
@@ -117,7 +156,7 @@ yolort::Options to_options(const yolort_options* options) {
                                 ", expected YOLORT_RECT_AUTO (0), YOLORT_RECT_ON (1) or YOLORT_RECT_OFF (2)");
   }
   if (from.rect != YOLORT_RECT_AUTO) out.rect = from.rect == YOLORT_RECT_ON;
-  out.tuned = !from.ignore_tuning;
+  out.tuned = from.tuned;
   out.names = texts(from.names, from.name_count, "options.names");
   out.augment = from.augment;
   out.scales = list(from.scales, from.scale_count, "options.scales");
@@ -126,10 +165,9 @@ yolort::Options to_options(const yolort_options* options) {
                                 ", expected YOLORT_WBF (0) or YOLORT_NMS (1)");
   }
   out.merge = from.merge == YOLORT_NMS ? yolort::Merge::nms : yolort::Merge::wbf;
-  out.flip = !from.no_flip;
+  out.flip = from.flip;
   out.scale_models = texts(from.scale_models, from.scale_model_count, "options.scale_models");
-  const std::vector<std::string> settings =
-      texts(from.engine_options, from.engine_option_count, "options.engine_options");
+  const auto settings = texts(from.engine_options, from.engine_option_count, "options.engine_options");
   if (settings.size() % 2) throw std::invalid_argument("options.engine_options has a name without a value");
   for (std::size_t i = 0; i < settings.size(); i += 2) out.engine_options[settings[i]] = settings[i + 1];
   return out;
@@ -155,13 +193,27 @@ yolort::Image to_image(const yolort_image& from) {
           from.stream};
 }
 
-std::vector<yolort_detection> to_detections(const yolort::Detections& found) {
-  std::vector<yolort_detection> out;
+yolort_results::OfImage to_results(yolort::Detections found) {
+  yolort_results::OfImage out;
   for (std::size_t i = 0; i < found.size(); ++i) {
     const yolort::Box& box = found.boxes[i];
-    out.push_back({box.x1, box.y1, box.x2, box.y2, found.scores[i], found.classes[i]});
+    out.detections.push_back({box.x1, box.y1, box.x2, box.y2, found.scores[i], found.classes[i]});
   }
+  for (const yolort::Mask& mask : found.masks) {
+    out.masks.push_back({mask.x, mask.y, mask.width, mask.height, mask.row_bytes(), mask.bits.get()});
+  }
+  out.found = std::move(found);
   return out;
+}
+
+/// The results of an image; NULL if there is no such image.
+const yolort_results::OfImage* of_image(const yolort_results* results, size_t image) {
+  return results && image < results->images.size() ? &results->images[image] : nullptr;
+}
+
+template <class T>
+const T* data_of(const std::vector<T>& values) {
+  return values.empty() ? nullptr : values.data();
 }
 
 }  // namespace
@@ -189,6 +241,14 @@ const char* yolort_device_at(const char* engine, size_t position) {
     devices = yolort::devices(engine);
   });
   return status == YOLORT_OK && position < devices.size() ? devices[position].c_str() : nullptr;
+}
+
+yolort_status yolort_default_thresholds(yolort_thresholds* thresholds, size_t size) {
+  return set_defaults(default_thresholds(), thresholds, size, "thresholds");
+}
+
+yolort_status yolort_default_options(yolort_options* options, size_t size) {
+  return set_defaults(default_options(), options, size, "options");
 }
 
 yolort_status yolort_open(const char* model, const yolort_options* options, yolort_detector** detector) {
@@ -242,6 +302,17 @@ const char* yolort_head(const yolort_detector* detector) {
   return detector ? detector->detector.head().c_str() : nullptr;
 }
 
+const char* yolort_task(const yolort_detector* detector) {
+  if (!detector) return nullptr;
+  switch (detector->detector.task()) {
+    case yolort::Task::segment: return "segment";
+    case yolort::Task::pose: return "pose";
+    case yolort::Task::obb: return "obb";
+    case yolort::Task::detect: break;
+  }
+  return "detect";
+}
+
 const char* yolort_metadata(const yolort_detector* detector, const char* key) {
   const char* out = nullptr;
   guarded([&] {
@@ -284,18 +355,46 @@ yolort_status yolort_detect(yolort_detector* detector, const yolort_image* image
     if (count) need(images, "images");
     std::vector<yolort::Image> borrowed;
     for (size_t i = 0; i < count; ++i) borrowed.push_back(to_image(images[i]));
-    const auto found =
+    auto found =
         detector->detector.detect(borrowed, thresholds ? to_thresholds(thresholds) : detector->detector.thresholds());
     auto out = std::make_unique<yolort_results>();
-    for (const yolort::Detections& of_image : found) out->images.push_back(to_detections(of_image));
+    for (yolort::Detections& detections : found) out->images.push_back(to_results(std::move(detections)));
     *results = out.release();
   });
 }
 
 const yolort_detection* yolort_results_get(const yolort_results* results, size_t image, size_t* count) {
-  const bool there = results && image < results->images.size();
-  if (count) *count = there ? results->images[image].size() : 0;
-  return there && !results->images[image].empty() ? results->images[image].data() : nullptr;
+  const yolort_results::OfImage* found = of_image(results, image);
+  if (count) *count = found ? found->detections.size() : 0;
+  return found ? data_of(found->detections) : nullptr;
+}
+
+const yolort_mask* yolort_results_masks(const yolort_results* results, size_t image) {
+  const yolort_results::OfImage* found = of_image(results, image);
+  return found ? data_of(found->masks) : nullptr;
+}
+
+const yolort_rotated_box* yolort_results_rotated(const yolort_results* results, size_t image) {
+  static_assert(sizeof(yolort_rotated_box) == sizeof(yolort::RotatedBox));
+  const yolort_results::OfImage* found = of_image(results, image);
+  return found ? reinterpret_cast<const yolort_rotated_box*>(data_of(found->found.rotated)) : nullptr;
+}
+
+const float* yolort_results_keypoints(const yolort_results* results, size_t image, int32_t* keypoints,
+                                      int32_t* values) {
+  const yolort_results::OfImage* found = of_image(results, image);
+  if (keypoints) *keypoints = found ? found->found.kpt_shape[0] : 0;
+  if (values) *values = found ? found->found.kpt_shape[1] : 0;
+  return found ? data_of(found->found.keypoints) : nullptr;
+}
+
+yolort_status yolort_corners(const yolort_rotated_box* box, float* corners) {
+  return guarded([&] {
+    need(box, "box");
+    need(corners, "corners");
+    const auto from = yolort::corners({box->cx, box->cy, box->width, box->height, box->angle});
+    std::copy(from.begin(), from.end(), corners);
+  });
 }
 
 void yolort_results_free(yolort_results* results) { delete results; }

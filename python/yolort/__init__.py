@@ -20,6 +20,7 @@ from yolort._types import LayerTime, Speed, View
 from yolort.detections import Detections
 from yolort.detector import Detector
 from yolort.images import ImageError
+from yolort.masks import Masks
 
 if _typing.TYPE_CHECKING:
     from yolort.batcher import Batcher, QueueFullError
@@ -49,6 +50,7 @@ __all__ = [
     "Frame",
     "ImageError",
     "LayerTime",
+    "Masks",
     "ModelError",
     "QueueFullError",
     "SourceError",

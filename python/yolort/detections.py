@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from yolort import images
+from yolort import _core, _drawing, images
+from yolort.masks import Masks
 
 if TYPE_CHECKING:
     import supervision
@@ -23,12 +23,17 @@ class Detections:
         boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of the original image, clipped to it.
         scores: (N,) float32, 0 to 1.
         classes: (N,) int32, keys of `names`.
+        masks: `Masks` of the detections, of a model that segments; else None.
+        keypoints: (N, K, 2 or 3) float32, of a pose model: x y in pixels of the original image, clipped to it, and if
+            the model has it the visibility, 0 to 1; else None.
+        rotated: (N, 5) float32, of a model of oriented boxes: center x y, width, height in pixels of the original
+            image, not clipped, and angle in radians, clockwise; `boxes` are their axis-aligned hulls. Else None.
         names: class names by class index.
         path: the file the image was read from, or None.
         shape: (height, width) of the image in pixels, or None.
     """
 
-    __slots__ = ("boxes", "classes", "names", "path", "scores", "shape")
+    __slots__ = ("boxes", "classes", "keypoints", "masks", "names", "path", "rotated", "scores", "shape")
 
     def __init__(
         self,
@@ -36,6 +41,9 @@ class Detections:
         scores: npt.NDArray[np.float32],
         classes: npt.NDArray[np.int32],
         *,
+        masks: Masks | None = None,
+        keypoints: npt.NDArray[np.float32] | None = None,
+        rotated: npt.NDArray[np.float32] | None = None,
         names: Mapping[int, str] | None = None,
         path: str | None = None,
         shape: tuple[int, ...] | None = None,
@@ -50,12 +58,26 @@ class Detections:
             raise ValueError(
                 f"expected boxes (N, 4), scores (N,), classes (N,), got {boxes.shape}, {scores.shape}, {classes.shape}"
             )
+        if masks is not None and len(masks) != n:
+            raise ValueError(f"expected {n} masks, got {len(masks)}")
+        if keypoints is not None and (keypoints.ndim != 3 or len(keypoints) != n or keypoints.shape[2] not in (2, 3)):
+            raise ValueError(f"expected keypoints ({n}, K, 2 or 3), got {keypoints.shape}")
+        if rotated is not None and rotated.shape != (n, 5):
+            raise ValueError(f"expected rotated ({n}, 5), got {rotated.shape}")
         self.boxes = boxes
         self.scores = scores
         self.classes = classes
+        self.masks = masks
+        self.keypoints = keypoints
+        self.rotated = rotated
         self.names = names or {}
         self.path = path
         self.shape = shape
+
+    @property
+    def corners(self) -> npt.NDArray[np.float32] | None:
+        """(N, 4, 2) float32, x y of the corners of `rotated` in order around each box; None without it."""
+        return None if self.rotated is None else _core.corners(self.rotated)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -72,6 +94,9 @@ class Detections:
             self.boxes[rows],
             self.scores[rows],
             self.classes[rows],
+            masks=None if self.masks is None else self.masks[rows],
+            keypoints=None if self.keypoints is None else self.keypoints[rows],
+            rotated=None if self.rotated is None else self.rotated[rows],
             names=self.names,
             path=self.path,
             shape=self.shape,
@@ -85,33 +110,80 @@ class Detections:
         return f"Detections({', '.join(f'{n} {name}' for name, n in counts.items()) or 'none'})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and text, ready for JSON."""
-        return {
-            "path": self.path,
-            "shape": list(self.shape) if self.shape else None,
-            "detections": [
-                {"box": box.tolist(), "score": score, "class": cls, "name": self.names.get(cls, str(cls))}
-                for box, score, cls in self
-            ],
-        }
+        """Plain numbers and text, ready for JSON.
+
+        Beside its box, score, class and name a detection has what the model's task adds: `mask` (COCO's compressed
+        RLE), `keypoints` ([x, y] or [x, y, visibility] of each), or `rotated` (center x y, width, height, angle) and
+        `corners`.
+        """
+        detections = []
+        for box, score, cls in self:
+            name = self.names.get(cls, str(cls))
+            detections.append({"box": box.tolist(), "score": score, "class": cls, "name": name})
+        for key, values in self._columns().items():
+            for detection, value in zip(detections, values, strict=True):
+                detection[key] = value
+        return {"path": self.path, "shape": list(self.shape) if self.shape else None, "detections": detections}
+
+    def _columns(self) -> dict[str, list[Any]]:
+        """The columns that the task adds, as plain values for each detection."""
+        columns: dict[str, list[Any]] = {}
+        if self.masks is not None:
+            columns["mask"] = self.masks.rle()
+        if self.keypoints is not None:
+            columns["keypoints"] = self.keypoints.tolist()
+        if self.rotated is not None and self.corners is not None:
+            columns |= {"rotated": self.rotated.tolist(), "corners": self.corners.tolist()}
+        return columns
 
     def to_supervision(self) -> supervision.Detections:
         """The same as `supervision.Detections`, class names in `data["class_name"]`.
+
+        Masks become `mask`, (N, height, width) bool; the corners of turned boxes `data["xyxyxyxy"]`, which
+        `supervision.OrientedBoxAnnotator` draws. Keypoints are another type there: see `to_keypoints`.
 
         Raises:
             ImportError: supervision is not installed.
         """
         import supervision
 
+        data: dict[str, Any] = {"class_name": self._class_names()}
+        if self.corners is not None:
+            data["xyxyxyxy"] = self.corners
         return supervision.Detections(
             xyxy=self.boxes,
+            mask=None if self.masks is None else self.masks.to_dense(),
             confidence=self.scores,
             class_id=self.classes.astype(int),
-            data={"class_name": np.array([self.names.get(cls, str(cls)) for cls in self.classes.tolist()])},
+            data=data,
         )
 
+    def to_keypoints(self) -> supervision.KeyPoints:
+        """The keypoints as `supervision.KeyPoints`, class names in `data["class_name"]`.
+
+        Raises:
+            ImportError: supervision is not installed.
+            ValueError: the model finds no keypoints.
+        """
+        import supervision
+
+        if self.keypoints is None:
+            raise ValueError("there are no keypoints: the model is not one for poses")
+        return supervision.KeyPoints(
+            xy=self.keypoints[..., :2],
+            keypoint_confidence=self.keypoints[..., 2] if self.keypoints.shape[2] == 3 else None,
+            detection_confidence=self.scores,
+            class_id=self.classes.astype(int),
+            data={"class_name": self._class_names()},
+        )
+
+    def _class_names(self) -> npt.NDArray[np.str_]:
+        return np.array([self.names.get(cls, str(cls)) for cls in self.classes.tolist()], dtype=str)
+
     def draw(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """A copy of the image with boxes, names and scores drawn.
+        """A copy of the image with what was found: names and scores, boxes, masks, skeletons.
+
+        Masks are transparent. The limbs between keypoints are known of COCO's 17; of others the points are drawn.
 
         Args:
             image: (height, width, 3) BGR uint8, the image that was detected in.
@@ -120,25 +192,26 @@ class Detections:
             ImportError: OpenCV is not installed.
             ValueError: the image is not (height, width, 3), or not of the size that was detected in.
         """
-        cv2 = images.opencv()
         if image.ndim != 3 or image.shape[2] != 3 or (self.shape and image.shape[:2] != self.shape):
             raise ValueError(f"image: expected shape {(*(self.shape or ('height', 'width')), 3)}, got {image.shape}")
+        cv2 = images.opencv()
         out: npt.NDArray[np.uint8] = np.ascontiguousarray(image).copy()
-        height, width = out.shape[:2]
-        line = max(round(max(height, width) / 400), 1)
-        scale = max(max(height, width) / 1600, 0.35)
-        for box, score, cls in reversed(list(self)):  # the best on top
-            color = _color(cls)
-            x1, y1, x2, y2 = (round(float(v)) for v in box)
-            cv2.rectangle(out, (x1, y1), (x2, y2), color, line, cv2.LINE_AA)
-            label = f"{self.names.get(cls, str(cls))} {score:.2f}".encode(errors="replace").decode()
-            (text_width, text_height), base = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, line)
-            top = y1 - text_height - base if y1 - text_height - base >= 0 else y1
-            left = min(x1, max(width - text_width, 0))
-            cv2.rectangle(out, (left, top), (left + text_width, top + text_height + base), color, -1)
-            ink = (0, 0, 0) if sum(color) > 380 else (255, 255, 255)
-            origin = (left, top + text_height)
-            cv2.putText(out, label, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, line, cv2.LINE_AA)
+        line = max(round(max(out.shape[:2]) / 400), 1)
+        corners = self.corners
+        for i in reversed(range(len(self))):  # the best on top
+            cls = int(self.classes[i])
+            color = _drawing.color_of(cls)
+            x1, y1, x2, y2 = (round(float(v)) for v in self.boxes[i])
+            if self.masks is not None:
+                _drawing.draw_mask(out, *self.masks.crop(i), color)
+            if corners is not None:
+                cv2.polylines(out, [np.rint(corners[i]).astype(np.int32)], True, color, line, cv2.LINE_AA)
+            else:
+                cv2.rectangle(out, (x1, y1), (x2, y2), color, line, cv2.LINE_AA)
+            if self.keypoints is not None:
+                _drawing.draw_skeleton(out, self.keypoints[i], color, line)
+            label = f"{self.names.get(cls, str(cls))} {self.scores[i]:.2f}"
+            _drawing.draw_label(out, label, (x1, y1), color, line)
         return out
 
     def save(self, path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> None:
@@ -154,7 +227,19 @@ class Detections:
         images.write(path, self.draw(image), sources=[self.path] if self.path else ())
 
 
-def _color(cls: int) -> tuple[int, int, int]:
-    """A BGR color a class: hues a golden angle apart, so that neighbours differ."""
-    red, green, blue = colorsys.hsv_to_rgb(cls * 0.618034 % 1, 0.75, 0.95)
-    return round(255 * blue), round(255 * green), round(255 * red)
+def from_columns(
+    columns: _core._Columns, *, names: Mapping[int, str], path: str | None, shape: tuple[int, int]
+) -> Detections:
+    """What the core found in an image."""
+    boxes, scores, classes, masks, keypoints, rotated = columns
+    return Detections(
+        boxes,
+        scores,
+        classes,
+        masks=None if masks is None else Masks(masks),
+        keypoints=keypoints,
+        rotated=rotated,
+        names=names,
+        path=path,
+        shape=shape,
+    )

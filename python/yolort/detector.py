@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from yolort import _checks, _core, _fork, images
 from yolort._types import Array, Classes, ImagePath, LayerTime, Settings, Source, Speed, View
-from yolort.detections import Detections
+from yolort.detections import Detections, from_columns
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs, Unpack
@@ -311,6 +311,11 @@ class Detector:
         return self._core.head
 
     @property
+    def task(self) -> str:
+        """What the model finds: "detect", "segment", "pose" or "obb"."""
+        return self._core.task
+
+    @property
     def metadata(self) -> dict[str, str]:
         """What the model file says of itself, as text."""
         return self._core.metadata
@@ -345,8 +350,8 @@ class Detector:
     ) -> list[Detections]:
         found = self._core.detect(arrays, thresholds, formats, augment)
         return [
-            Detections(boxes, scores, classes, names=self._names, path=path, shape=(array.shape[0], array.shape[1]))
-            for (boxes, scores, classes), path, array in zip(found, paths, arrays, strict=True)
+            from_columns(columns, names=self._names, path=path, shape=(array.shape[0], array.shape[1]))
+            for columns, path, array in zip(found, paths, arrays, strict=True)
         ]
 
     def _detect_files(self, paths: list[Path], thresholds: _core.Thresholds, augment: bool | None) -> list[Detections]:

@@ -24,8 +24,8 @@ const FakeModel model("c");
 
 yolort_options options() {
   static const char* const names[] = {"zero", "one"};
-  yolort_options out{};
-  out.struct_size = sizeof out;
+  yolort_options out;
+  CHECK(yolort_default_options(&out, sizeof out) == YOLORT_OK);
   out.height = out.width = 32;
   out.names = names;
   out.name_count = 2;
@@ -33,8 +33,8 @@ yolort_options options() {
 }
 
 yolort_thresholds conf(float value) {
-  yolort_thresholds out{};
-  out.struct_size = sizeof out;
+  yolort_thresholds out;
+  CHECK(yolort_default_thresholds(&out, sizeof out) == YOLORT_OK);
   out.conf = value;
   return out;
 }
@@ -66,6 +66,29 @@ void test_versions() {
   CHECK(std::strchr(yolort_version(), '.'));
 }
 
+void test_defaults() {
+  yolort_thresholds thresholds;
+  CHECK(yolort_default_thresholds(&thresholds, sizeof thresholds) == YOLORT_OK);
+  const Thresholds expected;
+  CHECK(thresholds.struct_size == sizeof thresholds && thresholds.conf == expected.conf);
+  CHECK(thresholds.iou == expected.iou && thresholds.max_det == expected.max_det && !thresholds.classes);
+  yolort_options options;
+  CHECK(yolort_default_options(&options, sizeof options) == YOLORT_OK);
+  CHECK(options.tuned && options.flip && !options.augment && !options.engine && options.threads == 0);
+  struct {
+    yolort_thresholds known;
+    std::int64_t fresh;  // of a program that is newer
+  } newer;
+  newer.fresh = 5;
+  CHECK(yolort_default_thresholds(&newer.known, sizeof newer) == YOLORT_OK);
+  CHECK(newer.known.struct_size == sizeof newer && newer.fresh == 0);
+  thresholds.max_det = 7;  // beyond what a program that is older has
+  CHECK(yolort_default_thresholds(&thresholds, offsetof(yolort_thresholds, max_det)) == YOLORT_OK);
+  CHECK(thresholds.max_det == 7 && thresholds.struct_size == offsetof(yolort_thresholds, max_det));
+  CHECK_FAILS(yolort_default_options(nullptr, sizeof options), YOLORT_INVALID_ARGUMENT, "options is NULL");
+  CHECK_FAILS(yolort_default_options(&options, 0), YOLORT_INVALID_ARGUMENT, "give sizeof");
+}
+
 void test_engines() {
   const char* reason = nullptr;
   CHECK(std::string(yolort_engine_at(0, &reason)) == "fake" && std::string(reason).empty());
@@ -94,6 +117,7 @@ void test_what_was_opened() {
   CHECK(std::string(yolort_device(opened.detector)) == "fake device");
   CHECK(std::string(yolort_precision(opened.detector)) == "fp32");
   CHECK(std::string(yolort_head(opened.detector)) == "boxes");
+  CHECK(std::string(yolort_task(opened.detector)) == "detect");
   CHECK(yolort_metadata(opened.detector, "nothing") == nullptr);
   int32_t height = 0, width = 0;
   CHECK(yolort_imgsz(opened.detector, &height, &width) == YOLORT_OK && height == 32 && width == 32);
@@ -110,6 +134,8 @@ void test_detects() {
     const yolort_detection* found = yolort_results_get(results, i, &count);
     CHECK(count == 1 && found && found->class_id == 1 && found->x1 == 12 && found->y2 == 20);
     CHECK(found && std::abs(found->score - (i == 1 ? 0.4f : 0.8f)) < 1e-5);
+    CHECK(!yolort_results_masks(results, i) && !yolort_results_rotated(results, i));
+    CHECK(!yolort_results_keypoints(results, i, nullptr, nullptr));
   }
   std::size_t count = 7;
   CHECK(yolort_results_get(results, 3, &count) == nullptr && count == 0);
@@ -161,7 +187,7 @@ void test_augmentation() {
   with.merge = YOLORT_NMS;
   CHECK(found(with, 0.5f) == 2);
   with.merge = YOLORT_WBF;
-  with.no_flip = 1;
+  with.flip = 0;
   CHECK(found(with, 0.5f) == 1);
   const char* const models[] = {model.path.c_str()};
   with.scale_models = models;
@@ -191,7 +217,7 @@ void test_structs_of_other_versions() {
   for (const std::size_t wrong : {std::size_t{0}, offsetof(yolort_thresholds, classes) + 4}) {  // half a pointer
     newer.known.struct_size = wrong;
     CHECK_FAILS(yolort_detect(opened.detector, &image.image, 1, &newer.known, &results), YOLORT_INVALID_ARGUMENT,
-                "set it to sizeof");
+                "start from yolort_default_thresholds()");
   }
 }
 
@@ -316,7 +342,7 @@ void test_null() {
   CHECK(yolort_results_get(nullptr, 0, &count) == nullptr && count == 0);
   CHECK(yolort_name_count(nullptr) == 0 && yolort_name(nullptr, 0) == nullptr);
   for (const auto* text : {yolort_engine(nullptr), yolort_device(nullptr), yolort_precision(nullptr),
-                           yolort_head(nullptr), yolort_metadata(nullptr, "task")}) {
+                           yolort_head(nullptr), yolort_task(nullptr), yolort_metadata(nullptr, "task")}) {
     CHECK(text == nullptr);
   }
   const Opened opened;
@@ -333,6 +359,7 @@ void test_null() {
 
 int main() {
   test_versions();
+  test_defaults();
   test_engines();
   test_devices();
   test_what_was_opened();

@@ -175,26 +175,19 @@ void test_end2end_head_of_the_second_image_in_half() {
   CHECK_THROWS(Decoder()(layout, outputs, 1, Geometry::fit(32, 64, 32, 64), {}), ModelError, "class");
 }
 
-void test_layouts() {
-  const auto shapes = [](std::vector<std::vector<int>> all) {
-    std::vector<Tensor> out;
-    for (auto& shape : all) out.push_back({nullptr, shape, 1, Type::f32});
-    return out;
-  };
-  CHECK(resolve_layout({}, 80, shapes({{1, 84, 8400}}), 640, 640).head == Head::boxes);
-  const HeadLayout rows = resolve_layout({}, 80, shapes({{1, 300, 6}}), 640, 640);
-  CHECK(rows.head == Head::end2end && !rows.nms);
-  CHECK_THROWS(resolve_layout({}, 80, shapes({{1, 84, 80, 80}, {1, 1}}), 640, 640), ModelError, "no head");
-  CHECK_THROWS(resolve_layout({}, 80, shapes({{1, 85, 8400}}), 640, 640), ModelError, "4 + 80 classes");
-  HeadLayout raw;
-  raw.head = Head::raw;
-  CHECK_THROWS(resolve_layout(raw, 80, {}, 640, 640), ModelError, "no outputs");
-  raw.reg_max = 16;
-  raw.strides = {8};
-  CHECK(resolve_layout(raw, 80, shapes({{1, 64, 48, 80}, {1, 80, 48, 80}}), 384, 640).classes == 80);
-  CHECK_THROWS(resolve_layout(raw, 80, shapes({{1, 64, 80, 48}, {1, 80, 80, 48}}), 384, 640), ModelError,
-               "(1, 64, 48, 80)");
-  CHECK_THROWS(resolve_layout(raw, 80, shapes({{1, 64, 48, 80}}), 384, 640), ModelError, "do not fit");
+void test_turned_boxes_that_overflow() {
+  HeadLayout layout;
+  layout.head = Head::boxes;
+  layout.task = Task::obb;
+  layout.classes = layout.extra = 1;
+  const float huge = std::numeric_limits<float>::max();
+  std::vector<float> row = {0, 0, huge, 1, 0.9f, 0.8f};
+  const std::vector<Tensor> outputs = {{row.data(), {1, 6, 1}, 1, Type::f32}};
+  const Geometry geometry = Geometry::fit(64, 64, 32, 32);  // twice the size
+  CHECK_THROWS(Decoder()(layout, outputs, 0, geometry, {}), EngineError, "infinity");
+  row[2] = 10;
+  const Detections found = Decoder()(layout, outputs, 0, geometry, {});
+  CHECK(found.size() == 1 && found.rotated.size() == 1 && found.rotated[0].width == 20 && found.boxes[0].x1 == 0);
 }
 
 void test_nms() {
@@ -253,7 +246,7 @@ int main() {
   test_not_finite();
   test_boxes_head();
   test_end2end_head_of_the_second_image_in_half();
-  test_layouts();
+  test_turned_boxes_that_overflow();
   test_nms();
   test_column_max_of_every_table();
   return check::result();

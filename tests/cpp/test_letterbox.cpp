@@ -152,7 +152,7 @@ void test_geometry() {
   CHECK(g.new_height == 384 && g.new_width == 256 && g.left == 192);
 
   g = Geometry::fit(1280, 720, 640, 640);
-  const Box box = g.to_image({-5, 140, 320, 1000});
+  const Box box = g.to_image(Box{-5, 140, 320, 1000});
   CHECK(box.x1 == 0 && box.y1 == 0 && box.x2 == 640 && box.y2 == 720);
 
   g = Geometry::fit(1280, 720, 640, 640).trimmed(32);
@@ -167,7 +167,7 @@ void test_geometry() {
   CHECK(Geometry::fit(7, 5000, 640, 640, 0.01).new_width == 1);
   g = Geometry::fit(1280, 720, 640, 640, 1, true);
   CHECK(!(g == Geometry::fit(1280, 720, 640, 640)));
-  const Box turned = g.to_image({-5, 140, 320, 1000});
+  const Box turned = g.to_image(Box{-5, 140, 320, 1000});
   CHECK(turned.x1 == 640 && turned.y1 == 0 && turned.x2 == 1280 && turned.y2 == 720);
 }
 

@@ -181,7 +181,7 @@ void test_hostile_metadata() {
   for (const char* imgsz : {"-640", "[640, -1]", "0", "999999999999", "[1, 2, 3]", "640.5", "'big'", "{}"}) {
     CHECK_THROWS(read_onnx({{"imgsz", imgsz}}), ModelError, "imgsz");
   }
-  CHECK_THROWS(read_onnx({{"task", "segment"}}), ModelError, "segment");
+  CHECK_THROWS(read_onnx({{"task", "depth"}}), ModelError, "depth");
   CHECK_THROWS(read_onnx({{"channels", "1"}}), ModelError, "channels");
   CHECK_THROWS(read_ncnn("names: !!python/object/apply:os.system [id]\n"), ModelError, "metadata.yaml");
   CHECK_THROWS(read_ncnn("just words"), ModelError, "metadata.yaml");

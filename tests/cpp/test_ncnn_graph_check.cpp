@@ -95,6 +95,9 @@ void refused(const std::vector<std::string>& lines, const char* why) {
 void test_convolutions_that_are_refused() {
   refused({"Convolution c 1 1 in a 0=8 1=3 6=100"}, "weights, which do not fit");
   refused({"Convolution c 1 1 in a 0=8 1=3 12=20 6=216"}, "larger than the map");
+  refused({"Deconvolution c 1 1 in a 0=8 1=2 3=2 6=100"}, "weights, which do not fit");
+  refused({"Deconvolution c 1 1 in a 0=8 1=2 3=2 4=1 6=96"}, "parameter 4 is out of range");
+  refused({"Deconvolution c 1 1 in a 0=8 1=2 3=2 6=96", "Reshape r 1 1 a b 0=96 1=64 2=7"}, "does not hold the 49152");
   refused({"Convolution c 1 1 in a 0=8 1=3 3=1000000 6=216"}, "parameter 3 is out of range");
   refused({"Convolution c 1 1 in a 0=8 1=3 4=2147483647 6=216"}, "parameter 4 is out of range");
   refused({"Convolution c 1 1 in a 0=-8 1=3 6=216"}, "parameter 0 is out of range");

@@ -86,6 +86,14 @@ bool equal(const Detections& a, const Detections& b, float tolerance = 0) {
   return same;
 }
 
+HeadLayout layout_of(bool nms, Task task = Task::detect) {
+  HeadLayout out;
+  out.nms = nms;
+  out.task = task;
+  return out;
+}
+const HeadLayout with_nms = layout_of(true), nms_free = layout_of(false);
+
 const Detections with_twins = detections({{{0, 0, 10, 10}, 0.9f},
                                           {{0, 0, 10, 11}, 0.8f},
                                           {{0, 0, 10, 10}, 0.7f, 1},
@@ -98,44 +106,78 @@ void test_fusion() {
   const Detections other = detections({{{1, 0, 11, 12}, 0.4f}, {{1, 0, 11, 12}, 0.3f, 2}});
   // (0.8 * 0 + 0.4 * 1) / 1.2 = 1/3; a score is the sum over the number of views; classes do not mix.
   const Detections expected = detections({{{1 / 3.f, 0, 31 / 3.f, 32 / 3.f}, 0.6f}, {{40, 40, 60, 60}, 0.45f, 1}});
-  CHECK(equal(merge_views({one, other}, Merge::wbf, settings, true), expected, 1e-5f));
+  CHECK(equal(merge_views({one, other}, Merge::wbf, settings, with_nms), expected, 1e-5f));
   settings.conf = 0.5f;
-  CHECK(merge_views({one, other}, Merge::wbf, settings, true).size() == 1);
+  CHECK(merge_views({one, other}, Merge::wbf, settings, with_nms).size() == 1);
   settings.conf = 0.1f;
-  CHECK(merge_views({one, other}, Merge::wbf, settings, true).size() == 3);
+  CHECK(merge_views({one, other}, Merge::wbf, settings, with_nms).size() == 3);
   settings.max_det = 1;
-  CHECK(equal(merge_views({one, other}, Merge::wbf, settings, true), detections({{expected.boxes[0], 0.6f}}), 1e-5f));
+  CHECK(
+      equal(merge_views({one, other}, Merge::wbf, settings, with_nms), detections({{expected.boxes[0], 0.6f}}), 1e-5f));
   // Of two objects that overlap, a box joins the one that it overlaps by more.
   const Detections near = detections({{{0, 0, 10, 10}, 0.8f}, {{0, 0, 10, 13}, 0.7f}});
   const Detections tall = detections({{{0, 0, 10, 14}, 0.6f}});
-  const Detections joined = merge_views({near, tall}, Merge::wbf, Thresholds(), false);
+  const Detections joined = merge_views({near, tall}, Merge::wbf, Thresholds(), nms_free);
   CHECK(joined.size() == 2 && joined.boxes[1].y2 == 10 && joined.scores[1] == 0.4f && joined.boxes[0].y2 > 13);
-  CHECK(merge_views({{}, {}}, Merge::wbf, settings, true).empty());
+  CHECK(merge_views({{}, {}}, Merge::wbf, settings, with_nms).empty());
 }
 
 void test_equal_views_give_what_one_gives() {
   Thresholds settings;
   for (const Merge merge : {Merge::wbf, Merge::nms}) {
-    CHECK(equal(merge_views({with_twins}, merge, settings, true), with_twins));
+    CHECK(equal(merge_views({with_twins}, merge, settings, with_nms), with_twins));
   }
-  CHECK(equal(merge_views({with_twins, with_twins, with_twins}, Merge::wbf, settings, false), with_twins, 1e-6f));
+  CHECK(equal(merge_views({with_twins, with_twins, with_twins}, Merge::wbf, settings, nms_free), with_twins, 1e-6f));
   const std::vector<Detections> most(64, with_twins);  // a bit each
-  CHECK(equal(merge_views(most, Merge::wbf, settings, false), with_twins, 1e-6f));
+  CHECK(equal(merge_views(most, Merge::wbf, settings, nms_free), with_twins, 1e-6f));
+}
+
+void test_what_the_tasks_add_is_merged() {
+  Detections one = detections({{{0, 0, 10, 10}, 0.8f}}), other = detections({{{1, 0, 11, 10}, 0.4f}});
+  const auto pixels = [](int x, std::uint8_t row) {
+    return Mask{x, 2, 8, 1, std::shared_ptr<const std::uint8_t>(new std::uint8_t(row))};
+  };
+  one.masks = {pixels(0, 0b00111100)};
+  other.masks = {pixels(3, 0b10000001)};
+  Detections merged = merge_views({one, other}, Merge::wbf, {}, layout_of(true, Task::segment));
+  CHECK(merged.masks.size() == 1 && merged.masks[0].x == 0 && merged.masks[0].width == 11);
+  CHECK(merged.masks[0].area() == 5);  // pixel 3 is in both
+  for (const int x : {2, 3, 4, 5, 10}) CHECK(merged.masks[0].at(x, 2));
+  merged = merge_views({one, other}, Merge::nms, {}, layout_of(true, Task::segment));
+  CHECK(merged.masks.size() == 1 && merged.masks[0].bits == one.masks[0].bits);
+
+  HeadLayout pose = layout_of(true, Task::pose);
+  pose.kpt_shape = {2, 2};
+  pose.extra = 4;
+  one.keypoints = {1, 2, 3, 4};
+  other.keypoints = {5, 6, 7, 8};
+  merged = merge_views({other, one}, Merge::wbf, {}, pose);
+  CHECK(merged.size() == 1 && merged.keypoints == one.keypoints && merged.kpt_shape == pose.kpt_shape);
+
+  // Two bars that cross are two objects, though they have one hull; a bar that another view turns a little is one.
+  one = detections({{{0, 0, 20, 20}, 0.8f}, {{0, 0, 20, 20}, 0.7f}});
+  one.rotated = {{10, 10, 26, 2, 0.8f}, {10, 10, 26, 2, -0.8f}};
+  other = detections({{{0, 0, 20, 20}, 0.6f}});
+  other.rotated = {{10, 10, 26, 2, -0.79f}};
+  merged = merge_views({one, other}, Merge::wbf, {}, layout_of(true, Task::obb));
+  CHECK(merged.size() == 2 && merged.rotated.size() == 2);
+  CHECK(merged.rotated[0].angle == -0.8f && std::abs(merged.scores[0] - 0.65f) < 1e-6f && merged.scores[1] == 0.4f);
 }
 
 void test_thresholds_hold_for_the_whole() {
   Thresholds settings;
   const std::vector<Detections> views = {with_twins, with_twins};
-  CHECK(merge_views(views, Merge::wbf, settings, true).size() == 3);  // 0.7: the twins are one
+  CHECK(merge_views(views, Merge::wbf, settings, with_nms).size() == 3);  // 0.7: the twins are one
   settings.iou = 0.98f;
-  CHECK(merge_views(views, Merge::wbf, settings, true).size() == 5);
+  CHECK(merge_views(views, Merge::wbf, settings, with_nms).size() == 5);
   settings = {};
   settings.agnostic = true;
-  CHECK(merge_views(views, Merge::wbf, settings, true).size() == 2);
+  CHECK(merge_views(views, Merge::wbf, settings, with_nms).size() == 2);
   // NMS keeps the best box of each object as it is, of an NMS-free head as well.
   settings = {};
   const Detections best = detections({{{0, 0, 10, 10}, 0.9f}, {{0, 0, 10, 10}, 0.7f, 1}, {{50, 50, 90, 80}, 0.6f}});
-  for (const bool nms : {true, false}) CHECK(equal(merge_views(views, Merge::nms, settings, nms), best));
+  for (const HeadLayout& layout : {with_nms, nms_free})
+    CHECK(equal(merge_views(views, Merge::nms, settings, layout), best));
 
   settings.conf = 0.3f;
   settings.max_det = 5;
@@ -301,6 +343,7 @@ int main() {
   test_plan();
   test_fusion();
   test_equal_views_give_what_one_gives();
+  test_what_the_tasks_add_is_merged();
   test_thresholds_hold_for_the_whole();
   test_views_agree();
   test_a_view_alone_is_a_plain_look();

@@ -15,7 +15,8 @@ constexpr const char* words[] = {nullptr, "", "fake", "ncnn", "cpu", "vulkan:9",
 const char* word(fuzz::Bytes& bytes) { return words[bytes.within(0, 9)]; }
 
 yolort_thresholds thresholds(fuzz::Bytes& bytes, const std::vector<std::int32_t>& classes) {
-  yolort_thresholds out{};
+  yolort_thresholds out;
+  yolort_default_thresholds(&out, sizeof out);
   out.struct_size = static_cast<std::size_t>(bytes.within(0, sizeof out));
   out.conf = bytes.take<float>();
   out.iou = bytes.take<float>();
@@ -32,7 +33,8 @@ void open(fuzz::Bytes& bytes, const char* model, yolort_detector** detector) {
   const std::vector<std::int32_t> scales = {bytes.within(-1, 200), bytes.within(0, 100)};
   const std::vector<const char*> names = {"zero", "one", word(bytes)};
   const yolort_thresholds with = thresholds(bytes, numbers);
-  yolort_options out{};
+  yolort_options out;
+  yolort_default_options(&out, sizeof out);
   out.struct_size = static_cast<std::size_t>(bytes.within(0, sizeof out));
   out.engine = bytes.flag() ? nullptr : word(bytes);
   out.device = bytes.flag() ? nullptr : word(bytes);
@@ -40,7 +42,7 @@ void open(fuzz::Bytes& bytes, const char* model, yolort_detector** detector) {
   out.threads = bytes.within(-1, 4);
   out.height = bytes.within(-1, 100);
   out.width = bytes.within(-1, 100);
-  out.ignore_tuning = bytes.flag();
+  out.tuned = bytes.flag();
   out.names = bytes.flag() ? nullptr : names.data();
   out.name_count = static_cast<std::size_t>(bytes.within(0, 3));
   out.thresholds = bytes.flag() ? nullptr : &with;
@@ -48,7 +50,7 @@ void open(fuzz::Bytes& bytes, const char* model, yolort_detector** detector) {
   out.scales = bytes.flag() ? scales.data() : nullptr;
   out.scale_count = bytes.flag() ? scales.size() : 0;
   out.merge = bytes.within(-1, 2);
-  out.no_flip = bytes.flag();
+  out.flip = bytes.flag();
   const char* const models[] = {model, word(bytes)};
   out.scale_models = bytes.flag() ? nullptr : models;
   out.scale_model_count = static_cast<std::size_t>(bytes.within(0, 2));
@@ -90,13 +92,19 @@ void look(fuzz::Bytes& bytes, const yolort_detector* detector, const yolort_resu
     if (!(found[i].score >= 0 && found[i].score <= 1)) std::abort();
     yolort_name(detector, found[i].class_id);
   }
+  const std::size_t image = static_cast<std::size_t>(bytes.within(0, 4));
+  int32_t keypoints = 0, values = 0;
+  if (yolort_results_masks(results, image) || yolort_results_rotated(results, image) ||
+      yolort_results_keypoints(results, image, &keypoints, &values)) {
+    std::abort();  // the model only detects
+  }
   int32_t height = 0, width = 0;
   double pre = 0, inference = 0, post = 0;
   yolort_imgsz(detector, &height, bytes.flag() ? &width : nullptr);
   yolort_speed(detector, &pre, &inference, bytes.flag() ? &post : nullptr);
   yolort_name(detector, bytes.take<std::int32_t>());
   yolort_name_count(detector);
-  for (const auto text : {yolort_engine, yolort_device, yolort_precision, yolort_head}) {
+  for (const auto text : {yolort_engine, yolort_device, yolort_precision, yolort_head, yolort_task}) {
     if (detector && !text(detector)) std::abort();
   }
   yolort_metadata(detector, word(bytes));

@@ -85,6 +85,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const Box& box : found.boxes) {
       if (!(box.x1 >= 0 && box.y1 >= 0 && box.x2 <= 50 && box.y2 <= 40)) std::abort();  // NaN neither
     }
+    for (const Mask& mask : found.masks) {
+      if (mask.x < 0 || mask.y < 0 || mask.x + mask.width > 50 || mask.y + mask.height > 40) std::abort();
+      if (mask.area() == 0) std::abort();
+    }
+    for (const RotatedBox& box : found.rotated) {
+      if (!(box.width - box.width == 0) || !(box.cx - box.cx == 0)) std::abort();  // NaN or infinity
+    }
+    const std::size_t points = found.size() * static_cast<std::size_t>(found.kpt_shape[0] * found.kpt_shape[1]);
+    if (found.keypoints.size() != points) std::abort();
   } catch (const Error&) {
   } catch (const std::invalid_argument&) {
   }

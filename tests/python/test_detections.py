@@ -87,3 +87,57 @@ def test_save_is_whole_or_not_at_all(found: yolort.Detections, tmp_path: Path) -
             found.save(tmp_path / name, image)
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.png"]
     assert (tmp_path / "out.png").read_bytes() == before
+
+
+@pytest.fixture
+def posed(found: yolort.Detections) -> yolort.Detections:
+    keypoints = np.arange(3 * 17 * 3, dtype=np.float32).reshape(3, 17, 3) % 40
+    return yolort.Detections(found.boxes, found.scores, found.classes, keypoints=keypoints, shape=(40, 50))
+
+
+@pytest.fixture
+def turned(found: yolort.Detections) -> yolort.Detections:
+    rotated = np.array([[20, 20, 10, 4, 0.5], [25, 10, 8, 8, 0], [5, 5, 4, 2, -0.5]], np.float32)
+    return yolort.Detections(found.boxes, found.scores, found.classes, rotated=rotated, shape=(40, 50))
+
+
+def test_columns_of_tasks_are_selected_and_written(posed: yolort.Detections, turned: yolort.Detections) -> None:
+    assert posed.keypoints is not None and turned.rotated is not None
+    part = posed[[2, 0]]
+    assert part.keypoints is not None and part.rotated is None and part.masks is None and part.corners is None
+    np.testing.assert_array_equal(part.keypoints, posed.keypoints[[2, 0]])
+    assert json.loads(json.dumps(posed.to_dict()))["detections"][1]["keypoints"] == posed.keypoints[1].tolist()
+    row = json.loads(json.dumps(turned[1].to_dict()))["detections"][0]
+    assert row["rotated"] == [25, 10, 8, 8, 0]
+    assert row["corners"] == [[29, 14], [29, 6], [21, 6], [21, 14]]
+
+
+def test_columns_of_tasks_must_belong_together(found: yolort.Detections) -> None:
+    columns = (found.boxes, found.scores, found.classes)
+    with pytest.raises(ValueError, match=r"keypoints \(3, K, 2 or 3\), got \(2, 17, 3\)"):
+        yolort.Detections(*columns, keypoints=np.zeros((2, 17, 3), np.float32))
+    with pytest.raises(ValueError, match=r"rotated \(3, 5\), got \(3, 4\)"):
+        yolort.Detections(*columns, rotated=np.zeros((3, 4), np.float32))
+
+
+def test_tasks_for_supervision(posed: yolort.Detections, turned: yolort.Detections) -> None:
+    supervision = pytest.importorskip("supervision")
+    points = posed.to_keypoints()
+    assert isinstance(points, supervision.KeyPoints)
+    assert posed.keypoints is not None
+    np.testing.assert_array_equal(points.xy, posed.keypoints[..., :2])
+    np.testing.assert_array_equal(points.detection_confidence, posed.scores)
+    with pytest.raises(ValueError, match="no keypoints"):
+        turned.to_keypoints()
+    boxes = turned.to_supervision()
+    image = supervision.OrientedBoxAnnotator().annotate(np.zeros((40, 50, 3), np.uint8), boxes)
+    assert image.any()
+
+
+def test_drawing_of_skeletons_and_turned_boxes(posed: yolort.Detections, turned: yolort.Detections) -> None:
+    pytest.importorskip("cv2")
+    image = np.zeros((40, 50, 3), np.uint8)
+    plain = yolort.Detections(posed.boxes, posed.scores, posed.classes, shape=(40, 50)).draw(image)
+    assert (posed.draw(image) != plain).any()
+    drawn = turned[0].draw(image)
+    assert drawn[18, 16].any() and not drawn[20, 20].any()  # its left side, not its middle

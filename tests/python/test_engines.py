@@ -159,7 +159,7 @@ def test_metadata_that_is_hostile(target: Target, make_model: Make, tmp_path: Pa
         {"imgsz": [-64, 64]},
         {"imgsz": [10**9, 64]},
         {"names": {10**9: "a"}},
-        {"task": "segment"},
+        {"task": "depth"},
     ):
         with pytest.raises(yolort.ModelError, match=next(iter(change))):
             target.detector(make_model(boxes_output(), metadata() | change, shape=[1, 3, 64, 64]))

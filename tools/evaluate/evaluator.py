@@ -128,7 +128,10 @@ class Evaluator:
 def open_detector(model: str | Path, **options: Any) -> Any:
     """`Detector`, or `TorchDetector` for a checkpoint, with the options that it takes."""
     if Path(model).suffix != ".pt":
-        return Detector(model, **options)
+        detector = Detector(model, **options)
+        if detector.task != "detect":
+            raise ValueError(f"{model}: its task is {detector.task}; the tools measure models that detect")
+        return detector
     options.pop("tuned", None)
     other = {key: options.pop(key, None) for key in ("engine", "device", "precision")}
     other["device"] = _core.canonical_device(_checks.device(other["device"])) or None

@@ -17,7 +17,8 @@
  *   YOLORT_INVALID_ARGUMENT; functions that cannot fail answer NULL or 0 to it.
  * - Text is UTF-8 as far as the model's is, ends in a zero byte and belongs to the library; where nothing else is said
  *   it lives as long as the detector.
- * - Of every option, zero is the default: a struct of zeros with its struct_size is what NULL is.
+ * - Options come from yolort_default_options() and yolort_default_thresholds(), and are then changed; NULL is the
+ *   defaults.
  * - Calls on one detector wait for each other; give each thread its own yolort_clone(). Results belong to nobody: any
  *   thread may read and free them, after their detector too.
  */
@@ -34,7 +35,7 @@ extern "C" {
 
 /* Of this header, and the soname of the shared library. It changes when a program must be compiled again, not when
  * functions, or fields at the end of the structs with a struct_size, are added. */
-#define YOLORT_ABI_VERSION 1
+#define YOLORT_ABI_VERSION 2
 
 /* YOLORT_ABI_VERSION of the library that runs. */
 YOLORT_API int32_t yolort_abi_version(void);
@@ -73,15 +74,18 @@ typedef struct yolort_detector yolort_detector;
 
 /* What counts as a detection. */
 typedef struct yolort_thresholds {
-  size_t struct_size;     /* sizeof(yolort_thresholds) */
-  float conf;             /* keep scores above this, above 0 to 1; 0: 0.25 */
-  float iou;              /* NMS drops a box whose IoU with a better one is above this, above 0 to 1; 0: 0.7 */
-  int32_t max_det;        /* maximum number per image, 1 or more; 0: 300 */
+  size_t struct_size;     /* set by yolort_default_thresholds() */
+  float conf;             /* keep scores above this, 0 to 1; 0.25 */
+  float iou;              /* NMS drops a box whose IoU with a better one is above this, 0 to 1; 0.7 */
+  int32_t max_det;        /* maximum number per image, 1 or more; 300 */
   int32_t agnostic;       /* not 0: NMS across classes */
   int32_t multi_label;    /* not 0: every class of a box above conf, not only its best */
   const int32_t* classes; /* keep only these; NULL: all */
   size_t class_count;
 } yolort_thresholds;
+
+/* Sets all fields to their defaults. `size`: sizeof(yolort_thresholds). */
+YOLORT_API yolort_status yolort_default_thresholds(yolort_thresholds* thresholds, size_t size);
 
 /* yolort_options.merge: weighted boxes fusion (arXiv:1910.13302), or the best box of an object. */
 enum { YOLORT_WBF = 0, YOLORT_NMS = 1 };
@@ -91,13 +95,13 @@ enum { YOLORT_WBF = 0, YOLORT_NMS = 1 };
 enum { YOLORT_RECT_AUTO = 0, YOLORT_RECT_ON = 1, YOLORT_RECT_OFF = 2 };
 
 typedef struct yolort_options {
-  size_t struct_size;       /* sizeof(yolort_options) */
+  size_t struct_size;       /* set by yolort_default_options() */
   const char* engine;       /* "ncnn", "onnxruntime", ...; NULL: $YOLORT_ENGINE, else the best available */
   const char* device;       /* "cpu"; "0", "cuda:1" or "vulkan": a GPU; NULL: the engine's default */
   const char* precision;    /* "fp32", "fp16", "bf16"; NULL: the fastest that keeps the accuracy */
   int32_t threads;          /* 1 to four for each core; 0: one for each core */
   int32_t height, width;    /* of the network input, for a dynamic model or one that does not say; 0: its own */
-  int32_t ignore_tuning;    /* not 0: do not take what `yolort tune` recorded */
+  int32_t tuned;            /* not 0, the default: take what `yolort tune` recorded */
   const char* const* names; /* class names, for a model that carries none; NULL: the model's */
   size_t name_count;
   const yolort_thresholds* thresholds; /* for calls that give none; NULL: the defaults */
@@ -105,13 +109,16 @@ typedef struct yolort_options {
   size_t scale_count;
   int32_t augment;                 /* not 0: test-time augmentation, at the input size if `scales` is NULL */
   int32_t merge;                   /* what the views find: YOLORT_WBF or YOLORT_NMS */
-  int32_t no_flip;                 /* not 0: no view is mirrored */
+  int32_t flip;                    /* not 0, the default: each scale mirrored, too */
   const char* const* scale_models; /* artifacts with the same classes, for the scales that are their input sizes */
   size_t scale_model_count;
   const char* const* engine_options; /* settings of the engine under its own names: name, value, name, value, ... */
   size_t engine_option_count;        /* texts of engine_options: two for each setting */
   int32_t rect;                      /* YOLORT_RECT_AUTO, ... */
 } yolort_options;
+
+/* Sets all fields to their defaults. `size`: sizeof(yolort_options). */
+YOLORT_API yolort_status yolort_default_options(yolort_options* options, size_t size);
 
 /* Opens a model: an .onnx or .engine file, an NCNN folder or .param. `options` may be NULL; nothing of it is kept. */
 YOLORT_API yolort_status yolort_open(const char* model, const yolort_options* options, yolort_detector** detector);
@@ -134,6 +141,7 @@ YOLORT_API const char* yolort_engine(const yolort_detector* detector);    /* "nc
 YOLORT_API const char* yolort_device(const yolort_detector* detector);    /* "cpu", "vulkan:0 <name>" */
 YOLORT_API const char* yolort_precision(const yolort_detector* detector); /* "fp32", "bf16" */
 YOLORT_API const char* yolort_head(const yolort_detector* detector);      /* "raw", "raw-e2e", "boxes" or "end2end" */
+YOLORT_API const char* yolort_task(const yolort_detector* detector);      /* "detect", "segment", "pose" or "obb" */
 /* A text of the model's own metadata; NULL if it has none of that key. */
 YOLORT_API const char* yolort_metadata(const yolort_detector* detector, const char* key);
 /* Height and width of the network input, pixels. */
@@ -164,6 +172,19 @@ typedef struct yolort_detection {
   int32_t class_id;     /* see yolort_name() */
 } yolort_detection;
 
+/* The pixels of an object: a bit for each pixel of a rectangle of the image. */
+typedef struct yolort_mask {
+  int32_t x, y, width, height; /* the rectangle, pixels of the image */
+  size_t row_bytes;            /* from one row of bits to the next */
+  const uint8_t* bits;         /* the lowest bit of a byte is its leftmost pixel */
+} yolort_mask;
+
+/* A box turned around its center. */
+typedef struct yolort_rotated_box {
+  float cx, cy, width, height; /* pixels of the image; not clipped */
+  float angle;                 /* radians, clockwise */
+} yolort_rotated_box;
+
 typedef struct yolort_results yolort_results;
 
 /* Detects in `count` images; engines with a batch dimension run them together. `thresholds` may be NULL: those of
@@ -173,6 +194,15 @@ YOLORT_API yolort_status yolort_detect(yolort_detector* detector, const yolort_i
 /* The detections in one of the images, best score first, `count` of them; they live as long as the results. NULL where
  * there are none, or no such image. */
 YOLORT_API const yolort_detection* yolort_results_get(const yolort_results* results, size_t image, size_t* count);
+/* What the task of the model adds to each of these detections, in the same order and for as long. NULL where there are
+ * no detections, or the model has another task. */
+YOLORT_API const yolort_mask* yolort_results_masks(const yolort_results* results, size_t image);
+YOLORT_API const yolort_rotated_box* yolort_results_rotated(const yolort_results* results, size_t image);
+/* `keypoints` of each detection, of `values` each: x y in pixels of the image, and of 3 the visibility, 0 to 1. */
+YOLORT_API const float* yolort_results_keypoints(const yolort_results* results, size_t image, int32_t* keypoints,
+                                                 int32_t* values);
+/* The corners x y x y x y x y of a box, in order around it. */
+YOLORT_API yolort_status yolort_corners(const yolort_rotated_box* box, float corners[8]);
 /* NULL is allowed. */
 YOLORT_API void yolort_results_free(yolort_results* results);
 

@@ -61,11 +61,42 @@ struct Box {
   float x1, y1, x2, y2;  ///< pixels of the original image, clipped to it
 };
 
-/// Detections of one image, best score first; the three vectors have the same length.
+/// What a model finds: boxes, and with them masks, keypoints or turned boxes.
+enum class Task { detect, segment, pose, obb };
+
+/// The pixels of an object: one bit for each pixel of a rectangle of the original image. Copies share the bits.
+struct YOLORT_API Mask {
+  int x = 0, y = 0, width = 0, height = 0;   ///< the rectangle, pixels of the original image
+  std::shared_ptr<const std::uint8_t> bits;  ///< row by row, each of row_bytes(); the lowest bit is the leftmost pixel
+
+  std::size_t row_bytes() const { return (static_cast<std::size_t>(width) + 7) / 8; }
+  /// Whether a pixel of the image belongs to the object; outside the rectangle none does.
+  bool at(int column, int row) const;
+  /// Number of pixels of the object.
+  std::size_t area() const;
+};
+
+/// A box turned around its center.
+struct RotatedBox {
+  float cx, cy, width, height;  ///< pixels of the original image; not clipped
+  float angle;                  ///< radians, clockwise in the image
+};
+
+/// x, y of the four corners, in order around the box: those right and below, right and above, left and above, left and
+/// below the center of a box that is not turned.
+YOLORT_API std::array<float, 8> corners(const RotatedBox& box);
+
+/// Detections of one image, best score first; all vectors that are not empty have the same length.
 struct Detections {
   std::vector<Box> boxes;
-  std::vector<float> scores;  ///< 0 to 1
-  std::vector<int> classes;   ///< keys of Detector::names()
+  std::vector<float> scores;        ///< 0 to 1
+  std::vector<int> classes;         ///< keys of Detector::names()
+  std::vector<Mask> masks;          ///< of Task::segment
+  std::vector<RotatedBox> rotated;  ///< of Task::obb; `boxes` are their axis-aligned hulls
+  /// Of Task::pose: for each detection the keypoints, x y in pixels of the original image, clipped to it, and if they
+  /// have three values the visibility, 0 to 1.
+  std::vector<float> keypoints;
+  std::array<int, 2> kpt_shape{};  ///< keypoints of a detection, and values of each: 2 or 3
 
   std::size_t size() const { return boxes.size(); }
   bool empty() const { return boxes.empty(); }
@@ -201,6 +232,7 @@ class YOLORT_API Detector {
   std::string explain() const;                     ///< lines: why this engine and precision, and of every other
                                                    ///< engine whether it could run the model
   const std::string& head() const;                 ///< "raw", "raw-e2e", "boxes" or "end2end"
+  Task task() const;
   const std::map<std::string, std::string>& metadata() const;  ///< the model's own, as text
   const std::vector<View>& views() const;                      ///< of test-time augmentation; empty: without
   Speed speed() const;

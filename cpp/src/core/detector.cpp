@@ -11,6 +11,7 @@
 
 #include "core/engine_choice.h"
 #include "core/tuning.h"
+#include "ops/head_layout.h"
 #include "platform/device_name.h"
 #include "platform/warning.h"
 
@@ -278,6 +279,7 @@ const std::string& Detector::precision() const { return impl_->precision; }
 bool Detector::tuned() const { return impl_->tuned; }
 std::string Detector::explain() const { return impl_->explain(); }
 const std::string& Detector::head() const { return impl_->head; }
+Task Detector::task() const { return impl_->spec.layout.task; }
 const std::map<std::string, std::string>& Detector::metadata() const { return impl_->spec.metadata; }
 const std::vector<View>& Detector::views() const { return impl_->views; }
 Speed Detector::speed() const {

@@ -128,6 +128,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   std::unique_ptr<Impl> clone_at(const Size& size, const std::string& what) const;
   Impl& at(const Size& size);
   Job place(const Image& image, double fraction = 1, bool flip = false) const;
+  void find_counterparts(bool flip);
   void prepare_views(const Options& options);
   Artifact artifact() const;
   std::string explain() const;

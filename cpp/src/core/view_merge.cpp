@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ops/masks.h"
 #include "ops/nms.h"
+#include "ops/rotated.h"
 
 namespace yolort {
 namespace {
@@ -12,52 +14,100 @@ namespace {
 /// A box joins the object with the largest IoU above this value, which is that of the paper and of its authors' code.
 constexpr float fusion_iou = 0.55f;
 
-/// The boxes of one object, at most one per view.
-struct Cluster {
-  int cls = 0;
-  Box fused{};
-  double weight = 0, sides[4] = {};  ///< sum of the scores; of score x side
-  std::uint64_t views = 0;           ///< one bit each
-
-  void add(const Candidate& box, std::size_t view) {
-    const float xyxy[4] = {box.box.x1, box.box.y1, box.box.x2, box.box.y2};
-    weight += box.score;
-    for (int i = 0; i < 4; ++i) sides[i] += static_cast<double>(box.score) * xyxy[i];
-    const auto mean = [&](int i) { return static_cast<float>(sides[i] / weight); };
-    if (weight > 0) fused = {mean(0), mean(1), mean(2), mean(3)};
-    cls = box.cls;
-    views |= std::uint64_t{1} << view;
-  }
+/// A detection of a view. In `candidate`, whose box is that which its angle turns, `anchor` counts all of them.
+struct Found {
+  Candidate candidate;
+  std::size_t view, row;
 };
 
-struct ViewCandidate {
-  Candidate box;
-  std::size_t view;
+/// The boxes of one object, at most one per view.
+struct Cluster {
+  Candidate fused{};                 ///< its anchor is that of the best
+  double weight = 0, sides[4] = {};  ///< sum of the scores; of score x side
+  std::uint64_t views = 0;           ///< one bit each
+  std::vector<std::uint32_t> members{};
+
+  void add(const Found& found, Task task) {
+    const Candidate& box = found.candidate;
+    if (members.empty()) fused = box;
+    members.push_back(box.anchor);
+    weight += box.score;
+    views |= std::uint64_t{1} << found.view;
+    if (task == Task::obb) return;
+    const float xyxy[4] = {box.box.x1, box.box.y1, box.box.x2, box.box.y2};
+    for (int i = 0; i < 4; ++i) sides[i] += static_cast<double>(box.score) * xyxy[i];
+    const auto mean = [&](int i) { return static_cast<float>(sides[i] / weight); };
+    if (weight > 0) fused.box = {mean(0), mean(1), mean(2), mean(3)};
+  }
 };
 
 /// Weighted boxes fusion (Solovyev, Wang, Gabruseva: arXiv:1910.13302, section 3) with equal weights for all views. A
 /// fused box is the mean of its members weighted by their scores; its score is their sum divided by the number of
 /// views. Unlike in the paper, a view adds at most one box to an object: two boxes of one view are two objects
 /// according to its NMS or its NMS-free head. So several equal views give the same result as one.
-std::vector<Candidate> fuse(const std::vector<ViewCandidate>& found, std::size_t views) {
+std::vector<Cluster> fuse(const std::vector<Found>& found, std::size_t views, Task task) {
   std::vector<Cluster> clusters;
-  for (const auto& [box, view] : found) {
+  for (const Found& each : found) {
+    const Candidate& box = each.candidate;
     Cluster* nearest = nullptr;
     float best = fusion_iou;
     for (Cluster& cluster : clusters) {
-      if (cluster.cls != box.cls || cluster.views >> view & 1) continue;
-      const float overlap = intersection_over_union(cluster.fused, box.box);
+      if (cluster.fused.cls != box.cls || cluster.views >> each.view & 1) continue;
+      const float overlap = task == Task::obb ? probabilistic_iou(rotated_box(cluster.fused), rotated_box(box))
+                                              : intersection_over_union(cluster.fused.box, box.box);
       if (!(overlap > best)) continue;
       best = overlap;
       nearest = &cluster;
     }
-    (nearest ? *nearest : clusters.emplace_back()).add(box, view);
+    (nearest ? *nearest : clusters.emplace_back()).add(each, task);
   }
-  std::vector<Candidate> out;
-  for (const Cluster& cluster : clusters) {
-    out.push_back({cluster.fused, static_cast<float>(cluster.weight / static_cast<double>(views)), cluster.cls});
+  for (Cluster& cluster : clusters) {
+    cluster.fused.score = static_cast<float>(cluster.weight / static_cast<double>(views));
   }
-  return out;
+  return clusters;
+}
+
+/// All detections, best score first.
+std::vector<Found> gather(const std::vector<Detections>& views) {
+  std::vector<Found> found;
+  for (std::size_t view = 0; view < views.size(); ++view) {
+    const Detections& detections = views[view];
+    for (std::size_t i = 0; i < detections.size(); ++i) {
+      Candidate candidate{detections.boxes[i], detections.scores[i], detections.classes[i]};
+      if (!detections.rotated.empty()) {
+        const RotatedBox& box = detections.rotated[i];
+        candidate.box = {box.cx - box.width / 2, box.cy - box.height / 2, box.cx + box.width / 2,
+                         box.cy + box.height / 2};
+        candidate.angle = box.angle;
+      }
+      found.push_back({candidate, view, i});
+    }
+  }
+  std::stable_sort(found.begin(), found.end(),
+                   [](const Found& a, const Found& b) { return a.candidate.score > b.candidate.score; });
+  for (std::size_t i = 0; i < found.size(); ++i) found[i].candidate.anchor = static_cast<std::uint32_t>(i);
+  return found;
+}
+
+/// Sets the masks of the merged detections to those of all that each was fused from, by the anchor of the best.
+void join_masks(const std::vector<Detections>& views, const std::vector<Found>& found,
+                const std::vector<std::vector<std::uint32_t>>& members, Detections& out) {
+  std::vector<std::vector<const Mask*>> parts;
+  for (const std::vector<std::uint32_t>& of_object : members) {
+    parts.emplace_back();
+    for (const std::uint32_t member : of_object) {
+      parts.back().push_back(&views[found[member].view].masks[found[member].row]);
+    }
+    out.masks.push_back(around(parts.back()));
+  }
+  check_mask_memory(out.masks);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (parts[i].size() == 1) {
+      out.masks[i] = *parts[i][0];
+    } else {
+      join(parts[i], out.masks[i]);
+    }
+  }
 }
 
 }  // namespace
@@ -71,37 +121,47 @@ Thresholds view_thresholds(const Thresholds& thresholds, Merge merge, std::size_
   return out;
 }
 
-Detections merge_views(const std::vector<Detections>& views, Merge merge, const Thresholds& thresholds, bool nms) {
-  std::vector<ViewCandidate> found;
-  for (std::size_t view = 0; view < views.size(); ++view) {
-    const Detections& detections = views[view];
-    for (std::size_t i = 0; i < detections.size(); ++i)
-      found.push_back({{detections.boxes[i], detections.scores[i], detections.classes[i]}, view});
-  }
-  std::stable_sort(found.begin(), found.end(),
-                   [](const ViewCandidate& a, const ViewCandidate& b) { return a.box.score > b.box.score; });
-
+Detections merge_views(const std::vector<Detections>& views, Merge merge, const Thresholds& thresholds,
+                       const HeadLayout& layout) {
+  const std::vector<Found> found = gather(views);
   std::vector<Candidate> merged;
+  std::vector<std::vector<std::uint32_t>> members(found.size());  // of each object, by the anchor of its best
   if (merge == Merge::wbf && views.size() > 1) {
-    merged = fuse(found, views.size());
-    merged.erase(std::remove_if(merged.begin(), merged.end(),
-                                [&](const Candidate& candidate) { return !(candidate.score > thresholds.conf); }),
-                 merged.end());
+    for (Cluster& cluster : fuse(found, views.size(), layout.task)) {
+      if (!(cluster.fused.score > thresholds.conf)) continue;
+      merged.push_back(cluster.fused);
+      members[cluster.fused.anchor] = std::move(cluster.members);
+    }
     sort_by_score(merged);
   } else {
-    for (const ViewCandidate& candidate : found) merged.push_back(candidate.box);
+    for (const Found& each : found) {
+      merged.push_back(each.candidate);
+      members[each.candidate.anchor] = {each.candidate.anchor};
+    }
   }
-  if (views.size() > 1 && (nms || merge == Merge::nms)) {
-    non_maximum_suppression(merged, thresholds.iou, thresholds.agnostic, thresholds.max_det);
+  if (views.size() > 1 && (layout.nms || merge == Merge::nms)) {
+    const auto suppress = layout.task == Task::obb ? rotated_suppression : non_maximum_suppression;
+    suppress(merged, thresholds.iou, thresholds.agnostic, thresholds.max_det);
   }
   merged.resize(std::min(merged.size(), static_cast<std::size_t>(thresholds.max_det)));
 
   Detections out;
+  out.kpt_shape = layout.kpt_shape;
+  std::vector<std::vector<std::uint32_t>> kept;
   for (const Candidate& candidate : merged) {
-    out.boxes.push_back(candidate.box);
+    const Found& best = found[candidate.anchor];
+    const Detections& view = views[best.view];
+    out.boxes.push_back(layout.task == Task::obb ? view.boxes[best.row] : candidate.box);
     out.scores.push_back(candidate.score);
     out.classes.push_back(candidate.cls);
+    if (layout.task == Task::obb) out.rotated.push_back(view.rotated[best.row]);
+    if (layout.task == Task::pose) {
+      const auto first = view.keypoints.begin() + static_cast<std::ptrdiff_t>(best.row) * layout.extra;
+      out.keypoints.insert(out.keypoints.end(), first, first + layout.extra);
+    }
+    kept.push_back(std::move(members[candidate.anchor]));
   }
+  if (layout.task == Task::segment) join_masks(views, found, kept, out);
   return out;
 }
 

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "model/model.h"
 #include "yolort/yolort.h"
 
 namespace yolort {
@@ -11,7 +12,10 @@ namespace yolort {
 Thresholds view_thresholds(const Thresholds& thresholds, Merge merge, std::size_t views);
 
 /// Merges the detections of each view of an image (best score first, in pixels of the image). A single view is returned
-/// unchanged. `nms`: whether the head needs NMS.
-Detections merge_views(const std::vector<Detections>& views, Merge merge, const Thresholds& thresholds, bool nms);
+/// unchanged. Keypoints and turned boxes are those of the best view of an object: a mean of angles, or of points that
+/// one view guesses, has no meaning. Masks that Merge::wbf fuses are joined. Throws std::invalid_argument if the masks
+/// take more than max_mask_bytes.
+Detections merge_views(const std::vector<Detections>& views, Merge merge, const Thresholds& thresholds,
+                       const HeadLayout& layout);
 
 }  // namespace yolort

@@ -6,6 +6,7 @@
 
 #include "core/detector.h"
 #include "core/view_merge.h"
+#include "ops/keypoints.h"
 
 namespace yolort {
 
@@ -14,10 +15,21 @@ Artifact Detector::Impl::artifact() const {
   return {spec.path, spec.height, spec.width, fixed.height || fixed.width, spec.stride};
 }
 
+/// What the keypoints are in mirrored views, if there are any.
+void Detector::Impl::find_counterparts(bool flip) {
+  if (spec.layout.task != Task::pose || !flip) return;
+  spec.layout.flip_idx = counterparts(spec.layout, spec.names);
+  if (!spec.layout.flip_idx.empty()) return;
+  throw std::invalid_argument("flip: model \"" + spec.path +
+                              "\" does not say which keypoints are left and right of each other (no 'flip_idx' in its "
+                              "metadata); switch flip off, or export it with yolort export");
+}
+
 /// Opens what the views run on and runs each once, so that a size that the network cannot take fails here.
 void Detector::Impl::prepare_views(const Options& options) {
   if (!options.augment && options.scales.empty() && options.scale_models.empty()) return;
   merge = options.merge;
+  find_counterparts(options.flip);
   std::vector<std::unique_ptr<Impl>> others;
   std::vector<Artifact> artifacts = {artifact()};
   for (const std::string& model : options.scale_models) {
@@ -26,9 +38,13 @@ void Detector::Impl::prepare_views(const Options& options) {
     if (own.rect == true) own.rect.reset();  // it is asked of the model itself
     others.push_back(std::make_unique<Impl>());
     others.back()->load(model, own);
-    if (others.back()->spec.names != spec.names) {
-      throw ModelError("scale_models: model \"" + model + "\" has other classes than \"" + spec.path + "\"");
+    const ModelSpec& other = others.back()->spec;
+    const bool same_task = other.layout.task == spec.layout.task && other.layout.kpt_shape == spec.layout.kpt_shape;
+    if (!same_task || other.names != spec.names) {
+      throw ModelError("scale_models: model \"" + model + "\" has " + (same_task ? "other classes" : "another task") +
+                       " than \"" + spec.path + "\"");
     }
+    others.back()->find_counterparts(options.flip);
     artifacts.push_back(others.back()->artifact());
   }
   const std::vector<PlacedView> placed = plan_views(options.scales, options.flip, artifacts);
@@ -74,7 +90,7 @@ std::vector<Detections> Detector::Impl::run_views(const std::vector<Image>& imag
   const auto start = std::chrono::steady_clock::now();
   std::vector<Detections> out;
   for (const std::vector<Detections>& of_image : found)
-    out.push_back(merge_views(of_image, merge, settings, spec.layout.nms));
+    out.push_back(merge_views(of_image, merge, settings, spec.layout));
   total.post += milliseconds(std::chrono::steady_clock::now() - start);
   speed = total;
   return out;

@@ -13,6 +13,7 @@ namespace {
 constexpr std::int64_t max_classes = 65536;
 constexpr std::int64_t max_stride = 1024;
 constexpr std::size_t max_name_bytes = 1024;
+constexpr std::int64_t max_keypoints = 4096;
 
 /// The value as text. Nulls, booleans and numbers stay as they were written, since they may be names.
 std::string to_text(const Value& value) {
@@ -47,9 +48,7 @@ class MetadataReader {
         fail(spec_, "its metadata has '" + to_text(key) + "' twice");
       }
     }
-    if (const Value task = get("task"); task.as<std::string>() && *task.as<std::string>() != "detect") {
-      fail(spec_, "its task is '" + *task.as<std::string>() + "'; yolort runs detection models");
-    }
+    read_task();
     if (const Value channels = get("channels"); channels.as<std::int64_t>() && *channels.as<std::int64_t>() != 3) {
       fail(spec_, "it takes " + to_text(channels) + " channels; yolort feeds 3 (RGB)");
     }
@@ -101,6 +100,37 @@ class MetadataReader {
                       std::to_string(high));
     }
     return *number;
+  }
+
+  void read_task() {
+    HeadLayout& layout = spec_.layout;
+    if (const Value task = get("task"); task.as<std::string>()) {
+      const std::string& name = *task.as<std::string>();
+      bool known = false;
+      for (const Task each : {Task::detect, Task::segment, Task::pose, Task::obb}) {
+        if (name != yolort::to_text(each)) continue;
+        layout.task = each;
+        known = true;
+      }
+      if (!known) fail(spec_, "its task is '" + name + "'; yolort runs models that detect, segment, pose and obb");
+    }
+    if (spec_.format == Format::tflite && layout.task != Task::detect) {
+      fail(spec_, "its task is '" + to_text(layout.task) + "'; of .tflite files yolort runs those that detect");
+    }
+    if (layout.task == Task::obb) layout.extra = 1;
+    if (layout.task == Task::pose) {
+      const Value shape = get("kpt_shape");
+      const List* list = shape.as<List>();
+      if (!list || list->size() != 2) {
+        fail(spec_, "metadata 'kpt_shape' is " + to_text(shape) + ", expected [keypoints, 2 or 3]");
+      }
+      layout.kpt_shape = {static_cast<int>(integer(list->front(), "kpt_shape", 1, max_keypoints)),
+                          static_cast<int>(integer(list->back(), "kpt_shape", 2, 3))};
+      layout.extra = layout.kpt_shape[0] * layout.kpt_shape[1];
+    }
+    const Value head = get("head");  // the class of the head in Ultralytics
+    layout.direct =
+        head.as<std::string>() && (*head.as<std::string>() == "Pose26" || *head.as<std::string>() == "OBB26");
   }
 
   void read_names() {
@@ -179,7 +209,7 @@ class MetadataReader {
       layout.head = Head::raw;
       layout.reg_max = static_cast<int>(integer(required(own, "reg_max"), "yolort.reg_max", 1, 64));
       const Value& strides = required(own, "strides");
-      if (!strides.as<List>() || strides.as<List>()->empty() || strides.as<List>()->size() > 8) {
+      if (!strides.as<List>() || strides.as<List>()->empty() || strides.as<List>()->size() > max_levels) {
         fail(spec_, "metadata 'yolort.strides' is no list of 1 to 8 strides");
       }
       for (const Value& stride : *strides.as<List>()) {
@@ -199,7 +229,27 @@ class MetadataReader {
     if (const Value* source = own.find("source"); source && source->find("sha256")) {
       spec_.source = text_of(*source, "sha256");
     }
+    read_flip(own);
     read_input(own);
+  }
+
+  void read_flip(const Value& own) {
+    const Value* given = own.find("flip_idx");
+    if (!given || spec_.layout.task != Task::pose) return;
+    std::vector<int>& out = spec_.layout.flip_idx;
+    const auto count = static_cast<std::size_t>(spec_.layout.kpt_shape[0]);
+    const List* list = given->as<List>();
+    if (!list || list->size() != count) {
+      fail(spec_, "metadata 'yolort.flip_idx' is no list of " + std::to_string(count) + " keypoints");
+    }
+    for (const Value& other : *list) {
+      out.push_back(static_cast<int>(integer(other, "yolort.flip_idx", 0, spec_.layout.kpt_shape[0] - 1)));
+    }
+    for (std::size_t k = 0; k < count; ++k) {
+      if (out[static_cast<std::size_t>(out[k])] != static_cast<int>(k)) {
+        fail(spec_, "metadata 'yolort.flip_idx': keypoint " + std::to_string(k) + " is not that of its counterpart");
+      }
+    }
   }
 
   /// The letterbox is fixed; a model that wants another one must not run with this one.

@@ -56,6 +56,16 @@ std::string to_text(Format format) {
   return "";
 }
 
+std::string to_text(Task task) {
+  switch (task) {
+    case Task::detect: return "detect";
+    case Task::segment: return "segment";
+    case Task::pose: return "pose";
+    case Task::obb: return "obb";
+  }
+  return "";
+}
+
 std::string HeadLayout::name() const {
   switch (head) {
     case Head::raw: return nms ? "raw" : "raw-e2e";
@@ -68,8 +78,8 @@ std::string HeadLayout::name() const {
 
 bool ModelSpec::may_be_cut() const {
   const auto author = metadata.find("author");
-  return !whole && (layout.head == Head::boxes || layout.head == Head::end2end) && author != metadata.end() &&
-         author->second == "Ultralytics";
+  return !whole && layout.task == Task::detect && (layout.head == Head::boxes || layout.head == Head::end2end) &&
+         author != metadata.end() && author->second == "Ultralytics";
 }
 
 ModelError unknown_imgsz(const ModelSpec& spec) {

@@ -1,6 +1,7 @@
 // What a model file says about itself.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <istream>
@@ -16,6 +17,7 @@ namespace yolort {
 
 enum class Format { onnx, ncnn, openvino, tensorrt, tflite };
 std::string to_text(Format format);
+std::string to_text(Task task);
 
 enum class Head {
   unknown,
@@ -24,16 +26,24 @@ enum class Head {
   end2end,  ///< batch x rows x 6: x1 y1 x2 y2 score class
 };
 
-/// How to read the outputs.
+/// How to read the outputs. Beside box and classes an anchor may have `extra` values: mask coefficients, keypoints or
+/// the angle. In a raw head they are a third map of each level; in the others they come last.
 struct HeadLayout {
   Head head = Head::unknown;
-  bool nms = true;          ///< raw one-to-one branches (`raw-e2e`) and end2end need none
-  bool normalized = false;  ///< boxes: cx cy w h are shares of the input
+  Task task = Task::detect;
+  int extra = 0;                   ///< segment: the prototypes, which are the last output; obb: 1
+  std::array<int, 2> kpt_shape{};  ///< pose: keypoints, and values of each
+  std::vector<int> flip_idx;       ///< pose: which keypoint each one is in a mirrored image; empty: unknown
+  bool direct = false;             ///< raw: keypoints and angles as in Pose26 and OBB26 of YOLO26
+  bool nms = true;                 ///< raw one-to-one branches (`raw-e2e`) and end2end need none
+  bool normalized = false;         ///< boxes: cx cy w h are shares of the input
   int classes = 0;
   int reg_max = 0;           ///< raw: bins of a box side; 1 means the distance itself
   std::vector<int> strides;  ///< raw: input pixels per cell, level by level; empty: the shapes of the maps say
 
   std::string name() const;
+  /// Outputs of each level of a raw head.
+  int maps() const { return task == Task::detect ? 2 : 3; }
 };
 
 struct ModelSpec {
@@ -61,6 +71,9 @@ struct ModelSpec {
 
 /// Metadata layout this library writes and reads; a newer one is refused.
 inline constexpr int metadata_format = 1;
+
+/// Maximum number of levels of a raw head.
+inline constexpr std::size_t max_levels = 8;
 
 /// Largest side of a network input, pixels.
 inline constexpr int max_imgsz = 16384;

@@ -51,6 +51,24 @@ Box Geometry::to_image(const Box& box) const {
   return {right - out.x2, out.y1, right - out.x1, out.y2};
 }
 
+Box Geometry::clip(const Box& box) const {
+  const auto width = static_cast<float>(source_width), height = static_cast<float>(source_height);
+  return {std::clamp(box.x1, 0.0f, width), std::clamp(box.y1, 0.0f, height), std::clamp(box.x2, 0.0f, width),
+          std::clamp(box.y2, 0.0f, height)};
+}
+
+RotatedBox Geometry::to_image(const RotatedBox& box) const {
+  const float gain_x = static_cast<float>(static_cast<double>(new_width) / source_width);
+  const float gain_y = static_cast<float>(static_cast<double>(new_height) / source_height);
+  RotatedBox out = {(box.cx - static_cast<float>(left)) / gain_x, (box.cy - static_cast<float>(top)) / gain_y,
+                    box.width / gain_x, box.height / gain_y, box.angle};
+  if (mirrored) {
+    out.cx = static_cast<float>(source_width) - out.cx;
+    out.angle = -out.angle;
+  }
+  return out;
+}
+
 bool Geometry::operator==(const Geometry& o) const {
   return source_width == o.source_width && source_height == o.source_height && width == o.width && height == o.height &&
          new_width == o.new_width && new_height == o.new_height && left == o.left && top == o.top &&

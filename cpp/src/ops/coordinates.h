@@ -22,6 +22,10 @@ struct Geometry {
   Geometry trimmed(int stride) const;
   /// From network input to original image, clipped.
   Box to_image(const Box& box) const;
+  /// The same for a turned box, which is not clipped.
+  RotatedBox to_image(const RotatedBox& box) const;
+  /// A box of the original image, cut at its edges.
+  Box clip(const Box& box) const;
   bool operator==(const Geometry& other) const;
 
  private:

@@ -5,6 +5,9 @@
 #include <string>
 
 #include "ops/half.h"
+#include "ops/head_layout.h"
+#include "ops/keypoints.h"
+#include "ops/rotated.h"
 
 namespace yolort {
 namespace {
@@ -12,30 +15,14 @@ namespace {
 /// Maximum number of boxes before NMS, as in Ultralytics (utils/nms.py, max_nms).
 constexpr std::size_t max_nms = 30000;
 
-std::string shape_text(const std::vector<int>& shape) {
-  std::string out = "(";
-  for (int side : shape) out += (out.size() > 1 ? ", " : "") + std::to_string(side);
-  return out + ")";
-}
-
-std::string shapes_text(const std::vector<Tensor>& outputs) {
-  std::string out;
-  for (const Tensor& tensor : outputs) out += (out.empty() ? "" : " ") + shape_text(tensor.shape);
-  return out;
-}
-
-[[noreturn]] void no_fit(const std::string& head, const std::string& expected, const std::vector<Tensor>& outputs) {
-  throw ModelError("the outputs " + shapes_text(outputs) + " do not fit the head '" + head + "': expected " + expected);
-}
-
-[[noreturn]] void not_finite() {
-  throw EngineError(
-      "the model's outputs hold NaN or infinity; run it with precision=\"fp32\" or another engine, and check how it "
-      "was exported");
-}
-
 bool is_finite(const Box& box) {
   return std::isfinite(box.x1) && std::isfinite(box.y1) && std::isfinite(box.x2) && std::isfinite(box.y2);
+}
+
+/// A box of center and size, which stand in the places of the corners.
+Box centered(const Box& box) {
+  const float w = box.x2 / 2, h = box.y2 / 2;
+  return {box.x1 - w, box.y1 - h, box.x1 + w, box.y1 + h};
 }
 
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
@@ -84,65 +71,6 @@ void check_thresholds(const Thresholds& thresholds, int classes) {
   }
 }
 
-/// Completes a raw layout from the shapes of its maps.
-void read_maps(HeadLayout& layout, const std::vector<Tensor>& outputs, int height) {
-  const bool maps =
-      outputs.size() % 2 == 0 && outputs.size() <= max_maps &&
-      std::all_of(outputs.begin(), outputs.end(), [](const Tensor& map) { return map.shape.size() == 4; });
-  if (!maps) throw ModelError("the outputs " + shapes_text(outputs) + " are not the maps of a head");
-  layout.reg_max = outputs[0].shape[1] / 4;
-  for (std::size_t i = 0; i < outputs.size(); i += 2) {
-    layout.strides.push_back(std::max(height / std::max(outputs[i].shape[2], 1), 1));
-  }
-}
-
-HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tensor>& outputs, int height, int width) {
-  if (outputs.empty()) throw ModelError("the model has no outputs; export it again");
-  const auto is_rows = [&] { return outputs.size() == 1 && outputs[0].shape.size() == 3; };
-  if (layout.head == Head::unknown) {
-    // 1 x 300 x 6 reads as end2end unless the classes or the number of rows say otherwise, as in Ultralytics.
-    if (is_rows() && outputs[0].shape[2] == 6 && outputs[0].shape[1] != 4 + classes) {
-      layout.head = Head::end2end;
-      layout.nms = false;
-    } else if (is_rows()) {
-      layout.head = Head::boxes;
-    } else {
-      throw ModelError("the outputs " + shapes_text(outputs) +
-                       " are those of no head known here (1 x (4 + classes) x anchors, 1 x rows x 6), and the model "
-                       "carries no metadata that says more; export it with yolort export");
-    }
-  }
-  layout.classes = classes;
-  if (layout.head == Head::raw && layout.strides.empty()) read_maps(layout, outputs, height);
-
-  if (layout.head == Head::raw) {
-    const std::size_t levels = layout.strides.size();
-    std::string expected;
-    bool fits = outputs.size() == 2 * levels;
-    if (fits && classes == 0 && outputs[1].shape.size() == 4) layout.classes = outputs[1].shape[1];
-    for (std::size_t level = 0; level < levels; ++level) {
-      const int rows = height / layout.strides[level], columns = width / layout.strides[level];
-      for (int part = 0; part < 2; ++part) {
-        const std::vector<int> shape = {outputs[0].shape[0], part ? layout.classes : 4 * layout.reg_max, rows, columns};
-        expected += (expected.empty() ? "" : " ") + shape_text(shape);
-        fits = fits && outputs[2 * level + part].shape == shape;
-      }
-    }
-    if (!fits) no_fit(layout.name(), expected, outputs);
-  } else if (layout.head == Head::boxes) {
-    if (is_rows() && classes == 0) layout.classes = outputs[0].shape[1] - 4;
-    if (!is_rows() || layout.classes < 1 || outputs[0].shape[1] != 4 + layout.classes) {
-      no_fit("boxes",
-             "(batch, " + std::to_string(4 + layout.classes) + ", anchors): 4 + " + std::to_string(layout.classes) +
-                 " classes",
-             outputs);
-    }
-  } else if (!is_rows() || outputs[0].shape[2] != 6) {
-    no_fit("end2end", "(batch, rows, 6)", outputs);
-  }
-  return layout;
-}
-
 /// Channels x cells, cells contiguous.
 struct Decoder::FloatMap {
   const float* data;
@@ -169,15 +97,17 @@ Decoder::FloatMap Decoder::float_map(const Tensor& tensor, int index, std::size_
 }
 
 /// Adds the candidates of cells whose best class is above `threshold` (in the unit of `scores`). `score` turns a value
-/// into a score, `decode_box` computes the box of a cell.
+/// into a score, `decode_box` computes the box of a cell; `first` is the anchor of the first cell.
 template <class Score, class DecodeBox>
-void Decoder::collect(const FloatMap& scores, std::size_t cells, float threshold, bool multi_label,
+void Decoder::collect(const FloatMap& scores, std::size_t first, float threshold, bool multi_label,
                       const Thresholds& thresholds, Score score, DecodeBox decode_box) {
+  const std::size_t cells = scores.cells;
   best_.resize(cells);
-  if (!kernels_->column_max(scores.data, scores.stride, scores.channels, cells, best_.data())) not_finite();
+  if (!kernels_->column_max(scores.data, scores.stride, scores.channels, cells, best_.data())) throw not_finite();
   for (std::size_t i = 0; i < cells; ++i) {
     if (!(best_[i] > threshold)) continue;
     Candidate candidate{};
+    candidate.anchor = static_cast<std::uint32_t>(first + i);
     bool have_box = false;
     for (std::size_t c = 0; c < scores.channels; ++c) {
       const float value = scores.data[static_cast<std::ptrdiff_t>(c) * scores.stride + static_cast<std::ptrdiff_t>(i)];
@@ -191,20 +121,22 @@ void Decoder::collect(const FloatMap& scores, std::size_t cells, float threshold
       }
       if (!multi_label) break;
     }
-    if (have_box && !is_finite(candidate.box)) not_finite();
+    if (have_box && !is_finite(candidate.box)) throw not_finite();
   }
 }
 
 void Decoder::decode_raw(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
                          const Thresholds& thresholds) {
   const bool multi_label = is_multi_label(layout, thresholds);
+  const auto maps = static_cast<std::size_t>(layout.maps());
+  std::size_t first = 0;
   for (std::size_t level = 0; level < layout.strides.size(); ++level) {
-    const FloatMap boxes = float_map(outputs[2 * level], index, 2 * level);
-    const FloatMap scores = float_map(outputs[2 * level + 1], index, 2 * level + 1);
-    const auto columns = static_cast<std::size_t>(outputs[2 * level].shape[3]);
+    const FloatMap boxes = float_map(outputs[maps * level], index, 2 * level);
+    const FloatMap scores = float_map(outputs[maps * level + 1], index, 2 * level + 1);
+    const auto columns = static_cast<std::size_t>(outputs[maps * level].shape[3]);
     const auto stride = static_cast<float>(layout.strides[level]);
     const std::ptrdiff_t side_stride = layout.reg_max * boxes.stride;
-    collect(scores, scores.cells, logit(thresholds.conf), multi_label, thresholds, sigmoid, [&](std::size_t i) {
+    collect(scores, first, logit(thresholds.conf), multi_label, thresholds, sigmoid, [&](std::size_t i) {
       const float* at = boxes.data + i;
       const float x = static_cast<float>(i % columns) + 0.5f, y = static_cast<float>(i / columns) + 0.5f;
       return Box{(x - box_side(at, boxes.stride, layout.reg_max)) * stride,
@@ -212,6 +144,7 @@ void Decoder::decode_raw(const HeadLayout& layout, const std::vector<Tensor>& ou
                  (x + box_side(at + 2 * side_stride, boxes.stride, layout.reg_max)) * stride,
                  (y + box_side(at + 3 * side_stride, boxes.stride, layout.reg_max)) * stride};
     });
+    first += scores.cells;
   }
 }
 
@@ -222,13 +155,11 @@ void Decoder::decode_boxes(const HeadLayout& layout, const Tensor& output, int i
   const float across = layout.normalized ? static_cast<float>(geometry.width) : 1;
   const float down = layout.normalized ? static_cast<float>(geometry.height) : 1;
   collect(
-      scores, scores.cells, thresholds.conf, is_multi_label(layout, thresholds), thresholds,
-      [](float value) { return value; },
+      scores, 0, thresholds.conf, is_multi_label(layout, thresholds), thresholds, [](float value) { return value; },
       [&](std::size_t i) {
         const float* at = all.data + i;
-        const float x = at[0] * across, w = at[2 * all.stride] * across / 2;
-        const float y = at[all.stride] * down, h = at[3 * all.stride] * down / 2;
-        return Box{x - w, y - h, x + w, y + h};
+        return centered(
+            {at[0] * across, at[all.stride] * down, at[2 * all.stride] * across, at[3 * all.stride] * down});
       });
 }
 
@@ -236,16 +167,19 @@ void Decoder::decode_end2end(const HeadLayout& layout, const Tensor& output, int
   const FloatMap rows = float_map(output, index, 0);
   for (std::size_t i = 0; i < rows.channels; ++i) {
     const float* row = rows.data + static_cast<std::ptrdiff_t>(i) * rows.stride;
-    if (!std::isfinite(row[4])) not_finite();
+    if (!std::isfinite(row[4])) throw not_finite();
     if (!(row[4] > thresholds.conf)) continue;
-    const Box box{row[0], row[1], row[2], row[3]};
-    if (!is_finite(box) || !std::isfinite(row[5])) not_finite();
+    Box box{row[0], row[1], row[2], row[3]};
+    if (layout.task == Task::obb) box = centered(box);
+    if (!is_finite(box) || !std::isfinite(row[5])) throw not_finite();
     if (row[5] < 0 || row[5] >= static_cast<float>(layout.classes)) {
       throw ModelError("an end2end row has class " + std::to_string(row[5]) + ", but the model names " +
                        std::to_string(layout.classes) + " classes");
     }
     const int cls = static_cast<int>(row[5]);
-    if (class_mask_.empty() || class_mask_[static_cast<std::size_t>(cls)]) candidates_.push_back({box, row[4], cls});
+    if (class_mask_.empty() || class_mask_[static_cast<std::size_t>(cls)]) {
+      candidates_.push_back({box, row[4], cls, static_cast<std::uint32_t>(i)});
+    }
   }
 }
 
@@ -259,22 +193,56 @@ Detections Decoder::operator()(const HeadLayout& layout, const std::vector<Tenso
     case Head::boxes: decode_boxes(layout, outputs[0], index, geometry, thresholds); break;
     default: decode_end2end(layout, outputs[0], index, thresholds); break;
   }
+  if (layout.task == Task::obb) {
+    const ExtraValues extra(layout, outputs, index);
+    for (Candidate& candidate : candidates_) {
+      float value = 0;
+      const Cell cell = extra.read(candidate.anchor, &value);
+      turn(candidate, layout, cell, value);
+    }
+  }
   sort_by_score(candidates_);
   if (layout.nms) {
     candidates_.resize(std::min(candidates_.size(), max_nms));
-    non_maximum_suppression(candidates_, thresholds.iou, thresholds.agnostic, thresholds.max_det);
+    const auto suppress = layout.task == Task::obb ? rotated_suppression : non_maximum_suppression;
+    suppress(candidates_, thresholds.iou, thresholds.agnostic, thresholds.max_det);
   }
   candidates_.resize(std::min(candidates_.size(), static_cast<std::size_t>(thresholds.max_det)));
+  return to_detections(layout, outputs, index, geometry);
+}
 
+/// The candidates in pixels of the image, with what the task adds to them.
+Detections Decoder::to_detections(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
+                                  const Geometry& geometry) {
   Detections out;
   out.boxes.reserve(candidates_.size());
   out.scores.reserve(candidates_.size());
   out.classes.reserve(candidates_.size());
-  for (const Candidate& candidate : candidates_) {
-    out.boxes.push_back(geometry.to_image(candidate.box));
+  out.kpt_shape = layout.kpt_shape;
+  const auto extra = static_cast<std::size_t>(layout.extra);
+  std::vector<float> values(layout.task == Task::obb ? 0 : candidates_.size() * extra);
+  const ExtraValues reader(layout, outputs, index);
+  for (std::size_t i = 0; i < candidates_.size(); ++i) {
+    const Candidate& candidate = candidates_[i];
     out.scores.push_back(candidate.score);
     out.classes.push_back(candidate.cls);
+    if (layout.task == Task::obb) {
+      out.rotated.push_back(geometry.to_image(rotated_box(candidate)));
+      const Box around = hull(out.rotated.back());
+      if (!is_finite(around)) throw not_finite();  // sizes that overflow
+      out.boxes.push_back(geometry.clip(around));
+      continue;
+    }
+    out.boxes.push_back(geometry.to_image(candidate.box));
+    if (values.empty()) continue;
+    float* own = &values[i * extra];
+    const Cell cell = reader.read(candidate.anchor, own);
+    if (layout.task != Task::pose) continue;
+    if (layout.head == Head::raw) decode_keypoints(layout, cell, own);
+    keypoints_to_image(layout, geometry, own);
   }
+  if (layout.task == Task::pose) out.keypoints = std::move(values);
+  if (layout.task == Task::segment) masks_(outputs.back(), index, geometry, values, out);
   return out;
 }
 

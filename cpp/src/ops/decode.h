@@ -7,20 +7,14 @@
 #include "core/engine.h"
 #include "model/model.h"
 #include "ops/coordinates.h"
+#include "ops/masks.h"
 #include "ops/nms.h"
 #include "ops/simd/kernels.h"
 
 namespace yolort {
 
-/// Maximum number of raw maps: two for each of 8 levels.
-inline constexpr std::size_t max_maps = 16;
-
 /// Throws std::invalid_argument naming the setting that is out of range.
 void check_thresholds(const Thresholds& thresholds, int classes);
-
-/// Completes a layout from the outputs' shapes and checks that they fit it. `classes` 0: the number is taken from the
-/// shapes. Throws ModelError with the expected and the actual shapes.
-HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tensor>& outputs, int height, int width);
 
 /// The logit of a score, slightly lower so that rounding loses no candidate; the score itself is compared later.
 float logit(float score);
@@ -35,9 +29,10 @@ bool is_multi_label(const HeadLayout& layout, const Thresholds& thresholds);
 
 class Decoder {
  public:
-  explicit Decoder(const Kernels& kernels = yolort::kernels()) : kernels_(&kernels) {}
+  explicit Decoder(const Kernels& kernels = yolort::kernels()) : kernels_(&kernels), masks_(kernels) {}
 
-  /// Detections of image `index` of the batch. Throws EngineError if the outputs hold NaN or infinity.
+  /// Detections of image `index` of the batch. Throws EngineError if the outputs hold NaN or infinity, and
+  /// std::invalid_argument if masks take more memory than max_mask_bytes.
   Detections operator()(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
                         const Geometry& geometry, const Thresholds& thresholds);
 
@@ -50,14 +45,18 @@ class Decoder {
                     const Thresholds& thresholds);
   void decode_end2end(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds);
   template <class Score, class DecodeBox>
-  void collect(const FloatMap& scores, std::size_t cells, float threshold, bool multi_label,
+  void collect(const FloatMap& scores, std::size_t first, float threshold, bool multi_label,
                const Thresholds& thresholds, Score score, DecodeBox decode_box);
 
+  Detections to_detections(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
+                           const Geometry& geometry);
+
   const Kernels* kernels_;
+  MaskDecoder masks_;
   std::vector<Candidate> candidates_;
   std::vector<float> best_;
-  std::vector<float> widened_[max_maps];  ///< f32 copies of f16 outputs
-  std::vector<bool> class_mask_;          ///< by class; empty: all
+  std::vector<float> widened_[2 * max_levels];  ///< f32 copies of f16 outputs
+  std::vector<bool> class_mask_;                ///< by class; empty: all
 };
 
 }  // namespace yolort

@@ -1,6 +1,7 @@
 // Greedy non-maximum suppression.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "yolort/yolort.h"
@@ -11,6 +12,8 @@ struct Candidate {
   Box box;
   float score;
   int cls;
+  std::uint32_t anchor = 0;  ///< see ExtraValues
+  float angle = 0;           ///< radians: the box is turned by it around its center
 };
 
 /// 0 to 1; NaN for two boxes without area.

@@ -83,6 +83,23 @@ Shape convolution(const Layer& layer, const std::vector<Shape>& in, Weights& wei
   return {outputs, down.output(layer, in[0][1]), across.output(layer, in[0][2])};
 }
 
+/// The one that enlarges YOLO's prototypes: without padding, dilation or activation.
+Shape deconvolution(const Layer& layer, const std::vector<Shape>& in, Weights& weights) {
+  expect_rank(layer, in[0], 3);
+  for (const int key : {4, 14, 18, 19}) integer(layer, key, 0, 0, 0);
+  for (const int key : {2, 12}) integer(layer, key, 1, 1, 1);
+  const std::int64_t channels = in[0][0], outputs = integer(layer, 0, 0, 1, 1 << 20);
+  const std::int64_t width = integer(layer, 1, 0, 1, max_window), height = integer(layer, 11, width, 1, max_window);
+  const std::int64_t across = integer(layer, 3, 1, 1, max_window), down = integer(layer, 13, across, 1, max_window);
+  const std::int64_t count = integer(layer, 6, 0, 1, max_elements);
+  if (count != outputs * channels * width * height) {
+    fail(layer, "has " + std::to_string(count) + " weights, which do not fit the " + std::to_string(channels) +
+                    " channels it gets");
+  }
+  weights = {count, integer(layer, 5, 0, 0, 1) * outputs, false, false};
+  return {outputs, (in[0][1] - 1) * down + height, (in[0][2] - 1) * across + width};
+}
+
 Shape pooling(const Layer& layer, const std::vector<Shape>& in, Weights&) {
   expect_rank(layer, in[0], 3);
   integer(layer, 0, 0, 0, 1);
@@ -228,6 +245,7 @@ const std::map<std::string, KnownLayer>& known_layers() {
   static const std::map<std::string, KnownLayer> layers = {
       {"Convolution", {1, 1, window, convolution}},
       {"ConvolutionDepthWise", {1, 1, grouped, convolution}},
+      {"Deconvolution", {1, 1, {0, 1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 18, 19}, deconvolution}},
       {"Pooling", {1, 1, {0, 1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15}, pooling}},
       {"BinaryOp", {any, 1, {0, 1, 2}, binary}},
       {"Concat", {any, 1, {0}, concat}},

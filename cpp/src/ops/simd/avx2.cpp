@@ -102,8 +102,44 @@ bool column_max(const float* values, std::ptrdiff_t stride, std::size_t rows, st
   return finite;
 }
 
+/// Products and sums are rounded one after the other, as in every table: no FMA.
+void weighted_sum(const float* values, std::ptrdiff_t stride, const float* weights, std::size_t rows, std::size_t n,
+                  float* sums) {
+  const auto block = [&](std::size_t i, auto& sum) {
+    for (auto& s : sum) s = _mm256_setzero_ps();
+    const float* at = values + i;
+    for (std::size_t r = 0; r < rows; ++r, at += stride) {
+      const __m256 weight = _mm256_set1_ps(weights[r]);
+      int k = 0;
+      for (auto& s : sum) s = _mm256_add_ps(s, _mm256_mul_ps(weight, _mm256_loadu_ps(at + 8 * k++)));
+    }
+    int k = 0;
+    for (const auto& s : sum) _mm256_storeu_ps(sums + i + 8 * k++, s);
+  };
+  std::size_t i = 0;
+  __m256 four[4], one[1];
+  for (; i + 32 <= n; i += 32) block(i, four);
+  for (; i + 8 <= n; i += 8) block(i, one);
+  if (i < n) scalar_kernels.weighted_sum(values + i, stride, weights, rows, n - i, sums + i);
+}
+
+void sample_bits(const float* values, const Samples& samples, std::size_t first, std::size_t n, std::uint8_t* bits) {
+  std::size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const __m256i at = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(&samples.first[first + i]));
+    __m256 sum = _mm256_setzero_ps();
+    for (int k = 0; k < 3; ++k) {
+      const __m256 weight = _mm256_loadu_ps(&samples.weights[k][first + i]);
+      const __m256 product = _mm256_mul_ps(weight, _mm256_i32gather_ps(values + k, at, 4));
+      sum = k ? _mm256_add_ps(sum, product) : product;
+    }
+    bits[i / 8] = static_cast<std::uint8_t>(_mm256_movemask_ps(_mm256_cmp_ps(sum, _mm256_setzero_ps(), _CMP_GT_OQ)));
+  }
+  if (i < n) scalar_kernels.sample_bits(values, samples, first + i, n - i, bits + i / 8);
+}
+
 }  // namespace
 
-extern const Kernels avx2_kernels = {"avx2", resample_f32, resample_f16, column_max};
+extern const Kernels avx2_kernels = {"avx2", resample_f32, resample_f16, column_max, weighted_sum, sample_bits};
 
 }  // namespace yolort

@@ -106,8 +106,48 @@ bool column_max(const float* values, std::ptrdiff_t stride, std::size_t rows, st
   return finite;
 }
 
+/// Products and sums are rounded one after the other, as in every table: no FMA.
+void weighted_sum(const float* values, std::ptrdiff_t stride, const float* weights, std::size_t rows, std::size_t n,
+                  float* sums) {
+  const auto block = [&](std::size_t i, __mmask16 last, auto& sum) {
+    for (auto& s : sum) s = _mm512_setzero_ps();
+    const float* at = values + i;
+    for (std::size_t r = 0; r < rows; ++r, at += stride) {
+      const __m512 weight = _mm512_set1_ps(weights[r]);
+      int k = 0;
+      for (auto& s : sum) {
+        s = _mm512_add_ps(s, _mm512_mul_ps(weight, _mm512_maskz_loadu_ps(last, at + 16 * k++)));
+      }
+    }
+    int k = 0;
+    for (const auto& s : sum) _mm512_mask_storeu_ps(sums + i + 16 * k++, last, s);
+  };
+  constexpr auto full = static_cast<__mmask16>(0xFFFF);
+  std::size_t i = 0;
+  __m512 four[4], one[1];
+  for (; i + 64 <= n; i += 64) block(i, full, four);
+  for (; i + 16 <= n; i += 16) block(i, full, one);
+  if (i < n) block(i, static_cast<__mmask16>((1u << (n - i)) - 1), one);
+}
+
+void sample_bits(const float* values, const Samples& samples, std::size_t first, std::size_t n, std::uint8_t* bits) {
+  std::size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const __m512i at = _mm512_loadu_si512(&samples.first[first + i]);
+    __m512 sum = _mm512_setzero_ps();
+    for (int k = 0; k < 3; ++k) {
+      const __m512 weight = _mm512_loadu_ps(&samples.weights[k][first + i]);
+      const __m512 product = _mm512_mul_ps(weight, _mm512_i32gather_ps(at, values + k, 4));
+      sum = k ? _mm512_add_ps(sum, product) : product;
+    }
+    const std::uint16_t above = _mm512_cmp_ps_mask(sum, _mm512_setzero_ps(), _CMP_GT_OQ);
+    std::memcpy(bits + i / 8, &above, sizeof(above));
+  }
+  if (i < n) avx2_kernels.sample_bits(values, samples, first + i, n - i, bits + i / 8);
+}
+
 }  // namespace
 
-extern const Kernels avx512_kernels = {"avx512", resample_f32, resample_f16, column_max};
+extern const Kernels avx512_kernels = {"avx512", resample_f32, resample_f16, column_max, weighted_sum, sample_bits};
 
 }  // namespace yolort

@@ -32,6 +32,13 @@ inline constexpr int row_slack = 16;
 /// the models were trained with: each row sum is cut to Q7, each weighted row to Q2.
 inline constexpr int weight_bits = 11;
 
+/// Positions along one side of a mask, as samples of a row of `values`: the first of three neighboring values, and
+/// their weights.
+struct Samples {
+  std::vector<std::int32_t> first;
+  std::vector<float> weights[3];
+};
+
 struct Kernels {
   const char* name;
 
@@ -45,6 +52,15 @@ struct Kernels {
   /// best[i] = the largest of `rows` values, `stride` apart, starting at values + i. Returns false if any value is NaN
   /// or infinite.
   bool (*column_max)(const float* values, std::ptrdiff_t stride, std::size_t rows, std::size_t n, float* best);
+
+  /// sums[i] = the sum of `rows` values, `stride` apart, starting at values + i, each times its weight; in order.
+  void (*weighted_sum)(const float* values, std::ptrdiff_t stride, const float* weights, std::size_t rows,
+                       std::size_t n, float* sums);
+
+  /// Bit i of `bits`, lowest first, = whether sample `first` + i of `values` is above 0. Writes (n + 7) / 8 bytes,
+  /// whose spare bits are 0.
+  void (*sample_bits)(const float* values, const Samples& samples, std::size_t first, std::size_t n,
+                      std::uint8_t* bits);
 };
 
 extern const Kernels scalar_kernels;

@@ -107,8 +107,28 @@ bool column_max(const float* values, std::ptrdiff_t stride, std::size_t rows, st
   return finite;
 }
 
+void weighted_sum(const float* values, std::ptrdiff_t stride, const float* weights, std::size_t rows, std::size_t n,
+                  float* sums) {
+  std::size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    float32x4_t sum[4];
+    for (auto& s : sum) s = vdupq_n_f32(0);
+    const float* at = values + i;
+    for (std::size_t r = 0; r < rows; ++r, at += stride) {
+      for (int k = 0; k < 4; ++k) sum[k] = vaddq_f32(sum[k], vmulq_n_f32(vld1q_f32(at + 4 * k), weights[r]));
+    }
+    for (int k = 0; k < 4; ++k) vst1q_f32(sums + i + 4 * k, sum[k]);
+  }
+  if (i < n) scalar_kernels.weighted_sum(values + i, stride, weights, rows, n - i, sums + i);
+}
+
+/// There is no gather: loading the values one by one is what the plain loop does.
+void sample_bits(const float* values, const Samples& samples, std::size_t first, std::size_t n, std::uint8_t* bits) {
+  scalar_kernels.sample_bits(values, samples, first, n, bits);
+}
+
 }  // namespace
 
-extern const Kernels neon_kernels = {"neon", resample_f32, resample_f16, column_max};
+extern const Kernels neon_kernels = {"neon", resample_f32, resample_f16, column_max, weighted_sum, sample_bits};
 
 }  // namespace yolort

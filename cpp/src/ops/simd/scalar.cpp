@@ -51,8 +51,27 @@ bool column_max(const float* values, std::ptrdiff_t stride, std::size_t rows, st
   return finite;
 }
 
+void weighted_sum(const float* values, std::ptrdiff_t stride, const float* weights, std::size_t rows, std::size_t n,
+                  float* sums) {
+  for (std::size_t i = 0; i < n; ++i) sums[i] = 0;
+  for (std::size_t r = 0; r < rows; ++r, values += stride) {
+    for (std::size_t i = 0; i < n; ++i) sums[i] += weights[r] * values[i];
+  }
+}
+
+void sample_bits(const float* values, const Samples& samples, std::size_t first, std::size_t n, std::uint8_t* bits) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const float* at = values + samples.first[first + i];
+    float sum = samples.weights[0][first + i] * at[0];
+    sum += samples.weights[1][first + i] * at[1];
+    sum += samples.weights[2][first + i] * at[2];
+    if (i % 8 == 0) bits[i / 8] = 0;
+    bits[i / 8] = static_cast<std::uint8_t>(bits[i / 8] | (sum > 0) << i % 8);
+  }
+}
+
 }  // namespace
 
-extern const Kernels scalar_kernels = {"scalar", resample_f32, resample_f16, column_max};
+extern const Kernels scalar_kernels = {"scalar", resample_f32, resample_f16, column_max, weighted_sum, sample_bits};
 
 }  // namespace yolort

@@ -1,0 +1,158 @@
+#include "ops/head_layout.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <string>
+
+#include "ops/half.h"
+
+namespace yolort {
+namespace {
+
+std::string shape_text(const std::vector<int>& shape) {
+  std::string out = "(";
+  for (int side : shape) out += (out.size() > 1 ? ", " : "") + std::to_string(side);
+  return out + ")";
+}
+
+std::string shapes_text(const std::vector<Tensor>& outputs) {
+  std::string out;
+  for (const Tensor& tensor : outputs) out += (out.empty() ? "" : " ") + shape_text(tensor.shape);
+  return out;
+}
+
+[[noreturn]] void no_fit(const HeadLayout& layout, const std::string& expected, const std::vector<Tensor>& outputs) {
+  throw ModelError("the outputs " + shapes_text(outputs) + " do not fit the head '" + layout.name() + "'" +
+                   (layout.task == Task::detect ? "" : " of the task '" + to_text(layout.task) + "'") + ": expected " +
+                   expected);
+}
+
+/// Takes the number of coefficients from the prototypes, the last output, and checks their size.
+void resolve_prototypes(HeadLayout& layout, const std::vector<Tensor>& outputs, int height, int width) {
+  const std::vector<int>& shape = outputs.back().shape;
+  const bool any = shape.size() == 4 && shape[1] > 0 && shape[2] > 0 && shape[3] > 0;
+  if (outputs.size() > 1 && any && shape[2] == height / 4 && shape[3] == width / 4) {
+    layout.extra = shape[1];
+    return;
+  }
+  no_fit(layout,
+         "prototypes (batch, coefficients, " + std::to_string(height / 4) + ", " + std::to_string(width / 4) +
+             ") as the last output",
+         outputs);
+}
+
+/// Completes the layout of a detector's raw head from the shapes of its maps.
+void read_maps(HeadLayout& layout, const std::vector<Tensor>& outputs, int height) {
+  const bool maps =
+      outputs.size() % 2 == 0 && outputs.size() <= 2 * max_levels &&
+      std::all_of(outputs.begin(), outputs.end(), [](const Tensor& map) { return map.shape.size() == 4; });
+  if (!maps) throw ModelError("the outputs " + shapes_text(outputs) + " are not the maps of a head");
+  layout.reg_max = outputs[0].shape[1] / 4;
+  for (std::size_t i = 0; i < outputs.size(); i += 2) {
+    layout.strides.push_back(std::max(height / std::max(outputs[i].shape[2], 1), 1));
+  }
+}
+
+void resolve_raw(HeadLayout& layout, const std::vector<Tensor>& outputs, std::size_t count, int height, int width) {
+  const auto maps = static_cast<std::size_t>(layout.maps());
+  const std::size_t levels = layout.strides.size();
+  std::string expected;
+  bool fits = count == maps * levels;
+  if (fits && layout.classes == 0 && outputs[1].shape.size() == 4) layout.classes = outputs[1].shape[1];
+  for (std::size_t level = 0; level < levels; ++level) {
+    const int rows = height / layout.strides[level], columns = width / layout.strides[level];
+    const int channels[] = {4 * layout.reg_max, layout.classes, layout.extra};
+    for (std::size_t part = 0; part < maps; ++part) {
+      const std::vector<int> shape = {outputs[0].shape[0], channels[part], rows, columns};
+      expected += (expected.empty() ? "" : " ") + shape_text(shape);
+      fits = fits && outputs[maps * level + part].shape == shape;
+    }
+  }
+  if (!fits) no_fit(layout, expected, outputs);
+}
+
+}  // namespace
+
+HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tensor>& outputs, int height, int width) {
+  if (outputs.empty()) throw ModelError("the model has no outputs; export it again");
+  const bool is_rows = outputs.size() == 1 && outputs[0].shape.size() == 3;
+  if (layout.head == Head::unknown) {
+    // 1 x 300 x 6 reads as end2end unless the classes or the number of rows say otherwise, as in Ultralytics.
+    if (is_rows && outputs[0].shape[2] == 6 && outputs[0].shape[1] != 4 + classes) {
+      layout.head = Head::end2end;
+      layout.nms = false;
+    } else if (is_rows) {
+      layout.head = Head::boxes;
+    } else {
+      throw ModelError("the outputs " + shapes_text(outputs) +
+                       " are those of no head known here (1 x (4 + classes) x anchors, 1 x rows x 6), and the model "
+                       "carries no metadata that says more; export it with yolort export");
+    }
+  }
+  layout.classes = classes;
+  std::size_t count = outputs.size();
+  if (layout.task == Task::segment) {
+    resolve_prototypes(layout, outputs, height, width);
+    --count;
+  }
+  if (layout.head == Head::raw) {
+    if (layout.strides.empty()) read_maps(layout, outputs, height);
+    resolve_raw(layout, outputs, count, height, width);
+    return layout;
+  }
+  const bool one = count == 1 && outputs[0].shape.size() == 3;
+  const std::string extra = layout.extra ? " + " + std::to_string(layout.extra) : "";
+  if (layout.head == Head::boxes) {
+    if (one && classes == 0) layout.classes = outputs[0].shape[1] - 4 - layout.extra;
+    if (!one || layout.classes < 1 || outputs[0].shape[1] != 4 + layout.classes + layout.extra) {
+      no_fit(layout,
+             "(batch, " + std::to_string(4 + layout.classes + layout.extra) + ", anchors): 4 + " +
+                 std::to_string(layout.classes) + " classes" + extra,
+             outputs);
+    }
+  } else if (!one || outputs[0].shape[2] != 6 + layout.extra) {
+    no_fit(layout, "(batch, rows, 6" + extra + ")", outputs);
+  }
+  return layout;
+}
+
+EngineError not_finite() {
+  return EngineError(
+      "the model's outputs hold NaN or infinity; run it with precision=\"fp32\" or another engine, and check how it "
+      "was exported");
+}
+
+Cell ExtraValues::read(std::size_t anchor, float* values) const {
+  const auto copy = [&](const Tensor& tensor, std::ptrdiff_t at, std::ptrdiff_t step, Cell cell = {}) {
+    at += index_ * tensor.batch_stride();
+    for (int k = 0; k < layout_->extra; ++k, at += step) {
+      values[k] = tensor.type == Type::f32 ? static_cast<const float*>(tensor.data)[at]
+                                           : half_to_float(static_cast<const std::uint16_t*>(tensor.data)[at]);
+      if (!std::isfinite(values[k])) throw not_finite();
+    }
+    return cell;
+  };
+  const std::vector<Tensor>& outputs = *outputs_;
+  if (layout_->head == Head::end2end) {
+    return copy(outputs[0], static_cast<std::ptrdiff_t>(anchor) * outputs[0].channel_stride + 6, 1);
+  }
+  auto cell = static_cast<std::ptrdiff_t>(anchor);
+  if (layout_->head == Head::boxes) {
+    const std::ptrdiff_t stride = outputs[0].channel_stride;
+    return copy(outputs[0], (4 + layout_->classes) * stride + cell, stride);
+  }
+  for (std::size_t level = 0; level < layout_->strides.size(); ++level) {
+    const Tensor& map = outputs[3 * level + 2];
+    const std::ptrdiff_t cells = static_cast<std::ptrdiff_t>(map.shape[2]) * map.shape[3];
+    if (cell < cells) {
+      return copy(map, cell, map.channel_stride,
+                  {static_cast<float>(cell % map.shape[3]) + 0.5f, static_cast<float>(cell / map.shape[3]) + 0.5f,
+                   static_cast<float>(layout_->strides[level])});
+    }
+    cell -= cells;
+  }
+  return {};
+}
+
+}  // namespace yolort

@@ -1,0 +1,25 @@
+// Keypoints of detections.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "model/model.h"
+#include "ops/coordinates.h"
+#include "ops/head_layout.h"
+
+namespace yolort {
+
+/// Turns the extra values of an anchor of a raw head into keypoints in pixels of the network input, as
+/// Ultralytics' Pose.kpts_decode and Pose26.kpts_decode (nn/modules/head.py).
+void decode_keypoints(const HeadLayout& layout, const Cell& cell, float* values);
+
+/// HeadLayout::flip_idx, or if the model does not say those of COCO's 17 keypoints, if `names` is only "person"; else
+/// nothing.
+std::vector<int> counterparts(const HeadLayout& layout, const std::vector<std::string>& names);
+
+/// Maps the keypoints of a detection from the network input to the original image, clipped to it. In a mirrored image
+/// each takes the place of its counterpart, HeadLayout::flip_idx.
+void keypoints_to_image(const HeadLayout& layout, const Geometry& geometry, float* values);
+
+}  // namespace yolort

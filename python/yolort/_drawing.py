@@ -1,0 +1,60 @@
+"""Draws parts of what was found into an image, (height, width, 3) BGR uint8."""
+
+from __future__ import annotations
+
+import colorsys
+
+import numpy as np
+import numpy.typing as npt
+
+from yolort import images
+
+_MASK_OPACITY = 0.45
+_MIN_VISIBILITY = 0.5  # keypoints less visible than this are left out, as in Ultralytics' plots
+_COCO_LIMBS = (
+    *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8)),
+    *((7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
+)
+
+
+def draw_mask(
+    out: npt.NDArray[np.uint8], left: int, top: int, pixels: npt.NDArray[np.bool_], color: tuple[int, int, int]
+) -> None:
+    part = out[top : top + pixels.shape[0], left : left + pixels.shape[1]]
+    mixed = part[pixels] * (1 - _MASK_OPACITY) + np.multiply(color, _MASK_OPACITY)
+    part[pixels] = mixed.astype(np.uint8)
+
+
+def draw_skeleton(
+    out: npt.NDArray[np.uint8], points: npt.NDArray[np.float32], color: tuple[int, int, int], line: int
+) -> None:
+    cv2 = images.opencv()
+    visible = points[:, 2] >= _MIN_VISIBILITY if points.shape[1] == 3 else np.ones(len(points), bool)
+    at = [(round(x), round(y)) for x, y in points[:, :2].tolist()]
+    for start, end in _COCO_LIMBS if len(points) == 17 else ():
+        if visible[start] and visible[end]:
+            cv2.line(out, at[start], at[end], color, line, cv2.LINE_AA)
+    for point in np.flatnonzero(visible):
+        cv2.circle(out, at[point], line + 1, (255, 255, 255), -1, cv2.LINE_AA)
+
+
+def draw_label(
+    out: npt.NDArray[np.uint8], label: str, at: tuple[int, int], color: tuple[int, int, int], line: int
+) -> None:
+    cv2 = images.opencv()
+    height, width = out.shape[:2]
+    scale = max(max(height, width) / 1600, 0.35)
+    x1, y1 = at
+    label = label.encode(errors="replace").decode()
+    (text_width, text_height), base = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, line)
+    top = y1 - text_height - base if y1 - text_height - base >= 0 else y1
+    left = min(x1, max(width - text_width, 0))
+    cv2.rectangle(out, (left, top), (left + text_width, top + text_height + base), color, -1)
+    ink = (0, 0, 0) if sum(color) > 380 else (255, 255, 255)
+    cv2.putText(out, label, (left, top + text_height), cv2.FONT_HERSHEY_SIMPLEX, scale, ink, line, cv2.LINE_AA)
+
+
+def color_of(cls: int) -> tuple[int, int, int]:
+    """A BGR color a class: hues a golden angle apart, so that neighbours differ."""
+    red, green, blue = colorsys.hsv_to_rgb(cls * 0.618034 % 1, 0.75, 0.95)
+    return round(255 * blue), round(255 * green), round(255 * red)

@@ -1,0 +1,98 @@
+#include "ops/head_layout.h"
+
+#include <vector>
+
+#include "check.h"
+#include "ops/half.h"
+
+using namespace yolort;
+
+namespace {
+
+std::vector<Tensor> shapes(const std::vector<std::vector<int>>& all) {
+  std::vector<Tensor> out;
+  for (const auto& shape : all) out.push_back({nullptr, shape, 1, Type::f32});
+  return out;
+}
+
+HeadLayout layout_of(Head head, Task task, int extra = 0) {
+  HeadLayout out;
+  out.head = head;
+  out.task = task;
+  out.extra = extra;
+  return out;
+}
+
+void test_layouts() {
+  CHECK(resolve_layout({}, 80, shapes({{1, 84, 8400}}), 640, 640).head == Head::boxes);
+  const HeadLayout rows = resolve_layout({}, 80, shapes({{1, 300, 6}}), 640, 640);
+  CHECK(rows.head == Head::end2end && !rows.nms);
+  CHECK_THROWS(resolve_layout({}, 80, shapes({{1, 84, 80, 80}, {1, 1}}), 640, 640), ModelError, "no head");
+  CHECK_THROWS(resolve_layout({}, 80, shapes({{1, 85, 8400}}), 640, 640), ModelError, "4 + 80 classes");
+  HeadLayout raw;
+  raw.head = Head::raw;
+  CHECK_THROWS(resolve_layout(raw, 80, {}, 640, 640), ModelError, "no outputs");
+  raw.reg_max = 16;
+  raw.strides = {8};
+  CHECK(resolve_layout(raw, 80, shapes({{1, 64, 48, 80}, {1, 80, 48, 80}}), 384, 640).classes == 80);
+  CHECK_THROWS(resolve_layout(raw, 80, shapes({{1, 64, 80, 48}, {1, 80, 80, 48}}), 384, 640), ModelError,
+               "(1, 64, 48, 80)");
+  CHECK_THROWS(resolve_layout(raw, 80, shapes({{1, 64, 48, 80}}), 384, 640), ModelError, "do not fit");
+}
+
+void test_layouts_of_tasks() {
+  const HeadLayout segment = layout_of(Head::boxes, Task::segment);
+  CHECK(resolve_layout(segment, 80, shapes({{1, 116, 8400}, {1, 32, 160, 160}}), 640, 640).extra == 32);
+  CHECK_THROWS(resolve_layout(segment, 80, shapes({{1, 116, 8400}, {1, 32, 80, 80}}), 640, 640), ModelError,
+               "prototypes (batch, coefficients, 160, 160)");
+  CHECK_THROWS(resolve_layout(segment, 80, shapes({{1, 116, 8400}}), 640, 640), ModelError, "task 'segment'");
+  CHECK_THROWS(resolve_layout(segment, 80, shapes({{1, 115, 8400}, {1, 32, 160, 160}}), 640, 640), ModelError,
+               "4 + 80 classes + 32");
+  const HeadLayout rows = layout_of(Head::end2end, Task::pose, 51);
+  CHECK(resolve_layout(rows, 1, shapes({{1, 300, 57}}), 640, 640).classes == 1);
+  CHECK_THROWS(resolve_layout(rows, 1, shapes({{1, 300, 56}}), 640, 640), ModelError, "(batch, rows, 6 + 51)");
+  HeadLayout raw = layout_of(Head::raw, Task::obb, 1);
+  raw.reg_max = 1;
+  raw.strides = {8};
+  CHECK(resolve_layout(raw, 0, shapes({{1, 4, 8, 8}, {1, 15, 8, 8}, {1, 1, 8, 8}}), 64, 64).classes == 15);
+  CHECK_THROWS(resolve_layout(raw, 15, shapes({{1, 4, 8, 8}, {1, 15, 8, 8}}), 64, 64), ModelError, "(1, 1, 8, 8)");
+}
+
+void test_extra_values() {
+  // The second image of two; channels are padded to 5 cells.
+  std::vector<std::uint16_t> half;
+  for (int i = 0; i < 2 * 7 * 5; ++i) half.push_back(float_to_half(static_cast<float>(i)));
+  HeadLayout layout = layout_of(Head::boxes, Task::pose, 2);
+  layout.classes = 1;
+  std::vector<Tensor> outputs = {{half.data(), {2, 7, 4}, 5, Type::f16}};
+  float values[3] = {};
+  ExtraValues(layout, outputs, 1).read(3, values);
+  CHECK(values[0] == 35 + 25 + 3 && values[1] == 35 + 30 + 3);
+
+  std::vector<float> floats(half.size());
+  for (std::size_t i = 0; i < floats.size(); ++i) floats[i] = static_cast<float>(i);
+  layout.head = Head::end2end;
+  outputs = {{floats.data(), {1, 3, 8}, 9, Type::f32}};
+  ExtraValues(layout, outputs, 0).read(2, values);
+  CHECK(values[0] == 18 + 6 && values[1] == 18 + 7);
+
+  layout.head = Head::raw;
+  layout.strides = {8, 16};
+  const Tensor none{floats.data(), {1, 1, 1, 1}, 1, Type::f32};
+  outputs = {none, none, {floats.data(), {1, 2, 2, 4}, 8, Type::f32},
+             none, none, {floats.data() + 20, {1, 2, 1, 2}, 3, Type::f32}};
+  const Cell cell = ExtraValues(layout, outputs, 0).read(9, values);
+  CHECK(values[0] == 21 && values[1] == 24);
+  CHECK(cell.x == 1.5f && cell.y == 0.5f && cell.stride == 16);
+  floats[24] = 1.0f / 0.0f;
+  CHECK_THROWS(ExtraValues(layout, outputs, 0).read(9, values), EngineError, "infinity");
+}
+
+}  // namespace
+
+int main() {
+  test_layouts();
+  test_layouts_of_tasks();
+  test_extra_values();
+  return check::result();
+}
