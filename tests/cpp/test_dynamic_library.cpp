@@ -60,8 +60,10 @@ void test_libraries_of_python_packages() {
 
 int main() {
   test_names_with_and_without_a_version();
-  test_the_newest_version_in_a_folder();
-  test_libraries_of_python_packages();
+  if (!std::getenv("YOLORT_EMULATED")) {  // the library that is copied is that of this machine
+    test_the_newest_version_in_a_folder();
+    test_libraries_of_python_packages();
+  }
   CHECK(library_path(nullptr).empty());
   fs::remove_all(folder);
   return check::result();

@@ -1,11 +1,13 @@
 #include <unistd.h>
 
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "check.h"
 #include "model/model.h"
+#include "platform/dynamic_library.h"
 #include "platform/zlib.h"
 
 using namespace yolort;
@@ -86,9 +88,14 @@ void test_inflate() {
 }  // namespace
 
 int main() {
-  test_metadata();
-  test_damaged_archives();
-  test_inflate();
+  if (open_library("libz.so.1")) {
+    test_metadata();
+    test_damaged_archives();
+    test_inflate();
+  } else {
+    std::printf("without zlib\n");
+    CHECK_THROWS(inflate_raw(packed, text.size()), EngineError, "install zlib");
+  }
   fs::remove(file);
   return check::result();
 }
