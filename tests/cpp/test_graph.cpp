@@ -112,7 +112,7 @@ void test_other_tails_stay_whole() {
   CHECK(find_raw_maps(graph).empty());
 }
 
-OnnxGraph read(const std::string& onnx) {
+Graph read(const std::string& onnx) {
   std::istringstream in(onnx);
   return read_onnx_graph(in, onnx.size());
 }
@@ -123,12 +123,12 @@ void test_onnx_graph() {
   const std::string onnx = number(1, 8) +
                            bytes(7, bytes(1, node) + bytes(5, weights) + bytes(12, bytes(1, "a") + bytes(2, "type"))) +
                            bytes(14, bytes(1, "key") + bytes(2, "value"));
-  const OnnxGraph graph = read(onnx);
+  const Graph graph = read(onnx);
   CHECK(graph.nodes.size() == 2 && graph.nodes[0].type == "Split" && graph.nodes[1].type == "Constant");
   CHECK((graph.nodes[0].inputs == Names{"image", "w"} && graph.nodes[0].outputs == Names{"a", "b"}));
   CHECK((graph.outputs == Names{"a"} && !graph.external));
 
-  const OnnxGraph cut = read(with_outputs(onnx, {"b", "image"}));
+  const Graph cut = read(with_outputs(onnx, {"b", "image"}));
   CHECK((cut.outputs == Names{"b", "image"} && cut.nodes.size() == 2));
   CHECK(with_outputs(onnx, {"b"}).find("value") != std::string::npos);
   CHECK(read(bytes(7, bytes(5, bytes(8, "w") + number(14, 1)))).external);

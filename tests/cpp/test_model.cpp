@@ -50,6 +50,15 @@ const char* raw = R"({"format": 1, "head": "raw-e2e", "strides": [8, 16, 32], "r
                      "input": {"shape": [1, 3, 64, 96], "colour": "rgb", "scale": 255, "pad": 114},
                      "precision": "fp32"})";
 
+void test_what_may_be_cut() {
+  const auto of = [](const std::string& yaml) { return read_ncnn(yaml).may_be_cut(); };
+  CHECK(of("author: Ultralytics\ntask: detect\n") && of("author: Ultralytics\nend2end: true\n"));
+  CHECK(!of("task: detect\n") && !of("author: somebody\n") && !of("author: Ultralytics\ntask: segment\n"));
+  ModelSpec spec = read_ncnn("author: Ultralytics\n");
+  fs::resize_file(spec.weights, std::uintmax_t{1} << 40);  // it would be rewritten in memory
+  CHECK(!spec.may_be_cut());
+}
+
 void test_models_in_memory() {
   const std::string bytes = onnx({{"names", "{0: 'a'}"}, {"imgsz", "[64, 96]"}});
   const ModelSpec spec = read_model(bytes, "onnx");
@@ -206,6 +215,7 @@ void test_bad_own_key() {
 }  // namespace
 
 int main() {
+  test_what_may_be_cut();
   test_models_in_memory();
   test_ultralytics_onnx();
   test_engine_header();

@@ -12,6 +12,7 @@
 #include "check.h"
 #include "core/engine.h"
 #include "engines/openvino/api.h"
+#include "engines/openvino/compile.h"
 #include "engines/openvino/devices.h"
 #include "engines/openvino/ir_graph.h"
 #include "engines/openvino/model_cache.h"
@@ -119,6 +120,16 @@ void test_ir_graph() {
     openvino::ir_with_outputs(part, {"0:0", "nothing"});
   }
   CHECK(openvino::read_ir_graph(xml + "<body></body>").nodes.empty());
+}
+
+void test_a_huge_ir_is_not_read() {
+  ModelSpec spec;
+  spec.format = Format::openvino;
+  spec.graph = folder / "huge.xml";
+  std::ofstream(spec.graph) << ir({"0 Parameter", "1 Result"}, {"0:0 1:0"});
+  CHECK(openvino::Source(spec).graph.nodes.size() == 2);
+  fs::resize_file(spec.graph, std::uintmax_t{1} << 40);
+  CHECK(openvino::Source(spec).graph.nodes.empty());
 }
 
 void test_signed_rounding_in_an_ir() {
@@ -276,6 +287,7 @@ int main() {
   test_precision_that_runs();
   test_settings();
   test_ir_graph();
+  test_a_huge_ir_is_not_read();
   test_signed_rounding_in_an_ir();
   test_cache_folder();
   const std::string why = openvino::runtime().why;

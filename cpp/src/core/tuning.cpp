@@ -56,16 +56,6 @@ std::vector<fs::path> tuning_paths(const std::string& model) {
   return out;
 }
 
-std::uintmax_t model_bytes(const ModelSpec& spec) {
-  std::uintmax_t bytes = 0;
-  for (const fs::path& path : {spec.graph, spec.weights}) {
-    std::error_code error;
-    const std::uintmax_t size = path.empty() ? 0 : fs::file_size(path, error);
-    if (!error) bytes += size;
-  }
-  return bytes;
-}
-
 std::optional<Tuning> find_tuning(const ModelSpec& spec) {
   std::error_code error;
   fs::path path;

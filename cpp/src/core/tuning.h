@@ -27,9 +27,6 @@ std::string machine();
 /// folder that cannot be written, in the user's cache ($YOLORT_CACHE, $XDG_CACHE_HOME/yolort or ~/.cache/yolort).
 std::vector<std::filesystem::path> tuning_paths(const std::string& model);
 
-/// Total size of the files of a model in bytes. A record with another size is of another model.
-std::uintmax_t model_bytes(const ModelSpec& spec);
-
 /// The record of a model for this machine; nothing if there is none, or if it is for another machine, model or format.
 /// Throws ModelError if it is damaged.
 std::optional<Tuning> find_tuning(const ModelSpec& spec);

@@ -178,4 +178,8 @@ bool rounds_activations_to_int8(const Graph& graph) {
 
 std::vector<std::string> find_raw_maps(const Graph& graph) { return Tail(graph).maps(); }
 
+std::vector<std::string> raw_maps(const ModelSpec& spec, const Graph& graph) {
+  return spec.may_be_cut() && !graph.external ? find_raw_maps(graph) : std::vector<std::string>();
+}
+
 }  // namespace yolort

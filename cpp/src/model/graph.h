@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "model/model.h"
+
 namespace yolort {
 
 struct GraphNode {
@@ -16,6 +18,7 @@ struct GraphNode {
 struct Graph {
   std::vector<GraphNode> nodes;
   std::vector<std::string> outputs;  ///< names of tensors
+  bool external = false;             ///< weights are in other files than the format's own (ONNX)
 };
 
 /// Whether activations, and not only weights, are rounded to signed 8 bits.
@@ -25,5 +28,8 @@ bool rounds_activations_to_int8(const Graph& graph);
 /// the class map of each level, in the order of Head::raw. They may be in any tensors; empty: the tail is none of those
 /// (another head, NMS in the graph, INT8 up to the end).
 std::vector<std::string> find_raw_maps(const Graph& graph);
+
+/// The maps of a model at which an engine ends instead of at the outputs; empty: it runs the graph as a whole.
+std::vector<std::string> raw_maps(const ModelSpec& spec, const Graph& graph);
 
 }  // namespace yolort

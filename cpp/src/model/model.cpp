@@ -77,9 +77,20 @@ std::string HeadLayout::name() const {
 }
 
 bool ModelSpec::may_be_cut() const {
+  constexpr std::uintmax_t max_bytes = std::uintmax_t{1} << 31;  // which ONNX files cannot exceed
   const auto author = metadata.find("author");
   return !whole && layout.task == Task::detect && (layout.head == Head::boxes || layout.head == Head::end2end) &&
-         author != metadata.end() && author->second == "Ultralytics";
+         author != metadata.end() && author->second == "Ultralytics" && model_bytes(*this) <= max_bytes;
+}
+
+std::uintmax_t model_bytes(const ModelSpec& spec) {
+  std::uintmax_t bytes = 0;
+  for (const fs::path& path : {spec.graph, spec.weights}) {
+    std::error_code error;
+    const std::uintmax_t size = path.empty() ? 0 : fs::file_size(path, error);
+    if (!error) bytes += size;
+  }
+  return bytes;
 }
 
 ModelError unknown_imgsz(const ModelSpec& spec) {

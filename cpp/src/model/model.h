@@ -65,7 +65,7 @@ struct ModelSpec {
   bool whole = false;  ///< run the graph up to its own outputs, even if they are decoded in it
 
   /// Whether an engine may end at the maps of find_raw_maps() instead of the outputs: Ultralytics wrote it, so that
-  /// what the graph does with them is known, and it is decoded in the graph.
+  /// what the graph does with them is known, it is decoded in the graph, and small enough to be rewritten in memory.
   bool may_be_cut() const;
 };
 
@@ -77,6 +77,9 @@ inline constexpr std::size_t max_levels = 8;
 
 /// Largest side of a network input, pixels.
 inline constexpr int max_imgsz = 16384;
+
+/// Total size of the files of a model in bytes; 0 for a model in memory.
+std::uintmax_t model_bytes(const ModelSpec& spec);
 
 /// The error for a model without an input size if none was given.
 ModelError unknown_imgsz(const ModelSpec& spec);

@@ -18,7 +18,7 @@ constexpr std::uint64_t int8 = 3;            ///< of TensorProto.DataType
 
 class Reader {
  public:
-  Reader(ProtobufReader& file, OnnxGraph& out) : file_(file), out_(out) {}
+  Reader(ProtobufReader& file, Graph& out) : file_(file), out_(out) {}
 
   void read(std::uint64_t end) {
     for (ProtobufField field; file_.next(end, field);) {
@@ -96,7 +96,7 @@ class Reader {
   }
 
   ProtobufReader& file_;
-  OnnxGraph& out_;
+  Graph& out_;
   std::map<std::string, std::uint64_t> types_;  ///< of each constant
   std::vector<std::pair<std::size_t, std::uint64_t>>
       roundings_;  ///< index of a node, and the type that it names itself
@@ -114,8 +114,8 @@ std::string message(int field, const std::string& content) {
 
 }  // namespace
 
-OnnxGraph read_onnx_graph(std::istream& onnx, std::uint64_t size) {
-  OnnxGraph out;
+Graph read_onnx_graph(std::istream& onnx, std::uint64_t size) {
+  Graph out;
   ProtobufReader file(onnx, size);
   Reader reader(file, out);
   for (ProtobufField field; file.next(size, field);) {

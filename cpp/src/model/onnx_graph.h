@@ -10,12 +10,8 @@
 
 namespace yolort {
 
-struct OnnxGraph : Graph {
-  bool external = false;  ///< weights are in other files
-};
-
 /// Reads the graph and skips the weights; initializers become nodes of type Constant. Throws ParseError.
-OnnxGraph read_onnx_graph(std::istream& onnx, std::uint64_t size);
+Graph read_onnx_graph(std::istream& onnx, std::uint64_t size);
 
 /// The same model with other outputs, any tensors of its graph. Throws ParseError.
 std::string with_outputs(const std::string& onnx, const std::vector<std::string>& outputs);

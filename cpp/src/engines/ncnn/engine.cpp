@@ -21,8 +21,8 @@
 #include "platform/device_name.h"
 #include "platform/processor.h"
 
-/// Where ncnn, which prints the facts of a GPU and every failed search for a driver, writes instead of to stderr.
-/// YOLORT_NCNN_LOG=1 shows it.
+/// The stream that ncnn uses as stderr (see cpp/cmake/ncnn.cmake): it would print eight lines for each GPU, and for
+/// each driver that it does not find. YOLORT_NCNN_LOG=1 shows them.
 extern "C" {
 std::FILE* yolort_stderr = [] {
   std::FILE* nowhere = std::getenv("YOLORT_NCNN_LOG") ? nullptr : std::fopen("/dev/null", "w");
@@ -106,7 +106,7 @@ std::vector<std::string> precisions_of(int gpu) {
   return out;
 }
 
-/// `fast`: the fastest is as accurate as fp32 by default.
+/// `fast`: the default is the fastest precision; otherwise it is fp32.
 void set_precision(Network& network, const std::string& asked, int gpu, bool fast) {
   const std::vector<std::string> able = precisions_of(gpu);
   std::string precision = asked;
@@ -204,9 +204,7 @@ class NcnnEngine final : public Engine {
   std::vector<Tensor> tensors_;
 };
 
-/// The blobs at which the network may be cut; see ModelSpec::may_be_cut().
-std::vector<std::string> raw_maps(const ModelSpec& spec) {
-  if (!spec.may_be_cut()) return {};
+Graph read_param_graph(const ModelSpec& spec) {
   Graph graph;
   std::map<std::string, std::string> same;  // blobs that Split hands on
   std::set<std::string> read;
@@ -226,7 +224,7 @@ std::vector<std::string> raw_maps(const ModelSpec& spec) {
       if (!read.count(output)) graph.outputs.push_back(output);
     }
   }
-  return find_raw_maps(graph);
+  return graph;
 }
 
 /// The indices of the blobs to extract: `maps` or, of a network that is not cut, its outputs in the order of their
@@ -267,7 +265,8 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   ncnn::Net& net = network->net;
   net.opt.num_threads = options.threads.value_or(yolort_omp_get_max_threads());
   set_device(*network, gpu);
-  const std::vector<std::string> maps = raw_maps(spec);
+  std::vector<std::string> maps;
+  if (spec.may_be_cut()) maps = raw_maps(spec, read_param_graph(spec));
   network->cut = !maps.empty();
   const bool casts_cost_more = spec.precision == "int8" && gpu < 0;  // between INT8 convolutions
   set_precision(*network, options.precision, gpu, !casts_cost_more && (network->cut || spec.layout.head == Head::raw));

@@ -81,10 +81,8 @@ std::string cut_graph(const ModelSpec& spec) {
   if (!spec.may_be_cut()) return {};
   try {
     const GraphStream file = open_graph(spec);
-    const OnnxGraph graph = read_onnx_graph(*file.stream, file.size);
-    const std::vector<std::string> maps = graph.external ? std::vector<std::string>() : find_raw_maps(graph);
-    if (maps.empty()) return {};
-    return with_outputs(read_graph(spec), maps);
+    const std::vector<std::string> maps = raw_maps(spec, read_onnx_graph(*file.stream, file.size));
+    return maps.empty() ? std::string() : with_outputs(read_graph(spec), maps);
   } catch (const ParseError&) {
     return {};
   }

@@ -11,6 +11,7 @@
 #include "engines/openvino/model_cache.h"
 #include "model/onnx_graph.h"
 #include "model/value.h"
+#include "platform/text_file.h"
 
 namespace yolort::openvino {
 namespace {
@@ -24,7 +25,8 @@ std::string identity_of(const std::filesystem::path& file) {
          std::to_string(std::filesystem::last_write_time(file, error).time_since_epoch().count()) + "\n";
 }
 
-constexpr std::size_t max_settings = 14;  ///< keys and values
+constexpr std::size_t max_xml_bytes = std::size_t{1} << 28;  ///< that of a YOLO has less than one megabyte
+constexpr std::size_t max_settings = 14;                     ///< keys and values
 
 template <class Call, std::size_t... i>
 Status with_pointers(const char* const* settings, Call call, std::index_sequence<i...>) {
@@ -96,22 +98,16 @@ CompiledModel* compile_file(const ModelSpec& spec, const std::string& device, co
 
 Source::Source(const ModelSpec& from) : spec(from) {
   if (spec.format == Format::openvino) {
-    xml = read_graph(spec);
+    xml = read_text(spec.graph, max_xml_bytes).value_or("");
     graph = read_ir_graph(xml);
     return;
   }
   if (spec.format != Format::onnx) return;
   try {
     const GraphStream file = open_graph(spec);
-    OnnxGraph read = read_onnx_graph(*file.stream, file.size);
-    external = read.external;
-    graph = std::move(read);
+    graph = read_onnx_graph(*file.stream, file.size);
   } catch (const ParseError&) {
   }
-}
-
-std::vector<std::string> Source::raw_maps() const {
-  return external || !spec.may_be_cut() ? std::vector<std::string>() : find_raw_maps(graph);
 }
 
 Owned<CompiledModel> compile(const Source& source, const std::vector<std::string>& maps, const std::string& device,

@@ -13,13 +13,10 @@ namespace yolort::openvino {
 /// What is known of a model before OpenVINO reads it: the C API does not show the graph.
 struct Source {
   const ModelSpec& spec;
-  std::string xml;        ///< of an IR
-  Graph graph;            ///< of a damaged file empty, or in part: OpenVINO says what is wrong with it
-  bool external = false;  ///< an ONNX file with weights in other files
+  std::string xml;  ///< of an IR
+  Graph graph;      ///< of a damaged file empty, or in part: OpenVINO says what is wrong with it
 
   explicit Source(const ModelSpec& from);
-  /// Where the model may be cut; see ModelSpec::may_be_cut().
-  std::vector<std::string> raw_maps() const;
 };
 
 /// Compiles a model, up to `maps` if there are any. `settings`: keys and values in turn. `keep`: in a file, for the

@@ -173,7 +173,7 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   if (!ov::runtime().why.empty()) throw EngineError(ov::runtime().why);
   const std::string device = ov::device_name(options.device, ov::available_devices);
   const ov::Source source(spec);
-  const std::vector<std::string> maps = source.raw_maps();
+  const std::vector<std::string> maps = raw_maps(spec, source.graph);
   const bool raw = spec.layout.head == Head::raw || !maps.empty();
   Options asked = options;
   if (asked.precision.empty()) asked.precision = device == "CPU" && raw && has_bf16_arithmetic() ? "bf16" : "fp32";
