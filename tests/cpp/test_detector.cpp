@@ -221,7 +221,9 @@ void test_the_next_engine_takes_what_the_first_cannot_load() {
   register_engine(entry);
   std::string told;
   set_warning_handler([&](const std::string& text) { told += text; });
-  CHECK(Detector(model, options()).engine() == "fake");
+  const Detector detector(model, options());
+  CHECK(detector.engine() == "fake");
+  CHECK(detector.explain().find("\nfirst: an odd operator") != std::string::npos);
   CHECK(told == model + " runs on fake, as another engine failed: an odd operator");
   Options named = options();
   named.engine = "first";

@@ -98,8 +98,8 @@ void test_explanations() {
   Options options;
   options.engine = "onnxruntime";
   CHECK(choose_engine(model(), options).why == "engine asks for it");
-  CHECK(explain_others(model(), "onnxruntime") == "\nncnn: does not read onnx\nopenvino: not installed");
-  CHECK(explain_others(model(), "openvino").find("onnxruntime: could run it, too") != std::string::npos);
+  CHECK(explain_others(model(), "onnxruntime", {}) == "\nncnn: does not read onnx\nopenvino: not installed");
+  CHECK(explain_others(model(), "openvino", {}).find("onnxruntime: could run it, too") != std::string::npos);
   options.engine = "openvino";
   CHECK_THROWS(choose_engine(model(), options), EngineError, "not installed. Available for it: onnxruntime");
   fake_all();

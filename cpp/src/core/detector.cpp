@@ -125,15 +125,15 @@ void Detector::Impl::load(ModelSpec model, Options options) {
 /// Opens the model in the first engine that can load it, cut if it may be.
 void Detector::Impl::open_first(const Options& options) {
   const ModelSpec before = spec;
-  std::string failure;  // of the first
-  for (std::set<std::string> tried;;) {
+  for (std::string first_failure;;) {
     EngineChoice choice;
     try {
-      choice = choose_engine(before, options, tried);
+      choice = choose_engine(before, options, failures);
     } catch (const EngineError&) {
-      if (tried.empty()) throw;
-      throw ModelError(failure);
+      if (failures.empty()) throw;
+      throw ModelError(first_failure);
     }
+    std::string failure;
     for (const bool whole : {false, true}) {
       if (whole && !before.may_be_cut()) continue;
       try {
@@ -141,13 +141,16 @@ void Detector::Impl::open_first(const Options& options) {
         spec.whole = whole;
         open(choice.entry, options);
         if (!tuned) engine_why = choice.why;
-        if (!tried.empty()) warn(spec.path + " runs on " + engine_name + ", as another engine failed: " + failure);
+        if (!failures.empty()) {
+          warn(spec.path + " runs on " + engine_name + ", as another engine failed: " + first_failure);
+        }
         return;
       } catch (const ModelError& what) {
         if (failure.empty()) failure = what.what();
       }
     }
-    tried.insert(choice.entry.name);
+    if (failures.empty()) first_failure = failure;
+    failures[choice.entry.name] = failure;
   }
 }
 
@@ -213,7 +216,7 @@ void Detector::Impl::probe() {
 
 std::string Detector::Impl::explain() const {
   return engine_name + " on " + device + ": " + engine_why + "\n" + precision + ": " + precision_why +
-         explain_others(spec, engine_name);
+         explain_others(spec, engine_name, failures);
 }
 
 Detector::Detector(const std::string& model, const Options& options) : impl_(std::make_unique<Impl>()) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/engine.h"
+#include "core/engine_choice.h"
 #include "core/view_plan.h"
 #include "model/model.h"
 #include "ops/decode.h"
@@ -50,6 +51,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   std::string engine_name, device, precision;
   std::string head;                       ///< the model's own, wherever the engine ends
   std::string engine_why, precision_why;  ///< clauses for the user
+  EngineFailures failures;
   bool tuned = false;
   bool rect = false;  ///< images are padded only to the stride; spec.height and spec.width bound the input
 
@@ -98,6 +100,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
         head(other.head),
         engine_why(other.engine_why),
         precision_why(other.precision_why),
+        failures(other.failures),
         tuned(other.tuned),
         rect(other.rect),
         output_shapes(other.output_shapes),

@@ -96,10 +96,10 @@ std::string joined(const std::string& list, const std::string& word) {
 
 }  // namespace
 
-EngineChoice choose_engine(const ModelSpec& spec, const Options& options, const std::set<std::string>& tried) {
+EngineChoice choose_engine(const ModelSpec& spec, const Options& options, const EngineFailures& failures) {
   std::vector<EngineEntry> entries = all_engines();
   const auto can_run = [&](const EngineEntry& entry) {  // unavailable() may open a library: only if it could run
-    return !tried.count(entry.name) && reads(entry, spec) && entry.unavailable().empty();
+    return !failures.count(entry.name) && reads(entry, spec) && entry.unavailable().empty();
   };
   const Wanted wanted = wanted_engine(options);
   if (!wanted.name.empty()) {
@@ -144,11 +144,14 @@ std::string float_precision(const ModelSpec& spec, const EngineEntry& entry, con
   return asked == "int8" ? "fp32" : asked.substr(asked.find('+') + 1);
 }
 
-std::string explain_others(const ModelSpec& spec, const std::string& chosen) {
+std::string explain_others(const ModelSpec& spec, const std::string& chosen, const EngineFailures& failures) {
   std::string out;
   for (const EngineEntry& entry : all_engines()) {
     if (entry.name == chosen) continue;
-    const std::string reason = entry.accepts(spec) ? entry.unavailable() : "does not read " + to_text(spec.format);
+    const auto failed = failures.find(entry.name);
+    const std::string reason = failed != failures.end() ? failed->second
+                               : entry.accepts(spec)    ? entry.unavailable()
+                                                        : "does not read " + to_text(spec.format);
     out += "\n" + entry.name + ": " + (reason.empty() ? "could run it, too" : reason);
   }
   return out;

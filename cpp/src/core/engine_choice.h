@@ -1,13 +1,16 @@
 // Which engine runs a model.
 #pragma once
 
-#include <set>
+#include <map>
 #include <string>
 
 #include "core/engine.h"
 #include "model/model.h"
 
 namespace yolort {
+
+/// Why engines that were tried could not load a model, by their names.
+using EngineFailures = std::map<std::string, std::string>;
 
 struct EngineChoice {
   EngineEntry entry;
@@ -16,14 +19,15 @@ struct EngineChoice {
 
 /// The engine that is asked for (option, then $YOLORT_ENGINE); otherwise, of those available that can do what else is
 /// asked for, the one the model was made for, or the fastest by measurement, or the one with the highest priority.
-/// Not one of `tried`, which failed. Throws EngineError or std::invalid_argument, naming the alternatives.
-EngineChoice choose_engine(const ModelSpec& spec, const Options& options, const std::set<std::string>& tried = {});
+/// Not one of `failures`. Throws EngineError or std::invalid_argument, naming the alternatives.
+EngineChoice choose_engine(const ModelSpec& spec, const Options& options, const EngineFailures& failures = {});
 
-/// What of a file's precision an engine can be asked for: "fp32" of "int8", "bf16" of "int8+bf16", "" of what an engine
-/// does anyway. Throws std::invalid_argument for what the file does not hold.
+/// The precision to ask an engine for, if the user asks for `asked`: that of the float layers, "fp32" for "int8" and
+/// "bf16" for "int8+bf16"; "" for an engine that computes in what the file holds. Throws std::invalid_argument for what
+/// the file does not hold.
 std::string float_precision(const ModelSpec& spec, const EngineEntry& entry, const std::string& asked);
 
 /// A line for each engine but `chosen`: whether it could run the model, and why not. Opens their libraries.
-std::string explain_others(const ModelSpec& spec, const std::string& chosen);
+std::string explain_others(const ModelSpec& spec, const std::string& chosen, const EngineFailures& failures);
 
 }  // namespace yolort
