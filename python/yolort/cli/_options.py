@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-MODEL_HELP = "An .onnx or .engine file, *_ncnn_model or *_openvino_model folder."
+MODEL_HELP = "An .onnx, .engine or .tflite file, *_ncnn_model or *_openvino_model folder."
 Model = Annotated[Path, typer.Argument(help=MODEL_HELP, show_default=False)]
 Engine = Annotated[
     str | None, typer.Option(help="ncnn, onnxruntime, openvino or tensorrt; default: the fastest available.")
@@ -77,12 +77,27 @@ def parse_size(imgsz: str | None) -> tuple[int, int] | None:
     return (size, size) if isinstance(size, int) else size
 
 
-def engine_options(texts: list[str] | None) -> dict[str, str]:
-    pairs = [text.partition("=") for text in texts or ()]
+def runner(
+    engine: str | None,
+    device: str | None,
+    threads: int | None,
+    precision: str | None,
+    engine_option: list[str] | None,
+    rect: bool | None,
+) -> dict[str, Any]:
+    """The options of `Detector` that say what it runs on; ValueError for an engine option that is not name=value."""
+    pairs = [text.partition("=") for text in engine_option or ()]
     for name, equals, value in pairs:
         if not name or not equals:
             raise ValueError(f"--engine-option is {name + equals + value!r}, expected name=value")
-    return {name: value for name, _, value in pairs}
+    return {
+        "engine": engine,
+        "device": device,
+        "threads": threads,
+        "precision": precision,
+        "engine_options": {name: value for name, _, value in pairs},
+        "rect": rect,
+    }
 
 
 def augmentation(

@@ -29,8 +29,8 @@ from yolort.cli._options import (
     Scales,
     Threads,
     augmentation,
-    engine_options,
     parse_imgsz,
+    runner,
 )
 from yolort.cli._output import note, progress, report_error, say, visible
 
@@ -63,18 +63,13 @@ def predict(
     paths = [path for item in source for path in yolort.images.find(item)]
     detector = yolort.Detector(
         model,
-        engine=engine,
-        device=device,
-        threads=threads,
-        precision=precision,
-        engine_options=engine_options(engine_option),
         conf=conf,
         iou=iou,
         max_det=max_det,
         classes=_parse_classes(classes),
         agnostic=agnostic,
         imgsz=parse_imgsz(imgsz),
-        rect=rect,
+        **runner(engine, device, threads, precision, engine_option, rect),
         **augmentation(augment, scales, flip, merge, scale_model),
     )
     targets = _targets(save, paths) if save else {}

@@ -20,7 +20,7 @@ from yolort.cli._options import (
     Precision,
     Rect,
     Threads,
-    engine_options,
+    runner,
 )
 
 
@@ -64,16 +64,7 @@ def serve(
         socket.getaddrinfo(host, port)
     except OSError as error:
         raise ValueError(f"--host {host}: no such address ({error.strerror})") from None
-    detector = yolort.Detector(
-        model,
-        engine=engine,
-        device=device,
-        threads=threads,
-        precision=precision,
-        rect=rect,
-        conf=conf,
-        engine_options=engine_options(engine_option),
-    )
+    detector = yolort.Detector(model, conf=conf, **runner(engine, device, threads, precision, engine_option, rect))
     app = server.create_app(
         detector,
         name=name or model.resolve().stem,

@@ -22,7 +22,7 @@ from yolort.cli._options import (
     Precision,
     Rect,
     Threads,
-    engine_options,
+    runner,
 )
 from yolort.cli._output import say
 
@@ -51,16 +51,7 @@ def stream(
     max_wait: MaxWait = 0.0,
 ) -> None:
     """Detect in videos and cameras: one JSON object a frame, on standard output."""
-    detector = yolort.Detector(
-        model,
-        engine=engine,
-        device=device,
-        threads=threads,
-        precision=precision,
-        rect=rect,
-        conf=conf,
-        engine_options=engine_options(engine_option),
-    )
+    detector = yolort.Detector(model, conf=conf, **runner(engine, device, threads, precision, engine_option, rect))
     sources = [int(item) if re.fullmatch(r"-?\d{1,18}", item) and not Path(item).exists() else item for item in source]
     printed = 0
     with detector.stream(sources, policy=policy, workers=workers, max_batch=max_batch, max_wait=max_wait) as stream:

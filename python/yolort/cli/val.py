@@ -28,8 +28,8 @@ from yolort.cli._options import (
     Split,
     Threads,
     augmentation,
-    engine_options,
     parse_imgsz,
+    runner,
 )
 from yolort.cli._output import note, percent, print_table, progress, report_error, say
 
@@ -72,16 +72,11 @@ def val(
             images=images,
             resamples=resamples,
             progress=progress,
-            engine=engine,
-            device=device,
-            threads=threads,
-            precision=precision,
-            engine_options=engine_options(engine_option),
             conf=conf,
             iou=iou,
             max_det=max_det,
             imgsz=parse_imgsz(imgsz),
-            rect=rect,
+            **runner(engine, device, threads, precision, engine_option, rect),
             **augmentation(augment, scales, flip, merge, scale_model),
         )
     _report(done, save, as_json)
