@@ -38,6 +38,9 @@ def quantize(
             "--int8-stem/--float-stem", help="The first three convolutions; by default as the target is best."
         ),
     ] = None,
+    stock: Annotated[
+        bool, typer.Option("--stock", help="Of ncnn, only layers and scales that ncnn's own tools read.")
+    ] = False,
     max_drop: Annotated[
         float | None, typer.Option(help="Keep layers float until mAP50-95 falls by no more points; needs --data.")
     ] = None,
@@ -63,6 +66,7 @@ def quantize(
         reduce_range=reduce_range,
         exclude=exclude or (),
         int8_stem=int8_stem,
+        stock=stock,
         data=data,
         split=split,
         max_drop=max_drop,

@@ -5,27 +5,6 @@
 namespace yolort::ncnn_graph {
 namespace {
 
-constexpr std::int64_t max_elements = std::int64_t{1} << 28;  // of one blob
-
-/// An integer parameter of a layer, or its default. The default must be within the range, too.
-std::int64_t integer(const Layer& layer, int key, std::int64_t fallback, std::int64_t low, std::int64_t high) {
-  const auto found = layer.parameters.find(key);
-  const bool present = found != layer.parameters.end();
-  const bool whole = !present || (!found->second.array && !found->second.real);
-  const std::int64_t value = present && whole ? static_cast<std::int64_t>(found->second.values[0]) : fallback;
-  if (!whole || value < low || value > high) {
-    fail(layer, "parameter " + std::to_string(key) + " is out of range, expected a whole number from " +
-                    std::to_string(low) + " to " + std::to_string(high));
-  }
-  return value;
-}
-
-void expect_rank(const Layer& layer, const Shape& shape, std::size_t rank) {
-  if (shape.size() != rank) {
-    fail(layer, "takes a blob of " + std::to_string(rank) + " dimensions, got " + std::to_string(shape.size()));
-  }
-}
-
 std::size_t axis_of(const Layer& layer, int key, std::size_t rank) {
   const auto sides = static_cast<std::int64_t>(rank);
   const std::int64_t axis = integer(layer, key, 0, -sides, sides - 1);
@@ -76,7 +55,8 @@ Shape convolution(const Layer& layer, const std::vector<Shape>& in, Weights& wei
     fail(layer, "has " + std::to_string(count) + " weights, which do not fit the " + std::to_string(channels) +
                     " channels it gets");
   }
-  weights = {count, integer(layer, 5, 0, 0, 1) * outputs, scaled > 0, scaled > 100};
+  weights = {count, integer(layer, 5, 0, 0, 1) * outputs, scaled > 0, Kind::fp32,
+             scaled > 100 ? Kind::int8 : Kind::fp32};
   if (scaled) {  // scales: one per channel (depthwise 2: one for all), the input's, the output's
     weights.plain += (depthwise && scaled % 100 == 2 ? 1 : outputs) + 1 + (scaled > 100);
   }
@@ -96,7 +76,7 @@ Shape deconvolution(const Layer& layer, const std::vector<Shape>& in, Weights& w
     fail(layer, "has " + std::to_string(count) + " weights, which do not fit the " + std::to_string(channels) +
                     " channels it gets");
   }
-  weights = {count, integer(layer, 5, 0, 0, 1) * outputs, false, false};
+  weights = {count, integer(layer, 5, 0, 0, 1) * outputs};
   return {outputs, (in[0][1] - 1) * down + height, (in[0][2] - 1) * across + width};
 }
 
@@ -229,6 +209,24 @@ Shape memory_data(const Layer& layer, const std::vector<Shape>&, Weights& weight
 
 }  // namespace
 
+std::int64_t integer(const Layer& layer, int key, std::int64_t fallback, std::int64_t low, std::int64_t high) {
+  const auto found = layer.parameters.find(key);
+  const bool present = found != layer.parameters.end();
+  const bool whole = !present || (!found->second.array && !found->second.real);
+  const std::int64_t value = present && whole ? static_cast<std::int64_t>(found->second.values[0]) : fallback;
+  if (!whole || value < low || value > high) {
+    fail(layer, "parameter " + std::to_string(key) + " is out of range, expected a whole number from " +
+                    std::to_string(low) + " to " + std::to_string(high));
+  }
+  return value;
+}
+
+void expect_rank(const Layer& layer, const Shape& shape, std::size_t rank) {
+  if (shape.size() != rank) {
+    fail(layer, "takes a blob of " + std::to_string(rank) + " dimensions, got " + std::to_string(shape.size()));
+  }
+}
+
 std::int64_t elements(const Layer& layer, const Shape& shape) {
   std::int64_t count = 1;
   for (const std::int64_t side : shape) {
@@ -242,34 +240,38 @@ std::int64_t elements(const Layer& layer, const Shape& shape) {
 const std::map<std::string, KnownLayer>& known_layers() {
   static const std::vector<int> window = {0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18};
   static const std::vector<int> grouped = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18};
-  static const std::map<std::string, KnownLayer> layers = {
-      {"Convolution", {1, 1, window, convolution}},
-      {"ConvolutionDepthWise", {1, 1, grouped, convolution}},
-      {"Deconvolution", {1, 1, {0, 1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 18, 19}, deconvolution}},
-      {"Pooling", {1, 1, {0, 1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15}, pooling}},
-      {"BinaryOp", {any, 1, {0, 1, 2}, binary}},
-      {"Concat", {any, 1, {0}, concat}},
-      {"Interp", {1, 1, {0, 1, 2, 3, 4, 6}, interp}},
-      {"Reshape", {1, 1, {0, 1, 2}, reshape}},
-      {"Permute", {1, 1, {0}, permute}},
-      {"MatMul", {2, 1, {0}, matmul}},
-      {"MemoryData", {0, 1, {0, 1, 2}, memory_data}},
-      {"Softmax", {1, 1, {0, 1}, softmax}},
-      {"Split", {1, any, {}, same}},
-      {"Slice", {1, any, {0, 1}, nullptr}},  // several shapes: see slice()
-      {"Noop", {1, 1, {}, same}},
-      {"Swish", {1, 1, {}, same}},
-      {"Sigmoid", {1, 1, {}, same}},
-      {"UnaryOp", {1, 1, {0}, same}},
-      {"ReLU", {1, 1, {0}, same}},
-      {"TanH", {1, 1, {}, same}},
-      {"Mish", {1, 1, {}, same}},
-      {"GELU", {1, 1, {0}, same}},
-      {"Clip", {1, 1, {0, 1}, same}},
-      {"HardSwish", {1, 1, {0, 1}, same}},
-      {"HardSigmoid", {1, 1, {0, 1}, same}},
-      {"Dropout", {1, 1, {0}, same}},
-  };
+  static const std::map<std::string, KnownLayer> layers = [] {
+    std::map<std::string, KnownLayer> all = int8_layers();
+    all.insert({
+        {"Convolution", {1, 1, window, convolution}},
+        {"ConvolutionDepthWise", {1, 1, grouped, convolution}},
+        {"Deconvolution", {1, 1, {0, 1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 18, 19}, deconvolution}},
+        {"Pooling", {1, 1, {0, 1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15}, pooling}},
+        {"BinaryOp", {any, 1, {0, 1, 2}, binary}},
+        {"Concat", {any, 1, {0}, concat}},
+        {"Interp", {1, 1, {0, 1, 2, 3, 4, 6}, interp}},
+        {"Reshape", {1, 1, {0, 1, 2}, reshape}},
+        {"Permute", {1, 1, {0}, permute}},
+        {"MatMul", {2, 1, {0}, matmul}},
+        {"MemoryData", {0, 1, {0, 1, 2}, memory_data}},
+        {"Softmax", {1, 1, {0, 1}, softmax}},
+        {"Split", {1, any, {}, same}},
+        {"Slice", {1, any, {0, 1}, nullptr}},  // several shapes: see slice()
+        {"Noop", {1, 1, {}, same}},
+        {"Swish", {1, 1, {}, same}},
+        {"Sigmoid", {1, 1, {}, same}},
+        {"UnaryOp", {1, 1, {0}, same}},
+        {"ReLU", {1, 1, {0}, same}},
+        {"TanH", {1, 1, {}, same}},
+        {"Mish", {1, 1, {}, same}},
+        {"GELU", {1, 1, {0}, same}},
+        {"Clip", {1, 1, {0, 1}, same}},
+        {"HardSwish", {1, 1, {0, 1}, same}},
+        {"HardSigmoid", {1, 1, {0, 1}, same}},
+        {"Dropout", {1, 1, {0}, same}},
+    });
+    return all;
+  }();
   return layers;
 }
 

@@ -5,6 +5,8 @@
 // frame takes seconds instead of milliseconds. Here the parts are claimed: any running thread, the caller included,
 // takes the next one. A thread that the kernel does not run costs nothing, and waiting threads sleep after a short
 // spin.
+#include "engines/ncnn/thread_pool.h"
+
 #include <pthread.h>
 
 #include <algorithm>
