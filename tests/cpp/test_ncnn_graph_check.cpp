@@ -106,7 +106,7 @@ void test_int8_maps() {
                "Int8MaxPool p 1 1 d g 1=5 5=3 -23310=3,4,4,0", "Split t 1 2 f h i",
                "Int8Add x 2 1 e h j 1=0.5 2=0.25 3=1.0 5=4 -23310=6,0,8,0,0,8,0",
                "Int8Convolution o 3 1 i j g k 0=2 1=1 6=40 7=1 -23310=9,0,8,0,0,8,0,0,4,0", "Sigmoid y 1 1 k l"},
-              14, bin_bytes);
+              13, bin_bytes);
   check_lines({quantized, "Int8Dequantize d 1 1 a b 1=0.5 5=0 -23310=3,0,4,0", "Swish s 1 1 b c"}, 4);
   check_lines({quantized, "Int8Convolution c 1 1 a b 0=4 1=1 6=16 -23310=3,0,4,1",
                "Int8Dequantize d 1 1 b c 1=0.5 -23310=3,0,4,0", "Reshape r 1 1 c d 0=96 1=64 2=4"},
@@ -121,7 +121,8 @@ void test_int8_maps() {
   refused_map({"Swish s 1 1 a b"}, "takes the INT8 blob");
   refused_map({"Split s 1 1 a b"}, "fewer than 8 channels");
   refused_map({"Slice s 1 1 a b -23300=1,4 1=0"}, "takes the INT8 blob");
-  refused_map({on_map, "Convolution d 1 1 b c 0=1 1=1 6=8"}, "takes the INT8 blob");
+  CHECK_THROWS(check_lines({quantized, on_map, "Convolution d 1 1 b c 0=1 1=1 6=8"}, 4, int8_bin(288, 100)), ModelError,
+               "takes the INT8 blob");
   const std::string convolution = "Int8Convolution c 1 1 a b ";
   refused_map({convolution + "0=8 1=3 6=288"}, "three whole numbers");
   refused_map({convolution + "0=8 1=3 6=288 -23310=3,0,8,0"}, "range of channels");

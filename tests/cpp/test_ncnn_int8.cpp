@@ -8,6 +8,7 @@
 #include <random>
 
 #include "check.h"
+#include "core/engine.h"
 #include "engines/ncnn/int8/layers.h"
 #include "engines/ncnn/int8/map.h"
 
@@ -205,6 +206,7 @@ void test_pool_and_floats() {
 }  // namespace
 
 int main() {
+  CHECK(!all_engines().empty());  // so that the linker takes what libncnn.a needs out of libyolort.a
   for (const int threads : {1, 3}) {
     options.num_threads = threads;
     test_convolutions();

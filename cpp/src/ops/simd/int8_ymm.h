@@ -43,7 +43,7 @@ inline __m128i to_bytes(__m256i low, __m256i high) {
 }
 
 inline __m128i rounded(const __m256i (&sum)[2], const float* scale) {
-  return to_bytes(_mm256_cvtps_epi32(scaled(sum[0], scale)), _mm256_cvtps_epi32(scaled(sum[1], scale)));
+  return to_bytes(_mm256_cvtps_epi32(scaled(sum[0], scale)), _mm256_cvtps_epi32(scaled(sum[1], scale + 8)));
 }
 
 inline void store(std::uint8_t* to, __m128i bytes, int count) {

@@ -68,7 +68,7 @@ class Convolution final : public Base {
     const int up = ranges_[0].doubled ? 2 : 1;
     const int height = (maps[0].height() * up - 1) / stride_ + 1, width = (maps[0].width() * up - 1) / stride_ + 1;
     if (as_float_) {
-      out.create(width, height, outputs_, 4, 1, options.blob_allocator);
+      out.create(width, height, outputs_, std::size_t{4}, 1, options.blob_allocator);
       if (out.empty()) return -100;
     } else if (!Map::create(out, outputs_, height, width, options)) {
       return -100;

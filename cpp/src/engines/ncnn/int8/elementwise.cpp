@@ -153,7 +153,7 @@ class Dequantize final : public ncnn::Layer {
   int forward(const ncnn::Mat& in, ncnn::Mat& out, const ncnn::Option& options) const override {
     const Map map(in);
     const Range range = ranges_[0];
-    out.create(map.width(), map.height(), range.channels, 4, 1, options.blob_allocator);
+    out.create(map.width(), map.height(), range.channels, std::size_t{4}, 1, options.blob_allocator);
     if (out.empty()) return -100;
     for_rows(map.height(), options, [&](int y) {
       for (int c = 0; c < range.channels; ++c) {
