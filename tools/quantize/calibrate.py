@@ -27,8 +27,8 @@ from yolort.tools.models.onnx_graph import Graph, read_graph
 from yolort.tools.quantize.activations import Activations, CalibrationError, Range
 
 __all__ = [
-    "METHODS", "Calibration", "CalibrationError", "Convolution", "Observation", "Range", "Sum", "calibrate", "float_graph",
-    "observe",
+    "METHODS", "Calibration", "CalibrationError", "Convolution", "Observation", "Range", "Sum", "calibrate",
+    "float_graph", "observe",
 ]  # fmt: skip
 
 _log = logging.getLogger(__name__)
@@ -265,7 +265,10 @@ class Observation:
                 Convolution(_weights_sha256(self.graph, node.input[1]), node.input[0], node.output[0])
                 for node in self.graph.convolutions
             ),
-            sums=tuple(Sum(*map(self.graph.source, node.input), node.output[0]) for node in self.graph.sums),
+            sums=tuple(
+                Sum(self.graph.source(node.input[0]), self.graph.source(node.input[1]), node.output[0])
+                for node in self.graph.sums
+            ),
         )
 
 

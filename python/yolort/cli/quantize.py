@@ -33,14 +33,9 @@ def quantize(
     ] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Convolutions that stay float; * and ? match.")] = None,
     int8_stem: Annotated[
-        bool | None,
-        typer.Option(
-            "--int8-stem/--float-stem", help="The first three convolutions; by default as the target is best."
-        ),
+        bool | None, typer.Option("--int8-stem/--float-stem", help="The first three convolutions. Default: as is best.")
     ] = None,
-    stock: Annotated[
-        bool, typer.Option("--stock", help="Of ncnn, only layers and scales that ncnn's own tools read.")
-    ] = False,
+    stock: Annotated[bool, typer.Option("--stock", help="Of ncnn, only what its own tools read.")] = False,
     max_drop: Annotated[
         float | None, typer.Option(help="Keep layers float until mAP50-95 falls by no more points; needs --data.")
     ] = None,
