@@ -65,7 +65,9 @@ std::vector<const Int8Kernels*> available_int8_kernels() {
 #endif
 #ifdef YOLORT_NEON
 #ifdef __linux__
+#ifdef HWCAP2_I8MM  // not in older headers
   if (getauxval(AT_HWCAP2) & HWCAP2_I8MM) out.push_back(&i8mm_int8);
+#endif
   if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) out.push_back(&dotprod_int8);
 #endif
   out.push_back(&neon_int8);
