@@ -22,7 +22,7 @@ _MAX_MEMBERS = 1000  # of a gzip file; one that holds nothing takes 20 bytes
 
 @dataclass(frozen=True)
 class Limits:
-    """What one server takes on; docs/serving.md says what memory that is.
+    """What one server takes on; docs/guide/serving.md says what memory that is.
 
     Attributes:
         body: bytes of a request, before and after decompression; more is 413.

@@ -61,7 +61,7 @@ class Service:
     def running(self) -> Batcher:
         """The workers. HTTPException if they do not run."""
         if self.batcher is None:
-            raise HTTPException(503, "the lifespan of this application has not begun: see docs/serving.md")
+            raise HTTPException(503, "the lifespan of this application has not begun: see docs/guide/serving.md")
         if not self.batcher.running:
             raise HTTPException(503, "the workers do not run: the server is stopping")
         return self.batcher
