@@ -250,7 +250,8 @@ class Detector:
             buffer: images of a source that may be on their way under "all", 1 or more.
             workers: clones that run side by side, 1 or more; default: 2; 1 for a single source under "latest", whose
                 images then wait for no other's run.
-            max_batch, max_wait: as of `Batcher`.
+            max_batch: see `Batcher`.
+            max_wait: see `Batcher`.
             **settings: as of a call; format is that of iterables of arrays, not of files, cameras and URLs.
 
         Returns:
