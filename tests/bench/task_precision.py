@@ -60,7 +60,7 @@ def mask_overlaps(labels: Labels, found: yolort.Detections, width: int, height: 
 
     assert found.masks is not None
     truth = [coco.merge(coco.frPyObjects([shape.ravel()], height, width)) for shape in labels.shapes]
-    return np.asarray(coco.iou(found.masks.rle(), truth, [0] * len(truth))).T
+    return np.asarray(np.transpose(coco.iou(found.masks.rle(), truth, [0] * len(truth))))
 
 
 def keypoint_overlaps(labels: Labels, found: yolort.Detections, *_: int) -> np.ndarray:
