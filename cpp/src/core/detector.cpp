@@ -109,6 +109,8 @@ void Detector::Impl::load(ModelSpec model, Options options) {
   if (!options.names.empty()) spec.names = options.names;
   ask_imgsz(options);
   thresholds = options;
+  threads = options.threads.value_or(threads);
+  decoder = Decoder(kernels(), threads);
   between_runs = options.between_runs;
   check_thresholds(thresholds, spec.names.empty() ? INT32_MAX : static_cast<int>(spec.names.size()));
 
