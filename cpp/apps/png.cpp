@@ -82,8 +82,8 @@ bool is_ours(const fs::path& path) {
 }  // namespace
 
 void write_png(const fs::path& path, const DecodedImage& image) {
-  std::error_code error;
-  if (fs::exists(fs::symlink_status(path, error)) && !is_ours(path)) {
+  std::error_code error, ignored;
+  if (fs::exists(fs::symlink_status(path, ignored)) && !is_ours(path)) {
     throw ImageError("\"" + path.string() + "\" is there, and yolort did not write it; give another --save");
   }
   const fs::path part = path.parent_path() / ("." + path.filename().string() + ".yolort");
@@ -100,7 +100,6 @@ void write_png(const fs::path& path, const DecodedImage& image) {
   }
   if (!error) fs::rename(part, path, error);
   if (!error) return;
-  std::error_code ignored;
   fs::remove(part, ignored);
   throw ImageError("\"" + path.string() + "\" cannot be written");
 }
