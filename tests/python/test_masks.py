@@ -8,21 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yolort
-from known_models import Make, Target, metadata, write_onnx
+from known_models import Make, Target, metadata, task_model, write_onnx
 
 
 @pytest.fixture
 def found(target: Target, make_model: Make) -> yolort.Detections:
     """Two objects in an image of 60 x 48 pixels: the left half of a box, and the whole of another."""
-    prototypes = np.full((2, 16, 16), -1, np.float32)
-    prototypes[0, :, :4] = 1
-    prototypes[1] = 1
-    rows = np.zeros((4 + 1 + 2, 4), np.float32)
-    rows[:, 0] = [16, 32, 24, 24, 0.9, 1, 0]
-    rows[:, 1] = [48, 32, 16, 16, 0.8, 0, 1]
-    data = metadata(["thing"]) | {"task": "segment"}
-    model = make_model({"out0": rows, "out1": prototypes}, data)
-    return target.detector(model)(np.zeros((48, 60, 3), np.uint8))
+    return target.detector(make_model(*task_model("segment")))(np.zeros((48, 60, 3), np.uint8))
 
 
 def test_selecting_shares_and_keeps_order(found: yolort.Detections) -> None:

@@ -126,6 +126,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   void open_first(const Options& options);
   void open(const EngineEntry& entry, const Options& options);
   std::filesystem::path take_tuning(Options& options);
+  void take_keypoints(const Options& options);
   void ask_imgsz(const Options& options);
   void resolve_imgsz(const Options& options);
   void resolve_rect(const Options& options);
