@@ -1,13 +1,12 @@
-// The threads of ncnn's parallel loops.
-//
 // libgomp splits a loop into one part per thread and spins until each thread has done its own. Beside another busy
 // process one of the threads is not running, and the rest burn their time slices waiting for it: now and then a YOLO26n
 // frame takes seconds instead of milliseconds. Here the parts are claimed: any running thread, the caller included,
 // takes the next one. A thread that the kernel does not run costs nothing, and waiting threads sleep after a short
 // spin.
+#include "platform/thread_pool.h"
+
 #include <pthread.h>
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -21,6 +20,7 @@
 
 #include "platform/processor.h"
 
+namespace yolort {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -28,8 +28,7 @@ using Clock = std::chrono::steady_clock;
 /// Longer than the gap between two layers, short enough not to disturb other processes.
 constexpr auto spin_time = std::chrono::microseconds(50);
 
-thread_local int part_index = 0;
-thread_local int part_count = 1;
+thread_local LoopPart current;
 
 void relax() {
 #if defined(__x86_64__)
@@ -86,11 +85,9 @@ struct alignas(64) Slot {
       parts = now >> 16 & 0xFFFF;
       if (part >= parts) return false;
     } while (!state.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel));
-    part_index = static_cast<int>(part);
-    part_count = static_cast<int>(parts);
+    current = {part, parts};
     function(data);
-    part_index = 0;
-    part_count = 1;
+    current = {};
     if (done.fetch_add(1, std::memory_order_acq_rel) + 1 == parts) {
       {
         std::lock_guard lock(mutex);
@@ -111,7 +108,7 @@ struct alignas(64) Slot {
 class Pool {
  public:
   Pool() {
-    for (int i = 1; i < yolort::available_cores(); ++i) std::thread([this] { work(); }).detach();
+    for (int i = 1; i < available_cores(); ++i) std::thread([this] { work(); }).detach();
   }
 
   void run(void (*function)(void*), void* data, unsigned parts) {
@@ -132,14 +129,12 @@ class Pool {
 
   /// Runs all parts in sequence.
   static void run_alone(void (*function)(void*), void* data, unsigned parts) {
-    const int outer_index = part_index, outer_count = part_count;
-    part_count = static_cast<int>(parts);
+    const LoopPart outer = current;
     for (unsigned part = 0; part < parts; ++part) {
-      part_index = static_cast<int>(part);
+      current = {part, parts};
       function(data);
     }
-    part_index = outer_index;
-    part_count = outer_count;
+    current = outer;
   }
 
  private:
@@ -197,21 +192,13 @@ Pool& pool() {
 
 }  // namespace
 
-extern "C" {
+LoopPart this_part() { return current; }
 
-void yolort_GOMP_parallel(void (*function)(void*), void* data, unsigned threads, unsigned /*flags*/) {
-  const bool nested = part_count > 1;
-  if (threads == 0) threads = static_cast<unsigned>(yolort::available_cores());
-  if (threads > 0xFFFF) threads = 0xFFFF;
-  if (threads <= 1 || nested) return Pool::run_alone(function, data, threads ? threads : 1);
-  pool().run(function, data, threads);
+void run_parts(unsigned parts, void (*function)(void*), void* data) {
+  constexpr unsigned max_parts = 0xFFFF;
+  if (parts > max_parts) parts = max_parts;
+  if (parts <= 1 || current.count > 1) return Pool::run_alone(function, data, parts);
+  pool().run(function, data, parts);
 }
 
-int yolort_omp_get_thread_num() { return part_index; }
-int yolort_omp_get_num_threads() { return part_count; }
-int yolort_omp_get_max_threads() { return yolort::available_cores(); }
-int yolort_omp_get_dynamic() { return 0; }
-void yolort_omp_set_dynamic(int) {}
-void yolort_omp_set_num_threads(int) {}
-
-}  // extern "C"
+}  // namespace yolort

@@ -1,20 +1,19 @@
-// The OpenMP functions that libncnn.a is linked with: every part of every loop runs once, whoever runs it.
+// Parallel loops: every part runs once, whoever runs it.
+#include "platform/thread_pool.h"
+
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
 #include "check.h"
 #include "platform/processor.h"
 
-extern "C" {
-void yolort_GOMP_parallel(void (*function)(void*), void* data, unsigned threads, unsigned flags);
-int yolort_omp_get_thread_num();
-int yolort_omp_get_num_threads();
-}
+using namespace yolort;
 
 namespace {
 
@@ -25,17 +24,18 @@ struct Loop {
   std::atomic<bool> right_count{true};
   Loop* inner = nullptr;  // a loop that each part starts
 
-  static void part(void* data) {
-    auto* loop = static_cast<Loop*>(data);
-    if (yolort_omp_get_num_threads() != static_cast<int>(loop->runs.size())) loop->right_count = false;
-    const int index = yolort_omp_get_thread_num();
-    ++loop->runs.at(static_cast<std::size_t>(index));
-    if (!loop->inner) return;
-    yolort_GOMP_parallel(part, loop->inner, static_cast<unsigned>(loop->inner->runs.size()), 0);
-    if (yolort_omp_get_thread_num() != index) loop->right_count = false;  // as before the inner loop
+  void part() {
+    const LoopPart own = this_part();
+    if (own.count != runs.size()) right_count = false;
+    ++runs.at(own.index);
+    if (!inner) return;
+    inner->run();
+    if (this_part().index != own.index) right_count = false;  // as before the inner loop
   }
 
-  void run() { yolort_GOMP_parallel(part, this, static_cast<unsigned>(runs.size()), 0); }
+  void run() {
+    run_parts(static_cast<unsigned>(runs.size()), [this] { part(); });
+  }
 
   bool all_ran(int times) const {
     for (const auto& count : runs) {
@@ -51,7 +51,17 @@ void test_every_part_runs_once() {
     for (int i = 0; i < 200; ++i) loop.run();
     CHECK(loop.all_ran(200));
   }
-  CHECK(yolort_omp_get_num_threads() == 1 && yolort_omp_get_thread_num() == 0);
+  CHECK(this_part().count == 1 && this_part().index == 0);
+}
+
+void test_the_caller_gets_what_a_part_throws() {
+  std::atomic<int> runs{0};
+  const auto fail = [&runs] {
+    ++runs;
+    if (this_part().index == 2) throw std::runtime_error("part 2");
+  };
+  CHECK_THROWS(run_parts(8, fail), std::runtime_error, "part 2");
+  CHECK(runs == 8);
 }
 
 void test_pauses_put_the_threads_to_sleep_and_wake_them() {
@@ -102,8 +112,9 @@ void test_a_forked_child_has_threads_of_its_own() {
 }  // namespace
 
 int main() {
-  CHECK(yolort::available_cores() >= 1);
+  CHECK(available_cores() >= 1);
   test_every_part_runs_once();
+  test_the_caller_gets_what_a_part_throws();
   test_pauses_put_the_threads_to_sleep_and_wake_them();
   test_nested_loops();
   test_more_callers_than_loops_at_a_time();

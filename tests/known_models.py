@@ -166,3 +166,26 @@ def raw_outputs() -> dict[str, np.ndarray]:
     maps["out1"][2, 2, 2] = 1
     maps["out0"][:, 2, 2] = 1.5, 1, -0.5, 1
     return maps
+
+
+def task_model(task: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Outputs and metadata of a model with a `boxes` head that finds two objects of 64 x 64 pixels in any image."""
+    data = metadata(["thing"]) | {"task": task}
+    first, second = [16, 32, 24, 24, 0.9], [48, 32, 16, 16, 0.8]
+    added: dict[str, tuple[list[float], list[float]]] = {
+        "detect": ([], []),
+        "segment": ([1, 0], [0, 1]),
+        "pose": ([10, 30, 0.9, 20, 40, 0.6, 14, 24, 0.1], [44, 28, 0.9, 50, 36, 0.8, 52, 26, 0.7]),
+        "obb": ([0.3], [-0.6]),
+    }
+    of_first, of_second = added[task]
+    rows = np.zeros((5 + len(of_first), 4), np.float32)
+    rows[:, 0], rows[:, 1] = [*first, *of_first], [*second, *of_second]
+    outputs = {"out0": rows}
+    if task == "segment":  # the left half of the first object, and the whole of the second
+        outputs["out1"] = np.full((2, 16, 16), -1, np.float32)
+        outputs["out1"][0, :, :4] = outputs["out1"][1] = 1
+    if task == "pose":
+        data["kpt_shape"] = [3, 3]
+        data["yolort"] = json.dumps({"format": 1, "head": "boxes", "flip_idx": [0, 2, 1], "skeleton": [[0, 1], [0, 2]]})
+    return outputs, data
