@@ -332,7 +332,7 @@ class Detector:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the model file says of itself, as text."""
+        """Metadata of the model file, as text."""
         return self._core.metadata
 
     @property

@@ -90,7 +90,7 @@ def quantize(
         target: of ONNX, the engine that it has to be fast on: "openvino", "onnxruntime", "arm" (ONNX Runtime on ARM,
             signed activations), "gpu" (TensorRT, symmetric). None takes "openvino" on x86, or "onnxruntime" where
             `mode` is not "static", and "arm" on ARM. Any engine can run the file.
-        mode: "static"; of ONNX also "dynamic" (activations by the range of each image) and "weights" (stored in INT8,
+        mode: "static"; of ONNX also "dynamic" (activation ranges at run time) and "weights" (stored in INT8,
             computed in float).
         per_channel: a weight scale for each output channel.
         reduce_range: of ONNX for x86, weights of 7 bits; None takes them where this machine lacks VNNI, since INT8

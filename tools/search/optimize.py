@@ -80,8 +80,8 @@ def optimize(
         epochs: of training of the model and its siblings before anything else.
         finetune: epochs after pruning, with the unpruned model as teacher, and of siblings and smaller inputs with the
             model as teacher (beyond `epochs`); 0: neither is tried.
-        hours: no trial begins after them.
-        trials: at most so many, those of earlier runs counted; one of `hours` and `trials` must be given.
+        hours: no trial starts later than this.
+        trials: maximum number, including earlier runs; one of `hours` and `trials` must be given.
         trial_minutes: a trial whose building and timing, or training and scoring, takes longer is ended and listed as
             failed.
         seed: of training and search.

@@ -125,7 +125,7 @@ enum class Merge {
   nms,  ///< the best box of an object
 };
 
-/// Of a Detector with test-time augmentation: one of the looks at an image whose detections are merged.
+/// One view of test-time augmentation, whose detections are merged with those of the others.
 struct View {
   int scale = 0;               ///< pixels: the longer side of what the image is fitted into
   bool flip = false;           ///< mirrored, left to right
