@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -89,21 +91,28 @@ def test_objects_are_counted_with_supervision(video: Path) -> None:
     assert 0 < left.sum() < len(left)
 
 
-def test_an_application_of_fastapi_answers(expected: yolort.Detections) -> None:
-    for package in ("fastapi", "uvicorn"):
-        pytest.importorskip(package)
-    program = [sys.executable, EXAMPLES / "python/fastapi_app.py", yolort.demo_model("ncnn"), "0"]
-    with subprocess.Popen([str(part) for part in program], stderr=subprocess.PIPE, text=True) as server:
+@contextmanager
+def serving(*program: object) -> Iterator[str]:
+    """The address of a server that runs as a Python program of its own."""
+    command = [sys.executable, *map(str, program)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         watchdog = threading.Timer(300, server.kill)
         watchdog.start()
         try:
             assert server.stderr
             addresses = (re.search(r"running on (http://\S+)", line) for line in server.stderr)
-            url = next(found[1] for found in addresses if found)
-            assert len(run("ask_server.py", yolort.demo_image(), url)) == len(expected)
+            yield next(found[1] for found in addresses if found)
         finally:
             server.terminate()
+            server.communicate()
             watchdog.cancel()
+
+
+def test_an_application_of_fastapi_answers(expected: yolort.Detections) -> None:
+    for package in ("fastapi", "uvicorn"):
+        pytest.importorskip(package)
+    with serving(EXAMPLES / "python/fastapi_app.py", yolort.demo_model("ncnn"), 0) as url:
+        assert len(run("ask_server.py", yolort.demo_image(), url)) == len(expected)
 
 
 def test_a_server_is_asked(expected: yolort.Detections) -> None:
@@ -111,18 +120,8 @@ def test_a_server_is_asked(expected: yolort.Detections) -> None:
         pytest.importorskip(package)
     program = "import sys, yolort; from yolort import serve; "
     program += "serve.run(serve.create_app(yolort.Detector(yolort.demo_model('ncnn'))), port=0)"
-    server = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
-    watchdog = threading.Timer(300, server.kill)
-    watchdog.start()
-    try:
-        assert server.stderr
-        addresses = (re.search(r"running on (http://\S+)", line) for line in server.stderr)
-        url = next(found[1] for found in addresses if found)
+    with serving("-c", program) as url:
         assert len(run("ask_server.py", yolort.demo_image(), url)) == len(expected)
-    finally:
-        server.terminate()
-        server.communicate()
-        watchdog.cancel()
 
 
 def test_the_list_of_examples_is_complete() -> None:

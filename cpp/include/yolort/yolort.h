@@ -74,9 +74,9 @@ struct YOLORT_API Mask {
   bool at(int column, int row) const;
   /// Number of pixels of the object.
   std::size_t area() const;
-  /// The `counts` of COCO's compressed RLE in an image of this size: the lengths of the runs
-  /// of pixels column by column, the first one outside the object, as text (cocoapi, common/maskApi.c, rleToString).
-  /// Throws std::invalid_argument if the image does not hold it.
+  /// The `counts` of COCO's compressed RLE in an image of this size: the lengths of the runs of pixels column by
+  /// column, the first run outside the object, as text (cocoapi, common/maskApi.c, rleToString). Throws
+  /// std::invalid_argument if the mask does not lie in the image.
   std::string rle(int image_width, int image_height) const;
 };
 
