@@ -30,7 +30,8 @@ from ultralytics.utils.tal import dist2bbox, make_anchors
 from yolort.tools.data.samples import listed
 from yolort.tools.models.checkpoints import detect_head, load_checkpoint
 from yolort.tools.train.losses import box_loss, logit_loss
-from yolort.tools.train.trainer import Trainer, check_trainable, set_classes, train_module
+from yolort.tools.train.train import train
+from yolort.tools.train.trainer import Trainer, check_trainable, set_classes
 
 __all__ = ["Distillation", "TeacherError", "decoded", "distill", "distilling", "prepare_teacher"]
 
@@ -59,17 +60,18 @@ def distill(
         data, epochs, imgsz: as `train_module`.
         feature: gain of the feature loss (Ultralytics' `dis`).
         logit, box: gains of these losses, as multiples of those of the labels (Ultralytics' `cls` and `box`).
-        **arguments: of `train_module` (seed, output, resume, trainer) and of Ultralytics' train.
+        **arguments: of `train` (seed, output, resume, trainer, gamma, class_weights, sampling, scales, ...) and of
+            Ultralytics' train.
 
     Raises:
         TeacherError: the teacher has other classes than the data, or other levels or strides than the student.
         ValueError: a gain is negative.
-        What `train_module` raises.
+        What `train` raises.
     """
     if min(feature, logit, box) < 0:
         raise ValueError(f"gains must be 0 or more, got feature={feature}, logit={logit}, box={box}")
     trainer = distilling(arguments.pop("trainer", Trainer), teacher, logit=logit, box=box)
-    return train_module(student, data, epochs=epochs, imgsz=imgsz, trainer=trainer, dis=feature, **arguments)
+    return train(student, data, epochs=epochs, imgsz=imgsz, trainer=trainer, dis=feature, **arguments)
 
 
 def distilling(
