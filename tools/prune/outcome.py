@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from yolort.tools.data.samples import LabelError
 from yolort.tools.evaluate.evaluator import Evaluator
 
 __all__ = ["MEASURED_LOSS", "RECOVERED", "Cost", "Pruned", "cost", "guidance", "sensitive"]
@@ -63,12 +62,12 @@ class Pruned:
 
 def cost(before: Path, after: Path, evaluator: Evaluator, side: int) -> Cost:
     """Scores two checkpoints in PyTorch. Raises what `Evaluator.run` raises."""
-    size = (side, side)
-    scores = evaluator.score(evaluator.open(after, imgsz=size))
-    try:
-        reference = evaluator.score(evaluator.open(before, imgsz=size))
-    except LabelError:  # a fine-tuning gave it the classes of the data
+    detectors = [evaluator.open(path, imgsz=(side, side)) for path in (before, after)]
+    scores = evaluator.score(detectors[1])
+    classes = [sorted(str(name).casefold() for name in one.names.values()) for one in detectors]
+    if classes[0] != classes[1]:  # a fine-tuning gave it the classes of the data
         return Cost(None, scores.map50_95, None)
+    reference = evaluator.score(detectors[0])
     drawn = scores.draws(_DRAWS)[0] - reference.draws(_DRAWS)[0]
     mean, error = scores.map50_95 - reference.map50_95, _NORMAL * float(drawn.std(ddof=1))
     return Cost(reference.map50_95, scores.map50_95, (mean - error, mean + error))
