@@ -6,7 +6,6 @@
 #include "engines/ncnn/int8/layers.h"
 #include "engines/ncnn/int8/map.h"
 #include "engines/ncnn/int8/weights.h"
-#include "engines/ncnn/thread_pool.h"
 
 namespace yolort::ncnn_int8 {
 namespace {
@@ -73,12 +72,9 @@ class Convolution final : public Base {
     } else if (!Map::create(out, outputs_, height, width, options)) {
       return -100;
     }
-    const int rows = rows_of_part(height, options.num_threads);
-    parallel_for((height + rows - 1) / rows, options.num_threads, [&](int part) {
+    for_rows(height, options, [&](int first, int end) {
       std::vector<std::uint8_t> enlarged(static_cast<std::size_t>(any_doubled ? max_pixels * weights_.depth : 0));
-      for (int y = part * rows; y < std::min(height, (part + 1) * rows); ++y) {
-        run_row(maps, y, width, out, enlarged.data());
-      }
+      for (int y = first; y < end; ++y) run_row(maps, y, width, out, enlarged.data());
     });
     return 0;
   }
@@ -161,9 +157,8 @@ class Depthwise final : public Base {
     const int height = (map.height() - 1) / stride_ + 1, width = (map.width() - 1) / stride_ + 1;
     if (!Map::create(out, outputs_, height, width, options)) return -100;
     const Map to(out);
-    const int rows = rows_of_part(height, options.num_threads);
-    parallel_for((height + rows - 1) / rows, options.num_threads, [&](int part) {
-      for (int y = part * rows; y < std::min(height, (part + 1) * rows); ++y) {
+    for_rows(height, options, [&](int first, int end) {
+      for (int y = first; y < end; ++y) {
         Strip taps[9];
         for (int k = 0; k < 9; ++k) {
           const int row = y * stride_ + k / 3 - 1;

@@ -6,17 +6,15 @@
 
 #include "engines/ncnn/int8/layers.h"
 #include "engines/ncnn/int8/map.h"
-#include "engines/ncnn/thread_pool.h"
 
 namespace yolort::ncnn_int8 {
 namespace {
 
 /// Calls row(y) for each row, on the threads of `options`.
 template <class Row>
-void for_rows(int height, const ncnn::Option& options, const Row& row) {
-  const int rows = rows_of_part(height, options.num_threads);
-  parallel_for((height + rows - 1) / rows, options.num_threads, [&](int part) {
-    for (int y = part * rows; y < std::min(height, (part + 1) * rows); ++y) row(y);
+void for_each_row(int height, const ncnn::Option& options, const Row& row) {
+  for_rows(height, options, [&](int first, int end) {
+    for (int y = first; y < end; ++y) row(y);
   });
 }
 
@@ -34,7 +32,7 @@ class Add final : public ncnn::Layer {
     const int channels = ranges_[0].channels;
     if (!Map::create(out[0], channels, a.height(), a.width(), options)) return -100;
     const Map to(out[0]);
-    for_rows(a.height(), options, [&](int y) {
+    for_each_row(a.height(), options, [&](int y) {
       const Strip left{a.pixel(y, 0) + ranges_[0].offset, a.channels(), 0};
       const Strip right{b.pixel(y, 0) + ranges_[1].offset, b.channels(), 0};
       kernels_->add(left, right, a.width(), channels, sum_, to.pixel(y, 0), channels);
@@ -70,7 +68,7 @@ class MaxPool final : public ncnn::Layer {
     const int width = map.width(), channels = ranges_[0].channels;
     if (!Map::create(out, channels, map.height(), width, options)) return -100;
     const Map to(out);
-    for_rows(map.height(), options, [&](int y) {
+    for_each_row(map.height(), options, [&](int y) {
       const auto bytes = static_cast<std::size_t>(channels);
       const int first = std::max(0, y - reach_), last = std::min(map.height() - 1, y + reach_);
       std::vector<std::uint8_t> columns(static_cast<std::size_t>(width) * bytes);  // the maxima of each
@@ -109,7 +107,7 @@ class Quantize final : public ncnn::Layer {
     if (in.dims != 3 || in.elemsize != 4) return -1;
     if (!Map::create(out, (in.c + 3) / 4 * 4, in.h, in.w, options)) return -100;
     const Map to(out);
-    for_rows(in.h, options, [&](int y) {
+    for_each_row(in.h, options, [&](int y) {
       if (in.c == 3) {
         const float* planes[3];
         for (int c = 0; c < 3; ++c) planes[c] = in.channel(c).row(y);
@@ -155,7 +153,7 @@ class Dequantize final : public ncnn::Layer {
     const Range range = ranges_[0];
     out.create(map.width(), map.height(), range.channels, std::size_t{4}, 1, options.blob_allocator);
     if (out.empty()) return -100;
-    for_rows(map.height(), options, [&](int y) {
+    for_each_row(map.height(), options, [&](int y) {
       for (int c = 0; c < range.channels; ++c) {
         const std::uint8_t* from = map.pixel(y, 0) + range.offset + c;
         float* to = out.channel(c).row(y);

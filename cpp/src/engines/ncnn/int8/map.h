@@ -10,11 +10,14 @@
 #include <option.h>
 #include <paramdict.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <vector>
 
 #include "ops/simd/int8.h"
+#include "platform/thread_pool.h"
 
 namespace yolort::ncnn_int8 {
 
@@ -60,10 +63,17 @@ class Map {
   int width_, height_, channels_;
 };
 
-/// Rows of one part of a parallel loop over `height` rows: small enough that threads end together.
-inline int rows_of_part(int height, int threads) {
-  const int parts = threads > 1 ? 4 * threads : 1;
-  return height > parts ? (height + parts - 1) / parts : 1;
+/// Calls rows(first, end) for pieces of `height` rows, on the threads of `options`; the pieces are small enough that the
+/// threads end together.
+template <class Rows>
+void for_rows(int height, const ncnn::Option& options, const Rows& rows) {
+  const int pieces = options.num_threads > 1 ? 4 * options.num_threads : 1;
+  const int step = std::max(1, (height + pieces - 1) / pieces);
+  const auto count = static_cast<std::size_t>((height + step - 1) / step);
+  parallel_for(count, static_cast<std::size_t>(std::max(1, options.num_threads)), [&](std::size_t piece) {
+    const int first = static_cast<int>(piece) * step;
+    rows(first, std::min(height, first + step));
+  });
 }
 
 }  // namespace yolort::ncnn_int8
