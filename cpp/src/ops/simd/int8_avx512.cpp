@@ -43,6 +43,11 @@ __m512i four_bytes(const std::uint8_t* from) {
   return _mm512_set1_epi32(bytes);
 }
 
+/// _mm512_dpbusd_epi32 in place: around the intrinsic GCC 12 copies each sum twice and keeps some on the stack.
+void add_products(__m512i& sum, __m512i bytes, __m512i weights) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(bytes), "v"(weights));
+}
+
 __m512 scaled(__m512i sum, __m512 scale) { return _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale); }
 __m512i rounded(__m512i sum, __m512 scale) { return _mm512_cvtps_epi32(scaled(sum, scale)); }
 
@@ -71,7 +76,7 @@ inline void accumulate(const Strip* strips, int count, const Int8Weights& weight
       for (int p = 0; p < P; ++p) {
         const __m512i row = four_bytes(a[p / 3] + p % 3 * stride);
 #pragma GCC unroll 2
-        for (int v = 0; v < V; ++v) sum[p][v] = _mm512_dpbusd_epi32(sum[p][v], row, column[v]);
+        for (int v = 0; v < V; ++v) add_products(sum[p][v], row, column[v]);
       }
 #pragma GCC unroll 16
       for (int p = 0; p < (P + 2) / 3; ++p) a[p] += 4;

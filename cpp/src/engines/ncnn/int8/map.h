@@ -63,8 +63,8 @@ class Map {
   int width_, height_, channels_;
 };
 
-/// Calls rows(first, end) for pieces of `height` rows, on the threads of `options`; the pieces are small enough that the
-/// threads end together.
+/// Calls rows(first, end) for pieces of `height` rows, on the threads of `options`; the pieces are small enough that
+/// the threads end together.
 template <class Rows>
 void for_rows(int height, const ncnn::Option& options, const Rows& rows) {
   const int pieces = options.num_threads > 1 ? 4 * options.num_threads : 1;
