@@ -81,7 +81,7 @@ extern const Int8Kernels i8mm_int8;
 /// The tables this CPU can run, best first.
 std::vector<const Int8Kernels*> available_int8_kernels();
 
-/// The best table; $YOLORT_SIMD limits it to the instructions that it names.
+/// The best table; $YOLORT_SIMD forces one by name if the CPU has it.
 const Int8Kernels& int8_kernels();
 
 }  // namespace yolort
