@@ -241,6 +241,21 @@ def test_images_that_cannot_be_read_are_left_out(
     assert not (tmp_path / "run2").exists()
 
 
+@pytest.mark.slow
+def test_an_image_that_opencv_does_not_read_is_named(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
+    """Pillow, which checks it, reads it."""
+    shutil.copytree(blocks.parent, tmp_path / "set")
+    image = tmp_path / "set" / "images" / "train" / "3.png"
+    Image.open(image).convert("F").save(image.with_suffix(".tif"))
+    image.unlink()
+    with pytest.raises(
+        yolort.images.ImageError, match=r"3\.tif: OpenCV, with which Ultralytics trains, cannot read it"
+    ):
+        train_module(
+            checkpoint("yolov8n"), tmp_path / "set" / "data.yaml", epochs=1, output=tmp_path / "run", **training.QUICK
+        )
+
+
 def test_a_label_file_with_boxes_and_polygons(blocks: Path, tmp_path: Path) -> None:
     """Ultralytics leaves it out and says so in its log; `val` takes the box of each."""
     shutil.copytree(blocks.parent, tmp_path / "set")
