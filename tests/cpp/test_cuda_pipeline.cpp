@@ -9,6 +9,7 @@
 #include <random>
 
 #include "check.h"
+#include "environment.h"
 #include "fake_cuda.h"
 #include "ops/letterbox.h"
 
@@ -355,9 +356,9 @@ void test_kernels_that_do_not_fit() {
   fake().refuse_module = true;
   CHECK(!CudaKernels::load(device));
   fake().refuse_module = false;
-  setenv("YOLORT_CUDA_KERNELS", "0", 1);
+  check::set_variable("YOLORT_CUDA_KERNELS", "0");
   CHECK(!CudaKernels::load(device));
-  unsetenv("YOLORT_CUDA_KERNELS");
+  check::unset_variable("YOLORT_CUDA_KERNELS");
   CHECK(CudaKernels::load(device));
 }
 

@@ -1,0 +1,20 @@
+# Any Linux, and any glibc from 2.28 on, with the compiler of the Python package ziglang (Clang, libc++ in the program):
+#   YOLORT_ZIG_TARGET=aarch64-linux-gnu.2.28 cmake -B build -DCMAKE_TOOLCHAIN_FILE=cpp/cmake/zig.cmake
+# YOLORT_ZIG is the program `zig` if it is not on the PATH.
+set(CMAKE_SYSTEM_NAME Linux)
+if(NOT DEFINED ENV{YOLORT_ZIG_TARGET})
+  message(FATAL_ERROR "yolort: YOLORT_ZIG_TARGET is not set; it is, for example, x86_64-linux-gnu.2.28")
+endif()
+string(REGEX MATCH "^[^-]+" CMAKE_SYSTEM_PROCESSOR "$ENV{YOLORT_ZIG_TARGET}")
+find_program(YOLORT_ZIG zig HINTS ENV YOLORT_ZIG_FOLDER REQUIRED)
+set(CMAKE_C_COMPILER ${YOLORT_ZIG} cc)
+set(CMAKE_CXX_COMPILER ${YOLORT_ZIG} c++)
+set(CMAKE_C_COMPILER_TARGET $ENV{YOLORT_ZIG_TARGET})
+set(CMAKE_CXX_COMPILER_TARGET $ENV{YOLORT_ZIG_TARGET})
+foreach(language C CXX)
+  set(CMAKE_${language}_ARCHIVE_CREATE "${YOLORT_ZIG} ar qc <TARGET> <LINK_FLAGS> <OBJECTS>")
+  set(CMAKE_${language}_ARCHIVE_APPEND "${YOLORT_ZIG} ar q <TARGET> <LINK_FLAGS> <OBJECTS>")
+  set(CMAKE_${language}_ARCHIVE_FINISH "${YOLORT_ZIG} ranlib <TARGET>")
+endforeach()
+set(YOLORT_OBJCOPY OFF)
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
