@@ -173,25 +173,35 @@ def ncnn(models: list[Model], image: np.ndarray, rounds: int, burst: int) -> Non
 
 def busy(models: list[Model], image: np.ndarray, rounds: int, burst: int) -> None:
     """Alone, and beside a process that keeps one core busy."""
+    no_spinning = {"session.intra_op.allow_spinning": False}
     rows: list[list[object]] = []
     for model in models:
-        samples: dict[bool, list[float]] = {False: [], True: []}
-        with start(Rival("default", "detector", model.ncnn), image) as child:
-            child.call(worker.measure, burst)
-            for _ in range(rounds):
-                for loaded in samples:
-                    spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if loaded else None
-                    time.sleep(0.3)
-                    samples[loaded] += [sample["total"] for sample in child.call(worker.measure, burst)]
-                    if spinner:
-                        spinner.kill()
-                        spinner.wait()
-        quiet = statistics.median(samples[False])
-        for loaded, times in samples.items():
-            p50 = statistics.median(times)
-            name = "one core busy" if loaded else "quiet"
-            rows.append([model.name, name, p50, max(times), p50 / quiet])
-    table("NCNN beside another process", ["model", "", "p50 ms", "max ms", "/ quiet"], rows)
+        rivals = [
+            Rival("ncnn", "detector", model.ncnn),
+            Rival("openvino", "detector", model.onnx, {"engine": "openvino"}),
+            Rival("onnxruntime", "detector", model.onnx, {"engine": "onnxruntime"}),
+            Rival(
+                "onnxruntime, no spinning", "detector", model.onnx,
+                {"engine": "onnxruntime", "engine_options": no_spinning},
+            ),
+        ]  # fmt: skip
+        for rival in rivals:
+            samples: dict[bool, list[float]] = {False: [], True: []}
+            with start(rival, image) as child:
+                child.call(worker.measure, burst)
+                for _ in range(rounds):
+                    for loaded in samples:
+                        spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if loaded else None
+                        time.sleep(0.3)
+                        samples[loaded] += [sample["total"] for sample in child.call(worker.measure, burst)]
+                        if spinner:
+                            spinner.kill()
+                            spinner.wait()
+            quiet, loaded_p50 = (statistics.median(times) for times in samples.values())
+            rows.append([model.name, rival.name, quiet, loaded_p50, max(samples[True]), loaded_p50 / quiet])
+    table(
+        "Beside a process that keeps one core busy", ["model", "", "alone p50 ms", "p50 ms", "max ms", "/ alone"], rows
+    )
 
 
 def import_time() -> None:
