@@ -39,27 +39,15 @@ set(options
     -DNCNN_SHARED_LIB=OFF -DNCNN_VULKAN=${vulkan} -DNCNN_DISABLE_RTTI=OFF -DNCNN_DISABLE_EXCEPTION=OFF
     -DNCNN_BUILD_TOOLS=OFF -DNCNN_BUILD_EXAMPLES=OFF -DNCNN_BUILD_BENCHMARK=OFF -DNCNN_BUILD_TESTS=OFF
     -DNCNN_PIXEL=OFF -DNCNN_C_API=OFF -DNCNN_BATCH=OFF -DNCNN_WEIGHT_QUANT=OFF)
-# The functions that the compiler calls for parallel loops, which yolort's own threads replace
-# (cpp/src/engines/ncnn/thread_pool.cpp); they are renamed in libncnn.a. Those of Clang keep their names
-# if there is no objcopy; a toolchain that has none says so: YOLORT_OBJCOPY OFF.
+# The functions that GCC calls for parallel loops, which yolort's own threads replace
+# (cpp/src/engines/ncnn/thread_pool.cpp); they are renamed in libncnn.a. The OpenMP of others (Clang, the NDK) stays.
 set(openmp_functions GOMP_parallel omp_get_num_threads omp_get_thread_num)
-if(CMAKE_CXX_COMPILER_ID MATCHES "Clang" AND NOT ANDROID AND NOT MSVC)  # those have an OpenMP of their own, which stays
-  list(APPEND options -DNCNN_SIMPLEOMP=ON)  # declares LLVM's OpenMP, which then need not be installed
-  set(openmp_functions __kmpc_fork_call __kmpc_push_num_threads __kmpc_global_thread_num __kmpc_for_static_init_4
-                       __kmpc_for_static_init_4u __kmpc_for_static_init_8 __kmpc_for_static_init_8u
-                       __kmpc_for_static_fini)
-endif()
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" OR openmp_functions MATCHES kmpc)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   set(own_threads ON)
-  if(NOT DEFINED YOLORT_OBJCOPY)
-    set(YOLORT_OBJCOPY ${CMAKE_OBJCOPY})
-  endif()
-  if(NOT YOLORT_OBJCOPY AND openmp_functions MATCHES kmpc)
-    target_compile_definitions(yolort PUBLIC $<BUILD_INTERFACE:YOLORT_OPENMP_PLAIN=1>)
-  endif()
 else()
   set(own_threads OFF)
 endif()
+
 file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/fetch_ncnn.py version REGEX "^VERSION = ")
 string(REGEX MATCH "[0-9.]+" version "${version}")
 if(DEFINED ENV{YOLORT_CACHE})
@@ -80,7 +68,7 @@ foreach(file glslang.cmake ncnn_project.cmake ncnn_prefix.h)
 endforeach()
 set(without_fetch "Give an installed ncnn with -Dncnn_DIR=<folder of ncnnConfig.cmake>, its unpacked source with \
 -DYOLORT_NCNN_SOURCE=<folder>, or build without it: -DYOLORT_NCNN=OFF")
-set(identity "licenses;${checked_layers};${digests};${options};${openmp_functions};${YOLORT_OBJCOPY};${CMAKE_CXX_COMPILER_ID};\
+set(identity "licenses;${checked_layers};${digests};${options};${openmp_functions};${CMAKE_OBJCOPY};${CMAKE_CXX_COMPILER_ID};\
 ${CMAKE_CXX_COMPILER_VERSION};${CMAKE_SYSTEM_NAME};${CMAKE_SYSTEM_PROCESSOR};${toolchain};${CMAKE_CXX_FLAGS}")
 if(ANDROID)
   list(APPEND identity ${ANDROID_ABI} ${ANDROID_PLATFORM})
@@ -159,7 +147,7 @@ function(yolort_build_ncnn)
   foreach(layer IN LISTS unneeded)
     list(APPEND options -DWITH_LAYER_${layer}=OFF)
   endforeach()
-  message(STATUS "yolort: building ncnn ${version} into ${YOLORT_NCNN_PREFIX}, once (2 to 3 minutes on 2 cores)")
+  message(STATUS "yolort: building ncnn ${version} into ${YOLORT_NCNN_PREFIX}, once (a few minutes on 2 cores)")
   set(log ${scratch}/build.log)
   list(APPEND options -DCMAKE_PROJECT_glslang_INCLUDE=${CMAKE_CURRENT_FUNCTION_LIST_DIR}/glslang.cmake)
   if(own_threads)
@@ -185,11 +173,9 @@ function(yolort_build_ncnn)
   endforeach()
   if(own_threads)
     list(TRANSFORM openmp_functions REPLACE "(.+)" "--redefine-sym;\\1=yolort_\\1" OUTPUT_VARIABLE renames)
-    if(YOLORT_OBJCOPY OR NOT openmp_functions MATCHES kmpc)
-      execute_process(COMMAND ${YOLORT_OBJCOPY} ${renames} ${scratch}/prefix/lib/libncnn.a RESULT_VARIABLE failed)
-      if(failed)
-        yolort_ncnn_failed(${scratch} "objcopy failed on libncnn.a")
-      endif()
+    execute_process(COMMAND ${CMAKE_OBJCOPY} ${renames} ${scratch}/prefix/lib/libncnn.a RESULT_VARIABLE failed)
+    if(failed)
+      yolort_ncnn_failed(${scratch} "objcopy failed on libncnn.a")
     endif()
     foreach(file ncnn.cmake ncnnConfig.cmake)
       file(READ ${scratch}/prefix/lib/cmake/ncnn/${file} text)

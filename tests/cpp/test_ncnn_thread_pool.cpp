@@ -6,7 +6,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <cstdint>
 #include <cstdlib>
 #include <thread>
 #include <vector>
@@ -18,18 +17,6 @@ extern "C" {
 void yolort_GOMP_parallel(void (*function)(void*), void* data, unsigned threads, unsigned flags);
 int yolort_omp_get_thread_num();
 int yolort_omp_get_num_threads();
-
-#ifdef YOLORT_OPENMP_PLAIN
-#define YOLORT_KMPC(name) __kmpc_##name
-#else
-#define YOLORT_KMPC(name) yolort___kmpc_##name
-#endif
-void YOLORT_KMPC(push_num_threads)(void*, std::int32_t, std::int32_t threads);
-void YOLORT_KMPC(fork_call)(void*, std::int32_t count, void (*part)(int*, int*, ...), ...);
-void YOLORT_KMPC(for_static_init_4)(void*, std::int32_t, std::int32_t, std::int32_t* last, std::int32_t* lower,
-                                    std::int32_t* upper, std::int32_t*, std::int32_t, std::int32_t);
-void YOLORT_KMPC(for_static_init_8u)(void*, std::int32_t, std::int32_t, std::int32_t* last, std::uint64_t* lower,
-                                     std::uint64_t* upper, std::int64_t*, std::int64_t, std::int64_t);
 }
 
 namespace {
@@ -117,33 +104,6 @@ void test_a_forked_child_has_threads_of_its_own() {
 }
 #endif
 
-// A loop as Clang compiles it: 0 to count, once with signed and once with unsigned indices.
-void clang_part(int*, int*, std::vector<std::atomic<int>>* runs, std::atomic<int>* lasts) {
-  const auto count = static_cast<std::int32_t>(runs->size());
-  std::int32_t last = 0, lower = 0, upper = count - 1, stride = 1;
-  YOLORT_KMPC(for_static_init_4)(nullptr, 0, 34, &last, &lower, &upper, &stride, 1, 1);
-  for (std::int32_t i = lower; i <= upper; ++i) ++runs->at(static_cast<std::size_t>(i));
-  *lasts += last;
-  std::uint64_t first = 0, end = static_cast<std::uint64_t>(count - 1);
-  std::int64_t step = 1;
-  YOLORT_KMPC(for_static_init_8u)(nullptr, 0, 34, &last, &first, &end, &step, 1, 1);
-  for (std::uint64_t i = first; i <= end; ++i) ++runs->at(i);
-}
-
-void test_loops_of_clang() {
-  const auto part = reinterpret_cast<void (*)(int*, int*, ...)>(reinterpret_cast<void (*)()>(clang_part));
-  for (const int threads : {1, 2, 5}) {
-    for (const std::size_t count : {1u, 2u, 3u, 5u, 64u, 101u}) {
-      std::vector<std::atomic<int>> runs(count);
-      std::atomic<int> lasts{0};
-      YOLORT_KMPC(push_num_threads)(nullptr, 0, threads);
-      YOLORT_KMPC(fork_call)(nullptr, 2, part, &runs, &lasts);
-      for (const auto& times : runs) CHECK(times == 2);
-      CHECK(lasts == 1);
-    }
-  }
-}
-
 }  // namespace
 
 int main() {
@@ -151,7 +111,6 @@ int main() {
   test_every_part_runs_once();
   test_pauses_put_the_threads_to_sleep_and_wake_them();
   test_nested_loops();
-  test_loops_of_clang();
   test_more_callers_than_loops_at_a_time();
 #ifndef _WIN32
   // Under qemu-user a forked child of a process with threads fails in the emulator itself.

@@ -9,11 +9,9 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <cstdarg>
 #include <cstdint>
 #include <mutex>
 #include <thread>
-#include <utility>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -208,103 +206,11 @@ void yolort_GOMP_parallel(void (*function)(void*), void* data, unsigned threads,
   pool().run(function, data, threads);
 }
 
-int yolort_kmp_get_blocktime() { return 0; }
-void yolort_kmp_set_blocktime(int) {}
 int yolort_omp_get_thread_num() { return part_index; }
 int yolort_omp_get_num_threads() { return part_count; }
 int yolort_omp_get_max_threads() { return yolort::available_cores(); }
 int yolort_omp_get_dynamic() { return 0; }
 void yolort_omp_set_dynamic(int) {}
 void yolort_omp_set_num_threads(int) {}
-
-}  // extern "C"
-
-// What Clang makes of a loop: a call of fork_call with the function of a part and the addresses of its variables. Each
-// part then asks for its share of the loop.
-namespace {
-
-thread_local unsigned asked_threads = 0;  // by push_num_threads, for the next loop
-
-constexpr int max_variables = 32;
-using Part = void (*)(int* thread, int* same, ...);
-
-template <std::size_t>
-using Pointer = void*;
-
-/// Calls the part with as many variables as there are indices; it is not variadic.
-template <std::size_t... index>
-void call(Part part, int thread, void** variables, std::index_sequence<index...>) {
-  reinterpret_cast<void (*)(int*, int*, Pointer<index>...)>(part)(&thread, &thread, variables[index]...);
-}
-
-template <std::size_t... counts>
-void call(Part part, int thread, void** variables, std::size_t count, std::index_sequence<counts...>) {
-  (void)((count == counts && (call(part, thread, variables, std::make_index_sequence<counts>()), true)) || ...);
-}
-
-struct ClangLoop {
-  Part part;
-  std::size_t count;
-  void* variables[max_variables];
-
-  static void run(void* data) {
-    auto* loop = static_cast<ClangLoop*>(data);
-    call(loop->part, part_index, loop->variables, loop->count, std::make_index_sequence<max_variables + 1>());
-  }
-};
-
-/// The share of this part: steps of 1 from lower to upper, both included; lower above upper: none.
-template <class Index>
-void take_share(std::int32_t* last, Index* lower, Index* upper) {
-  const Index first = *lower, end = static_cast<Index>(*upper + 1), steps = *upper < first ? 0 : end - first;
-  const Index parts = static_cast<Index>(part_count), index = static_cast<Index>(part_index);
-  const Index share = steps / parts, rest = steps % parts, length = share + (index < rest ? 1 : 0);
-  *last = index + 1 == parts;
-  *lower = length ? static_cast<Index>(first + index * share + std::min(index, rest)) : end;
-  if (length) *upper = static_cast<Index>(*lower + length - 1);
-}
-
-}  // namespace
-
-#ifdef YOLORT_OPENMP_PLAIN
-#define YOLORT_KMPC(name) __kmpc_##name
-#else
-#define YOLORT_KMPC(name) yolort___kmpc_##name
-#endif
-
-extern "C" {
-
-void YOLORT_KMPC(push_num_threads)(void*, std::int32_t, std::int32_t threads) {
-  asked_threads = static_cast<unsigned>(std::max(threads, 1));
-}
-
-void YOLORT_KMPC(fork_call)(void*, std::int32_t count, Part part, ...) {
-  ClangLoop loop{part, static_cast<std::size_t>(count), {}};
-  std::va_list variables;
-  va_start(variables, part);
-  for (int i = 0; i < std::min(count, max_variables); ++i) loop.variables[i] = va_arg(variables, void*);
-  va_end(variables);
-  yolort_GOMP_parallel(ClangLoop::run, &loop, std::exchange(asked_threads, 0), 0);
-}
-
-std::int32_t YOLORT_KMPC(global_thread_num)(void*) { return part_index; }
-
-void YOLORT_KMPC(for_static_init_4)(void*, std::int32_t, std::int32_t, std::int32_t* last, std::int32_t* lower,
-                                    std::int32_t* upper, std::int32_t*, std::int32_t, std::int32_t) {
-  take_share(last, lower, upper);
-}
-void YOLORT_KMPC(for_static_init_4u)(void*, std::int32_t, std::int32_t, std::int32_t* last, std::uint32_t* lower,
-                                     std::uint32_t* upper, std::int32_t*, std::int32_t, std::int32_t) {
-  take_share(last, lower, upper);
-}
-void YOLORT_KMPC(for_static_init_8)(void*, std::int32_t, std::int32_t, std::int32_t* last, std::int64_t* lower,
-                                    std::int64_t* upper, std::int64_t*, std::int64_t, std::int64_t) {
-  take_share(last, lower, upper);
-}
-void YOLORT_KMPC(for_static_init_8u)(void*, std::int32_t, std::int32_t, std::int32_t* last, std::uint64_t* lower,
-                                     std::uint64_t* upper, std::int64_t*, std::int64_t, std::int64_t) {
-  take_share(last, lower, upper);
-}
-void YOLORT_KMPC(for_static_fini)(void*, std::int32_t) {}
 
 }  // extern "C"
