@@ -40,7 +40,7 @@ set(options
     -DNCNN_BUILD_TOOLS=OFF -DNCNN_BUILD_EXAMPLES=OFF -DNCNN_BUILD_BENCHMARK=OFF -DNCNN_BUILD_TESTS=OFF
     -DNCNN_PIXEL=OFF -DNCNN_C_API=OFF -DNCNN_BATCH=OFF -DNCNN_WEIGHT_QUANT=OFF)
 # The functions that GCC calls for parallel loops, which yolort's own threads replace
-# (cpp/src/engines/ncnn/thread_pool.cpp); they are renamed in libncnn.a. The OpenMP of others (Clang, the NDK) stays.
+# (cpp/src/engines/ncnn/openmp.cpp); they are renamed in libncnn.a. The OpenMP of others (Clang, the NDK) stays.
 set(openmp_functions GOMP_parallel omp_get_num_threads omp_get_thread_num)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   set(own_threads ON)

@@ -41,12 +41,12 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 METHODS = ("minmax", "entropy", "percentile")
-PERCENTILE = 99.999  # of an activation's values; docs/quantization.md has it beside others
+PERCENTILE = 99.999  # of an activation's values; docs/benchmarks/int8.md has it beside others
 
 _FORMAT = 1  # version of calibration.json
 _MAX_JSON = 64 << 20
 _MAX_SIDE = 16384  # pixels, as the core
-_FEW = 32  # images; of more the ranges hardly change (docs/quantization.md), of fewer a warning tells
+_FEW = 32  # images; of more the ranges hardly change (docs/benchmarks/int8.md), of fewer a warning tells
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,10 @@ Merge = Annotated[str | None, typer.Option(help="Of augmentation: wbf (default),
 ScaleModel = Annotated[
     list[Path] | None, typer.Option(help="An artefact of another input size to augment with; may stand often.")
 ]
+FlipIdx = Annotated[
+    str | None, typer.Option(help="Of poses, to augment mirrored: the keypoint that each becomes, such as 0,2,1.")
+]
+Skeleton = Annotated[str | None, typer.Option(help="Of poses: limbs between keypoints to draw, such as 0-1,1-2.")]
 MaxBatch = Annotated[int | None, typer.Option(min=1, help="Images of one run; default: what suits the model.")]
 MaxWait = Annotated[float, typer.Option(min=0, max=60, help="Seconds to wait for a batch to fill.")]
 Data = Annotated[str, typer.Option(help="A data.yaml of Ultralytics, with train and val.", show_default=False)]
@@ -119,6 +123,18 @@ def augmentation(
     if asked and not asked.keys() & {"augment", "scales", "scale_models"}:
         raise ValueError(f"--{next(iter(asked))} is of augmentation: give --augment, --scales or --scale-model, too")
     return asked
+
+
+def keypoints(flip_idx: str | None, skeleton: str | None) -> dict[str, Any]:
+    """The options of `Detector` for poses; ValueError for what are no numbers."""
+    try:
+        return {
+            "flip_idx": [int(part) for part in flip_idx.split(",")] if flip_idx else [],
+            "skeleton": [[int(end) for end in limb.split("-")] for limb in skeleton.split(",")] if skeleton else [],
+        }
+    except ValueError:
+        shown = f"--flip-idx is {flip_idx!r}, --skeleton {skeleton!r}"
+        raise ValueError(f"{shown}, expected keypoints such as 0,2,1 and limbs such as 0-1,1-2") from None
 
 
 def split_list(text: str | None) -> list[str]:

@@ -36,6 +36,10 @@ def export(
     images: Annotated[
         str | None, typer.Option(help="Images to compare with PyTorch on; default: the embedded one and noise.")
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Of poses: a data.yaml with flip_idx and skeleton; default: the training's, if it is known."),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Default: beside the model.")] = None,
     device: Annotated[str, typer.Option(help="GPU that TensorRT builds for: cuda:1.", rich_help_panel=_ENGINE)] = "",
     workspace: Annotated[
@@ -82,8 +86,10 @@ def export(
                 progress=shown,
             )
         if engine and model.suffix == ".onnx":
-            if head != "raw" or batch != 1 or dynamic or imgsz or opset or images:
-                raise ValueError("--head, --imgsz, --batch, --dynamic, --opset and --images are as in the ONNX file")
+            if head != "raw" or batch != 1 or dynamic or imgsz or opset or images or data:
+                raise ValueError(
+                    "--head, --imgsz, --batch, --dynamic, --opset, --images and --data are as in the ONNX file"
+                )
             written = build_engine(model, precision=precision, output=output, options=engine)
         else:
             from yolort.tools import export as run
@@ -100,5 +106,6 @@ def export(
                 images=yolort.images.find(images) if images else (),
                 output=output,
                 engine=engine,
+                data=data,
             )
     say(f"written to {written}")

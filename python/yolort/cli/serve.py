@@ -19,7 +19,9 @@ from yolort.cli._options import (
     Model,
     Precision,
     Rect,
+    Skeleton,
     Threads,
+    keypoints,
     runner,
 )
 
@@ -39,6 +41,7 @@ def serve(
     engine_option: EngineOption = None,
     rect: Rect = None,
     conf: Annotated[float, typer.Option(help="Keep scores above this, if a request does not say.")] = 0.25,
+    skeleton: Skeleton = None,
     workers: Annotated[int, typer.Option(min=1, help="Clones of the Detector that run side by side.")] = 2,
     max_batch: MaxBatch = None,
     max_wait: MaxWait = 0.0,
@@ -64,7 +67,8 @@ def serve(
         socket.getaddrinfo(host, port)
     except OSError as error:
         raise ValueError(f"--host {host}: no such address ({error.strerror})") from None
-    detector = yolort.Detector(model, conf=conf, **runner(engine, device, threads, precision, engine_option, rect))
+    chosen = runner(engine, device, threads, precision, engine_option, rect) | keypoints(None, skeleton)
+    detector = yolort.Detector(model, conf=conf, **chosen)
     app = server.create_app(
         detector,
         name=name or model.resolve().stem,
