@@ -25,6 +25,7 @@ _NAMES = [
     r"typedef (?:struct )?\w+ (\w+);",
     r"(?:struct|class) (?:YOLORT_API )?(\w+)",
     r"enum class (\w+)",
+    r"using (\w+)",
     r"(\w+)\(",
 ]
 

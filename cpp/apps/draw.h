@@ -9,7 +9,7 @@ namespace yolort {
 /// Draws transparent masks, boxes or turned boxes, and the keypoints with the limbs between them.
 void draw(DecodedImage& image, const Detections& found, const Skeleton& skeleton);
 
-/// A copy of pixels of the host in any format.
+/// A copy of packed pixels of the host, of any format.
 DecodedImage to_rgb(const Image& image);
 
 }  // namespace yolort

@@ -110,8 +110,8 @@ def test_annotated_images(static_prefix: Path, task: str, tmp_path: Path) -> Non
     assert here.sum() > 500 and there.sum() > 500
     assert (here & (wider[1] == 0)).sum() + (there & (wider[0] == 0)).sum() < 0.02 * here.sum()
     colors = [np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True) for pixels in (drawn, expected)]
-    most = [found[np.argsort(-counts)[1]] for found, counts in colors]  # after the background
-    np.testing.assert_allclose(*most, atol=1)
+    ours, theirs = (found[np.argsort(-counts)[1]] for found, counts in colors)  # after the background
+    np.testing.assert_allclose(ours, theirs, atol=1)
     run(app, model, file, "--save", tmp_path / "drawn")  # replaces its own
     (tmp_path / "drawn" / "gray.png").write_bytes(b"mine")
     assert "yolort did not write it" in run(app, model, file, "--save", tmp_path / "drawn", status=1)

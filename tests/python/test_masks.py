@@ -115,7 +115,7 @@ print(round(mib("VmHWM:") - before), count)
 def test_memory_of_many_masks(count: int, share: float, max_mib: int, outcome: str, tmp_path: Path) -> None:
     """Of an image of 6000 x 4000 pixels, of which each of the boxes covers a share."""
     rows = np.full((4 + 1 + 1, count), 0.9, np.float32)
-    rows[:4] = np.array([32, 32, 64, 43])[:, None] * np.array([1, 1, share**0.5, share**0.5])[:, None]
+    rows[:4] = np.array([32, 31.5, 64, 43])[:, None] * np.array([1, 1, share**0.5, share**0.5])[:, None]
     data = metadata(["thing"]) | {"task": "segment"}
     model = write_onnx(tmp_path, {"out0": rows, "out1": np.ones((1, 16, 16), np.float32)}, data)
     arguments = [sys.executable, "-c", MEMORY_PROGRAM, str(model)]

@@ -74,9 +74,9 @@ struct YOLORT_API Mask {
   bool at(int column, int row) const;
   /// Number of pixels of the object.
   std::size_t area() const;
-  /// The `counts` of COCO's compressed RLE in an image of this size: the lengths of the runs
-  /// of pixels column by column, the first one outside the object, as text (cocoapi, common/maskApi.c, rleToString).
-  /// Throws std::invalid_argument if the image does not hold it.
+  /// The `counts` of COCO's compressed RLE in an image of this size: the lengths of the runs of pixels column by
+  /// column, the first run outside the object, as text (cocoapi, common/maskApi.c, rleToString). Throws
+  /// std::invalid_argument if the mask does not lie in the image.
   std::string rle(int image_width, int image_height) const;
 };
 
@@ -125,7 +125,7 @@ enum class Merge {
   nms,  ///< the best box of an object
 };
 
-/// Of a Detector with test-time augmentation: one of the looks at an image whose detections are merged.
+/// One view of test-time augmentation, whose detections are merged with those of the others.
 struct View {
   int scale = 0;               ///< pixels: the longer side of what the image is fitted into
   bool flip = false;           ///< mirrored, left to right

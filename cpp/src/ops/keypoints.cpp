@@ -43,8 +43,8 @@ std::string problem_of(const std::vector<int>& flip_idx, int keypoints) {
   for (int k = 0; k < keypoints; ++k) {
     const int other = flip_idx[static_cast<std::size_t>(k)];
     if (other < 0 || other >= keypoints || flip_idx[static_cast<std::size_t>(other)] != k) {
-      return "says that keypoint " + std::to_string(k) + " is " + std::to_string(other) +
-             " in a mirrored image, which is not the other way round";
+      return "says that keypoint " + std::to_string(k) + " becomes " + std::to_string(other) +
+             " in a mirrored image, but not that " + std::to_string(other) + " becomes " + std::to_string(k);
     }
   }
   return "";

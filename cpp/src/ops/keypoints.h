@@ -19,10 +19,12 @@ void decode_keypoints(const HeadLayout& layout, const Cell& cell, float* values)
 /// nothing.
 std::vector<int> counterparts(const HeadLayout& layout, const std::vector<std::string>& names);
 
-/// The limbs of ModelSpec::skeleton, or if the model does not say those of COCO's 17 keypoints, as `counterparts`.
+/// ModelSpec::skeleton; if the model does not say, the limbs between COCO's keypoints for 17 of one class "person",
+/// else nothing.
 Skeleton limbs_of(const ModelSpec& spec);
 
-/// What is wrong with HeadLayout::flip_idx and ModelSpec::skeleton of a model of so many keypoints; empty: nothing.
+/// What is wrong with a flip_idx or a skeleton for a model with `keypoints` keypoints, as the end of a sentence; empty:
+/// nothing.
 std::string problem_of(const std::vector<int>& flip_idx, int keypoints);
 std::string problem_of(const Skeleton& skeleton, int keypoints);
 

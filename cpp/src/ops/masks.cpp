@@ -16,7 +16,7 @@
 namespace yolort {
 namespace {
 
-/// Masks of fewer pixels together are made faster by one thread than others are woken.
+/// With fewer mask pixels in an image, one thread is done sooner than another one is woken.
 constexpr std::size_t min_shared_pixels = std::size_t{1} << 18;
 
 /// Where a sample of a bilinear resize lies, as in PyTorch's interpolate (align_corners=False).

@@ -32,7 +32,7 @@ class Limits:
         values: numbers, lists and objects in the JSON of a request; more is 413. Pixels are sent as binary data.
         detections: of one answer (images x `max_det`); more asked for is 413.
         masks: bytes of all masks of one answer, both as bits and as text; more is 413.
-        requests: POST requests in the server at a time, until their answers are read; more are 429.
+        requests: maximum number of concurrent POST requests, until their answers are read; more are 429.
         connections: at a time; a new one ends the oldest that has no request in the server.
         seconds: for the head of a request, its body, and the answer to be read, each; longer is 408, or the end of the
             connection.

@@ -182,7 +182,7 @@ EngineEntry tensorrt_engine() {
     }
     return out;
   };
-  entry.precisions = [] { return std::vector<std::string>(); };
+  entry.precisions = [](const std::string&) { return std::vector<std::string>(); };
   return entry;
 }
 
