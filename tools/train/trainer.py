@@ -206,7 +206,8 @@ def train_module(
             if not str(error).startswith(_UNREADABLE) or not path.is_file():
                 raise
             raise yolort.images.ImageError(
-                f"image {path}: OpenCV, with which Ultralytics trains, does not read it; save it with 8 bits or remove it"
+                f"image {path}: OpenCV, with which Ultralytics trains, does not read it; save it with 8 bits, or "
+                "remove it"
             ) from None
     running.check_result()
     return Path(running.best)
