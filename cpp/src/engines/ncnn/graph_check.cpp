@@ -50,18 +50,22 @@ class Graph {
   }
 
  private:
+  static const KnownLayer& rules_of(const Layer& layer) {
+    for (const auto* layers : {&known_layers(), &int8_layers()}) {
+      const auto found = layers->find(layer.type);
+      if (found != layers->end()) return found->second;
+    }
+    fail(layer,
+         "is not among the layers of YOLO detectors that are checked here (cpp/src/engines/ncnn/layer_rules.cpp)");
+  }
+
   std::vector<Shape> run(const Layer& layer, const std::vector<Shape>& in) {
     output_ = Kind::fp32;
     if (layer.type == "Input" && layer.bottoms.empty() && layer.tops.size() == 1) {
       ++inputs_;
       return {input_};
     }
-    const auto found = known_layers().find(layer.type);
-    if (found == known_layers().end()) {
-      fail(layer,
-           "is not among the layers of YOLO detectors that are checked here (cpp/src/engines/ncnn/layer_rules.cpp)");
-    }
-    const KnownLayer& known = found->second;
+    const KnownLayer& known = rules_of(layer);
     const auto arity = [](int wanted, std::size_t got) {
       return wanted == any ? got >= 1 : got == static_cast<std::size_t>(wanted);
     };

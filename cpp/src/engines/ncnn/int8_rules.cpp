@@ -122,9 +122,9 @@ Shape dequantize(const Layer& layer, const std::vector<Shape>& in, Weights& weig
 
 }  // namespace
 
-std::map<std::string, KnownLayer> int8_layers() {
+const std::map<std::string, KnownLayer>& int8_layers() {
   static const std::vector<int> convolution_keys = {0, 1, 3, 5, 6, 7, 8, 10};
-  return {
+  static const std::map<std::string, KnownLayer> layers = {
       {"Int8Convolution", {any, 1, convolution_keys, convolution}},
       {"Int8Depthwise", {1, 1, convolution_keys, depthwise}},
       {"Int8Add", {2, 1, {1, 2, 3, 5, 10}, add}},
@@ -132,6 +132,7 @@ std::map<std::string, KnownLayer> int8_layers() {
       {"Int8Quantize", {1, 1, {1, 5}, quantize}},
       {"Int8Dequantize", {1, 1, {1, 5, 10}, dequantize}},
   };
+  return layers;
 }
 
 }  // namespace yolort::ncnn_graph

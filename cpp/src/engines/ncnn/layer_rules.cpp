@@ -240,38 +240,34 @@ std::int64_t elements(const Layer& layer, const Shape& shape) {
 const std::map<std::string, KnownLayer>& known_layers() {
   static const std::vector<int> window = {0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18};
   static const std::vector<int> grouped = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18};
-  static const std::map<std::string, KnownLayer> layers = [] {
-    std::map<std::string, KnownLayer> all = int8_layers();
-    all.insert({
-        {"Convolution", {1, 1, window, convolution}},
-        {"ConvolutionDepthWise", {1, 1, grouped, convolution}},
-        {"Deconvolution", {1, 1, {0, 1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 18, 19}, deconvolution}},
-        {"Pooling", {1, 1, {0, 1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15}, pooling}},
-        {"BinaryOp", {any, 1, {0, 1, 2}, binary}},
-        {"Concat", {any, 1, {0}, concat}},
-        {"Interp", {1, 1, {0, 1, 2, 3, 4, 6}, interp}},
-        {"Reshape", {1, 1, {0, 1, 2}, reshape}},
-        {"Permute", {1, 1, {0}, permute}},
-        {"MatMul", {2, 1, {0}, matmul}},
-        {"MemoryData", {0, 1, {0, 1, 2}, memory_data}},
-        {"Softmax", {1, 1, {0, 1}, softmax}},
-        {"Split", {1, any, {}, same}},
-        {"Slice", {1, any, {0, 1}, nullptr}},  // several shapes: see slice()
-        {"Noop", {1, 1, {}, same}},
-        {"Swish", {1, 1, {}, same}},
-        {"Sigmoid", {1, 1, {}, same}},
-        {"UnaryOp", {1, 1, {0}, same}},
-        {"ReLU", {1, 1, {0}, same}},
-        {"TanH", {1, 1, {}, same}},
-        {"Mish", {1, 1, {}, same}},
-        {"GELU", {1, 1, {0}, same}},
-        {"Clip", {1, 1, {0, 1}, same}},
-        {"HardSwish", {1, 1, {0, 1}, same}},
-        {"HardSigmoid", {1, 1, {0, 1}, same}},
-        {"Dropout", {1, 1, {0}, same}},
-    });
-    return all;
-  }();
+  static const std::map<std::string, KnownLayer> layers = {
+      {"Convolution", {1, 1, window, convolution}},
+      {"ConvolutionDepthWise", {1, 1, grouped, convolution}},
+      {"Deconvolution", {1, 1, {0, 1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 18, 19}, deconvolution}},
+      {"Pooling", {1, 1, {0, 1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15}, pooling}},
+      {"BinaryOp", {any, 1, {0, 1, 2}, binary}},
+      {"Concat", {any, 1, {0}, concat}},
+      {"Interp", {1, 1, {0, 1, 2, 3, 4, 6}, interp}},
+      {"Reshape", {1, 1, {0, 1, 2}, reshape}},
+      {"Permute", {1, 1, {0}, permute}},
+      {"MatMul", {2, 1, {0}, matmul}},
+      {"MemoryData", {0, 1, {0, 1, 2}, memory_data}},
+      {"Softmax", {1, 1, {0, 1}, softmax}},
+      {"Split", {1, any, {}, same}},
+      {"Slice", {1, any, {0, 1}, nullptr}},  // several shapes: see slice()
+      {"Noop", {1, 1, {}, same}},
+      {"Swish", {1, 1, {}, same}},
+      {"Sigmoid", {1, 1, {}, same}},
+      {"UnaryOp", {1, 1, {0}, same}},
+      {"ReLU", {1, 1, {0}, same}},
+      {"TanH", {1, 1, {}, same}},
+      {"Mish", {1, 1, {}, same}},
+      {"GELU", {1, 1, {0}, same}},
+      {"Clip", {1, 1, {0, 1}, same}},
+      {"HardSwish", {1, 1, {0, 1}, same}},
+      {"HardSigmoid", {1, 1, {0, 1}, same}},
+      {"Dropout", {1, 1, {0}, same}},
+  };
   return layers;
 }
 

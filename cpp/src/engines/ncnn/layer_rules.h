@@ -46,9 +46,9 @@ void expect_rank(const Layer& layer, const Shape& shape, std::size_t rank);
 constexpr std::int64_t max_elements = std::int64_t{1} << 28;  ///< of one blob
 
 /// Our own INT8 layers.
-std::map<std::string, KnownLayer> int8_layers();
+const std::map<std::string, KnownLayer>& int8_layers();
 
-/// Every layer that is accepted.
+/// The layers of ncnn that are accepted.
 const std::map<std::string, KnownLayer>& known_layers();
 
 /// The outputs of Slice.
