@@ -28,9 +28,9 @@ set(unused_layers
 # Layers of a minimal build: those that the graph check accepts (cpp/src/engines/ncnn/layer_rules.cpp), and those that
 # they create. Exports of YOLOv8, YOLO11 and YOLO26 consist of these, in fp32, fp16 and INT8.
 set(minimal_layers
-    binaryop clip concat convolution convolutiondepthwise deconvolution dropout gelu hardsigmoid hardswish input interp matmul
-    memorydata mish noop permute pooling relu reshape sigmoid slice softmax split swish tanh unaryop
-    cast dequantize flatten gemm innerproduct packing padding quantize requantize)
+    binaryop clip concat convolution convolutiondepthwise deconvolution dropout flatten gelu hardsigmoid hardswish
+    innerproduct input interp matmul memorydata mish noop padding permute pooling reduction relu reshape sigmoid slice softmax split swish tanh unaryop
+    cast dequantize gemm packing quantize requantize)
 set(vulkan ON)
 if(YOLORT_NCNN_MINIMAL)
   set(vulkan OFF)

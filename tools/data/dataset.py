@@ -79,14 +79,14 @@ def load_dataset(data: str | Path, split: str = "val", images: str | Path | None
     return dataset
 
 
-def letterboxed(images: Sequence[str | Path | np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """Images as the network takes them: (n, 3, height, width) float32; `size` is (height, width).
+def letterboxed(images: Sequence[str | Path | np.ndarray], size: tuple[int, int], channels: int = 3) -> np.ndarray:
+    """Images as the network takes them: (n, channels, height, width) float32; `size` is (height, width).
 
-    `images`: files, or pixels, (height, width, 3) BGR uint8.
+    `images`: files, or pixels, (height, width, 3) BGR uint8 or of other channels.
     """
-    out = np.empty((len(images), 3, *size), np.float32)
+    out = np.empty((len(images), channels, *size), np.float32)
     for index, image in enumerate(images):
-        pixels = image if isinstance(image, np.ndarray) else yolort.images.read(image)
+        pixels = image if isinstance(image, np.ndarray) else yolort.images.read(image, channels)
         _core.letterbox(pixels, out[index : index + 1])
     return out
 

@@ -153,7 +153,7 @@ def _torch(model: Path, image: np.ndarray, runs: int, trace: Path | None, option
     detector = open_detector(model, **options)
     speeds = _speeds(detector, image, runs)
     network = with_head(load_checkpoint(model).model)
-    tensor = np.empty((1, 3, *detector.imgsz), np.float32)
+    tensor = np.empty((1, detector.channels, *detector.imgsz), np.float32)
     _core.letterbox(image, tensor)
     spent: dict[str, float] = {}
     kinds: dict[str, str] = {}

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from yolort import Error
 from yolort.tools._hash import sha256
-from yolort.tools.models.architectures import ArchitectureError, build, other_way
+from yolort.tools.models.architectures import MAX_CHANNELS, ArchitectureError, build, other_way
 
 __all__ = [
     "Checkpoint",
@@ -216,8 +216,8 @@ def _check_state(network: Any, trained: Any) -> None:
     if not isinstance(described, dict):
         raise CheckpointError(f"its 'yaml' is a {type(described).__name__}")
     channels = described.get("channels", 3)
-    if channels != 3:
-        raise CheckpointError(f"it takes images of {str(channels)[:40]} channels; only RGB models can be used")
+    if not _is_whole(channels, 1, MAX_CHANNELS):
+        raise CheckpointError(f"it takes images of {str(channels)[:40]} channels, expected 1 to {MAX_CHANNELS}")
     for index, layer in enumerate(network.model):
         sources = layer.f if isinstance(layer.f, (list, tuple)) else [layer.f]
         if not sources or not all(_is_whole(one, -max(1, index), index - 1) for one in sources):
@@ -245,7 +245,7 @@ def _try(network: Any) -> None:
     """Runs every layer on a small image, as the network itself would; nothing is kept of it."""
     detect = network.model[-1]
     side = max(64, 2 * int(max(detect.stride)))
-    x: Any = torch.zeros(1, 3, side, side)
+    x: Any = torch.zeros(1, channels_of(network), side, side)
     outputs: list[Any] = []
     for layer in network.model:
         if layer.f != -1:
@@ -329,15 +329,28 @@ def _build(path: Path, name: str) -> Any:
         raise CheckpointError(f"{path} cannot be used: {error}") from error
 
 
+def channels_of(model: Any) -> int:
+    """Channels of the images that a model takes."""
+    return int(model.yaml.get("channels", 3))
+
+
 def detect_head(model: Any) -> Any:
     """The Detect head of a model; CheckpointError where it has another one."""
-    from ultralytics.nn.modules.head import Detect, v10Detect
+    from ultralytics.nn.modules.head import Detect, RTDETRDecoder, WorldDetect, v10Detect
     from ultralytics.nn.tasks import DetectionModel
 
     if not isinstance(model, DetectionModel):
         raise CheckpointError(f"expected an Ultralytics detection model, not {type(model).__name__}")
     layers: Any = model.model
     head: Any = layers[-1]
-    if type(head) not in (Detect, v10Detect):  # its subclasses segment, rotate or estimate poses
-        raise CheckpointError(f"expected a detection model; this one ends in a {type(head).__name__} head")
-    return head
+    if type(head) in (Detect, v10Detect):  # its subclasses segment, rotate or estimate poses
+        return head
+    kind = {WorldDetect: "boxes", RTDETRDecoder: "end2end"}.get(type(head), "")
+    kind = kind or ("boxes" if "YOLOE" in type(head).__name__ else "")
+    hint = (
+        f', whose maps cannot be cut out; its head "{kind}" is what Ultralytics writes (yolo export format=onnx), '
+        "and Detector loads that file as it is"
+    )
+    raise CheckpointError(
+        f"expected a detection model; this one ends in a {type(head).__name__} head{hint if kind else ''}"
+    )

@@ -259,7 +259,9 @@ def _within(
     if comparison.score(excluded)[0] >= min_map:
         return excluded
     assert comparison.evaluator
-    images = letterboxed(comparison.evaluator.labelled(_SENSITIVITY_IMAGES), comparison.source.imgsz)
+    source = comparison.source
+    labelled = comparison.evaluator.labelled(_SENSITIVITY_IMAGES, source.channels)
+    images = letterboxed(labelled, source.imgsz, source.channels)
     floats = keep_float(comparison, excluded, min_map, images, progress)
     if floats is None:
         raise QuantizeError(f"the drop of mAP50-95 stays above {max_drop} points whatever is kept float")

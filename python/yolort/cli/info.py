@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-import yolort
+from yolort._open import open_model
 from yolort.cli._options import (
     Engine,
     Model,
@@ -21,11 +21,13 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Show what a model is and which engine runs it."""
-    detector = yolort.Detector(model, engine=engine)
+    detector = open_model(model, engine=engine)
     facts: dict[str, Any] = {
         "model": str(model),
+        "task": detector.task,
         "head": detector.head,
         "imgsz": list(detector.imgsz),
+        "channels": detector.channels,
         "classes": len(detector.names),
         "names": list(detector.names.values()),
         "engine": detector.engine,

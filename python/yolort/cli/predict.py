@@ -11,6 +11,7 @@ import typer
 
 import yolort
 from yolort import _atomic
+from yolort._open import open_model
 from yolort.cli._options import (
     MODEL_HELP,
     Augment,
@@ -20,6 +21,7 @@ from yolort.cli._options import (
     EngineOption,
     Flip,
     Imgsz,
+    Input,
     Iou,
     MaxDet,
     Merge,
@@ -53,15 +55,16 @@ def predict(
     agnostic: Annotated[bool, typer.Option(help="NMS across classes.")] = False,
     imgsz: Imgsz = None,
     rect: Rect = None,
+    input: Input = None,
     augment: Augment = False,
     scales: Scales = None,
     flip: Flip = None,
     merge: Merge = None,
     scale_model: ScaleModel = None,
 ) -> None:
-    """Detect objects in images."""
+    """Detect objects in images, or classify images: what the model does."""
     paths = [path for item in source for path in yolort.images.find(item)]
-    detector = yolort.Detector(
+    detector = open_model(
         model,
         conf=conf,
         iou=iou,
@@ -69,15 +72,15 @@ def predict(
         classes=_parse_classes(classes),
         agnostic=agnostic,
         imgsz=parse_imgsz(imgsz),
-        **runner(engine, device, threads, precision, engine_option, rect),
+        **runner(engine, device, threads, precision, engine_option, rect, input),
         **augmentation(augment, scales, flip, merge, scale_model),
     )
     targets = _targets(save, paths) if save else {}
     failures = 0
     for path in paths if sys.stdout.isatty() else progress(paths):  # the lines show on a terminal how far it is
         try:
-            image = yolort.images.read(path)
-            found = detector(image)
+            image = yolort.images.read(path, detector.channels)
+            found: yolort.Detections | yolort.Classification = detector(image)
             if save:
                 found.save(targets[path], image)
         except (yolort.ImageError, FileNotFoundError) as error:
@@ -101,8 +104,8 @@ def _parse_classes(text: str | None) -> list[int | str] | None:
     return [int(part) if part.isascii() and part.isdecimal() else part for part in parts]
 
 
-def _summary(found: yolort.Detections) -> str:
-    return repr(found).removeprefix("Detections(").removesuffix(")")
+def _summary(found: yolort.Detections | yolort.Classification) -> str:
+    return repr(found).partition("(")[2].removesuffix(")")
 
 
 def _targets(save: Path, paths: list[Path]) -> dict[Path, Path]:

@@ -14,6 +14,7 @@ from yolort.cli._options import (
     Device,
     Engine,
     EngineOption,
+    Input,
     MaxBatch,
     MaxWait,
     Model,
@@ -38,6 +39,7 @@ def serve(
     precision: Precision = None,
     engine_option: EngineOption = None,
     rect: Rect = None,
+    input: Input = None,
     conf: Annotated[float, typer.Option(help="Keep scores above this, if a request does not say.")] = 0.25,
     workers: Annotated[int, typer.Option(min=1, help="Clones of the Detector that run side by side.")] = 2,
     max_batch: MaxBatch = None,
@@ -64,7 +66,9 @@ def serve(
         socket.getaddrinfo(host, port)
     except OSError as error:
         raise ValueError(f"--host {host}: no such address ({error.strerror})") from None
-    detector = yolort.Detector(model, conf=conf, **runner(engine, device, threads, precision, engine_option, rect))
+    detector = yolort.Detector(
+        model, conf=conf, **runner(engine, device, threads, precision, engine_option, rect, input)
+    )
     app = server.create_app(
         detector,
         name=name or model.resolve().stem,

@@ -7,9 +7,9 @@
 
 namespace yolort {
 
-/// The index of red, green and blue in a pixel, and the distance between pixels.
+/// The index of red, green and blue in a pixel, or of any three channels, and the distance between pixels.
 struct ChannelOrder {
-  int step;    ///< values per pixel
+  int step;    ///< values per pixel; the scalar table takes any number, the others max_step
   int rgb[3];  ///< index of each
 };
 
@@ -27,6 +27,7 @@ struct RowPair {
   std::int16_t weights[2];
 };
 inline constexpr int row_slack = 16;
+inline constexpr int max_step = row_slack / 2;
 
 /// Fixed point of OpenCV's INTER_LINEAR on 8-bit pixels (imgproc/src/resize.cpp: HResizeLinear, VResizeLinear), which
 /// the models were trained with: each row sum is cut to Q7, each weighted row to Q2.
@@ -43,7 +44,7 @@ struct Kernels {
   const char* name;
 
   /// One row of the network input: red, green and blue planes, grey level / 255, as f32 or as IEEE f16 bits. Columns
-  /// `first` to `first + n` are written to planes[c][0] onwards.
+  /// `first` to `first + n` are written to planes[c][0] onwards; planes may be one and the same if their channels are.
   void (*resample_f32)(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
                        const ChannelOrder& order, float* const planes[3]);
   void (*resample_f16)(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
@@ -61,7 +62,18 @@ struct Kernels {
   /// whose spare bits are 0.
   void (*sample_bits)(const float* values, const Samples& samples, std::size_t first, std::size_t n,
                       std::uint8_t* bits);
+
+  /// sums[i] = the sum of rows[r][i] * weights[r], Q14, as Q6. `count` is even.
+  void (*weighted_rows)(const std::uint8_t* const* rows, const std::int16_t* weights, std::size_t count, std::size_t n,
+                        std::int16_t* sums);
+
+  /// planes[c][i] = the sum of `taps` pixels of `row`, Q6, from first[i] on, channel c of each, times the weights of
+  /// window i, Q14: a whole grey level / 255. `taps` is a multiple of 4; row_slack pixels after the last window may be
+  /// read. Pixels have at most max_window_step values, but for the scalar table.
+  void (*weighted_windows)(const std::int16_t* row, const std::int32_t* first, const std::int16_t* weights,
+                           std::size_t taps, std::size_t n, const ChannelOrder& order, float* const planes[3]);
 };
+inline constexpr int max_window_step = 4;
 
 extern const Kernels scalar_kernels;
 #ifdef YOLORT_X86

@@ -127,8 +127,19 @@ void sample_bits(const float* values, const Samples& samples, std::size_t first,
   scalar_kernels.sample_bits(values, samples, first, n, bits);
 }
 
+// Loops over integers, which compilers turn into the instructions of every 64-bit ARM.
+void weighted_rows(const std::uint8_t* const* rows, const std::int16_t* weights, std::size_t count, std::size_t n,
+                   std::int16_t* sums) {
+  scalar_kernels.weighted_rows(rows, weights, count, n, sums);
+}
+void weighted_windows(const std::int16_t* row, const std::int32_t* first, const std::int16_t* weights, std::size_t taps,
+                      std::size_t n, const ChannelOrder& order, float* const planes[3]) {
+  scalar_kernels.weighted_windows(row, first, weights, taps, n, order, planes);
+}
+
 }  // namespace
 
-extern const Kernels neon_kernels = {"neon", resample_f32, resample_f16, column_max, weighted_sum, sample_bits};
+extern const Kernels neon_kernels = {"neon",       resample_f32, resample_f16,  column_max,
+                                     weighted_sum, sample_bits,  weighted_rows, weighted_windows};
 
 }  // namespace yolort

@@ -1,4 +1,5 @@
 // The plain fallback, and the reference the other tables are tested against.
+#include <algorithm>
 #include <cmath>
 
 #include "ops/half.h"
@@ -70,8 +71,36 @@ void sample_bits(const float* values, const Samples& samples, std::size_t first,
   }
 }
 
+void weighted_rows(const std::uint8_t* const* rows, const std::int16_t* weights, std::size_t count, std::size_t n,
+                   std::int16_t* sums) {
+  constexpr std::size_t block = 64;  // that a compiler can keep in registers
+  for (std::size_t i = 0; i < n; i += block) {
+    const std::size_t size = std::min(block, n - i);
+    std::int32_t sum[block];
+    for (std::size_t k = 0; k < size; ++k) sum[k] = 1 << 7;
+    for (std::size_t r = 0; r < count; ++r) {
+      const std::uint8_t* row = rows[r] + i;
+      for (std::size_t k = 0; k < size; ++k) sum[k] += row[k] * weights[r];
+    }
+    for (std::size_t k = 0; k < size; ++k) sums[i + k] = static_cast<std::int16_t>(sum[k] >> 8);
+  }
+}
+
+void weighted_windows(const std::int16_t* row, const std::int32_t* first, const std::int16_t* weights, std::size_t taps,
+                      std::size_t n, const ChannelOrder& order, float* const planes[3]) {
+  for (std::size_t i = 0; i < n; ++i, weights += taps) {
+    for (int c = 0; c < 3; ++c) {
+      const std::int16_t* at = row + static_cast<std::ptrdiff_t>(first[i]) * order.step + order.rgb[c];
+      std::int32_t sum = 1 << 19;
+      for (std::size_t k = 0; k < taps; ++k, at += order.step) sum += *at * weights[k];
+      planes[c][i] = static_cast<float>(sum >> 20) * (1.0f / 255.0f);
+    }
+  }
+}
+
 }  // namespace
 
-extern const Kernels scalar_kernels = {"scalar", resample_f32, resample_f16, column_max, weighted_sum, sample_bits};
+extern const Kernels scalar_kernels = {"scalar",     resample_f32, resample_f16,  column_max,
+                                       weighted_sum, sample_bits,  weighted_rows, weighted_windows};
 
 }  // namespace yolort
