@@ -62,11 +62,11 @@ void test_what_fits() {
                "Concat c 1 1 d e 0=-3", "Clip f 1 1 e g 0=-1.5e0 1=6", "UnaryOp h 1 1 g h 0=7"},
               8);
   // Of YOLO12 (four dimensions), YOLOv3-tiny, YOLOv10 and classifiers.
-  check_lines({"Reshape r 1 1 in a 0=48 1=2 11=16 2=3", "Permute p 1 1 a b 0=3",   // 3 x 2 x 48 x 16
-               "Split s 1 2 b c d", "MatMul m 2 1 c d e 0=1",                      // 3 x 2 x 48 x 48
-               "Softmax o 1 1 e f 0=3 1=1", "Slice l 1 2 f g h -23300=2,1,1 1=1",  // 3 x 1 x 48 x 48
+  check_lines({"Reshape r 1 1 in a 0=48 1=2 11=16 2=3", "Permute p 1 1 a b 0=3",                   // 3 x 2 x 48 x 16
+               "Split s 1 2 b c d", "MatMul m 2 1 c d k 0=1", "BinaryOp u 1 1 k e 0=2 1=1 2=0.5",  // 3 x 2 x 48 x 48
+               "Softmax o 1 1 e f 0=3 1=1", "Slice l 1 2 f g h -23300=2,1,1 1=1",                  // 3 x 1 x 48 x 48
                "Reshape q 1 1 g i 0=2304 1=3", "Sigmoid t 1 1 h j"},
-              11);
+              12);
   check_lines({"Padding p 1 1 in a 0=0 1=1 2=0 3=1 4=0 5=0.0", "Pooling q 1 1 a b 0=0 1=2 2=1 5=1",  // 3 x 32 x 48
                "Reduction r 1 1 b c 0=4 1=0 -23303=1,0 4=0 5=1", "Reshape s 1 1 c d 0=48 1=32"},
               5);

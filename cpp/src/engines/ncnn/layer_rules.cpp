@@ -127,7 +127,7 @@ Shape softmax(const Layer& layer, const std::vector<Shape>& in, Weights&) {
 Shape binary(const Layer& layer, const std::vector<Shape>& in, Weights&) {
   const bool scalar = integer(layer, 1, 0, 0, 1) == 1;
   integer(layer, 0, 0, 0, 12);
-  expect_at_most_3(layer, in[0]);
+  if (!scalar) expect_at_most_3(layer, in[0]);
   if (in.size() != (scalar ? 1u : 2u)) fail(layer, "takes " + std::string(scalar ? "one input" : "two inputs"));
   if (scalar) return in[0];
   if (in[0].size() != in[1].size()) fail(layer, "its inputs differ in dimensions");
