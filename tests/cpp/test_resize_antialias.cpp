@@ -68,7 +68,7 @@ void test_every_table_and_size() {
           }
         }
       }
-      CHECK(worst < 0.7);  // rounding to whole levels, and the fixed point
+      CHECK(worst < 1.01);  // it is rounded to whole levels twice
       for (const Kernels* table : available_kernels()) CHECK(run(*table, image, 3, h, w) == reference);
     }
   }
@@ -91,7 +91,7 @@ void test_formats_and_channels() {
     const std::vector<float> out = run(*table, seven, 7, 32, 32);
     for (int c = 0; c < 7; ++c) {
       const double level = 255.0 * out[static_cast<std::size_t>((c * 32 + 5) * 32 + 9)];
-      CHECK(std::fabs(level - expected(pixels, 7, c, g, 9, 5)) < 0.7);
+      CHECK(std::fabs(level - expected(pixels, 7, c, g, 9, 5)) < 1.01);
     }
   }
 }
@@ -130,8 +130,11 @@ void test_windows() {
   const Windows windows = antialiasing_windows({65535, 224, 0, 224});
   for (std::size_t i = 0; i < windows.first.size(); ++i) {
     int sum = 0;
-    for (std::size_t k = 0; k < windows.taps; ++k) sum += windows.weights[i * windows.taps + k];
-    CHECK(sum == 1 << 14);
+    for (std::size_t k = 0; k < windows.taps; ++k) {
+      const SplitWeight weight = windows.weights[i * windows.taps + k];
+      sum += weight.high * 2048 + weight.low;
+    }
+    CHECK(std::abs(sum - (1 << 22)) < 400);  // each of some 590 weights is rounded
     CHECK(windows.first[i] >= 0 && windows.first[i] + windows.counts[i] <= 65535);
   }
   CHECK(windows.taps % 4 == 0);

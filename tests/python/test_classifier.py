@@ -84,7 +84,7 @@ def pillow(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (48, 80)])
-def test_pixels_are_pillows_within_one_level(pixels: Callable[..., yolort.Classifier], height: int, width: int) -> None:
+def test_pixels_are_pillows(pixels: Callable[..., yolort.Classifier], height: int, width: int) -> None:
     pytest.importorskip("PIL")
     random = np.random.default_rng(0)
     sizes = [(480, 640), (641, 333), (64, 64), (31, 200), (2000, 3000), (65, 64), (1, 7), (20, 20)]
@@ -95,7 +95,8 @@ def test_pixels_are_pillows_within_one_level(pixels: Callable[..., yolort.Classi
     for image, found in zip(images, classifier(images), strict=True):
         levels = found.probs.reshape(3, height, width).transpose(1, 2, 0) * 255
         assert np.abs(levels - levels.round()).max() < 1e-3
-        assert np.abs(levels - pillow(image, height, width)).max() <= 1.001
+        apart = np.abs(levels.round() - pillow(image, height, width)).max()
+        assert apart <= (height != width)  # there Pillow may begin with the columns
 
 
 def test_other_ways_to_fill_the_input(pixels: Callable[..., yolort.Classifier]) -> None:
@@ -109,7 +110,7 @@ def test_other_ways_to_fill_the_input(pixels: Callable[..., yolort.Classifier]) 
     from PIL import Image
 
     expected = np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR)).astype(int)
-    assert np.abs(stretched - expected).max() <= 1.001
+    assert np.abs(stretched.round() - expected).max() <= 1
 
 
 def test_each_task_has_its_class(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ struct Windows {
   std::size_t taps = 0;              ///< weights of each, a multiple of 4; the last ones may be 0
   std::vector<std::int32_t> first;   ///< source pixel of the first weight
   std::vector<std::int32_t> counts;  ///< source pixels that count
-  std::vector<std::int16_t> weights;
+  std::vector<SplitWeight> weights;
 };
 Windows antialiasing_windows(const ResizedSide& side);
 
@@ -41,22 +41,25 @@ class AntialiasedResize {
  public:
   explicit AntialiasedResize(const Kernels& kernels = yolort::kernels()) : kernels_(&kernels) {}
 
-  /// Writes image `index` of the batch in `input` (batch x channels x height x width). Gray levels are within 1 of
-  /// those that Pillow gives. The image has passed check_channels().
+  /// Writes image `index` of the batch in `input` (batch x channels x height x width). Gray levels are those that Pillow
+  /// gives, of inputs that are not square within 1: each row is resized and rounded, and then each column. The image has
+  /// passed check_channels().
   void operator()(const Image& image, const Tensor& input, int index, const InputFormat& format);
 
  private:
   void prepare(const ClassifierGeometry& geometry, int step);
-  void resize_row(const Image& image, int y, const ChannelOrder& order, float* const planes[3]);
+  void resize_rows(const Image& image, const ChannelOrder& order);
 
   const Kernels* kernels_;
   ClassifierGeometry geometry_;
   int step_ = 0;
   Windows across_, down_;
-  int left_ = 0, columns_ = 0;  ///< source columns that count
-  std::vector<std::int16_t> row_;
+  int left_ = 0, columns_ = 0;         ///< source columns that count
+  int top_ = 0, height_ = 0;           ///< source rows that count
+  std::vector<std::uint8_t> row_;      ///< one of them, with room behind it
+  std::vector<std::uint8_t> resized_;  ///< all of them with their columns resized: three planes in each row
   std::vector<const std::uint8_t*> rows_;
-  std::vector<float> spare_[3];
+  std::vector<float> values_;
   std::vector<std::uint8_t> gray_;
 };
 

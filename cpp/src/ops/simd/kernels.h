@@ -40,6 +40,12 @@ struct Samples {
   std::vector<float> weights[3];
 };
 
+/// A weight in Q22, as Pillow has them (libImaging/Resample.c, PRECISION_BITS), in two halves of 11 bits, whose
+/// products with 8-bit pixels can be added in 32 bits.
+struct SplitWeight {
+  std::int16_t high, low;
+};
+
 struct Kernels {
   const char* name;
 
@@ -63,15 +69,16 @@ struct Kernels {
   void (*sample_bits)(const float* values, const Samples& samples, std::size_t first, std::size_t n,
                       std::uint8_t* bits);
 
-  /// sums[i] = the sum of rows[r][i] * weights[r], Q14, as Q6. `count` is even.
-  void (*weighted_rows)(const std::uint8_t* const* rows, const std::int16_t* weights, std::size_t count, std::size_t n,
-                        std::int16_t* sums);
+  /// values[i] = the sum of rows[r][i] * the weight of row r, Q22, rounded to a whole grey level, / 255. `count` is
+  /// even.
+  void (*weighted_rows)(const std::uint8_t* const* rows, const SplitWeight* weights, std::size_t count, std::size_t n,
+                        float* values);
 
-  /// planes[c][i] = the sum of `taps` pixels of `row`, Q6, from first[i] on, channel c of each, times the weights of
-  /// window i, Q14: a whole grey level / 255. `taps` is a multiple of 4; row_slack pixels after the last window may be
+  /// planes[c][i] = the sum of the pixels of window i of `row`, channel c of each, times their weights, Q22, rounded to
+  /// a whole grey level. `weights` holds 4 * `quads` for each window; row_slack bytes after the last window may be
   /// read. Pixels have at most max_window_step values, but for the scalar table.
-  void (*weighted_windows)(const std::int16_t* row, const std::int32_t* first, const std::int16_t* weights,
-                           std::size_t taps, std::size_t n, const ChannelOrder& order, float* const planes[3]);
+  void (*weighted_windows)(const std::uint8_t* row, const std::int32_t* first, const SplitWeight* weights,
+                           std::size_t quads, std::size_t n, const ChannelOrder& order, std::uint8_t* const planes[3]);
 };
 inline constexpr int max_window_step = 4;
 
