@@ -41,9 +41,9 @@ class AntialiasedResize {
  public:
   explicit AntialiasedResize(const Kernels& kernels = yolort::kernels()) : kernels_(&kernels) {}
 
-  /// Writes image `index` of the batch in `input` (batch x channels x height x width). Gray levels are those that Pillow
-  /// gives, of inputs that are not square within 1: each row is resized and rounded, and then each column. The image has
-  /// passed check_channels().
+  /// Writes image `index` of the batch in `input` (batch x channels x height x width). Gray levels are those that
+  /// Pillow gives, of inputs that are not square within 1: each row is resized and rounded, and then each column. The
+  /// image has passed check_channels().
   void operator()(const Image& image, const Tensor& input, int index, const InputFormat& format);
 
  private:
