@@ -2,10 +2,10 @@
 #include "yolort/c.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
-#include "c_support.h"
+#include "c_options.h"
+#include "c_status.h"
 #include "yolort/yolort.h"
 
 struct yolort_detector {
@@ -21,24 +21,13 @@ struct yolort_results {
   std::vector<OfImage> images;
 };
 
-using namespace yolort::c;
+using yolort::guarded;
+using yolort::need;
+using yolort::to_image;
+using yolort::to_options;
+using yolort::to_thresholds;
 
 namespace {
-
-/// Writes the defaults to a caller's struct of `size` bytes, which may have fewer fields or more (those become zero).
-template <class Struct>
-yolort_status set_defaults(Struct from, Struct* to, size_t size, const char* name) {
-  return guarded([&] {
-    need(to, name);
-    if (size < sizeof(from.struct_size) || size > 4096) {
-      throw std::invalid_argument(std::string("the size of ") + name + " is " + std::to_string(size) + "; give sizeof");
-    }
-    from.struct_size = size;
-    auto* bytes = reinterpret_cast<unsigned char*>(to);
-    std::memset(bytes, 0, size);
-    std::memcpy(bytes, &from, std::min(size, sizeof from));
-  });
-}
 
 yolort_results::OfImage to_results(yolort::Detections found) {
   yolort_results::OfImage out;
@@ -90,11 +79,11 @@ const char* yolort_device_at(const char* engine, size_t position) {
 }
 
 yolort_status yolort_default_thresholds(yolort_thresholds* thresholds, size_t size) {
-  return set_defaults(default_thresholds(), thresholds, size, "thresholds");
+  return guarded([&] { yolort::set_defaults(thresholds, size); });
 }
 
 yolort_status yolort_default_options(yolort_options* options, size_t size) {
-  return set_defaults(default_options(), options, size, "options");
+  return guarded([&] { yolort::set_defaults(options, size); });
 }
 
 yolort_status yolort_open(const char* model, const yolort_options* options, yolort_detector** detector) {
@@ -158,6 +147,12 @@ const char* yolort_task(const yolort_detector* detector) {
     case yolort::Task::detect: break;
   }
   return "detect";
+}
+
+const int32_t* yolort_skeleton(const yolort_detector* detector, size_t* count) {
+  static_assert(sizeof(yolort::Skeleton::value_type) == 2 * sizeof(int32_t));
+  if (count) *count = detector ? detector->detector.skeleton().size() : 0;
+  return detector && !detector->detector.skeleton().empty() ? detector->detector.skeleton().front().data() : nullptr;
 }
 
 const char* yolort_metadata(const yolort_detector* detector, const char* key) {

@@ -1,9 +1,13 @@
 // Classifiers in the C API.
 #include <algorithm>
 
-#include "c_support.h"
+#include "c_options.h"
+#include "c_status.h"
 
-using namespace yolort::c;
+using yolort::guarded;
+using yolort::need;
+using yolort::to_image;
+using yolort::to_options;
 
 struct yolort_classifier {
   yolort::Classifier classifier;

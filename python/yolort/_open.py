@@ -13,7 +13,7 @@ from yolort.detector import Detector
 _OF_DETECTING = frozenset(
     [
         *("agnostic", "augment", "classes", "conf", "flip", "iou", "max_det", "merge", "multi_label", "rect"),
-        *("scale_models", "scales"),
+        *("flip_idx", "scale_models", "scales", "skeleton"),
     ]
 )
 

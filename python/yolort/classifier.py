@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast, overload
 
-from yolort import _checks, _core, _fork, images
-from yolort._types import Array, ImagePath, Settings, Source, Speed, is_array
+from yolort import _checks, _core, _fork
+from yolort._inputs import run_on
+from yolort._types import Array, ImagePath, Settings, Source, Speed
 from yolort.classification import Classification
 
 if TYPE_CHECKING:
@@ -98,21 +98,7 @@ class Classifier:
         if unknown := settings.keys() - {"format"}:
             raise TypeError(f"unknown setting {', '.join(sorted(unknown))}; a Classifier knows format")
         format = cast("str | None", _checks.settings(settings, self._names).get("format"))
-        if is_array(source):
-            return self._classify([source], [None], [format])[0]
-        if isinstance(source, (str, bytes, os.PathLike)):
-            path = os.fsdecode(_checks.path("source", source))
-            if os.path.exists(path) and not os.path.isdir(path):
-                return self._classify([images.read(path, self.channels)], [path], [None])[0]
-            return self._classify_files(path)
-        if not isinstance(source, Sequence) or isinstance(source, (bytearray, memoryview)):
-            raise TypeError(
-                f"source: expected an image (an array), a path or a list of them, got {type(source).__name__}"
-            )
-        items = cast("Sequence[Array | ImagePath]", source)
-        arrays = [item if is_array(item) else images.read(item, self.channels) for item in items]
-        paths = [None if is_array(item) else os.fsdecode(item) for item in items]
-        return self._classify(arrays, paths, [format if is_array(item) else None for item in items])
+        return run_on(source, format, self.channels, self._classify)
 
     def stream(
         self,
@@ -194,7 +180,7 @@ class Classifier:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the model file says of itself, as text."""
+        """The metadata of the model file, as text."""
         return self._core.metadata
 
     @property
@@ -219,14 +205,3 @@ class Classifier:
             Classification(probs, names=self._names, path=path, shape=(array.shape[0], array.shape[1]))
             for probs, path, array in zip(self._core.classify(arrays, formats), paths, arrays, strict=True)
         ]
-
-    def _classify_files(self, source: str) -> list[Classification]:
-        out = []
-        for path in images.find(source):  # one at a time: a folder may not fit in memory
-            try:
-                array = images.read(path, self.channels)
-            except (images.ImageError, FileNotFoundError) as error:
-                warnings.warn(f"left out: {error}", stacklevel=3)
-                continue
-            out += self._classify([array], [os.fspath(path)], [None])
-        return out

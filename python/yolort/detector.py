@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, cast, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _checks, _core, _fork, images
-from yolort._types import Array, Classes, ImagePath, LayerTime, Settings, Source, Speed, View, is_array
+from yolort import _checks, _core, _fork
+from yolort._inputs import run_on
+from yolort._types import Array, Classes, ImagePath, LayerTime, Settings, Source, Speed, View
 from yolort.detections import Detections, from_columns
 
 if TYPE_CHECKING:
@@ -58,6 +57,8 @@ class Detector:
         flip: bool = True,
         merge: str = "wbf",
         scale_models: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        flip_idx: Sequence[int] = (),
+        skeleton: Sequence[Sequence[int]] = (),
         engine_options: Mapping[str, str | float] | None = None,
         channels: str | int | None = None,
         resize: str | None = None,
@@ -104,6 +105,9 @@ class Detector:
             flip: look at each scale mirrored, too.
             merge: "wbf", weighted boxes fusion (arXiv:1910.13302); or "nms", the best box of each object.
             scale_models: more artefacts with the same classes, for the scales that are their input sizes.
+            flip_idx: of poses, for a model that does not say: which keypoint each one is in a mirrored view, as in
+                Ultralytics' data.yaml. Default: the model's, or COCO's for 17 keypoints of one class "person".
+            skeleton: the same of the limbs, two keypoints each, which `Detections.draw` shows.
             engine_options: settings of the engine under its own names, which onnxruntime takes: options of the
                 execution provider on `device` (`{"trt_fp16_enable": True}`) and, with a dot in the name, of the session
                 (`{"session.intra_op.allow_spinning": False}`).
@@ -138,12 +142,15 @@ class Detector:
             merge=_checks.text("merge", merge),
             scale_models=_checks.paths("scale_models", scale_models),
             engine_options=_checks.engine_options(engine_options),
+            flip_idx=_checks.keypoints("flip_idx", flip_idx),
+            skeleton=_checks.limbs("skeleton", skeleton),
             channels=_checks.channels(channels),
             resize=_checks.text("resize", resize),
             mean=_checks.numbers("mean", mean),
             std=_checks.numbers("std", std),
         )
         self._names = dict(enumerate(self._core.names))
+        self._skeleton = tuple((start, end) for start, end in self._core.skeleton)
         kept = _checks.classes(classes, self._names)
         self._thresholds = _checks.thresholds(conf, iou, max_det, kept, agnostic, multi_label)
         self._core.check(self._thresholds)
@@ -184,22 +191,12 @@ class Detector:
         thresholds = _checks.thresholds(
             **{name: chosen.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS}
         )
-        if is_array(source):
-            return self._detect([source], [None], thresholds, [format], augment)[0]
-        if isinstance(source, (str, bytes, os.PathLike)):
-            path = os.fsdecode(_checks.path("source", source))
-            if os.path.exists(path) and not os.path.isdir(path):
-                return self._detect([self._read(path)], [path], thresholds, [None], augment)[0]
-            return self._detect_files(images.find(path), thresholds, augment)
-        if not isinstance(source, Sequence) or isinstance(source, (bytearray, memoryview)):
-            raise TypeError(
-                f"source: expected an image (an array), a path or a list of them, got {type(source).__name__}"
-            )
-        items = cast("Sequence[Array | ImagePath]", source)
-        arrays = [self._read(item) for item in items]
-        paths = [None if is_array(item) else os.fsdecode(item) for item in items]
-        formats = [format if is_array(item) else None for item in items]  # files are read as BGR
-        return self._detect(arrays, paths, thresholds, formats, augment)
+        return run_on(
+            source,
+            format,
+            self.channels,
+            lambda arrays, paths, formats: self._detect(arrays, paths, thresholds, formats, augment),
+        )
 
     def infer(self, tensor: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
         """Run only the network: for tools that compare or calibrate; a detection needs `detector(image)` only.
@@ -238,6 +235,7 @@ class Detector:
         copy = object.__new__(type(self))
         copy._core = self._core.clone()
         copy._names = self._names
+        copy._skeleton = self._skeleton
         copy._thresholds = self._thresholds
         _fork.watch(copy)
         return copy
@@ -265,7 +263,8 @@ class Detector:
             buffer: images of a source that may be on their way under "all", 1 or more.
             workers: clones that run side by side, 1 or more; default: 2; 1 for a single source under "latest", whose
                 images then wait for no other's run.
-            max_batch, max_wait: as of `Batcher`.
+            max_batch: see `Batcher`.
+            max_wait: see `Batcher`.
             **settings: as of a call; format is that of iterables of arrays, not of files, cameras and URLs.
 
         Returns:
@@ -336,8 +335,13 @@ class Detector:
         return self._core.task
 
     @property
+    def skeleton(self) -> tuple[tuple[int, int], ...]:
+        """The limbs of poses, two keypoints each: the model's own, or COCO's for 17 keypoints of one class "person"."""
+        return self._skeleton
+
+    @property
     def metadata(self) -> dict[str, str]:
-        """What the model file says of itself, as text."""
+        """Metadata of the model file, as text."""
         return self._core.metadata
 
     @property
@@ -370,27 +374,9 @@ class Detector:
     ) -> list[Detections]:
         found = self._core.detect(arrays, thresholds, formats, augment)
         return [
-            from_columns(columns, names=self._names, path=path, shape=(array.shape[0], array.shape[1]))
+            from_columns(columns, self._names, self._skeleton, path, (array.shape[0], array.shape[1]))
             for columns, path, array in zip(found, paths, arrays, strict=True)
         ]
-
-    def _detect_files(self, paths: list[Path], thresholds: _core.Thresholds, augment: bool | None) -> list[Detections]:
-        out = []
-        for path in paths:  # one at a time: a folder may not fit in memory
-            try:
-                array = self._read(path)
-            except (images.ImageError, FileNotFoundError) as error:
-                warnings.warn(f"left out: {error}", stacklevel=3)
-                continue
-            out += self._detect([array], [os.fspath(path)], thresholds, [None], augment)
-        return out
-
-    def _read(self, item: Array | ImagePath) -> Array:
-        if is_array(item):
-            return item
-        if isinstance(item, (str, bytes, os.PathLike)):
-            return images.read(item, self.channels)
-        raise TypeError(f"image: expected an array of uint8 or a path, got {type(item).__name__}")
 
 
 def _described(item: object) -> str:

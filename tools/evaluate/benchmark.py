@@ -284,8 +284,10 @@ def benchmark(
     Args:
         models: artefacts and checkpoints, in all combinations of `cases`; or `chosen`, the cases themselves.
         image: (height, width, 3) BGR uint8, decoded; None takes the embedded picture.
-        data, split: measure mAP on it, see `load_dataset`.
-        runs, warmup: detections of one image that count, and before them that do not.
+        data: labeled images to measure mAP on, see `load_dataset`.
+        split: of `data`, see `load_dataset`.
+        runs: timed detections of one image.
+        warmup: detections before them that are not timed.
         batch: above 1, throughput at that batch too.
         workers: above 1, throughput of that many threads (up to four for each core) with a clone each too.
         progress: wraps the steps, for a progress bar.

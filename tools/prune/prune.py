@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 ALLOCATIONS = ("uniform", "global", "sensitivity")
 
 #: Points of mAP50-95 that the COCO-trained nano model of a family lost at these ratios before any training ("taylor",
-#: by sensitivity, 320 pixels; see docs/pruning.md). Nothing that was measured is safe: at most a point.
+#: by sensitivity, 320 pixels; see docs/benchmarks/pruning.md). Nothing that was measured is safe: at most a point.
 MEASURED_LOSS: dict[str, dict[float, float]] = {
     "yolov8": {0.1: 8.8, 0.2: 36.9},
     "yolo26": {0.05: 4.5, 0.1: 26.2, 0.2: 37.3},

@@ -90,7 +90,7 @@ def quantize(
         target: of ONNX, the engine that it has to be fast on: "openvino", "onnxruntime", "arm" (ONNX Runtime on ARM,
             signed activations), "gpu" (TensorRT, symmetric). None takes "openvino" on x86, or "onnxruntime" where
             `mode` is not "static", and "arm" on ARM. Any engine can run the file.
-        mode: "static"; of ONNX also "dynamic" (activations by the range of each image) and "weights" (stored in INT8,
+        mode: "static"; of ONNX also "dynamic" (activation ranges at run time) and "weights" (stored in INT8,
             computed in float).
         per_channel: a weight scale for each output channel.
         reduce_range: of ONNX for x86, weights of 7 bits; None takes them where this machine lacks VNNI, since INT8
@@ -98,7 +98,8 @@ def quantize(
         exclude: names of convolutions (* and ? match) that stay float.
         int8_stem: of mode "static", whether the first three convolutions behind the image are INT8; None: where that
             pays, which is on OpenVINO and TensorRT.
-        data, split: labelled images to measure accuracy on before and after, see `load_dataset`.
+        data: labeled images to measure accuracy on before and after, see `load_dataset`.
+        split: of `data`, see `load_dataset`.
         max_drop: of mAP50-95, in points of 100; needs `data`. The convolutions that cost most accuracy for the time
             they save are kept float, until the drop is within it.
         allow_overlap: score on images that were calibrated on.
@@ -115,7 +116,7 @@ def quantize(
         GraphError: the model is none that can be quantised.
         CalibrationError: the calibration is damaged, of another model, or has images of `data`.
         QuantizeError: the result is wrong, or `max_drop` cannot be met.
-        Anything that `load_dataset` and `validate` raise.
+        LabelError, ImageError: see `load_dataset` and `validate`.
     """
     _check_arguments(format, mode, target, calibration is not None, data is not None, max_drop)
     known = Calibration.load(calibration) if isinstance(calibration, (str, Path)) else calibration

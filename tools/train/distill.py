@@ -56,15 +56,18 @@ def distill(
     Args:
         teacher: a DetectionModel or checkpoint with the classes of `data` (in any order), best one trained on them.
         student: as `train_module` takes it: a checkpoint, an architecture, or a module, a pruned one too.
-        data, epochs, imgsz: as `train_module`.
+        data: see `train_module`.
+        epochs: see `train_module`.
+        imgsz: see `train_module`.
         feature: gain of the feature loss (Ultralytics' `dis`).
-        logit, box: gains of these losses, as multiples of those of the labels (Ultralytics' `cls` and `box`).
+        logit: gain of the loss on class logits, a multiple of Ultralytics' `cls`.
+        box: gain of the loss on boxes, a multiple of Ultralytics' `box`.
         **arguments: of `train_module` (seed, output, resume, trainer) and of Ultralytics' train.
 
     Raises:
         TeacherError: the teacher has other classes than the data, or other levels or strides than the student.
         ValueError: a gain is negative.
-        What `train_module` raises.
+        FileExistsError, CheckpointError, WidthError: see `train_module`.
     """
     if min(feature, logit, box) < 0:
         raise ValueError(f"gains must be 0 or more, got feature={feature}, logit={logit}, box={box}")

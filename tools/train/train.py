@@ -83,8 +83,16 @@ def train(
     training images) and, where there are class weights, `class_weights.json` into `output`.
 
     Args:
-        model, data, epochs, imgsz, seed, output, resume, trainer: as `train_module`.
-        gamma, alpha: of `FocalLoss`; 0 and None leave Ultralytics' cross-entropy as it is.
+        model: see `train_module`.
+        data: see `train_module`.
+        epochs: see `train_module`.
+        imgsz: see `train_module`.
+        seed: see `train_module`.
+        output: see `train_module`.
+        resume: see `train_module`.
+        trainer: see `train_module`.
+        gamma: exponent of `FocalLoss`; 0 keeps Ultralytics' cross-entropy.
+        alpha: weight of positives in `FocalLoss`; None weighs all alike.
         class_weights: "median", "inverse" or "effective" (with `beta`), within `clip`, see `classes.class_weights`;
             they weigh the class loss, where Ultralytics' own `cls_pw` does, which then must be off.
         sampling: "balanced" or "repeat" (with `repeat_threshold`), see `classes.sample_weights`; images are drawn with
@@ -97,7 +105,7 @@ def train(
     Raises:
         LabelError: a label out of range (with file and line), a class without objects where frequencies count.
         ValueError: an option out of range.
-        What `train_module` raises.
+        FileExistsError, CheckpointError, WidthError: see `train_module`.
     """
     settings = check_settings(arguments)
     if class_weights is not None and settings.get("cls_pw"):

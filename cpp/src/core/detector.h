@@ -54,6 +54,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   EngineFailures failures;
   bool classifies = false;  ///< it belongs to a Classifier
   bool tuned = false;
+  int threads = available_cores();
   bool rect = false;  ///< images are padded only to the stride; spec.height and spec.width bound the input
 
   // What runs: each clone has its own; guarded by the mutex.
@@ -104,7 +105,9 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
         failures(other.failures),
         classifies(other.classifies),
         tuned(other.tuned),
+        threads(other.threads),
         rect(other.rect),
+        decoder(kernels(), other.threads),
         output_shapes(other.output_shapes),
         probed(other.probed),
         merge(other.merge),
@@ -126,6 +129,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   void open_first(const Options& options);
   void open(const EngineEntry& entry, const Options& options);
   std::filesystem::path take_tuning(Options& options);
+  void take_keypoints(const Options& options);
   void ask_imgsz(const Options& options);
   void resolve_imgsz(const Options& options);
   void resolve_rect(const Options& options);

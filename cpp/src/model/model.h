@@ -70,6 +70,7 @@ struct ModelSpec {
   std::uintmax_t plan = 0;         ///< of .engine: where TensorRT's own bytes start
   std::vector<std::string> names;  ///< empty: the model does not say
   bool placeholders = false;       ///< the names are class0, class1, ... and may be more than the classes
+  Skeleton skeleton;               ///< pose; empty: the model does not say
   int height = 0, width = 0;       ///< 0: the model does not say
   int stride = 32;                 ///< sides of a dynamic input are multiples of it
   InputFormat input;

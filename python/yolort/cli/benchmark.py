@@ -23,7 +23,7 @@ from yolort.cli._reports import check_reports, save_reports, showing
 
 
 def benchmark(
-    models: Annotated[list[Path], typer.Argument(help="What predict takes, and .pt files.", show_default=False)],
+    models: Annotated[list[Path], typer.Argument(help="Exported models and .pt checkpoints.", show_default=False)],
     engine: Annotated[str | None, typer.Option(help="Only these: ncnn,openvino; default: all.")] = None,
     precision: Annotated[str | None, typer.Option(help="Only these: fp32,bf16; default: all that pay here.")] = None,
     device: Annotated[str | None, typer.Option(help="These: cpu,vulkan; default: each engine's own.")] = None,

@@ -26,7 +26,7 @@ def distill(
     student: Annotated[Path, typer.Option(help="A checkpoint, a pruned one too, or architecture.", show_default=False)],
     data: Data,
     settings: Annotated[
-        list[str] | None, typer.Argument(help="Of Ultralytics' train: lr0=0.01 patience=20", show_default=False)
+        list[str] | None, typer.Argument(help="Ultralytics training settings: lr0=0.01 patience=20", show_default=False)
     ] = None,
     epochs: Epochs = 100,
     imgsz: Side = 640,

@@ -15,7 +15,7 @@ from yolort.cli._options import (
 )
 from yolort.cli._output import phases, say, show_log
 
-_ENGINE = "Of an engine (TensorRT)"
+_ENGINE = "TensorRT engines"
 
 
 # Long because each option is a parameter with its help.
@@ -30,11 +30,15 @@ def export(
         typer.Option(help="raw, boxes, or of YOLO26's NMS-free branch raw-e2e, end2end; Ultralytics loads the second."),
     ] = "raw",
     imgsz: Imgsz = None,
-    batch: Annotated[int, typer.Option(help="Images of one run.")] = 1,
+    batch: Annotated[int, typer.Option(help="Batch size.")] = 1,
     dynamic: Annotated[bool, typer.Option(help="Any batch and any size; --imgsz is the default.")] = False,
-    opset: Annotated[int | None, typer.Option(help="Of ONNX; default: 17.")] = None,
+    opset: Annotated[int | None, typer.Option(help="ONNX opset; default: 17.")] = None,
     images: Annotated[
         str | None, typer.Option(help="Images to compare with PyTorch on; default: the embedded one and noise.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Pose data.yaml with flip_idx and skeleton; default: that of the training, if it is known."),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Default: beside the model.")] = None,
     device: Annotated[str, typer.Option(help="GPU that TensorRT builds for: cuda:1.", rich_help_panel=_ENGINE)] = "",
@@ -47,14 +51,16 @@ def export(
     calibration: Annotated[
         Path | None, typer.Option(help="INT8 without Q/DQ: of quantize --format cache.", rich_help_panel=_ENGINE)
     ] = None,
-    level: Annotated[int | None, typer.Option(help="Of optimisation, 0 to 5.", rich_help_panel=_ENGINE)] = None,
+    level: Annotated[
+        int | None, typer.Option(help="TensorRT optimization level, 0 to 5.", rich_help_panel=_ENGINE)
+    ] = None,
     version_compatible: Annotated[
         bool, typer.Option(help="Later versions of TensorRT can run it.", rich_help_panel=_ENGINE)
     ] = False,
     hardware_compatible: Annotated[
         bool, typer.Option(help="Other GPUs from Ampere on can run it.", rich_help_panel=_ENGINE)
     ] = False,
-    max_batch: Annotated[int, typer.Option(help="Images of one run, of --dynamic.", rich_help_panel=_ENGINE)] = 16,
+    max_batch: Annotated[int, typer.Option(help="Largest batch with --dynamic.", rich_help_panel=_ENGINE)] = 16,
     max_imgsz: Annotated[
         str | None, typer.Option(help="Largest input, of --dynamic; default: twice.", rich_help_panel=_ENGINE)
     ] = None,
@@ -82,8 +88,10 @@ def export(
                 progress=shown,
             )
         if engine and model.suffix == ".onnx":
-            if head != "raw" or batch != 1 or dynamic or imgsz or opset or images:
-                raise ValueError("--head, --imgsz, --batch, --dynamic, --opset and --images are as in the ONNX file")
+            if head != "raw" or batch != 1 or dynamic or imgsz or opset or images or data:
+                raise ValueError(
+                    "--head, --imgsz, --batch, --dynamic, --opset, --images and --data are as in the ONNX file"
+                )
             written = build_engine(model, precision=precision, output=output, options=engine)
         else:
             from yolort.tools import export as run
@@ -100,5 +108,6 @@ def export(
                 images=yolort.images.find(images) if images else (),
                 output=output,
                 engine=engine,
+                data=data,
             )
     say(f"written to {written}")

@@ -13,6 +13,7 @@ from yolort.cli._options import (
     Model,
 )
 from yolort.cli._output import print_table, say
+from yolort.detector import Detector
 
 
 def info(
@@ -37,6 +38,8 @@ def info(
         "why": detector.explain().splitlines(),
         "metadata": {key: value for key, value in detector.metadata.items() if key not in ("names", "imgsz")},
     }
+    if isinstance(detector, Detector) and detector.skeleton:
+        facts["skeleton"] = detector.skeleton
     if as_json:
         say(json.dumps(facts))
         return

@@ -20,6 +20,7 @@ from yolort.cli._options import (
     Engine,
     EngineOption,
     Flip,
+    FlipIdx,
     Imgsz,
     Input,
     Iou,
@@ -29,8 +30,10 @@ from yolort.cli._options import (
     Rect,
     ScaleModel,
     Scales,
+    Skeleton,
     Threads,
     augmentation,
+    keypoints,
     parse_imgsz,
     runner,
 )
@@ -61,8 +64,11 @@ def predict(
     flip: Flip = None,
     merge: Merge = None,
     scale_model: ScaleModel = None,
+    flip_idx: FlipIdx = None,
+    skeleton: Skeleton = None,
 ) -> None:
-    """Detect objects in images, or classify images: what the model does."""
+    """Detect objects in images, with their masks, keypoints or oriented boxes if the model finds them; or classify
+    images, if the model does that."""
     paths = [path for item in source for path in yolort.images.find(item)]
     detector = open_model(
         model,
@@ -74,6 +80,7 @@ def predict(
         imgsz=parse_imgsz(imgsz),
         **runner(engine, device, threads, precision, engine_option, rect, input),
         **augmentation(augment, scales, flip, merge, scale_model),
+        **keypoints(flip_idx, skeleton),
     )
     targets = _targets(save, paths) if save else {}
     failures = 0

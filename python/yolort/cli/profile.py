@@ -24,7 +24,7 @@ from yolort.cli._output import print_table, say
 
 
 def profile(
-    model: Annotated[Path, typer.Argument(help="What predict takes, or a .pt.", show_default=False)],
+    model: Annotated[Path, typer.Argument(help="Exported model or .pt checkpoint.", show_default=False)],
     engine: Engine = None,
     device: Device = None,
     threads: Threads = None,

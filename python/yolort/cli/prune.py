@@ -15,15 +15,18 @@ from yolort.cli._options import (
 from yolort.cli._output import print_table, progress, say, show_log
 
 
+# Long because each option is a parameter with its help.
 def prune(
     model: Annotated[Path, typer.Argument(help="A checkpoint (.pt) of YOLOv8, YOLO11 or YOLO26.", show_default=False)],
     settings: Annotated[
-        list[str] | None, typer.Argument(help="Of Ultralytics' train, for --finetune: lr0=0.001 mosaic=0")
+        list[str] | None, typer.Argument(help="Ultralytics training settings for --finetune: lr0=0.001 mosaic=0")
     ] = None,
     ratio: Annotated[float | None, typer.Option(help="Share of channels to take out; or one of the targets.")] = None,
     target_flops: Annotated[str | None, typer.Option(help="GFLOPs of an image, or 60% of what they are.")] = None,
     target_latency: Annotated[float | None, typer.Option(help="Milliseconds an image, timed on --engine.")] = None,
-    engine: Annotated[str | None, typer.Option(help="Of --target-latency: ncnn, onnxruntime, ...")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Engine that --target-latency is timed on: ncnn, onnxruntime, ...")
+    ] = None,
     method: Annotated[
         str, typer.Option(help="l1, random, group-norm, bn, or taylor, which needs --data.")
     ] = "group-norm",
@@ -31,7 +34,9 @@ def prune(
         str, typer.Option(help="uniform: every layer by the ratio; global: by importance; sensitivity: as measured.")
     ] = "uniform",
     round_to: Annotated[int, typer.Option(help="Widths are multiples of this.")] = 8,
-    steps: Annotated[int, typer.Option(help="Reach the ratio in so many, each with its part of --finetune.")] = 1,
+    steps: Annotated[
+        int, typer.Option(help="Number of prune-and-fine-tune rounds; --finetune is divided among them.")
+    ] = 1,
     unstructured: Annotated[
         bool, typer.Option(help="Zero single weights, for comparison; nothing gets faster.")
     ] = False,

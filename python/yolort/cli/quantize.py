@@ -13,17 +13,23 @@ from yolort.cli._options import (
 from yolort.cli._output import percent, print_table, progress, say, show_log
 
 
+# Long because each option is a parameter with its help.
 def quantize(
     model: Annotated[
-        Path, typer.Argument(help="What was calibrated; for ncnn its *_ncnn_model; or the .pt.", show_default=False)
+        Path,
+        typer.Argument(
+            help="The .onnx or .pt passed to calibrate; for ncnn, its *_ncnn_model folder.", show_default=False
+        ),
     ],
     calibration: Annotated[Path | None, typer.Option(help="calibration.json; none for --dynamic.")] = None,
     format: Annotated[str, typer.Option(help="onnx, ncnn, or cache: TensorRT's calibration cache.")] = "onnx",
     target: Annotated[
         str | None,
-        typer.Option(help="Of onnx: openvino, onnxruntime, arm, gpu. Default: openvino on x86, arm on ARM."),
+        typer.Option(
+            help="Target of an ONNX model: openvino, onnxruntime, arm, gpu. Default: openvino on x86, arm on ARM."
+        ),
     ] = None,
-    dynamic: Annotated[bool, typer.Option(help="Activations by the range of each image.")] = False,
+    dynamic: Annotated[bool, typer.Option(help="Compute activation ranges at run time.")] = False,
     weights_only: Annotated[bool, typer.Option(help="Only store the weights in INT8.")] = False,
     per_channel: Annotated[
         bool, typer.Option("--per-channel/--per-tensor", help="A weight scale for each output channel.")
@@ -35,7 +41,7 @@ def quantize(
     int8_stem: Annotated[
         bool | None,
         typer.Option(
-            "--int8-stem/--float-stem", help="The first three convolutions; by default as the target is best."
+            "--int8-stem/--float-stem", help="Precision of the first three convolutions; default depends on --target."
         ),
     ] = None,
     max_drop: Annotated[

@@ -16,7 +16,7 @@ from yolort.cli._output import note, print_table, progress, say
 
 
 def tune(
-    model: Annotated[Path, typer.Argument(help="What Detector will be given.", show_default=False)],
+    model: Annotated[Path, typer.Argument(help="Model to tune.", show_default=False)],
     others: Annotated[
         list[Path] | None,
         typer.Argument(help="Other artefacts of the same model, beside it, that may run instead.", show_default=False),

@@ -193,7 +193,7 @@ def pictures(folder: Path, count: int, value: int | None = None) -> Path:
 
 
 def test_few_images_are_told(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Fewer than the 32 that docs/quantization.md found nearly as good as 194."""
+    """Fewer than the 32 that docs/benchmarks/int8.md found nearly as good as 194."""
     folder = pictures(tmp_path / "some", 32)
     observe(model, folder, histograms=False)
     assert "are few" not in caplog.text

@@ -129,7 +129,7 @@ def test_differences_are_paired() -> None:
     a, b = (done.difference(one) for one in done.variants[1:])
     assert a is not None and b is not None
     assert a.mean == pytest.approx(3)
-    assert a.high - a.low < 0.01  # the luck of the images, 5 points, is that of both
+    assert a.high - a.low < 0.01  # sampling noise of the images, 5 points, is that of both
     assert a.certain
     assert b.mean == pytest.approx(0)
     assert not b.certain

@@ -30,7 +30,7 @@ std::FILE* yolort_stderr = [] {
 }();
 }
 
-/// Of thread_pool.cpp. Calling it also makes the linker take that file, which libncnn.a needs, out of libyolort.a.
+/// Of openmp.cpp. Calling it also makes the linker take that file, which libncnn.a needs, out of libyolort.a.
 extern "C" int yolort_omp_get_max_threads();
 
 namespace yolort {
@@ -206,13 +206,21 @@ class NcnnEngine final : public Engine {
   std::vector<Tensor> tensors_;
 };
 
+/// The type of a layer; of arithmetic with one operand that of the operation, if heads have it.
+std::string type_of(const ncnn_graph::Layer& layer) {
+  constexpr int operation = 0, sine = 9, cosine = 10;
+  const auto found = layer.parameters.find(operation);
+  if (layer.type != "UnaryOp" || found == layer.parameters.end() || found->second.values.size() != 1) return layer.type;
+  return found->second.values[0] == sine ? "Sin" : found->second.values[0] == cosine ? "Cos" : layer.type;
+}
+
 Graph read_param_graph(const ModelSpec& spec) {
   Graph graph;
   std::map<std::string, std::string> same;  // blobs that Split hands on
   std::set<std::string> read;
   const auto name = [&](const std::string& blob) { return same.count(blob) ? same[blob] : blob; };
   ncnn_graph::read_param(spec.graph, [&](const ncnn_graph::Layer& layer) {
-    GraphNode node{layer.type, {}, layer.tops};
+    GraphNode node{type_of(layer), {}, layer.tops};
     for (const std::string& bottom : layer.bottoms) node.inputs.push_back(name(bottom));
     read.insert(layer.bottoms.begin(), layer.bottoms.end());
     if (layer.type != "Split") {

@@ -33,12 +33,14 @@ inline constexpr int max_step = row_slack / 2;
 /// the models were trained with: each row sum is cut to Q7, each weighted row to Q2.
 inline constexpr int weight_bits = 11;
 
-/// Positions along one side of a mask, as samples of a row of `values`: the first of three neighboring values, and
-/// their weights.
+/// Positions along one side of a mask, as samples of a row of `values`: the first of three neighboring values, which
+/// never falls or never rises from one position to the next, and their weights. `sample_slack` values after the row may
+/// be read, but do not count.
 struct Samples {
   std::vector<std::int32_t> first;
   std::vector<float> weights[3];
 };
+inline constexpr std::size_t sample_slack = 16;
 
 /// A weight in Q22, as Pillow has them (libImaging/Resample.c, PRECISION_BITS), in two halves of 11 bits, whose
 /// products with 8-bit pixels can be added in 32 bits.
