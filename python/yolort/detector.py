@@ -254,9 +254,9 @@ class Detector:
         """Detect in a flow of images; reading, inference and the work between two frames overlap.
 
         Args:
-            source: a video file, the index of a camera, a URL (rtsp, http, ...), an image file, folder or glob pattern,
-                an iterable of arrays; or a list of sources, whose frames come as they are ready. A camera or network
-                stream that is lost is opened again until it answers.
+            source: a video or image file, a folder or glob pattern of either, the index of a camera, a URL (rtsp, http,
+                ...), an iterable of arrays; or a list of sources, whose frames come as they are ready. A camera or
+                network stream that is lost is opened again until it answers.
             policy: "all" gives every image, and reads no faster than they are taken; "latest" drops those that are
                 overtaken by a newer one, and plays a video file at its own rate. Default: "latest" of what is live
                 (camera, URL), else "all".

@@ -27,17 +27,21 @@ from yolort.tools.data.samples import Dataset, LabelError
 from yolort.tools.data.yolo import read_description, read_yolo, yolo_files
 
 __all__ = [
+    "check_trained_on",
     "data_sha256",
     "image_size",
     "letterboxed",
     "list_images",
     "load_dataset",
     "load_for_training",
+    "of_channels",
+    "sample_image",
     "splits",
     "trainable",
     "write_for_ultralytics",
 ]
 
+_MIN_SIDE = 10  # pixels: Ultralytics' `verify_image`
 #: In a path: what the list of images that Ultralytics is given cannot hold.
 _UNSPELLABLE = re.compile(r"[\n-\r\x1c-\x1e\x85\u2028\u2029\ud800-\udfff]")
 
@@ -76,7 +80,7 @@ def load_dataset(data: str | Path, split: str = "val", images: str | Path | None
         raise LabelError(f"{data}: the split holds no images")
     if not any(len(sample.classes) for sample in dataset.samples):
         raise LabelError(f"{data}: none of the {len(dataset.samples)} images has a label ({_label_hint(dataset)})")
-    return dataset
+    return replace(dataset, notes=(*dataset.notes, *_empty_boxes(dataset)))
 
 
 def letterboxed(images: Sequence[str | Path | np.ndarray], size: tuple[int, int], channels: int = 3) -> np.ndarray:
@@ -89,6 +93,18 @@ def letterboxed(images: Sequence[str | Path | np.ndarray], size: tuple[int, int]
         pixels = image if isinstance(image, np.ndarray) else yolort.images.read(image, channels)
         _core.letterbox(pixels, out[index : index + 1])
     return out
+
+
+def sample_image(channels: int = 3) -> np.ndarray:
+    """The embedded image: (height, width, 3) BGR uint8, or as `of_channels` makes it."""
+    return of_channels(yolort.images.read(yolort.demo_image()), channels)
+
+
+def of_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """An image for a model that takes neither gray nor color images: its channels, repeated."""
+    if channels in (1, 3) or image.ndim != 3 or image.shape[2] == channels:
+        return image
+    return np.ascontiguousarray(image[:, :, np.arange(channels) % image.shape[2]])
 
 
 def list_images(data: str | Path, split: str = "train") -> list[Path]:
@@ -163,17 +179,29 @@ def image_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
+def check_trained_on(path: Path) -> tuple[int, int]:
+    """`image_size`; OSError also for an image that Ultralytics leaves out of a training, since it is too small."""
+    width, height = image_size(path)
+    if min(width, height) < _MIN_SIDE:
+        raise OSError(f"{path} has {width} x {height} pixels; Ultralytics trains on sides of {_MIN_SIDE} or more")
+    return width, height
+
+
 def _check_readable(data: str | Path, split: str, paths: Sequence[Path]) -> None:
-    """LabelError if no image can be read; those after the first that can are not looked at."""
-    reasons = []
+    """LabelError if no image can be read; those after the first that can are not looked at.
+
+    By PIL, as Ultralytics checks them, and by the runtime, which refuses what OpenCV reads as black.
+    """
+    reasons: list[Exception] = []
     for path in paths:
         try:
-            image_size(path)
-        except OSError as error:
+            check_trained_on(path)
+            yolort.images.read(path)
+        except (OSError, yolort.ImageError) as error:
             reasons.append(error)
         else:
             return
-    raise LabelError(f"{data}: none of the {len(paths)} images of {split} can be read; the first: {reasons[0]}")
+    raise LabelError(f"{data}: none of the {len(paths)} images of {split} can be trained on; the first: {reasons[0]}")
 
 
 def trainable(paths: Sequence[Path]) -> list[Path]:
@@ -213,6 +241,18 @@ def write_for_ultralytics(data: str | Path, folder: Path) -> str:
     text = f"# {_atomic.MARK}\n" + yaml.safe_dump(described, sort_keys=False, allow_unicode=True)
     _atomic.write(folder / "data.yaml", text, update=True)
     return str((folder / "data.yaml").absolute())
+
+
+def _empty_boxes(dataset: Dataset) -> list[str]:
+    """A note on boxes without width or height."""
+    is_empty = {one.path: (one.boxes[:, 2:] <= one.boxes[:, :2]).any(axis=1) for one in dataset.samples}
+    found = [(path, int(which.sum())) for path, which in is_empty.items() if which.any()]
+    if not found:
+        return []
+    return [
+        f"{sum(count for _, count in found)} object(s) have no width or no height, the first in {found[0][0]}: nothing "
+        "can be found there, which lowers recall and mAP"
+    ]
 
 
 def _label_hint(dataset: Dataset) -> str:

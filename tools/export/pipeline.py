@@ -132,7 +132,8 @@ def _check_arguments(
     if format not in EXPORTED:
         raise ValueError(f"format must be one of {', '.join(EXPORTED)}, not {format!r}")
     if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+        hint = "; INT8 is made by yolort.tools.export_int8 with data" if precision == "int8" else ""
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}{hint}")
     if head not in HEADS:
         raise ValueError(f"head must be one of {', '.join(HEADS)}, not {head!r}")
     if format == "ncnn":

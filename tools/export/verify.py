@@ -12,7 +12,7 @@ import torch
 import yolort
 from torch import nn
 from yolort.tools._formats import FORMATS
-from yolort.tools.data.dataset import letterboxed
+from yolort.tools.data.dataset import letterboxed, sample_image
 from yolort.tools.export._common import Request
 from yolort.tools.models.heads import ExportError
 
@@ -30,9 +30,7 @@ def images_to_compare(paths: Sequence[str | Path], size: tuple[int, int], channe
     if paths:
         return letterboxed(paths, size, channels)
     noise = np.random.default_rng(0).random((1, channels, *size), np.float32)
-    if channels not in (1, 3):  # the embedded one has not so many
-        return noise
-    return np.concatenate([letterboxed([yolort.demo_image()], size, channels), noise])
+    return np.concatenate([letterboxed([sample_image(channels)], size, channels), noise])
 
 
 def verify(cut: nn.Module, request: Request, detect: Any, built: Path, images: np.ndarray) -> str:

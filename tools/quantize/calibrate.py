@@ -347,8 +347,14 @@ def _choose(data: str | Path, split: str, count: int, allow_overlap: bool) -> li
     files = [files[row] for row in rows[:count]]
     if not allow_overlap:
         for other in splits(data):
-            if other != "train":
-                _refuse_shared(files, list_images(data, other), f"{data}, split '{other}'")
+            if other == "train":
+                continue
+            try:
+                scored = list_images(data, other)
+            except FileNotFoundError as error:  # Roboflow names a test split that it does not export
+                _log.warning("split '%s' cannot be compared with the images: %s", other, error)
+                continue
+            _refuse_shared(files, scored, f"{data}, split '{other}'")
     return files
 
 

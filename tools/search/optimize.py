@@ -354,8 +354,7 @@ class _Search:
         """Those that were measured, timed, or failed; the reference first."""
         out = []
         for one in self._study.get_trials(deepcopy=False):
-            told = one.user_attrs
-            if not one.state.is_finished() or "seconds" not in told:
+            if not one.state.is_finished() or "seconds" not in (told := one.user_attrs):
                 continue
             out.append(
                 Trial(
@@ -366,6 +365,7 @@ class _Search:
                     told.get("map50_95"),
                     float(told["seconds"]),
                     str(told.get("note", "")),
+                    told.get("ratio"),
                 )
             )
         return out
@@ -391,8 +391,9 @@ def _time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> di
     first = pipeline.latency([reference], _RUNS)[0]
     pair = [reference, pipeline.case(_untrained(recipe, base), seed)]
     rows = pipeline.latency(pair, _RUNS) if pair[0] != pair[1] else [first, first]
+    interval = (ratio := rows[1].ratio(rows[0])) and [ratio.low, ratio.high]
     # In turns with the reference, whose time of the first trial is what all are compared to.
-    return {"ms": first.p50 * rows[1].p50 / rows[0].p50, "size_mb": rows[1].size_mb}
+    return {"ms": first.p50 * rows[1].p50 / rows[0].p50, "size_mb": rows[1].size_mb, "ratio": interval}
 
 
 def _rate(folder: str, data: str, _base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:

@@ -23,17 +23,26 @@ from torch import nn
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.nn.tasks import load_checkpoint as load_training_state
-from yolort import _atomic
+from yolort import _atomic, _checks
 from yolort.tools import _system
 from yolort.tools._ultralytics import allow_missing_torchvision, install_nothing, labels_found_by
 from yolort.tools.data.dataset import load_for_training, write_for_ultralytics
 from yolort.tools.data.places import label_files
-from yolort.tools.models.checkpoints import CheckpointError, detect_head, load_checkpoint, read_checkpoint, restricted
+from yolort.tools.models.checkpoints import (
+    CheckpointError,
+    channels_of,
+    detect_head,
+    load_checkpoint,
+    read_checkpoint,
+    restricted,
+)
 from yolort.tools.train.settings import check_settings
 
-__all__ = ["Trainer", "WidthError", "check_output", "check_trainable", "set_classes", "train_module"]
+__all__ = ["Trainer", "WidthError", "check_imgsz", "check_output", "check_trainable", "set_classes", "train_module"]
 
 _log = logging.getLogger(__name__)
+
+_MIN_SIDE, _MAX_SIDE = 32, 8192  # pixels of a side, as of exports
 
 
 class WidthError(yolort.Error):
@@ -174,6 +183,7 @@ def train_module(
         WidthError: the network was rebuilt with other widths.
     """
     settings = check_settings(arguments)
+    check_imgsz(imgsz)
     last = check_output(folder := Path(output).absolute(), resume)
     module = None if resume else _module(model)
     for split in ("val", "train"):  # Ultralytics leaves out what it cannot read, and says so in the log only
@@ -261,10 +271,19 @@ def _compare(given: dict[str, tuple[int, ...]], model: nn.Module, when: str) -> 
 
 
 def check_trainable(model: Any) -> None:
-    """CheckpointError where a model is no detector, or fused."""
+    """CheckpointError where a model is no detector of RGB images, or fused."""
     head = detect_head(model)
     if model.is_fused() or head.cv2 is None:
         raise CheckpointError("the model is fused for inference and cannot be trained; use the checkpoint it came from")
+    if channels_of(model) != 3:
+        raise CheckpointError(
+            f"the model takes images of {channels_of(model)} channels; only those of 3 can be trained on"
+        )
+
+
+def check_imgsz(imgsz: int) -> None:
+    """ValueError for a side that no training is of; Ultralytics takes 0 for the stride."""
+    _checks.integer("imgsz", imgsz, _MIN_SIDE, _MAX_SIDE)
 
 
 def check_output(folder: Path, resume: bool) -> Path:
@@ -278,6 +297,8 @@ def check_output(folder: Path, resume: bool) -> Path:
         str(last).encode()
     except UnicodeEncodeError:
         raise ValueError(f"output: Ultralytics takes no path that is not UTF-8: {str(last.parents[1])!r}") from None
+    if "'" in str(last):  # `attempt_download_asset` takes them out and finds no checkpoint
+        raise ValueError(f"output: Ultralytics takes no path with an apostrophe: {last.parents[1]}")
     if not resume:
         if last.exists():
             raise FileExistsError(f"{folder} holds a run; resume it, or choose another output")

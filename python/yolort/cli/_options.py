@@ -64,6 +64,14 @@ RayWorkers = Annotated[int | None, typer.Option(help="Stages or trials at a time
 Seed = Annotated[int, typer.Option(help="Random seed.")]
 Run = Annotated[Path, typer.Option(help="Folder of the run.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --output.")]
+Gamma = Annotated[float, typer.Option(help="Focusing exponent of the focal loss; 0: cross-entropy.")]
+ClassWeights = Annotated[
+    str | None, typer.Option(help="median, inverse or effective: weights of the class loss from class counts.")
+]
+Sampling = Annotated[
+    str | None, typer.Option(help="balanced, or repeat (LVIS): draw images of rare classes more often.")
+]
+BatchScales = Annotated[str | None, typer.Option("--scales", help="Side of each batch, at random: 0.5,1.5 of --imgsz.")]
 Conf = Annotated[float, typer.Option(help="Keep scores above this.")]
 Iou = Annotated[float, typer.Option(help="NMS drops boxes that overlap a better one by more.")]
 MaxDet = Annotated[int, typer.Option(help="At most this many detections an image.")]
@@ -86,7 +94,8 @@ def parse_imgsz(text: str | None) -> int | tuple[int, int] | None:
         return sides[0]
     if len(sides) == 2:
         return sides[0], sides[1]
-    raise ValueError(f"--imgsz is {text!r}, expected a side (640) or height,width (384,640)")
+    several = "; several sizes are those of augmentation: --scales" if len(sides) > 2 else ""
+    raise ValueError(f"--imgsz is {text!r}, expected a side (640) or height,width (384,640){several}")
 
 
 def parse_size(imgsz: str | None) -> tuple[int, int] | None:
@@ -180,6 +189,12 @@ def whole_number(option: str, text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"{option}: {text!r} is no number of 1 or more")
     return int(text)
+
+
+def balancing(gamma: float, class_weights: str | None, sampling: str | None) -> dict[str, Any]:
+    """Arguments of a training for classes that are rare; those that say nothing are left out."""
+    given = {"gamma": gamma, "class_weights": class_weights, "sampling": sampling}
+    return {name: value for name, value in given.items() if value}
 
 
 def two_numbers(option: str, text: str) -> tuple[float, float]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +14,8 @@ from yolort.cli._options import (
     parse_imgsz,
     parse_size,
 )
-from yolort.cli._output import phases, say, show_log
+from yolort.cli._output import phases, progress, say, show_log
+from yolort.cli.quantize import print_quantized
 
 _ENGINE = "TensorRT engines"
 
@@ -24,7 +26,12 @@ def export(
         Path, typer.Argument(help="A checkpoint (.pt) or architecture (.yaml); for an engine, .onnx too.")
     ],
     format: Annotated[str, typer.Option(help="onnx, ncnn, openvino or engine (TensorRT).")] = "onnx",
-    precision: Annotated[str, typer.Option(help="fp32, or fp16: half the size.")] = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="fp32; fp16: half the size; int8: a quarter, calibrated and measured on --data.")
+    ] = "fp32",
+    max_drop: Annotated[
+        float | None, typer.Option(help="Of int8: keep layers float until mAP50-95 falls by no more points.")
+    ] = None,
     head: Annotated[
         str,
         typer.Option(help="raw, boxes, or of YOLO26's NMS-free branch raw-e2e, end2end; Ultralytics loads the second."),
@@ -38,7 +45,10 @@ def export(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Pose data.yaml with flip_idx and skeleton; default: that of the training, if it is known."),
+        typer.Option(
+            help="A data.yaml. int8: calibrate on train, measure mAP on val. Of a pose model: its flip_idx "
+            "and skeleton; default: those of the training, if known."
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Default: beside the model.")] = None,
     device: Annotated[str, typer.Option(help="GPU that TensorRT builds for: cuda:1.", rich_help_panel=_ENGINE)] = "",
@@ -70,28 +80,47 @@ def export(
     An ONNX file, such as quantize --target gpu writes, can be turned into an engine as well.
     """
     show_log()
-    with phases() as shown:
-        engine = None
-        if format == "engine":
-            from yolort.tools.export import EngineOptions, build_engine
+    if max_drop is not None and precision != "int8":
+        raise ValueError("--max-drop is of --precision int8")
 
-            engine = EngineOptions(
-                device=device,
-                workspace=workspace,
-                timing_cache=timing_cache,
-                calibration=calibration,
-                version_compatible=version_compatible,
-                hardware_compatible=hardware_compatible,
-                level=level,
-                max_batch=max_batch,
-                max_imgsz=parse_size(max_imgsz),
-                progress=shown,
-            )
+    def engine_options(progress: Callable[[str, int, int], bool] | None) -> Any:
+        if format != "engine":
+            return None
+        from yolort.tools.export import EngineOptions
+
+        return EngineOptions(
+            device=device,
+            workspace=workspace,
+            timing_cache=timing_cache,
+            calibration=calibration,
+            version_compatible=version_compatible,
+            hardware_compatible=hardware_compatible,
+            level=level,
+            max_batch=max_batch,
+            max_imgsz=parse_size(max_imgsz),
+            progress=progress,
+        )
+
+    if precision == "int8":
+        if batch != 1 or dynamic or opset or images or calibration:
+            raise ValueError("--batch, --dynamic, --opset, --images and --calibration are not of --precision int8")
+        if data is None:
+            raise ValueError("--precision int8 needs --data, a data.yaml: images to calibrate on, and to measure on")
+        from yolort.tools import export_int8
+
+        size, engine = parse_imgsz(imgsz), engine_options(None)
+        how: dict[str, Any] = {"format": format, "head": head, "imgsz": size, "max_drop": max_drop, "engine": engine}
+        print_quantized(export_int8(model, data, output=output, progress=progress, **how))
+        return
+    with phases() as shown:
+        engine = engine_options(shown)
         if engine and model.suffix == ".onnx":
             if head != "raw" or batch != 1 or dynamic or imgsz or opset or images or data:
                 raise ValueError(
                     "--head, --imgsz, --batch, --dynamic, --opset, --images and --data are as in the ONNX file"
                 )
+            from yolort.tools.export import build_engine
+
             written = build_engine(model, precision=precision, output=output, options=engine)
         else:
             from yolort.tools import export as run

@@ -9,10 +9,14 @@ import typer
 
 from yolort.cli._options import (
     Batch,
+    ClassWeights,
+    Gamma,
+    Sampling,
     Seed,
+    balancing,
     train_settings,
 )
-from yolort.cli._output import print_table, progress, say, show_log
+from yolort.cli._output import percent, print_table, progress, say, show_log
 
 
 # Long because each option is a parameter with its help.
@@ -22,7 +26,9 @@ def prune(
         list[str] | None, typer.Argument(help="Ultralytics training settings for --finetune: lr0=0.001 mosaic=0")
     ] = None,
     ratio: Annotated[float | None, typer.Option(help="Share of channels to take out; or one of the targets.")] = None,
-    target_flops: Annotated[str | None, typer.Option(help="GFLOPs of an image, or 60% of what they are.")] = None,
+    target_flops: Annotated[
+        str | None, typer.Option(help="GFLOPs of an image, or 60% of what they are; the nearest widths.")
+    ] = None,
     target_latency: Annotated[float | None, typer.Option(help="Milliseconds an image, timed on --engine.")] = None,
     engine: Annotated[
         str | None, typer.Option(help="Engine that --target-latency is timed on: ncnn, onnxruntime, ...")
@@ -38,18 +44,23 @@ def prune(
         int, typer.Option(help="Number of prune-and-fine-tune rounds; --finetune is divided among them.")
     ] = 1,
     unstructured: Annotated[
-        bool, typer.Option(help="Zero single weights, for comparison; nothing gets faster.")
+        bool,
+        typer.Option(help="Zero single weights, and keep them in --finetune: for comparison; nothing gets faster."),
     ] = False,
     data: Annotated[
-        str | None, typer.Option(help="A data.yaml: for taylor, --finetune, --allocate sensitivity.")
+        str | None,
+        typer.Option(help="A data.yaml: for taylor, --finetune, --allocate sensitivity, and mAP before and after."),
     ] = None,
     finetune: Annotated[int, typer.Option(help="Epochs of training afterwards.")] = 0,
     distill: Annotated[bool, typer.Option(help="Fine-tune with the unpruned model as teacher.")] = False,
+    gamma: Gamma = 0.0,
+    class_weights: ClassWeights = None,
+    sampling: Sampling = None,
     batch: Batch = 16,
     imgsz: Annotated[
         int | None, typer.Option(help="Side of the network's input; default: that of the training.")
     ] = None,
-    measure: Annotated[bool, typer.Option(help="Measure how sensitive each layer is.")] = True,
+    measure: Annotated[bool, typer.Option(help="Measure how sensitive each layer is, and mAP on --data.")] = True,
     seed: Seed = 0,
     output: Annotated[Path | None, typer.Option(help="Default: <model>-pruned.pt beside the model.")] = None,
 ) -> None:
@@ -74,6 +85,7 @@ def prune(
         measure=measure,
         output=output,
         progress=lambda steps: progress(steps, "sensitivity"),
+        **balancing(gamma, class_weights, sampling),
         **train_settings(settings, batch=batch, imgsz=imgsz, seed=seed),
     )
     _print_pruned(done)
@@ -92,6 +104,12 @@ def _print_pruned(done: Any) -> None:
         rows.append([*row("ms, p50", "{:.2f}", *done.ms)[:3], f"{done.ms[0] / done.ms[1]:.2f} x as fast"])
     if done.sparsity is not None:
         rows.append(["zero weights", "", f"{done.sparsity:.1%}", ""])
+    if done.cost:
+        before, change = done.cost.before, "other classes before"
+        if done.cost.interval:
+            low, high = (100 * value for value in done.cost.interval)
+            change = f"{100 * (done.cost.after - before):+.2f} ({low:+.2f} to {high:+.2f})"
+        rows.append(["mAP50-95 on val", "-" if before is None else percent(before), percent(done.cost.after), change])
     print_table(["", "before", "after", ""], rows)
     for remark in done.notes:
         say(f"note: {remark}")

@@ -26,10 +26,13 @@ def quantize(
     target: Annotated[
         str | None,
         typer.Option(
-            help="Target of an ONNX model: openvino, onnxruntime, arm, gpu. Default: openvino on x86, arm on ARM."
+            help="Target of an ONNX model: openvino, onnxruntime, arm, gpu. Default: arm on ARM, openvino on x86, or "
+            "onnxruntime with --dynamic and --weights-only."
         ),
     ] = None,
-    dynamic: Annotated[bool, typer.Option(help="Compute activation ranges at run time.")] = False,
+    dynamic: Annotated[
+        bool, typer.Option(help="Compute activation ranges for each image; several times slower than float.")
+    ] = False,
     weights_only: Annotated[bool, typer.Option(help="Only store the weights in INT8.")] = False,
     per_channel: Annotated[
         bool, typer.Option("--per-channel/--per-tensor", help="A weight scale for each output channel.")
@@ -53,7 +56,7 @@ def quantize(
     measure: Annotated[bool, typer.Option(help="Time both models here.")] = True,
     output: Annotated[Path | None, typer.Option(help="Default: <model>-int8 beside the model.")] = None,
 ) -> None:
-    """Make an INT8 model, check it against the float one, and say whether it pays."""
+    """Make an INT8 model, check it against the float one, and say whether it is faster."""
     show_log()
     from yolort.tools import quantize as run
 
@@ -77,16 +80,17 @@ def quantize(
         output=output,
         progress=lambda steps: progress(steps, "sensitivity"),
     )
-    _print_quantized(done)
+    print_quantized(done)
 
 
-def _print_quantized(done: Any) -> None:
+def print_quantized(done: Any) -> None:
     before, after = done.megabytes
     rows: list[list[object]] = [
-        ["file", f"{before:.2f} MB", f"{after:.2f} MB", f"{after / before:.2f} x" if before else "-"]
+        ["file", _size(before) if before else "-", _size(after), f"{after / before:.2f} x" if before else "-"]
     ]
     if done.ms:
-        rows.append(["time, p50", *(f"{ms:.2f} ms" for ms in done.ms), f"{done.ms[0] / done.ms[1]:.2f} x as fast"])
+        speed = done.ratio.speedup() if done.ratio else "-"
+        rows.append(["time, p50", *(f"{ms:.2f} ms" for ms in done.ms), speed])
     if done.map50_95:
         drop = 100 * (done.map50_95[0] - done.map50_95[1])
         rows.append(["mAP50-95", *map(percent, done.map50_95), f"drop {drop:.2f}"])
@@ -98,3 +102,7 @@ def _print_quantized(done: Any) -> None:
     for remark in done.notes:
         say(f"note: {remark}")
     say(f"written to {done.path}")
+
+
+def _size(megabytes: float) -> str:
+    return f"{megabytes:.2f} MB" if megabytes >= 0.1 else f"{1000 * megabytes:.1f} kB"

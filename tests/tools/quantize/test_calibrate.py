@@ -233,6 +233,14 @@ def test_images_that_are_scored_are_refused(model: Path, tmp_path: Path) -> None
     assert len(calibrate(model, data, split="val", allow_overlap=True).images) == 2
 
 
+def test_a_split_that_was_not_exported(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Roboflow names a test split that it does not export."""
+    data = write_dataset(tmp_path / "scenes", train=2, val=1, progress=False)
+    data.write_text(data.read_text() + "test: ../test/images\n")
+    assert len(calibrate(model, data).images) == 2
+    assert "split 'test' cannot be compared with the images" in caplog.text
+
+
 def test_activations_that_are_not_finite(model: Path, scenes: Path, tmp_path: Path) -> None:
     broken = onnx.load(model)
     weights = next(one for one in broken.graph.initializer if len(one.dims) == 4)

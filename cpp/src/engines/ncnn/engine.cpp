@@ -262,7 +262,10 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
                       "; it is truncated, damaged, or uses a layer this build lacks. Export it again");
   };
   const int gpu = parse_device(options.device);
-  if (options.profile && gpu >= 0) throw EngineError("engine \"ncnn\" times layers on the CPU only");
+  if (options.profile && gpu >= 0) {
+    throw EngineError(
+        "engine \"ncnn\" times layers on the CPU only: on Vulkan all of them are handed to the GPU at once");
+  }
   // A .param does not say the input's size, and is valid for one size only.
   if (!spec.height || !spec.width) throw unknown_imgsz(spec);
   try {
@@ -314,10 +317,14 @@ EngineEntry ncnn_engine() {
 #endif
     return out;
   };
-  entry.precisions = [] {
-    std::vector<std::string> out = {"fp32"};
-    if (has_bf16_arithmetic()) out.push_back("bf16");
-    if (ncnn::cpu_support_arm_asimdhp()) out.push_back("fp16");
+  entry.precisions = [](const std::string& device) {
+    const int gpu = parse_device(device);
+    std::vector<std::string> out = precisions_of(gpu);
+    const auto is_slower = [&](const std::string& name) {  // storage alone, or bf16 without instructions for it
+      return gpu < 0 && (name == "fp16-storage" || (name == "bf16" && !has_bf16_arithmetic()));
+    };
+    out.erase(std::remove_if(out.begin(), out.end(), is_slower), out.end());
+    std::stable_partition(out.begin(), out.end(), [](const std::string& name) { return name == "fp32"; });
     return out;
   };
   return entry;
