@@ -53,7 +53,7 @@ def bands(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """data.yaml of the images of `blocks` with six channels, pages of TIFF."""
     root = tmp_path_factory.mktemp("bands")
     for source in sorted(blocks.parent.rglob("*.png")):
-        image = cv2.imread(str(source))
+        image = np.asarray(cv2.imread(str(source)), np.uint8)
         target = root / source.relative_to(blocks.parent).with_suffix(".tiff")
         target.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwritemulti(str(target), [*cv2.split(image), *cv2.split(255 - image)])
@@ -76,17 +76,18 @@ def test_exported(channels: int, engine: str, of_channels: Callable[[int], Path]
     detector = yolort.Detector(path, engine=engine, precision="fp32")
     assert detector.channels == channels
     image = np.random.default_rng(0).integers(0, 256, (96, 96, channels), np.uint8)
-    planes = np.moveaxis(image, 2, 0)[None].astype(np.float32) / 255
+    planes = np.moveaxis(image, 2, 0)[None] / np.float32(255)
     model = load_checkpoint(of_channels(channels)).model
     with torch.inference_mode():
         expected = with_head(model, "raw")(torch.from_numpy(planes))
-    for found, maps in zip(detector.infer(planes), expected, strict=True):
-        assert np.abs(found - maps.numpy()).max() < 1e-3 * max(1.0, float(maps.abs().max()))
+    for output, maps in zip(detector.infer(planes), expected, strict=True):
+        assert np.abs(output - maps.numpy()).max() < 1e-3 * max(1.0, float(maps.abs().max()))
     found = detector(image[:, :, 0] if channels == 1 else image, conf=0.0)
     assert len(found)
     np.save(tmp_path / "image.npy", image)
     if channels == 6:
-        np.testing.assert_array_equal(detector(tmp_path / "image.npy", conf=0.0).boxes, found.boxes)
+        (of_file,) = detector([tmp_path / "image.npy"], conf=0.0)
+        np.testing.assert_array_equal(of_file.boxes, found.boxes)
         with pytest.raises(ValueError, match="has 3 channel.*takes 6"):
             detector(image[:, :, :3])
 
