@@ -84,11 +84,11 @@ struct EngineEntry {
   std::function<std::string()> unavailable;       ///< why it cannot run here; empty: it can
   std::function<bool(const ModelSpec&)> accepts;  ///< whether it reads this format
   std::function<std::unique_ptr<Engine>(const ModelSpec&, const Options&)> load;
-  bool reads_memory = false;                             ///< it loads ModelSpec::contents
-  bool takes_options = false;                            ///< Options::engine_options may be set
-  bool computes_as_written = false;                      ///< in the precision that the file holds, and in no other
-  std::function<EngineLibrary()> library;                ///< null: unknown. Called if it is available
-  std::function<std::vector<std::string>()> devices;     ///< see yolort::devices(); it may open drivers
+  bool reads_memory = false;                          ///< it loads ModelSpec::contents
+  bool takes_options = false;                         ///< Options::engine_options may be set
+  bool computes_as_written = false;                   ///< in the precision that the file holds, and in no other
+  std::function<EngineLibrary()> library;             ///< null: unknown. Called if it is available
+  std::function<std::vector<std::string>()> devices;  ///< see yolort::devices(); it may open drivers
   /// Those worth measuring on a device (canonical; empty: the engine's own), for `yolort tune`. Throws EngineError or
   /// std::invalid_argument if the engine does not have it.
   std::function<std::vector<std::string>(const std::string& device)> precisions;
