@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, cast, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _checks, _core, _fork, images
+from yolort import _checks, _core, _fork
+from yolort._inputs import run_on
 from yolort._types import Array, Classes, ImagePath, LayerTime, Settings, Source, Speed, View
 from yolort.detections import Detections, from_columns
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeIs, Unpack
+    from typing_extensions import Unpack
 
     from yolort.sources import StreamSource
     from yolort.stream import Policy, Stream
@@ -61,6 +60,10 @@ class Detector:
         flip_idx: Sequence[int] = (),
         skeleton: Sequence[Sequence[int]] = (),
         engine_options: Mapping[str, str | float] | None = None,
+        channels: str | int | None = None,
+        resize: str | None = None,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
     ) -> None:
         """Load a model; it is ready when this returns.
 
@@ -108,6 +111,11 @@ class Detector:
             engine_options: settings of the engine under its own names, which onnxruntime takes: options of the
                 execution provider on `device` (`{"trt_fp16_enable": True}`) and, with a dot in the name, of the session
                 (`{"session.intra_op.allow_spinning": False}`).
+            channels: channels of the network input, for a model whose metadata does not say it: "rgb" or "bgr", the
+                order of three; or their number, 1 (gray) to 512.
+            resize: "letterbox" (default), or "stretch": to the network input, whatever the proportions.
+            mean, std: the network input is (grey level / 255 - mean) / std; one value, or one per channel in the order
+                of the network. Default: 0 and 1, or what the metadata says.
 
         Raises:
             FileNotFoundError: no such model.
@@ -136,6 +144,10 @@ class Detector:
             engine_options=_checks.engine_options(engine_options),
             flip_idx=_checks.keypoints("flip_idx", flip_idx),
             skeleton=_checks.limbs("skeleton", skeleton),
+            channels=_checks.channels(channels),
+            resize=_checks.text("resize", resize),
+            mean=_checks.numbers("mean", mean),
+            std=_checks.numbers("std", std),
         )
         self._names = dict(enumerate(self._core.names))
         self._skeleton = tuple((start, end) for start, end in self._core.skeleton)
@@ -155,9 +167,10 @@ class Detector:
         """Detect objects.
 
         Args:
-            source: an image, (height, width, 3) BGR, (height, width, 4) BGRA or (height, width) gray, uint8; or the
-                path of an image; or a list of either, a folder or a glob pattern of images. An image is a numpy array,
-                or any that speaks DLPack or `__cuda_array_interface__`; TensorRT takes those of its GPU as they are.
+            source: an image, (height, width, 3) BGR, (height, width, 4) BGRA or (height, width) gray, or for a model of
+                other `channels` (height, width, channels), uint8; or the path of an image; or a list of either, a
+                folder or a glob pattern of images. An image is a numpy array, or any that speaks DLPack or
+                `__cuda_array_interface__`; TensorRT takes those of its GPU as they are.
             **settings: conf, iou, max_det, classes, agnostic, multi_label for this call, instead of the
                 constructor's; format, the channel order of arrays, not of files: "bgr", "rgb", "bgra", "rgba" or
                 "gray"; augment, False for a plain look of a Detector constructed with test-time augmentation.
@@ -178,28 +191,19 @@ class Detector:
         thresholds = _checks.thresholds(
             **{name: chosen.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS}
         )
-        if _is_array(source):
-            return self._detect([source], [None], thresholds, [format], augment)[0]
-        if isinstance(source, (str, bytes, os.PathLike)):
-            path = os.fsdecode(_checks.path("source", source))
-            if os.path.exists(path) and not os.path.isdir(path):
-                return self._detect([_read(path)], [path], thresholds, [None], augment)[0]
-            return self._detect_files(images.find(path), thresholds, augment)
-        if not isinstance(source, Sequence) or isinstance(source, (bytearray, memoryview)):
-            raise TypeError(
-                f"source: expected an image (an array), a path or a list of them, got {type(source).__name__}"
-            )
-        items = cast("Sequence[Array | ImagePath]", source)
-        arrays = [_read(item) for item in items]
-        paths = [None if _is_array(item) else os.fsdecode(item) for item in items]
-        formats = [format if _is_array(item) else None for item in items]  # files are read as BGR
-        return self._detect(arrays, paths, thresholds, formats, augment)
+        return run_on(
+            source,
+            format,
+            self.channels,
+            lambda arrays, paths, formats: self._detect(arrays, paths, thresholds, formats, augment),
+        )
 
     def infer(self, tensor: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
         """Run only the network: for tools that compare or calibrate; a detection needs `detector(image)` only.
 
         Args:
-            tensor: (batch, 3, height, width) float32, RGB in 0 to 1, of `imgsz`; `batch` images if that is fixed.
+            tensor: (batch, channels, height, width) float32, mostly RGB in 0 to 1, of `imgsz`; `batch` images if that
+                is fixed.
 
         Returns:
             Copies of the outputs of the network, float32, in the model's order; what they hold depends on `head`. Of a
@@ -246,7 +250,7 @@ class Detector:
         max_batch: int | None = None,
         max_wait: float = 0.0,
         **settings: Unpack[Settings],
-    ) -> Stream:
+    ) -> Stream[Detections]:
         """Detect in a flow of images; reading, inference and the work between two frames overlap.
 
         Args:
@@ -286,6 +290,11 @@ class Detector:
         return self._core.imgsz
 
     @property
+    def channels(self) -> int:
+        """Channels of the network input: 3, 1 of a gray image, or more."""
+        return self._core.channels
+
+    @property
     def rect(self) -> bool:
         """Whether images are padded only to the stride of the model."""
         return self._core.rect
@@ -317,7 +326,7 @@ class Detector:
 
     @property
     def head(self) -> str:
-        """What the model puts out: "raw", "raw-e2e", "boxes" or "end2end"."""
+        """What the model puts out: "raw", "raw-e2e", "boxes", "end2end", "rows" or "indexed"."""
         return self._core.head
 
     @property
@@ -368,29 +377,6 @@ class Detector:
             from_columns(columns, self._names, self._skeleton, path, (array.shape[0], array.shape[1]))
             for columns, path, array in zip(found, paths, arrays, strict=True)
         ]
-
-    def _detect_files(self, paths: list[Path], thresholds: _core.Thresholds, augment: bool | None) -> list[Detections]:
-        out = []
-        for path in paths:  # one at a time: a folder may not fit in memory
-            try:
-                array = images.read(path)
-            except (images.ImageError, FileNotFoundError) as error:
-                warnings.warn(f"left out: {error}", stacklevel=3)
-                continue
-            out += self._detect([array], [os.fspath(path)], thresholds, [None], augment)
-        return out
-
-
-def _is_array(item: object) -> TypeIs[Array]:
-    return hasattr(item, "__dlpack__") or hasattr(item, "__cuda_array_interface__")
-
-
-def _read(item: Array | ImagePath) -> Array:
-    if _is_array(item):
-        return item
-    if isinstance(item, (str, bytes, os.PathLike)):
-        return images.read(item)
-    raise TypeError(f"image: expected an array of uint8 or a path, got {type(item).__name__}")
 
 
 def _described(item: object) -> str:
