@@ -47,7 +47,9 @@ def quantize(
             "--int8-stem/--float-stem", help="Precision of the first three convolutions; default depends on --target."
         ),
     ] = None,
-    stock: Annotated[bool, typer.Option("--stock", help="Of ncnn, only what its own tools read.")] = False,
+    stock: Annotated[
+        bool, typer.Option("--stock", help="NCNN: write only layers that every build of ncnn runs.")
+    ] = False,
     max_drop: Annotated[
         float | None, typer.Option(help="Keep layers float until mAP50-95 falls by no more points; needs --data.")
     ] = None,
