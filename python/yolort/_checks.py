@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 _MAX_INT = 2**31 - 1
+_MAX_CORNERS = 10_000  # of a polygon
 _MAX_SHOWN = 300  # characters of a path in a message
 
 
@@ -110,7 +111,7 @@ def path(name: str, value: object) -> str | bytes:
     if "\0" in decoded:
         raise ValueError(f"{name}: a path holds no NUL, got {shown_path(decoded)}")
     if is_address(decoded) and not os.path.exists(decoded):
-        raise FileNotFoundError(f"{name} {shown_path(decoded)} is no file; only Detector.stream opens URLs")
+        raise FileNotFoundError(f"{name} {shown_path(decoded)} is no file; a call of a Detector takes the http(s) URLs of images, Detector.stream those of videos")
     return found
 
 
@@ -261,6 +262,23 @@ def thresholds(
     )
 
 
+def region(name: str, value: object) -> tuple[tuple[float, float], ...]:
+    """The corners of a part of an image: two of a rectangle, or those of a polygon. TypeError, ValueError."""
+    try:
+        corners = np.asarray(value, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        corners = np.empty(0)
+    if corners.shape in ((4,), (2, 2)):
+        corners = corners.reshape(2, 2)
+        if not (corners[0] < corners[1]).all():
+            raise ValueError(f"{name}: expected x1 < x2 and y1 < y2, got {shown(value)}")
+    elif corners.ndim != 2 or len(corners) < 3 or len(corners) > _MAX_CORNERS or corners.shape[1] != 2:
+        raise ValueError(f"{name}: expected x1, y1, x2, y2, or 3 to {_MAX_CORNERS} corners (x, y), got {shown(value)}")
+    if not np.isfinite(corners).all():
+        raise ValueError(f"{name}: expected numbers, got {shown(value)}")
+    return tuple((x, y) for x, y in corners.tolist())
+
+
 def settings(given: Mapping[str, Any], known: Mapping[int, str]) -> dict[str, Any]:
     """The settings of a call in one form, which can be compared and used again; those that are None are left out.
 
@@ -294,6 +312,7 @@ _SETTINGS: dict[str, Callable[[str, Any], Any]] = {
     "multi_label": flag,
     "format": _pixel_format,
     "augment": flag,
+    "region": region,
 }
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from yolort.detections import Detections
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from typing_extensions import Self, Unpack
 
 
@@ -35,10 +36,14 @@ class CudaArray(Protocol):
 
 Array: TypeAlias = npt.NDArray[np.uint8] | DlpackArray | CudaArray
 ImagePath: TypeAlias = "str | bytes | os.PathLike[str]"
-Source: TypeAlias = "Array | ImagePath | Sequence[Array | ImagePath]"
+#: An image that is no array: a path, a URL, a PIL image, or the bytes of an image file.
+ImageSource: TypeAlias = "ImagePath | bytearray | memoryview | Image"
+Source: TypeAlias = "Array | ImageSource | Sequence[Array | ImageSource]"
 
 #: Class indices, class names, or one of either; None: all.
 Classes: TypeAlias = "int | str | Iterable[int | str] | None"
+#: x1 y1 x2 y2 of a rectangle, or the x y of three or more corners of a polygon, in pixels of the image; None: all of it.
+Region: TypeAlias = "Sequence[float] | Sequence[Sequence[float]] | npt.NDArray[Any] | None"
 
 
 class Settings(TypedDict, total=False):
@@ -52,6 +57,7 @@ class Settings(TypedDict, total=False):
     multi_label: bool | None
     format: str | None
     augment: bool | None
+    region: Region
 
 
 class DetectorLike(Protocol):

@@ -6,17 +6,17 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _checks, _core, _fork, images
-from yolort._types import Array, Classes, ImagePath, LayerTime, Settings, Source, Speed, View
+from yolort import _checks, _core, _fork, _inputs, _region, images
+from yolort._types import Array, Classes, ImageSource, LayerTime, Region, Settings, Source, Speed, View
 from yolort.detections import Detections, from_columns
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeIs, Unpack
+    from typing_extensions import Unpack
 
     from yolort.sources import StreamSource
     from yolort.stream import Policy, Stream
@@ -139,53 +139,74 @@ class Detector:
     @overload
     def __call__(self, source: Array, **settings: Unpack[Settings]) -> Detections: ...
     @overload
-    def __call__(self, source: Sequence[Array | ImagePath], **settings: Unpack[Settings]) -> list[Detections]: ...
+    def __call__(self, source: Sequence[Array | ImageSource], **settings: Unpack[Settings]) -> list[Detections]: ...
     @overload
-    def __call__(self, source: ImagePath, **settings: Unpack[Settings]) -> Detections | list[Detections]: ...
+    def __call__(self, source: ImageSource, **settings: Unpack[Settings]) -> Detections | list[Detections]: ...
 
-    def __call__(self, source: Source, **settings: Unpack[Settings]) -> Detections | list[Detections]:
+    def __call__(
+        self,
+        source: Source,
+        *,
+        conf: float | None = None,
+        iou: float | None = None,
+        max_det: int | None = None,
+        classes: Classes = None,
+        agnostic: bool | None = None,
+        multi_label: bool | None = None,
+        format: str | None = None,
+        augment: bool | None = None,
+        region: Region = None,
+    ) -> Detections | list[Detections]:
         """Detect objects.
 
         Args:
-            source: an image, (height, width, 3) BGR, (height, width, 4) BGRA or (height, width) gray, uint8; or the
-                path of an image; or a list of either, a folder or a glob pattern of images. An image is a numpy array,
-                or any that speaks DLPack or `__cuda_array_interface__`; TensorRT takes those of its GPU as they are.
-            **settings: conf, iou, max_det, classes, agnostic, multi_label for this call, instead of the
-                constructor's; format, the channel order of arrays, not of files: "bgr", "rgb", "bgra", "rgba" or
-                "gray"; augment, False for a plain look of a Detector constructed with test-time augmentation.
+            source: an image: an array, (height, width, 3) BGR, (height, width, 4) BGRA or (height, width) gray, uint8;
+                a PIL image; the path, the http(s) URL or the bytes of an image file. Or several: a list of those, an
+                array (n, height, width, channels), a folder or a glob pattern. An array is of numpy, or any that speaks
+                DLPack or `__cuda_array_interface__`; TensorRT takes those of its GPU as they are. Of a URL 64 MiB are
+                read at most, for 30 seconds.
+            conf, iou, max_det, classes, agnostic, multi_label: for this call, instead of the constructor's.
+            format: the channel order of arrays: "bgr", "rgb", "bgra", "rgba" or "gray"; the others have theirs.
+            augment: False for a plain look of a Detector constructed with test-time augmentation.
+            region: detect only in this part of each image: a rectangle x1, y1, x2, y2, or the corners (x, y) of a polygon,
+                pixels. The network sees the rectangle around it, enlarged to its input; of a polygon those are kept
+                whose box has its center within.
 
         Returns:
-            Detections for one image, a list of them (in order, `path` set) for a list, folder or glob. Images of a
-            folder or glob that cannot be read are left out, each with a UserWarning.
+            Detections for one image, a list of them (in order, `path` set for files and URLs) for several, in pixels of
+            the whole image. Images of a folder or glob that cannot be read are left out, each with a UserWarning.
 
         Raises:
             FileNotFoundError: no such path, or nothing matches.
             ImageError: the image, or one of a list, cannot be read.
-            TypeError, ValueError: an array that is no image, or a threshold out of range.
+            TypeError, ValueError: an array that is no image, or a setting out of range.
             EngineError: the engine failed, or gave NaN or infinity.
         """
-        chosen = _checks.settings(settings, self._names)
-        format = chosen.pop("format", None)
-        augment = chosen.pop("augment", None)
-        thresholds = _checks.thresholds(
-            **{name: chosen.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS}
-        )
-        if _is_array(source):
-            return self._detect([source], [None], thresholds, [format], augment)[0]
-        if isinstance(source, (str, bytes, os.PathLike)):
-            path = os.fsdecode(_checks.path("source", source))
-            if os.path.exists(path) and not os.path.isdir(path):
-                return self._detect([_read(path)], [path], thresholds, [None], augment)[0]
-            return self._detect_files(images.find(path), thresholds, augment)
-        if not isinstance(source, Sequence) or isinstance(source, (bytearray, memoryview)):
-            raise TypeError(
-                f"source: expected an image (an array), a path or a list of them, got {type(source).__name__}"
-            )
-        items = cast("Sequence[Array | ImagePath]", source)
-        arrays = [_read(item) for item in items]
-        paths = [None if _is_array(item) else os.fsdecode(item) for item in items]
-        formats = [format if _is_array(item) else None for item in items]  # files are read as BGR
-        return self._detect(arrays, paths, thresholds, formats, augment)
+        given = Settings(
+            conf=conf, iou=iou, max_det=max_det, classes=classes, agnostic=agnostic, multi_label=multi_label,
+            format=format, augment=augment, region=region,
+        )  # fmt: skip
+        settings = _checks.settings(given, self._names)
+        several = _inputs.several(source)
+        if several is not None:
+            return self._detect([_inputs.read(item, format) for item in several], settings)
+        if isinstance(source, (str, bytes, os.PathLike)) and _inputs.is_pattern(source):
+            return self._detect_files(images.find(source), settings)
+        return self._detect([_inputs.read(cast("Array | ImageSource", source), format)], settings)[0]
+
+    def warmup(self, runs: int = 3) -> None:
+        """Detect in a gray image of `imgsz`, so that the first image takes no longer than the next.
+
+        Args:
+            runs: how often, 1 or more.
+
+        Raises:
+            TypeError, ValueError: `runs` out of range.
+            EngineError: the engine failed.
+        """
+        gray = np.full((*self.imgsz, 3), 114, np.uint8)
+        for _ in range(_checks.integer("runs", runs)):
+            self._detect([_inputs.Input(gray)], {})
 
     def infer(self, tensor: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
         """Run only the network: for tools that compare or calibrate; a detection needs `detector(image)` only.
@@ -236,13 +257,21 @@ class Detector:
         workers: int | None = None,
         max_batch: int | None = None,
         max_wait: float = 0.0,
-        **settings: Unpack[Settings],
+        conf: float | None = None,
+        iou: float | None = None,
+        max_det: int | None = None,
+        classes: Classes = None,
+        agnostic: bool | None = None,
+        multi_label: bool | None = None,
+        format: str | None = None,
+        augment: bool | None = None,
+        region: Region = None,
     ) -> Stream:
         """Detect in a flow of images; reading, inference and the work between two frames overlap.
 
         Args:
-            source: a video file, the index of a camera, a URL (rtsp, http, ...), an image file, folder or glob pattern,
-                an iterable of arrays; or a list of sources, whose frames come as they are ready. A camera or network
+            source: a video or image file, a folder or glob pattern of them, the index of a camera, a URL (rtsp, http,
+                ...), an iterable of arrays; or a list of sources, whose frames come as they are ready. A camera or network
                 stream that is lost is opened again until it answers.
             policy: "all" gives every image, and reads no faster than they are taken; "latest" drops those that are
                 overtaken by a newer one, and plays a video file at its own rate. Default: "latest" of what is live
@@ -251,7 +280,8 @@ class Detector:
             workers: clones that run side by side, 1 or more; default: 2; 1 for a single source under "latest", whose
                 images then wait for no other's run.
             max_batch, max_wait: as of `Batcher`.
-            **settings: as of a call; format is that of iterables of arrays, not of files, cameras and URLs.
+            conf, iou, max_det, classes, agnostic, multi_label, augment, region: as of a call.
+            format: the channel order of iterables of arrays, not of files, cameras and URLs.
 
         Returns:
             An iterator of `Frame`, also an asynchronous one and a context manager: each source in its own order.
@@ -263,6 +293,10 @@ class Detector:
         from yolort.stream import Stream  # threads, queues and futures, which a plain detection needs not
 
         batching = {"max_batch": max_batch, "max_wait": max_wait}
+        settings = Settings(
+            conf=conf, iou=iou, max_det=max_det, classes=classes, agnostic=agnostic, multi_label=multi_label,
+            format=format, augment=augment, region=region,
+        )  # fmt: skip
         return Stream(self, source, policy, buffer, workers, batching, settings)
 
     @property
@@ -340,42 +374,37 @@ class Detector:
             f"tuned={self.tuned}, head={self.head!r}, imgsz={height}x{width}, classes={len(self._names)})"
         )
 
-    def _detect(
-        self,
-        arrays: list[Array],
-        paths: Sequence[str | None],
-        thresholds: _core.Thresholds,
-        formats: Sequence[str | None],
-        augment: bool | None,
-    ) -> list[Detections]:
-        found = self._core.detect(arrays, thresholds, formats, augment)
-        return [
-            from_columns(columns, names=self._names, path=path, shape=(array.shape[0], array.shape[1]))
-            for columns, path, array in zip(found, paths, arrays, strict=True)
-        ]
+    def _detect(self, inputs: Sequence[_inputs.Input], settings: Mapping[str, Any]) -> list[Detections]:
+        """Detect in images; `settings` as `_checks.settings` returns them."""
+        thresholds = _checks.thresholds(
+            **{name: settings.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS}
+        )
+        region = settings.get("region")
+        whole = [item.array for item in inputs]
+        parts = [_region.crop(array, region) for array in whole] if region else [(array, (0, 0)) for array in whole]
+        columns = self._core.detect(
+            [array for array, _ in parts], thresholds, [item.format for item in inputs], settings.get("augment")
+        )
+        out = []
+        for item, (array, (left, top)), found in zip(inputs, parts, columns, strict=True):
+            shape = (array.shape[0], array.shape[1])
+            detections = from_columns(found, names=self._names, path=item.path, shape=shape)
+            if region:
+                detections = detections.in_image(left, top, (item.array.shape[0], item.array.shape[1]))
+                detections = detections[_region.holds(region, detections.boxes)]
+            out.append(detections)
+        return out
 
-    def _detect_files(self, paths: list[Path], thresholds: _core.Thresholds, augment: bool | None) -> list[Detections]:
+    def _detect_files(self, paths: list[Path], settings: Mapping[str, Any]) -> list[Detections]:
         out = []
         for path in paths:  # one at a time: a folder may not fit in memory
             try:
-                array = images.read(path)
+                item = _inputs.read(path, None)
             except (images.ImageError, FileNotFoundError) as error:
                 warnings.warn(f"left out: {error}", stacklevel=3)
                 continue
-            out += self._detect([array], [os.fspath(path)], thresholds, [None], augment)
+            out += self._detect([item], settings)
         return out
-
-
-def _is_array(item: object) -> TypeIs[Array]:
-    return hasattr(item, "__dlpack__") or hasattr(item, "__cuda_array_interface__")
-
-
-def _read(item: Array | ImagePath) -> Array:
-    if _is_array(item):
-        return item
-    if isinstance(item, (str, bytes, os.PathLike)):
-        return images.read(item)
-    raise TypeError(f"image: expected an array of uint8 or a path, got {type(item).__name__}")
 
 
 def _described(item: object) -> str:

@@ -95,7 +95,7 @@ def test_a_password_stays_secret_where_no_url_is_taken(url: str) -> None:
     ):
         with pytest.raises(FileNotFoundError) as error:
             use()
-        assert "is no file; only Detector.stream opens URLs" in str(error.value)
+        assert "is no file; a call of a Detector takes" in str(error.value)
         assert "p@ss" not in "".join(traceback.format_exception_only(error.value))
 
 

@@ -1,0 +1,44 @@
+"""Detection in a part of an image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from yolort._types import Array
+
+Corners: TypeAlias = "Sequence[tuple[float, float]]"  # two of a rectangle, or those of a polygon
+
+
+def crop(array: Array, corners: Corners) -> tuple[Array, tuple[int, int]]:
+    """The part of an image that holds a region, whole pixels of it, and the x y where that begins. Nothing is copied.
+
+    Raises:
+        ValueError: the region lies outside the image.
+    """
+    height, width = array.shape[0], array.shape[1]
+    xs, ys = zip(*corners, strict=True)
+    left, top = max(math.floor(min(xs)), 0), max(math.floor(min(ys)), 0)
+    right, bottom = min(math.ceil(max(xs)), width), min(math.ceil(max(ys)), height)
+    if left >= right or top >= bottom:
+        raise ValueError(
+            f"region: {min(xs):g}, {min(ys):g} to {max(xs):g}, {max(ys):g} lies outside the image of {width} x {height} "
+            "pixels"
+        )
+    return cast("Array", cast("Any", array)[top:bottom, left:right]), (left, top)
+
+
+def holds(corners: Corners, boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """(N,) bool, whether the center of each box, (N, 4) x1 y1 x2 y2, is within a polygon (even-odd rule); of a rectangle
+    it always is."""
+    inside = np.full(len(boxes), len(corners) == 2)
+    if len(corners) > 2:
+        x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+        for (x1, y1), (x2, y2) in zip(corners, [*corners[1:], corners[0]], strict=True):
+            if y1 != y2:
+                inside ^= ((y1 > y) != (y2 > y)) & (x < x1 + (y - y1) / (y2 - y1) * (x2 - x1))
+    return inside
