@@ -16,8 +16,11 @@ TEST_FILES = $(shell find tests -name '*.py')
 TEST_PATH = build/types:$(subst $() ,:,$(sort $(dir $(TEST_FILES))))
 # Configures and builds a preset of CMakePresets.json in build/<preset>.
 BUILD = cmake --preset $(1) -DPython3_EXECUTABLE=$(VENV)/bin/python && cmake --build --preset $(1)
+# yolort and yolort.tools as they are installed, for what reads the sources.
+AS_INSTALLED = rm -rf build/types && mkdir -p build/types && cp -rs $(CURDIR)/python/yolort build/types && \
+               cp -rs $(CURDIR)/tools build/types/yolort/tools
 
-.PHONY: demo build test test-cpp sanitize fuzz lint format bench clean
+.PHONY: demo build test test-cpp sanitize fuzz lint format docs bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo
@@ -49,8 +52,7 @@ lint: $(VENV)/lint
 	ruff check
 	ruff format --check
 	codespell
-	rm -rf build/types && mkdir -p build/types && cp -rs $(CURDIR)/python/yolort build/types
-	ln -s $(CURDIR)/tools build/types/yolort/tools  # as they are installed
+	$(AS_INSTALLED)
 	MYPYPATH=build/types mypy -p yolort
 	MYPYPATH=$(TEST_PATH) mypy $(filter-out %/conftest.py,$(TEST_FILES))
 	printf '%s\n' $(filter %/conftest.py,$(TEST_FILES)) | MYPYPATH=$(TEST_PATH) xargs -n 1 mypy
@@ -61,6 +63,11 @@ format: $(VENV)/lint
 	ruff check --fix
 	ruff format
 	clang-format -i $(CXX_FILES)
+
+# The documentation, in build/site.
+docs: $(VENV)/docs
+	$(AS_INSTALLED)
+	mkdocs build --strict
 
 bench: $(VENV)/test
 	python tests/bench/run.py
@@ -89,4 +96,8 @@ $(VENV)/test: $(VENV)/ready $(NATIVE) tests/constraints.txt
 
 $(VENV)/lint: $(VENV)/test
 	$(INSTALL) ".[lint]"
+	touch $@
+
+$(VENV)/docs: $(VENV)/test
+	$(INSTALL) ".[docs]"
 	touch $@

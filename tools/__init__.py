@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from yolort.tools.models import load_checkpoint as load_checkpoint
     from yolort.tools.prune import prune as prune
     from yolort.tools.quantize import calibrate as calibrate
+    from yolort.tools.quantize import export_int8 as export_int8
     from yolort.tools.quantize import quantize as quantize
     from yolort.tools.quantize import sweep as sweep
     from yolort.tools.search import ablate as ablate
@@ -45,6 +46,7 @@ export_lazily(
         "calibrate": "quantize",
         "distill": "train",
         "export": "export",
+        "export_int8": "quantize",
         "load_checkpoint": "models",
         "load_dataset": "data",
         "optimize": "search",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import subprocess
@@ -15,7 +16,17 @@ from pathlib import Path
 import yolort
 from yolort import _checks, _core
 
-__all__ = ["Load", "cores", "describe", "has_bf16", "has_nvidia", "has_vnni", "threads", "wait_until_quiet"]
+__all__ = [
+    "Load",
+    "cores",
+    "describe",
+    "has_bf16",
+    "has_nvidia",
+    "has_vnni",
+    "installed",
+    "threads",
+    "wait_until_quiet",
+]
 
 _PACKAGES = ("numpy", "onnxruntime", "openvino", "tensorrt", "torch", "ultralytics")
 _INSTRUCTIONS = (
@@ -47,6 +58,31 @@ def describe() -> dict[str, str]:
         "command": " ".join(sys.argv),
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
+
+
+def installed(engine: str) -> tuple[str, float]:
+    """What has to be installed, beside numpy, to run an engine here: packages or a library, and their MB on disk.
+
+    "torch" stands for PyTorch with what Ultralytics' predict imports.
+    """
+    if engine == "torch":
+        found = [importlib.util.find_spec(name) for name in ("torch", "torchvision", "ultralytics", "cv2")]
+        folders = [Path(folder) for spec in found if spec for folder in spec.submodule_search_locations or ()]
+        return "ultralytics, torch", sum(map(_bytes, folders)) / 1e6
+    core = Path(_core.__file__).stat().st_size
+    library = next((status.library for status in yolort.engines() if status.name == engine), "")
+    if not library:  # built in, or written in Python
+        return "yolort", core / 1e6
+    path = Path(library)
+    at = next((at for at, part in enumerate(path.parts) if part in ("site-packages", "dist-packages")), None)
+    if at is None:
+        return f"yolort, {path.name}", (core + path.resolve().stat().st_size) / 1e6
+    package = Path(*path.parts[: at + 2])
+    return f"yolort, {package.name}", (core + _bytes(package)) / 1e6
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
 
 
 def cores() -> int:

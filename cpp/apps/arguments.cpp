@@ -12,9 +12,11 @@ const char* const usage = R"(yolort-detect MODEL SOURCE... [OPTION VALUE]...
 yolort-detect MODEL - --size WIDTHxHEIGHT [OPTION VALUE]...
 yolort-detect --engines | --version | --help
 
-Detects with MODEL in each SOURCE, a picture or a folder of pictures, or in raw frames on the standard input (-), and
-writes one line of JSON an image.
+Detects with MODEL in each SOURCE, an image or a folder of images, or in raw frames on the standard input (-), and
+writes one line of JSON per image: boxes, and what the model finds beside them (masks, keypoints, oriented boxes).
 
+  --save FOLDER      annotated images, as .png: masks, boxes, keypoints
+  --skeleton A-B,... of poses: limbs between keypoints, for a model that does not say, such as 0-1,1-2
   --size WxH         frames: pixels, without padding between rows
   --format NAME      frames: bgr (the default), rgb, bgra, rgba or gray
   --conf F           keep scores above this, 0 to 1; 0.25
@@ -63,6 +65,18 @@ std::vector<int> list(const std::string& text) {
   return out;
 }
 
+/// Limbs, "0-1,1-2".
+yolort::Skeleton limbs(const std::string& text) {
+  yolort::Skeleton out;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, ',');) {
+    const std::size_t at = part.find('-');
+    if (at == std::string::npos) throw UsageError("expected pairs of keypoints, such as 0-1,1-2");
+    out.push_back({whole(part.substr(0, at)), whole(part.substr(at + 1))});
+  }
+  return out;
+}
+
 bool yes_or_no(const std::string& text) {
   if (text != "yes" && text != "no") throw UsageError("expected yes or no");
   return text == "yes";
@@ -104,6 +118,8 @@ Arguments parse_arguments(const std::vector<std::string>& words) {
          options.imgsz = text.find('x') == std::string::npos ? std::array{whole(text), whole(text)} : pair(text);
        }},
       {"--rect", [&](const std::string& text) { options.rect = yes_or_no(text); }},
+      {"--save", [&](const std::string& text) { out.save = text; }},
+      {"--skeleton", [&](const std::string& text) { options.skeleton = limbs(text); }},
       {"--engine", [&](const std::string& text) { options.engine = text; }},
       {"--device", [&](const std::string& text) { options.device = text; }},
       {"--precision", [&](const std::string& text) { options.precision = text; }},

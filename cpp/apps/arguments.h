@@ -18,6 +18,7 @@ struct Arguments {
   std::string model;
   std::vector<std::string> sources;
   yolort::Options options;
+  std::string save;     ///< folder for annotated images; empty: none
   yolort::Image frame;  ///< of raw frames: everything but the pixels
 };
 

@@ -6,8 +6,11 @@
 #include <filesystem>
 #include <iostream>
 
+#include "draw.h"
 #include "images.h"
 #include "json.h"
+#include "png.h"
+#include "result_json.h"
 
 namespace fs = std::filesystem;
 
@@ -28,30 +31,29 @@ std::vector<fs::path> images_of(const fs::path& source) {
   return out;
 }
 
-/// Detects and writes the line; `source` is its beginning in JSON.
-void detect(yolort::Detector& detector, const yolort::Image& image, const std::string& source) {
-  const yolort::Detections found = detector.detect(image);
-  std::string line = "{" + source + ",\"width\":" + std::to_string(image.width) +
-                     ",\"height\":" + std::to_string(image.height) + ",\"detections\":[";
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    const yolort::Box& box = found.boxes[i];
-    line += std::string(i ? "," : "") + "{\"class\":" + std::to_string(found.classes[i]) +
-            ",\"name\":" + yolort::json_string(detector.names().at(static_cast<std::size_t>(found.classes[i]))) +
-            ",\"score\":" + yolort::json_number(found.scores[i], 6) + ",\"box\":[";
-    for (const float side : {box.x1, box.y1, box.x2, box.y2}) line += yolort::json_number(side, 4) + ",";
-    line.back() = ']';
-    line += '}';
-  }
-  const yolort::Speed speed = detector.speed();
-  line += "],\"ms\":{\"pre\":" + yolort::json_number(speed.pre, 3) +
-          ",\"inference\":" + yolort::json_number(speed.inference, 3) +
-          ",\"post\":" + yolort::json_number(speed.post, 3) + "}}";
-  std::cout << line << std::endl;  // flushed: a reader gets each line at once
-}
-
 }  // namespace
 
-bool detect_in_images(yolort::Detector& detector, const std::vector<std::string>& sources) {
+Output::Output(yolort::Detector& detector, const std::string& folder) : detector_(detector), folder_(folder) {
+  if (!folder.empty()) fs::create_directories(folder_);
+}
+
+void Output::detect(const yolort::Image& image, const std::string& about, const std::string& name) {
+  const yolort::Detections found = detector_.detect(image);
+  const yolort::Speed speed = detector_.speed();
+  const std::string line = "{" + about + "," + yolort::json_members(found, detector_.names(), image) +
+                           ",\"speed\":{\"pre\":" + yolort::json_number(speed.pre, 3) +
+                           ",\"inference\":" + yolort::json_number(speed.inference, 3) +
+                           ",\"post\":" + yolort::json_number(speed.post, 3) + "}}";
+  std::cout << line << std::endl;  // flushed: a reader gets each line at once
+  if (folder_.empty()) return;
+  yolort::DecodedImage drawn = yolort::to_rgb(image);
+  yolort::draw(drawn, found, detector_.skeleton());
+  std::string free = name;
+  for (int count = 2; !taken_.insert(free).second; ++count) free = name + "-" + std::to_string(count);
+  yolort::write_png(folder_ / (free + ".png"), drawn);
+}
+
+bool detect_in_images(Output& output, const std::vector<std::string>& sources) {
   bool well = true;
   const auto tell = [&](const std::exception& error) {
     std::cerr << "yolort-detect: " << yolort::visible(error.what()) << '\n';
@@ -62,7 +64,7 @@ bool detect_in_images(yolort::Detector& detector, const std::vector<std::string>
       for (const fs::path& path : images_of(source)) {
         try {
           const yolort::DecodedImage decoded = yolort::read_image(path);
-          detect(detector, decoded.image(), "\"source\":" + yolort::json_string(path.string()));
+          output.detect(decoded.image(), "\"path\":" + yolort::json_string(path.string()), path.stem().string());
         } catch (const yolort::ImageError& error) {
           tell(error);
         }
@@ -76,7 +78,7 @@ bool detect_in_images(yolort::Detector& detector, const std::vector<std::string>
   return well;
 }
 
-bool detect_in_frames(yolort::Detector& detector, yolort::Image frame) {
+bool detect_in_frames(Output& output, yolort::Image frame) {
   static constexpr std::size_t channels[] = {3, 3, 4, 4, 1};  // of each PixelFormat
   std::vector<std::uint8_t> pixels(static_cast<std::size_t>(frame.width) * static_cast<std::size_t>(frame.height) *
                                    channels[static_cast<int>(frame.format)]);
@@ -88,6 +90,6 @@ bool detect_in_frames(yolort::Detector& detector, yolort::Image frame) {
       std::cerr << "yolort-detect: the last frame has " << got << " bytes, expected " << pixels.size() << '\n';
       return false;
     }
-    detect(detector, frame, "\"frame\":" + std::to_string(i));
+    output.detect(frame, "\"index\":" + std::to_string(i) + ",\"path\":null", "frame-" + std::to_string(i));
   }
 }

@@ -37,8 +37,9 @@ int main(int argc, char** argv) try {
   }
   const Arguments arguments = parse_arguments(words);
   yolort::Detector detector(arguments.model, arguments.options);
-  const bool well = arguments.frame.width ? detect_in_frames(detector, arguments.frame)
-                                          : detect_in_images(detector, arguments.sources);
+  Output output(detector, arguments.save);
+  const bool well =
+      arguments.frame.width ? detect_in_frames(output, arguments.frame) : detect_in_images(output, arguments.sources);
   return well ? 0 : 1;
 } catch (const UsageError& error) {
   std::cerr << "yolort-detect: " << yolort::visible(error.what()) << "; see yolort-detect --help\n";

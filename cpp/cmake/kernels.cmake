@@ -38,7 +38,8 @@ add_custom_command(
           -I${CMAKE_CURRENT_SOURCE_DIR}/cpp/src -o ${kernels}.fatbin ${CMAKE_CURRENT_SOURCE_DIR}/cpp/src/cuda/kernels.cu
   COMMAND ${CMAKE_COMMAND} -DFROM=${kernels}.fatbin -DTO=${kernels}.cpp
           -P ${CMAKE_CURRENT_SOURCE_DIR}/cpp/cmake/embed.cmake
-  DEPENDS cpp/src/cuda/kernels.cu cpp/src/cuda/kernels.h cpp/cmake/embed.cmake
+  DEPENDS cpp/src/cuda/kernels.cu cpp/src/cuda/kernels.h cpp/src/cuda/mask_kernels.h cpp/src/cuda/params.h
+          cpp/src/ops/gaussian_box.h cpp/cmake/embed.cmake
   COMMENT "kernels for compute ${architectures}" VERBATIM)
 target_sources(yolort PRIVATE ${kernels}.cpp)
 target_compile_definitions(yolort PRIVATE YOLORT_KERNELS=1)

@@ -47,7 +47,7 @@ else()
     list(APPEND options -DWITH_LAYER_${layer}=OFF)
   endforeach()
 endif()
-# The OpenMP functions that yolort's own threads replace (cpp/src/engines/ncnn/thread_pool.cpp).
+# The OpenMP functions that yolort's own threads replace (cpp/src/engines/ncnn/openmp.cpp).
 set(openmp_functions GOMP_parallel omp_get_thread_num omp_get_num_threads omp_get_max_threads omp_get_dynamic
                      omp_set_dynamic omp_set_num_threads)
 # What ncnn says goes to a stream of yolort's (cpp/src/engines/ncnn/engine.cpp), not to the user's terminal.

@@ -45,7 +45,8 @@ endif()
 # The work on the GPU around TensorRT; its tests need neither.
 set(YOLORT_CUDA OFF)
 if(YOLORT_TENSORRT OR (YOLORT_BUILD_TESTS AND YOLORT_CUDA_INCLUDE_DIR))
-  target_sources(yolort PRIVATE cpp/src/cuda/driver.cpp cpp/src/cuda/pipeline.cpp cpp/src/cuda/pipeline_inputs.cpp)
+  target_sources(yolort PRIVATE cpp/src/cuda/driver.cpp cpp/src/cuda/pipeline.cpp cpp/src/cuda/pipeline_inputs.cpp
+                                cpp/src/cuda/pipeline_masks.cpp)
   target_include_directories(yolort SYSTEM PRIVATE ${YOLORT_CUDA_INCLUDE_DIR})
   include(kernels)
   set(YOLORT_CUDA ON)

@@ -24,14 +24,12 @@ Merge parse_merge(const std::string& name) {
 }
 
 /// `model`: a path or, with a format, a buffer of bytes.
-std::unique_ptr<Detector> make_detector(const py::object& model, const Thresholds& thresholds,
-                                        const std::string& format, std::string engine, std::string device,
-                                        std::string precision, std::optional<int> threads,
-                                        std::vector<std::string> names, std::optional<std::array<int, 2>> imgsz,
-                                        std::optional<bool> rect, bool tuned, bool profile, bool augment,
-                                        std::vector<int> scales, bool flip, const std::string& merge,
-                                        const std::vector<fs::path>& scale_models,
-                                        std::map<std::string, std::string> engine_options) {
+std::unique_ptr<Detector> make_detector(
+    const py::object& model, const Thresholds& thresholds, const std::string& format, std::string engine,
+    std::string device, std::string precision, std::optional<int> threads, std::vector<std::string> names,
+    std::optional<std::array<int, 2>> imgsz, std::optional<bool> rect, bool tuned, bool profile, bool augment,
+    std::vector<int> scales, bool flip, const std::string& merge, const std::vector<fs::path>& scale_models,
+    std::map<std::string, std::string> engine_options, std::vector<int> flip_idx, Skeleton skeleton) {
   Options options;
   static_cast<Thresholds&>(options) = thresholds;
   options.engine = std::move(engine);
@@ -49,6 +47,8 @@ std::unique_ptr<Detector> make_detector(const py::object& model, const Threshold
   options.merge = parse_merge(merge);
   for (const fs::path& path : scale_models) options.scale_models.push_back(path.string());
   options.engine_options = std::move(engine_options);
+  options.flip_idx = std::move(flip_idx);
+  options.skeleton = std::move(skeleton);
   options.between_runs = [] {  // Ctrl-C, which only the main thread sees
     const py::gil_scoped_acquire gil;
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
@@ -163,7 +163,8 @@ void register_detector(py::module_& m) {
       .def(py::init(&make_detector), py::arg("model"), py::arg("thresholds"), py::kw_only(), py::arg("format"),
            py::arg("engine"), py::arg("device"), py::arg("precision"), py::arg("threads"), py::arg("names"),
            py::arg("imgsz"), py::arg("rect"), py::arg("tuned"), py::arg("profile"), py::arg("augment"),
-           py::arg("scales"), py::arg("flip"), py::arg("merge"), py::arg("scale_models"), py::arg("engine_options"))
+           py::arg("scales"), py::arg("flip"), py::arg("merge"), py::arg("scale_models"), py::arg("engine_options"),
+           py::arg("flip_idx"), py::arg("skeleton"))
       .def("detect", &detect, py::arg("images"), py::arg("thresholds"), py::arg("formats"),
            py::arg("augment") = py::none())
       .def("infer", &infer, py::arg("input").noconvert())
@@ -186,6 +187,7 @@ void register_detector(py::module_& m) {
            })
       .def_property_readonly("head", &Detector::head)
       .def_property_readonly("task", [](const Detector& self) { return to_text(self.task()); })
+      .def_property_readonly("skeleton", &Detector::skeleton)
       .def_property_readonly("metadata", &metadata)
       .def_property_readonly("views", &views)
       .def_property_readonly("speed", &speed);

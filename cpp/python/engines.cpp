@@ -152,7 +152,9 @@ void register_python_engine(const std::string& name, int priority, const std::ve
     });
   };
   entry.devices = [name, where] { return in_python(name, [&] { return where().cast<std::vector<std::string>>(); }); };
-  entry.precisions = [name, pay] { return in_python(name, [&] { return pay().cast<std::vector<std::string>>(); }); };
+  entry.precisions = [name, pay](const std::string&) {
+    return in_python(name, [&] { return pay().cast<std::vector<std::string>>(); });
+  };
   register_engine(std::move(entry));
 }
 

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "bindings.h"
-#include "ops/coco_rle.h"
 
 namespace yolort::bindings {
 namespace {
@@ -67,10 +66,17 @@ Masks in_image(Masks self, int left, int top, int height, int width) {
   return {std::move(self.masks), width, height};
 }
 
+/// Bytes of the bits.
+std::size_t nbytes(const Masks& self) {
+  std::size_t out = 0;
+  for (const Mask& mask : self.masks) out += mask.row_bytes() * static_cast<std::size_t>(mask.height);
+  return out;
+}
+
 std::vector<std::string> rle(const Masks& self) {
   const py::gil_scoped_release release;
   std::vector<std::string> out;
-  for (const Mask& mask : self.masks) out.push_back(coco_rle(mask, self.width, self.height));
+  for (const Mask& mask : self.masks) out.push_back(mask.rle(self.width, self.height));
   return out;
 }
 
@@ -108,6 +114,7 @@ py::tuple to_tuple(Detections found, const Image& image, Task task) {
 void register_results(py::module_& m) {
   py::class_<Masks>(m, "Masks")
       .def("__len__", [](const Masks& self) { return self.masks.size(); })
+      .def_property_readonly("nbytes", &nbytes)
       .def_property_readonly("shape", [](const Masks& self) { return std::pair(self.height, self.width); })
       .def("select", &select, py::arg("indices"))
       .def("in_image", &in_image, py::arg("left"), py::arg("top"), py::arg("height"), py::arg("width"))

@@ -18,15 +18,27 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The engines that read the model: name, why it cannot run here or "", precisions worth measuring.
-std::vector<std::tuple<std::string, std::string, std::vector<std::string>>> candidates(const fs::path& model) {
+/// The engines that read the model: name, why it cannot run here or "", precisions worth measuring on a device; none if
+/// the engine does not have it.
+std::vector<std::tuple<std::string, std::string, std::vector<std::string>>> candidates(const fs::path& model,
+                                                                                       const std::string& device) {
   std::vector<std::tuple<std::string, std::string, std::vector<std::string>>> out;
   py::gil_scoped_release release;
   const ModelSpec spec = read_model(model.string());
+  const std::string wanted = canonical_device(device);
+  const auto precisions = [&](const EngineEntry& entry) -> std::vector<std::string> {
+    try {
+      return entry.precisions(wanted);
+    } catch (const EngineError&) {
+      return {};
+    } catch (const std::invalid_argument&) {
+      return {};
+    }
+  };
   for (const EngineEntry& entry : all_engines()) {
     if (!entry.accepts(spec)) continue;
     const std::string reason = entry.unavailable();
-    out.emplace_back(entry.name, reason, reason.empty() ? entry.precisions() : std::vector<std::string>());
+    out.emplace_back(entry.name, reason, reason.empty() ? precisions(entry) : std::vector<std::string>());
   }
   return out;
 }
@@ -55,7 +67,7 @@ void register_toolchain(py::module_& m) {
   m.def("canonical_device", &canonical_device, py::arg("given"));
   m.def("device_index", &device_index, py::arg("device"), py::arg("kind"));
   m.def("add_package_folder", [](const fs::path& folder) { add_package_folder(folder); }, py::arg("folder"));
-  m.def("candidates", &candidates, py::arg("model"));
+  m.def("candidates", &candidates, py::arg("model"), py::arg("device") = "");
   m.def("machine", &machine);
   m.def("tuning_paths", [](const fs::path& model) { return tuning_paths(model.string()); }, py::arg("model"));
   m.def("model_bytes", [](const fs::path& model) { return model_bytes(read_model(model.string())); }, py::arg("model"));

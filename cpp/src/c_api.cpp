@@ -2,10 +2,10 @@
 #include "yolort/c.h"
 
 #include <algorithm>
-#include <cstring>
 #include <new>
 #include <utility>
 
+#include "c_options.h"
 #include "yolort/yolort.h"
 
 struct yolort_detector {
@@ -22,6 +22,10 @@ struct yolort_results {
 };
 
 namespace {
+
+using yolort::need;
+using yolort::to_options;
+using yolort::to_thresholds;
 
 thread_local std::string last_error;
 
@@ -55,122 +59,6 @@ yolort_status guarded(Call call) noexcept {
   } catch (...) {
     return failed(YOLORT_INTERNAL_ERROR, "an exception of unknown type");
   }
-}
-
-void need(const void* pointer, const char* name) {
-  if (!pointer) throw std::invalid_argument(std::string(name) + " is NULL");
-}
-
-/// The defaults, with Struct::struct_size.
-yolort_thresholds default_thresholds() {
-  const yolort::Thresholds from;
-  yolort_thresholds out{};
-  out.struct_size = sizeof out;
-  out.conf = from.conf;
-  out.iou = from.iou;
-  out.max_det = from.max_det;
-  return out;
-}
-
-yolort_options default_options() {
-  yolort_options out{};
-  out.struct_size = sizeof out;
-  out.tuned = out.flip = 1;
-  return out;
-}
-
-/// Writes the defaults to a caller's struct of `size` bytes, which may have fewer fields or more (those become zero).
-template <class Struct>
-yolort_status set_defaults(Struct from, Struct* to, size_t size, const char* name) {
-  return guarded([&] {
-    need(to, name);
-    if (size < sizeof(from.struct_size) || size > 4096) {
-      throw std::invalid_argument(std::string("the size of ") + name + " is " + std::to_string(size) + "; give sizeof");
-    }
-    from.struct_size = size;
-    auto* bytes = reinterpret_cast<unsigned char*>(to);
-    std::memset(bytes, 0, size);
-    std::memcpy(bytes, &from, std::min(size, sizeof from));
-  });
-}
-
-/// A copy of a caller's struct, which may have fewer fields (those are as in `out`) or more (which must be zero).
-template <class Struct>
-Struct sized(const Struct* from, Struct out, const char* name) {
-  if (!from) return out;
-  const std::size_t size = from->struct_size;
-  const auto* bytes = reinterpret_cast<const unsigned char*>(from);
-  bool fits = size >= sizeof(from->struct_size) && size <= 4096 && size % alignof(Struct) == 0;
-  for (std::size_t i = sizeof(Struct); fits && i < size; ++i) fits = bytes[i] == 0;
-  if (!fits) {
-    throw std::invalid_argument(std::string(name) + ".struct_size is " + std::to_string(size) +
-                                "; start from yolort_default_" + name +
-                                "(), or use a newer library: it asks for what "
-                                "this one does not know");
-  }
-  std::memcpy(&out, from, std::min(size, sizeof(Struct)));
-  return out;
-}
-
-template <class T>
-std::vector<int> list(const T* values, std::size_t count, const char* name) {
-  if (count) need(values, name);
-  return std::vector<int>(values, values + count);
-}
-
-yolort::Thresholds to_thresholds(const yolort_thresholds* thresholds) {
-  const yolort_thresholds from = sized(thresholds, default_thresholds(), "thresholds");
-  yolort::Thresholds out;
-  out.conf = from.conf;
-  out.iou = from.iou;
-  out.max_det = from.max_det;
-  out.classes = list(from.classes, from.class_count, "thresholds.classes");
-  out.agnostic = from.agnostic;
-  out.multi_label = from.multi_label;
-  return out;
-}
-
-std::string text(const char* value) { return value ? value : ""; }
-
-std::vector<std::string> texts(const char* const* values, std::size_t count, const char* name) {
-  if (count) need(values, name);
-  std::vector<std::string> out;
-  for (std::size_t i = 0; i < count; ++i) {
-    need(values[i], (std::string("a text of ") + name).c_str());
-    out.emplace_back(values[i]);
-  }
-  return out;
-}
-
-yolort::Options to_options(const yolort_options* options) {
-  const yolort_options from = sized(options, default_options(), "options");
-  yolort::Options out;
-  static_cast<yolort::Thresholds&>(out) = to_thresholds(from.thresholds);
-  out.engine = text(from.engine);
-  out.device = text(from.device);
-  out.precision = text(from.precision);
-  if (from.threads) out.threads = from.threads;
-  if (from.height || from.width) out.imgsz = {from.height, from.width};
-  if (from.rect < YOLORT_RECT_AUTO || from.rect > YOLORT_RECT_OFF) {
-    throw std::invalid_argument("options.rect is " + std::to_string(from.rect) +
-                                ", expected YOLORT_RECT_AUTO (0), YOLORT_RECT_ON (1) or YOLORT_RECT_OFF (2)");
-  }
-  if (from.rect != YOLORT_RECT_AUTO) out.rect = from.rect == YOLORT_RECT_ON;
-  out.tuned = from.tuned;
-  out.names = texts(from.names, from.name_count, "options.names");
-  out.augment = from.augment;
-  out.scales = list(from.scales, from.scale_count, "options.scales");
-  if (from.merge != YOLORT_WBF && from.merge != YOLORT_NMS) {
-    throw std::invalid_argument("options.merge is " + std::to_string(from.merge) +
-                                ", expected YOLORT_WBF (0) or YOLORT_NMS (1)");
-  }
-  out.merge = from.merge == YOLORT_NMS ? yolort::Merge::nms : yolort::Merge::wbf;
-  out.flip = from.flip;
-  out.scale_models = texts(from.scale_models, from.scale_model_count, "options.scale_models");
-  const auto settings = texts(from.engine_options, from.engine_option_count, "options.engine_options");
-  if (settings.size() % 2) throw std::invalid_argument("options.engine_options has a name without a value");
-  for (std::size_t i = 0; i < settings.size(); i += 2) out.engine_options[settings[i]] = settings[i + 1];
-  return out;
 }
 
 yolort::Image to_image(const yolort_image& from) {
@@ -244,11 +132,11 @@ const char* yolort_device_at(const char* engine, size_t position) {
 }
 
 yolort_status yolort_default_thresholds(yolort_thresholds* thresholds, size_t size) {
-  return set_defaults(default_thresholds(), thresholds, size, "thresholds");
+  return guarded([&] { yolort::set_defaults(thresholds, size); });
 }
 
 yolort_status yolort_default_options(yolort_options* options, size_t size) {
-  return set_defaults(default_options(), options, size, "options");
+  return guarded([&] { yolort::set_defaults(options, size); });
 }
 
 yolort_status yolort_open(const char* model, const yolort_options* options, yolort_detector** detector) {
@@ -311,6 +199,12 @@ const char* yolort_task(const yolort_detector* detector) {
     case yolort::Task::detect: break;
   }
   return "detect";
+}
+
+const int32_t* yolort_skeleton(const yolort_detector* detector, size_t* count) {
+  static_assert(sizeof(yolort::Skeleton::value_type) == 2 * sizeof(int32_t));
+  if (count) *count = detector ? detector->detector.skeleton().size() : 0;
+  return detector && !detector->detector.skeleton().empty() ? detector->detector.skeleton().front().data() : nullptr;
 }
 
 const char* yolort_metadata(const yolort_detector* detector, const char* key) {

@@ -209,6 +209,24 @@ def sides(name: str, value: object) -> list[int]:
     return [integer(name, side) for side in (value if _is_several(value) else [value])]
 
 
+def keypoints(name: str, value: object) -> list[int]:
+    """Indices of keypoints; the core knows how many there are. TypeError, ValueError."""
+    if not _is_several(value):
+        raise TypeError(f"{name}: expected a list of keypoints, got {shown(value)}")
+    return [integer(name, keypoint, 0) for keypoint in value]
+
+
+def limbs(name: str, value: object) -> list[tuple[int, int]]:
+    """Pairs of keypoints. TypeError, ValueError."""
+    if not _is_several(value):
+        raise TypeError(f"{name}: expected a list of pairs of keypoints, got {shown(value)}")
+    pairs = [keypoints(name, limb) for limb in value]
+    for pair in pairs:
+        if len(pair) != 2:
+            raise ValueError(f"{name}: expected pairs of keypoints, got {pair}")
+    return [(start, end) for start, end in pairs]
+
+
 def names(value: object) -> list[str]:
     """Class names in the order of their indices; [] for None. TypeError, ValueError."""
     if value is None:

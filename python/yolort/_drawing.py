@@ -1,8 +1,9 @@
-"""Draws parts of what was found into an image, (height, width, 3) BGR uint8."""
+"""Draws parts of what was found into an image, (height, width, 3) BGR uint8, and cuts turned boxes out of it."""
 
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,6 @@ from yolort import images
 
 _MASK_OPACITY = 0.45
 _MIN_VISIBILITY = 0.5  # keypoints less visible than this are left out, as in Ultralytics' plots
-_COCO_LIMBS = (
-    *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8)),
-    *((7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
-)
 
 
 def draw_mask(
@@ -25,13 +22,17 @@ def draw_mask(
     part[pixels] = mixed.astype(np.uint8)
 
 
-def draw_skeleton(
-    out: npt.NDArray[np.uint8], points: npt.NDArray[np.float32], color: tuple[int, int, int], line: int
+def draw_pose(
+    out: npt.NDArray[np.uint8],
+    points: npt.NDArray[np.float32],
+    skeleton: Sequence[tuple[int, int]],
+    color: tuple[int, int, int],
+    line: int,
 ) -> None:
     cv2 = images.opencv()
     visible = points[:, 2] >= _MIN_VISIBILITY if points.shape[1] == 3 else np.ones(len(points), bool)
     at = [(round(x), round(y)) for x, y in points[:, :2].tolist()]
-    for start, end in _COCO_LIMBS if len(points) == 17 else ():
+    for start, end in skeleton:
         if visible[start] and visible[end]:
             cv2.line(out, at[start], at[end], color, line, cv2.LINE_AA)
     for point in np.flatnonzero(visible):
@@ -52,6 +53,20 @@ def draw_label(
     cv2.rectangle(out, (left, top), (left + text_width, top + text_height + base), color, -1)
     ink = (0, 0, 0) if sum(color) > 380 else (255, 255, 255)
     cv2.putText(out, label, (left, top + text_height), cv2.FONT_HERSHEY_SIMPLEX, scale, ink, line, cv2.LINE_AA)
+
+
+def straightened(
+    image: npt.NDArray[np.uint8], box: npt.NDArray[np.float32], corners: npt.NDArray[np.float32]
+) -> npt.NDArray[np.uint8]:
+    """The pixels in a turned box, black outside the image; one that is longer than the image twice is shrunk."""
+    cv2 = images.opencv()
+    width, height = (max(round(min(side, 2.0 * sum(image.shape[:2]))), 1) for side in box[2:4].tolist())
+    right_above, left_above, left_below = corners[1:]
+    source = np.array([left_above, right_above, left_below], np.float32)
+    target = np.array([[0, 0], [width, 0], [0, height]], np.float32)
+    turned = cv2.getAffineTransform(source - 0.5, target - 0.5)
+    out: npt.NDArray[np.uint8] = cv2.warpAffine(image, turned, (width, height))
+    return out
 
 
 def color_of(cls: int) -> tuple[int, int, int]:

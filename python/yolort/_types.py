@@ -82,7 +82,7 @@ class Speed(NamedTuple):
 
 
 class View(NamedTuple):
-    """Of test-time augmentation: one of the looks at an image whose detections are merged."""
+    """One view of test-time augmentation, whose detections are merged with those of the others."""
 
     scale: int  #: pixels: the longer side of what the image is fitted into
     flip: bool  #: mirrored, left to right

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,11 +31,12 @@ class Detections:
         rotated: (N, 5) float32, of a model of oriented boxes: center x y, width, height in pixels of the original
             image, not clipped, and angle in radians, clockwise; `boxes` are their axis-aligned hulls. Else None.
         names: class names by class index.
+        skeleton: of poses, the limbs that `draw` shows: two keypoints each.
         path: the file the image was read from, or None.
         shape: (height, width) of the image in pixels, or None.
     """
 
-    __slots__ = ("boxes", "classes", "keypoints", "masks", "names", "path", "rotated", "scores", "shape")
+    __slots__ = ("boxes", "classes", "keypoints", "masks", "names", "path", "rotated", "scores", "shape", "skeleton")
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class Detections:
         keypoints: npt.NDArray[np.float32] | None = None,
         rotated: npt.NDArray[np.float32] | None = None,
         names: Mapping[int, str] | None = None,
+        skeleton: Sequence[tuple[int, int]] = (),
         path: str | None = None,
         shape: tuple[int, ...] | None = None,
     ) -> None:
@@ -73,6 +75,7 @@ class Detections:
         self.keypoints = keypoints
         self.rotated = rotated
         self.names = names or {}
+        self.skeleton = skeleton
         self.path = path
         self.shape = shape
 
@@ -100,6 +103,7 @@ class Detections:
             keypoints=None if self.keypoints is None else self.keypoints[rows],
             rotated=None if self.rotated is None else self.rotated[rows],
             names=self.names,
+            skeleton=self.skeleton,
             path=self.path,
             shape=self.shape,
         )
@@ -236,7 +240,7 @@ class Detections:
     def draw(self, image: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
         """A copy of the image with what was found: names and scores, boxes, masks, skeletons.
 
-        Masks are transparent. The limbs between keypoints are known of COCO's 17; of others the points are drawn.
+        Masks are transparent. Keypoints of a visibility below 0.5 are left out, and so are their limbs (`skeleton`).
 
         Args:
             image: (height, width, 3) BGR uint8, the image that was detected in; default: the file at `path`, read again.
@@ -263,7 +267,7 @@ class Detections:
             else:
                 cv2.rectangle(out, (x1, y1), (x2, y2), color, line, cv2.LINE_AA)
             if self.keypoints is not None:
-                _drawing.draw_skeleton(out, self.keypoints[i], color, line)
+                _drawing.draw_pose(out, self.keypoints[i], self.skeleton, color, line)
             label = f"{self.names.get(cls, str(cls))} {self.scores[i]:.2f}"
             _drawing.draw_label(out, label, (x1, y1), color, line)
         return out
@@ -272,21 +276,20 @@ class Detections:
     plot = draw
 
     def crops(self, image: npt.NDArray[np.uint8] | None = None) -> list[npt.NDArray[np.uint8]]:
-        """The part of the image within each box, whole pixels of it: (h, w, 3) BGR uint8, 1 pixel or more a side.
+        """What the image shows in each box, (height, width, 3): views of it; of turned boxes straightened copies.
 
         Args:
-            image: as of `draw`. The parts are views of it: copy what is changed, or kept while it is not.
+            image: see `draw`.
 
         Raises:
-            As `draw`.
+            ImportError: OpenCV, which straightens, is not installed.
+            FileNotFoundError, ImageError, ValueError: see `draw`.
         """
         image = self._image(image)
-        height, width = image.shape[:2]
-        out = []
-        for x1, y1, x2, y2 in self.boxes.astype(np.float64).tolist():
-            left, top = min(math.floor(x1), width - 1), min(math.floor(y1), height - 1)
-            out.append(image[top : max(math.ceil(y2), top + 1), left : max(math.ceil(x2), left + 1)])
-        return out
+        if self.rotated is not None and self.corners is not None:
+            return [_drawing.straightened(image, *pair) for pair in zip(self.rotated, self.corners, strict=True)]
+        sides = np.column_stack([np.floor(self.boxes[:, :2]), np.ceil(self.boxes[:, 2:])]).astype(int)
+        return [image[y1:y2, x1:x2] for x1, y1, x2, y2 in sides.tolist()]
 
     def save(self, path: str | os.PathLike[str], image: npt.NDArray[np.uint8] | None = None) -> None:
         """Write the image with the detections drawn; the ending chooses the format.
@@ -315,7 +318,11 @@ class Detections:
 
 
 def from_columns(
-    columns: _core._Columns, *, names: Mapping[int, str], path: str | None, shape: tuple[int, int]
+    columns: _core._Columns,
+    names: Mapping[int, str],
+    skeleton: Sequence[tuple[int, int]],
+    path: str | None,
+    shape: tuple[int, int],
 ) -> Detections:
     """What the core found in an image."""
     boxes, scores, classes, masks, keypoints, rotated = columns
@@ -327,6 +334,7 @@ def from_columns(
         keypoints=keypoints,
         rotated=rotated,
         names=names,
+        skeleton=skeleton,
         path=path,
         shape=shape,
     )

@@ -58,6 +58,8 @@ class Detector:
         flip: bool = True,
         merge: str = "wbf",
         scale_models: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        flip_idx: Sequence[int] = (),
+        skeleton: Sequence[Sequence[int]] = (),
         engine_options: Mapping[str, str | float] | None = None,
     ) -> None:
         """Load a model; it is ready when this returns.
@@ -100,6 +102,9 @@ class Detector:
             flip: look at each scale mirrored, too.
             merge: "wbf", weighted boxes fusion (arXiv:1910.13302); or "nms", the best box of each object.
             scale_models: more artefacts with the same classes, for the scales that are their input sizes.
+            flip_idx: of poses, for a model that does not say: which keypoint each one is in a mirrored view, as in
+                Ultralytics' data.yaml. Default: the model's, or COCO's for 17 keypoints of one class "person".
+            skeleton: the same of the limbs, two keypoints each, which `Detections.draw` shows.
             engine_options: settings of the engine under its own names, which onnxruntime takes: options of the
                 execution provider on `device` (`{"trt_fp16_enable": True}`) and, with a dot in the name, of the session
                 (`{"session.intra_op.allow_spinning": False}`).
@@ -129,8 +134,11 @@ class Detector:
             merge=_checks.text("merge", merge),
             scale_models=_checks.paths("scale_models", scale_models),
             engine_options=_checks.engine_options(engine_options),
+            flip_idx=_checks.keypoints("flip_idx", flip_idx),
+            skeleton=_checks.limbs("skeleton", skeleton),
         )
         self._names = dict(enumerate(self._core.names))
+        self._skeleton = tuple((start, end) for start, end in self._core.skeleton)
         kept = _checks.classes(classes, self._names)
         self._thresholds = _checks.thresholds(conf, iou, max_det, kept, agnostic, multi_label)
         self._core.check(self._thresholds)
@@ -244,6 +252,7 @@ class Detector:
         copy = object.__new__(type(self))
         copy._core = self._core.clone()
         copy._names = self._names
+        copy._skeleton = self._skeleton
         copy._thresholds = self._thresholds
         _fork.watch(copy)
         return copy
@@ -270,16 +279,17 @@ class Detector:
         """Detect in a flow of images; reading, inference and the work between two frames overlap.
 
         Args:
-            source: a video or image file, a folder or glob pattern of them, the index of a camera, a URL (rtsp, http,
-                ...), an iterable of arrays; or a list of sources, whose frames come as they are ready. A camera or network
-                stream that is lost is opened again until it answers.
+            source: a video or image file, a folder or glob pattern of either, the index of a camera, a URL (rtsp, http,
+                ...), an iterable of arrays; or a list of sources, whose frames come as they are ready. A camera or
+                network stream that is lost is opened again until it answers.
             policy: "all" gives every image, and reads no faster than they are taken; "latest" drops those that are
                 overtaken by a newer one, and plays a video file at its own rate. Default: "latest" of what is live
                 (camera, URL), else "all".
             buffer: images of a source that may be on their way under "all", 1 or more.
             workers: clones that run side by side, 1 or more; default: 2; 1 for a single source under "latest", whose
                 images then wait for no other's run.
-            max_batch, max_wait: as of `Batcher`.
+            max_batch: see `Batcher`.
+            max_wait: see `Batcher`.
             conf, iou, max_det, classes, agnostic, multi_label, augment, region: as of a call.
             format: the channel order of iterables of arrays, not of files, cameras and URLs.
 
@@ -350,8 +360,13 @@ class Detector:
         return self._core.task
 
     @property
+    def skeleton(self) -> tuple[tuple[int, int], ...]:
+        """The limbs of poses, two keypoints each: the model's own, or COCO's for 17 keypoints of one class "person"."""
+        return self._skeleton
+
+    @property
     def metadata(self) -> dict[str, str]:
-        """What the model file says of itself, as text."""
+        """Metadata of the model file, as text."""
         return self._core.metadata
 
     @property
@@ -388,7 +403,7 @@ class Detector:
         out = []
         for item, (array, (left, top)), found in zip(inputs, parts, columns, strict=True):
             shape = (array.shape[0], array.shape[1])
-            detections = from_columns(found, names=self._names, path=item.path, shape=shape)
+            detections = from_columns(found, self._names, self._skeleton, item.path, shape)
             if region:
                 detections = detections.in_image(left, top, (item.array.shape[0], item.array.shape[1]))
                 detections = detections[_region.holds(region, detections.boxes)]

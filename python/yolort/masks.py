@@ -28,6 +28,11 @@ class Masks:
         return (len(self._core), *self._core.shape)
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the bits of all masks take."""
+        return self._core.nbytes
+
+    @property
     def area(self) -> npt.NDArray[np.int64]:
         """(N,) int64, the number of pixels of each."""
         return self._core.area()

@@ -1,9 +1,9 @@
 """Speed of the runtime against its rivals: run.py [TABLE...] [--weights a.pt] [--calibrate data.yaml] [--image x.jpg].
 
-Tables: letterbox, engines, detector, ncnn, busy, import. Without --weights the embedded model is measured, and the
-rivals that need a checkpoint are left out. Rivals run in processes of their own, in alternating rounds: two spinning
-thread pools in one process spoil each other. Quote ratios of one run; single times depend on what else
-the machine does.
+Tables: letterbox, engines, detector, ncnn, busy, import; alone, tasks, of --weights that segment, find poses or
+oriented boxes. Without --weights the embedded model is measured, and the rivals that need a checkpoint are left out.
+Rivals run in processes of their own, in alternating rounds: two spinning thread pools in one process spoil each other.
+Quote ratios of one run; single times depend on what else the machine does.
 """
 
 from __future__ import annotations
@@ -204,6 +204,30 @@ def busy(models: list[Model], image: np.ndarray, rounds: int, burst: int) -> Non
     )
 
 
+def tasks(weights: list[Path], image: np.ndarray, rounds: int, burst: int, conf: float, folder: Path) -> None:
+    """What follows the network, masks at full resolution included, and the whole, against Ultralytics' predict."""
+    rows: list[list[object]] = []
+    for path in weights:
+        onnx = export_by_ultralytics(path, folder)
+        task = yolort.Detector(onnx).task
+        rivals = [
+            Rival("yolort", "detector", onnx, {"conf": conf}),
+            Rival("Ultralytics predict", "ultralytics", onnx, {"task": task, "conf": conf}),
+        ]
+        if task == "segment":
+            options = {"task": task, "conf": conf, "retina_masks": True}
+            rivals.append(Rival("Ultralytics predict, retina_masks", "ultralytics", onnx, options))
+        p50 = measure(rivals, image, rounds, burst)
+        ours = p50["yolort"]
+        rows += [
+            [path.stem, name, int(parts["objects"]), parts["total"], parts["post"]]
+            + [ours[part] / parts[part] for part in ("total", "post")]
+            for name, parts in p50.items()
+        ]
+    columns = ["model", "", "objects", "total ms", "post ms", "yolort / it, total", "yolort / it, post"]
+    table("Tasks on Ultralytics' ONNX export, p50", columns, rows)
+
+
 def import_time() -> None:
     program = (
         "import sys, time; start = time.perf_counter(); import yolort; print(time.perf_counter() - start, "
@@ -218,23 +242,28 @@ def import_time() -> None:
     table("import yolort", ["seconds", "torch, ultralytics, onnxruntime, cv2 imported"], [[f"{seconds:.3f}", heavy]])
 
 
-def export_models(weights: list[Path], data: str | None, folder: Path) -> list[Model]:
-    """Each checkpoint as ours (ONNX, NCNN, INT8 of `data`) and as Ultralytics' own ONNX export, all 640 x 640."""
+def export_by_ultralytics(weights: Path, folder: Path) -> Path:
+    """Its ONNX export, 640 x 640."""
     import shutil
 
+    copy = folder / f"ultralytics-{weights.name}"
+    shutil.copy(weights, copy)
+    program = (
+        "from yolort.tools._ultralytics import allow_missing_torchvision; allow_missing_torchvision(); import sys; "
+        "from ultralytics import YOLO; YOLO(sys.argv[1]).export(format='onnx', imgsz=640)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(copy)], check=True, stdout=subprocess.DEVNULL)
+    return copy.with_suffix(".onnx")
+
+
+def export_models(weights: list[Path], data: str | None, folder: Path) -> list[Model]:
+    """Each checkpoint as ours (ONNX, NCNN, INT8 of `data`) and as Ultralytics' own ONNX export, all 640 x 640."""
     from yolort.tools.export.pipeline import export
     from yolort.tools.quantize.calibrate import calibrate
     from yolort.tools.quantize.quantize import quantize
 
     models = []
     for path in weights:
-        copy = folder / f"ultralytics-{path.name}"
-        shutil.copy(path, copy)
-        program = (
-            "from yolort.tools._ultralytics import allow_missing_torchvision; allow_missing_torchvision(); import sys; "
-            "from ultralytics import YOLO; YOLO(sys.argv[1]).export(format='onnx', imgsz=640)"
-        )
-        subprocess.run([sys.executable, "-c", program, str(copy)], check=True, stdout=subprocess.DEVNULL)
         onnx, ncnn = (
             export(path, format=kind, imgsz=640, output=folder / f"{path.stem}{ending}")
             for kind, ending in (("onnx", ".onnx"), ("ncnn", "_ncnn_model"))
@@ -242,7 +271,7 @@ def export_models(weights: list[Path], data: str | None, folder: Path) -> list[M
         int8 = None
         if data:
             int8 = quantize(onnx, calibrate(onnx, data), target="openvino", measure=False).path
-        models.append(Model(path.stem, onnx, ncnn, copy.with_suffix(".onnx"), int8))
+        models.append(Model(path.stem, onnx, ncnn, export_by_ultralytics(path, folder), int8))
     return models
 
 
@@ -260,14 +289,18 @@ def main() -> None:
     parser.add_argument("--weights", nargs="*", type=Path, default=[], help="Ultralytics checkpoints")
     parser.add_argument("--calibrate", help="data set to calibrate INT8 on; without it, no INT8")
     parser.add_argument("--image", type=Path, default=yolort.demo_image(), help="resized to 1280 x 720")
+    parser.add_argument("--conf", type=float, default=0.25, help="of the table tasks: fewer or more objects")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--burst", type=int, default=20, help="detections a round")
     options = parser.parse_args()
     print(f"{cpu_name()}, {os.cpu_count()} cores, Python {platform.python_version()}: {' '.join(sys.argv)}")
     with tempfile.TemporaryDirectory() as folder:
+        image = np.asarray(cv2.resize(yolort.images.read(options.image), (1280, 720)))
+        if options.tables == ["tasks"]:
+            tasks(options.weights, image, options.rounds, options.burst, options.conf, Path(folder))
+            return
         models = export_models(options.weights, options.calibrate, Path(folder)) if options.weights else []
         models = models or [Model("embedded", yolort.demo_model("onnx"), yolort.demo_model("ncnn"))]
-        image = np.asarray(cv2.resize(yolort.images.read(options.image), (1280, 720)))
         for name in options.tables:
             if name == "import":
                 import_time()

@@ -21,8 +21,8 @@ def detector(model: str, image: np.ndarray, **options: Any) -> Callable[[], Part
     detect = yolort.Detector(model, **options)
 
     def run() -> Parts:
-        detect(image)
-        return detect.speed._asdict()
+        objects = len(detect(image))
+        return {**detect.speed._asdict(), "objects": objects}
 
     return run
 
@@ -44,18 +44,20 @@ def session(model: str, _: np.ndarray) -> Callable[[], Parts]:
     return run
 
 
-def ultralytics(model: str, image: np.ndarray, imgsz: int = 640) -> Callable[[], Parts]:
-    """Ultralytics' predict, end to end."""
+def ultralytics(model: str, image: np.ndarray, task: str = "detect", **options: Any) -> Callable[[], Parts]:
+    """Ultralytics' predict with these options, end to end."""
     from yolort.tools._ultralytics import allow_missing_torchvision
 
     allow_missing_torchvision()
     from ultralytics import YOLO
 
-    yolo = YOLO(model, task="detect")
+    yolo = YOLO(model, task=task)
+    options = {"imgsz": 640, "rect": False, "verbose": False, **options}
 
     def run() -> Parts:
-        speed = yolo.predict(image, imgsz=imgsz, rect=False, verbose=False)[0].speed
-        return {"pre": speed["preprocess"], "inference": speed["inference"], "post": speed["postprocess"]}
+        result = yolo.predict(image, **options)[0]
+        pre, inference, post = (result.speed[part] for part in ("preprocess", "inference", "postprocess"))
+        return {"pre": pre, "inference": inference, "post": post, "objects": len(result)}
 
     return run
 
@@ -74,7 +76,7 @@ def load(kind: str, model: str, image: np.ndarray, options: dict[str, Any]) -> N
 
 
 def measure(count: int) -> list[Parts]:
-    """Milliseconds of so many detections: "total", and of those that tell, "pre", "inference", "post"."""
+    """Milliseconds of so many detections: "total", and of those that tell, "pre", "inference", "post"; "objects"."""
     samples = []
     for _ in range(count):
         start = time.perf_counter()

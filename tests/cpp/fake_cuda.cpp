@@ -1,5 +1,6 @@
-// A libcuda.so.1 without a GPU: its memory is the host's, and its kernels are the functions of cuda/kernels.h, run at
-// once. Built for tests, which find it by LD_LIBRARY_PATH. What is captured into a graph runs when that is launched.
+// A libcuda.so.1 without a GPU: its memory is the host's, and its kernels are the functions of cuda/kernels.h and
+// cuda/mask_kernels.h, run at once. Built for tests, which find it by LD_LIBRARY_PATH. What is captured into a graph
+// runs when that is launched.
 #include "fake_cuda.h"
 
 #include <cuda.h>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "cuda/kernels.h"
+#include "cuda/mask_kernels.h"
 
 #define FAKE extern "C" __attribute__((visibility("default"))) CUresult
 
@@ -96,6 +98,18 @@ const Kernel kernels[] = {
      [](const yolort::cuda::LaunchParams& params, const unsigned* threads) {
        for (int image = 0; image < static_cast<int>(threads[0] / 1024); ++image) {
          yolort::cuda::select_block(params, image, HostBlock());
+       }
+     }},
+    {"yolort_mask_grid",
+     [](const yolort::cuda::LaunchParams& params, const unsigned* threads) {
+       for (int mask = 0; mask < static_cast<int>(threads[1]); ++mask) {
+         for (int i = 0; i < static_cast<int>(threads[0]); ++i) yolort::cuda::mask_grid_thread(params, mask, i);
+       }
+     }},
+    {"yolort_mask_bits",
+     [](const yolort::cuda::LaunchParams& params, const unsigned* threads) {
+       for (int mask = 0; mask < static_cast<int>(threads[1]); ++mask) {
+         for (int i = 0; i < static_cast<int>(threads[0]); ++i) yolort::cuda::mask_bits_thread(params, mask, i);
        }
      }},
 };

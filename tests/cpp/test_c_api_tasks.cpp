@@ -34,8 +34,9 @@ class GivenEngine final : public BufferEngine {
   std::unique_ptr<Engine> clone() const override { return std::make_unique<GivenEngine>(); }
 };
 
-/// What is found in an image of 32 x 32 pixels by a model of a task with one class, on GivenEngine.
-yolort_results* found_by(const std::string& task, std::vector<GivenEngine::Output> outputs) {
+/// A model of a task with one class, and of poses with two keypoints, on GivenEngine.
+yolort_status open(const std::string& task, std::vector<GivenEngine::Output> outputs, const yolort_options* options,
+                   yolort_detector** detector) {
   EngineEntry entry;
   entry.name = "given";
   entry.priority = 1000;
@@ -48,17 +49,23 @@ yolort_results* found_by(const std::string& task, std::vector<GivenEngine::Outpu
   const std::string header =
       R"({"names": {"0": "a"}, "imgsz": [32, 32], "kpt_shape": [2, 3], "task": ")" + task + "\"}";
   const std::string bytes = std::string{static_cast<char>(header.size()), 0, 0, 0} + header + "plan";
+  const yolort_status status = yolort_open_memory(bytes.data(), bytes.size(), "tensorrt", options, detector);
+  unregister_engine("given");
+  return status;
+}
+
+/// What is found in an image of 32 x 32 pixels.
+yolort_results* found_by(const std::string& task, std::vector<GivenEngine::Output> outputs) {
   yolort_detector* detector = nullptr;
   yolort_results* results = nullptr;
   const std::vector<std::uint8_t> pixels(32 * 32 * 3);
   yolort_image image{};
   image.pixels = pixels.data();
   image.width = image.height = 32;
-  CHECK(yolort_open_memory(bytes.data(), bytes.size(), "tensorrt", nullptr, &detector) == YOLORT_OK);
+  CHECK(open(task, std::move(outputs), nullptr, &detector) == YOLORT_OK);
   CHECK(yolort_task(detector) == task);
   CHECK(yolort_detect(detector, &image, 1, nullptr, &results) == YOLORT_OK);
   yolort_free(detector);
-  unregister_engine("given");
   return results;
 }
 
@@ -89,9 +96,39 @@ void test_tasks() {
   yolort_results_free(results);
 }
 
+void test_keypoints_of_a_model_that_does_not_say() {
+  const std::vector<GivenEngine::Output> outputs = {{{11, 1}, std::vector<float>(11)}};
+  yolort_options options;
+  CHECK(yolort_default_options(&options, sizeof options) == YOLORT_OK);
+  yolort_detector* detector = nullptr;
+  std::size_t count = 7;
+  CHECK(open("pose", outputs, &options, &detector) == YOLORT_OK);
+  CHECK(!yolort_skeleton(detector, &count) && count == 0);
+  yolort_free(detector);
+
+  const int32_t skeleton[] = {1, 0}, flip_idx[] = {1, 0};
+  options.skeleton = skeleton;
+  options.skeleton_count = 2;
+  options.flip_idx = flip_idx;
+  options.flip_idx_count = 2;
+  options.augment = 1;
+  CHECK(open("pose", outputs, &options, &detector) == YOLORT_OK);
+  const int32_t* limbs = yolort_skeleton(detector, &count);
+  CHECK(limbs && count == 1 && limbs[0] == 1 && limbs[1] == 0);
+  yolort_free(detector);
+
+  CHECK(open("obb", {{{6, 1}, std::vector<float>(6)}}, &options, &detector) == YOLORT_INVALID_ARGUMENT && !detector);
+  CHECK(std::strstr(yolort_last_error(), "flip_idx is for models that find poses"));
+  options.skeleton_count = 1;
+  CHECK(open("pose", outputs, &options, &detector) == YOLORT_INVALID_ARGUMENT);
+  CHECK(std::strstr(yolort_last_error(), "options.skeleton has a limb with one keypoint"));
+  CHECK(!yolort_skeleton(nullptr, &count) && count == 0);
+}
+
 }  // namespace
 
 int main() {
   test_tasks();
+  test_keypoints_of_a_model_that_does_not_say();
   return check::result();
 }

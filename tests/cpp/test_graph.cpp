@@ -68,6 +68,65 @@ void test_maps_are_found() {
   CHECK(find_raw_maps(graph) == maps);
 }
 
+/// Puts a third map of each level behind boxes and scores.
+Graph task_head() {
+  Graph graph = decoded_head();
+  graph.nodes.push_back({"Conv", {"p3", "w"}, {"extra3"}});
+  graph.nodes.push_back({"Conv", {"p4", "w"}, {"extra4"}});
+  graph.nodes.push_back({"Reshape", {"extra3", "size"}, {"e3"}});
+  graph.nodes.push_back({"Reshape", {"extra4", "size"}, {"e4"}});
+  graph.nodes.push_back({"Concat", {"e3", "e4"}, {"e"}});
+  graph.nodes.push_back({"Mul", {"e", "anchors"}, {"decoded"}});
+  graph.nodes.push_back({"Concat", {"out", "decoded"}, {"all"}});
+  graph.outputs = {"all"};
+  return graph;
+}
+
+const Names task_maps = {"box3", "class3", "extra3", "box4", "class4", "extra4"};
+
+void test_maps_of_tasks() {
+  Graph graph = task_head();
+  CHECK(find_raw_maps(graph, Task::pose) == task_maps);
+  CHECK(find_raw_maps(graph).empty() && find_raw_maps(graph, Task::segment).empty());
+  CHECK(find_raw_maps(decoded_head(), Task::pose).empty());
+  node_of(graph, "all").inputs = {"xy", "scores", "decoded"};
+  CHECK(find_raw_maps(graph, Task::pose) == task_maps);
+  graph.nodes.push_back({"Transpose", {"all"}, {"rows"}});  // the best rows are chosen
+  graph.nodes.push_back({"TopK", {"rows"}, {"best"}});
+  graph.nodes.push_back({"Gather", {"rows", "best"}, {"chosen"}});
+  graph.outputs = {"chosen"};
+  CHECK(find_raw_maps(graph, Task::pose) == task_maps);
+  node_of(graph, "e").inputs = {"e3"};
+  CHECK(find_raw_maps(graph, Task::pose).empty());
+}
+
+/// The angle is a sigmoid as scores are, and turns the box.
+void test_maps_of_turned_boxes() {
+  Graph graph = task_head();
+  node_of(graph, "decoded") = {"Sigmoid", {"e"}, {"decoded"}};
+  graph.nodes.push_back({"Cos", {"decoded"}, {"cos"}});
+  graph.nodes.push_back({"Mul", {"x1", "cos"}, {"turned1"}});
+  node_of(graph, "xy").inputs = {"turned1", "x2"};
+  CHECK(find_raw_maps(graph, Task::obb) == task_maps);
+  node_of(graph, "cos").type = "Exp";
+  CHECK(find_raw_maps(graph, Task::obb).empty());
+}
+
+void test_prototypes_come_last() {
+  Graph graph = task_head();
+  graph.nodes.push_back({"Conv", {"p3", "w"}, {"unbent"}});
+  graph.nodes.push_back({"Sigmoid", {"unbent"}, {"bend"}});
+  graph.nodes.push_back({"Mul", {"unbent", "bend"}, {"proto"}});
+  Names expected = task_maps;
+  expected.push_back("proto");
+  for (const Names& outputs : {Names{"all", "proto"}, Names{"proto", "all"}}) {
+    graph.outputs = outputs;
+    CHECK(find_raw_maps(graph, Task::segment) == expected);
+  }
+  graph.outputs = {"all", "all"};
+  CHECK(find_raw_maps(graph, Task::segment) != expected);
+}
+
 void test_bias_of_openvino() {
   Graph graph = decoded_head();
   node_of(graph, "box3") = {"Convolution", {"p3", "w"}, {"unbiased"}};
@@ -87,6 +146,14 @@ void test_pairs_of_older_exports() {
   node_of(graph, "b4").inputs[0] = "pair4";
   node_of(graph, "c") = {"Split", {"b"}, {"boxes", "c"}};
   CHECK(find_raw_maps(graph) == maps);
+
+  graph = task_head();
+  graph.nodes.push_back({"Concat", {"box3", "class3"}, {"pair3"}});
+  graph.nodes.push_back({"Concat", {"box4", "class4"}, {"pair4"}});
+  node_of(graph, "b3").inputs[0] = "pair3";
+  node_of(graph, "b4").inputs[0] = "pair4";
+  node_of(graph, "c") = {"Split", {"b"}, {"boxes", "c"}};
+  CHECK(find_raw_maps(graph, Task::pose) == task_maps);
 }
 
 /// Each change makes the tail another one, whose maps would be read wrongly.
@@ -152,6 +219,9 @@ void test_signed_rounding() {
 
 int main() {
   test_maps_are_found();
+  test_maps_of_tasks();
+  test_maps_of_turned_boxes();
+  test_prototypes_come_last();
   test_bias_of_openvino();
   test_pairs_of_older_exports();
   test_other_tails_stay_whole();

@@ -40,6 +40,18 @@ void test_layouts() {
   CHECK_THROWS(resolve_layout(raw, 80, shapes({{1, 64, 48, 80}}), 384, 640), ModelError, "do not fit");
 }
 
+/// Of an export that was cut, only the shapes say where the maps are.
+void test_maps_of_a_cut_head() {
+  const std::vector<std::vector<int>> all = {{1, 64, 80, 80}, {1, 3, 80, 80},  {1, 32, 80, 80},  {1, 64, 40, 40},
+                                             {1, 3, 40, 40},  {1, 32, 40, 40}, {1, 32, 160, 160}};
+  const HeadLayout found = resolve_layout(layout_of(Head::raw, Task::segment), 3, shapes(all), 640, 640);
+  CHECK(found.reg_max == 16 && found.strides == (std::vector<int>{8, 16}) && found.extra == 32);
+  CHECK_THROWS(resolve_layout(layout_of(Head::raw, Task::pose, 51), 3, shapes({all[0], all[1]}), 640, 640), ModelError,
+               "not the maps of a head");
+  CHECK_THROWS(resolve_layout(layout_of(Head::raw, Task::pose, 51), 3, shapes({all[0], all[1], all[2]}), 640, 640),
+               ModelError, "(1, 51, 80, 80)");
+}
+
 void test_layouts_of_tasks() {
   const HeadLayout segment = layout_of(Head::boxes, Task::segment);
   CHECK(resolve_layout(segment, 80, shapes({{1, 116, 8400}, {1, 32, 160, 160}}), 640, 640).extra == 32);
@@ -81,7 +93,8 @@ void test_extra_values() {
   const Tensor none{floats.data(), {1, 1, 1, 1}, 1, Type::f32};
   outputs = {none, none, {floats.data(), {1, 2, 2, 4}, 8, Type::f32},
              none, none, {floats.data() + 20, {1, 2, 1, 2}, 3, Type::f32}};
-  const Cell cell = ExtraValues(layout, outputs, 0).read(9, values);
+  ExtraValues(layout, outputs, 0).read(9, values);
+  const Cell cell = ExtraValues(layout, outputs, 0).cell(9);
   CHECK(values[0] == 21 && values[1] == 24);
   CHECK(cell.x == 1.5f && cell.y == 0.5f && cell.stride == 16);
   floats[24] = 1.0f / 0.0f;
@@ -93,6 +106,7 @@ void test_extra_values() {
 int main() {
   test_layouts();
   test_layouts_of_tasks();
+  test_maps_of_a_cut_head();
   test_extra_values();
   return check::result();
 }

@@ -54,6 +54,28 @@ void test_counterparts() {
   CHECK(counterparts(own, {"dog"}) == own.flip_idx);
 }
 
+void test_limbs() {
+  ModelSpec spec;
+  spec.layout = layout_of(17, 3);
+  CHECK(limbs_of(spec).empty());
+  spec.names = {"person"};
+  CHECK(limbs_of(spec).size() == 19 && problem_of(limbs_of(spec), 17).empty());
+  spec.skeleton = {{0, 1}};
+  CHECK(limbs_of(spec) == spec.skeleton);
+}
+
+void test_what_does_not_fit_the_keypoints() {
+  CHECK(problem_of(std::vector<int>{0, 2, 1}, 3).empty());
+  CHECK(problem_of(counterparts(layout_of(17, 3), {"person"}), 17).empty());
+  for (const std::vector<int>& flip : std::vector<std::vector<int>>{{0, 1}, {1, 2, 0}, {0, 2, 3}, {0, -1, 1}}) {
+    CHECK(!problem_of(flip, 3).empty());
+  }
+  CHECK(problem_of(Skeleton{{0, 2}, {2, 1}}, 3).empty());
+  CHECK(problem_of(Skeleton{{0, 3}}, 3).find("from keypoint 0 to 3") != std::string::npos);
+  CHECK(!problem_of(Skeleton{{-1, 0}}, 3).empty());
+  CHECK(!problem_of(Skeleton(5000, {0, 1}), 3).empty());
+}
+
 }  // namespace
 
 int main() {
@@ -61,5 +83,7 @@ int main() {
   test_points_of_the_image();
   test_mirrored_points_change_places();
   test_counterparts();
+  test_limbs();
+  test_what_does_not_fit_the_keypoints();
   return check::result();
 }

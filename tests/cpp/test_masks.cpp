@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <random>
+#include <thread>
 
 #include "check.h"
 
@@ -177,17 +179,8 @@ void test_what_is_refused() {
   CHECK_THROWS(MaskDecoder()(each.tensor, 0, large, {1, 1, 1}, found), std::invalid_argument, "1072 MiB");
 }
 
-void test_kernels_of_every_table() {
-  std::mt19937 random(3);
-  std::normal_distribution<float> normal;
-  std::uniform_int_distribution<int> position(0, 47);
-  Samples samples;
-  for (int i = 0; i < 100; ++i) {
-    samples.first.push_back(position(random));
-    for (auto& weights : samples.weights) weights.push_back(normal(random));
-  }
-  std::vector<float> values(50 * 200);
-  for (float& value : values) value = normal(random);
+/// All tables give what the plain one gives.
+void check_tables(const Samples& samples, const std::vector<float>& values) {
   for (const std::size_t n : {1u, 7u, 8u, 16u, 31u, 33u, 64u, 97u}) {
     std::vector<float> expected(n), sums(n);
     scalar_kernels.weighted_sum(values.data(), 200, values.data() + 5, 50, n, expected.data());
@@ -202,13 +195,94 @@ void test_kernels_of_every_table() {
   }
 }
 
+void test_kernels_of_every_table() {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(50 * 200);
+  for (float& value : values) value = normal(random);
+  for (const double step : {0.03, 0.3, 0.45, 0.9, 1.8, -0.3, -0.6, -1.8}) {
+    Samples samples;
+    for (int i = 0; i < 100; ++i) {
+      samples.first.push_back(static_cast<int>(step < 0 ? (i - 99) * step : i * step));
+      for (auto& weights : samples.weights) weights.push_back(normal(random));
+    }
+    check_tables(samples, values);
+  }
+}
+
+/// Detections all over the image, in boxes of many sizes.
+struct Crowd {
+  Geometry geometry = Geometry::fit(700, 500, 96, 64);
+  Case each{geometry};
+  Detections found;
+  std::vector<float> coefficients;
+
+  Crowd() {
+    std::mt19937 random(5);
+    std::normal_distribution<float> normal;
+    std::uniform_real_distribution<float> share(0, 1);
+    for (int i = 0; i < 40; ++i) {
+      const float x = 600 * share(random), y = 400 * share(random);
+      found.boxes.push_back({x, y, x + 20 + 80 * share(random), y + 20 + 80 * share(random)});
+      found.scores.push_back(share(random));
+      found.classes.push_back(i);
+      for (int c = 0; c < 5; ++c) coefficients.push_back(normal(random));
+    }
+    found.boxes[0] = {0, 0, 700, 500};
+  }
+  Detections decode(MaskDecoder& decoder) const {
+    Detections out = found;
+    decoder(each.tensor, 0, geometry, coefficients, out);
+    return out;
+  }
+};
+
+bool same(const Detections& a, const Detections& b) {
+  if (a.scores != b.scores || a.classes != b.classes || a.masks.size() != b.masks.size()) return false;
+  for (std::size_t i = 0; i < a.masks.size(); ++i) {
+    const Mask &p = a.masks[i], &q = b.masks[i];
+    if (p.x != q.x || p.y != q.y || p.width != q.width || p.height != q.height) return false;
+    const std::size_t bytes = p.row_bytes() * static_cast<std::size_t>(p.height);
+    if (!std::equal(p.bits.get(), p.bits.get() + bytes, q.bits.get())) return false;
+  }
+  return true;
+}
+
+/// Made for ThreadSanitizer, too; $YOLORT_RUNS says how often each thread decodes.
+void test_threads_make_the_masks_that_one_makes(int runs) {
+  const Crowd crowd;
+  MaskDecoder alone(kernels(), 1);
+  const Detections expected = crowd.decode(alone);
+  CHECK(expected.size() > 30);
+  std::vector<int> wrong(8, 0);
+  std::vector<std::thread> callers;
+  for (std::size_t t = 0; t < wrong.size(); ++t) {
+    callers.emplace_back([&, t] {
+      MaskDecoder shared(kernels(), static_cast<int>(t) + 1);
+      for (int i = 0; i < runs; ++i) wrong[t] += !same(crowd.decode(shared), expected);
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  CHECK(wrong == std::vector<int>(8, 0));
+}
+
+void test_a_thread_that_finds_nan_says_so() {
+  Crowd crowd;
+  crowd.each.prototypes[3] = 0.0f / 0.0f;
+  MaskDecoder shared(kernels(), 4);
+  CHECK_THROWS(crowd.decode(shared), EngineError, "NaN");
+}
+
 }  // namespace
 
 int main() {
+  const char* runs = std::getenv("YOLORT_RUNS");
   test_masks_are_those_of_the_steps();
   test_uniform_blocks_are_what_their_pixels_are();
   test_empty_masks_are_dropped();
   test_what_is_refused();
   test_kernels_of_every_table();
+  test_threads_make_the_masks_that_one_makes(runs ? std::atoi(runs) : 50);
+  test_a_thread_that_finds_nan_says_so();
   return check::result();
 }

@@ -53,7 +53,8 @@ const char* raw = R"({"format": 1, "head": "raw-e2e", "strides": [8, 16, 32], "r
 void test_what_may_be_cut() {
   const auto of = [](const std::string& yaml) { return read_ncnn(yaml).may_be_cut(); };
   CHECK(of("author: Ultralytics\ntask: detect\n") && of("author: Ultralytics\nend2end: true\n"));
-  CHECK(!of("task: detect\n") && !of("author: somebody\n") && !of("author: Ultralytics\ntask: segment\n"));
+  CHECK(!of("task: detect\n") && !of("author: somebody\n") && of("author: Ultralytics\ntask: segment\n"));
+  CHECK(!of("author: Ultralytics\ntask: obb\n") && of("author: Ultralytics\ntask: obb\nhead: OBB26\n"));
   ModelSpec spec = read_ncnn("author: Ultralytics\n");
   fs::resize_file(spec.weights, std::uintmax_t{1} << 40);  // it would be rewritten in memory
   CHECK(!spec.may_be_cut());

@@ -11,6 +11,14 @@
 
 using namespace yolort;
 
+namespace {
+
+void find_maps_of_all(const Graph& graph) {
+  for (const Task task : {Task::detect, Task::segment, Task::pose, Task::obb}) find_raw_maps(graph, task);
+}
+
+}  // namespace
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const fuzz::Folder folder;
   static const std::string onnx = folder.write("tuned.onnx", std::string_view("\x3A\x01g", 3)).string();
@@ -22,7 +30,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       case 2: {
         const ModelSpec spec = read_model(folder.write("model.onnx", bytes.rest()).string());
         const GraphStream file = open_graph(spec);
-        find_raw_maps(read_onnx_graph(*file.stream, file.size));
+        find_maps_of_all(read_onnx_graph(*file.stream, file.size));
         with_outputs(read_graph(spec), {"map"});
         break;
       }
@@ -41,7 +49,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       case 7: read_model(folder.write("model.tflite", bytes.rest()).string()); break;
       case 6: {
         const std::string xml(bytes.rest());
-        find_raw_maps(openvino::read_ir_graph(xml));
+        find_maps_of_all(openvino::read_ir_graph(xml));
         openvino::ir_with_outputs(xml, {"1:0", "map"});
         break;
       }

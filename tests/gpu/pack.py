@@ -1,4 +1,4 @@
-"""Packs what run.sh needs on a machine that reaches no network into pieces of at most so many MiB.
+"""Packs what run.sh needs on a machine that reaches no network into pieces of at most N MiB.
 
     python tests/gpu/pack.py --tensorrt tensorrt-8.6.0-*.whl --headers TENSORRT/include --weights a.pt b.pt \\
         --calibrate train.yaml --data val.yaml --output build/gpu [--python 3.12] [--mib 55]

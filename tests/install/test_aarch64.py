@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yolort
-from installing import ROOT, detections, run
+from installing import ROOT, detections, run, write_pnm
+from known_models import task_model, write_ncnn
 
 pytestmark = pytest.mark.slow
 
@@ -42,9 +46,9 @@ def iou(one: np.ndarray, other: np.ndarray) -> float:
     return common / (float(area) - common)
 
 
-def assert_same(found: np.ndarray, expected: np.ndarray, least_iou: float, score_off: float) -> None:
+def assert_same(found: np.ndarray, expected: np.ndarray, least_iou: float, score_off: float, least: int = 6) -> None:
     """Each detection has its twin, of the same class."""
-    assert len(found) == len(expected) >= 6
+    assert len(found) == len(expected) >= least
     for row in expected:
         twins = found[found[:, 0] == row[0]]
         overlaps = [iou(twin[2:], row[2:]) for twin in twins]
@@ -64,6 +68,52 @@ def test_yolort_detect(static_prefix: Path, picture_file: Path, cpu: str) -> Non
     words = [yolort.demo_model("ncnn"), picture_file, "--precision", "fp32"]
     here = detections(run(static_prefix / "bin" / "yolort-detect", *words))
     assert_same(emulated(cpu, *words), here, least_iou=0.99, score_off=1e-3)
+
+
+def assert_same_objects(line: str, expected: str) -> None:
+    """Masks, keypoints and turned boxes of two lines of yolort-detect."""
+    objects, others = (json.loads(each)["detections"] for each in (line, expected))
+    assert_same(detections(line), detections(expected), least_iou=0.99, score_off=1e-3, least=1)
+    for row in objects:
+        twin = max(others, key=lambda other: (other["class"] == row["class"], iou(*map(corners_of, (other, row)))))
+        for key in ("keypoints", "rotated"):
+            if key in row:
+                np.testing.assert_allclose(row[key], twin[key], atol=0.5)
+        if "mask" in row:
+            coco = pytest.importorskip("pycocotools.mask")
+            assert coco.iou([row["mask"]], [twin["mask"]], [False])[0, 0] >= 0.98
+
+
+def corners_of(row: dict[str, Any]) -> np.ndarray:
+    return np.array(row["box"])
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
+@pytest.mark.parametrize("task", ["segment", "pose", "obb"])
+def test_tasks(static_prefix: Path, picture_file: Path, task: str, tmp_path: Path) -> None:
+    words = [write_ncnn(tmp_path, *task_model(task)), picture_file]
+    (here,) = run(static_prefix / "bin" / "yolort-detect", *words).splitlines()
+    (there,) = run("qemu-aarch64", "-cpu", "cortex-a53", BUILD / "yolort-detect", *words).splitlines()
+    assert_same_objects(there, here)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
+@pytest.mark.skipif("YOLORT_DATA" not in os.environ, reason="YOLORT_DATA names no folder of real weights")
+@pytest.mark.parametrize("weights", ["yolo26n-seg", "yolo26n-pose"])
+def test_real_models_of_tasks(static_prefix: Path, weights: str, tmp_path: Path) -> None:
+    pytest.importorskip("ultralytics")
+    from yolort.tools import export
+
+    folder = Path(os.environ["YOLORT_DATA"])
+    model = export(folder / "weights" / f"{weights}.pt", format="ncnn", output=tmp_path / "x_ncnn_model")
+    detector = yolort.Detector(model, precision="fp32")
+    photos = sorted((folder / "data/coco-train128").rglob("*.jpg"))[:20]
+    photo = max(photos, key=lambda path: len(detector(yolort.images.read(path))))
+    words = [model, write_pnm(tmp_path / "photo.ppm", yolort.images.read(photo)), "--precision", "fp32"]
+    (here,) = run(static_prefix / "bin" / "yolort-detect", *words).splitlines()
+    (there,) = run("qemu-aarch64", "-cpu", "cortex-a76", BUILD / "yolort-detect", *words).splitlines()
+    assert len(detections(here)) >= 3
+    assert_same_objects(there, here)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yolort
 from installing import ROOT, detections, found_in, run, write_pnm
+from known_models import task_model, write_ncnn
 
 pytestmark = pytest.mark.slow
 
@@ -39,10 +40,10 @@ def test_pictures_and_folders(app: Path, picture: np.ndarray, here: np.ndarray, 
     (folder / "notes.txt").write_text("no picture")
     single = write_pnm(tmp_path / "single.ppm", picture)
     told = [json.loads(line) for line in run(app, MODEL, single, folder).splitlines()]
-    assert [one["source"] for one in told] == [str(single), str(folder / "a.PGM"), str(folder / "b.ppm")]
-    assert [(one["width"], one["height"]) for one in told] == [(640, 480), (50, 30), (640, 480)]
+    assert [one["path"] for one in told] == [str(single), str(folder / "a.PGM"), str(folder / "b.ppm")]
+    assert [one["shape"] for one in told] == [[480, 640], [30, 50], [480, 640]]
     assert told[0]["detections"][0]["name"] in yolort.Detector(MODEL).names.values()
-    assert told[0]["ms"]["inference"] > 0
+    assert told[0]["speed"]["inference"] > 0
     for line in (told[0], told[2]):
         np.testing.assert_allclose(detections(json.dumps(line)), here, atol=1e-4)
 
@@ -50,7 +51,7 @@ def test_pictures_and_folders(app: Path, picture: np.ndarray, here: np.ndarray, 
 def test_frames(app: Path, picture: np.ndarray, here: np.ndarray) -> None:
     frames = picture.tobytes() + np.full_like(picture, 114).tobytes() + picture.tobytes()
     told = run(app, MODEL, "-", "--size", "640x480", stdin=frames).splitlines()
-    assert [json.loads(line)["frame"] for line in told] == [0, 1, 2]
+    assert [(json.loads(line)["index"], json.loads(line)["path"]) for line in told] == [(0, None), (1, None), (2, None)]
     np.testing.assert_allclose(detections(told[0]), here, atol=1e-4)
     np.testing.assert_array_equal(detections(told[2]), detections(told[0]))
     assert len(detections(told[1])) == 0
@@ -59,6 +60,62 @@ def test_frames(app: Path, picture: np.ndarray, here: np.ndarray) -> None:
     np.testing.assert_array_equal(detections(line), detections(told[0]))
     message = run(app, MODEL, "-", "--size", "640x480", stdin=frames[:-1], status=1)
     assert "the last frame has 921599 bytes, expected 921600" in message
+
+
+def assert_alike(a: object, b: object) -> None:
+    """The same keys and texts, and numbers up to the digits that are written."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        assert list(a) == list(b)
+        assert_alike(list(a.values()), list(b.values()))
+    elif isinstance(a, list) and isinstance(b, list):
+        assert len(a) == len(b)
+        for one, other in zip(a, b, strict=True):
+            assert_alike(one, other)
+    elif isinstance(a, float):
+        assert a == pytest.approx(b, abs=1e-4)
+    else:
+        assert a == b
+
+
+@pytest.mark.parametrize("task", ["detect", "segment", "pose", "obb"])
+def test_the_json_is_that_of_python(app: Path, task: str, tmp_path: Path) -> None:
+    model = write_ncnn(tmp_path, *task_model(task))
+    file = write_pnm(tmp_path / "gray.ppm", np.full((48, 60, 3), 100, np.uint8))
+    line = json.loads(run(app, model, file))
+    speed = line.pop("speed")
+    assert list(speed) == ["pre", "inference", "post"]
+    found = yolort.Detector(model)(np.full((48, 60, 3), 100, np.uint8))
+    found.path = str(file)
+    assert_alike(line, json.loads(json.dumps(found.to_dict())))
+
+
+@pytest.mark.parametrize("task", ["detect", "segment", "pose", "obb"])
+def test_annotated_images(static_prefix: Path, task: str, tmp_path: Path) -> None:
+    """What is drawn is where Python draws it; only Python writes labels."""
+    cv2 = pytest.importorskip("cv2")
+    app = static_prefix / "bin" / "yolort-detect"
+    model = write_ncnn(tmp_path, *task_model(task))
+    image = np.full((480, 600, 3), 100, np.uint8)
+    file = write_pnm(tmp_path / "gray.ppm", image)
+    run(app, model, file, file, "--save", tmp_path / "drawn")
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["gray-2.png", "gray.png"]
+    drawn = yolort.images.read(tmp_path / "drawn" / "gray.png").astype(int)
+    found = yolort.Detector(model)(image)
+    expected = found.draw(image).astype(int)
+    for top, left in np.rint(found.boxes[:, 1::-1]).astype(int):
+        label = np.s_[max(top - 25, 0) : top + 1, left : left + 130]
+        drawn[label] = expected[label] = 100
+    here, there = ((pixels != 100).any(2) for pixels in (drawn, expected))
+    wider = [cv2.dilate(part.astype(np.uint8), np.ones((5, 5), np.uint8)) for part in (here, there)]
+    assert here.sum() > 500 and there.sum() > 500
+    assert (here & (wider[1] == 0)).sum() + (there & (wider[0] == 0)).sum() < 0.02 * here.sum()
+    colors = [np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True) for pixels in (drawn, expected)]
+    ours, theirs = (found[np.argsort(-counts)[1]] for found, counts in colors)  # after the background
+    np.testing.assert_allclose(ours, theirs, atol=1)
+    run(app, model, file, "--save", tmp_path / "drawn")  # replaces its own
+    (tmp_path / "drawn" / "gray.png").write_bytes(b"mine")
+    assert "yolort did not write it" in run(app, model, file, "--save", tmp_path / "drawn", status=1)
+    assert (tmp_path / "drawn" / "gray.png").read_bytes() == b"mine"
 
 
 def test_options(app: Path, picture_file: Path, here: np.ndarray) -> None:
@@ -104,6 +161,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes_on(app: Path, picture_fil
         ([MODEL, "a.jpg", "--rect", "maybe"], "--rect maybe: expected yes or no"),
         ([MODEL, "a.jpg", "--speed", "9"], "there is no option --speed"),
         ([MODEL, "a.jpg", "--conf"], "--conf has no value"),
+        ([MODEL, "a.jpg", "--skeleton", "0,1"], "--skeleton 0,1: expected pairs of keypoints"),
     ],
 )
 def test_a_wrong_command_line(static_prefix: Path, words: list[str], message: str) -> None:

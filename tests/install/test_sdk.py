@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yolort
 from installing import ROOT, found_in, run
+from known_models import task_model, write_ncnn
 
 pytestmark = pytest.mark.slow
 
@@ -82,6 +83,48 @@ def test_examples(
             assert there == lines(detector(picture), detector.names)
         for name in ("YOLORT_ENGINE", "YOLORT_LIBRARY_PATH"):
             monkeypatch.delenv(name, raising=False)
+
+
+def task_lines(found: yolort.Detections, *, rle: bool) -> list[str]:
+    """What the examples of the tasks print."""
+    out = []
+    for i, (_, score, cls) in enumerate(found):
+        line = f"{found.names[cls]} {score:.3f}"
+        points: np.ndarray = np.empty((0, 2))
+        if found.masks is not None:
+            line += f" {found.masks.area[i]} pixels"
+            line += f", COCO RLE {found.masks.rle()[i]['counts']}" if rle else ""
+        elif found.keypoints is not None:
+            points = found.keypoints[i, :, :2]
+        elif found.corners is not None:
+            points = found.corners[i]
+        out.append(line + "".join(f" {x:.1f},{y:.1f}" for x, y in points))
+    return out
+
+
+@pytest.fixture(scope="module")
+def examples(static_prefix: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The programs of the tasks, by their language."""
+    folder = tmp_path_factory.mktemp("examples")
+    for language in ("cpp", "c"):
+        source, build = EXAMPLES / language, folder / language
+        run("cmake", "-G", "Ninja", "-S", source, "-B", build, f"-DCMAKE_PREFIX_PATH={static_prefix}")
+        run("cmake", "--build", build, "--target", f"tasks_{language}")
+    return {language: folder / language / f"tasks_{language}" for language in ("cpp", "c")}
+
+
+@pytest.mark.parametrize("task", ["segment", "pose", "obb"])
+def test_examples_of_tasks(
+    shared_prefix: Path, examples: dict[str, Path], task: str, frame: list[object], picture: np.ndarray, tmp_path: Path
+) -> None:
+    model = write_ncnn(tmp_path, *task_model(task))
+    found = yolort.Detector(model)(picture)
+    assert len(found) == 2
+    for language, program in examples.items():
+        assert run(program, model, *frame).splitlines() == task_lines(found, rle=language == "cpp")
+        assert "does not exist" in run(program, tmp_path / "nothing", *frame, status=1)
+    script = [sys.executable, EXAMPLES / "c/tasks_ctypes.py", shared_prefix / "lib" / "libyolort.so"]
+    assert run(*script, model, *frame).splitlines() == task_lines(found, rle=False)
 
 
 def test_the_licenses_of_what_is_linked_are_installed(prefix: Path) -> None:

@@ -56,6 +56,33 @@ def test_to_dict_is_json(found: yolort.Detections) -> None:
     assert data["detections"][1] == {"box": [5, 5, 20, 30], "score": 0.5, "class": 0, "name": "cat"}
 
 
+def test_crops_are_what_is_in_the_boxes(found: yolort.Detections) -> None:
+    image = np.arange(40 * 50 * 3, dtype=np.uint32).astype(np.uint8).reshape(40, 50, 3)
+    first, second, third = found.crops(image)
+    np.testing.assert_array_equal(first, image[:10, :10])
+    np.testing.assert_array_equal(second, image[5:30, 5:20])
+    assert third.shape == (1, 1, 3) and np.shares_memory(first, image)
+    with pytest.raises(ValueError, match="image: expected shape"):
+        found.crops(image[1:])
+
+
+def test_crops_of_turned_boxes_are_straight(found: yolort.Detections) -> None:
+    cv2 = pytest.importorskip("cv2")
+    image = np.zeros((40, 50, 3), np.uint8)
+    image[10:20, 15:35] = 200
+    turn = cv2.getRotationMatrix2D((24.5, 14.5), -30, 1)  # clockwise in the image
+    turned = cv2.warpAffine(image, turn, (50, 40), flags=cv2.INTER_CUBIC)
+    rotated = np.array(
+        [[25, 15, 20, 10, np.deg2rad(30)], [25, 15, 20, 10, np.deg2rad(120)], [0, 0, 1e9, 4, 0]], np.float32
+    )
+    found.rotated = rotated
+    along, across, huge = found.crops(turned)
+    assert (along.shape, across.shape) == ((10, 20, 3), (10, 20, 3))
+    assert (along[1:-1, 1:-1] > 150).all()
+    assert (across == 0).any()
+    assert huge.shape == (4, 180, 3)
+
+
 def test_to_supervision(found: yolort.Detections) -> None:
     pytest.importorskip("supervision")
     theirs = found.to_supervision()

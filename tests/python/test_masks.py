@@ -1,25 +1,20 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yolort
-from known_models import Make, Target, metadata
+from known_models import Make, Target, metadata, task_model, write_onnx
 
 
 @pytest.fixture
 def found(target: Target, make_model: Make) -> yolort.Detections:
     """Two objects in an image of 60 x 48 pixels: the left half of a box, and the whole of another."""
-    prototypes = np.full((2, 16, 16), -1, np.float32)
-    prototypes[0, :, :4] = 1
-    prototypes[1] = 1
-    rows = np.zeros((4 + 1 + 2, 4), np.float32)
-    rows[:, 0] = [16, 32, 24, 24, 0.9, 1, 0]
-    rows[:, 1] = [48, 32, 16, 16, 0.8, 0, 1]
-    data = metadata(["thing"]) | {"task": "segment"}
-    model = make_model({"out0": rows, "out1": prototypes}, data)
-    return target.detector(model)(np.zeros((48, 60, 3), np.uint8))
+    return target.detector(make_model(*task_model("segment")))(np.zeros((48, 60, 3), np.uint8))
 
 
 def test_selecting_shares_and_keeps_order(found: yolort.Detections) -> None:
@@ -86,3 +81,45 @@ def test_joined_masks_of_mirrored_views(target: Target, make_model: Make) -> Non
     dense = both.masks[np.argsort(both.boxes[:, 0])].to_dense()
     np.testing.assert_array_equal(dense[0], dense[1][:, ::-1])
     assert dense[0, 20:44, 4:28].all() and dense[0].sum() == 24 * 24
+
+
+MEMORY_PROGRAM = """
+import sys
+import numpy as np
+import yolort
+
+def mib(key):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(key)) / 1024
+
+detector = yolort.Detector(sys.argv[1], engine="onnxruntime", max_det=400, iou=1.0)
+image = np.zeros((4000, 6000, 3), np.uint8)
+detector(np.zeros((48, 64, 3), np.uint8))
+before = mib("VmRSS:")
+try:
+    count = len(detector(image))
+except ValueError as error:
+    count = error
+print(round(mib("VmHWM:") - before), count)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("count", "share", "max_mib", "outcome"),
+    [
+        (300, 0.1, 143, "300"),  # 150 MB
+        (300, 1.0, 1024, "300"),
+        (400, 1.0, 20, "the masks of 400 detections in one image take 1144 MiB, more than the 1024 that are allowed"),
+    ],
+)
+def test_memory_of_many_masks(count: int, share: float, max_mib: int, outcome: str, tmp_path: Path) -> None:
+    """Of an image of 6000 x 4000 pixels, of which each of the boxes covers a share."""
+    rows = np.full((4 + 1 + 1, count), 0.9, np.float32)
+    rows[:4] = np.array([32, 31.5, 64, 43])[:, None] * np.array([1, 1, share**0.5, share**0.5])[:, None]
+    data = metadata(["thing"]) | {"task": "segment"}
+    model = write_onnx(tmp_path, {"out0": rows, "out1": np.ones((1, 16, 16), np.float32)}, data)
+    arguments = [sys.executable, "-c", MEMORY_PROGRAM, str(model)]
+    told = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
+    mib, _, what = told.strip().partition(" ")
+    assert int(mib) <= max_mib
+    assert what.startswith(outcome)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import yolort
-from known_models import Make, Target, metadata
+from known_models import Make, Target, metadata, task_model
 
 IMAGE = np.full((50, 100, 3), 90, np.uint8)  # letterboxed into 64 x 64
 STRIDES = (8, 16, 32)
@@ -193,3 +193,62 @@ def test_mirrored_views_need_to_know_left_from_right(target: Target, make_model:
     for wrong in ([0], [1, 1], [0, 2], "ab"):
         with pytest.raises(yolort.ModelError, match="flip_idx"):
             target.detector(pose_model(make_model, wrong))
+    given = target.detector(pose_model(make_model), augment=True, conf=0.1, flip_idx=(1, 0), **exact(target))(image)
+    np.testing.assert_array_equal(given.keypoints, both.keypoints)
+    for wrong_option in ([0], [1, 1], [0, 2]):
+        with pytest.raises(ValueError, match="flip_idx"):
+            target.detector(pose_model(make_model), flip_idx=wrong_option)
+
+
+def test_the_skeleton_is_the_models_or_an_option_or_cocos(target: Target, make_model: Make) -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    outputs, data = task_model("pose")
+    detector = target.detector(make_model(outputs, data))
+    assert detector.skeleton == detector.clone().skeleton == ((0, 1), (0, 2))
+    assert detector(image)[0].skeleton == detector.skeleton
+    assert target.detector(make_model(outputs, data), skeleton=[[1, 2]]).skeleton == ((1, 2),)
+    del data["yolort"]
+    assert target.detector(make_model(outputs, data)).skeleton == ()
+    wrong: Any
+    for wrong in ([[0, 3]], [[0, 2**31 - 1]]):
+        with pytest.raises(ValueError, match=r"skeleton has a limb .* expected 0 to 2"):
+            target.detector(make_model(outputs, data), skeleton=wrong)
+    for wrong in ([[0]], 3, [3], [["a", "b"]]):
+        with pytest.raises((ValueError, TypeError), match="skeleton"):
+            target.detector(make_model(outputs, data), skeleton=wrong)
+    for own in ([[0, 3]], [[0]], [0, 1], "ab", {"0": 1}):
+        data["yolort"] = json.dumps({"format": 1, "head": "boxes", "skeleton": own})
+        with pytest.raises(yolort.ModelError, match=r"yolort.skeleton"):
+            target.detector(make_model(outputs, data))
+
+
+def test_coco_s_skeleton(target: Target, make_model: Make) -> None:
+    data = metadata(["person"]) | {"task": "pose", "kpt_shape": [17, 2]}
+    detector = target.detector(make_model({"out0": np.zeros((4 + 1 + 34, 4), np.float32)}, data), augment=True)
+    assert len(detector.skeleton) == 19 and (5, 6) in detector.skeleton
+    data["names"] = {0: "dog"}
+    assert target.detector(make_model({"out0": np.zeros((4 + 1 + 34, 4), np.float32)}, data)).skeleton == ()
+
+
+@pytest.mark.parametrize("task", ["detect", "segment", "obb"])
+def test_options_of_poses_are_refused_elsewhere(task: str, target: Target, make_model: Make) -> None:
+    for option in ({"flip_idx": [0]}, {"skeleton": [[0, 1]]}):
+        with pytest.raises(ValueError, match=f"is for models that find poses; the task of .* is {task}"):
+            target.detector(make_model(*task_model(task)), **option)
+
+
+@pytest.mark.parametrize("task", ["segment", "pose", "obb"])
+def test_drawing_changes_the_objects(task: str, target: Target, make_model: Make) -> None:
+    pytest.importorskip("cv2")
+    image = np.full((64, 64, 3), 100, np.uint8)
+    found = target.detector(make_model(*task_model(task)))(image)
+    found.names = {0: ""}
+    drawn = (found.draw(image) != 100).any(2)
+    if task == "segment":
+        assert drawn[32, 8] and not drawn[32, 24]  # the first object's left half
+    elif task == "pose":
+        assert drawn[30, 10] and drawn[35, 15] and not drawn[24, 14]  # a point, a limb, a point that is hidden
+    else:
+        assert found.corners is not None
+        x, y = np.rint(found.corners[0, 0]).astype(int)
+        assert drawn[y - 1 : y + 2, x - 1 : x + 2].any() and not drawn[44, 28]  # a corner, and where it is not turned

@@ -28,7 +28,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, class_names: dict[int, 
             return path
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
-            build = tasks.ClassificationModel if architecture.endswith("-cls") else tasks.DetectionModel
+            kinds = {"cls": "Classification", "seg": "Segmentation", "pose": "Pose", "obb": "OBB"}
+            build = getattr(tasks, f"{kinds.get(architecture.partition('-')[2], 'Detection')}Model")
             model = build(f"{architecture}.yaml", nc=len(class_names), verbose=False)
             for module in model.modules():
                 if isinstance(module, torch.nn.BatchNorm2d):

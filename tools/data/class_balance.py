@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from yolort import _atomic
-from yolort.tools.data.dataset import image_size, load_for_training
+from yolort.tools.data.dataset import check_trained_on, load_for_training
 from yolort.tools.data.samples import LabelError
 
 __all__ = ["ClassReport", "check_weighting", "class_report", "class_weights", "sample_weights", "to_json"]
@@ -108,7 +108,7 @@ def class_report(data: str | Path, imgsz: int, split: str = "train") -> ClassRep
     samples, unreadable = [], []
     for sample in dataset.samples:
         try:
-            width, height = image_size(sample.path)
+            width, height = check_trained_on(sample.path)
         except OSError as error:
             unreadable.append(str(error))
             continue

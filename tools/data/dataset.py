@@ -27,6 +27,7 @@ from yolort.tools.data.samples import Dataset, LabelError
 from yolort.tools.data.yolo import read_description, read_yolo, yolo_files
 
 __all__ = [
+    "check_trained_on",
     "data_sha256",
     "image_size",
     "letterboxed",
@@ -38,6 +39,7 @@ __all__ = [
     "write_for_ultralytics",
 ]
 
+_MIN_SIDE = 10  # pixels: Ultralytics' `verify_image`
 #: In a path: what the list of images that Ultralytics is given cannot hold.
 _UNSPELLABLE = re.compile(r"[\n-\r\x1c-\x1e\x85\u2028\u2029\ud800-\udfff]")
 
@@ -76,7 +78,7 @@ def load_dataset(data: str | Path, split: str = "val", images: str | Path | None
         raise LabelError(f"{data}: the split holds no images")
     if not any(len(sample.classes) for sample in dataset.samples):
         raise LabelError(f"{data}: none of the {len(dataset.samples)} images has a label ({_label_hint(dataset)})")
-    return dataset
+    return replace(dataset, notes=(*dataset.notes, *_empty_boxes(dataset)))
 
 
 def letterboxed(images: Sequence[str | Path | np.ndarray], size: tuple[int, int]) -> np.ndarray:
@@ -163,17 +165,29 @@ def image_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
+def check_trained_on(path: Path) -> tuple[int, int]:
+    """`image_size`; OSError also for an image that Ultralytics leaves out of a training, since it is too small."""
+    width, height = image_size(path)
+    if min(width, height) < _MIN_SIDE:
+        raise OSError(f"{path} has {width} x {height} pixels; Ultralytics trains on sides of {_MIN_SIDE} or more")
+    return width, height
+
+
 def _check_readable(data: str | Path, split: str, paths: Sequence[Path]) -> None:
-    """LabelError if no image can be read; those after the first that can are not looked at."""
-    reasons = []
+    """LabelError if no image can be read; those after the first that can are not looked at.
+
+    By PIL, as Ultralytics checks them, and by the runtime, which refuses what OpenCV reads as black.
+    """
+    reasons: list[Exception] = []
     for path in paths:
         try:
-            image_size(path)
-        except OSError as error:
+            check_trained_on(path)
+            yolort.images.read(path)
+        except (OSError, yolort.ImageError) as error:
             reasons.append(error)
         else:
             return
-    raise LabelError(f"{data}: none of the {len(paths)} images of {split} can be read; the first: {reasons[0]}")
+    raise LabelError(f"{data}: none of the {len(paths)} images of {split} can be trained on; the first: {reasons[0]}")
 
 
 def trainable(paths: Sequence[Path]) -> list[Path]:
@@ -213,6 +227,18 @@ def write_for_ultralytics(data: str | Path, folder: Path) -> str:
     text = f"# {_atomic.MARK}\n" + yaml.safe_dump(described, sort_keys=False, allow_unicode=True)
     _atomic.write(folder / "data.yaml", text, update=True)
     return str((folder / "data.yaml").absolute())
+
+
+def _empty_boxes(dataset: Dataset) -> list[str]:
+    """A note on boxes without width or height."""
+    is_empty = {one.path: (one.boxes[:, 2:] <= one.boxes[:, :2]).any(axis=1) for one in dataset.samples}
+    found = [(path, int(which.sum())) for path, which in is_empty.items() if which.any()]
+    if not found:
+        return []
+    return [
+        f"{sum(count for _, count in found)} object(s) have no width or no height, the first in {found[0][0]}: nothing "
+        "can be found there, which lowers recall and mAP"
+    ]
 
 
 def _label_hint(dataset: Dataset) -> str:

@@ -103,6 +103,8 @@ def _read_labels(image: Path, file: Path, classes: int) -> Sample:
     """Lines of `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 ...` for a polygon; a missing file is an empty image."""
     rows: list[list[float]] = []
     lengths: set[bool] = set()
+    if file.is_symlink() and not file.exists():
+        raise LabelError(f"{file} is a link to {file.readlink()}, which is not there")
     if file.exists():
         for number, line in enumerate(read_text(file).splitlines(), 1):
             words = line.split()
@@ -133,6 +135,8 @@ def _box(where: str, words: list[str], classes: int) -> list[float]:
         raise LabelError(f"{where}: coordinates must be of the image's sides, 0 to 1, got {' '.join(words[1:])[:80]!r}")
     if len(rest) == 4:
         x, y, w, h = rest
+        if w < 0 or h < 0:  # Ultralytics leaves the image out without a word
+            raise LabelError(f"{where}: a box of {w:g} x {h:g}")
         return [cls, x - w / 2, y - h / 2, x + w / 2, y + h / 2]
     xs, ys = rest[::2], rest[1::2]
     return [cls, min(xs), min(ys), max(xs), max(ys)]

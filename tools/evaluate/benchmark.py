@@ -12,7 +12,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from yolort import _checks, _core
 from yolort.tools import _system
 from yolort.tools._processes import ChildError, interruptible
 from yolort.tools.data.dataset import load_dataset
+from yolort.tools.evaluate.paired import Ratio
+from yolort.tools.evaluate.row import Case, Row
 from yolort.tools.evaluate.worker import Worker
 
 __all__ = ["REPORT_WRITERS", "Benchmark", "Case", "Row", "benchmark", "cases", "interleaved"]
@@ -32,87 +34,11 @@ _REST = 0.1  # seconds between turns, in which the threads of the one before go 
 _THROUGHPUT = 2.0  # seconds of a throughput measurement
 
 
-@dataclass(frozen=True)
-class Case:
-    """What a row measures; empty and None leave it to the engine."""
-
-    model: str
-    engine: str
-    device: str = ""
-    precision: str = ""
-    threads: int | None = None
-    imgsz: tuple[int, int] | None = None
-    augment: bool = False
-    rect: bool | None = None
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Of `Detector`."""
-        options = asdict(self)
-        del options["model"]
-        return {key: value for key, value in options.items() if value not in (None, "")} | {"tuned": False}
-
-    def __str__(self) -> str:
-        parts = (Path(self.model).name, self.engine, self.device, self.precision)
-        return " ".join(part for part in parts if part) + (f" x{self.threads}" if self.threads else "")
-
-
-@dataclass
-class Row:
-    """Of one case; `error` says why it has no figures. Milliseconds of one image, batch 1."""
-
-    case: Case
-    error: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)  # engine, device, precision, head, imgsz, parameters, gflops
-    samples: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))  # (n, 4): total, pre, inference, post
-    size_mb: float = float("nan")
-    images_per_second: dict[str, float] = field(default_factory=dict)  # "batch 8", "4 workers"
-    memory: dict[str, float | None] = field(default_factory=dict)
-    accuracy: dict[str, Any] = field(default_factory=dict)  # the metrics of yolort.tools.evaluate.validate
-    others: float | None = None  # cores that other processes took while it was timed; None: unknown
-
-    @property
-    def p50(self) -> float:
-        """Median of the milliseconds of one image, end to end; infinite if nothing was measured."""
-        return self.percentile(50)
-
-    def percentile(self, percent: float, part: int = 0) -> float:
-        """As `p50`, of another percentage, and of a part: 1 is before the network, 2 in it, 3 after it."""
-        return float(np.percentile(self.samples[:, part], percent)) if len(self.samples) else float("inf")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Flat, ready for JSON and CSV: what has no figure is None."""
-        out: dict[str, Any] = {"model": self.case.model, "error": self.error or None}
-        for key in ("engine", "device", "precision"):
-            out[key] = self.facts.get(key) or getattr(self.case, key) or None
-        out["threads"] = self.case.threads
-        for key in ("head", "imgsz", "parameters", "gflops", "load_s"):
-            out[key] = self.facts.get(key)
-        out["imgsz"] = "x".join(map(str, out["imgsz"])) if out["imgsz"] else None
-        out["size_mb"] = None if np.isnan(self.size_mb) else round(self.size_mb, 3)
-        measured = len(self.samples) > 0
-        total = self.samples[:, 0] if measured else np.full(1, np.nan)
-        figures = {
-            "mean_ms": total.mean(),
-            "std_ms": total.std(),
-            "p50_ms": self.p50,
-            "p95_ms": self.percentile(95),
-            "p99_ms": self.percentile(99),
-        }
-        for index, part in enumerate(("pre", "inference", "post"), 1):
-            figures[f"{part}_p50_ms"] = self.percentile(50, index)
-        out |= {key: round(float(value), 4) if measured else None for key, value in figures.items()}
-        out |= {f"images_per_s, {how}": round(value, 2) for how, value in self.images_per_second.items()}
-        out |= {key: self.memory.get(key) for key in ("rss_mib", "gpu_mib")}
-        out["other_processes_cores"] = None if self.others is None else round(self.others, 2)
-        for key in ("map50_95", "map50_95_ci", "map50"):
-            out[key] = self.accuracy.get(key)
-        return out
-
-
 #: Columns of the table: heading, key of `Row.to_dict`, format.
 _COLUMNS = (
+    ("threads", "threads", "{}"),
     ("p50 ms", "p50_ms", "{:.2f}"),
+    ("time, to the first", "shown_ratio", "{}"),
     ("mean", "mean_ms", "{:.2f}"),
     ("std", "std_ms", "{:.2f}"),
     ("p95", "p95_ms", "{:.2f}"),
@@ -122,12 +48,16 @@ _COLUMNS = (
     ("post", "post_p50_ms", "{:.2f}"),
     ("mAP50-95", "map50_95", "{:.2f}"),
     ("mAP50", "map50", "{:.2f}"),
-    ("RSS MiB", "rss_mib", "{:.0f}"),
+    ("peak MiB", "rss_mib", "{:.0f}"),
+    ("of it model", "engine_mib", "{:.0f}"),
     ("GPU MiB", "gpu_mib", "{:.0f}"),
     ("file MB", "size_mb", "{:.1f}"),
     ("M params", "parameters", "{:.2f}"),
     ("GFLOPs", "gflops", "{:.1f}"),
+    ("to install", "install", "{}"),
+    ("MB", "install_mb", "{:.0f}"),
 )
+_ACCURACY = 12  # the columns after which throughput is put
 _SCALES = {"parameters": 1e-6, "map50_95": 100, "map50": 100}
 
 
@@ -139,14 +69,28 @@ class Benchmark:
     setup: dict[str, str]
     settings: dict[str, Any]
 
+    def ratio(self, row: Row) -> Ratio | None:
+        """The time of a row as a multiple of that of the first row with figures; None for that row."""
+        first = next((one for one in self.rows if len(one.samples)), row)
+        return None if first is row else row.ratio(first)
+
+    def _flat(self) -> list[dict[str, Any]]:
+        out = []
+        for row in self.rows:
+            ratio = self.ratio(row)
+            figures = (ratio.value, ratio.low, ratio.high) if ratio else None
+            rounded = [round(one, 4) for one in figures] if figures else [None] * 3
+            out.append({**row.to_dict(), **dict(zip(("ratio", "ratio_low", "ratio_high"), rounded, strict=True))})
+        return out
+
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Headings and cells; columns that no row fills are left out. Rows stand as they were asked for."""
-        flat = [row.to_dict() for row in self.rows]
+        flat = [{**row.to_dict(), "shown_ratio": self.ratio(row)} for row in self.rows]
         rates = list(dict.fromkeys(key for values in flat for key in values if key.startswith("images_per_s")))
         columns = [
-            *_COLUMNS[:10],
+            *_COLUMNS[:_ACCURACY],
             *((key.replace("images_per_s, ", "images/s, "), key, "{:.1f}") for key in rates),
-            *_COLUMNS[10:],
+            *_COLUMNS[_ACCURACY:],
         ]
         columns = [column for column in columns if any(values.get(column[1]) is not None for values in flat)]
         cells = []
@@ -160,13 +104,24 @@ class Benchmark:
             for _, key, form in columns:
                 value = values.get(key)
                 mark = doubt if key.endswith("_ms") else ""
-                name.append("-" if value is None else mark + form.format(value * _SCALES.get(key, 1)))
+                shown = value * _SCALES[key] if key in _SCALES and value is not None else value
+                name.append("-" if shown is None else mark + form.format(shown))
             cells.append(name)
         return ["model", "engine", "precision", *(heading for heading, _, _ in columns)], cells
 
     def notes(self) -> list[str]:
         """Why rows have no figures, or not all of them."""
         return [f"{row.case}: {row.error}" for row in self.rows if row.error]
+
+    def remarks(self) -> list[str]:
+        """How the rows are to be compared."""
+        counts = {row.case.threads for row in self.rows if len(row.samples)}
+        out = []
+        if len(counts) > 1:
+            out.append(f"Rows differ in threads; without a number they have one for each core, {_system.cores()}.")
+        if any(row.images_per_second for row in self.rows):
+            out.append("Workers are threads with a clone each that computes on one core.")
+        return out
 
     def doubts(self) -> list[str]:
         """Why the times may not hold."""
@@ -179,12 +134,12 @@ class Benchmark:
 
         lines = markdown(*self.table())
         lines += ["", *(f"- failed: {' '.join(note.split())}" for note in self.notes())]
-        lines += [f"- {doubt}" for doubt in self.doubts()]
+        lines += [f"- {text}" for text in [*self.doubts(), *self.remarks()]]
         return "\n".join([*lines, *(f"- {key}: {value}" for key, value in self.setup.items()), ""])
 
     def to_csv(self) -> str:
-        """A line a row, the columns of `Row.to_dict`."""
-        flat = [row.to_dict() for row in self.rows]
+        """A line for each row, with the columns of `Row.to_dict` and the ratio to the first row."""
+        flat = self._flat()
         out = io.StringIO()
         writer = csv.DictWriter(out, list(dict.fromkeys(key for values in flat for key in values)))
         writer.writeheader()
@@ -193,7 +148,10 @@ class Benchmark:
 
     def to_json(self) -> str:
         """Rows with every sample, set-up, settings."""
-        rows = [{**row.to_dict(), "samples_ms": np.round(row.samples, 4).tolist()} for row in self.rows]
+        rows = [
+            {**flat, "samples_ms": np.round(row.samples, 4).tolist(), "turns": row.turns.tolist()}
+            for flat, row in zip(self._flat(), self.rows, strict=True)
+        ]
         return json.dumps({"setup": self.setup, "settings": self.settings, "rows": rows}, indent=1)
 
     def to_html(self) -> str:
@@ -238,8 +196,8 @@ def cases(
 ) -> list[Case]:
     """Every combination that there is, in the order of the models.
 
-    A checkpoint (.pt) is run by PyTorch. Of an artefact, each engine that reads it, in each precision that pays on
-    this machine; what is given leaves the others out. Devices other than the CPU are taken where they are asked for.
+    A checkpoint (.pt) is run by PyTorch. Of an artifact, each engine that reads it, in each precision that is worth it
+    on the device; what is given leaves the others out. Devices other than the CPU are taken where they are asked for.
 
     Raises FileNotFoundError, ModelError for a model that is none; ValueError where no case is left, and for `threads`
     above four for each core.
@@ -247,17 +205,15 @@ def cases(
     counts = [_checks.count("threads", count) for count in threads]
     out: list[Case] = []
     for model in map(str, models):
-        if Path(model).suffix == ".pt":
-            if not Path(model).is_file():
-                raise FileNotFoundError(f"no such file: {model}")
-            known = [("torch", "", ["fp32"])]
-        else:
-            known = _core.candidates(model)
-        for engine, _, able in known:
-            if engines and engine not in engines:
-                continue
-            for device in devices or [""]:
-                # An engine that cannot run here has a row all the same, which says why.
+        if Path(model).suffix == ".pt" and not Path(model).is_file():
+            raise FileNotFoundError(f"no such file: {model}")
+        for device in devices or [""]:
+            is_torch = Path(model).suffix == ".pt"
+            known = [("torch", "", ["fp32"])] if is_torch else _core.candidates(model, device)
+            for engine, _, able in known:
+                if engines and engine not in engines:
+                    continue
+                # An engine that cannot run here, or not on the device, has a row all the same, which says why.
                 for precision in [name for name in able or [""] if not precisions or not able or name in precisions]:
                     for count in counts or (None,):
                         out.append(Case(model, engine, device, precision, count, imgsz, rect=rect))
@@ -276,7 +232,8 @@ def benchmark(
     runs: int = 200,
     warmup: int = 50,
     batch: int = 1,
-    workers: int = 1,
+    workers: int | None = None,
+    throughput: bool = True,
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> Benchmark:
     """Measures every case; one that fails has the reason in its row, and the others go on.
@@ -284,17 +241,21 @@ def benchmark(
     Args:
         models: artefacts and checkpoints, in all combinations of `cases`; or `chosen`, the cases themselves.
         image: (height, width, 3) BGR uint8, decoded; None takes the embedded picture.
-        data, split: measure mAP on it, see `load_dataset`.
-        runs, warmup: detections of one image that count, and before them that do not.
-        batch: above 1, throughput at that batch too.
-        workers: above 1, throughput of that many threads (up to four for each core) with a clone each too.
+        data: labeled images to measure mAP on, see `load_dataset`.
+        split: of `data`, see `load_dataset`.
+        runs: timed detections of one image.
+        warmup: detections before them that are not timed.
+        batch: above 1, throughput at that batch too, beside that of one image at a time.
+        workers: throughput of that many threads (up to four for each core), each with a clone that computes on one
+            core; None: one for each core; 1 leaves it out.
+        throughput: whether to measure images per second at all.
         progress: wraps the steps, for a progress bar.
 
     Raises ValueError for counts out of range, and what `cases` and `load_dataset` raise.
     """
     for name, value, minimum in (("runs", runs, 1), ("warmup", warmup, 0), ("batch", batch, 1)):
         _checks.integer(name, value, minimum, 1_000_000)
-    _checks.count("workers", workers)
+    workers = _checks.count("workers", workers if workers is not None else _system.cores())
     if data is not None:
         load_dataset(data, split)  # what is wrong with it is said before anything is measured
     setup = _system.describe()
@@ -316,8 +277,9 @@ def benchmark(
         _time(there, warmup, runs, progress)
         for row, worker in progress(there):
             with _failing(row):
-                _rate(row, worker, batch, workers)
-                row.memory = worker.ask("memory")
+                row.memory = worker.ask("memory")  # before batches and clones, which take more
+                if throughput:
+                    _rate(row, worker, batch, workers)
                 if data is not None:
                     how = {"data": str(data), "split": split, "model": row.case.model, "options": row.case.options}
                     row.accuracy = worker.ask("accuracy", **how)
@@ -332,14 +294,14 @@ def _time(
 ) -> None:
     """Measures the milliseconds of one image, and what other processes took meanwhile."""
     load = _system.Load([worker.pid for _, worker in there])
-    for index, count, counts in progress(list(interleaved(len(there), warmup, runs))):
+    for turn, (index, count, counts) in enumerate(progress(list(interleaved(len(there), warmup, runs)))):
         row, worker = there[index]
         if row.error:
             continue
         with _failing(row):
             samples = worker.ask("run", count=count + _SETTLE)[_SETTLE:]
             if counts:
-                row.samples = np.concatenate([row.samples, samples])
+                row.add(samples, turn // len(there))
         time.sleep(_REST)
     others = load.others()
     for row, _ in there:
@@ -347,9 +309,9 @@ def _time(
 
 
 def _rate(row: Row, worker: Worker, batch: int, workers: int) -> None:
-    """Measures images per second, of a batch and of threads if they are more than one."""
-    if batch > 1:
-        row.images_per_second[f"batch {batch}"] = worker.ask("throughput", batch=batch, seconds=_THROUGHPUT)
+    """Measures images per second: one at a time, of a batch and of threads if they are more than one."""
+    for size in dict.fromkeys((1, batch)):
+        row.images_per_second[f"batch {size}"] = worker.ask("throughput", batch=size, seconds=_THROUGHPUT)
     if workers > 1 and row.case.engine != "torch":  # Ultralytics' predictor is for one thread
         rate = worker.ask("workers", count=workers, seconds=_THROUGHPUT)
         row.images_per_second[f"{workers} workers"] = rate
@@ -373,6 +335,7 @@ def started(rows: Sequence[Row], image: np.ndarray) -> Iterator[list[tuple[Row, 
             with _failing(row):
                 worker = stack.enter_context(Worker(row.case.model, image=image, **row.case.options))
                 row.facts = worker.facts
+                row.install = _system.installed(worker.facts["engine"])
                 there.append((row, worker))
         yield there
 

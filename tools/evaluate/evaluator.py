@@ -14,17 +14,16 @@ from typing import Any
 
 import numpy as np
 import yolort
-from yolort import Detections, Detector, _checks, _core
+from yolort import Detections
 from yolort.tools.data.dataset import load_dataset
 from yolort.tools.data.samples import Dataset, Sample
+from yolort.tools.evaluate.detectors import open_detector
 from yolort.tools.evaluate.metrics import Scores, score
 
-__all__ = ["THRESHOLDS", "Evaluator", "Run", "open_detector"]
+__all__ = ["THRESHOLDS", "Evaluator", "Run"]
 
 #: The thresholds of Ultralytics' val.
 THRESHOLDS: dict[str, Any] = {"conf": 0.001, "iou": 0.7, "max_det": 300, "multi_label": True}
-#: The options of `Detector` that only say how to augment, and their defaults.
-_AUGMENTATION: dict[str, Any] = {"scales": (), "flip": True, "merge": "wbf", "scale_models": ()}
 _IMAGE_BYTES = 1 << 30
 
 Progress = Callable[[Sequence[Sample]], Iterable[Sample]]
@@ -123,25 +122,3 @@ class Evaluator:
                     self._free -= image.nbytes
                     self._images[sample.path] = image
             yield sample.in_pixels(*image.shape[:2]), image
-
-
-def open_detector(model: str | Path, **options: Any) -> Any:
-    """`Detector`, or `TorchDetector` for a checkpoint, with the options that it takes."""
-    if Path(model).suffix != ".pt":
-        detector = Detector(model, **options)
-        if detector.task != "detect":
-            raise ValueError(f"{model}: its task is {detector.task}; the tools measure models that detect")
-        return detector
-    options.pop("tuned", None)
-    other = {key: options.pop(key, None) for key in ("engine", "device", "precision")}
-    other["device"] = _core.canonical_device(_checks.device(other["device"])) or None
-    for key, only in (("engine", "torch"), ("device", "cpu"), ("precision", "fp32")):
-        if other[key] not in (None, only):
-            raise ValueError(f"{model}: a checkpoint runs with {key} {only}, not {other[key]}; export it for another")
-    for key, default in _AUGMENTATION.items():
-        given = options.pop(key, default)
-        if given not in (default, []):
-            raise ValueError(f"{model}: a checkpoint is augmented as Ultralytics does; export it for {key}={given!r}")
-    from yolort.tools.models.torch_detector import TorchDetector  # torch, which an artifact does not need
-
-    return TorchDetector(model, **options)

@@ -6,11 +6,9 @@ profile("yolo26n.onnx", engine="openvino").by_type()
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import yolort
-from yolort import LayerTime, _atomic, _checks, _core
+from yolort import LayerTime, _atomic, _checks
 
-__all__ = ["Profile", "profile"]
+__all__ = ["Profile", "described", "nsys", "profile", "speeds", "write_trace"]
 
 
 @dataclass(frozen=True)
@@ -32,11 +30,16 @@ class Profile:
     inference: float
     post: float
     layers: list[LayerTime]
+    operators: str = ""  # the table of torch.profiler, if it was asked for
 
     @property
-    def outside(self) -> float:
-        """What the network takes beside its layers: copies, casts, scheduling."""
-        return max(self.inference - sum(layer.ms for layer in self.layers), 0.0)
+    def outside(self) -> float | None:
+        """What the network takes beside its layers: copies, casts, scheduling.
+
+        None if the layers take longer than the network: those that run at the same time are each counted in full.
+        """
+        outside = self.inference - sum(layer.ms for layer in self.layers)
+        return outside if outside >= 0 else None
 
     def by_type(self) -> list[tuple[str, int, float]]:
         """(type, layers, ms), the longest first."""
@@ -57,7 +60,9 @@ class Profile:
             "pre_ms": self.pre,
             "inference_ms": self.inference,
             "post_ms": self.post,
+            "outside_ms": self.outside,
             "layers": [layer._asdict() for layer in self.layers],
+            **({"operators": self.operators} if self.operators else {}),
         }
 
 
@@ -67,6 +72,10 @@ def profile(
     image: np.ndarray | None = None,
     runs: int = 50,
     trace: str | Path | None = None,
+    operators: bool = False,
+    shapes: bool = False,
+    memory: bool = False,
+    stacks: bool = False,
     **options: Any,
 ) -> Profile:
     """Times every layer of a model.
@@ -77,10 +86,14 @@ def profile(
         runs: that count, behind a tenth of them that do not.
         trace: write a Chrome trace (chrome://tracing, Perfetto) there: the profile of ONNX Runtime or torch.profiler;
             of other engines the layers of a mean run, one after the other.
+        operators: of a checkpoint, the table of torch.profiler in `Profile.operators`: the operators of one run, the
+            longest first.
+        shapes, memory, stacks: the same with the shapes of inputs, the memory that is allocated, and where in the
+            source an operator was called; also in the trace.
         **options: of `Detector`: engine, device, threads, precision, imgsz.
 
-    Raises ValueError for `runs`, EngineError where the engine cannot time layers, OSError where the trace cannot be
-    written, and what `Detector` raises.
+    Raises ValueError for `runs` and for operators of an artifact, EngineError where the engine cannot time layers,
+    OSError where the trace cannot be written, and what `Detector` raises.
     """
     _checks.integer("runs", runs, 1, 100_000)
     if image is None:
@@ -89,7 +102,12 @@ def profile(
     if target:
         _atomic.check(target, sources=[model])
     if Path(model).suffix == ".pt":
-        return _torch(Path(model), image, runs, target, options)
+        from yolort.tools.evaluate.torch_profile import OperatorOptions, profile_checkpoint
+
+        wanted = OperatorOptions(operators, shapes, memory, stacks)
+        return profile_checkpoint(Path(model), image, runs, target, wanted, options)
+    if operators or shapes or memory or stacks:
+        raise ValueError("operators, shapes, memory and stacks are of torch.profiler, for a checkpoint (.pt)")
     timed = _onnxruntime if _engine_of(model, options) == "onnxruntime" else _detector
     return timed(Path(model), image, runs, target, options)
 
@@ -98,7 +116,8 @@ def _engine_of(model: str | Path, options: dict[str, Any]) -> str:
     return yolort.Detector(model, tuned=False, **options).engine
 
 
-def _speeds(detector: Any, image: np.ndarray, runs: int) -> tuple[float, float, float]:
+def speeds(detector: Any, image: np.ndarray, runs: int) -> tuple[float, float, float]:
+    """Medians of the milliseconds before the network, in it and after it."""
     samples = []
     for _ in range(runs):
         detector(image)
@@ -107,16 +126,17 @@ def _speeds(detector: Any, image: np.ndarray, runs: int) -> tuple[float, float, 
     return pre, inference, post
 
 
-def _described(detector: Any, model: Path, runs: int) -> dict[str, Any]:
+def described(detector: Any, model: Path, runs: int) -> dict[str, Any]:
+    """What was profiled, and on what."""
     facts = {key: getattr(detector, key) for key in ("engine", "device", "precision")}
     return {"model": str(model), **facts, "imgsz": list(detector.imgsz), "runs": runs}
 
 
 def _detector(model: Path, image: np.ndarray, runs: int, trace: Path | None, options: dict[str, Any]) -> Profile:
     detector = yolort.Detector(model, tuned=False, profile=True, **options)
-    _speeds(detector, image, max(runs // 10, 1))
+    speeds(detector, image, max(runs // 10, 1))
     detector.layer_times()
-    speeds = _speeds(detector, image, runs)
+    times = speeds(detector, image, runs)
     layers = detector.layer_times()
     if trace:
         at, events = 0.0, []
@@ -124,82 +144,26 @@ def _detector(model: Path, image: np.ndarray, runs: int, trace: Path | None, opt
             events.append({"name": layer.name, "cat": layer.type, "ph": "X", "pid": 1, "tid": 1, "ts": at})
             events[-1]["dur"] = layer.ms * 1e3
             at += layer.ms * 1e3
-        _write_trace(trace, events)
-    return Profile(_described(detector, model, runs), *speeds, layers)
+        write_trace(trace, events)
+    return Profile(described(detector, model, runs), *times, layers)
 
 
 def _onnxruntime(model: Path, image: np.ndarray, runs: int, trace: Path | None, options: dict[str, Any]) -> Profile:
     """ONNX Runtime reports once, leaves out the first run by itself, and writes a trace of its own."""
     detector = yolort.Detector(model, tuned=False, **options)
-    speeds = _speeds(detector, image, runs)
+    times = speeds(detector, image, runs)
     with tempfile.TemporaryDirectory(prefix="yolort-") as folder:
         given = {**(options.get("engine_options") or {}), "profile_file_prefix": f"{folder}/trace"}
         timed = yolort.Detector(model, tuned=False, profile=True, **{**options, "engine_options": given})
-        _speeds(timed, image, runs)
+        speeds(timed, image, runs)
         layers = timed.layer_times()
         if trace:
             (written,) = Path(folder).iterdir()
-            _write_trace(trace, json.loads(written.read_text(encoding="utf-8")))
-    return Profile(_described(detector, model, runs), *speeds, layers)
+            write_trace(trace, json.loads(written.read_text(encoding="utf-8")))
+    return Profile(described(detector, model, runs), *times, layers)
 
 
-def _torch(model: Path, image: np.ndarray, runs: int, trace: Path | None, options: dict[str, Any]) -> Profile:
-    """Leaf modules by hooks; the trace by torch.profiler."""
-    import torch
-    from yolort.tools.evaluate.evaluator import open_detector
-    from yolort.tools.models.checkpoints import load_checkpoint
-    from yolort.tools.models.heads import with_head
-
-    detector = open_detector(model, **options)
-    speeds = _speeds(detector, image, runs)
-    network = with_head(load_checkpoint(model).model)
-    tensor = np.empty((1, 3, *detector.imgsz), np.float32)
-    _core.letterbox(image, tensor)
-    spent: dict[str, float] = {}
-    kinds: dict[str, str] = {}
-    started: list[float] = []
-
-    def begin(*_: object) -> None:
-        started.append(time.perf_counter())
-
-    with torch.inference_mode():
-        images = torch.from_numpy(tensor)
-        for _ in range(max(runs // 10, 1)):
-            network(images)
-        if trace:
-            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
-                network(images)
-            with _atomic.workspace(trace) as work:
-                profiler.export_chrome_trace(str(work / "trace.json"))
-                events = json.loads((work / "trace.json").read_text(encoding="utf-8"))["traceEvents"]
-            _write_trace(trace, events)
-        _unshare(network)
-        for name, module in network.named_modules():
-            if next(module.children(), None) is None:
-
-                def end(*_: object, name: str = name) -> None:
-                    spent[name] = spent.get(name, 0.0) + time.perf_counter() - started.pop()
-
-                kinds[name] = type(module).__name__
-                module.register_forward_pre_hook(begin)
-                module.register_forward_hook(end)
-        for _ in range(runs):
-            network(images)
-    layers = [LayerTime(name, kinds[name], seconds * 1e3 / runs) for name, seconds in spent.items()]
-    return Profile(_described(detector, model, runs), *speeds, layers)
-
-
-def _unshare(network: Any) -> None:
-    """Gives every place that one module stands in (Ultralytics' activation) a module of its own."""
-    seen: set[int] = set()
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if id(child) in seen:
-                setattr(parent, name, copy.deepcopy(child))
-            seen.add(id(child))
-
-
-def _write_trace(target: Path, events: list[Any]) -> None:
+def write_trace(target: Path, events: list[Any]) -> None:
     """The Trace Event Format of Chromium, as an object."""
     _atomic.write(target, json.dumps({"otherData": {"writer": _atomic.MARK}, "traceEvents": events}))
 

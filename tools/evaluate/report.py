@@ -65,8 +65,10 @@ def render(benchmark: Benchmark) -> str:
         failures=benchmark.notes(),
         remarks=[
             *benchmark.doubts(),
+            *benchmark.remarks(),
             "Milliseconds of one image, end to end unless a part is named. Every row ran in a process of its own, in "
-            "turns with the others. Memory is the peak of that process.",
+            "turns with the others; ratios are of times in the same turn, with a 95 % interval. Memory is the peak of "
+            "that process while it detects in one image at a time, and what of it came with loading the model.",
         ],
     )
 

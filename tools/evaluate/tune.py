@@ -62,6 +62,12 @@ class Tuning:
     best: Row
     path: Path
 
+    @property
+    def equals(self) -> list[Row]:
+        """Those that are not measurably slower than the fastest."""
+        ratios = [(row, row.ratio(self.best)) for row in self.rows if row is not self.best and not row.error]
+        return [row for row, ratio in ratios if ratio is None or ratio.verdict != "slower"]
+
 
 def tune(
     model: str | Path,
@@ -69,6 +75,7 @@ def tune(
     *,
     engines: Sequence[str] = (),
     precisions: Sequence[str] = (),
+    devices: Sequence[str] = (),
     image: np.ndarray | None = None,
     seconds: float = 45,
     under_load: bool = False,
@@ -83,6 +90,7 @@ def tune(
             `Detector(model)` then runs where one of them is fastest.
         engines: only these.
         precisions: only these; default: those that keep the accuracy of the model (`accurate`).
+        devices: these; default: each engine's own.
         image: (height, width, 3) BGR uint8; None takes the embedded picture.
         seconds: to measure in, 1 or more; loading comes on top.
         under_load: measure and record also while other processes take the cores.
@@ -99,7 +107,7 @@ def tune(
     for other in others:
         _check_same(Path(model), Path(other))
     path = _place(Path(model))
-    rows = [Row(case) for case in _candidates([model, *others], engines, precisions)]
+    rows = [Row(case) for case in _candidates([model, *others], engines, precisions, devices)]
     if image is None:
         image = yolort.images.read(yolort.demo_image())
     if not under_load and _system.Load.disturbs(others_cores := _system.wait_until_quiet(_PATIENCE, say)):
@@ -118,11 +126,13 @@ def tune(
     return Tuning(rows, best, path)
 
 
-def _candidates(models: Sequence[str | Path], engines: Sequence[str], precisions: Sequence[str]) -> list[Case]:
+def _candidates(
+    models: Sequence[str | Path], engines: Sequence[str], precisions: Sequence[str], devices: Sequence[str]
+) -> list[Case]:
     """The cases to measure: with one thread, with half of the cores, with all."""
     cores = _system.cores()
     counts = sorted({1, max(cores // 2, 1), cores})
-    found = cases(models, engines=engines, precisions=precisions, threads=counts)
+    found = cases(models, engines=engines, precisions=precisions, devices=devices, threads=counts)
     if not precisions:
         found = [case for case in found if accurate(case)]
     if any(case.engine == "torch" for case in found):
@@ -145,7 +155,7 @@ def _time(
                 lost = turn > 0 and row.samples[:, 0].min() > 1.5 * min(rivals, default=float("inf"))
                 while not lost and time.perf_counter() - start < share:
                     samples += worker.ask("run", count=2)
-                row.samples = np.concatenate([row.samples, samples])
+                row.add(samples, turn)
             except ChildError as error:
                 row.error = str(error)
 
@@ -184,6 +194,7 @@ def _record(path: Path, model: Path, best: Row, rows: list[Row]) -> None:
             {
                 "model": Path(row.case.model).name,
                 "engine": row.case.engine,
+                "device": row.case.device,
                 "precision": row.case.precision,
                 "threads": row.case.threads,
                 "p50_ms": None if row.error else round(row.p50, 4),

@@ -108,21 +108,21 @@ def validate(
 
     Args:
         model: what `Detector` loads; or a checkpoint (.pt), run by Ultralytics, for the baseline.
-        data, split, images: see `load_dataset`.
+        data: see `load_dataset`.
+        split: see `load_dataset`.
+        images: see `load_dataset`.
         resamples: see `score`.
         progress: wraps the samples, for a progress bar.
-        **options: of `Detector`: engine, device, threads, precision, imgsz; its thresholds, by default those of
-            Ultralytics' val (conf 0.001, iou 0.7, max_det 300, every class of a box); and its test-time augmentation
-            (augment, scales, flip, merge, scale_models), with which every image is detected in with and without,
-            in turns, for `Validation.augmentation`. Checkpoints take augment only, and do as Ultralytics does.
+        **options: options of `Detector`. Thresholds default to those of Ultralytics' val (conf 0.001, iou 0.7,
+            max_det 300, multi_label). With test-time augmentation, each image is run with and without it, for
+            `Validation.augmentation`. Checkpoints take only `augment`, which is Ultralytics' own.
 
-    Images that cannot be read are left out, counted, and told in `Validation.unreadable`.
+    `Validation.unreadable` counts images that cannot be read; they are left out.
 
     Raises:
-        FileNotFoundError, LabelError: see `load_dataset`; the model's classes are not those of the data (see
-            `Dataset.with_classes_of`).
+        FileNotFoundError, LabelError: see `load_dataset`, and `Dataset.with_classes_of` for other classes.
         ImageError: none of the images can be read.
-        Anything that `Detector` raises.
+        ModelError, EngineError, ValueError: see `Detector`.
     """
     evaluator = Evaluator(data, split, images, image_bytes=0)
     detector = evaluator.open(model, **options)

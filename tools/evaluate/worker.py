@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -18,6 +16,8 @@ from typing import Any
 
 import numpy as np
 from yolort.tools._processes import Child
+from yolort.tools.evaluate.detectors import open_detector
+from yolort.tools.evaluate.memory import memory_mib, runtime_memory
 
 __all__ = ["Worker"]
 
@@ -48,8 +48,8 @@ class _Runner:
         if threads and hasattr(os, "sched_setaffinity"):
             cores = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(0, cores[:threads])  # before the engine starts its threads, which inherit it
-        from yolort.tools.evaluate.evaluator import open_detector
-
+        self._model, self._options = model, options
+        self._before = memory_mib("VmRSS")
         start = time.perf_counter()
         self.detector = open_detector(model, **options)
         loaded = time.perf_counter() - start
@@ -86,8 +86,12 @@ class _Runner:
         return count / spent
 
     def workers(self, count: int, seconds: float) -> float:
-        """Images per second of `count` threads, each with a clone."""
-        clones = [self.detector, *(self.detector.clone() for _ in range(count - 1))]
+        """Images per second of `count` threads, each with a clone that computes on one core if it is on the CPU."""
+        alone = {"threads": 1} if self.detector.device.lower().startswith("cpu") else {}
+        first = open_detector(self._model, **{**self._options, **alone})
+        clones = [first, *(first.clone() for _ in range(count - 1))]
+        for clone in clones:
+            clone(self.image)
         detected = [0] * count
         end = time.perf_counter() + seconds
 
@@ -114,7 +118,7 @@ class _Runner:
         return result.metrics.to_dict()
 
     def memory(self) -> dict[str, float | None]:
-        """Peak resident memory of the process in MiB, and what it holds of the GPU's, if nvidia-smi says."""
+        """MiB of the process: its peak, how much of it came with the model, and of the GPU's, if nvidia-smi says."""
         gpu = None
         try:
             query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
@@ -122,18 +126,13 @@ class _Runner:
             gpu = sum(float(row.split(",")[1]) for row in rows if row.split(",")[0].strip() == str(os.getpid())) or None
         except (OSError, ValueError, IndexError, subprocess.SubprocessError):
             pass
-        return {"rss_mib": _peak_mib(), "gpu_mib": gpu}
+        return {"gpu_mib": gpu, **self._resident()}
 
-
-def _peak_mib() -> float:
-    """Peak resident memory. Not ru_maxrss if there is another way: Linux has a child start with its parent's."""
-    try:
-        status = Path("/proc/self/status").read_text()
-        return float(re.search(r"VmHWM:\s*(\d+) kB", status).group(1)) / 1024  # type: ignore[union-attr]
-    except (OSError, AttributeError):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20)
+    def _resident(self) -> dict[str, float | None]:
+        if self.detector.engine != "torch":
+            return runtime_memory(self._model, self._options, self.image.shape)
+        peak = memory_mib("VmHWM")
+        return {"rss_mib": peak, "engine_mib": peak - self._before}
 
 
 def _parameters(model: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Exports a YOLOv8, YOLO11 or YOLO26 detector to ONNX, NCNN or OpenVINO.
+"""Exports a YOLOv8, YOLO11 or YOLO26 model to ONNX, NCNN or OpenVINO.
 
     from yolort.tools import export
     export("yolo26n.pt")                                      # yolo26n.onnx beside it
@@ -23,12 +23,13 @@ from torch import nn
 from yolort import _atomic, _checks
 from yolort.tools._formats import EXPORTED, FORMATS, Format
 from yolort.tools.export._common import Request
+from yolort.tools.export.keypoints import known_keypoints
 from yolort.tools.export.ncnn import to_ncnn
 from yolort.tools.export.onnx import to_onnx
 from yolort.tools.export.openvino import to_openvino
 from yolort.tools.export.tensorrt import PRECISIONS, EngineOptions, need_tensorrt, to_engine
 from yolort.tools.export.verify import images_to_compare, verify
-from yolort.tools.models.checkpoints import Checkpoint, detect_head, find_checkpoint, load_checkpoint
+from yolort.tools.models.checkpoints import Checkpoint, detect_head, find_checkpoint, load_checkpoint, task_of
 from yolort.tools.models.heads import HEADS, complexity, with_head
 from yolort.tools.models.split_conv import SplitConv
 
@@ -55,11 +56,13 @@ def export(
     opset: int | None = None,
     images: Sequence[str | Path] = (),
     engine: EngineOptions | None = None,
+    data: str | Path | None = None,
 ) -> Path:
     """Converts a detector to what `yolort.Detector` loads, checks it against torch and returns its path.
 
     Args:
-        model: an Ultralytics detection checkpoint (`.pt`) or architecture (`.yaml`); see `load_checkpoint`.
+        model: an Ultralytics checkpoint (`.pt`) that detects, segments, finds poses or oriented boxes, or architecture
+            (`.yaml`) that detects; see `load_checkpoint`.
         format: "onnx", "ncnn", "openvino" or "engine", which TensorRT builds on the GPU that it is for.
         precision: "fp32", or "fp16": weights of half the size. ONNX then computes in fp16 too, between inputs and
             outputs of fp32, and TensorRT where that is faster; NCNN and OpenVINO compute in what the runtime is told.
@@ -75,6 +78,9 @@ def export(
         opset: for ONNX and OpenVINO, 13..20; None takes 17.
         images: pictures to compare with torch on; none takes the embedded picture and noise.
         engine: how TensorRT builds, of format "engine". `build_engine` does it with an ONNX file.
+        data: of poses, a data.yaml of Ultralytics whose `flip_idx` (which keypoint each one is in a mirrored image) and
+            `skeleton` (limbs: pairs of keypoints, from 0) the artefact then knows. None takes the one that the
+            checkpoint was trained on, if Ultralytics ships it.
 
     The artefact is built in a hidden folder beside `output`, run on its engine, and renamed into place when boxes and
     scores agree with torch's: within 0.25 pixels and 0.0025 for fp32, 12 pixels and 0.05 for fp16. Whatever interrupts
@@ -96,12 +102,12 @@ def export(
     path = find_checkpoint(Path(model))
     target = _target(path, Path(model), FORMATS[format], output)
     with _atomic.workspace(target) as folder:
-        source = load_checkpoint(model)
-        detect = detect_head(source.model)
+        source = load_checkpoint(model, tasks=True)
+        detect = detect_head(source.model, tasks=True)
         size = _size(imgsz if imgsz is not None else source.side, int(max(detect.stride)))
         request = Request(format, precision, head, size, batch, dynamic, opset or 17, engine)
         cut = with_head(source.model, head, dynamic=dynamic, without_split=format != "ncnn")
-        described = _metadata(source, cut, request)
+        described = _metadata(source, cut, request, known_keypoints(source, data))
         built = folder / f"built{FORMATS[format].ending}"  # the runtime tells formats by the ending
         report = [_fusions(cut), *CONVERTERS[format](cut, request, described, built, folder)]
         pictures = images_to_compare(images, size)
@@ -119,7 +125,8 @@ def _check_arguments(
     if format not in EXPORTED:
         raise ValueError(f"format must be one of {', '.join(EXPORTED)}, not {format!r}")
     if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+        hint = "; INT8 is made by yolort.tools.export_int8 with data" if precision == "int8" else ""
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}{hint}")
     if head not in HEADS:
         raise ValueError(f"head must be one of {', '.join(HEADS)}, not {head!r}")
     if format == "ncnn":
@@ -140,7 +147,7 @@ def _check_arguments(
         raise ValueError(f'options of TensorRT are for format "engine", not "{format}"')
 
 
-def _metadata(source: Checkpoint, cut: nn.Module, request: Request) -> dict[str, Any]:
+def _metadata(source: Checkpoint, cut: nn.Module, request: Request, keypoints: dict[str, Any]) -> dict[str, Any]:
     """What the artefact says about itself: the keys Ultralytics writes, and `yolort`, one line of JSON.
 
     ONNX keeps the values as `str()`, NCNN and OpenVINO as YAML.
@@ -148,7 +155,7 @@ def _metadata(source: Checkpoint, cut: nn.Module, request: Request) -> dict[str,
     import ultralytics
 
     model: Any = source.model
-    detect = detect_head(model)
+    detect, task = detect_head(model, tasks=True), task_of(model)
     strides = [int(stride) for stride in detect.stride]
     written = FORMATS[request.format]
     contract = {
@@ -159,6 +166,7 @@ def _metadata(source: Checkpoint, cut: nn.Module, request: Request) -> dict[str,
         "input": {"shape": [request.batch, 3, *request.size], "colour": "rgb", "scale": 255, "pad": 114},
         "precision": request.precision,
         "engine": "any" if written.portable else written.engine,
+        **keypoints,
         **complexity(cut, request.size),
         "source": {"name": source.name, "sha256": source.sha256},
     }
@@ -168,7 +176,9 @@ def _metadata(source: Checkpoint, cut: nn.Module, request: Request) -> dict[str,
         "version": ultralytics.__version__,
         "license": source.license,
         "stride": max(strides),
-        "task": "detect",
+        "task": task,
+        **({} if task == "detect" else {"head": type(detect).__name__}),
+        **({"kpt_shape": list(detect.kpt_shape)} if task == "pose" else {}),
         "batch": request.batch,
         "imgsz": list(request.size),
         "names": dict(model.names),

@@ -58,7 +58,7 @@ def verify(cut: nn.Module, request: Request, detect: Any, built: Path, images: n
             full = np.concatenate([chunk, np.repeat(chunk[:1], batch - len(chunk), axis=0)])
             with torch.inference_mode():
                 output = cut(torch.from_numpy(full))
-            expected = [tensor.numpy() for tensor in (output if isinstance(output, tuple) else (output,))]
+            expected = [tensor.numpy() for tensor in (output if isinstance(output, (tuple, list)) else (output,))]
             got = detector.infer(full)
             shapes = [array.shape for array in expected], [array.shape for array in got]
             if shapes[0] != shapes[1]:
@@ -80,16 +80,41 @@ def _larger(a: float, b: float) -> float:
 def _difference(head: str, detect: Any, expected: list[np.ndarray], got: list[np.ndarray]) -> tuple[float, float]:
     """The largest difference of a score, and of a box side in pixels among the boxes that torch scores best.
 
-    A box that nothing is in may be any, and is by far the most sensitive to rounding.
+    A box that nothing is in may be any, and is by far the most sensitive to rounding. What the task adds counts as a
+    score: its differences are relative to its largest value.
     """
     if not all(np.isfinite(array).all() for array in got):
         return float("nan"), float("nan")
+    (expected, extra), (got, other) = (_parts(head, detect, outputs) for outputs in (expected, got))
+    added = max((_relative(*pair) for pair in zip(extra, other, strict=True) if pair[0].size), default=0.0)
     if head == "end2end":
-        return _row_difference(expected[0], got[0])
+        side, score = _row_difference(expected[0], got[0])
+        return side, max(score, added)
     a, b = (_decoded(head, detect, outputs) for outputs in (expected, got))
     best = np.argsort(-a[:, 4:].max(axis=1), axis=1)[:, None, :_BEST]
     box = np.take_along_axis(np.abs(a - b)[:, :4], best, axis=2)
-    return float(box.max()), float(np.abs(a[:, 4:] - b[:, 4:]).max())
+    return float(box.max()), max(float(np.abs(a[:, 4:] - b[:, 4:]).max()), added)
+
+
+def _relative(expected: np.ndarray, got: np.ndarray) -> float:
+    return float(np.abs(expected - got).max() / max(np.abs(expected).max(), 1e-9))
+
+
+def _parts(head: str, detect: Any, outputs: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The outputs of a detector among those of a model, and what its task adds to them.
+
+    Rows of "end2end" stand in an order of their own; of those only the prototypes are compared.
+    """
+    if head == "end2end":
+        return [outputs[0][..., :6]], outputs[1:]
+    if head == "boxes":
+        return [outputs[0][:, : 4 + detect.nc]], [outputs[0][:, 4 + detect.nc :], *outputs[1:]]
+    levels = len(detect.stride)
+    maps = len(outputs) // levels
+    return (
+        [outputs[level * maps + part] for level in range(levels) for part in (0, 1)],
+        [outputs[level * maps + 2] for level in range(levels) if maps == 3] + outputs[levels * maps :],
+    )
 
 
 def _decoded(head: str, detect: Any, outputs: list[np.ndarray]) -> np.ndarray:

@@ -21,10 +21,12 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "detect_head",
+    "extra_branch",
     "find_checkpoint",
     "load_checkpoint",
     "read_checkpoint",
     "restricted",
+    "task_of",
 ]
 
 #: What the pickle of a checkpoint may call. Ultralytics' allow-list has classes too: they are made without a call
@@ -40,8 +42,18 @@ _CALLED = frozenset(
         *(f"{module} {flavour}Path" for module in ("pathlib", "pathlib._local") for flavour in ("Posix", "Windows")),
     }
 )
+#: Heads beside those that detect, and their tasks.
+_TASKS = {
+    "Segment": "segment",
+    "Segment26": "segment",
+    "Pose": "pose",
+    "Pose26": "pose",
+    "OBB": "obb",
+    "OBB26": "obb",
+}
 _MAX_PICKLE = 16 << 20  # bytes; that of YOLO26x has 1 MiB
 _MAX_CLASSES = 65_536
+_MAX_KEYPOINTS = 4096
 _MAX_STRIDE = 512
 _MAX_NUMBERS = 1 << 29  # 2 GiB of float32; YOLO26x has 59 million
 
@@ -65,7 +77,7 @@ class Checkpoint:
     def side(self) -> int:
         """`imgsz`, or 640 where the file does not tell; CheckpointError where none can be trained at that."""
         side = 640 if self.imgsz is None else self.imgsz
-        stride = int(max(detect_head(self.model).stride))
+        stride = int(max(detect_head(self.model, tasks=True).stride))
         if not 32 <= side <= 8192 or (self.imgsz is not None and side % stride):
             raise CheckpointError(
                 f"{self.name} says that it was trained at an imgsz of {str(side)[:40]}, which is no multiple of "
@@ -74,7 +86,7 @@ class Checkpoint:
         return side
 
 
-def load_checkpoint(model: str | Path) -> Checkpoint:
+def load_checkpoint(model: str | Path, *, tasks: bool = False) -> Checkpoint:
     """Reads a checkpoint, or builds an architecture, which then has random but repeatable weights.
 
     `model` is a `.pt` file or a `.yaml`: a file, or the name of one that Ultralytics ships (`yolo26n.yaml`).
@@ -82,11 +94,13 @@ def load_checkpoint(model: str | Path) -> Checkpoint:
     file runs no code. That needs torch 2.6: on an older one Ultralytics falls back to plain unpickling, which runs
     whatever the file says; use only files you trust.
 
+    With `tasks`, checkpoints that segment, find poses or oriented boxes are read as well.
+
     Raises FileNotFoundError, ValueError for another kind of file, CheckpointError for one that is no detector.
     """
     path, name = find_checkpoint(Path(model)), Path(model).name
     if path.suffix == ".pt":
-        read = read_checkpoint(path)
+        read = read_checkpoint(path, tasks=tasks)
         network: Any = read.get("model") if read.get("ema") is None else read["ema"]
         trained = {} if read.get("train_args") is None else read["train_args"]
         license = read.get("license")
@@ -94,7 +108,7 @@ def load_checkpoint(model: str | Path) -> Checkpoint:
         network, license, trained = _build(path, name), None, {}
     try:
         _check_size(path, network)
-        _check_state(network, trained)
+        _check_state(network, trained, tasks)
         network = network.float().eval()
         if path.suffix == ".pt":  # an architecture has been run
             _try(network)
@@ -127,13 +141,15 @@ def find_checkpoint(model: Path) -> Path:
     raise FileNotFoundError(f"no such model file: {model}")
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, *, tasks: bool = False) -> dict[str, Any]:
     """The contents of a checkpoint: model, optimizer, arguments; CheckpointError where it is none of a detector."""
     named = _check_pickle(path)
     classes = {name for module, name in named if module == "ultralytics.nn.tasks" and name.endswith("Model")}
-    if not any(name.endswith("DetectionModel") for name in classes):
+    known = classes & {"SegmentationModel", "PoseModel", "OBBModel"} if tasks else set()
+    if not known and not any(name.endswith("DetectionModel") for name in classes):
         found = f"it holds a {', '.join(sorted(classes))}" if classes else "it holds no Ultralytics model"
-        raise CheckpointError(f"{path} cannot be used: {found}; only detection checkpoints can{other_way(found)}")
+        can = "those that detect, segment, find poses or oriented boxes can" if tasks else "detection checkpoints can"
+        raise CheckpointError(f"{path} cannot be used: {found}; only {can}{other_way(found)}")
 
     from ultralytics.nn.tasks import torch_safe_load
 
@@ -194,9 +210,9 @@ def _check_size(path: Path, network: Any) -> None:
         )
 
 
-def _check_state(network: Any, trained: Any) -> None:
+def _check_state(network: Any, trained: Any, tasks: bool) -> None:
     """CheckpointError for a detector that lacks what the others have; makes its names {0: text, 1: ...}."""
-    detect = detect_head(network)
+    detect = detect_head(network, tasks=tasks)
     if not isinstance(trained, dict):
         raise CheckpointError(f"its 'train_args' are a {type(trained).__name__}")
     count = detect.nc
@@ -234,6 +250,12 @@ def _check_state(network: Any, trained: Any) -> None:
         raise CheckpointError(f"its head has the strides {str(strides)[:80]}, expected whole numbers of pixels")
     if not _is_whole(detect.reg_max, 1, 256):
         raise CheckpointError(f"its head has a reg_max of {str(detect.reg_max)[:40]}")
+    if task_of(network) == "pose":
+        shape = detect.kpt_shape
+        if not isinstance(shape, (list, tuple)) or len(shape) != 2 or not _is_whole(shape[0], 1, _MAX_KEYPOINTS):
+            raise CheckpointError(f"its head has a kpt_shape of {str(shape)[:40]}")
+        if shape[1] not in (2, 3):
+            raise CheckpointError(f"its head has a kpt_shape of {str(shape)[:40]}, expected 2 or 3 values a keypoint")
 
 
 def _is_whole(value: Any, low: int, high: int) -> bool:
@@ -258,11 +280,14 @@ def _try(network: Any) -> None:
             break
         x = layer(x)
         outputs.append(x)
-    for boxes, scores in (("cv2", "cv3"), ("one2one_cv2", "one2one_cv3")):
-        if getattr(detect, boxes, None) is None:
+    for prefix in ("", "one2one_"):
+        if getattr(detect, f"{prefix}cv2", None) is None:
             continue  # a branch that it does not have
-        for kind, channels in ((boxes, 4 * detect.reg_max), (scores, detect.nc)):
-            for feature, convolution in zip(x, getattr(detect, kind), strict=True):
+        branches = [(getattr(detect, f"{prefix}cv2"), 4 * detect.reg_max), (getattr(detect, f"{prefix}cv3"), detect.nc)]
+        if (extra := extra_branch(detect, prefix)) is not None:
+            branches.append((extra, _extra_channels(network, detect)))
+        for convolutions, channels in branches:
+            for feature, convolution in zip(x, convolutions, strict=True):
                 given = convolution(feature)
                 if given.shape[:2] != (1, channels):
                     raise CheckpointError(f"its head gives {list(given.shape)}, expected {channels} channels")
@@ -329,15 +354,39 @@ def _build(path: Path, name: str) -> Any:
         raise CheckpointError(f"{path} cannot be used: {error}") from error
 
 
-def detect_head(model: Any) -> Any:
-    """The Detect head of a model; CheckpointError where it has another one."""
-    from ultralytics.nn.modules.head import Detect, v10Detect
+def detect_head(model: Any, *, tasks: bool = False) -> Any:
+    """The Detect head of a model, or with `tasks` one that segments, finds poses or oriented boxes; CheckpointError
+    where it has another one."""
+    from ultralytics.nn.modules import head as heads
     from ultralytics.nn.tasks import DetectionModel
 
     if not isinstance(model, DetectionModel):
         raise CheckpointError(f"expected an Ultralytics detection model, not {type(model).__name__}")
     layers: Any = model.model
     head: Any = layers[-1]
-    if type(head) not in (Detect, v10Detect):  # its subclasses segment, rotate or estimate poses
+    known = ["Detect", "v10Detect", *(_TASKS if tasks else ())]
+    if type(head) not in [getattr(heads, name, None) for name in known]:
         raise CheckpointError(f"expected a detection model; this one ends in a {type(head).__name__} head")
     return head
+
+
+def task_of(model: Any) -> str:
+    """What a model finds: "detect", "segment", "pose" or "obb"."""
+    return _TASKS.get(type(model.model[-1]).__name__, "detect")
+
+
+def extra_branch(detect: Any, prefix: str = "") -> nn.ModuleList | None:
+    """What gives the values that the task adds to a box (mask coefficients, keypoints, the angle) at each level; None
+    of a head that detects. `prefix` is "one2one_" of that branch."""
+    convolutions = getattr(detect, f"{prefix}cv4", None)
+    last = getattr(detect, f"{prefix}cv4_kpts", None)  # Pose26 has a trunk before its last convolutions
+    if convolutions is None or last is None:
+        return convolutions
+    return nn.ModuleList(nn.Sequential(*parts) for parts in zip(convolutions, last, strict=True))
+
+
+def _extra_channels(model: Any, detect: Any) -> int:
+    """Values that the task adds to a box."""
+    task = task_of(model)
+    count: int = detect.nm if task == "segment" else detect.kpt_shape[0] * detect.kpt_shape[1] if task == "pose" else 1
+    return count

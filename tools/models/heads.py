@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import yolort
 from torch import nn
-from yolort.tools.models.checkpoints import detect_head
+from yolort.tools.models.checkpoints import detect_head, extra_branch
 from yolort.tools.models.split_conv import split_block
 
 __all__ = ["HEADS", "ExportError", "complexity", "with_head"]
@@ -22,21 +22,25 @@ class ExportError(yolort.Error):
 
 
 class _RawMaps(nn.Module):
-    """Stands for a Detect head: the last convolutions of one of its branches and nothing after them.
+    """Stands for a Detect head: the last convolutions of one of its branches, prototypes, and nothing after them.
 
-    Takes the feature maps of the levels, (B, C_i, H/s_i, W/s_i); returns the tuple box0, cls0, box1, cls1, ... of
-    `with_head`.
+    Takes the feature maps of the levels, (B, C_i, H/s_i, W/s_i); returns the tuple of `with_head`.
     """
 
-    def __init__(self, boxes: nn.ModuleList, scores: nn.ModuleList) -> None:
+    def __init__(self, detect: Any, prefix: str) -> None:
         super().__init__()
-        self.boxes = boxes
-        self.scores = scores
+        branches = (getattr(detect, f"{prefix}cv2"), getattr(detect, f"{prefix}cv3"), extra_branch(detect, prefix))
+        self.branches = nn.ModuleList(branch for branch in branches if branch is not None)
+        self.prototypes = getattr(detect, "proto", None)
+        self.fused = hasattr(self.prototypes, "feat_fuse")  # Proto26 takes the maps of all levels
 
     def forward(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        branches: Any = self.branches
         maps = []
-        for feature, box, score in zip(features, self.boxes, self.scores, strict=True):
-            maps += [box(feature), score(feature)]
+        for level, feature in enumerate(features):
+            maps += [branch[level](feature) for branch in branches]
+        if self.prototypes is not None:
+            maps.append(self.prototypes(features if self.fused else features[0]))
         return tuple(maps)
 
 
@@ -49,8 +53,12 @@ def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False, wit
       (B, 4 * reg_max, H/s_i, W/s_i), distances from the cell's centre to left, top, right, bottom in grid cells (DFL
       logits where reg_max > 1), and cls_i (B, nc, H/s_i, W/s_i), logits. "raw" is the one-to-many branch (needs NMS),
       "raw-e2e" the one-to-one branch of YOLO26 (needs none).
+      Models of other tasks have a third map each, extra_i (B, n, H/s_i, W/s_i): mask coefficients, keypoints, or the
+      angle; and those that segment at last their prototypes, (B, n, H/4, W/4).
     - "boxes" returns (B, 4 + nc, N): cx cy w h in pixels and scores in 0..1, of the one-to-many branch.
-    - "end2end" returns (B, 300, 6): x1 y1 x2 y2 in pixels, score and class, of the one-to-one branch.
+    - "end2end" returns (B, 300, 6): x1 y1 x2 y2 in pixels (of oriented boxes cx cy w h), score and class, of the
+      one-to-one branch.
+      In both the values of the other tasks follow, decoded; prototypes are a second output.
 
     `dynamic` keeps the grid of the decoded heads from being that of the traced size. `without_split` gives C2f and its
     kin two convolutions of half the channels in place of one and a Split.
@@ -62,7 +70,7 @@ def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False, wit
         raise ValueError(f"head must be one of {', '.join(HEADS)}, not {head!r}")
     one_to_one = head in ("raw-e2e", "end2end")
     prefix = "one2one_" if one_to_one else ""
-    if getattr(detect_head(model), f"{prefix}cv2", None) is None:
+    if getattr(detect_head(model, tasks=True), f"{prefix}cv2", None) is None:
         branch = "one-to-one" if one_to_one else "one-to-many"
         other = {"raw": "raw-e2e", "raw-e2e": "raw", "boxes": "end2end", "end2end": "boxes"}[head]
         raise ExportError(f'head "{head}" needs the {branch} branch, which this model lacks; use "{other}"')
@@ -73,7 +81,9 @@ def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False, wit
     layers: Any = cut.model
     detect = layers[-1]
     if head.startswith("raw"):
-        maps: Any = _RawMaps(getattr(detect, f"{prefix}cv2"), getattr(detect, f"{prefix}cv3"))
+        maps: Any = _RawMaps(detect, prefix)
+        if maps.fused:
+            maps.prototypes.fuse()  # drops what only training needs
         maps.f, maps.i, maps.type = detect.f, detect.i, "RawMaps"  # what Ultralytics wires its layers by
         layers[-1] = maps  # before fusing: Detect.fuse() would delete a branch of its own choice
     else:

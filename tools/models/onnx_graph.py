@@ -1,4 +1,4 @@
-"""A float ONNX detector as the INT8 tools see it: who gives and takes each tensor, and what the file says of itself."""
+"""A float ONNX detector as the INT8 tools see it: who gives and takes each tensor, and its metadata."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def stem(steps: Iterable[Step]) -> set[str]:
     """The convolutions with at most two others between them and the image, of layers in the order they run.
 
     What they take and give is the largest of the network with the least arithmetic, and has the longest tails: in 8
-    bits they save little or nothing and lose the most (docs/quantization.md).
+    bits they save little or nothing and lose the most (docs/benchmarks/int8.md).
     """
     depth: dict[str, int] = {}
     out = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,12 @@ _VIEWS = ((1.0, False), (0.83, True), (0.67, False))
 
 
 class TorchDetector:
-    """Runs a `.pt` through Ultralytics' predict: letterbox as the artefacts have it, float32, on the CPU.
+    """Runs a `.pt` through Ultralytics' predict: letterbox as the artefacts have it, float32, on the CPU or a GPU.
 
     The one-to-many branch is used, as Ultralytics does by default. Attributes as those of `Detector`.
     """
 
     engine = "torch"
-    device = "cpu"
     precision = "fp32"
     batch = 0
     head = "boxes"
@@ -35,6 +35,7 @@ class TorchDetector:
         self,
         model: str | Path,
         *,
+        device: str = "cpu",
         threads: int | None = None,
         imgsz: int | tuple[int, int] | None = None,
         rect: bool | None = None,
@@ -50,12 +51,16 @@ class TorchDetector:
         does for a checkpoint; the default is the square of a fixed artifact, which the checkpoint is compared with.
 
         Raises FileNotFoundError and CheckpointError as `load_checkpoint`, which also keeps code from running;
-        ValueError for `augment` of a checkpoint without a one-to-many branch, which Ultralytics does not augment.
+        ValueError for a device that is not here, and for `augment` of a checkpoint without a one-to-many branch, which
+        Ultralytics does not augment.
         """
         import torch
 
         checkpoint = load_checkpoint(model)
         allow_missing_torchvision()
+        self.device = device
+        if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
+            raise ValueError(f"{model}: PyTorch has no device {device} here; a checkpoint runs on cpu and cuda:N")
         if threads is not None:
             torch.set_num_threads(_checks.count("threads", threads))
         has_one_to_many = getattr(detect_head(checkpoint.model), "cv2", None) is not None
@@ -72,9 +77,7 @@ class TorchDetector:
         self._rect = bool(rect)
         self._settings = {"conf": conf, "iou": iou, "max_det": max_det}
         self._predictor = _predictor(multi_label)
-        from ultralytics import YOLO
-
-        self._yolo = YOLO(str(model))
+        self._yolo = _opened(Path(model))
 
     def __call__(self, source: np.ndarray | Sequence[np.ndarray], *, augment: bool | None = None) -> Any:
         """Detections of an image, (height, width, 3) BGR uint8, or a list of them for a list.
@@ -87,6 +90,7 @@ class TorchDetector:
             predictor=self._predictor,
             imgsz=list(self.imgsz),
             rect=self._rect,
+            device=self.device,
             verbose=False,
             save=False,
             batch=len(images),
@@ -97,15 +101,27 @@ class TorchDetector:
         self.speed = Speed(*np.sum(parts, axis=0).tolist())
         found = [
             Detections(
-                result.boxes.xyxy.numpy().astype(np.float32),
-                result.boxes.conf.numpy().astype(np.float32),
-                result.boxes.cls.numpy().astype(np.int32),
+                result.boxes.xyxy.cpu().numpy().astype(np.float32),
+                result.boxes.conf.cpu().numpy().astype(np.float32),
+                result.boxes.cls.cpu().numpy().astype(np.int32),
                 names=self.names,
                 shape=result.orig_shape,
             )
             for result in results
         ]
         return found[0] if isinstance(source, np.ndarray) else found
+
+
+def _opened(model: Path) -> Any:
+    """Ultralytics' model; it takes apostrophes out of paths, so that such a one is read through a link."""
+    from ultralytics import YOLO
+
+    if "'" not in str(model):
+        return YOLO(str(model))
+    with tempfile.TemporaryDirectory(prefix="yolort-") as folder:
+        link = Path(folder) / "model.pt"
+        link.symlink_to(model.absolute())
+        return YOLO(str(link))
 
 
 def _predictor(multi_label: bool) -> Any:

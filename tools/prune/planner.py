@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from yolort.tools.prune.importance import (
 )
 from yolort.tools.prune.prunable import ChannelGroup, PrunableModel, PruneError, open_model, widths
 
-__all__ = ["MAX_RATIO", "Job", "Planner", "ratio_for_flops", "ratio_for_latency", "timed"]
+__all__ = ["MAX_RATIO", "Job", "Planner", "check_latency", "ratio_for_flops", "ratio_for_latency", "timed"]
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ TIME_PULL = 1.25  # of the multiply-adds on that: 0 regards the error alone, mor
 _PICTURES = 4  # that it is measured on
 _ROUNDS = 7  # of a bisection: ratios to 0.75 %
 _RUNS = 100  # detections that a candidate is timed with
+_QUICK_RUNS = 20  # and the narrowest, to see whether a target can be met at all
 
 
 @dataclass
@@ -169,7 +170,7 @@ class Planner:
 
 
 def ratio_for_flops(planner: Planner, target: float | str) -> float:
-    """The smallest ratio, to 0.75 %, with which a picture takes no more GFLOPs."""
+    """The ratio, to 0.75 %, with which a picture takes as many GFLOPs, or the nearest that there is to it."""
     size = (planner.job.side, planner.job.side)
 
     def gflops(model: nn.Module) -> float:
@@ -182,7 +183,26 @@ def ratio_for_flops(planner: Planner, target: float | str) -> float:
         raise ValueError(f"target_flops is a number of GFLOPs or a share like '60%', not {target!r}") from None
     if not 0 < wanted < now:
         raise ValueError(f"target_flops must be above 0 and below the {now:.3f} GFLOPs of now, not {wanted:.3g}")
-    return _bisected(planner, lambda ratio: gflops(planner.candidate(ratio)), wanted, "GFLOPs")
+    known: dict[float, float] = {}
+
+    def cost(ratio: float) -> float:
+        known[ratio] = gflops(planner.candidate(ratio))
+        return known[ratio]
+
+    _bisected(planner, cost, wanted, "GFLOPs")
+    return min(known, key=lambda ratio: (abs(known[ratio] - wanted), -ratio))
+
+
+def check_latency(job: Job, dense: Mapping[str, int], target: float, engine: str) -> None:
+    """PruneError if not even the narrowest network, which is not worth keeping, is as fast: asked before all else."""
+    planner = Planner(replace(job, method="l1", allocate="uniform"), dense, None)
+    narrowest = artifact_for(job, planner.candidate(planner.most()), engine, "narrowest")
+    fastest = timed([narrowest], engine, _QUICK_RUNS)[0]
+    if fastest > target:
+        raise PruneError(
+            f"target_latency {target:g} ms cannot be met on {engine}: with {planner.most():.0%} of the channels gone "
+            f"an image still takes {fastest:.2f} ms. Take a smaller input (imgsz), or a faster engine"
+        )
 
 
 def ratio_for_latency(planner: Planner, target: float, engine: str) -> tuple[float, tuple[float, float]]:
@@ -234,11 +254,12 @@ def artifact_for(job: Job, model: nn.Module, engine: str, name: str) -> Path:
     return export(checkpoint, format=format, imgsz=job.side, output=job.folder / f"{name}{FORMATS[format].ending}")
 
 
-def timed(artefacts: Sequence[Path], engine: str) -> list[float]:
+def timed(artefacts: Sequence[Path], engine: str, runs: int = _RUNS) -> list[float]:
     """Milliseconds of an image end to end, p50, measured in turns."""
     from yolort.tools.evaluate.benchmark import Case, benchmark
 
-    rows = benchmark(chosen=[Case(str(path), engine) for path in artefacts], runs=_RUNS, warmup=20).rows
+    chosen = [Case(str(path), engine) for path in artefacts]
+    rows = benchmark(chosen=chosen, runs=runs, warmup=20, throughput=False).rows
     for row in rows:
         if row.error:
             raise yolort.EngineError(f"{engine} cannot time {row.case}: {row.error}")

@@ -11,21 +11,18 @@ with `finetune` here, or with `yolort.tools.train.trainer`.
 
 from __future__ import annotations
 
-import copy
 import logging
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 from yolort import _atomic, _checks
 from yolort.tools._formats import ENGINES
 from yolort.tools.data.dataset import load_dataset
-from yolort.tools.models.checkpoints import detect_head, load_checkpoint
+from yolort.tools.evaluate.evaluator import Evaluator
+from yolort.tools.models.checkpoints import load_checkpoint
 from yolort.tools.models.heads import complexity, with_head
 from yolort.tools.prune.checkpoint import check_widths
 from yolort.tools.prune.importance import (
@@ -33,48 +30,24 @@ from yolort.tools.prune.importance import (
     measure_sensitivity,
     multiply_adds,
 )
+from yolort.tools.prune.outcome import Pruned, cost, guidance, sensitive
 from yolort.tools.prune.planner import (
     LEVELS,
     MAX_RATIO,
     TIME_PULL,
     Job,
     Planner,
+    check_latency,
     ratio_for_flops,
     ratio_for_latency,
 )
-from yolort.tools.prune.prunable import open_model, widths
+from yolort.tools.prune.prunable import PrunableModel, open_model, widths
 
-__all__ = ["ALLOCATIONS", "MEASURED_LOSS", "Pruned", "prune"]
+__all__ = ["ALLOCATIONS", "prune"]
 
 _log = logging.getLogger(__name__)
 
 ALLOCATIONS = ("uniform", "global", "sensitivity")
-
-#: Points of mAP50-95 that the COCO-trained nano model of a family lost at these ratios before any training ("taylor",
-#: by sensitivity, 320 pixels; see docs/pruning.md). Nothing that was measured is safe: at most a point.
-MEASURED_LOSS: dict[str, dict[float, float]] = {
-    "yolov8": {0.1: 8.8, 0.2: 36.9},
-    "yolo26": {0.05: 4.5, 0.1: 26.2, 0.2: 37.3},
-}
-_NAMED = 5  # sensitive units that are told
-_UNEVEN = 10  # times the median: units that should not be pruned like the others
-
-
-@dataclass
-class Pruned:
-    """The outcome of `prune`; pairs are before and after."""
-
-    path: Path
-    ratio: float  # that was asked for, or found for the target
-    channels: tuple[int, int]  # of all units
-    parameters: tuple[int, int]
-    gflops: tuple[float, float]  # of an image of `imgsz`
-    imgsz: tuple[int, int]  # height, width
-    widths: dict[str, tuple[int, int]]  # of each unit
-    ms: tuple[float, float] | None = None  # p50 end to end on the engine of the target
-    sparsity: float | None = None  # of the convolutions' weights, 0 to 1: of unstructured pruning only
-    sensitivity: dict[str, float] = field(default_factory=dict)  # `map_error` of each unit pruned alone by `ratio`
-    notes: list[str] = field(default_factory=list)
 
 
 # Long for its arguments: what it does is in _prune and _mask.
@@ -108,8 +81,10 @@ def prune(
         method: what makes a channel important, see `channel_importance`; "taylor" needs `data`.
         ratio: the share of channels to take out, above 0 and at most 0.95. Of this, `target_flops` and `target_latency`
             exactly one.
-        target_flops: GFLOPs of an image (2 a multiply-add), or a share of what they are now: "60%".
-        target_latency: milliseconds of an image end to end, p50, on `engine`. Candidates are exported and timed there.
+        target_flops: GFLOPs of an image (2 a multiply-add), or a share of what they are now: "60%". The nearest widths
+            are taken, and a note says what it became.
+        target_latency: milliseconds of an image end to end, p50, on `engine`. Candidates are exported and timed there;
+            the narrowest first, so that a target that cannot be met is refused at once.
         engine: "ncnn", "onnxruntime", "openvino" or "tensorrt".
         allocate: how the ratio is spread. "uniform": the same for every unit; "global": by importance over all units,
             each compared with its own mean; "sensitivity": so that each unit pruned alone changes what is detected by
@@ -117,17 +92,20 @@ def prune(
             embedded one.
         round_to: widths are multiples of this, where they were; engines compute 8 or 16 channels at once.
         steps: the ratio is reached in that many equal steps, importance (and `finetune`'s epochs) shared among them.
-        unstructured: set the smallest weights to zero instead; `ratio` is then of weights. Nothing gets faster by it.
-        data: a `data.yaml`: for "taylor", `finetune`, and pictures for the sensitivity.
+        unstructured: set the smallest weights to zero instead, and keep them there in the training; `ratio` is then of
+            weights. Nothing gets faster by it.
+        data: a `data.yaml`: for "taylor", `finetune`, pictures for the sensitivity, and the accuracy before and after.
         finetune: epochs of training afterwards, on `data`; the runs stay in `<stem of output>-training`.
         distill: with the model as it was before as teacher.
         batch: images of one step of training, and of a gradient.
         imgsz: side in pixels; None takes that of the training, else 640.
-        measure: measure how sensitive each unit is, for the guidance; "sensitivity" does so anyway.
+        measure: measure how sensitive each unit is, for the guidance ("sensitivity" does so anyway), and, with `data`,
+            mAP50-95 before and after.
         seed: of "random" and of the training.
         output: path of the checkpoint; None puts `<stem>-pruned.pt` beside the model.
         progress: wraps the units that are measured, for a progress bar.
-        **training: other arguments of Ultralytics' trainer (`lr0`, `optimizer`, ...).
+        **training: other arguments of `yolort.tools.train` (`gamma`, `class_weights`, `sampling`, ...) and of
+            Ultralytics' trainer (`lr0`, `optimizer`, ...).
 
     The output convolutions of the head and the inside of attention are never pruned. Maps before and after merging into
     stock modules agree to 1e-4, else there is an error and no file; the file appears whole or not at all.
@@ -141,9 +119,7 @@ def prune(
     _check_arguments(method, ratio, target_flops, target_latency, engine, allocate, round_to, steps)
     _check_training(method, data, finetune, distill, unstructured, ratio, training)
     if training:
-        from yolort.tools.train.settings import check_settings
-
-        training = check_settings(training, ("batch",))
+        training = _checked(training)
     if Path(model).suffix != ".pt":
         raise ValueError(f"model must be a checkpoint (.pt), not '{model}'; random weights are not worth pruning")
     source = load_checkpoint(model)
@@ -157,6 +133,7 @@ def prune(
         if method == "taylor" or distill:  # without them a training gives the model the classes of the data
             network: Any = source.model
             labelled.with_classes_of(network.names)
+    evaluator = _evaluator(data) if data is not None and measure else None
     read = [model, data] if data is not None else [model]
     _atomic.check(target, sources=read)
     runs = target.with_name(f"{target.stem}-training")
@@ -166,11 +143,13 @@ def prune(
         job = Job(source, method, allocate, round_to, data, batch, side, seed, progress, folder, runs)
         if unstructured:
             assert ratio is not None
-            outcome = _mask(job, ratio)
+            outcome = _mask(job, ratio, finetune, distill, training)
         else:
             outcome = _prune(
                 job, ratio, target_flops, target_latency, engine, steps, finetune, distill, measure, training
             )
+        if evaluator:
+            outcome.cost = cost(Path(model), outcome.path, evaluator, side)
         _atomic.place(outcome.path, target, sources=read)
     outcome.path = target
     return outcome
@@ -223,11 +202,29 @@ def _check_training(
         raise ValueError(f"{'finetune' if finetune else 'method taylor'} needs data, a data.yaml of labelled images")
     if (distill or training) and not finetune:
         raise ValueError(f"{'distill' if distill else ', '.join(training)} is for the training; give finetune too")
-    if unstructured and (ratio is None or finetune or method not in ("l1", "random")):
+    if unstructured and (ratio is None or method not in ("l1", "random")):
         raise ValueError(
-            "unstructured takes a ratio and the methods l1 and random: no target, since it makes no engine faster, and "
-            "no training, which would fill the zeros again"
+            "unstructured takes a ratio and the methods l1 and random: no target, since it makes no engine faster"
         )
+
+
+def _evaluator(data: str | Path) -> Evaluator | None:
+    """Of the images of val; None if the data have no such split."""
+    try:
+        return Evaluator(data)
+    except FileNotFoundError:
+        return None
+
+
+def _checked(training: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of the training, those of `yolort.tools.train` and those of Ultralytics'; ValueError."""
+    from yolort.tools.train.settings import check_settings
+    from yolort.tools.train.train import OWN_ARGUMENTS, check_own_arguments
+
+    own = {name: training[name] for name in OWN_ARGUMENTS if name in training}
+    settings = check_settings({name: value for name, value in training.items() if name not in own}, ("batch",))
+    check_own_arguments(settings, **own)
+    return {**settings, **own}
 
 
 def _prune(
@@ -245,13 +242,10 @@ def _prune(
     model = job.source.model
     opened = job.opened(model)
     dense = {unit.name: unit.width for unit in opened.units}
-    errors = None
-    if job.allocate == "sensitivity":
-        pictures = job.pictures()
-        work = multiply_adds(opened, pictures[:1])
-        found = measure_sensitivity(opened, job.importance(opened), pictures, LEVELS, job.progress)
-        errors = {name: values / work[name] ** TIME_PULL for name, values in found.items()}
-    planner = Planner(job, dense, errors)
+    if target_latency is not None:
+        assert engine is not None
+        check_latency(job, dense, target_latency, engine)
+    planner = Planner(job, dense, _errors(job, opened) if job.allocate == "sensitivity" else None)
     timed = None
     if target_flops is not None:
         ratio = ratio_for_flops(planner, target_flops)
@@ -288,19 +282,36 @@ def _prune(
         ms=timed,
         sensitivity=alone,
     )
-    outcome.notes = _advice(job, outcome, finetune)
+    outcome.notes = [*_reached(job, outcome, target_flops), *_advice(job, outcome, finetune)]
     return outcome
 
 
+def _errors(job: Job, opened: PrunableModel) -> dict[str, np.ndarray]:
+    """Of each unit pruned alone, at `LEVELS`, for the multiply-adds that it has."""
+    pictures = job.pictures()
+    work = multiply_adds(opened, pictures[:1])
+    found = measure_sensitivity(opened, job.importance(opened), pictures, LEVELS, job.progress)
+    return {name: values / work[name] ** TIME_PULL for name, values in found.items()}
+
+
 def _finetuned(
-    model: nn.Module, job: Job, epochs: int, step: int, distill: bool, training: Mapping[str, Any]
+    model: nn.Module,
+    job: Job,
+    epochs: int,
+    step: int,
+    distill: bool,
+    training: Mapping[str, Any],
+    keep_zeros: bool = False,
 ) -> nn.Module:
     """The model after training, as wide as before; PruneError where it is not."""
+    from yolort.tools.prune.unstructured import keeping_zeros
     from yolort.tools.train.distill import distilling
-    from yolort.tools.train.trainer import Trainer, train_module
+    from yolort.tools.train.train import train
+    from yolort.tools.train.trainer import Trainer
 
     assert job.data is not None
-    best = train_module(
+    trainer = distilling(Trainer, job.source.model) if distill else Trainer
+    best = train(
         model,
         job.data,
         epochs=epochs,
@@ -308,7 +319,7 @@ def _finetuned(
         batch=job.batch,
         seed=job.seed,
         output=job.runs / f"step-{step}",
-        trainer=distilling(Trainer, job.source.model) if distill else Trainer,
+        trainer=keeping_zeros(trainer, model) if keep_zeros else trainer,
         **training,
     )
     trained = load_checkpoint(best).model
@@ -329,38 +340,26 @@ def _describe(model: Any, job: Job, ratio: float) -> None:
     }
 
 
-def _mask(job: Job, ratio: float) -> Pruned:
-    """Sets the smallest weights of all convolutions to zero."""
-    from torch.nn.utils import prune as masking
+def _mask(job: Job, ratio: float, finetune: int, distill: bool, training: Mapping[str, Any]) -> Pruned:
+    """Sets the smallest weights of all convolutions to zero, and trains the others."""
+    from yolort.tools.prune.unstructured import masked, sparsity
 
-    model = copy.deepcopy(job.source.model)
-    detect = detect_head(model)
-    convolutions = [
-        conv
-        for name, conv in model.named_modules()
-        if isinstance(conv, nn.Conv2d) and conv is not getattr(detect.dfl, "conv", None)
-    ]
-    chosen = masking.L1Unstructured if job.method == "l1" else masking.RandomUnstructured
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(job.seed)
-        masking.global_unstructured([(conv, "weight") for conv in convolutions], chosen, amount=ratio)
-    for conv in convolutions:
-        masking.remove(conv, "weight")
-    zeros = sum(int((conv.weight == 0).sum()) for conv in convolutions)
-    weights = sum(conv.weight.numel() for conv in convolutions)
+    model = masked(job.source.model, job.method, ratio, job.seed)
+    if finetune:
+        model = _finetuned(model, job, finetune, 1, distill, training, keep_zeros=True)
     size = (job.side, job.side)
-    count = complexity(with_head(model), size)
+    counts = [complexity(with_head(one), size) for one in (job.source.model, model)]
     units = open_model(model).units
     channels = sum(unit.width * len(unit.roots) for unit in units)
     return Pruned(
         path=job.save(model, "pruned.pt"),
         ratio=ratio,
         channels=(channels, channels),
-        parameters=(int(count["parameters"]),) * 2,
-        gflops=(count["gflops"],) * 2,
+        parameters=(int(counts[0]["parameters"]), int(counts[1]["parameters"])),
+        gflops=(counts[0]["gflops"], counts[1]["gflops"]),
         imgsz=size,
         widths={unit.name: (unit.width, unit.width) for unit in units},
-        sparsity=zeros / weights,
+        sparsity=sparsity(model),
         notes=[
             "the engines here compute with zeros as with any other weight: this model is not faster, and its files are "
             "not smaller until they are compressed. Prune channels for that."
@@ -368,26 +367,20 @@ def _mask(job: Job, ratio: float) -> Pruned:
     )
 
 
+def _reached(job: Job, done: Pruned, target_flops: float | str | None) -> list[str]:
+    """What became of a target in GFLOPs."""
+    if target_flops is None:
+        return []
+    before, after = done.gflops
+    return [
+        f"target_flops {target_flops}: it became {after:.3f} GFLOPs, {after / before:.1%} of {before:.3f}; widths are "
+        f"multiples of {job.round_to}, and no ratio comes nearer"
+    ]
+
+
 def _advice(job: Job, done: Pruned, finetune: int) -> list[str]:
     """What to expect of the result, and what else to do."""
-    notes = []
-    taken = 1 - done.channels[1] / done.channels[0]
-    network: Any = job.source.model
-    family = re.match(r"yolov?\d+", Path(str(network.yaml.get("yaml_file", ""))).name)
-    measured = MEASURED_LOSS.get(family[0]) if family else None
-    if measured:
-        near = min((ratio for ratio in measured if ratio >= taken - 0.01), default=max(measured))
-        notes.append(
-            f"{taken:.0%} of the channels are gone; of a COCO-trained {family[0] if family else ''}n {near:.0%} cost "
-            f"{measured[near]:.1f} points of mAP50-95 before any training: fine-tune until that is back, and measure it"
-        )
+    notes = guidance(job.source.model, 1 - done.channels[1] / done.channels[0], finetune > 0)
     if not finetune:
         notes.append("not trained since: detections are poor until it is fine-tuned (--finetune, or yolort train)")
-    if done.sensitivity:
-        middle = float(np.median(list(done.sensitivity.values())))
-        worst = sorted(done.sensitivity, key=lambda name: -done.sensitivity[name])[:_NAMED]
-        named = ", ".join(f"{name} ({done.sensitivity[name]:.3f})" for name in worst)
-        notes.append(f"most sensitive when pruned alone (median {middle:.4f}): {named}")
-        if job.allocate == "uniform" and done.sensitivity[worst[0]] > _UNEVEN * middle:
-            notes.append("the units differ much: allocate by sensitivity takes fewer channels of those")
-    return notes
+    return [*notes, *sensitive(done.sensitivity, job.allocate == "uniform")]

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from yolort.tools.quantize.activations import CalibrationError as CalibrationError
     from yolort.tools.quantize.calibrate import Calibration as Calibration
     from yolort.tools.quantize.calibrate import calibrate as calibrate
+    from yolort.tools.quantize.export_int8 import export_int8 as export_int8
     from yolort.tools.quantize.quantize import MODES as MODES
     from yolort.tools.quantize.quantize import Quantized as Quantized
     from yolort.tools.quantize.quantize import QuantizeError as QuantizeError
@@ -25,6 +26,7 @@ export_lazily(
         "QuantizeError": "quantize",
         "Quantized": "quantize",
         "calibrate": "calibrate",
+        "export_int8": "export_int8",
         "quantize": "quantize",
         "sweep": "sweep",
     },

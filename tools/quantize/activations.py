@@ -28,7 +28,7 @@ class CalibrationError(yolort.Error):
 
 @dataclass(frozen=True)
 class Range:
-    """What INT8 has to hold of an activation."""
+    """The range of an activation that INT8 covers."""
 
     low: float  # of an asymmetric quantiser; 0 or less
     high: float  # 0 or more

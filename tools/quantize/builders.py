@@ -28,6 +28,7 @@ class Builder:
 
     ending: str
     engine: str  # the one it is made for
+    for_arm: bool = False  # made for ARM processors
     layers: dict[str, str]  # convolutions that may be INT8: key, name as the user knows it
     attention: set[str]  # those of attention: 8 bits cost them accuracy, and save no time
     stem: set[str]  # the first of them
@@ -61,6 +62,7 @@ class OnnxBuilder(Builder):
         self._options = {"per_channel": per_channel, "reduce_range": reduce_range}
         self._folder = folder
         self.engine = engine
+        self.for_arm = placement is onnx_qdq.PLACEMENTS["arm"]
         self._heads = {node.name for node in graph.heads}
         self.layers = {
             node.name: node.name.partition(":")[2] for node in graph.convolutions if node.name not in self._heads

@@ -41,12 +41,12 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 METHODS = ("minmax", "entropy", "percentile")
-PERCENTILE = 99.999  # of an activation's values; docs/quantization.md has it beside others
+PERCENTILE = 99.999  # of an activation's values; docs/benchmarks/int8.md has it beside others
 
 _FORMAT = 1  # version of calibration.json
 _MAX_JSON = 64 << 20
 _MAX_SIDE = 16384  # pixels, as the core
-_FEW = 32  # images; of more the ranges hardly change (docs/quantization.md), of fewer a warning tells
+_FEW = 32  # images; of more the ranges hardly change (docs/benchmarks/int8.md), of fewer a warning tells
 
 
 @dataclass(frozen=True)
@@ -189,14 +189,14 @@ def calibrate(
     allow_overlap: bool = False,
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> Calibration:
-    """Runs a detector over training images and tells what INT8 has to hold of each activation.
+    """Runs a detector over training images and measures the range of each activation.
 
     Args:
         model: an FP32 ONNX file with raw head, as `yolort export` writes it; or a checkpoint (.pt) or architecture
             (.yaml), which is exported to one first, with `head` and `imgsz`.
         data: a `data.yaml`, COCO JSON, a .txt of paths, a folder or a glob pattern; labels are not needed.
         split: of a `data.yaml`.
-        images: at most so many, 2 or more; where there are more, a random choice that is the same every time.
+        images: maximum number of images, 2 or more; a fixed random sample if there are more.
         method: "minmax" takes the bounds of all values; "percentile" those without the (100 - `percentile`) % at
             either end; "entropy" the threshold with the least Kullback-Leibler divergence (TensorRT's).
         percentile: 50 to 100.
@@ -346,8 +346,14 @@ def _choose(data: str | Path, split: str, count: int, allow_overlap: bool) -> li
     files = [files[row] for row in rows[:count]]
     if not allow_overlap:
         for other in splits(data):
-            if other != "train":
-                _refuse_shared(files, list_images(data, other), f"{data}, split '{other}'")
+            if other == "train":
+                continue
+            try:
+                scored = list_images(data, other)
+            except FileNotFoundError as error:  # Roboflow names a test split that it does not export
+                _log.warning("split '%s' cannot be compared with the images: %s", other, error)
+                continue
+            _refuse_shared(files, scored, f"{data}, split '{other}'")
     return files
 
 

@@ -32,8 +32,8 @@ class Placement:
     stem: bool  # whether the first convolutions are INT8
 
 
-#: ONNX Runtime runs an operator in INT8 only between two Q/DQ pairs, and so wants one behind every operator: SiLU
-#: is then a table and a product of bytes. OpenVINO and TensorRT fuse what follows a convolution into it, in float, and
+#: ONNX Runtime runs an operator in INT8 only between two Q/DQ pairs, so it needs a pair after every operator: SiLU
+#: becomes a lookup table and a product of bytes. OpenVINO and TensorRT fuse what follows a convolution in float, and
 #: a pair between the two would keep them apart. Attention stays float: it is small, and 8 bits are slower there. So
 #: does the stem on ONNX Runtime, which is faster then, and more accurate.
 _EVERY = ("Conv", "Sigmoid", "Mul", "Add", "Concat", "MaxPool", "Resize", "Split")
@@ -117,7 +117,7 @@ def weights_only(graph: Graph, floats: Collection[str] = (), *, per_channel: boo
 
 
 def dynamic(graph: Graph, floats: Collection[str], folder: Path, *, per_channel: bool = True) -> onnx.ModelProto:
-    """Weights in INT8, and activations by the range of each image; needs no calibration."""
+    """Weights in INT8, and activation ranges computed at run time; needs no calibration."""
     source, made = folder / "float.onnx", folder / "dynamic.onnx"
     onnx.save(_copy(graph), source)
     with _quiet():

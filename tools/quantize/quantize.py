@@ -14,7 +14,7 @@ import fnmatch
 import logging
 import platform
 import struct
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from yolort.tools._formats import FORMATS, QUANTIZED, TARGETS
 from yolort.tools.data.dataset import letterboxed
 from yolort.tools.evaluate.benchmark import Case, benchmark, disturbed
 from yolort.tools.evaluate.evaluator import Evaluator
+from yolort.tools.evaluate.paired import Ratio
 from yolort.tools.evaluate.raw_maps import MOST_CHANGED, changed, raw_maps
 from yolort.tools.models.onnx_graph import Graph
 from yolort.tools.quantize.builders import Builder, NcnnBuilder, OnnxBuilder
@@ -39,6 +40,11 @@ __all__ = ["MODES", "QuantizeError", "Quantized", "quantize"]
 _log = logging.getLogger(__name__)
 
 MODES = ("static", "dynamic", "weights")
+_RUNS = 100  # detections that each model is timed with, in turns
+_DYNAMIC = (
+    "dynamic INT8 is slow: YOLO26n took 2.6 times the time of the float model on OpenVINO, and 6.5 times on ONNX "
+    "Runtime (docs/benchmarks/int8.md); calibration makes INT8 fast, and weights alone (--weights-only) the file small"
+)
 _SENSITIVITY_IMAGES = 4  # that the sensitivity of layers is measured on
 
 
@@ -57,6 +63,7 @@ class Quantized:
     map50_95: tuple[float, float] | None = None  # float, INT8; 0 to 1
     conf: tuple[float, float] | None = None  # confidence of the best F1: float, INT8
     ms: tuple[float, float] | None = None  # p50 end to end on the target's engine: float, INT8
+    ratio: Ratio | None = None  # of these times, INT8 to float
     notes: list[str] = field(default_factory=list)
 
 
@@ -89,8 +96,9 @@ def quantize(
         format: "onnx", "ncnn", or "cache", the calibration cache that TensorRT 8 and 10 take for implicit INT8.
         target: of ONNX, the engine that it has to be fast on: "openvino", "onnxruntime", "arm" (ONNX Runtime on ARM,
             signed activations), "gpu" (TensorRT, symmetric). None takes "openvino" on x86, or "onnxruntime" where
-            `mode` is not "static", and "arm" on ARM. Any engine can run the file.
-        mode: "static"; of ONNX also "dynamic" (activations by the range of each image) and "weights" (stored in INT8,
+            `mode` is not "static", and "arm" on ARM. Any engine can run the file; times are taken only on the engine
+            and kind of processor that it is for.
+        mode: "static"; of ONNX also "dynamic" (activation ranges of each image) and "weights" (stored in INT8,
             computed in float).
         per_channel: a weight scale for each output channel.
         reduce_range: of ONNX for x86, weights of 7 bits; None takes them where this machine lacks VNNI, since INT8
@@ -98,7 +106,8 @@ def quantize(
         exclude: names of convolutions (* and ? match) that stay float.
         int8_stem: of mode "static", whether the first three convolutions behind the image are INT8; None: where that
             pays, which is on OpenVINO and TensorRT.
-        data, split: labelled images to measure accuracy on before and after, see `load_dataset`.
+        data: labeled images to measure accuracy on before and after, see `load_dataset`.
+        split: of `data`, see `load_dataset`.
         max_drop: of mAP50-95, in points of 100; needs `data`. The convolutions that cost most accuracy for the time
             they save are kept float, until the drop is within it.
         allow_overlap: score on images that were calibrated on.
@@ -115,9 +124,11 @@ def quantize(
         GraphError: the model is none that can be quantised.
         CalibrationError: the calibration is damaged, of another model, or has images of `data`.
         QuantizeError: the result is wrong, or `max_drop` cannot be met.
-        Anything that `load_dataset` and `validate` raise.
+        LabelError, ImageError: see `load_dataset` and `validate`.
     """
     _check_arguments(format, mode, target, calibration is not None, data is not None, max_drop)
+    if mode == "dynamic":
+        _log.warning(_DYNAMIC)
     known = Calibration.load(calibration) if isinstance(calibration, (str, Path)) else calibration
     destination = _destination(Path(model), format, output)
     read = [path for path in (model, calibration, data) if isinstance(path, (str, Path))]
@@ -177,7 +188,7 @@ def _onnx_builder(
     """With the target and the range of weights that suit this machine, if they are not given."""
     if calibration is not None:
         calibration.check_graph(graph)
-    arm = platform.machine().lower() in ("aarch64", "arm64")
+    arm = _on_arm()
     usual = "arm" if arm else "openvino" if mode == "static" else "onnxruntime"
     chosen = target or usual
     placement = PLACEMENTS[chosen]
@@ -228,8 +239,8 @@ def _make(
     built = comparison.build(floats)
     builder.annotate(built, note)
     result.megabytes = (result.megabytes[0], _megabytes(built))
-    if measure and engine:
-        _time(result, builder.source, built, engine)
+    if engine and measure:
+        _time(result, builder, built)
     elif not engine:
         result.notes.append(f"{builder.engine} cannot run here: the result was neither checked nor measured")
     _atomic.place(built, destination)
@@ -266,23 +277,37 @@ def _within(
     return floats
 
 
-def _time(result: Quantized, source: Path, built: Path, engine: str) -> None:
-    """Adds the milliseconds of both models, measured in turns, and what is to be said of them."""
-    precision = "fp32" if engine == "openvino" else ""  # bf16 would be faster in both
-    cases = [Case(str(path), engine, precision=precision) for path in (source, built)]
-    rows = benchmark(chosen=cases, runs=40, warmup=10).rows
-    if any(row.error for row in rows):
+def _time(result: Quantized, builder: Builder, built: Path) -> None:
+    """Adds the milliseconds of both models on the engine that they are for, measured in turns, and what they say."""
+    engine = builder.engine
+    able = {name: precisions for name, why, precisions in _core.candidates(str(builder.source)) if not why}
+    if engine not in able or (builder.for_arm and not _on_arm()):
+        where = "ARM processors" if builder.for_arm else engine
+        result.notes.append(f"it is made for {where}, and times here would not be those there: none were taken")
         return
-    before, after = (row.p50 for row in rows)
-    result.ms = before, after
-    if _system.Load.disturbs(rows[0].others):
-        result.notes.append(disturbed(rows[0].others))
-    elif after > before:
-        other = "openvino" if engine != "openvino" else "onnxruntime"
-        result.notes.append(
-            f"INT8 is slower than the float model here on {engine}: it does not pay. "
-            f"Try another engine (--target {other}), or run the float model with precision bf16 or fp16"
-        )
+    precision = "fp32" if engine == "openvino" else ""  # bf16 would be faster in both
+    cases = [Case(str(path), engine, precision=precision) for path in (builder.source, built)]
+    before, after = benchmark(chosen=cases, runs=_RUNS, warmup=10, throughput=False).rows
+    if before.error or after.error:
+        return
+    result.ms, result.ratio = (before.p50, after.p50), after.ratio(before)
+    if _system.Load.disturbs(before.others):
+        result.notes.append(disturbed(before.others))
+    elif result.ratio is None or result.ratio.verdict != "faster":
+        result.notes.append(_not_faster(engine, result.ratio, able))
+
+
+def _not_faster(engine: str, ratio: Ratio | None, able: Mapping[str, Sequence[str]]) -> str:
+    """What to do if INT8 does not save time on an engine; `able`: the engines here, and what they compute in."""
+    slower = ratio is not None and ratio.verdict == "slower"
+    text = f"INT8 is {'slower' if slower else 'not measurably faster'} than the float model here on {engine}"
+    hints = [f"--target {other}" for other in ("openvino", "onnxruntime") if other in able and other != engine]
+    hints += [f"the float model in {name}" for name in able[engine] if name in ("bf16", "fp16")]
+    return f"{text}; try {' or '.join(hints)}" if hints else text
+
+
+def _on_arm() -> bool:
+    return platform.machine().lower() in ("aarch64", "arm64")
 
 
 def _runner(builder: Builder) -> str | None:

@@ -55,9 +55,11 @@ def sweep(
         model: a checkpoint (.pt) or architecture (.yaml).
         data: a `data.yaml`: calibrated on its split "train", scored on "val".
         images: calibration-set sizes; where the data have fewer, all of them are taken.
-        methods, granularities: of `METHODS`, `GRANULARITIES`.
+        methods: calibration methods, of `METHODS`.
+        granularities: of the weight scales, of `GRANULARITIES`.
         targets: those of `quantize`, but for "gpu", and "ncnn"; each is measured on its engine.
-        head, imgsz: see `export`.
+        head: see `export`.
+        imgsz: see `export`.
         runs: detections that are timed.
         progress: wraps steps, with what they are, for a progress bar.
 
@@ -97,6 +99,7 @@ def sweep(
             chosen=[row.case for row in rows if not row.error],
             data=data,
             runs=runs,
+            throughput=False,
             progress=lambda steps: progress(steps, "measuring"),
         )
     return _complete(done, rows)

@@ -18,6 +18,9 @@ The study is a YAML file:
       tta: {augment: true}
     sets: [each, all]           # and leave-one-out, or lists of steps: [prune, int8]
 
+`each` asks what a step gives alone, compared with the baseline. `leave-one-out` asks what it gives beside all others:
+"all - prune" is compared with all steps. What follows from either may not hold for the other.
+
 Every stage is kept by what it was made from, so that an interrupted study goes on where it was.
 """
 
@@ -58,11 +61,12 @@ class Variant:
     accuracy: list[Accuracy] = field(default_factory=list)  # of each seed
     row: Row | None = None  # latency, of the first seed
     error: str = ""
+    left_out: str = ""  # the one step that it lacks, if it is compared with all
 
     @property
     def name(self) -> str:
-        """The steps, or "baseline"."""
-        return " + ".join(self.steps) or "baseline"
+        """The steps, "baseline", or "all - " and the step that was left out."""
+        return f"all - {self.left_out}" if self.left_out else " + ".join(self.steps) or "baseline"
 
 
 @dataclass
@@ -90,18 +94,25 @@ class Ablation:
         self.variants = variants  # the baseline first
         self.setup = setup
 
+    def reference(self, variant: Variant) -> Variant:
+        """What a variant is compared with: the baseline, or all steps if it lacks one of them."""
+        if not variant.left_out:
+            return self.variants[0]
+        every = tuple(self.study.steps)
+        return next(one for one in self.variants if one.steps == every)
+
     def difference(self, variant: Variant) -> Difference | None:
-        """To the baseline; None where one of the two has no figures.
+        """To its reference; None where one of the two has no figures.
 
         The interval is that of a paired bootstrap over images, and over seeds where there are several: each draw
         takes images and seeds with replacement, of both alike.
         """
-        return self._combined([(1, variant), (-1, self.variants[0])])
+        return self._combined([(1, variant), (-1, self.reference(variant))])
 
     def interaction(self, variant: Variant) -> Difference | None:
         """What its steps give together beyond the sum of what each gives alone; None where that is not known."""
-        alone = {one.steps[0]: one for one in self.variants if len(one.steps) == 1}
-        if len(variant.steps) < 2 or not all(step in alone for step in variant.steps):
+        alone = {one.steps[0]: one for one in self.variants if len(one.steps) == 1 and not one.left_out}
+        if variant.left_out or len(variant.steps) < 2 or not all(step in alone for step in variant.steps):
             return None
         parts = [(1, variant), *((-1, alone[step]) for step in variant.steps)]
         return self._combined([*parts, (len(variant.steps) - 1, self.variants[0])])
@@ -122,10 +133,11 @@ class Ablation:
 
     def rows(self) -> list[dict[str, Any]]:
         """A dict a variant, ready for JSON: what has no figure is None."""
-        base = self.variants[0]
         out = []
         for one in self.variants:
+            base = self.reference(one)
             row: dict[str, Any] = {"variant": one.name, "error": one.error or None, "recipe": one.recipe.to_dict()}
+            row["compared_with"] = None if one is base else "all" if one.left_out else base.name
             by_seed = [100 * seed.map50_95 for seed in one.accuracy]
             row["map50_95"] = float(np.mean(by_seed)) if by_seed else None
             row["map50_95_of_seeds"] = by_seed
@@ -135,7 +147,9 @@ class Ablation:
                 row[name] = given and {"mean": given.mean, "low": given.low, "high": given.high}
             row["p50_ms"] = one.row.p50 if one.row else None
             row["p95_ms"] = one.row.percentile(95) if one.row else None
-            row["speedup"] = base.row.p50 / one.row.p50 if base.row and one.row else None
+            ratio = one.row.ratio(base.row) if base.row and one.row and one is not base else None
+            row["speedup"] = 1 / ratio.value if ratio else None
+            row["speedup_low"], row["speedup_high"] = (1 / ratio.high, 1 / ratio.low) if ratio else (None, None)
             row["parameters"] = one.row.facts.get("parameters") if one.row else None
             row["size_mb"] = one.row.size_mb if one.row else None
             out.append(row)
@@ -152,12 +166,13 @@ class Ablation:
             cells.append(
                 [
                     row["variant"],
+                    row["compared_with"] or "-",
                     accuracy,
                     _text(row["map50"], "{:.2f}"),
                     *(str(Difference(**row[key])) if row[key] else "-" for key in ("difference", "interaction")),
                     _text(row["p50_ms"], "{:.2f}"),
                     _text(row["p95_ms"], "{:.2f}"),
-                    _text(row["speedup"], "{:.2f}x"),
+                    _speedup(row),
                     _text(row["parameters"] and row["parameters"] / 1e6, "{:.2f}"),
                     _text(row["size_mb"], "{:.1f}"),
                 ]
@@ -165,26 +180,42 @@ class Ablation:
         return list(_HEADINGS), cells
 
     def findings(self) -> list[str]:
-        """A sentence a variant, from the figures alone."""
-        out = []
+        """A sentence for each variant, from the figures alone; first what they do not hold for."""
+        out = self.doubts()
         for one, row in zip(self.variants[1:], self.rows()[1:], strict=True):
             found = self.difference(one)
             if found is None:
-                out.append(f"{one.name}: no figures ({one.error or self.variants[0].error})")
+                out.append(f"{one.name}: no figures ({one.error or self.reference(one).error})")
                 continue
             if not found.certain:
                 said = f"changes mAP50-95 by {found.mean:+.2f}, which is within the noise"
             else:
                 said = f"{'gains' if found.mean > 0 else 'costs'} {abs(found.mean):.2f} mAP50-95"
             if row["speedup"] is not None:
-                ratio = row["speedup"]
-                said += f" and is {ratio:.2f}x as fast" if ratio >= 1 else f" and takes {1 / ratio:.2f}x the time"
+                low, high = row["speedup_low"], row["speedup_high"]
+                if low <= 1 <= high:
+                    said += " and takes the same time, within the noise"
+                elif low > 1:
+                    said += f" and is {row['speedup']:.2f}x as fast"
+                else:
+                    said += f" and takes {1 / row['speedup']:.2f}x the time"
             together = self.interaction(one)
             if together is not None:
                 said += f"; its steps together give {together.mean:+.2f} beyond their sum"
                 said += "" if together.certain else ", within the noise"
-            out.append(f"{one.name} {said}.")
+            against = f", against all: what {one.left_out} gives beside the others" if one.left_out else ""
+            out.append(f"{one.name} {said}{against}.")
         return out
+
+    def doubts(self) -> list[str]:
+        """Why the intervals may be too narrow."""
+        trained = any(one.recipe.epochs or one.recipe.finetune for one in self.variants)
+        if len(self.study.seeds) > 1 or not trained:
+            return []
+        return [
+            "One seed: another training of the same variant would give another figure, and the intervals know nothing "
+            "of that. Differences of variants that train need three seeds or more."
+        ]
 
     def to_markdown(self) -> str:
         """Table, findings, set-up."""
@@ -234,8 +265,15 @@ class Ablation:
 
 
 _HEADINGS = (
-    *("variant", "mAP50-95", "mAP50", "difference", "beyond the sum", "p50 ms", "p95", "speed", "M params", "file MB"),
+    *("variant", "compared with", "mAP50-95", "mAP50", "difference", "beyond the sum"),
+    *("p50 ms", "p95", "speed", "M params", "file MB"),
 )
+
+
+def _speedup(row: dict[str, Any]) -> str:
+    if row["speedup"] is None:
+        return "-"
+    return f"{row['speedup']:.2f}x ({row['speedup_low']:.2f} to {row['speedup_high']:.2f})"
 
 
 def _text(value: float | None, form: str) -> str:
@@ -278,6 +316,10 @@ def ablate(
     chosen = study if isinstance(study, Study) else read_study(study)
     pipeline = Pipeline(folder, chosen.data)
     variants = [Variant(steps, chosen.recipe(steps)) for steps in ((), *chosen.sets)]
+    lacking = [(step, chosen.without(step)) for step in chosen.left_out]
+    variants += [Variant(steps, chosen.recipe(steps), left_out=step) for step, steps in lacking]
+    for doubt in Ablation(chosen, variants, {}).doubts():
+        _log.warning("%s", doubt)
     setup = {"data": str(chosen.data), "seeds": ", ".join(map(str, chosen.seeds)), **_system.describe()}
     with interruptible(lambda: Ablation(chosen, variants, setup)):
         todo = [(one, seed) for one in variants for seed in chosen.seeds]

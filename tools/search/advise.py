@@ -92,7 +92,7 @@ def _engine(on: Device) -> list[Advice]:
                 f"TensorRT in FP16, `yolort export --format engine --precision fp16`{here}",
                 "1.2 ms for YOLO26n and 0.9 for YOLOv8n (p50, 640 px, H200, TensorRT 8.6); at most 0.11 mAP50-95 "
                 "lost on 166 COCO images",
-                "docs/tensorrt.md",
+                "docs/benchmarks/tensorrt.md",
             )
         ]
     if on.arm:
@@ -100,7 +100,7 @@ def _engine(on: Device) -> list[Advice]:
             Advice(
                 "NCNN, `yolort export --format ncnn`; `yolort tune` tells whether bf16 or fp16 pays",
                 "tested on ARM by emulation only, not timed",
-                "docs/quantization.md",
+                "docs/benchmarks/int8.md",
             )
         ]
     if on.vnni:
@@ -109,7 +109,7 @@ def _engine(on: Device) -> list[Advice]:
                 "INT8 on OpenVINO, `yolort quantize --target openvino`",
                 "1.7 to 2.1 times as fast as FP32 (16 to 18 ms against 28 to 38, 640 px, 2 cores of a Xeon with "
                 "AVX512-VNNI), at most 0.44 mAP50-95 lost on 230 COCO images",
-                "docs/quantization.md",
+                "docs/benchmarks/int8.md",
             )
         ]
     else:
@@ -132,7 +132,7 @@ def _engine(on: Device) -> list[Advice]:
     return first
 
 
-#: Milliseconds of 640 x 640 on 2 cores of a Xeon with AVX512-VNNI, README.md and docs/quantization.md: FP32, INT8.
+#: Milliseconds at 640 x 640 on 2 cores of a Xeon with AVX512-VNNI (docs/benchmarks/int8.md): FP32, INT8.
 _MEASURED = {"YOLOv8n": (36.9, 17.9), "YOLO11n": (32.0, 17.4), "YOLO26n": (28.3, 16.1)}
 
 
@@ -165,7 +165,7 @@ def _data(report: ClassReport) -> list[Advice]:
                 f"{small:.0%} of the objects are smaller than {SIZES[0]:.0f} px at {report.imgsz} px: a larger input "
                 "before a larger model, and test-time augmentation where time allows",
                 "scales of 640 and 800 px: +3.3 mAP50-95 for 5 times the time; --augment: +2.1 for 2 times",
-                "docs/augmentation.md",
+                "docs/benchmarks/augmentation.md",
             )
         )
     if report.ratio > _IMBALANCE:
@@ -176,7 +176,7 @@ def _data(report: ClassReport) -> list[Advice]:
                 "`yolort train --sampling balanced`, then `--class-weights median`",
                 "rare classes at 52:1 from 2.0 to 11.9 and 11.8 mAP50-95, frequent ones from 45.3 to 43.0 and 38.5; "
                 "focal loss and a larger loss gain did little; three seeds",
-                "docs/training.md",
+                "docs/benchmarks/training.md",
             )
         )
     if report.total_images < _FEW:
@@ -186,7 +186,7 @@ def _data(report: ClassReport) -> list[Advice]:
                 "larger model is worth a try, not a promise",
                 "YOLO26s to YOLO26n on 273 images: +0.1 (one-to-many) and +1.2 (one-to-one) mAP50-95, within the "
                 "spread of three seeds",
-                "docs/distillation.md",
+                "docs/benchmarks/distillation.md",
             )
         )
     if report.absent:

@@ -39,7 +39,8 @@ __all__ = ["optimize"]
 
 _log = logging.getLogger(__name__)
 
-_RECOVERED = 2.0  # points of mAP50-95 that no short training gave back: docs/distillation.md, docs/pruning.md
+#: Points of mAP50-95 that no short training gave back: docs/benchmarks/distillation.md, docs/benchmarks/pruning.md.
+_RECOVERED = 2.0
 _PRUNED = 3  # of what is as it is, so many are pruned before all else is tried
 _CLOSE = 1.25  # times the fastest: that close, another size may have another fastest engine
 _RUNS = 60  # detections that a trial is timed with, in turns with the baseline
@@ -79,8 +80,8 @@ def optimize(
         epochs: of training of the model and its siblings before anything else.
         finetune: epochs after pruning, with the unpruned model as teacher, and of siblings and smaller inputs with the
             model as teacher (beyond `epochs`); 0: neither is tried.
-        hours: no trial begins after them.
-        trials: at most so many, those of earlier runs counted; one of `hours` and `trials` must be given.
+        hours: no trial starts later than this.
+        trials: maximum number, including earlier runs; one of `hours` and `trials` must be given.
         trial_minutes: a trial whose building and timing, or training and scoring, takes longer is ended and listed as
             failed.
         seed: of training and search.
@@ -104,7 +105,7 @@ def optimize(
         imgsz=side,
         epochs=epochs,
         method="taylor",
-        round_to=16,  # the fastest on AVX-512 and as good elsewhere: docs/pruning.md
+        round_to=16,  # the fastest on AVX-512 and as good elsewhere: docs/benchmarks/pruning.md
         engine="onnxruntime",
         train=training,
     )
@@ -353,8 +354,7 @@ class _Search:
         """Those that were measured, timed, or failed; the reference first."""
         out = []
         for one in self._study.get_trials(deepcopy=False):
-            told = one.user_attrs
-            if not one.state.is_finished() or "seconds" not in told:
+            if not one.state.is_finished() or "seconds" not in (told := one.user_attrs):
                 continue
             out.append(
                 Trial(
@@ -365,6 +365,7 @@ class _Search:
                     told.get("map50_95"),
                     float(told["seconds"]),
                     str(told.get("note", "")),
+                    told.get("ratio"),
                 )
             )
         return out
@@ -390,8 +391,9 @@ def _time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> di
     first = pipeline.latency([reference], _RUNS)[0]
     pair = [reference, pipeline.case(_untrained(recipe, base), seed)]
     rows = pipeline.latency(pair, _RUNS) if pair[0] != pair[1] else [first, first]
+    interval = (ratio := rows[1].ratio(rows[0])) and [ratio.low, ratio.high]
     # In turns with the reference, whose time of the first trial is what all are compared to.
-    return {"ms": first.p50 * rows[1].p50 / rows[0].p50, "size_mb": rows[1].size_mb}
+    return {"ms": first.p50 * rows[1].p50 / rows[0].p50, "size_mb": rows[1].size_mb, "ratio": interval}
 
 
 def _rate(folder: str, data: str, _base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:

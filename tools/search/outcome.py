@@ -80,6 +80,7 @@ class Trial:
     map50_95: float | None = None  # of 100
     seconds: float = 0.0
     note: str = ""
+    ratio: Sequence[float] | None = None  # 95 % interval of the time as a multiple of the reference's
 
     @property
     def plain(self) -> bool:
@@ -170,7 +171,7 @@ class Optimized:
             scored = sum(one.map50_95 is not None for one in self.trials)
             return [f"Nothing is within the budget: {len(self.trials)} were tried, {scored} of them scored.", *doubts]
         out = [
-            f"{best.name}: {best.ms:.2f} ms, {reference.ms / best.ms:.2f}x as fast as {reference.name}, "
+            f"{best.name}: {best.ms:.2f} ms, {_compared(best, reference)}, "
             f"{map_points(best) - map_points(reference):+.2f} mAP50-95."
         ]
         if best.plain:
@@ -254,6 +255,16 @@ REPORT_WRITERS: dict[str, Callable[[Optimized], str]] = {
     ".md": Optimized.to_markdown,
     ".json": Optimized.to_json,
 }
+
+
+def _compared(trial: Trial, reference: Trial) -> str:
+    """How fast a trial is, with its interval; the reference itself needs no words."""
+    if trial.ratio is None:
+        return f"{reference.ms / trial.ms:.2f}x as fast as {reference.name}"
+    low, high = trial.ratio
+    if low <= 1 <= high:
+        return f"not measurably faster or slower than {reference.name}"
+    return f"{reference.ms / trial.ms:.2f}x as fast ({1 / high:.2f} to {1 / low:.2f}) as {reference.name}"
 
 
 def pareto_front(trials: Iterable[Trial]) -> list[Trial]:

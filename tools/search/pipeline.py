@@ -62,7 +62,14 @@ class Pipeline:
     def case(self, recipe: Recipe, seed: int) -> Case:
         """How the artifact is run."""
         path = self.make(recipe.artifact(seed))
-        return Case(str(path), recipe.engine, precision=recipe.computes, threads=recipe.threads, augment=recipe.augment)
+        return Case(
+            str(path),
+            recipe.engine,
+            precision=recipe.computes,
+            threads=recipe.threads,
+            augment=recipe.augment,
+            scales=recipe.augment_scales,
+        )
 
     def accuracy(self, recipe: Recipe, seed: int) -> Accuracy:
         """Of the artifact on the images of val."""
@@ -77,21 +84,30 @@ class Pipeline:
             "machine": _core.machine(),
             "yolort": yolort.__version__,
             "runs": runs,
+            "in turns": True,
         }
 
         def measure(work: Path) -> None:
-            done = benchmark(chosen=list(cases), runs=runs)
+            done = benchmark(chosen=list(cases), runs=runs, throughput=False)
             failed = [row.error for row in done.rows if row.error]
             if failed:
                 raise yolort.Error(f"not timed: {'; '.join(failed)}")
             rows = [
-                {"facts": row.facts, "size_mb": row.size_mb, "samples": row.samples.tolist(), "others": row.others}
+                {
+                    **{key: getattr(row, key) for key in ("facts", "size_mb", "others")},
+                    **{key: getattr(row, key).tolist() for key in ("samples", "turns")},
+                }
                 for row in done.rows
             ]
             (work / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
 
         rows = json.loads((self.cache.get("latency", inputs, measure) / "rows.json").read_text(encoding="utf-8"))
         return [
-            Row(case, samples=np.array(row["samples"]), **{key: row[key] for key in ("facts", "size_mb", "others")})
+            Row(
+                case,
+                samples=np.array(row["samples"]),
+                turns=np.array(row["turns"]),
+                **{key: row[key] for key in ("facts", "size_mb", "others")},
+            )
             for case, row in zip(cases, rows, strict=True)
         ]

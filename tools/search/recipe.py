@@ -11,6 +11,7 @@ from typing import Any
 from yolort import _checks
 from yolort.tools._formats import ENGINES
 from yolort.tools.models.heads import HEADS
+from yolort.tools.quantize.calibrate import METHODS
 from yolort.tools.search.stages import Calibrate, Export, Plan, Prune, Quantize, Stage, Train, Validate, in_order
 
 __all__ = ["Recipe"]
@@ -28,6 +29,7 @@ class Recipe:
         epochs: of training; 0 takes the checkpoint as it is.
         teacher: a checkpoint to distil from in that training, or the recipe of one.
         scales: of that training, see `train`.
+        gamma, class_weights, sampling: of both trainings, for classes that are rare, see `train`.
         prune: share of channels to take out, 0 to 0.95.
         method: of pruning.
         round_to: widths after it are multiples of this.
@@ -36,8 +38,11 @@ class Recipe:
         head: "raw", or "raw-e2e" of YOLO26.
         engine: that the artifact is for, and measured on.
         precision: "int8", which is calibrated on the training images; else what the engine computes in.
+        calibration, calibration_images: its method, and how many images at most, see `calibrate`.
+        per_channel: whether INT8 weights have a scale for each output channel, or one for all.
         threads: of the CPU, up to four for each core; None is one for each core.
         augment: test-time augmentation.
+        augment_scales: its sides in pixels, see `Detector`; the artifact is then a dynamic one.
         train: other arguments of Ultralytics' train, of both trainings.
     """
 
@@ -46,6 +51,9 @@ class Recipe:
     epochs: int = 0
     teacher: str | Recipe | None = None
     scales: tuple[float, float] | None = None
+    gamma: float = 0.0
+    class_weights: str | None = None
+    sampling: str | None = None
     prune: float = 0.0
     method: str = "group-norm"
     round_to: int = 8
@@ -54,8 +62,12 @@ class Recipe:
     head: str = "raw"
     engine: str = "onnxruntime"
     precision: str = "fp32"
+    calibration: str = "percentile"
+    calibration_images: int = 512
+    per_channel: bool = True
     threads: int | None = None
     augment: bool = False
+    augment_scales: tuple[int, ...] = ()
     train: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -76,10 +88,32 @@ class Recipe:
             raise ValueError(f"{self.model} has no weights yet; give epochs")
         if self.scales is not None:
             object.__setattr__(self, "scales", tuple(self.scales))
-        if self.train:
-            from yolort.tools.train.settings import check_settings
+        self._check_augmentation()
+        if self.calibration not in METHODS:
+            raise ValueError(f"calibration must be one of {', '.join(METHODS)}, not {self.calibration!r}")
+        _checks.integer("calibration_images", self.calibration_images)
+        if self.train or self._balancing:
+            self._check_training()
 
-            object.__setattr__(self, "train", check_settings(self.train, here=False))
+    def _check_augmentation(self) -> None:
+        object.__setattr__(self, "augment_scales", tuple(_checks.sides("augment_scales", self.augment_scales)))
+        if self.augment_scales and ENGINES[self.engine].format != "onnx":
+            raise ValueError(f"augment_scales needs a dynamic model, which {self.engine} has not; give augment")
+
+    def _check_training(self) -> None:
+        from yolort.tools.train.settings import check_settings
+        from yolort.tools.train.train import check_own_arguments
+
+        object.__setattr__(self, "train", check_settings(self.train, here=False))
+        check_own_arguments(self.train, **self._balancing)
+        if self._balancing and not self.epochs and not self.finetune:
+            raise ValueError(f"{', '.join(self._balancing)}: of a training; give epochs or finetune")
+
+    @property
+    def _balancing(self) -> dict[str, Any]:
+        """Arguments of both trainings, those that say something."""
+        given = {"gamma": self.gamma, "class_weights": self.class_weights, "sampling": self.sampling}
+        return {name: value for name, value in given.items() if value}
 
     def but(self, changes: Mapping[str, Any]) -> Recipe:
         """The same with other values; ValueError for a name that there is not."""
@@ -98,6 +132,7 @@ class Recipe:
     def checkpoint(self, seed: int) -> Stage | str:
         """The stage, or the file, of the trained, pruned and fine-tuned checkpoint."""
         made: Stage | str = self.model
+        arguments = {**self.train, **self._balancing}
         if self.epochs:
             teacher = self.teacher.checkpoint(seed) if isinstance(self.teacher, Recipe) else self.teacher
             made = Train(
@@ -106,7 +141,7 @@ class Recipe:
                 imgsz=self.imgsz,
                 seed=seed,
                 scales=self.scales,
-                arguments=self.train,
+                arguments=arguments,
             )
         if self.prune:
             made = Prune(
@@ -118,7 +153,7 @@ class Recipe:
                 distill=self.recover and self.finetune > 0,
                 imgsz=self.imgsz,
                 seed=seed,
-                arguments=self.train,
+                arguments=arguments,
             )
         return made
 
@@ -128,14 +163,20 @@ class Recipe:
         format, target = ENGINES[self.engine].format, ENGINES[self.engine].target
 
         def export(format: str, precision: str = "fp32") -> Export:
-            return Export(inputs=(checkpoint,), format=format, imgsz=self.imgsz, head=self.head, precision=precision)
+            return Export(
+                inputs=(checkpoint,),
+                format=format,
+                imgsz=self.imgsz,
+                head=self.head,
+                precision=precision,
+                dynamic=bool(self.augment_scales),
+            )
 
         if self.precision != "int8":
             return export(format, "fp16" if format == "engine" and self.precision == "fp16" else "fp32")
-        calibration = Calibrate(inputs=(export("onnx"),))
-        if format == "ncnn":
-            return Quantize(inputs=(export("ncnn"), calibration), format="ncnn", target=None)
-        quantized = Quantize(inputs=(export("onnx"), calibration), format="onnx", target=target)
+        calibration = Calibrate(inputs=(export("onnx"),), method=self.calibration, images=self.calibration_images)
+        kind, of = ("ncnn", None) if format == "ncnn" else ("onnx", target)
+        quantized = Quantize(inputs=(export(kind), calibration), format=kind, target=of, per_channel=self.per_channel)
         return Plan(inputs=(quantized,)) if format == "engine" else quantized
 
     def accuracy(self, seed: int) -> Stage:
@@ -145,6 +186,8 @@ class Recipe:
             options["precision"] = self.computes
         if self.augment:
             options["augment"] = True
+        if self.augment_scales:
+            options["scales"] = self.augment_scales
         return Validate(inputs=(self.artifact(seed),), options=options)
 
     @property

@@ -185,6 +185,7 @@ class Export(Stage):
     imgsz: int
     head: str
     precision: str = "fp32"
+    dynamic: bool = False
 
     name = "export"
 
@@ -193,12 +194,20 @@ class Export(Stage):
         return f"model{FORMATS[self.format].ending}"
 
     def run(self, inputs: Sequence[Path], data: Data, output: Path) -> None:
-        export(inputs[0], format=self.format, precision=self.precision, imgsz=self.imgsz, head=self.head, output=output)
+        export(
+            inputs[0],
+            format=self.format,
+            precision=self.precision,
+            imgsz=self.imgsz,
+            head=self.head,
+            dynamic=self.dynamic,
+            output=output,
+        )
 
     def command(self, inputs: Sequence[str], data: str, output: str) -> list[object]:
         head = ["--head", self.head] if self.head != "raw" else []
         precision = ["--precision", self.precision] if self.precision != "fp32" else []
-        size = ["--imgsz", self.imgsz]
+        size = ["--imgsz", self.imgsz, *(["--dynamic"] if self.dynamic else [])]
         return ["export", inputs[0], "--format", self.format, *size, *head, *precision, "--output", output]
 
 
@@ -206,15 +215,20 @@ class Export(Stage):
 class Calibrate(Stage):
     """Calibrates a float ONNX model."""
 
+    method: str
+    images: int
+
     name = "calibrate"
     split = "train"
     output = "calibration.json"
 
     def run(self, inputs: Sequence[Path], data: Data, output: Path) -> None:
-        calibrate(inputs[0], data.path).save(output)
+        calibrate(inputs[0], data.path, method=self.method, images=self.images).save(output)
 
     def command(self, inputs: Sequence[str], data: str, output: str) -> list[object]:
-        return ["calibrate", inputs[0], "--data", data, "--output", output]
+        method = ["--method", self.method] if self.method != "percentile" else []
+        images = ["--images", self.images] if self.images != 512 else []
+        return ["calibrate", inputs[0], "--data", data, *method, *images, "--output", output]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +237,7 @@ class Quantize(Stage):
 
     format: str
     target: str | None  # of ONNX
+    per_channel: bool = True
 
     name = "quantize"
 
@@ -233,11 +248,19 @@ class Quantize(Stage):
     def run(self, inputs: Sequence[Path], data: Data, output: Path) -> None:
         from yolort.tools.quantize.quantize import quantize
 
-        quantize(*inputs, format=self.format, target=self.target, measure=False, output=output)
+        quantize(
+            *inputs,
+            format=self.format,
+            target=self.target,
+            per_channel=self.per_channel,
+            measure=False,
+            output=output,
+        )
 
     def command(self, inputs: Sequence[str], data: str, output: str) -> list[object]:
         kind = ["--target", self.target] if self.target else ["--format", self.format]
-        return ["quantize", inputs[0], *kind, "--calibration", inputs[1], "--output", output]
+        tensor = [] if self.per_channel else ["--per-tensor"]
+        return ["quantize", inputs[0], *kind, *tensor, "--calibration", inputs[1], "--output", output]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +297,8 @@ class Validate(Stage):
     def command(self, inputs: Sequence[str], data: str, output: str) -> list[object]:
         options: list[object] = []
         for key, value in self.options.items():
-            options += [f"--{key}"] if value is True else [f"--{key}", value]
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            options += [f"--{key}"] if value is True else [f"--{key}", text]
         return ["val", inputs[0], "--data", data, *options]
 
 
@@ -287,6 +311,7 @@ def in_order(stage: Stage) -> Iterator[Stage]:
 
 
 def _settings(arguments: Mapping[str, Any]) -> list[object]:
-    """Arguments of Ultralytics' train on the command line."""
-    settings: list[object] = [f"{key}={value}" for key, value in arguments.items() if key != "batch"]
-    return [*settings, *(["--batch", arguments["batch"]] if "batch" in arguments else [])]
+    """Arguments of a training on the command line: those that are options of yolort, and Ultralytics' settings."""
+    options = [key for key in ("batch", "gamma", "class_weights", "sampling") if key in arguments]
+    settings: list[object] = [f"{key}={value}" for key, value in arguments.items() if key not in options]
+    return [*settings, *(part for key in options for part in (f"--{key.replace('_', '-')}", arguments[key]))]

@@ -29,6 +29,7 @@ class Study:
     baseline: Recipe
     steps: dict[str, dict[str, Any]]
     sets: tuple[tuple[str, ...], ...]  # of steps; the baseline, without any, is not among them
+    left_out: tuple[str, ...] = ()  # steps that are left out of all, one at a time
 
     def recipe(self, steps: Sequence[str]) -> Recipe:
         """The baseline with these steps, in the order of the study."""
@@ -37,6 +38,10 @@ class Study:
             if name in steps:
                 made = made.but(changes)
         return made
+
+    def without(self, step: str) -> tuple[str, ...]:
+        """All steps but one."""
+        return tuple(name for name in self.steps if name != step)
 
 
 def read_study(path: str | Path) -> Study:
@@ -69,8 +74,9 @@ def read_study(path: str | Path) -> Study:
     try:
         shared = _found(path, {key: said[key] for key in recipe_keys & set(said)}, "the study")
         baseline = Recipe(**shared).but(_found(path, said.get("baseline") or {}, "baseline"))
-        study = Study(_beside(path, said["data"]), tuple(seeds), baseline, steps, _sets(path, said.get("sets"), steps))
-        for one in study.sets:
+        sets, left_out = _sets(path, said.get("sets"), steps)
+        study = Study(_beside(path, said["data"]), tuple(seeds), baseline, steps, sets, left_out)
+        for one in (*study.sets, *(study.without(step) for step in left_out)):
             study.recipe(one)
     except (TypeError, ValueError) as error:
         raise StudyError(f"{path}: {error}") from error
@@ -91,18 +97,23 @@ def _found(path: Path, changes: Any, where: str) -> dict[str, Any]:
     }
 
 
-def _sets(path: Path, said: Any, steps: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+def _sets(path: Path, said: Any, steps: Mapping[str, Any]) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
+    """The sets of steps, and the steps that are left out of all."""
     names = tuple(steps)
     made: list[tuple[str, ...]] = []
+    left_out: tuple[str, ...] = ()
     for one in said if said is not None else ["each", "all"]:
         if one == "each":
             made += [(name,) for name in names]
         elif one == "all":
             made.append(names)
         elif one == "leave-one-out":
-            made += [names, *(tuple(other for other in names if other != name) for name in names)]
+            if len(names) < 2:
+                raise StudyError(f"{path}: leave-one-out compares with all steps, of which there must be two or more")
+            made.append(names)
+            left_out = names
         elif isinstance(one, list) and one and all(name in steps for name in one):
             made.append(tuple(name for name in names if name in one))
         else:
             raise StudyError(f"{path}: sets are {', '.join(_SETS)} or lists of steps ({', '.join(names)}), not {one!r}")
-    return tuple(one for one in dict.fromkeys(made) if one)
+    return tuple(one for one in dict.fromkeys(made) if one), left_out

@@ -30,7 +30,8 @@ from ultralytics.utils.tal import dist2bbox, make_anchors
 from yolort.tools.data.samples import listed
 from yolort.tools.models.checkpoints import detect_head, load_checkpoint
 from yolort.tools.train.losses import box_loss, logit_loss
-from yolort.tools.train.trainer import Trainer, check_trainable, set_classes, train_module
+from yolort.tools.train.train import train
+from yolort.tools.train.trainer import Trainer, check_trainable, set_classes
 
 __all__ = ["Distillation", "TeacherError", "decoded", "distill", "distilling", "prepare_teacher"]
 
@@ -56,20 +57,24 @@ def distill(
     Args:
         teacher: a DetectionModel or checkpoint with the classes of `data` (in any order), best one trained on them.
         student: as `train_module` takes it: a checkpoint, an architecture, or a module, a pruned one too.
-        data, epochs, imgsz: as `train_module`.
+        data: see `train_module`.
+        epochs: see `train_module`.
+        imgsz: see `train_module`.
         feature: gain of the feature loss (Ultralytics' `dis`).
-        logit, box: gains of these losses, as multiples of those of the labels (Ultralytics' `cls` and `box`).
-        **arguments: of `train_module` (seed, output, resume, trainer) and of Ultralytics' train.
+        logit: gain of the loss on class logits, a multiple of Ultralytics' `cls`.
+        box: gain of the loss on boxes, a multiple of Ultralytics' `box`.
+        **arguments: of `train` (seed, output, resume, trainer, gamma, class_weights, sampling, scales, ...) and of
+            Ultralytics' train.
 
     Raises:
         TeacherError: the teacher has other classes than the data, or other levels or strides than the student.
         ValueError: a gain is negative.
-        What `train_module` raises.
+        FileExistsError, CheckpointError, WidthError, LabelError: see `train`.
     """
     if min(feature, logit, box) < 0:
         raise ValueError(f"gains must be 0 or more, got feature={feature}, logit={logit}, box={box}")
     trainer = distilling(arguments.pop("trainer", Trainer), teacher, logit=logit, box=box)
-    return train_module(student, data, epochs=epochs, imgsz=imgsz, trainer=trainer, dis=feature, **arguments)
+    return train(student, data, epochs=epochs, imgsz=imgsz, trainer=trainer, dis=feature, **arguments)
 
 
 def distilling(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from yolort.tools.data.class_balance import sample_weights
 if TYPE_CHECKING:
     from yolort.tools.train.train import TrainOptions
 
-__all__ = ["resample", "resized"]
+__all__ = ["resample", "resized", "sides_within"]
 
 
 class _Pick:
@@ -53,10 +54,20 @@ def _mixing(transform: Any) -> list[BaseMixTransform]:
     return mine + inner + (_mixing(before) if before is not None else [])
 
 
+def sides_within(scales: tuple[float, float], imgsz: int, stride: int) -> range:
+    """The multiples of the stride between these multiples of `imgsz`; ValueError if there is none."""
+    low, high = (scale * imgsz / stride for scale in scales)
+    sides = range(math.ceil(low - 1e-6) * stride, math.floor(high + 1e-6) * stride + 1, stride)
+    if not sides or sides[-1] < stride:
+        raise ValueError(
+            f"scales {scales[0]:g},{scales[1]:g} of {imgsz} pixels hold no multiple of the stride, {stride}; widen them"
+        )
+    return sides
+
+
 def resized(images: torch.Tensor, scales: tuple[float, float], imgsz: int, stride: int) -> torch.Tensor:
-    """A batch (n, 3, height, width) stretched so that its longer side is a random multiple of the stride in range."""
-    least, greatest = (max(1, round(scale * imgsz / stride)) for scale in scales)
-    side = random.randint(least, greatest) * stride
+    """A batch (n, 3, height, width) stretched so that its longer side is a random one of `sides_within`."""
+    side = random.choice(sides_within(scales, imgsz, stride))
     factor = side / max(images.shape[2:])
     size = [max(stride, round(edge * factor / stride) * stride) for edge in images.shape[2:]]
     if size == list(images.shape[2:]):

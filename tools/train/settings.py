@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ultralytics.cfg import DEFAULT_CFG_DICT, check_cfg
+from ultralytics.cfg import CFG_FLOAT_KEYS, CFG_FRACTION_KEYS, CFG_INT_KEYS, DEFAULT_CFG_DICT, check_cfg
 from ultralytics.utils.torch_utils import parse_device, select_device
 from yolort.tools._yaml import read_yaml
 
@@ -16,6 +17,10 @@ __all__ = ["OPTIMIZERS", "check_settings"]
 #: Those of Ultralytics' `build_optimizer`, in any case.
 OPTIMIZERS = ("Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSprop", "SGD", "MuSGD", "auto")
 
+#: Settings that are numbers; True would count as 1.
+_NUMBERS = CFG_FLOAT_KEYS | CFG_FRACTION_KEYS | CFG_INT_KEYS
+
+_GAINS = ("box", "cls", "dfl", "dis")
 #: Settings of Ultralytics that are made here, and what to give in their place.
 _OWN = {
     **dict.fromkeys(("save_dir", "project", "name", "exist_ok"), "output"),
@@ -63,6 +68,10 @@ def check_settings(
     return given
 
 
+def _are_whole(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values)
+
+
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise FileNotFoundError(f"cfg: no such file: {file}")
@@ -87,7 +96,18 @@ def _check_name(name: str, value: Any, origin: str, arguments: Collection[str]) 
 
 
 def _check_values(given: Mapping[str, Any]) -> None:
-    """What Ultralytics finds out only when the data have been read."""
+    """What Ultralytics finds out only when the data have been read, or takes for something else."""
+    for name, value in given.items():
+        if isinstance(value, bool) and name in _NUMBERS:
+            hint = "; it is a share of imgsz, such as 0.5" if name == "multi_scale" else ""
+            raise ValueError(f"{name}={value}: expected a number{hint}")
+        if name in _GAINS and value < 0:
+            raise ValueError(f"{name}={value}: the gain of a loss is 0 or more")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name}={value}: expected a finite number")
+    freeze = given.get("freeze")
+    if freeze is not None and not _are_whole(freeze if isinstance(freeze, (list, tuple)) else [freeze]):
+        raise ValueError(f"freeze={freeze}: expected how many layers, or a list of their numbers")
     optimizer, batch = str(given.get("optimizer", "auto")), given.get("batch", 1)
     if optimizer.lower() not in map(str.lower, OPTIMIZERS):
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, not {optimizer!r}")

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,17 @@ from yolort.tools.data import class_balance
 from yolort.tools.data.class_balance import ClassReport, check_weighting, class_report
 from yolort.tools.models.checkpoints import find_checkpoint
 from yolort.tools.train.losses import FocalLoss
-from yolort.tools.train.sampling import resample, resized
+from yolort.tools.train.sampling import resample, resized, sides_within
 from yolort.tools.train.settings import check_settings
-from yolort.tools.train.trainer import Trainer, check_output, train_module
+from yolort.tools.train.trainer import Trainer, check_imgsz, check_output, train_module
 
-__all__ = ["TrainOptions", "train", "weighting"]
+__all__ = ["OWN_ARGUMENTS", "TrainOptions", "check_own_arguments", "train", "weighting"]
 
 _log = logging.getLogger(__name__)
+
+_MAX_SCALE = 4.0  # times imgsz: the memory of a batch grows with the square
+#: Arguments of `train` that Ultralytics' train does not have, beside those of `train_module`.
+OWN_ARGUMENTS = ("gamma", "alpha", "class_weights", "beta", "clip", "sampling", "repeat_threshold", "scales")
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,12 @@ class TrainOptions:
     scales: tuple[float, float] | None = None  # least and greatest side of a batch, of imgsz
 
     def __post_init__(self) -> None:
-        if self.gamma < 0:
+        if not 0 <= self.gamma < math.inf:
             raise ValueError(f"gamma must be 0 or more, got {self.gamma}")
         if self.alpha is not None and not 0 < self.alpha < 1:
             raise ValueError(f"alpha must be between 0 and 1, or None, got {self.alpha}")
-        if self.scales is not None and not 0 < self.scales[0] <= self.scales[1]:
-            raise ValueError(f"scales must be (least, greatest), both above 0, got {self.scales}")
+        if self.scales is not None and not 0 < self.scales[0] <= self.scales[1] <= _MAX_SCALE:
+            raise ValueError(f"scales must be (least, greatest), above 0 and at most {_MAX_SCALE}, got {self.scales}")
         if self.sampling not in (None, "balanced", "repeat"):
             raise ValueError(f"sampling must be balanced or repeat, not {self.sampling!r}")
 
@@ -83,32 +88,33 @@ def train(
     training images) and, where there are class weights, `class_weights.json` into `output`.
 
     Args:
-        model, data, epochs, imgsz, seed, output, resume, trainer: as `train_module`.
-        gamma, alpha: of `FocalLoss`; 0 and None leave Ultralytics' cross-entropy as it is.
+        model: see `train_module`.
+        data: see `train_module`.
+        epochs: see `train_module`.
+        imgsz: see `train_module`.
+        seed: see `train_module`.
+        output: see `train_module`.
+        resume: see `train_module`.
+        trainer: see `train_module`.
+        gamma: exponent of `FocalLoss`; 0 keeps Ultralytics' cross-entropy.
+        alpha: weight of positives in `FocalLoss`; None weighs all alike.
         class_weights: "median", "inverse" or "effective" (with `beta`), within `clip`, see `classes.class_weights`;
             they weigh the class loss, where Ultralytics' own `cls_pw` does, which then must be off.
         sampling: "balanced" or "repeat" (with `repeat_threshold`), see `classes.sample_weights`; images are drawn with
             replacement, as many an epoch as there are, mosaic and its like draw their parts in the same way.
-        scales: each batch is resized to a random side between these multiples of `imgsz` (of the stride); Ultralytics'
-            `multi_scale=0.5` is (0.5, 1.5).
+        scales: each batch is resized to a random multiple of the stride between these multiples of `imgsz`; much like
+            Ultralytics' `multi_scale=0.5`, (0.5, 1.5) stays within 0.5 and 1.5, whatever the stride.
         on_report: called with the `class_report` of the training images before the training starts.
         **arguments: of `train_module` and of Ultralytics' train, its gains `box`, `cls` and `dfl` among them.
 
     Raises:
         LabelError: a label out of range (with file and line), a class without objects where frequencies count.
         ValueError: an option out of range.
-        What `train_module` raises.
+        FileExistsError, CheckpointError, WidthError: see `train_module`.
     """
     settings = check_settings(arguments)
-    if class_weights is not None and settings.get("cls_pw"):
-        raise ValueError("class_weights and Ultralytics' cls_pw both weigh the classes; give one")
-    if scales is not None and settings.get("multi_scale"):
-        raise ValueError("scales and Ultralytics' multi_scale both choose the sides of a batch; give one")
-    if settings.get("single_cls") and (class_weights is not None or sampling is not None):
-        raise ValueError("single_cls leaves one class: class_weights and sampling have nothing to even out")
-    options = TrainOptions(gamma, alpha, None, sampling, repeat_threshold, scales)
-    if class_weights is not None:
-        check_weighting(class_weights, clip, beta)
+    check_imgsz(imgsz)
+    options = check_own_arguments(settings, gamma, alpha, class_weights, beta, clip, sampling, repeat_threshold, scales)
     check_output(Path(output), resume)
     if not (resume or isinstance(model, nn.Module)):
         find_checkpoint(Path(model))
@@ -141,6 +147,29 @@ def train(
     )
 
 
+def check_own_arguments(
+    settings: Mapping[str, Any],
+    gamma: float = 0.0,
+    alpha: float | None = None,
+    class_weights: str | None = None,
+    beta: float = 0.999,
+    clip: tuple[float, float] = (0.1, 10.0),
+    sampling: str | None = None,
+    repeat_threshold: float | None = None,
+    scales: tuple[float, float] | None = None,
+) -> TrainOptions:
+    """The options, without weights; ValueError for what is wrong or clashes with Ultralytics' settings."""
+    if class_weights is not None and settings.get("cls_pw"):
+        raise ValueError("class_weights and Ultralytics' cls_pw both weigh the classes; give one")
+    if scales is not None and settings.get("multi_scale"):
+        raise ValueError("scales and Ultralytics' multi_scale both choose the sides of a batch; give one")
+    if settings.get("single_cls") and (class_weights is not None or sampling is not None):
+        raise ValueError("single_cls leaves one class: class_weights and sampling have nothing to even out")
+    if class_weights is not None:
+        check_weighting(class_weights, clip, beta)
+    return TrainOptions(gamma, alpha, None, sampling, repeat_threshold, scales)
+
+
 def weighting(base: type[Trainer], options: TrainOptions) -> type[Trainer]:
     """A trainer that does what `base` does, with these options."""
 
@@ -154,6 +183,8 @@ def weighting(base: type[Trainer], options: TrainOptions) -> type[Trainer]:
 
         def prepare_criterion(self) -> None:
             super().prepare_criterion()
+            if options.scales is not None:
+                sides_within(options.scales, self.args.imgsz, self.stride)
             if not options.gamma and options.alpha is None:
                 return
             model = unwrap_model(self.model)

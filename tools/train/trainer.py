@@ -23,7 +23,7 @@ from torch import nn
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.nn.tasks import load_checkpoint as load_training_state
-from yolort import _atomic
+from yolort import _atomic, _checks
 from yolort.tools import _system
 from yolort.tools._ultralytics import allow_missing_torchvision, install_nothing, labels_found_by
 from yolort.tools.data.dataset import load_for_training, write_for_ultralytics
@@ -31,9 +31,11 @@ from yolort.tools.data.places import label_files
 from yolort.tools.models.checkpoints import CheckpointError, detect_head, load_checkpoint, read_checkpoint, restricted
 from yolort.tools.train.settings import check_settings
 
-__all__ = ["Trainer", "WidthError", "check_output", "check_trainable", "set_classes", "train_module"]
+__all__ = ["Trainer", "WidthError", "check_imgsz", "check_output", "check_trainable", "set_classes", "train_module"]
 
 _log = logging.getLogger(__name__)
+
+_MIN_SIDE, _MAX_SIDE = 32, 8192  # pixels of a side, as of exports
 
 
 class WidthError(yolort.Error):
@@ -174,6 +176,7 @@ def train_module(
         WidthError: the network was rebuilt with other widths.
     """
     settings = check_settings(arguments)
+    check_imgsz(imgsz)
     last = check_output(folder := Path(output).absolute(), resume)
     module = None if resume else _module(model)
     for split in ("val", "train"):  # Ultralytics leaves out what it cannot read, and says so in the log only
@@ -267,6 +270,11 @@ def check_trainable(model: Any) -> None:
         raise CheckpointError("the model is fused for inference and cannot be trained; use the checkpoint it came from")
 
 
+def check_imgsz(imgsz: int) -> None:
+    """ValueError for a side that no training is of; Ultralytics takes 0 for the stride."""
+    _checks.integer("imgsz", imgsz, _MIN_SIDE, _MAX_SIDE)
+
+
 def check_output(folder: Path, resume: bool) -> Path:
     """The last checkpoint of a run in `folder`; errors as `train_module` where it must be there, or must not.
 
@@ -278,6 +286,8 @@ def check_output(folder: Path, resume: bool) -> Path:
         str(last).encode()
     except UnicodeEncodeError:
         raise ValueError(f"output: Ultralytics takes no path that is not UTF-8: {str(last.parents[1])!r}") from None
+    if "'" in str(last):  # `attempt_download_asset` takes them out and finds no checkpoint
+        raise ValueError(f"output: Ultralytics takes no path with an apostrophe: {last.parents[1]}")
     if not resume:
         if last.exists():
             raise FileExistsError(f"{folder} holds a run; resume it, or choose another output")

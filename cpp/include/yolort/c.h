@@ -115,6 +115,10 @@ typedef struct yolort_options {
   const char* const* engine_options; /* settings of the engine under its own names: name, value, name, value, ... */
   size_t engine_option_count;        /* texts of engine_options: two for each setting */
   int32_t rect;                      /* YOLORT_RECT_AUTO, ... */
+  const int32_t* flip_idx;           /* of poses: which keypoint each one is in a mirrored image; NULL: the model's */
+  size_t flip_idx_count;
+  const int32_t* skeleton; /* of poses: the limbs, two keypoints each; NULL: the model's, see yolort_skeleton() */
+  size_t skeleton_count;   /* numbers of skeleton: two for each limb */
 } yolort_options;
 
 /* Sets all fields to their defaults. `size`: sizeof(yolort_options). */
@@ -142,6 +146,8 @@ YOLORT_API const char* yolort_device(const yolort_detector* detector);    /* "cp
 YOLORT_API const char* yolort_precision(const yolort_detector* detector); /* "fp32", "bf16" */
 YOLORT_API const char* yolort_head(const yolort_detector* detector);      /* "raw", "raw-e2e", "boxes" or "end2end" */
 YOLORT_API const char* yolort_task(const yolort_detector* detector);      /* "detect", "segment", "pose" or "obb" */
+/* The limbs of poses, for drawing: two keypoints each. `count`: of the limbs, 0 if they are unknown (then NULL). */
+YOLORT_API const int32_t* yolort_skeleton(const yolort_detector* detector, size_t* count);
 /* A text of the model's own metadata; NULL if it has none of that key. */
 YOLORT_API const char* yolort_metadata(const yolort_detector* detector, const char* key);
 /* Height and width of the network input, pixels. */

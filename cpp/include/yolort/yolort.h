@@ -74,6 +74,10 @@ struct YOLORT_API Mask {
   bool at(int column, int row) const;
   /// Number of pixels of the object.
   std::size_t area() const;
+  /// The `counts` of COCO's compressed RLE in an image of this size: the lengths of the runs of pixels column by
+  /// column, the first run outside the object, as text (cocoapi, common/maskApi.c, rleToString). Throws
+  /// std::invalid_argument if the mask does not lie in the image.
+  std::string rle(int image_width, int image_height) const;
 };
 
 /// A box turned around its center.
@@ -85,6 +89,9 @@ struct RotatedBox {
 /// x, y of the four corners, in order around the box: those right and below, right and above, left and above, left and
 /// below the center of a box that is not turned.
 YOLORT_API std::array<float, 8> corners(const RotatedBox& box);
+
+/// The limbs of a pose: the two keypoints of each.
+using Skeleton = std::vector<std::array<int, 2>>;
 
 /// Detections of one image, best score first; all vectors that are not empty have the same length.
 struct Detections {
@@ -118,7 +125,7 @@ enum class Merge {
   nms,  ///< the best box of an object
 };
 
-/// Of a Detector with test-time augmentation: one of the looks at an image whose detections are merged.
+/// One view of test-time augmentation, whose detections are merged with those of the others.
 struct View {
   int scale = 0;               ///< pixels: the longer side of what the image is fitted into
   bool flip = false;           ///< mirrored, left to right
@@ -134,6 +141,9 @@ struct Options : Thresholds {
                                    ///< that keeps the accuracy. onnxruntime and tensorrt compute in what the file holds
   std::optional<int> threads;      ///< 1 to four for each core; unset: one for each core
   std::vector<std::string> names;  ///< class names, for a model that carries none
+  std::vector<int> flip_idx;       ///< of poses, if the model does not say: which keypoint each one is in a mirrored
+                                   ///< image. Empty: the model's own, or COCO's for 17 keypoints of one class "person"
+  Skeleton skeleton;               ///< the same of the limbs, see Detector::skeleton()
   bool profile = false;            ///< time every layer, which slows the whole; see Detector::layer_times()
   bool tuned = true;  ///< take what `yolort tune` recorded, if engine, device, precision and threads are left open
   std::optional<std::array<int, 2>> imgsz;  ///< height, width, for a dynamic model or one that carries none; sides of
@@ -233,6 +243,7 @@ class YOLORT_API Detector {
                                                    ///< engine whether it could run the model
   const std::string& head() const;                 ///< "raw", "raw-e2e", "boxes" or "end2end"
   Task task() const;
+  const Skeleton& skeleton() const;                            ///< of Task::pose, for drawing; empty: unknown
   const std::map<std::string, std::string>& metadata() const;  ///< the model's own, as text
   const std::vector<View>& views() const;                      ///< of test-time augmentation; empty: without
   Speed speed() const;

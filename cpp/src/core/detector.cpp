@@ -12,6 +12,7 @@
 #include "core/engine_choice.h"
 #include "core/tuning.h"
 #include "ops/head_layout.h"
+#include "ops/keypoints.h"
 #include "platform/device_name.h"
 #include "platform/warning.h"
 
@@ -107,8 +108,11 @@ void Detector::Impl::load(ModelSpec model, Options options) {
   tuned = !record.empty();
   if (tuned) engine_why = "yolort tune recorded it in " + record.string();
   if (!options.names.empty()) spec.names = options.names;
+  take_keypoints(options);
   ask_imgsz(options);
   thresholds = options;
+  threads = options.threads.value_or(threads);
+  decoder = Decoder(kernels(), threads);
   between_runs = options.between_runs;
   check_thresholds(thresholds, spec.names.empty() ? INT32_MAX : static_cast<int>(spec.names.size()));
 
@@ -120,6 +124,23 @@ void Detector::Impl::load(ModelSpec model, Options options) {
     throw;
   }
   spec.contents = {};
+}
+
+/// What the options say of keypoints, or else the model, or else of COCO's.
+void Detector::Impl::take_keypoints(const Options& options) {
+  const auto take = [&](const char* name, const auto& asked, auto& known) {
+    if (asked.empty()) return;
+    if (spec.layout.task != Task::pose) {
+      throw std::invalid_argument(std::string(name) + " is for models that find poses; the task of \"" + spec.path +
+                                  "\" is " + to_text(spec.layout.task));
+    }
+    const std::string problem = problem_of(asked, spec.layout.kpt_shape[0]);
+    if (!problem.empty()) throw std::invalid_argument(name + (" " + problem));
+    known = asked;
+  };
+  take("flip_idx", options.flip_idx, spec.layout.flip_idx);
+  take("skeleton", options.skeleton, spec.skeleton);
+  spec.skeleton = limbs_of(spec);
 }
 
 /// Opens the model in the first engine that can load it, cut if it may be.
@@ -283,6 +304,7 @@ bool Detector::tuned() const { return impl_->tuned; }
 std::string Detector::explain() const { return impl_->explain(); }
 const std::string& Detector::head() const { return impl_->head; }
 Task Detector::task() const { return impl_->spec.layout.task; }
+const Skeleton& Detector::skeleton() const { return impl_->spec.skeleton; }
 const std::map<std::string, std::string>& Detector::metadata() const { return impl_->spec.metadata; }
 const std::vector<View>& Detector::views() const { return impl_->views; }
 Speed Detector::speed() const {

@@ -53,6 +53,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   std::string engine_why, precision_why;  ///< clauses for the user
   EngineFailures failures;
   bool tuned = false;
+  int threads = available_cores();
   bool rect = false;  ///< images are padded only to the stride; spec.height and spec.width bound the input
 
   // What runs: each clone has its own; guarded by the mutex.
@@ -102,7 +103,9 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
         precision_why(other.precision_why),
         failures(other.failures),
         tuned(other.tuned),
+        threads(other.threads),
         rect(other.rect),
+        decoder(kernels(), other.threads),
         output_shapes(other.output_shapes),
         probed(other.probed),
         merge(other.merge),
@@ -123,6 +126,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   void open_first(const Options& options);
   void open(const EngineEntry& entry, const Options& options);
   std::filesystem::path take_tuning(Options& options);
+  void take_keypoints(const Options& options);
   void ask_imgsz(const Options& options);
   void resolve_imgsz(const Options& options);
   void resolve_rect(const Options& options);

@@ -86,7 +86,9 @@ struct EngineEntry {
   bool computes_as_written = false;                      ///< in the precision that the file holds, and in no other
   std::function<EngineLibrary()> library;                ///< null: unknown. Called if it is available
   std::function<std::vector<std::string>()> devices;     ///< see yolort::devices(); it may open drivers
-  std::function<std::vector<std::string>()> precisions;  ///< those worth measuring on this machine, for `yolort tune`
+  /// Those worth measuring on a device (canonical; empty: the engine's own), for `yolort tune`. Throws EngineError or
+  /// std::invalid_argument if the engine does not have it.
+  std::function<std::vector<std::string>(const std::string& device)> precisions;
 };
 
 /// Adds or replaces (same name) an engine. Thread-safe.

@@ -22,7 +22,7 @@ void Detector::Impl::find_counterparts(bool flip) {
   if (!spec.layout.flip_idx.empty()) return;
   throw std::invalid_argument("flip: model \"" + spec.path +
                               "\" does not say which keypoints are left and right of each other (no 'flip_idx' in its "
-                              "metadata); switch flip off, or export it with yolort export");
+                              "metadata); give flip_idx, or switch flip off");
 }
 
 /// Opens what the views run on and runs each once, so that a size that the network cannot take fails here.

@@ -1,5 +1,8 @@
-// The functions of kernels.h as kernels of a GPU. Their argument is a LaunchParams in the memory of the GPU.
+// The functions of kernels.h and mask_kernels.h as kernels of a GPU. Their argument is a LaunchParams in the memory of
+// the GPU.
 #include "cuda/kernels.h"
+
+#include "cuda/mask_kernels.h"
 
 namespace yolort::cuda {
 namespace {
@@ -32,6 +35,16 @@ extern "C" __global__ void yolort_decode(const LaunchParams* params) {
 /// One block per image.
 extern "C" __global__ void __launch_bounds__(1024) yolort_select(const LaunchParams* params) {
   select_block(*params, static_cast<int>(blockIdx.x), ThreadBlock());
+}
+
+/// One thread per value of a grid; y is the mask.
+extern "C" __global__ void yolort_mask_grid(const LaunchParams* params) {
+  mask_grid_thread(*params, static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x));
+}
+
+/// One thread per byte of a mask; y is the mask.
+extern "C" __global__ void yolort_mask_bits(const LaunchParams* params) {
+  mask_bits_thread(*params, static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x));
 }
 
 }  // namespace yolort::cuda

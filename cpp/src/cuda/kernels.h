@@ -6,111 +6,9 @@
 #include <cstdint>
 #include <cstring>
 
-#ifdef __CUDACC__
-#include <cuda_fp16.h>
-#define YOLORT_BOTH __host__ __device__
-#else
-#include "ops/half.h"
-#define YOLORT_BOTH
-#endif
+#include "cuda/params.h"
 
 namespace yolort::cuda {
-
-constexpr int max_levels = 8;
-/// Maximum number of candidates per image; with more, the CPU decodes.
-constexpr int max_candidates = 16384;
-
-/// Where an image lies, and how it goes into the network input; see Geometry and Letterbox.
-struct Source {
-  const std::uint8_t* pixels;  ///< of the GPU
-  std::int64_t stride;         ///< bytes from one row to the next; may be negative
-  int width, height;
-  int step, rgb[3];  ///< ChannelOrder
-  bool row_pairs;    ///< rows 2y and 2y + 1 are those that output row y needs; no others are there
-  int new_width, new_height, left, top;
-  bool mirrored;
-  double scale_x, scale_y;  ///< source pixels per output pixel
-  float gain_x, gain_y;     ///< output pixels per source pixel
-};
-
-/// An output of the network: batch x channels x cells, contiguous.
-struct Map {
-  const void* data;
-  bool half;
-  int channels, cells;
-};
-
-struct Candidate {
-  std::uint64_t key;  ///< score, then the order in which the CPU finds them: the larger is first
-  float box[4];       ///< in the network input
-  float score;
-  int cls;
-};
-
-struct Found {
-  float box[4];
-  float score;
-  int cls;
-};
-
-enum class HeadKind { raw, boxes, end2end };
-
-/// All that the kernels need of one run, in the memory of the GPU.
-struct LaunchParams {
-  // letterbox
-  const Source* sources;
-  int images;  ///< fewer than the batch if that is fixed
-  int width, height;
-  void* input;
-  bool input_half;
-
-  // decode
-  HeadKind head;
-  int cells;                 ///< of all levels; rows of end2end
-  Map maps[2 * max_levels];  ///< raw: boxes and classes of each level
-  int columns[max_levels];   ///< raw: of the level's cells
-  float strides[max_levels];
-  int reg_max, classes;
-  bool multi_label;
-  float conf, min_value;           ///< a score, and a slightly lower value in the unit of the maps
-  const std::uint8_t* class_mask;  ///< by class; null: all
-  Candidate* candidates;           ///< max_candidates per image
-  int* counts;                     ///< candidates found per image; zero at first
-  int* for_cpu;                    ///< per image: not 0 if the CPU has to report something; zero at first
-
-  // select
-  bool nms, agnostic;
-  float iou;
-  int max_det;
-  int* order;                ///< max_candidates per image
-  std::uint8_t* suppressed;  ///< max_candidates per image
-  Found* found;              ///< max_det per image
-  int* found_counts;         ///< per image; -1: the CPU has to decode it
-};
-
-#ifdef __CUDACC__
-YOLORT_BOTH inline float to_float(std::uint16_t half) { return __half2float(__ushort_as_half(half)); }
-YOLORT_BOTH inline std::uint16_t to_half(float value) { return __half_as_ushort(__float2half_rn(value)); }
-#else
-inline float to_float(std::uint16_t half) { return half_to_float(half); }
-inline std::uint16_t to_half(float value) { return float_to_half(value); }
-#endif
-
-YOLORT_BOTH inline float at(const Map& map, std::int64_t index) {
-  return map.half ? to_float(static_cast<const std::uint16_t*>(map.data)[index])
-                  : static_cast<const float*>(map.data)[index];
-}
-
-YOLORT_BOTH inline bool finite(float value) { return value - value == 0; }
-
-/// Adds one; returns what was there.
-YOLORT_BOTH inline int count_up(int* counter) {
-#ifdef __CUDA_ARCH__
-  return atomicAdd(counter, 1);
-#else
-  return (*counter)++;
-#endif
-}
 
 // ---- letterbox ----
 
@@ -182,9 +80,10 @@ YOLORT_BOTH inline void letterbox(const LaunchParams& params, int image, int x, 
 // ---- decode ----
 
 /// `order`: the number of candidates that the CPU would have found before.
-YOLORT_BOTH inline void add(const LaunchParams& params, int image, std::uint32_t order, const float* box, float score,
-                            int cls) {
-  if (!(finite(box[0]) && finite(box[1]) && finite(box[2]) && finite(box[3]))) params.for_cpu[image] = 1;
+YOLORT_BOTH inline void add(const LaunchParams& params, int image, std::uint32_t order, int anchor, const float* box,
+                            float angle, float score, int cls) {
+  const bool numbers = finite(box[0]) && finite(box[1]) && finite(box[2]) && finite(box[3]) && finite(angle);
+  if (!numbers) params.for_cpu[image] = 1;
   const int place = count_up(&params.counts[image]);
   if (place >= max_candidates) return;
   Candidate& to = params.candidates[static_cast<std::int64_t>(image) * max_candidates + place];
@@ -194,6 +93,43 @@ YOLORT_BOTH inline void add(const LaunchParams& params, int image, std::uint32_t
   for (int k = 0; k < 4; ++k) to.box[k] = box[k];
   to.score = score;
   to.cls = cls;
+  to.anchor = anchor;
+  to.angle = angle;
+}
+
+/// Where an anchor's values lie beside box and scores: the map, and the first value and the distance to the next in it.
+struct Extra {
+  Map map;
+  std::int64_t first, step;
+  int level, cell;  ///< raw
+};
+
+YOLORT_BOTH inline Extra extra_of(const LaunchParams& params, int image, int anchor) {
+  if (params.head == HeadKind::end2end) {
+    const Map& rows = params.maps[0];
+    return {rows, (static_cast<std::int64_t>(image) * rows.channels + anchor) * rows.cells + 6, 1, 0, 0};
+  }
+  int level = 0;
+  if (params.head == HeadKind::raw) {
+    while (anchor >= params.maps[2 * level].cells) anchor -= params.maps[2 * level++].cells;
+  }
+  const Map& map = params.head == HeadKind::raw ? params.extra_maps[level] : params.maps[0];
+  const int channel = params.head == HeadKind::raw ? 0 : 4 + params.classes;
+  return {map, (static_cast<std::int64_t>(image) * map.channels + channel) * map.cells + anchor, map.cells, level,
+          anchor};
+}
+
+/// Turns the box of an anchor and returns its angle; see turn() of ops/rotated.h.
+YOLORT_BOTH inline float turn(const LaunchParams& params, int image, int anchor, float (&box)[4]) {
+  if (!params.turned) return 0;
+  const Extra extra = extra_of(params, image, anchor);
+  const float value = at(extra.map, extra.first);
+  if (params.head != HeadKind::raw) return value;
+  const float angle = angle_of(value, params.direct), stride = params.strides[extra.level];
+  const int columns = params.columns[extra.level];
+  turn_around((static_cast<float>(extra.cell % columns) + 0.5f) * stride,
+              (static_cast<float>(extra.cell / columns) + 0.5f) * stride, angle, box);
+  return angle;
 }
 
 /// Distance of one box side in cells; see box_side() of ops/decode.h.
@@ -208,6 +144,15 @@ YOLORT_BOTH inline float box_side(const Map& map, std::int64_t index, int reg_ma
     weighted += e * static_cast<float>(k);
   }
   return weighted / sum;
+}
+
+/// From center and size.
+YOLORT_BOTH inline void to_corners(float (&box)[4]) {
+  const float width = box[2] / 2, height = box[3] / 2, cx = box[0], cy = box[1];
+  box[0] = cx - width;
+  box[1] = cy - height;
+  box[2] = cx + width;
+  box[3] = cy + height;
 }
 
 /// Adds the candidates of one cell. `score_of` turns a value of `scores` into a score, `box_of` writes the box.
@@ -228,7 +173,7 @@ YOLORT_BOTH inline void decode_cell(const LaunchParams& params, int image, const
   }
   if (!numbers) params.for_cpu[image] = 1;
   if (!(best > params.min_value)) return;
-  float box[4] = {};
+  float box[4] = {}, angle = 0;
   bool have_box = false;
   const int from = params.multi_label ? 0 : best_cls, to = params.multi_label ? params.classes : best_cls + 1;
   for (int c = from; c < to; ++c) {
@@ -236,10 +181,13 @@ YOLORT_BOTH inline void decode_cell(const LaunchParams& params, int image, const
     if (!(value > params.min_value)) continue;
     const float score = score_of(value);
     if (!(score > params.conf) || (params.class_mask && !params.class_mask[c])) continue;
-    if (!have_box) box_of(box);
+    if (!have_box) {
+      box_of(box);
+      angle = turn(params, image, before + cell, box);
+    }
     have_box = true;
-    add(params, image, static_cast<std::uint32_t>(before + cell) * static_cast<std::uint32_t>(params.classes) + c, box,
-        score, c);
+    add(params, image, static_cast<std::uint32_t>(before + cell) * static_cast<std::uint32_t>(params.classes) + c,
+        before + cell, box, angle, score, c);
   }
 }
 
@@ -253,11 +201,14 @@ YOLORT_BOTH inline void decode(const LaunchParams& params, int image, int cell) 
     }
     if (!finite(row[4])) params.for_cpu[image] = 1;
     if (!(row[4] > params.conf)) return;
+    float box[4] = {row[0], row[1], row[2], row[3]};
+    if (params.turned) to_corners(box);
     const bool box_is_finite = finite(row[0]) && finite(row[1]) && finite(row[2]) && finite(row[3]);
     if (!box_is_finite || !(row[5] >= 0 && row[5] < static_cast<float>(params.classes))) {
       params.for_cpu[image] = 1;
     } else if (!params.class_mask || params.class_mask[static_cast<int>(row[5])]) {
-      add(params, image, static_cast<std::uint32_t>(cell), row, row[4], static_cast<int>(row[5]));
+      add(params, image, static_cast<std::uint32_t>(cell), cell, box, turn(params, image, cell, box), row[4],
+          static_cast<int>(row[5]));
     }
     return;
   }
@@ -267,13 +218,9 @@ YOLORT_BOTH inline void decode(const LaunchParams& params, int image, int cell) 
     decode_cell(
         params, image, all, origin + 4 * static_cast<std::int64_t>(all.cells), 0, cell,
         [](float value) { return value; },
-        [&](float* box) {
-          float v[4];
-          for (int k = 0; k < 4; ++k) v[k] = at(all, origin + static_cast<std::int64_t>(k) * all.cells + cell);
-          box[0] = v[0] - v[2] / 2;
-          box[1] = v[1] - v[3] / 2;
-          box[2] = v[0] + v[2] / 2;
-          box[3] = v[1] + v[3] / 2;
+        [&](float (&box)[4]) {
+          for (int k = 0; k < 4; ++k) box[k] = at(all, origin + static_cast<std::int64_t>(k) * all.cells + cell);
+          to_corners(box);
         });
     return;
   }
@@ -284,7 +231,7 @@ YOLORT_BOTH inline void decode(const LaunchParams& params, int image, int cell) 
   decode_cell(
       params, image, scores, static_cast<std::int64_t>(image) * scores.channels * scores.cells, before, local,
       [](float value) { return 1.0f / (1.0f + expf(-value)); },
-      [&](float* box) {
+      [&](float (&box)[4]) {
         const std::int64_t origin = static_cast<std::int64_t>(image) * boxes.channels * boxes.cells + local;
         const std::int64_t next_side = static_cast<std::int64_t>(params.reg_max) * boxes.cells;
         const float x = static_cast<float>(local % params.columns[level]) + 0.5f;
@@ -296,7 +243,7 @@ YOLORT_BOTH inline void decode(const LaunchParams& params, int image, int cell) 
       });
 }
 
-// ---- select: sort, NMS, to the image ----
+// ---- select: sort, NMS ----
 
 YOLORT_BOTH inline float area(const float* box) { return (box[2] - box[0]) * (box[3] - box[1]); }
 
@@ -307,10 +254,33 @@ YOLORT_BOTH inline bool overlaps(const float* better, const float* other, float 
   return common / (area(better) + area(other) - common) > iou;
 }
 
-/// See Geometry::to_image.
-YOLORT_BOTH inline float to_image(float at, int pad, float gain, int limit) {
-  const float value = (at - static_cast<float>(pad)) / gain;
-  return value < 0 ? 0.0f : value > static_cast<float>(limit) ? static_cast<float>(limit) : value;
+/// See rotated_suppression() of ops/rotated.h: each box on its own.
+template <class Block>
+YOLORT_BOTH inline void suppress_turned(const LaunchParams& params, const Candidate* candidates, const int* order,
+                                        std::uint8_t* suppressed, GaussianBox* gaussians, int n, const Block& block) {
+  block.each(n, [&](int i) {
+    const Candidate& own = candidates[order[i]];
+    gaussians[i] = gaussian_box(own.box, own.angle, own.cls);
+  });
+  const float limit = distance_of(params.iou);
+  block.each(n, [&](int i) {
+    for (int j = 0; j < i && !suppressed[i]; ++j) {
+      suppressed[i] = suppresses(gaussians[j], gaussians[i], limit, params.agnostic);
+    }
+  });
+}
+
+/// Copies what else there is of the boxes that are left; see ExtraValues.
+template <class Block>
+YOLORT_BOTH inline void gather(const LaunchParams& params, int image, int kept, const Block& block) {
+  if (params.turned) return;
+  const std::int64_t first = static_cast<std::int64_t>(image) * params.max_det;
+  block.each(kept * params.extra, [&](int i) {
+    const Extra extra = extra_of(params, image, params.found[first + i / params.extra].anchor);
+    const float value = at(extra.map, extra.first + i % params.extra * extra.step);
+    params.values[first * params.extra + i] = value;
+    if (!finite(value)) params.for_cpu[image] = 1;
+  });
 }
 
 /// One block per image. `block.each(n, f)` calls f(i) for i below n in the threads of the block, which then wait for
@@ -332,28 +302,17 @@ YOLORT_BOTH inline void select(const LaunchParams& params, int image, const Bloc
     order[rank] = i;
     suppressed[i] = 0;
   });
+  if (params.nms && params.turned) {
+    suppress_turned(params, candidates, order, suppressed, params.gaussians + first, n, block);
+  }
   int kept = 0;
-  Found* found = params.found + static_cast<std::int64_t>(image) * params.max_det;
-  const Source& source = params.sources[image];
+  Candidate* found = params.found + static_cast<std::int64_t>(image) * params.max_det;
   for (int i = 0; i < n && kept < params.max_det; ++i) {
     if (suppressed[i]) continue;  // none writes this one any more
     const Candidate& better = candidates[order[i]];
-    block.one([&] {
-      Found& to = found[kept];
-      to.box[0] = to_image(better.box[0], source.left, source.gain_x, source.width);
-      to.box[1] = to_image(better.box[1], source.top, source.gain_y, source.height);
-      to.box[2] = to_image(better.box[2], source.left, source.gain_x, source.width);
-      to.box[3] = to_image(better.box[3], source.top, source.gain_y, source.height);
-      if (source.mirrored) {
-        const float x1 = to.box[0];
-        to.box[0] = static_cast<float>(source.width) - to.box[2];
-        to.box[2] = static_cast<float>(source.width) - x1;
-      }
-      to.score = better.score;
-      to.cls = better.cls;
-    });
+    block.one([&] { found[kept] = better; });
     ++kept;
-    if (!params.nms) continue;
+    if (!params.nms || params.turned) continue;
     block.each(n - i - 1, [&](int k) {
       const int j = i + 1 + k;
       const Candidate& other = candidates[order[j]];
@@ -363,7 +322,9 @@ YOLORT_BOTH inline void select(const LaunchParams& params, int image, const Bloc
       }
     });
   }
-  block.one([&] { params.found_counts[image] = kept; });
+  block.each(0, [](int) {});  // all of `found` is written
+  gather(params, image, kept, block);
+  block.one([&] { params.found_counts[image] = params.for_cpu[image] ? -1 : kept; });
 }
 
 // ---- what each thread of a kernel does ----

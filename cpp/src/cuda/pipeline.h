@@ -1,4 +1,5 @@
-// A whole detection on a GPU: letterbox, a network, decoding and NMS, so that only the survivors are copied back.
+// A whole detection on a GPU: letterbox, a network, decoding, NMS and masks, so that only the survivors are copied
+// back.
 #pragma once
 
 #include <array>
@@ -23,7 +24,7 @@ class CudaKernels {
   CudaKernels(const CudaKernels&) = delete;
   CudaKernels& operator=(const CudaKernels&) = delete;
 
-  CUfunction letterbox = nullptr, decode = nullptr, select = nullptr;
+  CUfunction letterbox = nullptr, decode = nullptr, select = nullptr, mask_grid = nullptr, mask_bits = nullptr;
 
  private:
   explicit CudaKernels(std::shared_ptr<const CudaDevice> device) : device_(std::move(device)) {}
@@ -62,7 +63,8 @@ class CudaPipeline {
   bool capture(const std::function<void()>& network);
   void launch(CUfunction kernel, const std::array<unsigned, 3>& grid, const std::array<unsigned, 3>& block);
   void mark(int event, bool captured);
-  Detections found(std::size_t image) const;
+  Detections found(const Batch& batch, const std::vector<Tensor>& outputs, std::size_t image);
+  void add_masks(const Tensor& prototypes, const Geometry& geometry, std::size_t image, Detections& found);
   std::vector<Tensor> copy_outputs(const std::vector<Tensor>& outputs, std::vector<std::vector<std::uint16_t>>& copied);
 
   std::shared_ptr<const CudaDevice> device_;  // first: everything else is on it
@@ -81,8 +83,10 @@ class CudaPipeline {
   std::vector<cuda::Source> sources_;
   std::vector<std::size_t> offsets_;  ///< of the pixels of each image in both of these
   CudaBuffer pixels_, staging_;
-  CudaBuffer scratch_;  ///< candidates, order, suppressed
-  CudaBuffer found_;    ///< pinned: the GPU writes into host memory
+  CudaBuffer scratch_;               ///< candidates, order, suppressed
+  CudaBuffer found_;                 ///< pinned: the GPU writes into host memory
+  CudaBuffer spans_, device_spans_;  ///< of masks, and the samples of the image
+  CudaBuffer grids_, bits_;          ///< of masks
   int batch_ = 0;
   Decoder decoder_;
 };

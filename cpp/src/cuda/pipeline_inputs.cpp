@@ -5,31 +5,18 @@
 #include <string>
 #include <utility>
 
+#include "cuda/memory.h"
 #include "cuda/pipeline.h"
 #include "ops/letterbox.h"
 
 namespace yolort {
 namespace {
 
-constexpr std::size_t alignment = 256;
 /// Rows are copied to pinned memory in bands of about this size: the GPU fetches one while the next is copied.
 constexpr std::size_t band_bytes = 512 << 10;
 
-std::size_t aligned(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
-
-template <class T>
-T* at(const CudaBuffer& buffer, std::size_t offset) {
-  return reinterpret_cast<T*>(static_cast<unsigned char*>(buffer.data()) + offset);
-}
-
 /// The number of rows of an image in host memory that are sent.
 int rows_sent(const cuda::Source& source) { return source.row_pairs ? 2 * source.new_height : source.height; }
-
-cuda::Map map_of(const Tensor& tensor) {
-  int cells = 1;
-  for (std::size_t d = 2; d < tensor.shape.size(); ++d) cells *= tensor.shape[d];
-  return {tensor.data, tensor.type == Type::f16, tensor.shape[1], cells};
-}
 
 /// How the outputs are read.
 void fill_head(cuda::LaunchParams& params, const HeadLayout& layout, const Thresholds& thresholds,
@@ -39,16 +26,23 @@ void fill_head(cuda::LaunchParams& params, const HeadLayout& layout, const Thres
     case Head::boxes: params.head = cuda::HeadKind::boxes; break;
     default: params.head = cuda::HeadKind::end2end; break;
   }
-  for (std::size_t k = 0; k < outputs.size(); ++k) params.maps[k] = map_of(outputs[k]);
   if (layout.head == Head::raw) {
+    const auto maps = static_cast<std::size_t>(layout.maps());
     for (std::size_t level = 0; level < layout.strides.size(); ++level) {
-      params.columns[level] = outputs[2 * level].shape[3];
+      const Tensor* own = &outputs[maps * level];
+      for (std::size_t part = 0; part < 2; ++part) params.maps[2 * level + part] = map_of(own[part]);
+      if (maps == 3) params.extra_maps[level] = map_of(own[2]);
+      params.columns[level] = own->shape[3];
       params.strides[level] = static_cast<float>(layout.strides[level]);
       params.cells += params.maps[2 * level].cells;
     }
   } else {
+    params.maps[0] = map_of(outputs[0]);
     params.cells = layout.head == Head::boxes ? params.maps[0].cells : params.maps[0].channels;
   }
+  params.extra = layout.extra;
+  params.turned = layout.task == Task::obb;
+  params.direct = layout.direct;
   params.reg_max = layout.reg_max;
   params.classes = layout.classes;
   params.multi_label = is_multi_label(layout, thresholds);
@@ -72,14 +66,19 @@ void CudaPipeline::fill_params(const Batch& batch, const Tensor& input, const st
   const auto cells = slots * cuda::max_candidates;
   const std::size_t order = aligned(cells * sizeof(cuda::Candidate));
   const std::size_t suppressed = order + aligned(cells * sizeof(int));
-  const std::size_t found = aligned(slots * sizeof(int));
   const auto max_det = static_cast<std::size_t>(thresholds.max_det);
+  const std::size_t gaussians = aligned(suppressed + cells);
+  const bool turned = layout.task == Task::obb, masks = layout.task == Task::segment;
+  const std::size_t coefficients = gaussians + aligned(turned ? cells * sizeof(GaussianBox) : 0);
+  const std::size_t values = turned ? 0 : slots * max_det * static_cast<std::size_t>(layout.extra) * sizeof(float);
+  const std::size_t found = aligned((slots + 1) * sizeof(int));
+  const std::size_t keypoints = found + aligned(slots * max_det * sizeof(cuda::Candidate));
 
   const void *before = params_.data(), *device_before = device_params_.data();
   params_.reserve(bytes);
   device_params_.reserve(bytes);
-  scratch_.reserve(suppressed + cells);
-  found_.reserve(found + slots * max_det * sizeof(cuda::Found));
+  scratch_.reserve(coefficients + (masks ? values : 0));
+  found_.reserve(keypoints + (masks ? 0 : values));
   if (params_.data() != before || device_params_.data() != device_before || bytes != params_bytes_) {
     // The graph copies from the one to the other.
     if (graph_) Cuda::get().graph_exec_destroy(std::exchange(graph_, nullptr));
@@ -110,8 +109,11 @@ void CudaPipeline::fill_params(const Batch& batch, const Tensor& input, const st
   params.agnostic = thresholds.agnostic;
   params.iou = thresholds.iou;
   params.max_det = thresholds.max_det;
+  params.gaussians = at<GaussianBox>(scratch_, gaussians);
   params.found_counts = at<int>(found_, 0);
-  params.found = at<cuda::Found>(found_, found);
+  params.found = at<cuda::Candidate>(found_, found);
+  params.values = masks ? at<float>(scratch_, coefficients) : at<float>(found_, keypoints);
+  params.masks.for_cpu = params.found_counts + slots;
 }
 
 /// Says where the images go in the network input. Of a host image that is shrunk, only the rows that are needed are
@@ -138,8 +140,6 @@ void CudaPipeline::fill_sources(const Batch& batch) {
     const double ratio_y = static_cast<double>(g.new_height) / image.height;
     source.scale_x = 1.0 / ratio_x;
     source.scale_y = 1.0 / ratio_y;
-    source.gain_x = static_cast<float>(ratio_x);
-    source.gain_y = static_cast<float>(ratio_y);
     source.stride = static_cast<std::int64_t>(image.width) * order.step;
     offsets_.push_back(bytes);
     if (image.memory == Memory::cuda) {

@@ -15,60 +15,55 @@ const Types convolutions = {"Conv", "Convolution"};
 const Types shapes = {"Shape", "ShapeOf"};
 const Types movers = {"Reshape", "Transpose", "Permute"};
 const Types softmaxes = {"Softmax", "SoftMax"};
-/// What a tail may consist of: arithmetic of anchors and boxes, and the choice of the best of an end-to-end head.
-const Types decoders = {"Add",          "BinaryOp",
-                        "Broadcast",    "Cast",
-                        "Clamp",        "Clip",
-                        "Concat",       "Const",
-                        "Constant",     "ConstantOfShape",
-                        "Conv",         "Convert",
-                        "Convolution",  "Div",
-                        "Divide",       "Equal",
-                        "Expand",       "Flatten",
-                        "Floor",        "FloorMod",
-                        "Gather",       "GatherElements",
-                        "GatherND",     "Greater",
-                        "Less",         "MemoryData",
-                        "Mod",          "Mul",
-                        "Multiply",     "Permute",
-                        "Range",        "ReduceMax",
-                        "Reshape",      "Select",
-                        "Sigmoid",      "Slice",
-                        "Softmax",      "SoftMax",
-                        "Split",        "Squeeze",
-                        "StridedSlice", "Sub",
-                        "Subtract",     "Tile",
-                        "TopK",         "Transpose",
-                        "Unsqueeze",    "VariadicSplit",
-                        "Where"};
+/// What a tail may consist of: arithmetic of anchors, boxes, keypoints and angles, and the choice of the best of an
+/// end-to-end head.
+const Types decoders = {"Add",           "BinaryOp",
+                        "Broadcast",     "Cast",
+                        "Clamp",         "Clip",
+                        "Concat",        "Const",
+                        "Constant",      "ConstantOfShape",
+                        "Conv",          "Convert",
+                        "Convolution",   "Cos",
+                        "Crop",          "Div",
+                        "Divide",        "Equal",
+                        "Expand",        "Flatten",
+                        "Floor",         "FloorMod",
+                        "Gather",        "GatherElements",
+                        "GatherND",      "Greater",
+                        "Less",          "MemoryData",
+                        "Mod",           "Mul",
+                        "Multiply",      "Permute",
+                        "Range",         "ReduceMax",
+                        "Reshape",       "Select",
+                        "Sigmoid",       "Sin",
+                        "Slice",         "SoftMax",
+                        "Softmax",       "Split",
+                        "Squeeze",       "StridedSlice",
+                        "Sub",           "Subtract",
+                        "Tile",          "TopK",
+                        "Transpose",     "Unsqueeze",
+                        "VariadicSplit", "Where"};
 
 bool has(const Types& types, const GraphNode* node) { return node && types.count(node->type); }
 
 class Tail {
  public:
-  explicit Tail(const Graph& graph) : graph_(graph) {
+  Tail(const Graph& graph, Task task) : graph_(graph), task_(task) {
     for (const GraphNode& node : graph.nodes) {
       for (const std::string& output : node.outputs) producers_[output] = &node;
+      for (const std::string& input : node.inputs) consumers_[input].push_back(&node);
       if (node.type == "Sigmoid" && !node.inputs.empty()) scored_.insert(node.inputs[0]);
     }
   }
 
   std::vector<std::string> maps() {
-    if (graph_.outputs.size() != 1 || !walk(graph_.outputs[0])) return {};
-    if (levels_.size() == 1) return paired(*levels_[0]);
-    if (levels_.size() != 2) return {};
-    const bool first = scored_.count(levels_[0]->outputs[0]), second = scored_.count(levels_[1]->outputs[0]);
-    if (first == second) return {};
-    const GraphNode &boxes = *levels_[first ? 1 : 0], &classes = *levels_[first ? 0 : 1];
-    if (boxes.inputs.size() != classes.inputs.size()) return {};
-    std::vector<std::string> out;
-    for (std::size_t level = 0; level < boxes.inputs.size(); ++level) {
-      for (const GraphNode* part : {&boxes, &classes}) {
-        const std::string& map = producer(part->inputs[level])->inputs[0];
-        if (!is_map(map)) return {};
-        out.push_back(map);
-      }
-    }
+    const std::vector<std::string>& outputs = graph_.outputs;
+    if (outputs.size() != (task_ == Task::segment ? 2 : 1)) return {};
+    std::vector<std::string> out = maps_of(outputs[0]);
+    if (task_ != Task::segment) return out;
+    const bool first = !out.empty();
+    if (!first) out = maps_of(outputs[1]);
+    if (!out.empty()) out.push_back(outputs[first ? 1 : 0]);  // the prototypes
     return distinct(std::move(out));
   }
 
@@ -116,8 +111,10 @@ class Tail {
            });
   }
 
-  /// Collects what joins the levels. False: something else than decoding leads to the output.
+  /// Collects what joins the levels, and other concatenations. False: something else than decoding leads to the output.
   bool walk(const std::string& output) {
+    levels_.clear();
+    concatenations_.clear();
     std::vector<std::string> open = {output};
     std::set<const GraphNode*> seen;
     while (!open.empty()) {
@@ -130,19 +127,93 @@ class Tail {
         continue;
       }
       if (!has(decoders, node) || is_map(tensor)) return false;
+      if (node->type == "Concat") concatenations_.push_back(node);
       open.insert(open.end(), node->inputs.begin(), node->inputs.end());
     }
     return true;
   }
 
-  std::vector<std::string> paired(const GraphNode& levels) const {
+  /// Which of the levels' maps each tensor is computed from, as bits.
+  std::map<std::string, unsigned> dependencies() const {
+    std::map<std::string, unsigned> out;
+    for (std::size_t i = 0; i < levels_.size(); ++i) {
+      std::vector<std::string> open = levels_[i]->outputs;
+      while (!open.empty()) {
+        unsigned& bits = out[open.back()];
+        const auto consumers = consumers_.find(open.back());
+        open.pop_back();
+        if (bits >> i & 1) continue;
+        bits |= 1u << i;
+        if (consumers == consumers_.end()) continue;
+        for (const GraphNode* node : consumers->second) {
+          open.insert(open.end(), node->outputs.begin(), node->outputs.end());
+        }
+      }
+    }
+    return out;
+  }
+
+  /// Takes the coefficients, keypoints or angles out of the levels: the head concatenates them behind boxes and scores.
+  const GraphNode* take_extra() {
+    constexpr std::size_t max_kinds = 3;
+    if (levels_.size() > max_kinds) return nullptr;
+    std::map<std::string, unsigned> needs = dependencies();
+    for (const GraphNode* node : concatenations_) {  // from the output on: the first is the outermost
+      unsigned all = 0;
+      for (const std::string& input : node->inputs) all |= needs[input];
+      for (std::size_t i = 0; i < levels_.size(); ++i) {
+        if (needs[node->inputs.back()] != 1u << i || all + 1 != 1u << levels_.size()) continue;
+        const GraphNode* extra = levels_[i];
+        levels_.erase(levels_.begin() + static_cast<std::ptrdiff_t>(i));
+        return extra;
+      }
+    }
+    return nullptr;
+  }
+
+  /// The maps that a node joins; empty: it joins pairs of them.
+  std::vector<std::string> joined(const GraphNode& levels) const {
     std::vector<std::string> out;
+    for (const std::string& input : levels.inputs) {
+      const std::string& map = producer(input)->inputs[0];
+      if (!is_map(map)) return {};
+      out.push_back(map);
+    }
+    return out;
+  }
+
+  std::vector<std::string> maps_of(const std::string& output) {
+    if (!walk(output)) return {};
+    const GraphNode* extra = task_ == Task::detect ? nullptr : take_extra();
+    if (task_ != Task::detect && !extra) return {};
+    std::vector<std::vector<std::string>> kinds;
+    if (levels_.size() == 1) {
+      kinds = paired(*levels_[0]);
+    } else if (levels_.size() == 2) {
+      const bool first = scored_.count(levels_[0]->outputs[0]), second = scored_.count(levels_[1]->outputs[0]);
+      if (first == second) return {};
+      kinds = {joined(*levels_[first ? 1 : 0]), joined(*levels_[first ? 0 : 1])};
+    }
+    if (kinds.empty()) return {};
+    if (extra) kinds.push_back(joined(*extra));
+    std::vector<std::string> out;
+    for (std::size_t level = 0; level < kinds[0].size(); ++level) {
+      for (const std::vector<std::string>& kind : kinds) {
+        if (kind.size() != kinds[0].size()) return {};
+        out.push_back(kind[level]);
+      }
+    }
+    return distinct(std::move(out));
+  }
+
+  std::vector<std::vector<std::string>> paired(const GraphNode& levels) const {
+    std::vector<std::vector<std::string>> out(2);
     for (const std::string& input : levels.inputs) {
       const std::string& pair = producer(input)->inputs[0];
       if (!is_pair(pair)) return {};
-      out.insert(out.end(), producer(pair)->inputs.begin(), producer(pair)->inputs.end());
+      for (std::size_t part = 0; part < 2; ++part) out[part].push_back(producer(pair)->inputs[part]);
     }
-    return distinct(std::move(out));
+    return out;
   }
 
   static std::vector<std::string> distinct(std::vector<std::string> maps) {
@@ -151,9 +222,11 @@ class Tail {
   }
 
   const Graph& graph_;
+  const Task task_;
   std::map<std::string, const GraphNode*> producers_;
+  std::map<std::string, std::vector<const GraphNode*>> consumers_;
   std::set<std::string> scored_;  ///< what a sigmoid is taken of
-  std::vector<const GraphNode*> levels_;
+  std::vector<const GraphNode*> levels_, concatenations_;
 };
 
 }  // namespace
@@ -176,10 +249,10 @@ bool rounds_activations_to_int8(const Graph& graph) {
   });
 }
 
-std::vector<std::string> find_raw_maps(const Graph& graph) { return Tail(graph).maps(); }
+std::vector<std::string> find_raw_maps(const Graph& graph, Task task) { return Tail(graph, task).maps(); }
 
 std::vector<std::string> raw_maps(const ModelSpec& spec, const Graph& graph) {
-  return spec.may_be_cut() && !graph.external ? find_raw_maps(graph) : std::vector<std::string>();
+  return spec.may_be_cut() && !graph.external ? find_raw_maps(graph, spec.layout.task) : std::vector<std::string>();
 }
 
 }  // namespace yolort

@@ -24,10 +24,10 @@ struct Graph {
 /// Whether activations, and not only weights, are rounded to signed 8 bits.
 bool rounds_activations_to_int8(const Graph& graph);
 
-/// The maps from which the tail of a graph decodes boxes and scores as Ultralytics' Detect head does: the box map and
-/// the class map of each level, in the order of Head::raw. They may be in any tensors; empty: the tail is none of those
-/// (another head, NMS in the graph, INT8 up to the end).
-std::vector<std::string> find_raw_maps(const Graph& graph);
+/// The maps from which the tail of a graph decodes what a head of Ultralytics for this task finds, in the order of
+/// Head::raw: of each level the boxes, the classes, and the coefficients, keypoints or angles; then the prototypes.
+/// They may be in any tensors; empty: the tail is none of those (another head, NMS in the graph, INT8 up to the end).
+std::vector<std::string> find_raw_maps(const Graph& graph, Task task = Task::detect);
 
 /// The maps of a model at which an engine ends instead of at the outputs; empty: it runs the graph as a whole.
 std::vector<std::string> raw_maps(const ModelSpec& spec, const Graph& graph);

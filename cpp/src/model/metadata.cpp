@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/literal.h"
+#include "ops/keypoints.h"
 
 namespace yolort {
 namespace {
@@ -229,27 +230,39 @@ class MetadataReader {
     if (const Value* source = own.find("source"); source && source->find("sha256")) {
       spec_.source = text_of(*source, "sha256");
     }
-    read_flip(own);
+    if (layout.task == Task::pose) read_keypoints(own);
     read_input(own);
   }
 
-  void read_flip(const Value& own) {
-    const Value* given = own.find("flip_idx");
-    if (!given || spec_.layout.task != Task::pose) return;
-    std::vector<int>& out = spec_.layout.flip_idx;
-    const auto count = static_cast<std::size_t>(spec_.layout.kpt_shape[0]);
-    const List* list = given->as<List>();
-    if (!list || list->size() != count) {
-      fail(spec_, "metadata 'yolort.flip_idx' is no list of " + std::to_string(count) + " keypoints");
+  /// What keypoints are in a mirrored image, and the limbs between them.
+  void read_keypoints(const Value& own) {
+    const int count = spec_.layout.kpt_shape[0];
+    const auto check = [&](const std::string& key, const std::string& problem) {
+      if (!problem.empty()) fail(spec_, "metadata '" + key + "' " + problem);
+    };
+    if (const Value* flip = own.find("flip_idx")) {
+      spec_.layout.flip_idx = integers(*flip, "yolort.flip_idx");
+      check("yolort.flip_idx", problem_of(spec_.layout.flip_idx, count));
     }
-    for (const Value& other : *list) {
-      out.push_back(static_cast<int>(integer(other, "yolort.flip_idx", 0, spec_.layout.kpt_shape[0] - 1)));
-    }
-    for (std::size_t k = 0; k < count; ++k) {
-      if (out[static_cast<std::size_t>(out[k])] != static_cast<int>(k)) {
-        fail(spec_, "metadata 'yolort.flip_idx': keypoint " + std::to_string(k) + " is not that of its counterpart");
+    if (const Value* skeleton = own.find("skeleton")) {
+      const List* limbs = skeleton->as<List>();
+      if (!limbs) fail(spec_, "metadata 'yolort.skeleton' is no list of pairs of keypoints");
+      for (const Value& limb : *limbs) {
+        const std::vector<int> ends = integers(limb, "yolort.skeleton");
+        if (ends.size() != 2) fail(spec_, "metadata 'yolort.skeleton' is no list of pairs of keypoints");
+        spec_.skeleton.push_back({ends[0], ends[1]});
       }
+      check("yolort.skeleton", problem_of(spec_.skeleton, count));
     }
+  }
+
+  /// Indices of keypoints.
+  std::vector<int> integers(const Value& value, const std::string& key) const {
+    const List* list = value.as<List>();
+    if (!list) fail(spec_, "metadata '" + key + "' holds " + to_text(value) + ", expected a list of keypoints");
+    std::vector<int> out;
+    for (const Value& each : *list) out.push_back(static_cast<int>(integer(each, key, 0, max_keypoints - 1)));
+    return out;
   }
 
   /// The letterbox is fixed; a model that wants another one must not run with this one.

@@ -54,6 +54,7 @@ struct ModelSpec {
   std::filesystem::path weights;   ///< .bin of NCNN and OpenVINO
   std::uintmax_t plan = 0;         ///< of .engine: where TensorRT's own bytes start
   std::vector<std::string> names;  ///< empty: the model does not say
+  Skeleton skeleton;               ///< pose; empty: the model does not say
   int height = 0, width = 0;       ///< 0: the model does not say
   int stride = 32;                 ///< sides of a dynamic input are multiples of it
   HeadLayout layout;

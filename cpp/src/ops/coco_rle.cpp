@@ -1,7 +1,10 @@
-#include "ops/coco_rle.h"
-
+// Masks as COCO writes them.
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 #include <vector>
+
+#include "yolort/yolort.h"
 
 namespace yolort {
 namespace {
@@ -34,8 +37,12 @@ std::vector<std::int64_t> run_lengths(const Mask& mask, int width, int height) {
 
 }  // namespace
 
-std::string coco_rle(const Mask& mask, int width, int height) {
-  const std::vector<std::int64_t> runs = run_lengths(mask, width, height);
+std::string Mask::rle(int image_width, int image_height) const {
+  if (x < 0 || y < 0 || width > image_width - x || height > image_height - y) {
+    throw std::invalid_argument("the mask does not lie in an image of " + std::to_string(image_width) + " x " +
+                                std::to_string(image_height) + " pixels");
+  }
+  const std::vector<std::int64_t> runs = run_lengths(*this, image_width, image_height);
   std::string out;
   for (std::size_t i = 0; i < runs.size(); ++i) {
     std::int64_t rest = i > 2 ? runs[i] - runs[i - 2] : runs[i];

@@ -197,8 +197,8 @@ Detections Decoder::operator()(const HeadLayout& layout, const std::vector<Tenso
     const ExtraValues extra(layout, outputs, index);
     for (Candidate& candidate : candidates_) {
       float value = 0;
-      const Cell cell = extra.read(candidate.anchor, &value);
-      turn(candidate, layout, cell, value);
+      extra.read(candidate.anchor, &value);
+      turn(candidate, layout, extra.cell(candidate.anchor), value);
     }
   }
   sort_by_score(candidates_);
@@ -208,22 +208,26 @@ Detections Decoder::operator()(const HeadLayout& layout, const std::vector<Tenso
     suppress(candidates_, thresholds.iou, thresholds.agnostic, thresholds.max_det);
   }
   candidates_.resize(std::min(candidates_.size(), static_cast<std::size_t>(thresholds.max_det)));
-  return to_detections(layout, outputs, index, geometry);
+  const auto extra = static_cast<std::size_t>(layout.task == Task::obb ? 0 : layout.extra);
+  std::vector<float> values(candidates_.size() * extra);
+  const ExtraValues reader(layout, outputs, index);
+  for (std::size_t i = 0; i < candidates_.size() && extra; ++i) reader.read(candidates_[i].anchor, &values[i * extra]);
+  if (layout.task != Task::segment) return to_detections(layout, outputs, geometry, candidates_, std::move(values));
+  Detections out = to_detections(layout, outputs, geometry, candidates_, {});
+  masks_(outputs.back(), index, geometry, values, out);
+  return out;
 }
 
-/// The candidates in pixels of the image, with what the task adds to them.
-Detections Decoder::to_detections(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
-                                  const Geometry& geometry) {
+Detections to_detections(const HeadLayout& layout, const std::vector<Tensor>& outputs, const Geometry& geometry,
+                         const std::vector<Candidate>& candidates, std::vector<float> values) {
   Detections out;
-  out.boxes.reserve(candidates_.size());
-  out.scores.reserve(candidates_.size());
-  out.classes.reserve(candidates_.size());
+  out.boxes.reserve(candidates.size());
+  out.scores.reserve(candidates.size());
+  out.classes.reserve(candidates.size());
   out.kpt_shape = layout.kpt_shape;
-  const auto extra = static_cast<std::size_t>(layout.extra);
-  std::vector<float> values(layout.task == Task::obb ? 0 : candidates_.size() * extra);
-  const ExtraValues reader(layout, outputs, index);
-  for (std::size_t i = 0; i < candidates_.size(); ++i) {
-    const Candidate& candidate = candidates_[i];
+  const ExtraValues extra(layout, outputs, 0);
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    const Candidate& candidate = candidates[i];
     out.scores.push_back(candidate.score);
     out.classes.push_back(candidate.cls);
     if (layout.task == Task::obb) {
@@ -234,15 +238,12 @@ Detections Decoder::to_detections(const HeadLayout& layout, const std::vector<Te
       continue;
     }
     out.boxes.push_back(geometry.to_image(candidate.box));
-    if (values.empty()) continue;
-    float* own = &values[i * extra];
-    const Cell cell = reader.read(candidate.anchor, own);
     if (layout.task != Task::pose) continue;
-    if (layout.head == Head::raw) decode_keypoints(layout, cell, own);
+    float* own = &values[i * static_cast<std::size_t>(layout.extra)];
+    if (layout.head == Head::raw) decode_keypoints(layout, extra.cell(candidate.anchor), own);
     keypoints_to_image(layout, geometry, own);
   }
   if (layout.task == Task::pose) out.keypoints = std::move(values);
-  if (layout.task == Task::segment) masks_(outputs.back(), index, geometry, values, out);
   return out;
 }
 

@@ -27,9 +27,16 @@ float box_side(const float* bins, std::ptrdiff_t stride, int reg_max);
 /// Detect.get_topk_index).
 bool is_multi_label(const HeadLayout& layout, const Thresholds& thresholds);
 
+/// What was found, in pixels of the image. `values`: HeadLayout::extra of each candidate, unless that is the angle; of
+/// `outputs` only the shapes are read. Masks are left to MaskDecoder. Throws EngineError for boxes that overflow.
+Detections to_detections(const HeadLayout& layout, const std::vector<Tensor>& outputs, const Geometry& geometry,
+                         const std::vector<Candidate>& candidates, std::vector<float> values);
+
 class Decoder {
  public:
-  explicit Decoder(const Kernels& kernels = yolort::kernels()) : kernels_(&kernels), masks_(kernels) {}
+  /// `threads`: see MaskDecoder.
+  explicit Decoder(const Kernels& kernels = yolort::kernels(), int threads = available_cores())
+      : kernels_(&kernels), masks_(kernels, threads) {}
 
   /// Detections of image `index` of the batch. Throws EngineError if the outputs hold NaN or infinity, and
   /// std::invalid_argument if masks take more memory than max_mask_bytes.
@@ -47,9 +54,6 @@ class Decoder {
   template <class Score, class DecodeBox>
   void collect(const FloatMap& scores, std::size_t first, float threshold, bool multi_label,
                const Thresholds& thresholds, Score score, DecodeBox decode_box);
-
-  Detections to_detections(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
-                           const Geometry& geometry);
 
   const Kernels* kernels_;
   MaskDecoder masks_;

@@ -42,14 +42,15 @@ void resolve_prototypes(HeadLayout& layout, const std::vector<Tensor>& outputs, 
          outputs);
 }
 
-/// Completes the layout of a detector's raw head from the shapes of its maps.
-void read_maps(HeadLayout& layout, const std::vector<Tensor>& outputs, int height) {
-  const bool maps =
-      outputs.size() % 2 == 0 && outputs.size() <= 2 * max_levels &&
+/// Completes the layout of a raw head from the shapes of its maps, the first `count` outputs.
+void read_maps(HeadLayout& layout, const std::vector<Tensor>& outputs, std::size_t count, int height) {
+  const auto maps = static_cast<std::size_t>(layout.maps());
+  const bool fits =
+      count % maps == 0 && count <= maps * max_levels &&
       std::all_of(outputs.begin(), outputs.end(), [](const Tensor& map) { return map.shape.size() == 4; });
-  if (!maps) throw ModelError("the outputs " + shapes_text(outputs) + " are not the maps of a head");
+  if (!fits) throw ModelError("the outputs " + shapes_text(outputs) + " are not the maps of a head");
   layout.reg_max = outputs[0].shape[1] / 4;
-  for (std::size_t i = 0; i < outputs.size(); i += 2) {
+  for (std::size_t i = 0; i < count; i += maps) {
     layout.strides.push_back(std::max(height / std::max(outputs[i].shape[2], 1), 1));
   }
 }
@@ -97,7 +98,7 @@ HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tens
     --count;
   }
   if (layout.head == Head::raw) {
-    if (layout.strides.empty()) read_maps(layout, outputs, height);
+    if (layout.strides.empty()) read_maps(layout, outputs, count, height);
     resolve_raw(layout, outputs, count, height, width);
     return layout;
   }
@@ -123,36 +124,42 @@ EngineError not_finite() {
       "was exported");
 }
 
-Cell ExtraValues::read(std::size_t anchor, float* values) const {
-  const auto copy = [&](const Tensor& tensor, std::ptrdiff_t at, std::ptrdiff_t step, Cell cell = {}) {
-    at += index_ * tensor.batch_stride();
-    for (int k = 0; k < layout_->extra; ++k, at += step) {
-      values[k] = tensor.type == Type::f32 ? static_cast<const float*>(tensor.data)[at]
-                                           : half_to_float(static_cast<const std::uint16_t*>(tensor.data)[at]);
-      if (!std::isfinite(values[k])) throw not_finite();
-    }
-    return cell;
-  };
+const Tensor& ExtraValues::locate(std::size_t& anchor, std::size_t& level) const {
   const std::vector<Tensor>& outputs = *outputs_;
+  level = 0;
+  if (layout_->head != Head::raw) return outputs[0];
+  const auto cells = [&] {
+    const std::vector<int>& shape = outputs[3 * level + 2].shape;
+    return static_cast<std::size_t>(shape[2]) * static_cast<std::size_t>(shape[3]);
+  };
+  for (; anchor >= cells(); ++level) anchor -= cells();
+  return outputs[3 * level + 2];
+}
+
+void ExtraValues::read(std::size_t anchor, float* values) const {
+  std::size_t level = 0;
+  const Tensor& tensor = locate(anchor, level);
+  const std::ptrdiff_t stride = tensor.channel_stride;
+  std::ptrdiff_t step = stride, at = index_ * tensor.batch_stride() + static_cast<std::ptrdiff_t>(anchor);
   if (layout_->head == Head::end2end) {
-    return copy(outputs[0], static_cast<std::ptrdiff_t>(anchor) * outputs[0].channel_stride + 6, 1);
+    step = 1;
+    at = index_ * tensor.batch_stride() + static_cast<std::ptrdiff_t>(anchor) * stride + 6;
+  } else if (layout_->head == Head::boxes) {
+    at += (4 + layout_->classes) * stride;
   }
-  auto cell = static_cast<std::ptrdiff_t>(anchor);
-  if (layout_->head == Head::boxes) {
-    const std::ptrdiff_t stride = outputs[0].channel_stride;
-    return copy(outputs[0], (4 + layout_->classes) * stride + cell, stride);
+  for (int k = 0; k < layout_->extra; ++k, at += step) {
+    values[k] = tensor.type == Type::f32 ? static_cast<const float*>(tensor.data)[at]
+                                         : half_to_float(static_cast<const std::uint16_t*>(tensor.data)[at]);
+    if (!std::isfinite(values[k])) throw not_finite();
   }
-  for (std::size_t level = 0; level < layout_->strides.size(); ++level) {
-    const Tensor& map = outputs[3 * level + 2];
-    const std::ptrdiff_t cells = static_cast<std::ptrdiff_t>(map.shape[2]) * map.shape[3];
-    if (cell < cells) {
-      return copy(map, cell, map.channel_stride,
-                  {static_cast<float>(cell % map.shape[3]) + 0.5f, static_cast<float>(cell / map.shape[3]) + 0.5f,
-                   static_cast<float>(layout_->strides[level])});
-    }
-    cell -= cells;
-  }
-  return {};
+}
+
+Cell ExtraValues::cell(std::size_t anchor) const {
+  if (layout_->head != Head::raw) return {};
+  std::size_t level = 0;
+  const auto columns = static_cast<std::size_t>(locate(anchor, level).shape[3]);
+  return {static_cast<float>(anchor % columns) + 0.5f, static_cast<float>(anchor / columns) + 0.5f,
+          static_cast<float>(layout_->strides[level])};
 }
 
 }  // namespace yolort

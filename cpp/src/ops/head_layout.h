@@ -28,11 +28,15 @@ class ExtraValues {
   ExtraValues(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index)
       : layout_(&layout), outputs_(&outputs), index_(index) {}
 
-  /// Writes HeadLayout::extra values and returns the cell, which only anchors of a raw head have. Throws EngineError if
-  /// they hold NaN or infinity.
-  Cell read(std::size_t anchor, float* values) const;
+  /// Writes HeadLayout::extra values. Throws EngineError if they hold NaN or infinity.
+  void read(std::size_t anchor, float* values) const;
+  /// The cell of an anchor, which only those of a raw head have. Reads the shapes only.
+  Cell cell(std::size_t anchor) const;
 
  private:
+  /// The output that holds an anchor, and which place it has there.
+  const Tensor& locate(std::size_t& anchor, std::size_t& level) const;
+
   const HeadLayout* layout_;
   const std::vector<Tensor>* outputs_;
   int index_;

@@ -4,6 +4,15 @@
 #include <cmath>
 
 namespace yolort {
+namespace {
+
+constexpr std::size_t max_limbs = 4096;
+
+bool is_cocos(const HeadLayout& layout, const std::vector<std::string>& names) {
+  return layout.kpt_shape[0] == 17 && names == std::vector<std::string>{"person"};
+}
+
+}  // namespace
 
 void decode_keypoints(const HeadLayout& layout, const Cell& cell, float* values) {
   const auto [count, size] = layout.kpt_shape;
@@ -16,10 +25,40 @@ void decode_keypoints(const HeadLayout& layout, const Cell& cell, float* values)
 }
 
 std::vector<int> counterparts(const HeadLayout& layout, const std::vector<std::string>& names) {
-  if (!layout.flip_idx.empty() || layout.kpt_shape[0] != 17 || names != std::vector<std::string>{"person"}) {
-    return layout.flip_idx;
-  }
+  if (!layout.flip_idx.empty() || !is_cocos(layout, names)) return layout.flip_idx;
   return {0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15};
+}
+
+Skeleton limbs_of(const ModelSpec& spec) {
+  if (!spec.skeleton.empty() || !is_cocos(spec.layout, spec.names)) return spec.skeleton;
+  return {{15, 13}, {13, 11}, {16, 14}, {14, 12}, {11, 12}, {5, 11}, {6, 12}, {5, 6}, {5, 7}, {6, 8},
+          {7, 9},   {8, 10},  {1, 2},   {0, 1},   {0, 2},   {1, 3},  {2, 4},  {3, 5}, {4, 6}};
+}
+
+std::string problem_of(const std::vector<int>& flip_idx, int keypoints) {
+  if (flip_idx.size() != static_cast<std::size_t>(keypoints)) {
+    return "has " + std::to_string(flip_idx.size()) + " numbers, expected one for each of the " +
+           std::to_string(keypoints) + " keypoints";
+  }
+  for (int k = 0; k < keypoints; ++k) {
+    const int other = flip_idx[static_cast<std::size_t>(k)];
+    if (other < 0 || other >= keypoints || flip_idx[static_cast<std::size_t>(other)] != k) {
+      return "says that keypoint " + std::to_string(k) + " becomes " + std::to_string(other) +
+             " in a mirrored image, but not that " + std::to_string(other) + " becomes " + std::to_string(k);
+    }
+  }
+  return "";
+}
+
+std::string problem_of(const Skeleton& skeleton, int keypoints) {
+  if (skeleton.size() > max_limbs) return "has more than " + std::to_string(max_limbs) + " limbs";
+  for (const auto& [start, end] : skeleton) {
+    if (std::min(start, end) < 0 || std::max(start, end) >= keypoints) {
+      return "has a limb from keypoint " + std::to_string(start) + " to " + std::to_string(end) + ", expected 0 to " +
+             std::to_string(keypoints - 1);
+    }
+  }
+  return "";
 }
 
 void keypoints_to_image(const HeadLayout& layout, const Geometry& geometry, float* values) {

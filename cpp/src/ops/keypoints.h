@@ -1,6 +1,7 @@
 // Keypoints of detections.
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,15 @@ void decode_keypoints(const HeadLayout& layout, const Cell& cell, float* values)
 /// HeadLayout::flip_idx, or if the model does not say those of COCO's 17 keypoints, if `names` is only "person"; else
 /// nothing.
 std::vector<int> counterparts(const HeadLayout& layout, const std::vector<std::string>& names);
+
+/// ModelSpec::skeleton; if the model does not say, the limbs between COCO's keypoints for 17 of one class "person",
+/// else nothing.
+Skeleton limbs_of(const ModelSpec& spec);
+
+/// What is wrong with a flip_idx or a skeleton for a model with `keypoints` keypoints, as the end of a sentence; empty:
+/// nothing.
+std::string problem_of(const std::vector<int>& flip_idx, int keypoints);
+std::string problem_of(const Skeleton& skeleton, int keypoints);
 
 /// Maps the keypoints of a detection from the network input to the original image, clipped to it. In a mirrored image
 /// each takes the place of its counterpart, HeadLayout::flip_idx.

@@ -2,15 +2,22 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
+#include <cstdlib>
+#include <new>
 #include <stdexcept>
 #include <string>
 
 #include "ops/half.h"
 #include "ops/head_layout.h"
+#include "platform/thread_pool.h"
 
 namespace yolort {
 namespace {
+
+/// With fewer mask pixels in an image, one thread is done sooner than another one is woken.
+constexpr std::size_t min_shared_pixels = std::size_t{1} << 18;
 
 /// Where a sample of a bilinear resize lies, as in PyTorch's interpolate (align_corners=False).
 struct Position {
@@ -52,21 +59,8 @@ int enlargement(const Geometry& g) {
   return sides % 2 ? 4 : sides % 4 ? 2 : 1;
 }
 
-/// The pixels whose upper left corner lies in the box; no bits yet.
-Mask pixels_of(const Box& box) {
-  Mask out;
-  out.x = static_cast<int>(std::ceil(box.x1));
-  out.y = static_cast<int>(std::ceil(box.y1));
-  out.width = std::max(static_cast<int>(std::ceil(box.x2)) - out.x, 0);
-  out.height = std::max(static_cast<int>(std::ceil(box.y2)) - out.y, 0);
-  return out;
-}
-
-std::size_t bytes_of(const Mask& mask) { return mask.row_bytes() * static_cast<std::size_t>(mask.height); }
-
-/// Bits that are 0.
-std::shared_ptr<std::uint8_t> make_bits(std::size_t bytes) {
-  return {new std::uint8_t[bytes](), std::default_delete<std::uint8_t[]>()};
+std::size_t pixels_in(const Mask& mask) {
+  return static_cast<std::size_t>(mask.width) * static_cast<std::size_t>(mask.height);
 }
 
 template <class T>
@@ -76,6 +70,44 @@ void keep(std::vector<T>& values, const std::vector<std::size_t>& kept) {
 }
 
 }  // namespace
+
+std::size_t bytes_of(const Mask& mask) { return mask.row_bytes() * static_cast<std::size_t>(mask.height); }
+
+std::shared_ptr<std::uint8_t> make_bits(std::size_t bytes) {
+  auto* bits = static_cast<std::uint8_t*>(std::calloc(std::max<std::size_t>(bytes, 1), 1));
+  if (!bits) throw std::bad_alloc();
+  return {bits, std::free};
+}
+
+Mask pixels_of(const Box& box) {
+  Mask out;
+  out.x = static_cast<int>(std::ceil(box.x1));
+  out.y = static_cast<int>(std::ceil(box.y1));
+  out.width = std::max(static_cast<int>(std::ceil(box.x2)) - out.x, 0);
+  out.height = std::max(static_cast<int>(std::ceil(box.y2)) - out.y, 0);
+  return out;
+}
+
+void drop_empty(Detections& found) {
+  std::vector<std::size_t> kept;
+  for (std::size_t i = 0; i < found.masks.size(); ++i) {
+    const Mask& mask = found.masks[i];
+    const std::uint8_t* bits = mask.bits.get();
+    if (bits && std::any_of(bits, bits + bytes_of(mask), [](std::uint8_t byte) { return byte != 0; })) {
+      kept.push_back(i);
+    }
+  }
+  keep(found.boxes, kept);
+  keep(found.scores, kept);
+  keep(found.classes, kept);
+  keep(found.masks, kept);
+}
+
+MaskSamples mask_samples(const Geometry& g, int height, int width) {
+  const int factor = enlargement(g);
+  return {samples(width, factor, g.left * factor / 4, g.new_width * factor / 4, g.source_width, g.mirrored),
+          samples(height, factor, g.top * factor / 4, g.new_height * factor / 4, g.source_height, false)};
+}
 
 void MaskDecoder::prepare(const Tensor& prototypes, int index, const Geometry& geometry) {
   channels_ = prototypes.shape[1];
@@ -96,90 +128,93 @@ void MaskDecoder::prepare(const Tensor& prototypes, int index, const Geometry& g
   if (geometry == geometry_ && height_ == prototypes.shape[2] && width_ == prototypes.shape[3]) return;
   height_ = prototypes.shape[2];
   width_ = prototypes.shape[3];
-  const Geometry& g = geometry;
-  const int factor = enlargement(g);
-  columns_ = samples(width_, factor, g.left * factor / 4, g.new_width * factor / 4, g.source_width, g.mirrored);
-  rows_ = samples(height_, factor, g.top * factor / 4, g.new_height * factor / 4, g.source_height, false);
+  samples_ = mask_samples(geometry, height_, width_);
   geometry_ = geometry;
 }
 
 /// Weights the prototypes by the coefficients, where the mask needs them.
-void MaskDecoder::find_grid(const Mask& mask, const float* coefficients) {
-  const auto ends = std::minmax(columns_.first[static_cast<std::size_t>(mask.x)],
-                                columns_.first[static_cast<std::size_t>(mask.x + mask.width - 1)]);
-  left_ = ends.first;
-  right_ = std::min(ends.second + 2, width_ - 1);
-  top_ = rows_.first[static_cast<std::size_t>(mask.y)];
-  const int below = rows_.first[static_cast<std::size_t>(mask.y + mask.height - 1)] + 3;
+void MaskDecoder::find_grid(const Mask& mask, const float* coefficients, Grid& grid) const {
+  const auto ends = std::minmax(samples_.columns.first[static_cast<std::size_t>(mask.x)],
+                                samples_.columns.first[static_cast<std::size_t>(mask.x + mask.width - 1)]);
+  grid.left = ends.first;
+  grid.right = std::min(ends.second + 2, width_ - 1);
+  grid.top = samples_.rows.first[static_cast<std::size_t>(mask.y)];
+  const int below = samples_.rows.first[static_cast<std::size_t>(mask.y + mask.height - 1)] + 3;
   const std::ptrdiff_t step = width_ + 2;
-  const auto n = static_cast<std::size_t>(right_ - left_ + 1);
-  grid_.assign(static_cast<std::size_t>((below - top_) * step), 0);
-  row_.assign(static_cast<std::size_t>(step), 0);
+  const auto n = static_cast<std::size_t>(grid.right - grid.left + 1);
+  grid.values.assign(static_cast<std::size_t>((below - grid.top) * step), 0);
+  grid.row.assign(static_cast<std::size_t>(step) + sample_slack, 0);
   bool finite = true;
-  for (int y = top_; y < std::min(below, height_); ++y) {
-    float* to = &grid_[static_cast<std::size_t>((y - top_) * step + left_)];
-    kernels_->weighted_sum(prototypes_ + static_cast<std::ptrdiff_t>(y) * width_ + left_, stride_, coefficients,
+  for (int y = grid.top; y < std::min(below, height_); ++y) {
+    float* to = &grid.values[static_cast<std::size_t>((y - grid.top) * step + grid.left)];
+    kernels_->weighted_sum(prototypes_ + static_cast<std::ptrdiff_t>(y) * width_ + grid.left, stride_, coefficients,
                            static_cast<std::size_t>(channels_), n, to);
     for (std::size_t i = 0; i < n; ++i) finite &= std::isfinite(to[i]);
   }
   if (!finite) throw not_finite();
 }
 
-/// Samples `n` pixels from column `x` on from row_. Where all values that a block of pixels lies between have one sign,
-/// so have its pixels.
-void MaskDecoder::fill_row(std::size_t x, std::size_t n, std::uint8_t* bits) const {
+/// Samples `n` pixels from column `x` on from the row. Where all values that a block of pixels lies between have one
+/// sign, so have its pixels.
+void MaskDecoder::fill_row(const Grid& grid, std::size_t x, std::size_t n, std::uint8_t* bits) const {
   constexpr std::size_t block = 64;
   for (std::size_t i = 0; i < n; i += block) {
     const std::size_t count = std::min(block, n - i);
-    const auto [first, last] = std::minmax(columns_.first[x + i], columns_.first[x + i + count - 1]);
-    const float* from = &row_[static_cast<std::size_t>(first)];
-    const float* end = &row_[static_cast<std::size_t>(std::min(last + 2, right_))] + 1;
+    const auto [first, last] = std::minmax(samples_.columns.first[x + i], samples_.columns.first[x + i + count - 1]);
+    const float* from = &grid.row[static_cast<std::size_t>(first)];
+    const float* end = &grid.row[static_cast<std::size_t>(std::min(last + 2, grid.right))] + 1;
     const auto above = std::count_if(from, end, [](float value) { return value > 0; });
     if (above == 0) continue;
     if (above == end - from && count == block) {
       std::fill_n(bits + i / 8, block / 8, std::uint8_t{0xFF});
     } else {
-      kernels_->sample_bits(row_.data(), columns_, x + i, count, bits + i / 8);
+      kernels_->sample_bits(grid.row.data(), samples_.columns, x + i, count, bits + i / 8);
     }
   }
 }
 
-/// Writes the bits of a mask, which are 0. Whether there is any.
-bool MaskDecoder::fill(const Mask& mask, std::uint8_t* bits) {
+/// Writes the bits of a mask, which are 0.
+void MaskDecoder::fill(const Mask& mask, Grid& grid, std::uint8_t* bits) const {
   const std::ptrdiff_t step = width_ + 2;
-  const auto n = static_cast<std::size_t>(right_ - left_ + 1);
+  const auto n = static_cast<std::size_t>(grid.right - grid.left + 1);
   for (int y = 0; y < mask.height; ++y) {
     const auto at = static_cast<std::size_t>(mask.y + y);
-    const float weights[3] = {rows_.weights[0][at], rows_.weights[1][at], rows_.weights[2][at]};
-    kernels_->weighted_sum(&grid_[static_cast<std::size_t>((rows_.first[at] - top_) * step + left_)], step, weights, 3,
-                           n, &row_[static_cast<std::size_t>(left_)]);
-    fill_row(static_cast<std::size_t>(mask.x), static_cast<std::size_t>(mask.width),
+    const float weights[3] = {samples_.rows.weights[0][at], samples_.rows.weights[1][at], samples_.rows.weights[2][at]};
+    kernels_->weighted_sum(
+        &grid.values[static_cast<std::size_t>((samples_.rows.first[at] - grid.top) * step + grid.left)], step, weights,
+        3, n, &grid.row[static_cast<std::size_t>(grid.left)]);
+    fill_row(grid, static_cast<std::size_t>(mask.x), static_cast<std::size_t>(mask.width),
              bits + static_cast<std::size_t>(y) * mask.row_bytes());
   }
-  return std::any_of(bits, bits + bytes_of(mask), [](std::uint8_t byte) { return byte != 0; });
+}
+
+/// Sets the bits of a mask.
+void MaskDecoder::decode(const float* coefficients, Grid& grid, Mask& mask) const {
+  if (pixels_in(mask) == 0) return;
+  std::shared_ptr<std::uint8_t> bits = make_bits(bytes_of(mask));
+  find_grid(mask, coefficients, grid);
+  fill(mask, grid, bits.get());
+  mask.bits = std::move(bits);
 }
 
 void MaskDecoder::operator()(const Tensor& prototypes, int index, const Geometry& geometry,
                              const std::vector<float>& coefficients, Detections& found) {
   if (found.empty()) return;
   prepare(prototypes, index, geometry);
-  for (const Box& box : found.boxes) found.masks.push_back(pixels_of(box));
-  check_mask_memory(found.masks);
-  std::vector<std::size_t> kept;
-  for (std::size_t i = 0; i < found.masks.size(); ++i) {
-    Mask& mask = found.masks[i];
-    const std::size_t own = bytes_of(mask);
-    if (own == 0) continue;
-    std::shared_ptr<std::uint8_t> bits = make_bits(own);
-    find_grid(mask, &coefficients[i * static_cast<std::size_t>(channels_)]);
-    if (!fill(mask, bits.get())) continue;
-    mask.bits = std::move(bits);
-    kept.push_back(i);
-  }
-  keep(found.boxes, kept);
-  keep(found.scores, kept);
-  keep(found.classes, kept);
-  keep(found.masks, kept);
+  std::vector<Mask>& masks = found.masks;
+  for (const Box& box : found.boxes) masks.push_back(pixels_of(box));
+  check_mask_memory(masks);
+  std::size_t pixels = 0;
+  for (const Mask& mask : masks) pixels += pixels_in(mask);
+  grids_.resize(pixels < min_shared_pixels ? 1 : std::min(threads_, masks.size()));
+  std::atomic<std::size_t> next{0};
+  run_parts(static_cast<unsigned>(grids_.size()), [&] {
+    Grid& grid = grids_[this_part().index];
+    for (std::size_t i = next++; i < masks.size(); i = next++) {
+      decode(&coefficients[i * static_cast<std::size_t>(channels_)], grid, masks[i]);
+    }
+  });
+  drop_empty(found);
 }
 
 void check_mask_memory(const std::vector<Mask>& masks) {

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "core/engine.h"
 #include "ops/coordinates.h"
 #include "ops/simd/kernels.h"
+#include "platform/processor.h"
 #include "yolort/yolort.h"
 
 namespace yolort {
@@ -16,6 +19,21 @@ inline constexpr std::size_t max_mask_bytes = std::size_t{1} << 30;
 
 /// Throws std::invalid_argument if the masks take more than max_mask_bytes.
 void check_mask_memory(const std::vector<Mask>& masks);
+
+/// Memory of the bits of a mask, bytes.
+std::size_t bytes_of(const Mask& mask);
+/// Bits that are 0; many of them take memory only once they are written.
+std::shared_ptr<std::uint8_t> make_bits(std::size_t bytes);
+/// The pixels whose upper left corner lies in the box; no bits yet.
+Mask pixels_of(const Box& box);
+/// Leaves out the detections whose mask has no pixel.
+void drop_empty(Detections& found);
+
+/// Where the pixels of an image lie in prototypes of this size.
+struct MaskSamples {
+  Samples columns, rows;
+};
+MaskSamples mask_samples(const Geometry& geometry, int height, int width);
 
 /// The rectangle around some masks, at least one; no bits yet.
 Mask around(const std::vector<const Mask*>& masks);
@@ -28,7 +46,9 @@ void join(const std::vector<const Mask*>& masks, Mask& mask);
 /// two steps are one here: a pixel is a weighted sum of at most 3 x 3 values of the prototypes' grid.
 class MaskDecoder {
  public:
-  explicit MaskDecoder(const Kernels& kernels = yolort::kernels()) : kernels_(&kernels) {}
+  /// `threads`: how many of the process's work on the masks of one image.
+  explicit MaskDecoder(const Kernels& kernels = yolort::kernels(), int threads = available_cores())
+      : kernels_(&kernels), threads_(static_cast<std::size_t>(threads)) {}
 
   /// Sets the masks of the detections `found` in image `index` of the batch, and drops those whose mask is empty.
   /// `coefficients`: one row for each. Throws std::invalid_argument if the masks take more than max_mask_bytes.
@@ -36,22 +56,28 @@ class MaskDecoder {
                   Detections& found);
 
  private:
+  /// The weighted prototypes of one mask, in their own grid. Rows have two values more than a prototype: a sample at
+  /// the edge gives them the weight 0.
+  struct Grid {
+    int top = 0, left = 0, right = 0;
+    std::vector<float> values, row;
+  };
+
   void prepare(const Tensor& prototypes, int index, const Geometry& geometry);
-  void find_grid(const Mask& mask, const float* coefficients);
-  bool fill(const Mask& mask, std::uint8_t* bits);
-  void fill_row(std::size_t x, std::size_t n, std::uint8_t* bits) const;
+  void decode(const float* coefficients, Grid& grid, Mask& mask) const;
+  void find_grid(const Mask& mask, const float* coefficients, Grid& grid) const;
+  void fill(const Mask& mask, Grid& grid, std::uint8_t* bits) const;
+  void fill_row(const Grid& grid, std::size_t x, std::size_t n, std::uint8_t* bits) const;
 
   const Kernels* kernels_;
+  std::size_t threads_;
   Geometry geometry_;  ///< of the samples
-  Samples columns_, rows_;
+  MaskSamples samples_;
   std::vector<float> widened_;  ///< f32 copy of f16 prototypes
   const float* prototypes_ = nullptr;
   std::ptrdiff_t stride_ = 0;                  ///< from one prototype to the next
   int channels_ = 0, height_ = 0, width_ = 0;  ///< of the prototypes
-  // Of the mask at hand, in the grid of the prototypes. Rows have two values more than a prototype: a sample at the
-  // edge gives them the weight 0.
-  int top_ = 0, left_ = 0, right_ = 0;
-  std::vector<float> grid_, row_;
+  std::vector<Grid> grids_;                    ///< of each thread
 };
 
 }  // namespace yolort

@@ -3,46 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/gaussian_box.h"
+
 namespace yolort {
-namespace {
-
-constexpr float epsilon = 1e-7f;  ///< Ultralytics' eps
-
-/// A box as a Gaussian: its center, and the covariance [[a, c], [c, b]].
-struct Gaussian {
-  float x, y, a, b, c;
-  int cls;
-};
-
-Gaussian gaussian(const RotatedBox& box, int cls = 0) {
-  const float along = box.width * box.width / 12, across = box.height * box.height / 12;
-  const float cos = std::cos(box.angle), sin = std::sin(box.angle);
-  return {box.cx,
-          box.cy,
-          along * cos * cos + across * sin * sin,
-          along * sin * sin + across * cos * cos,
-          (along - across) * cos * sin,
-          cls};
-}
-
-/// The Bhattacharyya distance.
-float distance(const Gaussian& p, const Gaussian& q) {
-  const float dx = q.x - p.x, dy = p.y - q.y;
-  const float a = p.a + q.a, b = p.b + q.b, c = p.c + q.c;
-  const float determinant = a * b - c * c;
-  const float place = (0.25f * (a * dy * dy + b * dx * dx) + 0.5f * c * dx * dy) / (determinant + epsilon);
-  const float areas = std::max(p.a * p.b - p.c * p.c, 0.0f) * std::max(q.a * q.b - q.c * q.c, 0.0f);
-  const float shape = 0.5f * std::log(determinant / (4 * std::sqrt(areas) + epsilon) + epsilon);
-  return std::clamp(place + shape, epsilon, 100.0f);
-}
-
-/// Whether the distance of the centers alone is `limit` or more: no covariance is wider than its trace.
-bool is_far(const Gaussian& p, const Gaussian& q, float limit) {
-  const float dx = q.x - p.x, dy = q.y - p.y;
-  return 0.25f * (dx * dx + dy * dy) > limit * (p.a + q.a + p.b + q.b);
-}
-
-}  // namespace
 
 RotatedBox rotated_box(const Candidate& candidate) {
   const Box& box = candidate.box;
@@ -54,13 +17,11 @@ void turn(Candidate& candidate, const HeadLayout& layout, const Cell& cell, floa
     candidate.angle = value;
     return;
   }
-  constexpr float pi = 3.14159265358979f;
-  candidate.angle = layout.direct ? value : (1 / (1 + std::exp(-value)) - 0.25f) * pi;
-  const RotatedBox box = rotated_box(candidate);
-  const float x = box.cx - cell.x * cell.stride, y = box.cy - cell.y * cell.stride;
-  const float cos = std::cos(candidate.angle), sin = std::sin(candidate.angle);
-  const float cx = x * cos - y * sin + cell.x * cell.stride, cy = x * sin + y * cos + cell.y * cell.stride;
-  candidate.box = {cx - box.width / 2, cy - box.height / 2, cx + box.width / 2, cy + box.height / 2};
+  candidate.angle = angle_of(value, layout.direct);
+  Box& box = candidate.box;
+  float sides[4] = {box.x1, box.y1, box.x2, box.y2};
+  turn_around(cell.x * cell.stride, cell.y * cell.stride, candidate.angle, sides);
+  box = {sides[0], sides[1], sides[2], sides[3]};
 }
 
 std::array<float, 8> corners(const RotatedBox& box) {
@@ -79,22 +40,26 @@ Box hull(const RotatedBox& box) {
 }
 
 float probabilistic_iou(const RotatedBox& a, const RotatedBox& b) {
-  return std::max(1 - std::sqrt(1 - std::exp(-distance(gaussian(a), gaussian(b))) + epsilon), 0.0f);
+  const auto gaussian = [](const RotatedBox& box) {
+    const float x = box.width / 2, y = box.height / 2;
+    return gaussian_box({box.cx - x, box.cy - y, box.cx + x, box.cy + y}, box.angle, 0);
+  };
+  return std::max(1 - std::sqrt(1 - std::exp(-distance(gaussian(a), gaussian(b))) + gaussian_epsilon), 0.0f);
 }
 
 void rotated_suppression(std::vector<Candidate>& candidates, float iou, bool agnostic, int max_det) {
-  // 1 - sqrt(1 - exp(-distance) + epsilon) > iou, solved for the distance.
-  const float limit = -std::log(1 + epsilon - (1 - iou) * (1 - iou));
-  std::vector<Gaussian> all;
+  const float limit = distance_of(iou);
+  std::vector<GaussianBox> all;
   all.reserve(candidates.size());
-  for (const Candidate& candidate : candidates) all.push_back(gaussian(rotated_box(candidate), candidate.cls));
+  for (const Candidate& candidate : candidates) {
+    const Box& box = candidate.box;
+    all.push_back(gaussian_box({box.x1, box.y1, box.x2, box.y2}, candidate.angle, candidate.cls));
+  }
   std::size_t kept = 0;
   for (std::size_t i = 0; i < all.size() && kept < static_cast<std::size_t>(max_det); ++i) {
     const auto end = all.begin() + static_cast<std::ptrdiff_t>(i);
-    const bool suppressed = std::any_of(all.begin(), end, [&](const Gaussian& better) {
-      return (agnostic || better.cls == all[i].cls) && !is_far(better, all[i], limit) &&
-             distance(better, all[i]) < limit;
-    });
+    const bool suppressed = std::any_of(
+        all.begin(), end, [&](const GaussianBox& better) { return suppresses(better, all[i], limit, agnostic); });
     if (!suppressed) candidates[kept++] = candidates[i];
   }
   candidates.resize(kept);

@@ -32,11 +32,18 @@ Rect = Annotated[
 Augment = Annotated[bool, typer.Option("--augment", help="Test-time augmentation: look at each image mirrored, too.")]
 Scales = Annotated[str | None, typer.Option(help="Augment with these sizes: 640,800.")]
 Flip = Annotated[bool | None, typer.Option(help="Each scale mirrored, too; default: yes.", show_default=False)]
-Merge = Annotated[str | None, typer.Option(help="Of augmentation: wbf (default), weighted boxes fusion; or nms.")]
-ScaleModel = Annotated[
-    list[Path] | None, typer.Option(help="An artefact of another input size to augment with; may stand often.")
+Merge = Annotated[
+    str | None, typer.Option(help="Merge method of augmentation: wbf (default), weighted boxes fusion; or nms.")
 ]
-MaxBatch = Annotated[int | None, typer.Option(min=1, help="Images of one run; default: what suits the model.")]
+ScaleModel = Annotated[
+    list[Path] | None,
+    typer.Option(help="Exported model of another input size to augment with. Can be given several times."),
+]
+FlipIdx = Annotated[
+    str | None, typer.Option(help="Keypoint that each becomes in a mirrored image, for augmentation: 0,2,1.")
+]
+Skeleton = Annotated[str | None, typer.Option(help="Limbs of a pose to draw, pairs of keypoints: 0-1,1-2.")]
+MaxBatch = Annotated[int | None, typer.Option(min=1, help="Images per run; default: what suits the model.")]
 MaxWait = Annotated[float, typer.Option(min=0, max=60, help="Seconds to wait for a batch to fill.")]
 Data = Annotated[str, typer.Option(help="A data.yaml of Ultralytics, with train and val.", show_default=False)]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training images.")]
@@ -46,16 +53,26 @@ Ray = Annotated[
     str | None, typer.Option(help="Address of a Ray cluster that shares the folders: auto, local, HOST:PORT.")
 ]
 RayWorkers = Annotated[int | None, typer.Option(help="Stages or trials at a time, of Ray; default: one a node.")]
-Seed = Annotated[int, typer.Option(help="Of all that is random.")]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
 Run = Annotated[Path, typer.Option(help="Folder of the run.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --output.")]
+Gamma = Annotated[float, typer.Option(help="Focusing exponent of the focal loss; 0: cross-entropy.")]
+ClassWeights = Annotated[
+    str | None, typer.Option(help="median, inverse or effective: weights of the class loss from class counts.")
+]
+Sampling = Annotated[
+    str | None, typer.Option(help="balanced, or repeat (LVIS): draw images of rare classes more often.")
+]
+BatchScales = Annotated[str | None, typer.Option("--scales", help="Side of each batch, at random: 0.5,1.5 of --imgsz.")]
 Conf = Annotated[float, typer.Option(help="Keep scores above this.")]
 Iou = Annotated[float, typer.Option(help="NMS drops boxes that overlap a better one by more.")]
 MaxDet = Annotated[int, typer.Option(help="At most this many detections an image.")]
 Split = Annotated[str, typer.Option(help="train, val or test, of a data.yaml.")]
 ImageFile = Annotated[Path | None, typer.Option(help="Image to detect in; default: the embedded one.")]
 TimedRuns = Annotated[int, typer.Option(help="Detections that are timed.")]
-Reports = Annotated[list[Path] | None, typer.Option(help="Write .html, .md, .csv or .json; may stand often.")]
+Reports = Annotated[
+    list[Path] | None, typer.Option(help="Report file: .html, .md, .csv or .json. Can be given several times.")
+]
 
 
 def parse_imgsz(text: str | None) -> int | tuple[int, int] | None:
@@ -69,7 +86,8 @@ def parse_imgsz(text: str | None) -> int | tuple[int, int] | None:
         return sides[0]
     if len(sides) == 2:
         return sides[0], sides[1]
-    raise ValueError(f"--imgsz is {text!r}, expected a side (640) or height,width (384,640)")
+    several = "; several sizes are those of augmentation: --scales" if len(sides) > 2 else ""
+    raise ValueError(f"--imgsz is {text!r}, expected a side (640) or height,width (384,640){several}")
 
 
 def parse_size(imgsz: str | None) -> tuple[int, int] | None:
@@ -121,6 +139,18 @@ def augmentation(
     return asked
 
 
+def keypoints(flip_idx: str | None, skeleton: str | None) -> dict[str, Any]:
+    """The options of `Detector` for poses; ValueError for what are no numbers."""
+    try:
+        return {
+            "flip_idx": [int(part) for part in flip_idx.split(",")] if flip_idx else [],
+            "skeleton": [[int(end) for end in limb.split("-")] for limb in skeleton.split(",")] if skeleton else [],
+        }
+    except ValueError:
+        shown = f"--flip-idx is {flip_idx!r}, --skeleton {skeleton!r}"
+        raise ValueError(f"{shown}, expected keypoints such as 0,2,1 and limbs such as 0-1,1-2") from None
+
+
 def split_list(text: str | None) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()] if text else []
 
@@ -129,6 +159,12 @@ def whole_number(option: str, text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"{option}: {text!r} is no number of 1 or more")
     return int(text)
+
+
+def balancing(gamma: float, class_weights: str | None, sampling: str | None) -> dict[str, Any]:
+    """Arguments of a training for classes that are rare; those that say nothing are left out."""
+    given = {"gamma": gamma, "class_weights": class_weights, "sampling": sampling}
+    return {name: value for name, value in given.items() if value}
 
 
 def two_numbers(option: str, text: str) -> tuple[float, float]:

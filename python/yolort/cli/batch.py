@@ -25,7 +25,7 @@ def batch(
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster; default: Ray on this machine.")] = None,
     actors: Annotated[int, typer.Option(min=1, help="Detectors in the cluster.")] = 1,
     shard_size: Annotated[int, typer.Option(min=1, help="Image files of one output file.")] = 256,
-    column: Annotated[str, typer.Option(help="Of Parquet: the one that holds image files.")] = "image",
+    column: Annotated[str, typer.Option(help="Parquet column that holds image files.")] = "image",
     engine: Engine = None,
     device: Device = None,
     precision: Precision = None,

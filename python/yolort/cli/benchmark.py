@@ -23,9 +23,12 @@ from yolort.cli._reports import check_reports, save_reports, showing
 
 
 def benchmark(
-    models: Annotated[list[Path], typer.Argument(help="What predict takes, and .pt files.", show_default=False)],
+    models: Annotated[list[Path], typer.Argument(help="Exported models and .pt checkpoints.", show_default=False)],
     engine: Annotated[str | None, typer.Option(help="Only these: ncnn,openvino; default: all.")] = None,
-    precision: Annotated[str | None, typer.Option(help="Only these: fp32,bf16; default: all that pay here.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Only these of fp32, bf16, fp16, fp16-storage; default: those worth it on the device."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="These: cpu,vulkan; default: each engine's own.")] = None,
     threads: Annotated[str | None, typer.Option(help="A row for each: 1,2,4; pinned. Default: one a core.")] = None,
     data: Annotated[str | None, typer.Option(help="Measure mAP on this data.yaml or COCO JSON too.")] = None,
@@ -33,8 +36,10 @@ def benchmark(
     image: ImageFile = None,
     imgsz: Imgsz = None,
     rect: Rect = None,
-    batch: Annotated[int, typer.Option(help="Above 1: throughput at this batch too.")] = 1,
-    workers: Annotated[int, typer.Option(help="Above 1: throughput of this many threads too.")] = 1,
+    batch: Annotated[int, typer.Option(help="Throughput at this batch too.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(help="Throughput of this many threads of one core each; default: one for each core.")
+    ] = None,
     runs: Annotated[int, typer.Option(help="Detections that count.")] = 200,
     warmup: Annotated[int, typer.Option(help="Detections before them.")] = 50,
     report: Reports = None,
@@ -74,8 +79,8 @@ def finish_benchmark(done: Any, report: list[Path] | None) -> None:
     print_table(headings, [list(row) for row in cells])
     say("\n".join(f"{key}: {value}" for key, value in done.setup.items()))
     say("".join(f"failed: {note}\n" for note in done.notes()), end="")
-    for doubt in done.doubts():
-        say(doubt)
+    for text in [*done.doubts(), *done.remarks()]:
+        say(text)
     save_reports(done, report)
     failed = sum(bool(row.error) for row in done.rows)
     if failed:

@@ -24,16 +24,16 @@ def calibrate(
         str, typer.Option(help="Images of the training: a data.yaml, COCO JSON, a folder, a .txt.", show_default=False)
     ],
     split: Split = "train",
-    images: Annotated[int, typer.Option(help="At most so many, chosen at random, the same every time.")] = 512,
+    images: Annotated[int, typer.Option(help="Maximum number of images (fixed random sample).")] = 512,
     method: Annotated[str, typer.Option(help="minmax, entropy or percentile.")] = "percentile",
-    percentile: Annotated[float, typer.Option(help="Of the values; what is beyond is cut off.")] = 99.999,
-    batch: Annotated[int, typer.Option(help="Images of one run, of a model exported with --dynamic.")] = 8,
-    head: Annotated[str, typer.Option(help="Of a checkpoint: raw or raw-e2e.")] = "raw",
+    percentile: Annotated[float, typer.Option(help="Clip activations beyond this percentile.")] = 99.999,
+    batch: Annotated[int, typer.Option(help="Images per run, for a model exported with --dynamic.")] = 8,
+    head: Annotated[str, typer.Option(help="Head of a checkpoint: raw or raw-e2e.")] = "raw",
     imgsz: Imgsz = None,
     output: Annotated[Path, typer.Option(help="File to write.")] = Path("calibration.json"),
     allow_overlap: Annotated[bool, typer.Option(help="Take images of the val and test splits too.")] = False,
 ) -> None:
-    """Measure what INT8 has to hold, over images of the training: once, for every format."""
+    """Measure activation ranges for INT8 on training images, once for every format."""
     show_log()
     from yolort.tools import calibrate as run
 

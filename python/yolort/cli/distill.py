@@ -9,12 +9,17 @@ import typer
 
 from yolort.cli._options import (
     Batch,
+    BatchScales,
+    ClassWeights,
     Data,
     Epochs,
+    Gamma,
     Resume,
     Run,
+    Sampling,
     Seed,
     Side,
+    balancing,
     train_settings,
     two_numbers,
 )
@@ -26,7 +31,7 @@ def distill(
     student: Annotated[Path, typer.Option(help="A checkpoint, a pruned one too, or architecture.", show_default=False)],
     data: Data,
     settings: Annotated[
-        list[str] | None, typer.Argument(help="Of Ultralytics' train: lr0=0.01 patience=20", show_default=False)
+        list[str] | None, typer.Argument(help="Ultralytics training settings: lr0=0.01 patience=20", show_default=False)
     ] = None,
     epochs: Epochs = 100,
     imgsz: Side = 640,
@@ -35,14 +40,16 @@ def distill(
     feature: Annotated[float, typer.Option(help="Gain of the features (Ultralytics' dis).")] = 6.0,
     logit: Annotated[float, typer.Option(help="Gain of the class logits, times Ultralytics' cls.")] = 1.0,
     box: Annotated[float, typer.Option(help="Gain of the boxes, times Ultralytics' box.")] = 1.0,
-    scales: Annotated[str | None, typer.Option(help="Side of each batch, at random: 0.5,1.5 of --imgsz.")] = None,
+    gamma: Gamma = 0.0,
+    class_weights: ClassWeights = None,
+    sampling: Sampling = None,
+    scales: BatchScales = None,
     output: Run = Path("runs/distill"),
     resume: Resume = False,
 ) -> None:
     """Train a small model with a larger one as its teacher."""
     show_log()
     from yolort.tools import distill as run
-    from yolort.tools.train import Trainer, TrainOptions, weighting
 
     best = run(
         teacher,
@@ -51,9 +58,10 @@ def distill(
         feature=feature,
         logit=logit,
         box=box,
-        trainer=weighting(Trainer, TrainOptions(scales=two_numbers("--scales", scales) if scales else None)),
+        scales=two_numbers("--scales", scales) if scales else None,
         output=output,
         resume=resume,
+        **balancing(gamma, class_weights, sampling),
         **train_settings(settings, epochs=epochs, batch=batch, imgsz=imgsz, seed=seed),
     )
     say(f"written to {best}")

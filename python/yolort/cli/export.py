@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +14,10 @@ from yolort.cli._options import (
     parse_imgsz,
     parse_size,
 )
-from yolort.cli._output import phases, say, show_log
+from yolort.cli._output import phases, progress, say, show_log
+from yolort.cli.quantize import print_quantized
 
-_ENGINE = "Of an engine (TensorRT)"
+_ENGINE = "TensorRT engines"
 
 
 # Long because each option is a parameter with its help.
@@ -24,17 +26,29 @@ def export(
         Path, typer.Argument(help="A checkpoint (.pt) or architecture (.yaml); for an engine, .onnx too.")
     ],
     format: Annotated[str, typer.Option(help="onnx, ncnn, openvino or engine (TensorRT).")] = "onnx",
-    precision: Annotated[str, typer.Option(help="fp32, or fp16: half the size.")] = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="fp32; fp16: half the size; int8: a quarter, calibrated and measured on --data.")
+    ] = "fp32",
+    max_drop: Annotated[
+        float | None, typer.Option(help="Of int8: keep layers float until mAP50-95 falls by no more points.")
+    ] = None,
     head: Annotated[
         str,
         typer.Option(help="raw, boxes, or of YOLO26's NMS-free branch raw-e2e, end2end; Ultralytics loads the second."),
     ] = "raw",
     imgsz: Imgsz = None,
-    batch: Annotated[int, typer.Option(help="Images of one run.")] = 1,
+    batch: Annotated[int, typer.Option(help="Batch size.")] = 1,
     dynamic: Annotated[bool, typer.Option(help="Any batch and any size; --imgsz is the default.")] = False,
-    opset: Annotated[int | None, typer.Option(help="Of ONNX; default: 17.")] = None,
+    opset: Annotated[int | None, typer.Option(help="ONNX opset; default: 17.")] = None,
     images: Annotated[
         str | None, typer.Option(help="Images to compare with PyTorch on; default: the embedded one and noise.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="A data.yaml. int8: calibrate on train, measure mAP on val. Of a pose model: its flip_idx "
+            "and skeleton; default: those of the training, if known."
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Default: beside the model.")] = None,
     device: Annotated[str, typer.Option(help="GPU that TensorRT builds for: cuda:1.", rich_help_panel=_ENGINE)] = "",
@@ -47,14 +61,16 @@ def export(
     calibration: Annotated[
         Path | None, typer.Option(help="INT8 without Q/DQ: of quantize --format cache.", rich_help_panel=_ENGINE)
     ] = None,
-    level: Annotated[int | None, typer.Option(help="Of optimisation, 0 to 5.", rich_help_panel=_ENGINE)] = None,
+    level: Annotated[
+        int | None, typer.Option(help="TensorRT optimization level, 0 to 5.", rich_help_panel=_ENGINE)
+    ] = None,
     version_compatible: Annotated[
         bool, typer.Option(help="Later versions of TensorRT can run it.", rich_help_panel=_ENGINE)
     ] = False,
     hardware_compatible: Annotated[
         bool, typer.Option(help="Other GPUs from Ampere on can run it.", rich_help_panel=_ENGINE)
     ] = False,
-    max_batch: Annotated[int, typer.Option(help="Images of one run, of --dynamic.", rich_help_panel=_ENGINE)] = 16,
+    max_batch: Annotated[int, typer.Option(help="Largest batch with --dynamic.", rich_help_panel=_ENGINE)] = 16,
     max_imgsz: Annotated[
         str | None, typer.Option(help="Largest input, of --dynamic; default: twice.", rich_help_panel=_ENGINE)
     ] = None,
@@ -64,26 +80,47 @@ def export(
     An ONNX file, such as quantize --target gpu writes, can be turned into an engine as well.
     """
     show_log()
-    with phases() as shown:
-        engine = None
-        if format == "engine":
-            from yolort.tools.export import EngineOptions, build_engine
+    if max_drop is not None and precision != "int8":
+        raise ValueError("--max-drop is of --precision int8")
 
-            engine = EngineOptions(
-                device=device,
-                workspace=workspace,
-                timing_cache=timing_cache,
-                calibration=calibration,
-                version_compatible=version_compatible,
-                hardware_compatible=hardware_compatible,
-                level=level,
-                max_batch=max_batch,
-                max_imgsz=parse_size(max_imgsz),
-                progress=shown,
-            )
+    def engine_options(progress: Callable[[str, int, int], bool] | None) -> Any:
+        if format != "engine":
+            return None
+        from yolort.tools.export import EngineOptions
+
+        return EngineOptions(
+            device=device,
+            workspace=workspace,
+            timing_cache=timing_cache,
+            calibration=calibration,
+            version_compatible=version_compatible,
+            hardware_compatible=hardware_compatible,
+            level=level,
+            max_batch=max_batch,
+            max_imgsz=parse_size(max_imgsz),
+            progress=progress,
+        )
+
+    if precision == "int8":
+        if batch != 1 or dynamic or opset or images or calibration:
+            raise ValueError("--batch, --dynamic, --opset, --images and --calibration are not of --precision int8")
+        if data is None:
+            raise ValueError("--precision int8 needs --data, a data.yaml: images to calibrate on, and to measure on")
+        from yolort.tools import export_int8
+
+        size, engine = parse_imgsz(imgsz), engine_options(None)
+        how: dict[str, Any] = {"format": format, "head": head, "imgsz": size, "max_drop": max_drop, "engine": engine}
+        print_quantized(export_int8(model, data, output=output, progress=progress, **how))
+        return
+    with phases() as shown:
+        engine = engine_options(shown)
         if engine and model.suffix == ".onnx":
-            if head != "raw" or batch != 1 or dynamic or imgsz or opset or images:
-                raise ValueError("--head, --imgsz, --batch, --dynamic, --opset and --images are as in the ONNX file")
+            if head != "raw" or batch != 1 or dynamic or imgsz or opset or images or data:
+                raise ValueError(
+                    "--head, --imgsz, --batch, --dynamic, --opset, --images and --data are as in the ONNX file"
+                )
+            from yolort.tools.export import build_engine
+
             written = build_engine(model, precision=precision, output=output, options=engine)
         else:
             from yolort.tools import export as run
@@ -100,5 +137,6 @@ def export(
                 images=yolort.images.find(images) if images else (),
                 output=output,
                 engine=engine,
+                data=data,
             )
     say(f"written to {written}")

@@ -24,6 +24,7 @@ def info(
     detector = yolort.Detector(model, engine=engine)
     facts: dict[str, Any] = {
         "model": str(model),
+        "task": detector.task,
         "head": detector.head,
         "imgsz": list(detector.imgsz),
         "classes": len(detector.names),
@@ -35,6 +36,8 @@ def info(
         "why": detector.explain().splitlines(),
         "metadata": {key: value for key, value in detector.metadata.items() if key not in ("names", "imgsz")},
     }
+    if detector.skeleton:
+        facts["skeleton"] = detector.skeleton
     if as_json:
         say(json.dumps(facts))
         return

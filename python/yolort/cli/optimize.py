@@ -19,30 +19,35 @@ from yolort.cli._output import print_table, say, show_log
 from yolort.cli._reports import check_reports, save_reports, showing
 
 
+# Long because each option is a parameter with its help.
 def optimize(
     model: Annotated[Path, typer.Argument(help="The checkpoint (.pt) that is to be deployed.", show_default=False)],
     data: Data,
     settings: Annotated[
-        list[str] | None, typer.Argument(help="Of Ultralytics' train: lr0=0.001 batch=16", show_default=False)
+        list[str] | None, typer.Argument(help="Ultralytics training settings: lr0=0.001 batch=16", show_default=False)
     ] = None,
     max_latency: Annotated[float | None, typer.Option(help="Milliseconds an image, p50, end to end.")] = None,
     max_drop: Annotated[float | None, typer.Option(help="Points of mAP50-95 that may be lost.")] = None,
     max_size: Annotated[float | None, typer.Option(help="MB of the artifact.")] = None,
     engine: Annotated[str | None, typer.Option(help="Only these: ncnn,openvino; default: all that are here.")] = None,
-    sibling: Annotated[list[Path] | None, typer.Option(help="Another size of the model; may stand often.")] = None,
+    sibling: Annotated[
+        list[Path] | None, typer.Option(help="Another size of the model. Can be given several times.")
+    ] = None,
     imgsz: Annotated[int | None, typer.Option(help="Side of the input; default: that of the training.")] = None,
     epochs: Annotated[int, typer.Option(help="Train the models on the data first.")] = 0,
     finetune: Annotated[int, typer.Option(help="Epochs after pruning, and of distilling others.")] = 10,
-    hours: Annotated[float | None, typer.Option(help="No trial begins after them.")] = None,
-    trials: Annotated[int | None, typer.Option(help="At most so many, earlier ones counted.")] = None,
-    trial_minutes: Annotated[float, typer.Option(help="A trial that takes longer has failed.")] = 60.0,
+    hours: Annotated[float | None, typer.Option(help="Start no trial after this many hours.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Maximum number of trials, including earlier runs.")] = None,
+    trial_minutes: Annotated[float, typer.Option(help="Timeout per trial, in minutes.")] = 60.0,
     seed: Seed = 0,
     folder: Annotated[Path, typer.Option(help="Where all is kept; a search goes on where it was.")] = Path(
         "runs/optimize"
     ),
     ray: Ray = None,
     ray_workers: RayWorkers = None,
-    report: Annotated[list[Path] | None, typer.Option(help="Write .html, .md or .json; may stand often.")] = None,
+    report: Annotated[
+        list[Path] | None, typer.Option(help="Report file: .html, .md or .json. Can be given several times.")
+    ] = None,
 ) -> None:
     """Find the best artifact within a budget of latency, accuracy and size, and say how to make it."""
     show_log()

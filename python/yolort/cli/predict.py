@@ -19,6 +19,7 @@ from yolort.cli._options import (
     Engine,
     EngineOption,
     Flip,
+    FlipIdx,
     Imgsz,
     Iou,
     MaxDet,
@@ -27,8 +28,10 @@ from yolort.cli._options import (
     Rect,
     ScaleModel,
     Scales,
+    Skeleton,
     Threads,
     augmentation,
+    keypoints,
     parse_imgsz,
     runner,
 )
@@ -58,8 +61,10 @@ def predict(
     flip: Flip = None,
     merge: Merge = None,
     scale_model: ScaleModel = None,
+    flip_idx: FlipIdx = None,
+    skeleton: Skeleton = None,
 ) -> None:
-    """Detect objects in images."""
+    """Detect objects in images, with their masks, keypoints or oriented boxes if the model finds them."""
     paths = [path for item in source for path in yolort.images.find(item)]
     detector = yolort.Detector(
         model,
@@ -71,6 +76,7 @@ def predict(
         imgsz=parse_imgsz(imgsz),
         **runner(engine, device, threads, precision, engine_option, rect),
         **augmentation(augment, scales, flip, merge, scale_model),
+        **keypoints(flip_idx, skeleton),
     )
     targets = _targets(save, paths) if save else {}
     failures = 0

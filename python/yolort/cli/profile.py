@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,7 +24,7 @@ from yolort.cli._output import print_table, say
 
 
 def profile(
-    model: Annotated[Path, typer.Argument(help="What predict takes, or a .pt.", show_default=False)],
+    model: Annotated[Path, typer.Argument(help="Exported model or .pt checkpoint.", show_default=False)],
     engine: Engine = None,
     device: Device = None,
     threads: Threads = None,
@@ -34,6 +34,12 @@ def profile(
     runs: Annotated[int, typer.Option(help="Detections that count.")] = 50,
     top: Annotated[int, typer.Option(min=1, help="Layers that are shown.")] = 15,
     trace: Annotated[Path | None, typer.Option(help="Write a Chrome trace (.json) for Perfetto.")] = None,
+    operators: Annotated[
+        bool, typer.Option("--operators", help="Of a .pt: torch.profiler's table of operators.")
+    ] = False,
+    shapes: Annotated[bool, typer.Option("--shapes", help="The same for each shape of inputs.")] = False,
+    memory: Annotated[bool, typer.Option("--memory", help="The same with the memory that operators allocate.")] = False,
+    stacks: Annotated[bool, typer.Option("--stacks", help="The same for each place in the source.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Every layer, as one JSON object.")] = False,
     nsys: Annotated[Path | None, typer.Option(help="Run in Nsight Systems, and write its report there.")] = None,
 ) -> None:
@@ -49,6 +55,10 @@ def profile(
         image=yolort.images.read(image) if image else None,
         runs=runs,
         trace=trace,
+        operators=operators,
+        shapes=shapes,
+        memory=memory,
+        stacks=stacks,
         engine=engine,
         device=device,
         threads=threads,
@@ -58,6 +68,12 @@ def profile(
     if as_json:
         say(json.dumps(done.to_dict()))
         return
+    _print_profile(done, top)
+    if trace:
+        say(f"written to {trace}")
+
+
+def _print_profile(done: Any, top: int) -> None:
     whole = sum(layer.ms for layer in done.layers) or 1.0
     kinds: list[list[object]] = [
         [kind, count, f"{ms:.3f}", f"{100 * ms / whole:.1f}"] for kind, count, ms in done.by_type()
@@ -70,6 +86,9 @@ def profile(
     what = done.described
     say(f"{what['model']}: {what['engine']}, {what['device']}, {what['precision']}, {what['runs']} runs")
     say(f"pre {done.pre:.2f} ms, inference {done.inference:.2f} ms, post {done.post:.2f} ms (medians)")
-    say(f"layers {whole:.2f} ms, outside them {done.outside:.2f} ms")
-    if trace:
-        say(f"written to {trace}")
+    rest = f"outside them {done.outside:.2f} ms"
+    if done.outside is None:
+        rest = "more than the inference: layers that run at the same time are each counted in full"
+    say(f"layers {whole:.2f} ms, {rest}")
+    if done.operators:
+        say(done.operators)

@@ -9,21 +9,30 @@ import typer
 
 from yolort.cli._options import (
     Batch,
+    ClassWeights,
+    Gamma,
+    Sampling,
     Seed,
+    balancing,
     train_settings,
 )
-from yolort.cli._output import print_table, progress, say, show_log
+from yolort.cli._output import percent, print_table, progress, say, show_log
 
 
+# Long because each option is a parameter with its help.
 def prune(
     model: Annotated[Path, typer.Argument(help="A checkpoint (.pt) of YOLOv8, YOLO11 or YOLO26.", show_default=False)],
     settings: Annotated[
-        list[str] | None, typer.Argument(help="Of Ultralytics' train, for --finetune: lr0=0.001 mosaic=0")
+        list[str] | None, typer.Argument(help="Ultralytics training settings for --finetune: lr0=0.001 mosaic=0")
     ] = None,
     ratio: Annotated[float | None, typer.Option(help="Share of channels to take out; or one of the targets.")] = None,
-    target_flops: Annotated[str | None, typer.Option(help="GFLOPs of an image, or 60% of what they are.")] = None,
+    target_flops: Annotated[
+        str | None, typer.Option(help="GFLOPs of an image, or 60% of what they are; the nearest widths.")
+    ] = None,
     target_latency: Annotated[float | None, typer.Option(help="Milliseconds an image, timed on --engine.")] = None,
-    engine: Annotated[str | None, typer.Option(help="Of --target-latency: ncnn, onnxruntime, ...")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Engine that --target-latency is timed on: ncnn, onnxruntime, ...")
+    ] = None,
     method: Annotated[
         str, typer.Option(help="l1, random, group-norm, bn, or taylor, which needs --data.")
     ] = "group-norm",
@@ -31,20 +40,27 @@ def prune(
         str, typer.Option(help="uniform: every layer by the ratio; global: by importance; sensitivity: as measured.")
     ] = "uniform",
     round_to: Annotated[int, typer.Option(help="Widths are multiples of this.")] = 8,
-    steps: Annotated[int, typer.Option(help="Reach the ratio in so many, each with its part of --finetune.")] = 1,
+    steps: Annotated[
+        int, typer.Option(help="Number of prune-and-fine-tune rounds; --finetune is divided among them.")
+    ] = 1,
     unstructured: Annotated[
-        bool, typer.Option(help="Zero single weights, for comparison; nothing gets faster.")
+        bool,
+        typer.Option(help="Zero single weights, and keep them in --finetune: for comparison; nothing gets faster."),
     ] = False,
     data: Annotated[
-        str | None, typer.Option(help="A data.yaml: for taylor, --finetune, --allocate sensitivity.")
+        str | None,
+        typer.Option(help="A data.yaml: for taylor, --finetune, --allocate sensitivity, and mAP before and after."),
     ] = None,
     finetune: Annotated[int, typer.Option(help="Epochs of training afterwards.")] = 0,
     distill: Annotated[bool, typer.Option(help="Fine-tune with the unpruned model as teacher.")] = False,
+    gamma: Gamma = 0.0,
+    class_weights: ClassWeights = None,
+    sampling: Sampling = None,
     batch: Batch = 16,
     imgsz: Annotated[
         int | None, typer.Option(help="Side of the network's input; default: that of the training.")
     ] = None,
-    measure: Annotated[bool, typer.Option(help="Measure how sensitive each layer is.")] = True,
+    measure: Annotated[bool, typer.Option(help="Measure how sensitive each layer is, and mAP on --data.")] = True,
     seed: Seed = 0,
     output: Annotated[Path | None, typer.Option(help="Default: <model>-pruned.pt beside the model.")] = None,
 ) -> None:
@@ -69,6 +85,7 @@ def prune(
         measure=measure,
         output=output,
         progress=lambda steps: progress(steps, "sensitivity"),
+        **balancing(gamma, class_weights, sampling),
         **train_settings(settings, batch=batch, imgsz=imgsz, seed=seed),
     )
     _print_pruned(done)
@@ -87,6 +104,12 @@ def _print_pruned(done: Any) -> None:
         rows.append([*row("ms, p50", "{:.2f}", *done.ms)[:3], f"{done.ms[0] / done.ms[1]:.2f} x as fast"])
     if done.sparsity is not None:
         rows.append(["zero weights", "", f"{done.sparsity:.1%}", ""])
+    if done.cost:
+        before, change = done.cost.before, "other classes before"
+        if done.cost.interval:
+            low, high = (100 * value for value in done.cost.interval)
+            change = f"{100 * (done.cost.after - before):+.2f} ({low:+.2f} to {high:+.2f})"
+        rows.append(["mAP50-95 on val", "-" if before is None else percent(before), percent(done.cost.after), change])
     print_table(["", "before", "after", ""], rows)
     for remark in done.notes:
         say(f"note: {remark}")

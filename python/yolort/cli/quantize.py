@@ -13,17 +13,26 @@ from yolort.cli._options import (
 from yolort.cli._output import percent, print_table, progress, say, show_log
 
 
+# Long because each option is a parameter with its help.
 def quantize(
     model: Annotated[
-        Path, typer.Argument(help="What was calibrated; for ncnn its *_ncnn_model; or the .pt.", show_default=False)
+        Path,
+        typer.Argument(
+            help="The .onnx or .pt passed to calibrate; for ncnn, its *_ncnn_model folder.", show_default=False
+        ),
     ],
     calibration: Annotated[Path | None, typer.Option(help="calibration.json; none for --dynamic.")] = None,
     format: Annotated[str, typer.Option(help="onnx, ncnn, or cache: TensorRT's calibration cache.")] = "onnx",
     target: Annotated[
         str | None,
-        typer.Option(help="Of onnx: openvino, onnxruntime, arm, gpu. Default: openvino on x86, arm on ARM."),
+        typer.Option(
+            help="Target of an ONNX model: openvino, onnxruntime, arm, gpu. Default: arm on ARM, openvino on x86, or "
+            "onnxruntime with --dynamic and --weights-only."
+        ),
     ] = None,
-    dynamic: Annotated[bool, typer.Option(help="Activations by the range of each image.")] = False,
+    dynamic: Annotated[
+        bool, typer.Option(help="Compute activation ranges for each image; several times slower than float.")
+    ] = False,
     weights_only: Annotated[bool, typer.Option(help="Only store the weights in INT8.")] = False,
     per_channel: Annotated[
         bool, typer.Option("--per-channel/--per-tensor", help="A weight scale for each output channel.")
@@ -35,7 +44,7 @@ def quantize(
     int8_stem: Annotated[
         bool | None,
         typer.Option(
-            "--int8-stem/--float-stem", help="The first three convolutions; by default as the target is best."
+            "--int8-stem/--float-stem", help="Precision of the first three convolutions; default depends on --target."
         ),
     ] = None,
     max_drop: Annotated[
@@ -47,7 +56,7 @@ def quantize(
     measure: Annotated[bool, typer.Option(help="Time both models here.")] = True,
     output: Annotated[Path | None, typer.Option(help="Default: <model>-int8 beside the model.")] = None,
 ) -> None:
-    """Make an INT8 model, check it against the float one, and say whether it pays."""
+    """Make an INT8 model, check it against the float one, and say whether it is faster."""
     show_log()
     from yolort.tools import quantize as run
 
@@ -71,16 +80,17 @@ def quantize(
         output=output,
         progress=lambda steps: progress(steps, "sensitivity"),
     )
-    _print_quantized(done)
+    print_quantized(done)
 
 
-def _print_quantized(done: Any) -> None:
+def print_quantized(done: Any) -> None:
     before, after = done.megabytes
     rows: list[list[object]] = [
-        ["file", f"{before:.2f} MB", f"{after:.2f} MB", f"{after / before:.2f} x" if before else "-"]
+        ["file", _size(before) if before else "-", _size(after), f"{after / before:.2f} x" if before else "-"]
     ]
     if done.ms:
-        rows.append(["time, p50", *(f"{ms:.2f} ms" for ms in done.ms), f"{done.ms[0] / done.ms[1]:.2f} x as fast"])
+        speed = done.ratio.speedup() if done.ratio else "-"
+        rows.append(["time, p50", *(f"{ms:.2f} ms" for ms in done.ms), speed])
     if done.map50_95:
         drop = 100 * (done.map50_95[0] - done.map50_95[1])
         rows.append(["mAP50-95", *map(percent, done.map50_95), f"drop {drop:.2f}"])
@@ -92,3 +102,7 @@ def _print_quantized(done: Any) -> None:
     for remark in done.notes:
         say(f"note: {remark}")
     say(f"written to {done.path}")
+
+
+def _size(megabytes: float) -> str:
+    return f"{megabytes:.2f} MB" if megabytes >= 0.1 else f"{1000 * megabytes:.1f} kB"

@@ -19,7 +19,9 @@ from yolort.cli._options import (
     Model,
     Precision,
     Rect,
+    Skeleton,
     Threads,
+    keypoints,
     runner,
 )
 
@@ -27,7 +29,7 @@ from yolort.cli._options import (
 def serve(
     model: Model,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8000,
     name: Annotated[str | None, typer.Option(help="In /v2/models/NAME; default: the name of the file.")] = None,
     api_key_file: Annotated[
         Path | None, typer.Option(help="Holds the API key; or set YOLORT_API_KEY. Default: none is asked for.")
@@ -39,10 +41,13 @@ def serve(
     engine_option: EngineOption = None,
     rect: Rect = None,
     conf: Annotated[float, typer.Option(help="Keep scores above this, if a request does not say.")] = 0.25,
+    skeleton: Skeleton = None,
     workers: Annotated[int, typer.Option(min=1, help="Clones of the Detector that run side by side.")] = 2,
     max_batch: MaxBatch = None,
     max_wait: MaxWait = 0.0,
-    max_requests: Annotated[int, typer.Option(min=1, help="In the server at a time; more are answered 429.")] = 64,
+    max_requests: Annotated[
+        int, typer.Option(min=1, help="Maximum number of concurrent requests; more are answered 429.")
+    ] = 64,
     max_body: Annotated[int, typer.Option(min=1, help="MiB of a request; more is answered 413.")] = 20,
     max_pixels: Annotated[float, typer.Option(min=0.01, help="Megapixels of an image; more is answered 413.")] = 50,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
@@ -64,7 +69,8 @@ def serve(
         socket.getaddrinfo(host, port)
     except OSError as error:
         raise ValueError(f"--host {host}: no such address ({error.strerror})") from None
-    detector = yolort.Detector(model, conf=conf, **runner(engine, device, threads, precision, engine_option, rect))
+    chosen = runner(engine, device, threads, precision, engine_option, rect) | keypoints(None, skeleton)
+    detector = yolort.Detector(model, conf=conf, **chosen)
     app = server.create_app(
         detector,
         name=name or model.resolve().stem,

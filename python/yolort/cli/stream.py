@@ -38,7 +38,7 @@ def stream(
     policy: Annotated[
         Literal["all", "latest"] | None, typer.Option(help="Default: latest of cameras and URLs, else all.")
     ] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
     engine: Engine = None,
     device: Device = None,
     threads: Threads = None,

@@ -9,10 +9,14 @@ import typer
 
 from yolort.cli._options import (
     Batch,
+    BatchScales,
+    ClassWeights,
     Data,
     Epochs,
+    Gamma,
     Resume,
     Run,
+    Sampling,
     Seed,
     Side,
     train_settings,
@@ -21,32 +25,33 @@ from yolort.cli._options import (
 from yolort.cli._output import print_table, say, show_log
 
 
+# Long because each option is a parameter with its help.
 def train(
     model: Annotated[
         Path, typer.Argument(help="A checkpoint (.pt), a pruned one too, or architecture (.yaml).", show_default=False)
     ],
     data: Data,
     settings: Annotated[
-        list[str] | None, typer.Argument(help="Of Ultralytics' train: lr0=0.01 cls=1.0 mosaic=0", show_default=False)
+        list[str] | None,
+        typer.Argument(help="Ultralytics training settings: lr0=0.01 cls=1.0 mosaic=0", show_default=False),
     ] = None,
     epochs: Epochs = 100,
     imgsz: Side = 640,
     batch: Batch = 16,
     seed: Seed = 0,
-    gamma: Annotated[float, typer.Option(help="Of the focal loss; 0: cross-entropy.")] = 0.0,
-    alpha: Annotated[float | None, typer.Option(help="Of the focal loss, between 0 and 1.")] = None,
-    class_weights: Annotated[
-        str | None, typer.Option(help="median, inverse or effective: weights of the class loss from class counts.")
-    ] = None,
-    beta: Annotated[float, typer.Option(help="Of effective: nearer to 1, more weight to rare classes.")] = 0.999,
+    gamma: Gamma = 0.0,
+    alpha: Annotated[float | None, typer.Option(help="Focal loss alpha, between 0 and 1.")] = None,
+    class_weights: ClassWeights = None,
+    beta: Annotated[
+        float, typer.Option(help="Beta of effective-number weights: closer to 1, more weight for rare classes.")
+    ] = 0.999,
     clip: Annotated[str, typer.Option(help="Least and greatest class weight.")] = "0.1,10",
-    sampling: Annotated[
-        str | None, typer.Option(help="balanced, or repeat (LVIS): draw images of rare classes more often.")
-    ] = None,
+    sampling: Sampling = None,
     repeat_threshold: Annotated[
-        float | None, typer.Option(help="Of repeat: classes in fewer of the images, 0 to 1, are repeated.")
+        float | None,
+        typer.Option(help="Repeat threshold: classes in a smaller share of the images, 0 to 1, are repeated."),
     ] = None,
-    scales: Annotated[str | None, typer.Option(help="Side of each batch, at random: 0.5,1.5 of --imgsz.")] = None,
+    scales: BatchScales = None,
     output: Run = Path("runs/train"),
     resume: Resume = False,
 ) -> None:

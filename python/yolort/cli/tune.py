@@ -16,15 +16,17 @@ from yolort.cli._output import note, print_table, progress, say
 
 
 def tune(
-    model: Annotated[Path, typer.Argument(help="What Detector will be given.", show_default=False)],
+    model: Annotated[Path, typer.Argument(help="Model to tune.", show_default=False)],
     others: Annotated[
         list[Path] | None,
         typer.Argument(help="Other artefacts of the same model, beside it, that may run instead.", show_default=False),
     ] = None,
     engine: Annotated[str | None, typer.Option(help="Only these: ncnn,openvino.")] = None,
     precision: Annotated[
-        str | None, typer.Option(help="Only these: fp32,bf16; default: those that keep the accuracy.")
+        str | None,
+        typer.Option(help="Only these of fp32, bf16, fp16, fp16-storage; default: those that keep the accuracy."),
     ] = None,
+    device: Annotated[str | None, typer.Option(help="These: cpu,vulkan; default: each engine's own.")] = None,
     image: ImageFile = None,
     seconds: Annotated[float, typer.Option(help="Time to measure in.")] = 45,
     under_load: Annotated[
@@ -40,6 +42,7 @@ def tune(
         others or (),
         engines=split_list(engine),
         precisions=split_list(precision),
+        devices=split_list(device),
         image=yolort.images.read(image) if image else None,
         seconds=seconds,
         under_load=under_load,
@@ -47,11 +50,19 @@ def tune(
         progress=lambda steps: progress(steps, "tuning"),
     )
     rows: list[list[object]] = [
-        [row.case.model, row.case.engine, row.case.precision or "-", row.case.threads, row.error or f"{row.p50:.2f}"]
+        [
+            row.case.model,
+            " ".join(part for part in (row.case.engine, row.case.device) if part),
+            row.case.precision or "-",
+            row.case.threads,
+            row.error or f"{row.p50:.2f}",
+        ]
         for row in done.rows
     ]
     print_table(["model", "engine", "precision", "threads", "p50 ms"], rows)
     say(f"fastest: {done.best.case}; written to {done.path}")
+    if done.equals:
+        say(f"not measurably slower: {', '.join(str(row.case) for row in done.equals)}")
     if lost := cost(done.best.facts["precision"]):
         say(f"accuracy: {lost}")
     say(f'yolort.Detector("{model}") runs it; tuned=False, or an engine of your own, does not')

@@ -35,7 +35,9 @@ from yolort.cli._output import note, percent, print_table, progress, report_erro
 
 
 def val(
-    model: Annotated[Path, typer.Argument(help="What predict takes; or a .pt, for the baseline.", show_default=False)],
+    model: Annotated[
+        Path, typer.Argument(help="Exported model, or a .pt checkpoint for the baseline.", show_default=False)
+    ],
     data: Annotated[str, typer.Option(help="A data.yaml of Ultralytics, or COCO JSON.", show_default=False)],
     split: Split = "val",
     images: Annotated[Path | None, typer.Option(help="Folder of the images of COCO JSON; default: beside it.")] = None,

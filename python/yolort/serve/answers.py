@@ -3,61 +3,96 @@
 from __future__ import annotations
 
 import json
+import struct
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from yolort.detections import Detections
-from yolort.serve.protocol import OUTPUTS, VERSION, InferRequest, Output
+from yolort.serve.limits import Limits, check_masks
+from yolort.serve.protocol import VERSION, InferRequest
 
 _NUMBERS = 2048  # that are written at once
-_ROWS = 128  # detections that are written at once
 
 
-def columns(found: list[Detections]) -> dict[str, npt.NDArray[Any]]:
-    """Columns of all images one after the other; `counts` says how many rows are of each."""
-    return {
-        "counts": np.array([len(detections) for detections in found], np.int32),
-        "boxes": np.concatenate([detections.boxes for detections in found]),
-        "scores": np.concatenate([detections.scores for detections in found]),
-        "classes": np.concatenate([detections.classes for detections in found]),
-    }
-
-
-def answer(name: str, asked: InferRequest, found: list[Detections]) -> tuple[bytes, int | None]:
-    """The body of an answer, and the length of its JSON if binary data follow it."""
-    values = columns(found)
-    wanted = asked.outputs if asked.outputs else [Output.model_construct(name=output) for output in OUTPUTS]
+def answer(name: str, asked: InferRequest, found: list[Detections], limits: Limits) -> tuple[bytes, int | None]:
+    """The body of an answer, and the length of its JSON if binary data follow it. TooLargeError for its masks."""
     usual = asked.parameters.get("binary_data_output") is True
     outputs: list[str] = []
     binary: list[bytes] = []
-    for output in wanted:
-        column = values[output.name]
-        head: dict[str, Any] = {
-            "name": output.name,
-            "datatype": OUTPUTS[output.name][0],
-            "shape": list(column.shape),
-        }
-        if output.parameters.get("binary_data", usual) is True:
-            binary.append(column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes())
+    for output in asked.outputs or ():
+        as_binary = output.parameters.get("binary_data", usual) is True
+        column: npt.NDArray[Any] | list[str]
+        if output.name == "masks":
+            column = _masks(found, limits)
+            head: dict[str, Any] = {"name": output.name, "datatype": "BYTES", "shape": [len(column)]}
+        else:
+            column = _column(output.name, found)
+            datatype = "INT32" if column.dtype == np.int32 else "FP32"
+            head = {"name": output.name, "datatype": datatype, "shape": list(column.shape)}
+        if as_binary:
+            binary.append(_binary(column))
             outputs.append(json.dumps({**head, "parameters": {"binary_data_size": len(binary[-1])}}))
         else:
-            outputs.append(f'{json.dumps(head)[:-1]}, "data": [{_numbers(column)}]}}')
+            outputs.append(f'{json.dumps(head)[:-1]}, "data": [{_text(column)}]}}')
     head = {"model_name": name, "model_version": VERSION, **({} if asked.id is None else {"id": asked.id})}
     text = f'{json.dumps(head)[:-1]}, "outputs": [{", ".join(outputs)}]}}'.encode()
     return text + b"".join(binary), len(text) if binary else None
 
 
-def _numbers(column: npt.NDArray[Any]) -> str:
+def _column(name: str, found: list[Detections]) -> npt.NDArray[Any]:
+    """A column of all images one after the other; `counts` says how many rows are of each."""
+    if name == "counts":
+        return np.array([len(detections) for detections in found], np.int32)
+    return np.concatenate([getattr(detections, name) for detections in found])
+
+
+def _masks(found: list[Detections], limits: Limits) -> list[str]:
+    """Each mask as COCO writes it in JSON. TooLargeError."""
+    out: list[str] = []
+    length = 0
+    for detections in found:
+        assert detections.masks is not None
+        for rows in _slices(detections):
+            texts = [json.dumps(rle) for rle in detections.masks[rows].rle()]
+            length += sum(map(len, texts))
+            check_masks(length, limits)
+            out += texts
+    return out
+
+
+def _binary(column: npt.NDArray[Any] | list[str]) -> bytes:
+    if isinstance(column, list):
+        return b"".join(struct.pack("<I", len(text)) + text.encode() for text in column)
+    return column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _text(column: npt.NDArray[Any] | list[str]) -> str:
     """In slices, between which other threads have their turn."""
-    flat = column.ravel()
-    return ", ".join(json.dumps(flat[at : at + _NUMBERS].tolist())[1:-1] for at in range(0, len(flat), _NUMBERS))
+    flat: Any = column if isinstance(column, list) else column.ravel()
+    parts = (flat[at : at + _NUMBERS] for at in range(0, len(flat), _NUMBERS))
+    return ", ".join(json.dumps(part if isinstance(part, list) else part.tolist())[1:-1] for part in parts)
 
 
-def one_answer(found: Detections, name: str, ms: float) -> bytes:
-    """The body of an answer to `POST /detect`."""
-    rows = (found[at : at + _ROWS].to_dict()["detections"] for at in range(0, len(found), _ROWS))
-    detections = ", ".join(json.dumps(some)[1:-1] for some in rows)
+def _slices(found: Detections) -> Iterator[slice]:
+    """Rows that are written at once."""
+    numbers = 16  # of a detection, and what is about as long
+    if found.keypoints is not None:
+        numbers += found.keypoints[0].size if len(found) else 0
+    step = max(_NUMBERS // numbers, 1)
+    return (slice(at, at + step) for at in range(0, len(found), step))
+
+
+def one_answer(found: Detections, name: str, ms: float, limits: Limits) -> bytes:
+    """The body of an answer to `POST /detect`. TooLargeError for its masks."""
+    parts = []
+    masks = 0
+    for rows in _slices(found):
+        some = found[rows].to_dict()["detections"]
+        masks += sum(len(row["mask"]["counts"]) for row in some if "mask" in row)
+        check_masks(masks, limits)
+        parts.append(json.dumps(some)[1:-1])
     rest = json.dumps({"model": name, "ms": round(ms, 2)})[1:-1]
-    return f'{{"shape": {json.dumps(found.shape)}, "detections": [{detections}], {rest}}}'.encode()
+    return f'{{"shape": {json.dumps(found.shape)}, "detections": [{", ".join(parts)}], {rest}}}'.encode()

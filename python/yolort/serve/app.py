@@ -147,7 +147,7 @@ def _add_inference(app: FastAPI, service: Service) -> None:
         asked, fetchers, settings = await service.aside(protocol.parse, body, header, service.detector, service.limits)
         found = await service.detect(fetchers, settings)
         del body, fetchers  # before there is an answer
-        content, length = await service.aside(answers.answer, service.name, asked, found)
+        content, length = await service.aside(answers.answer, service.name, asked, found, service.limits)
         headers = {} if length is None else {_HEADER: str(length)}
         if _takes_gzip(request) and len(content) > _WORTH_COMPRESSING:
             content = await service.aside(gzip.compress, content, 1)
@@ -174,7 +174,7 @@ def _add_detect(app: FastAPI, service: Service) -> None:
         (found,) = await service.detect([partial(protocol.decode, data, service.limits)], settings)
         del data
         ms = (time.perf_counter() - start) * 1e3
-        answer = await service.aside(answers.one_answer, found, service.name, ms)
+        answer = await service.aside(answers.one_answer, found, service.name, ms, service.limits)
         return Response(answer, media_type="application/json")
 
 

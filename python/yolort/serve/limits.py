@@ -22,7 +22,7 @@ _MAX_MEMBERS = 1000  # of a gzip file; one that holds nothing takes 20 bytes
 
 @dataclass(frozen=True)
 class Limits:
-    """What one server takes on; docs/serving.md says what memory that is.
+    """What one server takes on; docs/guide/serving.md says what memory that is.
 
     Attributes:
         body: bytes of a request, before and after decompression; more is 413.
@@ -31,7 +31,8 @@ class Limits:
         json: bytes of the JSON of a request, not counting image files in base64; more is 413.
         values: numbers, lists and objects in the JSON of a request; more is 413. Pixels are sent as binary data.
         detections: of one answer (images x `max_det`); more asked for is 413.
-        requests: POST requests in the server at a time, until their answers are read; more are 429.
+        masks: bytes of all masks of one answer, both as bits and as text; more is 413.
+        requests: maximum number of concurrent POST requests, until their answers are read; more are 429.
         connections: at a time; a new one ends the oldest that has no request in the server.
         seconds: for the head of a request, its body, and the answer to be read, each; longer is 408, or the end of the
             connection.
@@ -43,6 +44,7 @@ class Limits:
     json: int = 2**20
     values: int = 100_000
     detections: int = 100_000
+    masks: int = 64 * 2**20
     requests: int = 64
     connections: int = 1000
     seconds: float = 30.0
@@ -114,3 +116,12 @@ def check_size(height: int, width: int, limits: Limits) -> None:
     """TooLargeError for more pixels than allowed."""
     if height * width > limits.pixels:
         raise TooLargeError(f"the image has {width} x {height} pixels, more than the {limits.pixels} allowed")
+
+
+def check_masks(length: int, limits: Limits) -> None:
+    """TooLargeError for more bytes of masks than one answer has."""
+    if length > limits.masks:
+        raise TooLargeError(
+            f"the masks take {length} bytes, more than the {limits.masks} of one answer; ask for fewer with max_det or "
+            "conf, or send smaller images"
+        )

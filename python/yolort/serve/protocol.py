@@ -26,11 +26,16 @@ from yolort.serve.limits import Limits, check_pixels, check_size, whole
 from yolort.serve.options import DetectOptions, explain
 
 VERSION = "1"
-OUTPUTS = {
+_OUTPUTS = {
     "counts": ("INT32", [-1]),
     "boxes": ("FP32", [-1, 4]),
     "scores": ("FP32", [-1]),
     "classes": ("INT32", [-1]),
+}
+_OUTPUTS_OF_TASKS = {  # beside those
+    "segment": {"masks": ("BYTES", [-1])},
+    "pose": {"keypoints": ("FP32", [-1, -1, -1])},
+    "obb": {"rotated": ("FP32", [-1, 5])},
 }
 _NUMBERS = 2048  # that are read at once
 _MAX_LISTS = 10_000  # and objects in JSON
@@ -53,7 +58,7 @@ class Tensor(BaseModel):
 class Output(BaseModel):
     """An output that is asked for."""
 
-    name: Literal["counts", "boxes", "scores", "classes"]
+    name: Literal["counts", "boxes", "scores", "classes", "masks", "keypoints", "rotated"]
     parameters: Parameters = {}
 
 
@@ -85,6 +90,11 @@ _KNOWN_PARAMETERS = {
 }
 
 
+def outputs_of(detector: Detector) -> dict[str, tuple[str, list[int]]]:
+    """Datatype and shape of each output of a model."""
+    return {**_OUTPUTS, **_OUTPUTS_OF_TASKS.get(detector.task, {})}
+
+
 def describe(name: str, detector: Detector) -> dict[str, Any]:
     """The metadata of the model."""
     return {
@@ -96,10 +106,13 @@ def describe(name: str, detector: Detector) -> dict[str, Any]:
             {"name": "pixels", "datatype": "UINT8", "shape": [-1, -1, -1, 3]},
         ],
         "outputs": [
-            {"name": output, "datatype": datatype, "shape": shape} for output, (datatype, shape) in OUTPUTS.items()
+            {"name": output, "datatype": datatype, "shape": shape}
+            for output, (datatype, shape) in outputs_of(detector).items()
         ],
         "parameters": {
+            "task": detector.task,
             "names": list(detector.names.values()),
+            "skeleton": detector.skeleton,
             "imgsz": list(detector.imgsz),
             "device": detector.device,
             "precision": detector.precision,
@@ -130,16 +143,28 @@ def parse(
         raise HTTPException(400, "id: longer than 256 characters")
     settings = asked.options().settings(detector, "parameters")
     fetchers = _fetchers(asked.inputs[0], files, view[end:], limits)
-    names = [output.name for output in asked.outputs or ()]
-    if len(set(names)) < len(names):
-        raise HTTPException(400, "outputs: one of them is named twice")
+    _check_outputs(asked, detector)
     asked.inputs.clear()  # what is not needed for the answer is not kept until then
     asked.parameters = _only(asked.parameters, "binary_data_output")
-    for output in asked.outputs or ():
+    for output in asked.outputs or ():  # which are all known now
         output.parameters = _only(output.parameters, "binary_data")
     if (rows := len(fetchers) * (settings.get("max_det") or 0)) > limits.detections:
         raise HTTPException(413, f"max_det: {rows} detections are more than the {limits.detections} of one answer")
     return asked, fetchers, settings
+
+
+def _check_outputs(asked: InferRequest, detector: Detector) -> None:
+    """HTTPException for outputs that the model does not have; none named are all."""
+    known = outputs_of(detector)
+    asked.outputs = asked.outputs or [Output.model_construct(name=name, parameters={}) for name in known]
+    names = [output.name for output in asked.outputs]
+    if len(set(names)) < len(names):
+        raise HTTPException(400, "outputs: one of them is named twice")
+    for name in names:
+        if name not in known:
+            raise HTTPException(
+                400, f"outputs: a model of task {detector.task!r} has {', '.join(known)}, and no {name}"
+            )
 
 
 def _only(parameters: Parameters, name: str) -> Parameters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from yolort.batcher import Batcher, QueueFullError
 from yolort.detections import Detections
 from yolort.detector import Detector
 from yolort.serve.guard import Metrics
-from yolort.serve.limits import Limits, TooLargeError, inflated, too_long
+from yolort.serve.limits import Limits, TooLargeError, check_masks, inflated, too_long
 
 _COLLECT = 1.0  # seconds between collections of garbage
 
@@ -61,7 +61,7 @@ class Service:
     def running(self) -> Batcher:
         """The workers. HTTPException if they do not run."""
         if self.batcher is None:
-            raise HTTPException(503, "the lifespan of this application has not begun: see docs/serving.md")
+            raise HTTPException(503, "the lifespan of this application has not begun: see docs/guide/serving.md")
         if not self.batcher.running:
             raise HTTPException(503, "the workers do not run: the server is stopping")
         return self.batcher
@@ -82,7 +82,8 @@ class Service:
         try:
             for fetch in fetchers:
                 futures.append(batcher.submit_lazily(fetch, **settings))
-            found = await asyncio.gather(*map(asyncio.wrap_future, futures))
+            masks = _MaskCount(self.limits)
+            found = await asyncio.gather(*map(masks.counted, futures))
         except TooLargeError:
             raise
         except (images.ImageError, TypeError, ValueError) as reason:
@@ -98,6 +99,25 @@ class Service:
                 futures.pop().cancel()
         self.metrics.images.inc(len(found))
         self.metrics.detections.inc(sum(map(len, found)))
+        return found
+
+
+class _MaskCount:
+    """Bytes of the masks of a request, as its images are done."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._bytes = 0
+
+    async def counted(self, future: Future[Detections]) -> Detections:
+        """What was found. TooLargeError for more masks than one answer has."""
+        try:
+            found = await asyncio.wrap_future(future)
+        finally:
+            del future  # it holds the exception, which holds this frame
+        if found.masks is not None:
+            self._bytes += found.masks.nbytes
+            check_masks(self._bytes, self._limits)
         return found
 
 

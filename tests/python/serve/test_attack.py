@@ -140,7 +140,7 @@ def test_every_kind_of_request() -> None:
 
 @pytest.mark.slow
 def test_memory_stays_below_what_is_documented() -> None:
-    """The formula of docs/serving.md."""
+    """The formula of docs/guide/serving.md."""
     body, requests, pixels, batch = 8 * MIB, 16, 2_000_000, 4
     text = base64.b64encode(SAMPLE).decode()
     image = cv2.imencode(".jpg", np.zeros((1400, 1400, 3), np.uint8), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1))[1].tobytes()

@@ -7,10 +7,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yolort
+from known_models import task_model, write_ncnn
 
 pytest.importorskip("yolort.serve")
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -40,17 +44,29 @@ createImageBitmap(new Blob([bytes])).then(bitmap => {
   done([bitmap.width, bitmap.height, canvas.width, canvas.height, drawn]);
 });
 """
+#: All levels of the canvas.
+LEVELS = """
+const canvas = document.getElementById("canvas");
+return Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data);
+"""
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    command = [sys.executable, "-m", "yolort", "serve", str(yolort.demo_model("ncnn")), "--port", "0"]
+@contextmanager
+def serving(model: Path) -> Iterator[str]:
+    """The address of a server of a model."""
+    command = [sys.executable, "-m", "yolort", "serve", str(model), "--port", "0"]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None
     line = next(line for line in server.stderr if "http://" in line)
     yield "http://" + line.split("http://")[1].split()[0]
     server.terminate()
     server.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with serving(yolort.demo_model("ncnn")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +105,28 @@ def test_an_image_is_dropped_and_its_boxes_are_seen(address: str, browser: Any) 
     assert (canvas_width, canvas_height) == (width, height)
     assert drawn > 1000
     assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")  # at 400 pixels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["segment", "pose", "obb"])
+def test_what_a_task_adds_is_drawn(browser: Any, task: str, tmp_path: Path) -> None:
+    """Where Python draws it, but for the labels at the top of the boxes."""
+    cv2 = pytest.importorskip("cv2")
+    model = write_ncnn(tmp_path, *task_model(task))
+    image = np.full((320, 320, 3), 100, np.uint8)
+    found = yolort.Detector(model, engine="ncnn")(image)
+    drawn = (found.draw(image) != 100).any(2)
+    with serving(model) as address:
+        browser.get(address)
+        assert "2 found in" in drop(browser, cv2.imencode(".png", image)[1].tobytes(), "gray.png")
+        shown = np.array(browser.execute_script(LEVELS), np.uint8).reshape(320, 320, 4)[..., :3]
+    changed = (np.abs(shown.astype(int) - 100) > 5).any(2)
+    for top, left in np.rint(found.boxes[:, 1::-1]).astype(int):
+        changed[max(top - 25, 0) : top + 3, left - 2 : left + 120] = drawn[
+            max(top - 25, 0) : top + 3, left - 2 : left + 120
+        ]
+    assert changed.sum() > 300
+    assert (changed & drawn).sum() > 0.6 * (changed | drawn).sum()
 
 
 @pytest.mark.slow

@@ -141,6 +141,7 @@ def test_classes_of_a_model_that_differ(folder: Path, recwarn: pytest.WarningsRe
         ("1e300 0.5 0.5 0.2 0.2", "class 1e300"),
         ("0 50 50 20 20", "0 to 1"),
         ("0 -0.5 0.5 0.2 0.2", "0 to 1"),
+        ("0 0.5 0.5 -0.005 0.2", "line 2: a box of -0.005 x 0.2"),
     ],
 )
 def test_bad_label_lines(folder: Path, line: str, says: str) -> None:
@@ -149,6 +150,27 @@ def test_bad_label_lines(folder: Path, line: str, says: str) -> None:
     with pytest.raises(LabelError, match=says) as caught:
         load_dataset(describe(folder))
     assert str(file) in str(caught.value)
+
+
+def test_a_label_file_that_is_a_broken_link(folder: Path) -> None:
+    """It is no image without objects."""
+    file = folder / "labels" / "val" / "a.txt"
+    file.unlink()
+    file.symlink_to("gone.txt")
+    with pytest.raises(LabelError, match=r"a.txt is a link to gone.txt, which is not there"):
+        load_dataset(describe(folder))
+
+
+def test_boxes_of_no_size_are_noted(folder: Path) -> None:
+    assert load_dataset(describe(folder)).notes == ()
+    file = folder / "labels" / "val" / "a.txt"
+    file.write_text("0 0.5 0.5 0 0.2\n0 0.5 0.5 0.1 0.2\n1 0.5 0.5 0 0\n")
+    (note,) = load_dataset(describe(folder)).notes
+    first = folder / "images" / "val" / "a.jpg"
+    assert note.startswith(f"2 object(s) have no width or no height, the first in {first}")
+    box = {"id": 3, "image_id": 7, "category_id": 2, "bbox": [5, 5, 0, 3]}
+    (note,) = load_dataset(coco(folder, annotations=[box]), images=folder / "images").notes
+    assert note.startswith("1 object(s)")
 
 
 @pytest.mark.parametrize(
@@ -283,7 +305,7 @@ def test_what_ultralytics_does_not_train_on(folder: Path) -> None:
     """It counts in no report, and is named; `val` scores it all the same."""
     cv2 = pytest.importorskip("cv2")
     for name in ("a.jpg", "b.jpg", "c.jpg", "d.gif", "e.jfif", "f.webp"):
-        image = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+        image = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))[1].tobytes()
         (folder / "images" / "val" / name).write_bytes(image)
     data = describe(folder, train="images/val")
     assert len(load_dataset(data).samples) == 6

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def row(name: str, milliseconds: list[float], **facts: Any) -> Row:
         Case(name, "ncnn", precision="fp32"), facts={"engine": "ncnn", "device": "cpu", "precision": "fp32", **facts}
     )
     total = np.array(milliseconds)
-    out.samples = np.column_stack([total, 0.1 * total, 0.7 * total, 0.2 * total])
+    out.add(np.column_stack([total, 0.1 * total, 0.7 * total, 0.2 * total]).tolist(), 0)
     out.size_mb = 2.5
     return out
 
@@ -105,8 +106,10 @@ def test_rows_have_figures_and_failures_have_reasons(image: np.ndarray, tmp_path
         assert one.samples.shape == (6, 4)
         assert (one.samples > 0).all()
         assert (one.samples[:, 0] >= one.samples[:, 1:].sum(axis=1)).all()
-        assert set(one.images_per_second) == {"batch 2", "2 workers"}
-        assert (one.memory["rss_mib"] or 0) > 20
+        assert set(one.images_per_second) == {"batch 1", "batch 2", "2 workers"}
+        assert (one.memory["rss_mib"] or 0) > (one.memory["engine_mib"] or 0) > 5
+        assert one.install is not None
+        assert one.install[0].startswith("yolort") and one.install[1] > 1
         assert 0.3 < one.accuracy["map50_95"] < 1
         assert one.size_mb > 1
     assert ort.facts["parameters"] > 10_000
@@ -246,10 +249,91 @@ def test_command(tmp_path: Path) -> None:
     assert "failed: " in run(NCNN, *few, "--device", "vulkan:99", code=1).stdout
 
 
+def test_precisions_are_those_of_the_device() -> None:
+    """Of Vulkan those that its driver computes in; a device that is not here has a row that says so."""
+    here = [name.split()[0] for name in yolort.devices("ncnn")]
+    made = cases([NCNN], devices=["vulkan"])
+    if "vulkan:0" not in here:
+        assert [case.precision for case in made] == [""]
+        return
+    able = [case.precision for case in made]
+    assert "fp16" in able or "fp16-storage" in able
+    for case in made:
+        yolort.Detector(case.model, **case.options)
+
+
+def test_a_device_that_is_not_here_has_a_row() -> None:
+    assert [case.precision for case in cases([NCNN], devices=["vulkan:99"], engines=["ncnn"])] == [""]
+    assert [case.precision for case in cases([NCNN], devices=["abacus"], engines=["ncnn"])] == [""]
+
+
+def test_rows_are_compared_in_turns() -> None:
+    """A machine that gets slower by the turn slows both rows; the ratio stays, and the interval is narrow."""
+    rng = np.random.default_rng(0)
+    first, second, third = (Row(Case(f"{name}.onnx", "ncnn")) for name in "abc")
+    for turn in range(40):
+        slow = 10 + turn + rng.normal(0, 0.2)
+        first.add([[slow, 0, slow, 0]] * 5, turn)
+        second.add([[0.5 * slow, 0, 0.5 * slow, 0]] * 5, turn)
+        third.add([[slow + rng.normal(0, 0.5), 0, slow, 0]] * 5, turn)
+    half, same = second.ratio(first), third.ratio(first)
+    assert half is not None and same is not None
+    assert (half.value, half.verdict) == (pytest.approx(0.5), "faster")
+    assert half.high - half.low < 0.01
+    assert half.speedup().startswith("2.00x as fast")
+    assert same.verdict == ""
+    done = Benchmark([first, second, third], {}, {})
+    headings, rows = done.table()
+    at = headings.index("time, to the first")
+    assert rows[0][at] == "-"
+    assert rows[1][at].startswith("0.50 (0.50 to 0.50")
+    assert json.loads(done.to_json())["rows"][1]["ratio_high"] < 1
+    assert Row(Case("d.onnx", "ncnn")).ratio(first) is None
+
+
+def test_rows_that_differ_in_threads_say_so() -> None:
+    rows = [row("a.onnx", [1.0] * 5), row("a.onnx", [2.0] * 5)]
+    rows[1].case = replace(rows[1].case, threads=1)
+    done = Benchmark(rows, {}, {})
+    headings, cells = done.table()
+    assert [one[headings.index("threads")] for one in cells] == ["-", "1"]
+    assert any("differ in threads" in text for text in done.remarks())
+    assert any("differ in threads" in line for line in done.to_markdown().splitlines())
+
+
 def test_machine() -> None:
     described = _system.describe()
     assert described["processor"].endswith("cores")
     assert f"yolort {yolort.__version__}" in described["libraries"]
+
+
+_ALONE = """
+import json, re, sys
+from pathlib import Path
+import numpy as np
+import yolort
+def mib(what): return int(re.search(what + r":\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+detector = yolort.Detector(sys.argv[1], engine=sys.argv[2], tuned=False)
+for _ in range(8): detector(np.zeros((720, 1280, 3), np.uint8))
+print(json.dumps(mib("VmHWM")))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("engine", ["ncnn", "onnxruntime", "openvino"])
+def test_memory_is_that_of_the_runtime_alone(engine: str) -> None:
+    """A process that only imports yolort and detects takes as much, to 10 %."""
+    if not next(one.available for one in yolort.engines() if one.name == engine):
+        pytest.skip(f"no {engine} here")
+    model = NCNN if engine == "ncnn" else ONNX
+    with Worker(model, image=np.zeros((720, 1280, 3), np.uint8), engine=engine, tuned=False) as worker:
+        worker.ask("run", count=8)
+        memory = worker.ask("memory")
+    alone = subprocess.run(
+        [sys.executable, "-c", _ALONE, str(model), engine], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert memory["rss_mib"] == pytest.approx(float(alone.stdout), rel=0.1)
+    assert 1 < memory["engine_mib"] < memory["rss_mib"]
 
 
 @pytest.mark.slow

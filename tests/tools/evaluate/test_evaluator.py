@@ -12,7 +12,8 @@ pytest.importorskip("pycocotools")
 pytest.importorskip("ultralytics")
 
 from yolort.tools.demo.dataset import write_dataset
-from yolort.tools.evaluate.evaluator import Evaluator, open_detector
+from yolort.tools.evaluate.detectors import open_detector
+from yolort.tools.evaluate.evaluator import Evaluator
 from yolort.tools.evaluate.validate import validate
 
 

@@ -16,7 +16,7 @@ import yolort
 pytest.importorskip("torch")
 pytest.importorskip("ultralytics")
 
-from yolort.tools.evaluate.profile import nsys, profile
+from yolort.tools.evaluate.profile import Profile, nsys, profile
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "ncnn", pytest.param("torch", marks=pytest.mark.slow)])
@@ -76,6 +76,29 @@ def test_profiled_detections_are_the_same() -> None:
         assert plain.layer_times() == []
         assert len(timed.layer_times()) > 30
         assert timed.clone()(image).scores.tolist() == plain(image).scores.tolist()
+
+
+def test_layers_that_run_at_the_same_time_are_explained() -> None:
+    layers = [yolort.LayerTime(name, "Conv", 3.0) for name in "ab"]
+    assert Profile({}, 0.1, 7.0, 0.1, layers).outside == pytest.approx(1.0)
+    done = Profile({}, 0.1, 5.0, 0.1, layers)
+    assert done.outside is None
+    assert done.to_dict()["outside_ms"] is None
+
+
+@pytest.mark.slow
+def test_operators_of_a_checkpoint(checkpoint: Any, tmp_path: Path) -> None:
+    how: dict[str, Any] = {"runs": 1, "imgsz": 64}
+    plain = profile(checkpoint("yolov8n"), **how)
+    assert plain.operators == "" and "operators" not in plain.to_dict()
+    table = profile(checkpoint("yolov8n"), operators=True, **how).operators
+    assert "conv" in table and "Self CPU" in table and "Input Shapes" not in table
+    trace = tmp_path / "trace.json"
+    full = profile(checkpoint("yolov8n"), shapes=True, memory=True, stacks=True, trace=trace, **how).operators
+    assert "[1, 3, 64, 64]" in full and "CPU Mem" in full
+    assert "Input Dims" in trace.read_text()
+    with pytest.raises(ValueError, match="for a checkpoint"):
+        profile(yolort.demo_model("ncnn"), shapes=True)
 
 
 def test_errors(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ pytest.importorskip("torch")
 pytest.importorskip("ultralytics")
 
 from yolort.tools import _system
-from yolort.tools.evaluate.benchmark import Case
-from yolort.tools.evaluate.tune import BusyError, accurate, cost, tune
+from yolort.tools.evaluate.benchmark import Case, Row
+from yolort.tools.evaluate.tune import BusyError, Tuning, accurate, cost, tune
 from yolort.tools.export.pipeline import export
 
 tuning = importlib.import_module("yolort.tools.evaluate.tune")  # the module, not the function of its name
@@ -73,6 +73,15 @@ def test_the_fastest_is_recorded_and_runs(model: Path) -> None:
     assert len(read["table"]) == len(done.rows)
     assert read["p50_ms"] == pytest.approx(done.best.p50, abs=1e-3)
     assert sorted(path.name for path in model.parent.iterdir()) == ["scenes.onnx", "scenes.onnx.tuned.json"]
+
+
+def test_those_as_fast_as_the_fastest_are_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [Row(Case(f"{name}.onnx", "ncnn")) for name in "abc"]
+    for turn in range(6):
+        for row, ms in zip(rows, (4.70, 4.76, 9.0), strict=True):
+            row.add([[ms + rng.normal(0, 0.2), 0, ms, 0] for _ in range(5)], turn)
+    assert [row.case.model for row in Tuning(rows, rows[0], tmp_path).equals] == ["b.onnx"]
 
 
 @pytest.mark.slow

@@ -16,8 +16,9 @@ import torch
 from torch import nn
 from yolort.tools.models.checkpoints import load_checkpoint
 from yolort.tools.models.heads import with_head
+from yolort.tools.prune.outcome import Pruned
 from yolort.tools.prune.prunable import ChannelGroup
-from yolort.tools.prune.prune import Pruned, prune
+from yolort.tools.prune.prune import prune
 
 Checkpoints = Callable[[str], Path]
 IMAGE = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(5))

@@ -193,7 +193,7 @@ def pictures(folder: Path, count: int, value: int | None = None) -> Path:
 
 
 def test_few_images_are_told(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Fewer than the 32 that docs/quantization.md found nearly as good as 194."""
+    """Fewer than the 32 that docs/benchmarks/int8.md found nearly as good as 194."""
     folder = pictures(tmp_path / "some", 32)
     observe(model, folder, histograms=False)
     assert "are few" not in caplog.text
@@ -231,6 +231,14 @@ def test_images_that_are_scored_are_refused(model: Path, tmp_path: Path) -> None
     with pytest.raises(CalibrationError, match="2 of the 2"):
         calibrate(model, data, split="val")
     assert len(calibrate(model, data, split="val", allow_overlap=True).images) == 2
+
+
+def test_a_split_that_was_not_exported(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Roboflow names a test split that it does not export."""
+    data = write_dataset(tmp_path / "scenes", train=2, val=1, progress=False)
+    data.write_text(data.read_text() + "test: ../test/images\n")
+    assert len(calibrate(model, data).images) == 2
+    assert "split 'test' cannot be compared with the images" in caplog.text
 
 
 def test_activations_that_are_not_finite(model: Path, scenes: Path, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import platform
 import shutil
 import struct
 import subprocess
@@ -22,7 +24,7 @@ pytest.importorskip("torch")
 pytest.importorskip("ultralytics")
 
 from yolort.tools.data.dataset import letterboxed
-from yolort.tools.evaluate.benchmark import benchmark
+from yolort.tools.evaluate.benchmark import Benchmark, Case, Row, benchmark
 from yolort.tools.evaluate.validate import validate
 from yolort.tools.export.pipeline import export
 from yolort.tools.models.onnx_graph import GraphError, read_graph
@@ -30,6 +32,8 @@ from yolort.tools.quantize import ncnn_int8, ncnn_model
 from yolort.tools.quantize.activations import CalibrationError, Range
 from yolort.tools.quantize.calibrate import Calibration, calibrate
 from yolort.tools.quantize.quantize import QuantizeError, quantize
+
+quantizing = importlib.import_module("yolort.tools.quantize.quantize")  # the module, not the function of its name
 
 ONNX, NCNN = Path(yolort.demo_model("onnx")), Path(yolort.demo_model("ncnn"))
 
@@ -158,6 +162,53 @@ def test_cache_of_tensorrt(calibration: Calibration, tmp_path: Path) -> None:
     assert scales["images"] == pytest.approx(1 / 127)
 
 
+def test_what_is_for_another_processor_is_not_timed_here(
+    calibration: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(quantizing, "benchmark", lambda **_: pytest.fail("timed"))
+    done = quantize(ONNX, calibration, target="arm", output=tmp_path / "arm.onnx")
+    assert done.ms is None
+    assert "it is made for ARM processors, and times here would not be those there: none were taken" in done.notes
+
+
+@pytest.mark.parametrize(
+    ("slow", "says"),
+    [
+        (0.99, "INT8 is not measurably faster than the float model here on onnxruntime"),
+        (1.5, "INT8 is slower than the float model here on onnxruntime"),
+        (0.5, None),
+    ],
+)
+def test_faster_is_said_beyond_the_interval_only(
+    slow: float, says: str | None, calibration: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """4.70 against 4.76 ms, each of which varies by a tenth, is no difference."""
+    rng = np.random.default_rng(0)
+
+    def measured(chosen: list[Case], **_: object) -> Benchmark:
+        rows = [Row(case) for case in chosen]
+        for turn in range(20):
+            for row, factor in zip(rows, (1, slow), strict=True):
+                row.add([[4.76 * factor * rng.normal(1, 0.1), 0, 4, 0] for _ in range(5)], turn)
+        return Benchmark(rows, {}, {})
+
+    monkeypatch.setattr(quantizing, "benchmark", measured)
+    done = quantize(ONNX, calibration, target="onnxruntime", output=tmp_path / "int8.onnx")
+    assert done.ratio is not None
+    assert [note.partition(";")[0] for note in done.notes] == ([says] if says else [])
+    for note in done.notes:  # names only what is here
+        able = {one.name for one in yolort.engines() if one.available}
+        assert ("--target openvino" in note) == ("openvino" in able)
+        assert "bf16" not in note and "fp16" not in note  # ONNX Runtime computes in what the file holds
+
+
+def test_dynamic_says_that_it_is_slow_before_it_is_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(FileNotFoundError):
+        quantize(tmp_path / "none.onnx", mode="dynamic")
+    assert "dynamic INT8 is slow" in caplog.text
+
+
 @pytest.mark.slow
 def test_exclude_and_measure(calibration: Calibration, scenes: Path, tmp_path: Path) -> None:
     done = quantize(
@@ -167,6 +218,7 @@ def test_exclude_and_measure(calibration: Calibration, scenes: Path, tmp_path: P
     kept = {"attention": len(graph.attention), "excluded": 1, "stem": len(graph.stem)}
     assert Counter(done.floats.values()) == kept
     assert done.ms and min(done.ms) > 0
+    assert done.ratio and done.ratio.low <= done.ratio.value <= done.ratio.high
     assert done.map50_95 and done.conf
     noted = json.loads(yolort.Detector(done.path).metadata["yolort"])["quantization"]
     assert noted["float"] == list(done.floats)

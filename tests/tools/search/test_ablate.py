@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,10 @@ def test_a_study_is_read(tmp_path: Path) -> None:
     assert study.sets == (
         *(("distil",), ("prune",), ("int8",)),
         ("distil", "prune", "int8"),
-        *(("prune", "int8"), ("distil", "int8"), ("distil", "prune")),
+        ("distil", "int8"),
     )
+    assert study.left_out == ("distil", "prune", "int8")
+    assert study.without("prune") == ("distil", "int8")
     both = study.recipe(("int8", "prune"))
     assert (both.prune, both.finetune, both.precision, both.teacher) == (0.2, 2, "int8", None)
     assert both.to_dict()["engine"] == "openvino"
@@ -84,6 +87,11 @@ def test_a_study_is_read(tmp_path: Path) -> None:
         ({"seeds": ["a"]}, "seeds must be"),
         ({"sets": ["some"]}, "sets are each, all, leave-one-out"),
         ({"sets": [["nothing"]]}, "sets are"),
+        ({"sets": ["leave-one-out"]}, "two or more"),
+        ({"steps": {"x": {"class_weights": "median"}}}, "of a training; give epochs"),
+        ({"steps": {"x": {"epochs": 1, "gamma": -1.0}}}, "gamma must be 0 or more"),
+        ({"steps": {"x": {"calibration": "best"}}}, "calibration must be one of"),
+        ({"steps": {"x": {"augment_scales": [320, 640], "engine": "ncnn"}}}, "dynamic model, which ncnn has not"),
         ({"model": "m.yaml"}, "no weights yet"),
     ],
 )
@@ -118,7 +126,8 @@ def made_up(values: dict[str, list[float]], noise: float = 0.0) -> Ablation:
         ]
         row = Row(Case(f"{name}.onnx", "onnxruntime"), facts={"parameters": 2_000_000}, size_mb=4.0)
         ms = 10.0 if name == "baseline" else 5.0
-        row.samples = np.tile([ms, 1, ms - 2, 1], (100, 1))
+        for turn in range(20):
+            row.add([[ms, 1, ms - 2, 1]] * 5, turn)
         variants.append(Variant(steps, Recipe(model="m.pt"), seeds, row))
     study = Study(Path("d.yaml"), (0, 1), Recipe(model="m.pt"), {}, ())
     return Ablation(study, variants, {"processor": "<b>"})
@@ -129,7 +138,7 @@ def test_differences_are_paired() -> None:
     a, b = (done.difference(one) for one in done.variants[1:])
     assert a is not None and b is not None
     assert a.mean == pytest.approx(3)
-    assert a.high - a.low < 0.01  # the luck of the images, 5 points, is that of both
+    assert a.high - a.low < 0.01  # sampling noise of the images, 5 points, is that of both
     assert a.certain
     assert b.mean == pytest.approx(0)
     assert not b.certain
@@ -163,7 +172,7 @@ def test_interactions_and_reports(tmp_path: Path) -> None:
     ]
     for ending in (".md", ".csv", ".json", ".html"):
         done.save(tmp_path / f"report{ending}")
-    assert "| a + b | 51.00 | 71.00 | +1.00" in (tmp_path / "report.md").read_text()
+    assert "| a + b | baseline | 51.00 | 71.00 | +1.00" in (tmp_path / "report.md").read_text()
     rows = list(csv.DictReader(io.StringIO((tmp_path / "report.csv").read_text())))
     assert [row["variant"] for row in rows] == ["baseline", "a", "b", "a + b"]
     assert float(rows[3]["interaction"]) == pytest.approx(2)
@@ -173,13 +182,42 @@ def test_interactions_and_reports(tmp_path: Path) -> None:
     assert "<b>" not in page
 
 
+def test_what_is_left_out_is_compared_with_all() -> None:
+    """ "all - a" asks what a gives beside the others, and not how it compares with the baseline."""
+    done = made_up({"baseline": [0.5, 0.5], "a": [0.52, 0.52], "a + b": [0.6, 0.6], "b": [0.57, 0.57]})
+    done.study.steps.update(a={}, b={})
+    done.variants[3].left_out = "a"
+    lacking = done.variants[3]
+    assert lacking.name == "all - a"
+    found = done.difference(lacking)
+    assert found is not None and found.mean == pytest.approx(-3)
+    assert done.interaction(lacking) is None
+    assert done.interaction(done.variants[2]) is None  # b alone was not measured
+    rows = done.rows()
+    assert [row["compared_with"] for row in rows] == [None, "baseline", "baseline", "all"]
+    assert done.findings()[2] == (
+        "all - a costs 3.00 mAP50-95 and takes the same time, within the noise, against all: what a gives beside the "
+        "others."
+    )
+    assert done.table()[1][3][:2] == ["all - a", "all"]
+
+
+def test_one_seed_is_warned_of() -> None:
+    done = made_up({"baseline": [0.5], "a": [0.52]})
+    assert done.doubts() == []  # nothing is trained
+    done.variants[1].recipe = Recipe(model="m.pt", epochs=1)
+    assert done.doubts() == []  # two seeds
+    done.study = replace(done.study, seeds=(0,))
+    assert done.findings()[0].startswith("One seed:")
+
+
 def test_a_variant_that_failed() -> None:
     done = made_up({"baseline": [0.5], "a": [0.52], "b": [0.47], "a + b": [0.51]})
     done.variants[1].error, done.variants[1].accuracy = "out of memory", []
     assert done.difference(done.variants[1]) is None
     assert done.interaction(done.variants[3]) is None
     assert done.findings()[0] == "a: no figures (out of memory)"
-    assert done.table()[1][1][1] == "-"
+    assert done.table()[1][1][2] == "-"
     assert "<svg" in done.to_html()
 
 

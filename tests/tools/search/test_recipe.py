@@ -59,6 +59,36 @@ def test_commands_of_what_is_distilled() -> None:
     ]
 
 
+def test_commands_of_rare_classes_calibration_and_scales() -> None:
+    recipe = Recipe(
+        model="m.pt",
+        imgsz=320,
+        epochs=2,
+        gamma=1.5,
+        class_weights="median",
+        sampling="repeat",
+        prune=0.2,
+        finetune=1,
+        engine="openvino",
+        precision="int8",
+        calibration="minmax",
+        calibration_images=32,
+        per_channel=False,
+        augment_scales=(320, 384),
+    )
+    rare = "--gamma 1.5 --class-weights median --sampling repeat"
+    assert list(recipe.commands("d.yaml", 0)) == [
+        f"yolort train m.pt {rare} --data d.yaml --epochs 2 --imgsz 320 --seed 0 --output trained",
+        f"yolort prune trained/weights/best.pt {rare} --ratio 0.2 --method group-norm --round-to 8 --imgsz 320 "
+        "--seed 0 --no-measure --data d.yaml --finetune 1 --distill --output pruned.pt",
+        "yolort export pruned.pt --format onnx --imgsz 320 --dynamic --output model.onnx",
+        "yolort calibrate model.onnx --data d.yaml --method minmax --images 32 --output calibration.json",
+        "yolort quantize model.onnx --target openvino --per-tensor --calibration calibration.json "
+        "--output model-int8.onnx",
+        "yolort val model-int8.onnx --data d.yaml --engine openvino --scales 320,384",
+    ]
+
+
 def test_commands_say_all_that_is_done() -> None:
     recipe = Recipe(model="m.yaml", imgsz=320, epochs=2, scales=(0.5, 1.5), head="raw-e2e", augment=True)
     assert list(recipe.commands("d.yaml", 0)) == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from yolort.tools.data.class_balance import class_report, class_weights, sample_
 from yolort.tools.data.samples import LabelError
 from yolort.tools.models.checkpoints import load_checkpoint
 from yolort.tools.train.losses import FocalLoss
+from yolort.tools.train.sampling import resized, sides_within
 from yolort.tools.train.train import TrainOptions, train, weighting
 from yolort.tools.train.trainer import Trainer
 
@@ -206,6 +208,22 @@ def test_images_and_parts_of_mosaics_are_drawn_by_weight(blocks: Path, checkpoin
     assert blue[drawn["epochs"]].mean() == pytest.approx(expected, abs=0.06)
     assert len(drawn["mosaics"]) == 1200
     assert blue[drawn["mosaics"]].mean() == pytest.approx(expected, abs=0.06)
+
+
+def test_the_sides_of_a_batch_stay_within_their_bounds() -> None:
+    """At 160 pixels 0.5,1.5 is 80 to 240, and not 64 to 256."""
+    assert list(sides_within((0.5, 1.5), 160, 32)) == [96, 128, 160, 192, 224]
+    assert list(sides_within((0.5, 1.5), 640, 32))[::20] == [320, 960]
+    assert list(sides_within((0.7, 0.7), 320, 32)) == [224]
+    with pytest.raises(ValueError, match="gamma must be 0 or more, got nan"):
+        TrainOptions(gamma=math.nan)
+    with pytest.raises(ValueError, match="scales must be .*at most 4"):
+        TrainOptions(scales=(1.0, 1e9))
+    with pytest.raises(ValueError, match=r"scales 0.9,0.95 of 160 pixels hold no multiple of the stride, 32"):
+        sides_within((0.9, 0.95), 160, 32)
+    random.seed(0)
+    seen = {resized(torch.zeros(1, 3, 160, 160), (0.5, 1.5), 160, 32).shape[2] for _ in range(200)}
+    assert seen == {96, 128, 160, 192, 224}
 
 
 @pytest.mark.slow

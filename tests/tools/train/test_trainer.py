@@ -231,7 +231,7 @@ def test_images_that_cannot_be_read_are_left_out(
     assert seen == [11]
     for image in (tmp_path / "set" / "images" / "val").iterdir():
         image.write_bytes(b"no image")
-    with pytest.raises(LabelError, match=r"none of the 4 images of val can be read; the first: .*0\.png"):
+    with pytest.raises(LabelError, match=r"none of the 4 images of val can be trained on; the first: .*0\.png"):
         train_module("yolo26n.yaml", tmp_path / "set" / "data.yaml", epochs=1, imgsz=64, output=tmp_path / "run2")
     for image in damaged.parent.iterdir():
         image.write_bytes(b"no image")
@@ -295,6 +295,45 @@ def test_an_output_that_is_not_utf_8(blocks: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"output: Ultralytics takes no path that is not UTF-8: .*run\\udcff"):
         train_module("yolo26n.yaml", blocks, epochs=1, imgsz=64, output=run)
     assert not run.exists()
+
+
+@pytest.mark.parametrize("imgsz", [0, -64, 1_000_000])
+def test_sides_that_no_training_is_of(imgsz: int, blocks: Path, tmp_path: Path) -> None:
+    for run in (train_module, train):
+        with pytest.raises(ValueError, match=f"imgsz is {imgsz}, expected 32 to 8192"):
+            run("yolo26n.yaml", blocks, epochs=1, imgsz=imgsz, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_output_with_an_apostrophe(blocks: Path, tmp_path: Path) -> None:
+    """Ultralytics takes it out of the path of the checkpoint, which it then asks a server for."""
+    with pytest.raises(ValueError, match="Ultralytics takes no path with an apostrophe"):
+        train_module("yolo26n.yaml", blocks, epochs=1, imgsz=64, output=tmp_path / "bob's run")
+    assert not (tmp_path / "bob's run").exists()
+
+
+def test_images_that_are_too_small(blocks: Path, tmp_path: Path) -> None:
+    shutil.copytree(blocks.parent, tmp_path / "set")
+    data = tmp_path / "set" / "data.yaml"
+    images = sorted((tmp_path / "set" / "images" / "train").iterdir())
+    Image.new("RGB", (1, 1)).save(images[0])
+    with pytest.warns(UserWarning, match="left out: .* has 1 x 1 pixels"):
+        assert class_report(data, 64).total_images == 11
+    for path in images:
+        Image.new("RGB", (400, 3)).save(path)
+    with pytest.raises(LabelError, match="none of the 12 images of train can be trained on; .* has 400 x 3 pixels"):
+        train_module("yolo26n.yaml", data, epochs=1, imgsz=64, output=tmp_path / "run")
+
+
+def test_images_that_are_black_to_ultralytics(blocks: Path, tmp_path: Path) -> None:
+    """16 bits that hold 8: OpenCV keeps the upper ones."""
+    import cv2
+
+    shutil.copytree(blocks.parent, tmp_path / "set")
+    for path in (tmp_path / "set" / "images" / "train").iterdir():
+        cv2.imwrite(str(path), np.asarray(Image.open(path).convert("L")).astype(np.uint16))
+    with pytest.raises(LabelError, match="none of the 12 images of train can be trained on; .*save it with 8 bits"):
+        train_module("yolo26n.yaml", tmp_path / "set" / "data.yaml", epochs=1, imgsz=64, output=tmp_path / "run")
 
 
 def test_gray_data(blocks: Path, tmp_path: Path) -> None:

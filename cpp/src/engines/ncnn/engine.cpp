@@ -30,7 +30,7 @@ std::FILE* yolort_stderr = [] {
 }();
 }
 
-/// Of thread_pool.cpp. Calling it also makes the linker take that file, which libncnn.a needs, out of libyolort.a.
+/// Of openmp.cpp. Calling it also makes the linker take that file, which libncnn.a needs, out of libyolort.a.
 extern "C" int yolort_omp_get_max_threads();
 
 namespace yolort {
@@ -204,13 +204,21 @@ class NcnnEngine final : public Engine {
   std::vector<Tensor> tensors_;
 };
 
+/// The type of a layer; of arithmetic with one operand that of the operation, if heads have it.
+std::string type_of(const ncnn_graph::Layer& layer) {
+  constexpr int operation = 0, sine = 9, cosine = 10;
+  const auto found = layer.parameters.find(operation);
+  if (layer.type != "UnaryOp" || found == layer.parameters.end() || found->second.values.size() != 1) return layer.type;
+  return found->second.values[0] == sine ? "Sin" : found->second.values[0] == cosine ? "Cos" : layer.type;
+}
+
 Graph read_param_graph(const ModelSpec& spec) {
   Graph graph;
   std::map<std::string, std::string> same;  // blobs that Split hands on
   std::set<std::string> read;
   const auto name = [&](const std::string& blob) { return same.count(blob) ? same[blob] : blob; };
   ncnn_graph::read_param(spec.graph, [&](const ncnn_graph::Layer& layer) {
-    GraphNode node{layer.type, {}, layer.tops};
+    GraphNode node{type_of(layer), {}, layer.tops};
     for (const std::string& bottom : layer.bottoms) node.inputs.push_back(name(bottom));
     read.insert(layer.bottoms.begin(), layer.bottoms.end());
     if (layer.type != "Split") {
@@ -252,7 +260,10 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
                       "; it is truncated, damaged, or uses a layer this build lacks. Export it again");
   };
   const int gpu = parse_device(options.device);
-  if (options.profile && gpu >= 0) throw EngineError("engine \"ncnn\" times layers on the CPU only");
+  if (options.profile && gpu >= 0) {
+    throw EngineError(
+        "engine \"ncnn\" times layers on the CPU only: on Vulkan all of them are handed to the GPU at once");
+  }
   // A .param does not say the input's size, and is valid for one size only.
   if (!spec.height || !spec.width) throw unknown_imgsz(spec);
   try {
@@ -303,10 +314,14 @@ EngineEntry ncnn_engine() {
 #endif
     return out;
   };
-  entry.precisions = [] {
-    std::vector<std::string> out = {"fp32"};
-    if (has_bf16_arithmetic()) out.push_back("bf16");
-    if (ncnn::cpu_support_arm_asimdhp()) out.push_back("fp16");
+  entry.precisions = [](const std::string& device) {
+    const int gpu = parse_device(device);
+    std::vector<std::string> out = precisions_of(gpu);
+    const auto is_slower = [&](const std::string& name) {  // storage alone, or bf16 without instructions for it
+      return gpu < 0 && (name == "fp16-storage" || (name == "bf16" && !has_bf16_arithmetic()));
+    };
+    out.erase(std::remove_if(out.begin(), out.end(), is_slower), out.end());
+    std::stable_partition(out.begin(), out.end(), [](const std::string& name) { return name == "fp32"; });
     return out;
   };
   return entry;

@@ -184,7 +184,7 @@ EngineEntry onnxruntime_engine() {
   entry.computes_as_written = true;
   entry.library = [] { return EngineLibrary{ort::runtime().version, ort::runtime().path}; };
   entry.devices = [] { return ort::provider_devices(ort::api()); };
-  entry.precisions = [] { return std::vector<std::string>{"fp32"}; };
+  entry.precisions = [](const std::string&) { return std::vector<std::string>{"fp32"}; };
   return entry;
 }
 

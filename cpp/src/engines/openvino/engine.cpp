@@ -215,9 +215,11 @@ EngineEntry openvino_engine() {
     }
     return out;
   };
-  entry.precisions = [] {
-    std::vector<std::string> out = ov::precisions_in(ov::device_property("CPU", "OPTIMIZATION_CAPABILITIES"));
-    if (!has_bf16_arithmetic()) out.erase(std::remove(out.begin(), out.end(), "bf16"), out.end());
+  entry.precisions = [](const std::string& device) {
+    const std::string name = ov::device_name(device, ov::available_devices);
+    std::vector<std::string> out = ov::precisions_in(ov::device_property(name, "OPTIMIZATION_CAPABILITIES"));
+    const bool is_slower = name == "CPU" && !has_bf16_arithmetic();
+    if (is_slower) out.erase(std::remove(out.begin(), out.end(), "bf16"), out.end());
     return out;
   };
   return entry;

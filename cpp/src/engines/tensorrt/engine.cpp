@@ -183,7 +183,7 @@ EngineEntry tensorrt_engine() {
     }
     return out;
   };
-  entry.precisions = [] { return std::vector<std::string>(); };
+  entry.precisions = [](const std::string&) { return std::vector<std::string>(); };
   return entry;
 }
 

@@ -123,17 +123,34 @@ void weighted_sum(const float* values, std::ptrdiff_t stride, const float* weigh
   if (i < n) scalar_kernels.weighted_sum(values + i, stride, weights, rows, n - i, sums + i);
 }
 
+/// Samples of 8 positions; `pick` gives the value at offset k of each.
+template <class Pick>
+inline std::uint8_t bits8(const Samples& samples, std::size_t at, Pick pick) {
+  __m256 sum = _mm256_setzero_ps();
+  for (int k = 0; k < 3; ++k) {
+    const __m256 product = _mm256_mul_ps(_mm256_loadu_ps(&samples.weights[k][at]), pick(k));
+    sum = k ? _mm256_add_ps(sum, product) : product;
+  }
+  return static_cast<std::uint8_t>(_mm256_movemask_ps(_mm256_cmp_ps(sum, _mm256_setzero_ps(), _CMP_GT_OQ)));
+}
+
+/// Positions are closer together than values if the image is larger than the network input: then all values of 8
+/// positions lie in one register.
 void sample_bits(const float* values, const Samples& samples, std::size_t first, std::size_t n, std::uint8_t* bits) {
   std::size_t i = 0;
   for (; i + 8 <= n; i += 8) {
-    const __m256i at = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(&samples.first[first + i]));
-    __m256 sum = _mm256_setzero_ps();
-    for (int k = 0; k < 3; ++k) {
-      const __m256 weight = _mm256_loadu_ps(&samples.weights[k][first + i]);
-      const __m256 product = _mm256_mul_ps(weight, _mm256_i32gather_ps(values + k, at, 4));
-      sum = k ? _mm256_add_ps(sum, product) : product;
+    const std::size_t at = first + i;
+    const __m256i from = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(&samples.first[at]));
+    const std::int32_t one = samples.first[at], other = samples.first[at + 7], least = one < other ? one : other;
+    if (one + other - 2 * least + 2 < 8) {
+      const __m256 window = _mm256_loadu_ps(values + least);
+      const __m256i place = _mm256_sub_epi32(from, _mm256_set1_epi32(least));
+      bits[i / 8] = bits8(samples, at, [&](int k) {
+        return _mm256_permutevar8x32_ps(window, _mm256_add_epi32(place, _mm256_set1_epi32(k)));
+      });
+    } else {
+      bits[i / 8] = bits8(samples, at, [&](int k) { return _mm256_i32gather_ps(values + k, from, 4); });
     }
-    bits[i / 8] = static_cast<std::uint8_t>(_mm256_movemask_ps(_mm256_cmp_ps(sum, _mm256_setzero_ps(), _CMP_GT_OQ)));
   }
   if (i < n) scalar_kernels.sample_bits(values, samples, first + i, n - i, bits + i / 8);
 }

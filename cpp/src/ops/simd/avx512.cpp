@@ -130,17 +130,35 @@ void weighted_sum(const float* values, std::ptrdiff_t stride, const float* weigh
   if (i < n) block(i, static_cast<__mmask16>((1u << (n - i)) - 1), one);
 }
 
+/// Samples of 16 positions; `pick` gives the value at offset k of each.
+template <class Pick>
+inline std::uint16_t bits16(const Samples& samples, std::size_t at, Pick pick) {
+  __m512 sum = _mm512_setzero_ps();
+  for (int k = 0; k < 3; ++k) {
+    const __m512 product = _mm512_mul_ps(_mm512_loadu_ps(&samples.weights[k][at]), pick(k));
+    sum = k ? _mm512_add_ps(sum, product) : product;
+  }
+  return _mm512_cmp_ps_mask(sum, _mm512_setzero_ps(), _CMP_GT_OQ);
+}
+
+/// Positions are closer together than values if the image is larger than the network input: then all values of 16
+/// positions lie in one register.
 void sample_bits(const float* values, const Samples& samples, std::size_t first, std::size_t n, std::uint8_t* bits) {
   std::size_t i = 0;
   for (; i + 16 <= n; i += 16) {
-    const __m512i at = _mm512_loadu_si512(&samples.first[first + i]);
-    __m512 sum = _mm512_setzero_ps();
-    for (int k = 0; k < 3; ++k) {
-      const __m512 weight = _mm512_loadu_ps(&samples.weights[k][first + i]);
-      const __m512 product = _mm512_mul_ps(weight, _mm512_i32gather_ps(at, values + k, 4));
-      sum = k ? _mm512_add_ps(sum, product) : product;
+    const std::size_t at = first + i;
+    const __m512i from = _mm512_loadu_si512(&samples.first[at]);
+    const std::int32_t one = samples.first[at], other = samples.first[at + 15], least = one < other ? one : other;
+    std::uint16_t above;
+    if (one + other - 2 * least + 2 < 16) {
+      const __m512 window = _mm512_loadu_ps(values + least);
+      const __m512i place = _mm512_sub_epi32(from, _mm512_set1_epi32(least));
+      above = bits16(samples, at, [&](int k) {
+        return _mm512_permutexvar_ps(_mm512_add_epi32(place, _mm512_set1_epi32(k)), window);
+      });
+    } else {
+      above = bits16(samples, at, [&](int k) { return _mm512_i32gather_ps(from, values + k, 4); });
     }
-    const std::uint16_t above = _mm512_cmp_ps_mask(sum, _mm512_setzero_ps(), _CMP_GT_OQ);
     std::memcpy(bits + i / 8, &above, sizeof(above));
   }
   if (i < n) avx2_kernels.sample_bits(values, samples, first + i, n - i, bits + i / 8);

@@ -32,12 +32,14 @@ inline constexpr int row_slack = 16;
 /// the models were trained with: each row sum is cut to Q7, each weighted row to Q2.
 inline constexpr int weight_bits = 11;
 
-/// Positions along one side of a mask, as samples of a row of `values`: the first of three neighboring values, and
-/// their weights.
+/// Positions along one side of a mask, as samples of a row of `values`: the first of three neighboring values, which
+/// never falls or never rises from one position to the next, and their weights. `sample_slack` values after the row may
+/// be read, but do not count.
 struct Samples {
   std::vector<std::int32_t> first;
   std::vector<float> weights[3];
 };
+inline constexpr std::size_t sample_slack = 16;
 
 struct Kernels {
   const char* name;

@@ -109,22 +109,58 @@ bool column_max(const float* values, std::ptrdiff_t stride, std::size_t rows, st
 
 void weighted_sum(const float* values, std::ptrdiff_t stride, const float* weights, std::size_t rows, std::size_t n,
                   float* sums) {
-  std::size_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    float32x4_t sum[4];
+  const auto block = [&](std::size_t i, auto& sum) {
     for (auto& s : sum) s = vdupq_n_f32(0);
     const float* at = values + i;
     for (std::size_t r = 0; r < rows; ++r, at += stride) {
-      for (int k = 0; k < 4; ++k) sum[k] = vaddq_f32(sum[k], vmulq_n_f32(vld1q_f32(at + 4 * k), weights[r]));
+      int k = 0;
+      for (auto& s : sum) s = vaddq_f32(s, vmulq_n_f32(vld1q_f32(at + 4 * k++), weights[r]));
     }
-    for (int k = 0; k < 4; ++k) vst1q_f32(sums + i + 4 * k, sum[k]);
-  }
+    int k = 0;
+    for (const auto& s : sum) vst1q_f32(sums + i + 4 * k++, s);
+  };
+  std::size_t i = 0;
+  float32x4_t four[4], one[1];
+  for (; i + 16 <= n; i += 16) block(i, four);
+  for (; i + 4 <= n; i += 4) block(i, one);
   if (i < n) scalar_kernels.weighted_sum(values + i, stride, weights, rows, n - i, sums + i);
 }
 
-/// There is no gather: loading the values one by one is what the plain loop does.
+/// Whether samples of four positions are above 0, as 1, 2, 4 and 8 in the lanes. All their values lie in `window`, the
+/// eight from value `least` on.
+inline uint32x4_t bits4(const Samples& samples, std::size_t at, std::int32_t least, const uint8x16x2_t& window) {
+  const uint32x4_t place = vreinterpretq_u32_s32(vsubq_s32(vld1q_s32(&samples.first[at]), vdupq_n_s32(least)));
+  // Value i is in bytes 4 * i to 4 * i + 3.
+  const uint32x4_t bytes = vmlaq_n_u32(vdupq_n_u32(0x03020100), place, 0x04040404);
+  float32x4_t sum = vdupq_n_f32(0);
+  for (int k = 0; k < 3; ++k) {
+    const uint32x4_t own = vaddq_u32(bytes, vdupq_n_u32(0x04040404u * static_cast<unsigned>(k)));
+    const float32x4_t value = vreinterpretq_f32_u8(vqtbl2q_u8(window, vreinterpretq_u8_u32(own)));
+    const float32x4_t product = vmulq_f32(vld1q_f32(&samples.weights[k][at]), value);
+    sum = k ? vaddq_f32(sum, product) : product;
+  }
+  constexpr std::uint32_t places[4] = {1, 2, 4, 8};
+  return vandq_u32(vcgtzq_f32(sum), vld1q_u32(places));
+}
+
+/// Positions are closer together than values if the image is larger than the network input: then all values of 8
+/// positions lie in two registers.
 void sample_bits(const float* values, const Samples& samples, std::size_t first, std::size_t n, std::uint8_t* bits) {
-  scalar_kernels.sample_bits(values, samples, first, n, bits);
+  for (std::size_t i = 0; i < n; i += 8) {
+    const std::size_t at = first + i, last = at + 7;
+    const std::int32_t one = samples.first[at], other = i + 8 <= n ? samples.first[last] : one;
+    const std::int32_t least = one < other ? one : other;
+    if (i + 8 > n || one + other - 2 * least + 2 >= 8) {
+      const std::size_t count = n - i < 8 ? n - i : 8;
+      scalar_kernels.sample_bits(values, samples, at, count, bits + i / 8);
+      continue;
+    }
+    const float* from = values + least;
+    const uint8x16x2_t window = {{vreinterpretq_u8_f32(vld1q_f32(from)), vreinterpretq_u8_f32(vld1q_f32(from + 4))}};
+    const unsigned low = vaddvq_u32(bits4(samples, at, least, window));
+    const unsigned high = vaddvq_u32(bits4(samples, at + 4, least, window));
+    bits[i / 8] = static_cast<std::uint8_t>(low | high << 4);
+  }
 }
 
 }  // namespace

@@ -1,0 +1,14 @@
+// PNG files, without compression: no library is needed to write them.
+#pragma once
+
+#include <filesystem>
+
+#include "images.h"
+
+namespace yolort {
+
+/// Writes an image file, whole or not at all. It ends in the mark of files that yolort wrote
+/// (python/yolort/_atomic.py), and replaces only a file that has it. Throws ImageError.
+void write_png(const std::filesystem::path& path, const DecodedImage& image);
+
+}  // namespace yolort

@@ -1,0 +1,18 @@
+// The functions of OpenMP that libncnn.a calls: its parallel loops run on the threads of platform/thread_pool.h.
+#include "platform/processor.h"
+#include "platform/thread_pool.h"
+
+extern "C" {
+
+void yolort_GOMP_parallel(void (*function)(void*), void* data, unsigned threads, unsigned /*flags*/) {
+  yolort::run_parts(threads ? threads : static_cast<unsigned>(yolort::available_cores()), function, data);
+}
+
+int yolort_omp_get_thread_num() { return static_cast<int>(yolort::this_part().index); }
+int yolort_omp_get_num_threads() { return static_cast<int>(yolort::this_part().count); }
+int yolort_omp_get_max_threads() { return yolort::available_cores(); }
+int yolort_omp_get_dynamic() { return 0; }
+void yolort_omp_set_dynamic(int) {}
+void yolort_omp_set_num_threads(int) {}
+
+}  // extern "C"

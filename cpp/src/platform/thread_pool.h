@@ -1,0 +1,40 @@
+// The threads of this process for parallel loops: one for each core, of which the caller is one.
+#pragma once
+
+#include <exception>
+#include <mutex>
+
+namespace yolort {
+
+/// Which part of a loop a thread runs, of how many. Outside of loops it is the only one.
+struct LoopPart {
+  unsigned index = 0, count = 1;
+};
+LoopPart this_part();
+
+/// Calls `function(data)` once for each part, 65535 at most, on any threads; this_part() says for which. Returns when
+/// all have run. The parts of a loop within a loop run in sequence. `function` throws nothing.
+void run_parts(unsigned parts, void (*function)(void*), void* data);
+
+/// Calls `function()` once for each part. If one throws, the caller gets it, after all have run.
+template <class Function>
+void run_parts(unsigned parts, const Function& function) {
+  struct Loop {
+    const Function& function;
+    std::mutex mutex;
+    std::exception_ptr failure;
+  } loop{function, {}, nullptr};
+  const auto part = [](void* data) {
+    auto& own = *static_cast<Loop*>(data);
+    try {
+      own.function();
+    } catch (...) {
+      const std::lock_guard lock(own.mutex);
+      own.failure = std::current_exception();
+    }
+  };
+  run_parts(parts, part, &loop);
+  if (loop.failure) std::rethrow_exception(loop.failure);
+}
+
+}  // namespace yolort

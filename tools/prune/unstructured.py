@@ -1,0 +1,67 @@
+"""Single weights set to zero, and kept there by a training: for comparison, since nothing gets faster by it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from yolort.tools.models.checkpoints import detect_head
+
+__all__ = ["keeping_zeros", "masked", "sparsity"]
+
+
+def masked(model: nn.Module, method: str, ratio: float, seed: int) -> nn.Module:
+    """A copy whose smallest ("l1") or random ("random") weights, `ratio` of those of all convolutions, are zero."""
+    from torch.nn.utils import prune as masking
+
+    network = copy.deepcopy(model)
+    convolutions = list(_convolutions(network).values())
+    chosen = masking.L1Unstructured if method == "l1" else masking.RandomUnstructured
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        masking.global_unstructured([(conv, "weight") for conv in convolutions], chosen, amount=ratio)
+    for conv in convolutions:
+        masking.remove(conv, "weight")
+    return network
+
+
+def sparsity(model: nn.Module) -> float:
+    """The share of zeros among the weights of the convolutions, 0 to 1."""
+    weights = [conv.weight for conv in _convolutions(model).values()]
+    return sum(int((weight == 0).sum()) for weight in weights) / sum(weight.numel() for weight in weights)
+
+
+def keeping_zeros(base: type[Any], model: nn.Module) -> type[Any]:
+    """A trainer that does what `base` does and sets the weights that are zero in `model` to zero after each step.
+
+    In the average of the weights, too, which is what is saved. Convolutions that the classes of the data replaced are
+    left out.
+    """
+    zeros = {name: conv.weight == 0 for name, conv in _convolutions(model).items()}
+
+    class MaskedTrainer(base):  # type: ignore[misc]
+        def optimizer_step(self) -> None:
+            super().optimizer_step()
+            both: tuple[Any, Any] = (self.model, self.ema.ema)
+            for model in both:
+                _clear(getattr(model, "student_model", model), zeros)
+
+    return MaskedTrainer
+
+
+def _clear(model: nn.Module, zeros: Mapping[str, torch.Tensor]) -> None:
+    modules: dict[str, Any] = dict(model.named_modules())
+    with torch.no_grad():
+        for name, mask in zeros.items():
+            weight = modules[name].weight
+            if weight.shape == mask.shape:
+                weight.masked_fill_(mask.to(weight.device), 0)
+
+
+def _convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
+    """All but the fixed one that decodes boxes."""
+    decoder = getattr(detect_head(model).dfl, "conv", None)
+    return {name: conv for name, conv in model.named_modules() if isinstance(conv, nn.Conv2d) and conv is not decoder}

@@ -1,0 +1,123 @@
+"""A checkpoint to an INT8 artifact in one step: exported, calibrated, quantized, checked and measured.
+
+    from yolort.tools import export_int8
+    export_int8("yolo26n.pt", "data.yaml", format="openvino")       # yolo26n-int8_openvino_model/ beside it
+
+The same as `export`, `calibrate` on the training images, and `quantize` with the accuracy on val, with the same checks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yolort
+from yolort import _atomic
+from yolort.tools._formats import EXPORTED, FORMATS
+from yolort.tools.export._common import need_package, write_sidecar
+from yolort.tools.export.pipeline import export
+from yolort.tools.export.tensorrt import EngineOptions, build_engine, need_tensorrt
+from yolort.tools.models.checkpoints import find_checkpoint
+from yolort.tools.quantize.calibrate import calibrate
+from yolort.tools.quantize.quantize import Quantized, quantize
+
+__all__ = ["export_int8"]
+
+#: Of each format, the target that its INT8 is made for; None: the format has one kind.
+_TARGETS = {"onnx": None, "openvino": "openvino", "ncnn": None, "engine": "gpu"}
+
+
+# Long for its documentation.
+def export_int8(
+    model: str | Path,
+    data: str | Path,
+    *,
+    format: str = "onnx",
+    head: str = "raw",
+    imgsz: int | tuple[int, int] | None = None,
+    method: str = "percentile",
+    images: int = 512,
+    max_drop: float | None = None,
+    measure: bool = True,
+    output: str | Path | None = None,
+    engine: EngineOptions | None = None,
+    progress: Callable[[Sequence[Any], str], Iterable[Any]] = lambda items, _: items,
+) -> Quantized:
+    """Makes an INT8 artifact of a checkpoint, and returns what `quantize` says of it.
+
+    Args:
+        model: a checkpoint (.pt) or architecture (.yaml), see `export`.
+        data: a `data.yaml`: calibrated on its split train, scored on val.
+        format: "onnx" (for OpenVINO on x86), "openvino", "ncnn", or "engine", which TensorRT builds here.
+        head: "raw" or "raw-e2e"; imgsz: see `export`.
+        method, images: of the calibration, see `calibrate`.
+        max_drop: of mAP50-95, in points of 100; see `quantize`.
+        measure: time it beside the float model.
+        output: path of the artifact; None puts `<stem>-int8<ending>` beside the model.
+        engine: how TensorRT builds, of format "engine".
+        progress: wraps steps, with what they are, for a progress bar.
+
+    The artifact appears whole or not at all. Raises ValueError for a format or head that has no INT8, and what
+    `export`, `calibrate`, `quantize` and `build_engine` raise.
+    """
+    if format not in EXPORTED:
+        raise ValueError(f"format must be one of {', '.join(EXPORTED)}, not {format!r}")
+    if head not in ("raw", "raw-e2e"):
+        raise ValueError(f"INT8 needs head raw or raw-e2e, not {head!r}: boxes and scores would share a scale")
+    if format == "engine":
+        need_tensorrt()
+    source = find_checkpoint(Path(model))
+    ending = FORMATS[format].ending
+    beside = source.parent if Path(model).is_file() else Path()
+    target = Path(output) if output is not None else beside / f"{Path(model).stem}-int8{ending}"
+    if not target.name.endswith(ending) or target.name == ending:
+        raise ValueError(f"the output must be named *{ending}, not '{output}'")
+    read = [source, Path(data)]
+    _atomic.check(target, sources=read, folder=FORMATS[format].is_folder)
+    with _atomic.workspace(target) as work:
+        onnx = export(model, head=head, imgsz=imgsz, output=work / "float.onnx")
+        calibration = calibrate(
+            onnx, data, method=method, images=images, progress=lambda steps: progress(steps, "calibrating")
+        )
+        kind = "ncnn" if format == "ncnn" else "onnx"
+        floats = onnx
+        if kind == "ncnn":
+            floats = export(model, format="ncnn", head=head, imgsz=imgsz, output=work / "float_ncnn_model")
+        done = quantize(
+            floats,
+            calibration,
+            format=kind,
+            target=_TARGETS[format],
+            data=data,
+            max_drop=max_drop,
+            measure=measure,
+            output=work / f"int8{FORMATS[kind].ending}",
+            progress=lambda steps: progress(steps, "sensitivity"),
+        )
+        built = done.path
+        if format == "openvino":
+            built = _to_openvino(done.path, work / f"built{ending}")
+        elif format == "engine":
+            built = build_engine(done.path, precision="fp16", output=work / f"built{ending}", options=engine)
+        _atomic.place(built, target, sources=read)
+    done.path = target
+    return done
+
+
+def _to_openvino(onnx: Path, built: Path) -> Path:
+    """The INT8 ONNX file as an OpenVINO folder with the same metadata; the engine must load it."""
+    openvino = need_package("openvino")
+    built.mkdir()
+    openvino.save_model(openvino.convert_model(onnx), built / "model.xml", compress_to_fp16=False)
+    detector = yolort.Detector(onnx, engine="openvino", tuned=False)
+    described: dict[str, Any] = dict(detector.metadata)
+    for key in ("imgsz", "batch", "stride", "channels"):
+        described[key] = json.loads(described[key])
+    described["names"] = detector.names
+    for key in ("end2end", "dynamic"):
+        described[key] = described[key] == "True"
+    write_sidecar(built, described)
+    yolort.Detector(built, engine="openvino", tuned=False)(yolort.demo_image())
+    return built
