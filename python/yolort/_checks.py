@@ -111,7 +111,9 @@ def path(name: str, value: object) -> str | bytes:
     if "\0" in decoded:
         raise ValueError(f"{name}: a path holds no NUL, got {shown_path(decoded)}")
     if is_address(decoded) and not os.path.exists(decoded):
-        raise FileNotFoundError(f"{name} {shown_path(decoded)} is no file; a call of a Detector takes the http(s) URLs of images, Detector.stream those of videos")
+        raise FileNotFoundError(
+            f"{name} {shown_path(decoded)} is no file; a call of a Detector takes the http(s) URLs of images, Detector.stream those of videos"
+        )
     return found
 
 

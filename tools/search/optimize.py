@@ -366,6 +366,7 @@ class _Search:
                     float(told["seconds"]),
                     str(told.get("note", "")),
                     told.get("ratio"),
+                    told.get("map_interval"),
                 )
             )
         return out
@@ -398,4 +399,5 @@ def _time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> di
 
 def _rate(folder: str, data: str, _base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
     """mAP50-95 of the artifact, which is trained first where that is in its recipe."""
-    return {"map50_95": 100 * Pipeline(folder, data).accuracy(recipe, seed).map50_95}
+    accuracy = Pipeline(folder, data).accuracy(recipe, seed)
+    return {"map50_95": 100 * accuracy.map50_95, "map_interval": [100 * bound for bound in accuracy.interval]}
