@@ -112,7 +112,8 @@ def path(name: str, value: object) -> str | bytes:
         raise ValueError(f"{name}: a path holds no NUL, got {shown_path(decoded)}")
     if is_address(decoded) and not os.path.exists(decoded):
         raise FileNotFoundError(
-            f"{name} {shown_path(decoded)} is no file; a call of a Detector takes the http(s) URLs of images, Detector.stream those of videos"
+            f"{name} {shown_path(decoded)} is no file; a call of a Detector takes http and https URLs of images, "
+            "Detector.stream URLs of videos and cameras"
         )
     return found
 

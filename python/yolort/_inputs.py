@@ -98,7 +98,7 @@ def _of_pil(item: Any, name: str) -> Input:
         return Input(np.asarray(item), format="gray")
     if item.mode not in _PIL_MODES:
         raise images.ImageError(
-            f"{name}: a PIL image of mode {item.mode!r}, whose pixels have more than 8 bits; scale them to 0 to 255 first"
+            f"{name}: a PIL image of mode {item.mode!r} has more than 8 bits a channel; scale it to 0 to 255 first"
         )
     return Input(np.asarray(item.convert("RGB")), format="rgb")
 

@@ -26,15 +26,17 @@ def crop(array: Array, corners: Corners) -> tuple[Array, tuple[int, int]]:
     right, bottom = min(math.ceil(max(xs)), width), min(math.ceil(max(ys)), height)
     if left >= right or top >= bottom:
         raise ValueError(
-            f"region: {min(xs):g}, {min(ys):g} to {max(xs):g}, {max(ys):g} lies outside the image of {width} x {height} "
+            f"region: {min(xs):g}, {min(ys):g} to {max(xs):g}, {max(ys):g} lies outside the image, {width} x {height} "
             "pixels"
         )
     return cast("Array", cast("Any", array)[top:bottom, left:right]), (left, top)
 
 
 def holds(corners: Corners, boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """(N,) bool, whether the center of each box, (N, 4) x1 y1 x2 y2, is within a polygon (even-odd rule); of a rectangle
-    it always is."""
+    """Which boxes have their center in a polygon (even-odd rule), (N,) bool; all of a rectangle.
+
+    `boxes` are (N, 4) x1 y1 x2 y2.
+    """
     inside = np.full(len(boxes), len(corners) == 2)
     if len(corners) > 2:
         x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2

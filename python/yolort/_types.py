@@ -42,7 +42,7 @@ Source: TypeAlias = "Array | ImageSource | Sequence[Array | ImageSource]"
 
 #: Class indices, class names, or one of either; None: all.
 Classes: TypeAlias = "int | str | Iterable[int | str] | None"
-#: x1 y1 x2 y2 of a rectangle, or the x y of three or more corners of a polygon, in pixels of the image; None: all of it.
+#: x1 y1 x2 y2 of a rectangle, or x y of three or more corners of a polygon, in pixels of the image; None: the image.
 Region: TypeAlias = "Sequence[float] | Sequence[Sequence[float]] | npt.NDArray[Any] | None"
 
 

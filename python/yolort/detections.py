@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -243,7 +242,7 @@ class Detections:
         Masks are transparent. Keypoints of a visibility below 0.5 are left out, and so are their limbs (`skeleton`).
 
         Args:
-            image: (height, width, 3) BGR uint8, the image that was detected in; default: the file at `path`, read again.
+            image: (height, width, 3) BGR uint8, the image that was detected in; default: the file at `path`, read anew.
 
         Raises:
             ImportError: OpenCV is not installed.
