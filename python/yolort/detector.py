@@ -177,8 +177,8 @@ class Detector:
             format: the channel order of arrays: "bgr", "rgb", "bgra", "rgba" or "gray"; the others have theirs.
             augment: False for a plain look of a Detector constructed with test-time augmentation.
             region: detect only in this part of each image: a rectangle x1, y1, x2, y2 or the corners (x, y) of a
-                polygon, pixels. The network sees the rectangle around it, enlarged to its input; of a polygon those are kept
-                whose box has its center within.
+                polygon, pixels. The network sees the rectangle around it; of a polygon, boxes are kept whose center is
+                within.
 
         Returns:
             Detections for one image, a list of them (in order, `path` set for files and URLs) for several, in pixels of

@@ -253,6 +253,7 @@ def cases(
     return out
 
 
+# Long for its arguments and their documentation.
 def benchmark(
     models: Sequence[str | Path] = (),
     *,

@@ -34,6 +34,7 @@ from yolort.tools.search.pipeline import Pipeline
 from yolort.tools.search.recipe import Recipe
 from yolort.tools.search.record import open_record
 from yolort.tools.search.space import search_space
+from yolort.tools.search.trial import measure_accuracy, measure_time, prepare, untrained
 
 __all__ = ["optimize"]
 
@@ -43,7 +44,6 @@ _log = logging.getLogger(__name__)
 _RECOVERED = 2.0
 _PRUNED = 3  # of what is as it is, so many are pruned before all else is tried
 _CLOSE = 1.25  # times the fastest: that close, another size may have another fastest engine
-_RUNS = 60  # detections that a trial is timed with, in turns with the baseline
 
 
 # Long for its documentation.
@@ -236,10 +236,10 @@ class _Search:
             return [number for number, told in found.items() if not told.get("failed")]
 
         if pool.workers > 1:
-            run(pool, _prepare, going_on())
-        run(Jobs(), _time, going_on())  # here, where latency counts, and nothing beside it
+            run(pool, prepare, going_on())
+        run(Jobs(), measure_time, going_on())  # here, where latency counts, and nothing beside it
         self._pass_over({number: given[number][3] for number in going_on()}, found)
-        run(pool, _rate, [number for number in going_on() if not found[number].get("note")])
+        run(pool, measure_accuracy, [number for number in going_on() if not found[number].get("note")])
         for one in asked:
             told = found[one.number]
             for name, value in told.items():
@@ -259,7 +259,7 @@ class _Search:
         best = best_within(self._budget, rated, before[0]) if rated else None
         for number, recipe in recipes.items():
             result = found[number]
-            if _untrained(recipe, self._base) == recipe:
+            if untrained(recipe, self._base) == recipe:
                 continue
             if not self._budget.fits(result["ms"], result["size_mb"]):
                 result["note"] = "not trained: not within the budget"
@@ -370,34 +370,3 @@ class _Search:
                 )
             )
         return out
-
-
-def _prepare(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
-    """What is timed, in a process of its own."""
-    pipeline = Pipeline(folder, data)
-    if recipe.engine != "tensorrt":  # whose engines are made on the machine that they are for
-        pipeline.case(_untrained(recipe, base), seed)
-    return {}
-
-
-def _untrained(recipe: Recipe, base: Recipe) -> Recipe:
-    """The same network before it is fine-tuned or distilled, which changes no time."""
-    return replace(recipe, finetune=0, epochs=base.epochs, teacher=None)
-
-
-def _time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
-    """Milliseconds, before any training after pruning, and MB."""
-    pipeline = Pipeline(folder, data)
-    reference = pipeline.case(base, seed)
-    first = pipeline.latency([reference], _RUNS)[0]
-    pair = [reference, pipeline.case(_untrained(recipe, base), seed)]
-    rows = pipeline.latency(pair, _RUNS) if pair[0] != pair[1] else [first, first]
-    interval = (ratio := rows[1].ratio(rows[0])) and [ratio.low, ratio.high]
-    # In turns with the reference, whose time of the first trial is what all are compared to.
-    return {"ms": first.p50 * rows[1].p50 / rows[0].p50, "size_mb": rows[1].size_mb, "ratio": interval}
-
-
-def _rate(folder: str, data: str, _base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
-    """mAP50-95 of the artifact, which is trained first where that is in its recipe."""
-    accuracy = Pipeline(folder, data).accuracy(recipe, seed)
-    return {"map50_95": 100 * accuracy.map50_95, "map_interval": [100 * bound for bound in accuracy.interval]}

@@ -30,7 +30,8 @@ def export(
         str, typer.Option(help="fp32; fp16: half the size; int8: a quarter, calibrated and measured on --data.")
     ] = "fp32",
     max_drop: Annotated[
-        float | None, typer.Option(help="Of int8: keep layers float until mAP50-95 falls by no more points.")
+        float | None,
+        typer.Option(help="Points of mAP50-95 that int8 may lose; keeps layers float until it is met."),
     ] = None,
     head: Annotated[
         str,

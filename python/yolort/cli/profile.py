@@ -35,7 +35,7 @@ def profile(
     top: Annotated[int, typer.Option(min=1, help="Layers that are shown.")] = 15,
     trace: Annotated[Path | None, typer.Option(help="Write a Chrome trace (.json) for Perfetto.")] = None,
     operators: Annotated[
-        bool, typer.Option("--operators", help="Of a .pt: torch.profiler's table of operators.")
+        bool, typer.Option("--operators", help="Print torch.profiler's table of operators (.pt only).")
     ] = False,
     shapes: Annotated[bool, typer.Option("--shapes", help="The same for each shape of inputs.")] = False,
     memory: Annotated[bool, typer.Option("--memory", help="The same with the memory that operators allocate.")] = False,
