@@ -133,6 +133,7 @@ class Detections:
             keypoints=keypoints,
             rotated=rotated,
             names=self.names,
+            skeleton=self.skeleton,
             path=self.path,
             shape=shape,
         )

@@ -90,8 +90,8 @@ def render(benchmark: Benchmark) -> str:
         remarks=[
             *benchmark.remarks(),
             "Milliseconds of one image, end to end unless a part is named. Each row ran in its own process, in turns "
-            "with the others; speed-ups compare times of the same turn, with a 95 % interval. Memory is the "
-            "peak of the process while it detects in one image at a time; model MiB is the part that came with loading the model.",
+            "with the others; speed-ups compare times of the same turn, with a 95 % interval. Memory is the peak of "
+            "that process while it detects in one image at a time; model MiB is the part that loading the model took.",
         ],
     )
 
