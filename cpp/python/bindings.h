@@ -16,12 +16,18 @@ namespace yolort::bindings {
 namespace py = pybind11;
 
 void register_errors(py::module_& m);
+void register_classifier(py::module_& m);
 void register_detector(py::module_& m);
 void register_results(py::module_& m);
 void register_images(py::module_& m);
 void register_engines(py::module_& m);
 void register_tensorrt_build(py::module_& m);
 void register_toolchain(py::module_& m);
+
+// ---- detector.cpp ----
+
+/// Throws what Ctrl-C throws in Python; only the main thread sees it. For Options::between_runs.
+void check_signals();
 
 // ---- images.cpp ----
 
@@ -34,9 +40,9 @@ struct HeldImage {
 /// None for no name. Throws std::invalid_argument for an unknown name.
 std::optional<PixelFormat> parse_format(const std::optional<std::string>& name);
 
-/// Borrows the pixels of a numpy array or of an object with DLPack or __cuda_array_interface__: HxW, HxWx1, HxWx3 or
-/// HxWx4 of uint8. Throws TypeError, std::invalid_argument.
-HeldImage hold_image(const py::handle& object, std::optional<PixelFormat> format);
+/// Borrows the pixels of a numpy array or of an object with DLPack or __cuda_array_interface__: HxW, HxWx1, HxWx3,
+/// HxWx4 or, for a network of so many `channels`, HxWxchannels of uint8. Throws TypeError, std::invalid_argument.
+HeldImage hold_image(const py::handle& object, std::optional<PixelFormat> format, int channels);
 
 // ---- results.cpp ----
 

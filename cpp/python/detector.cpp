@@ -29,7 +29,8 @@ std::unique_ptr<Detector> make_detector(
     std::string device, std::string precision, std::optional<int> threads, std::vector<std::string> names,
     std::optional<std::array<int, 2>> imgsz, std::optional<bool> rect, bool tuned, bool profile, bool augment,
     std::vector<int> scales, bool flip, const std::string& merge, const std::vector<fs::path>& scale_models,
-    std::map<std::string, std::string> engine_options, std::vector<int> flip_idx, Skeleton skeleton) {
+    std::map<std::string, std::string> engine_options, std::vector<int> flip_idx, Skeleton skeleton,
+    std::string channels, std::string resize, std::vector<float> mean, std::vector<float> stddev) {
   Options options;
   static_cast<Thresholds&>(options) = thresholds;
   options.engine = std::move(engine);
@@ -49,10 +50,11 @@ std::unique_ptr<Detector> make_detector(
   options.engine_options = std::move(engine_options);
   options.flip_idx = std::move(flip_idx);
   options.skeleton = std::move(skeleton);
-  options.between_runs = [] {  // Ctrl-C, which only the main thread sees
-    const py::gil_scoped_acquire gil;
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-  };
+  options.channels = std::move(channels);
+  options.resize = std::move(resize);
+  options.mean = std::move(mean);
+  options.stddev = std::move(stddev);
+  options.between_runs = check_signals;
   if (format.empty()) {
     const auto path = model.cast<fs::path>();
     const py::gil_scoped_release release;
@@ -69,7 +71,7 @@ py::list detect(Detector& self, const py::sequence& images, const Thresholds& th
   std::vector<HeldImage> held;
   std::vector<Image> views;
   for (std::size_t i = 0; i < formats.size(); ++i) {
-    held.push_back(hold_image(images[i], parse_format(formats[i])));
+    held.push_back(hold_image(images[i], parse_format(formats[i]), self.channels()));
     views.push_back(held.back().image);
   }
   std::vector<Detections> found;
@@ -82,12 +84,14 @@ py::list detect(Detector& self, const py::sequence& images, const Thresholds& th
   return out;
 }
 
-/// The raw outputs for a float32 input (batch, 3, height, width).
+/// The raw outputs for a float32 input (batch, channels, height, width).
 py::list infer(Detector& self, const py::array_t<float, py::array::c_style>& input) {
   const auto [height, width] = self.imgsz();
-  if (input.ndim() != 4 || input.shape(1) != 3 || input.shape(2) != height || input.shape(3) != width) {
-    throw std::invalid_argument("input: expected shape (batch, 3, " + std::to_string(height) + ", " +
-                                std::to_string(width) + "), got " + std::string(py::str(input.attr("shape"))));
+  const int channels = self.channels();
+  if (input.ndim() != 4 || input.shape(1) != channels || input.shape(2) != height || input.shape(3) != width) {
+    throw std::invalid_argument("input: expected shape (batch, " + std::to_string(channels) + ", " +
+                                std::to_string(height) + ", " + std::to_string(width) + "), got " +
+                                std::string(py::str(input.attr("shape"))));
   }
   std::vector<Array> outputs;
   {
@@ -157,6 +161,11 @@ void register_thresholds(py::module_& m) {
 
 }  // namespace
 
+void check_signals() {
+  const py::gil_scoped_acquire gil;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+}
+
 void register_detector(py::module_& m) {
   register_thresholds(m);
   py::class_<Detector>(m, "Detector")
@@ -164,7 +173,8 @@ void register_detector(py::module_& m) {
            py::arg("engine"), py::arg("device"), py::arg("precision"), py::arg("threads"), py::arg("names"),
            py::arg("imgsz"), py::arg("rect"), py::arg("tuned"), py::arg("profile"), py::arg("augment"),
            py::arg("scales"), py::arg("flip"), py::arg("merge"), py::arg("scale_models"), py::arg("engine_options"),
-           py::arg("flip_idx"), py::arg("skeleton"))
+           py::arg("flip_idx"), py::arg("skeleton"), py::arg("channels"), py::arg("resize"), py::arg("mean"),
+           py::arg("std"))
       .def("detect", &detect, py::arg("images"), py::arg("thresholds"), py::arg("formats"),
            py::arg("augment") = py::none())
       .def("infer", &infer, py::arg("input").noconvert())
@@ -173,6 +183,7 @@ void register_detector(py::module_& m) {
       .def("check", &Detector::check, py::arg("thresholds"))
       .def_property_readonly("names", [](const Detector& self) { return to_list(self.names()); })
       .def_property_readonly("imgsz", [](const Detector& self) { return std::pair(self.imgsz()[0], self.imgsz()[1]); })
+      .def_property_readonly("channels", &Detector::channels)
       .def_property_readonly("rect", &Detector::rect)
       .def_property_readonly("batch", &Detector::batch)
       .def_property_readonly("thresholds", &Detector::thresholds)

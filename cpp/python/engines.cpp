@@ -26,9 +26,9 @@ Tensor as_tensor(const py::array& array, const std::string& engine) {
     throw ModelError("engine \"" + engine + "\": a tensor is " + std::string(py::str(array.dtype())) +
                      ", expected float32 or float16");
   }
-  if (array.ndim() < 3 || array.ndim() > 4 || !(array.flags() & py::array::c_style)) {
+  if (array.ndim() < 2 || array.ndim() > 4 || !(array.flags() & py::array::c_style)) {
     throw ModelError("engine \"" + engine + "\": a tensor has shape " + std::string(py::str(array.attr("shape"))) +
-                     ", expected 3 or 4 dimensions");
+                     ", expected 2 to 4 dimensions");
   }
   std::ptrdiff_t cells = 1;
   for (py::ssize_t d = 2; d < array.ndim(); ++d) cells *= array.shape(d);
@@ -59,9 +59,11 @@ auto in_python(const std::string& engine, Call call) {
 /// The GIL is held only while Python runs; the buffers are the engine's own arrays.
 class PythonEngine final : public Engine {
  public:
-  PythonEngine(std::string name, py::object impl) : name_(std::move(name)), impl_(std::move(impl)) {
+  /// `channels`: of the input.
+  PythonEngine(std::string name, py::object impl, int channels) : name_(std::move(name)), impl_(std::move(impl)) {
     const auto shape = impl_.attr("input_shape").cast<std::tuple<int, int, int>>();
     shape_ = {std::get<0>(shape), std::get<1>(shape), std::get<2>(shape)};
+    shape_.channels = channels;
     device_ = impl_.attr("device").cast<std::string>();
     precision_ = impl_.attr("precision").cast<std::string>();
     run_ = impl_.attr("run");
@@ -82,9 +84,10 @@ class PythonEngine final : public Engine {
       const auto array = impl_.attr("input")(batch, height, width).cast<py::array>();
       input_ = array;
       Tensor tensor = as_tensor(array, name_);
-      if (tensor.shape != std::vector<int>{batch, 3, height, width}) {
-        throw ModelError("engine \"" + name_ + "\": the model's input does not take (" + std::to_string(batch) +
-                         ", 3, " + std::to_string(height) + ", " + std::to_string(width) + ")");
+      if (tensor.shape != std::vector<int>{batch, shape_.channels, height, width}) {
+        throw ModelError("engine \"" + name_ + "\": the model's input does not take (" + std::to_string(batch) + ", " +
+                         std::to_string(shape_.channels) + ", " + std::to_string(height) + ", " +
+                         std::to_string(width) + ")");
       }
       return tensor;
     });
@@ -116,7 +119,8 @@ class PythonEngine final : public Engine {
     });
   }
   std::unique_ptr<Engine> clone() const override {
-    return in_python(name_, [&] { return std::make_unique<PythonEngine>(name_, impl_.attr("clone")()); });
+    return in_python(name_,
+                     [&] { return std::make_unique<PythonEngine>(name_, impl_.attr("clone")(), shape_.channels); });
   }
   std::string device() const override { return device_; }
   std::string precision() const override { return precision_; }
@@ -147,8 +151,10 @@ void register_python_engine(const std::string& name, int priority, const std::ve
   };
   entry.load = [name, make](const ModelSpec& spec, const Options& options) -> std::unique_ptr<Engine> {
     return in_python(name, [&] {
-      return std::make_unique<PythonEngine>(name, make(py::str(py::cast(spec.graph)), options.device, options.precision,
-                                                       options.threads, options.profile));
+      return std::make_unique<PythonEngine>(
+          name,
+          make(py::str(py::cast(spec.graph)), options.device, options.precision, options.threads, options.profile),
+          channels_of(spec, 0));
     });
   };
   entry.devices = [name, where] { return in_python(name, [&] { return where().cast<std::vector<std::string>>(); }); };

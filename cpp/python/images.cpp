@@ -20,13 +20,16 @@ struct Pixels {
   bool packed = false;  ///< within a row
 
   /// The image. Its rows are valid only if `packed`. Throws std::invalid_argument.
-  Image image(std::optional<PixelFormat> asked) {
+  Image image(std::optional<PixelFormat> asked, int of_network) {
     const std::size_t dims = shape.size();
     const py::ssize_t channels = dims == 2 ? 1 : dims == 3 ? shape[2] : 0;
-    if (channels != 1 && channels != 3 && channels != 4) {
-      throw std::invalid_argument(
-          "image: expected shape (height, width), (height, width, 3) or (height, width, 4), got " +
-          std::string(py::str(py::tuple(py::cast(shape)))));
+    const bool own = channels == of_network && of_network != 1 && of_network != 3;
+    if (channels != 1 && channels != 3 && channels != 4 && !own) {
+      const bool color = of_network == 1 || of_network == 3;
+      throw std::invalid_argument("image: expected shape " +
+                                  (color ? std::string("(height, width), (height, width, 3) or (height, width, 4)")
+                                         : "(height, width, " + std::to_string(of_network) + "), as the model takes") +
+                                  ", got " + std::string(py::str(py::tuple(py::cast(shape)))));
     }
     const py::ssize_t height = shape[0], width = shape[1];
     if (height < 1 || width < 1 || height > Image::max_side || width > Image::max_side) {
@@ -34,6 +37,7 @@ struct Pixels {
                                   " pixels, expected 1 to " + std::to_string(Image::max_side) + " a side");
     }
     PixelFormat format = channels == 1 ? PixelFormat::gray : channels == 3 ? PixelFormat::bgr : PixelFormat::bgra;
+    if (own) format = PixelFormat::channels;
     if (asked) {
       const bool four = *asked == PixelFormat::bgra || *asked == PixelFormat::rgba;
       const py::ssize_t needed = *asked == PixelFormat::gray ? 1 : four ? 4 : 3;
@@ -45,14 +49,16 @@ struct Pixels {
     }
     packed = (channels == 1 || strides[2] == 1) && (width == 1 || strides[1] == channels) &&
              (height == 1 || std::abs(strides[0]) >= width * channels);
-    return {static_cast<const std::uint8_t*>(data), static_cast<int>(width), static_cast<int>(height),
-            height == 1 ? 0 : strides[0], format};
+    Image out{static_cast<const std::uint8_t*>(data), static_cast<int>(width), static_cast<int>(height),
+              height == 1 ? 0 : strides[0], format};
+    out.channels = static_cast<int>(channels);
+    return out;
   }
 };
 
-/// Takes HxW, HxWx1, HxWx3 or HxWx4 of uint8. Rows may have any stride; pixels that are not packed within a row are
-/// copied.
-HeldImage hold_array(py::array array, std::optional<PixelFormat> asked) {
+/// Takes HxW, HxWx1, HxWx3, HxWx4 or HxWxchannels of uint8. Rows may have any stride; pixels that are not packed within
+/// a row are copied.
+HeldImage hold_array(py::array array, std::optional<PixelFormat> asked, int channels) {
   if (array.dtype().kind() != 'u' || array.itemsize() != 1) {
     throw py::type_error("image: expected uint8 pixels (0 to 255), got " + std::string(py::str(array.dtype())) +
                          (array.dtype().kind() == 'f' ? "; convert with (image * 255).astype(numpy.uint8)" : ""));
@@ -62,10 +68,10 @@ HeldImage hold_array(py::array array, std::optional<PixelFormat> asked) {
         array.data(), {array.shape(), array.shape() + array.ndim()}, {array.strides(), array.strides() + array.ndim()}};
   };
   Pixels pixels = pixels_of();
-  Image image = pixels.image(asked);
+  Image image = pixels.image(asked, channels);
   if (!pixels.packed) {
     array = py::module_::import("numpy").attr("ascontiguousarray")(array);
-    image = pixels_of().image(asked);
+    image = pixels_of().image(asked, channels);
   }
   return {std::move(array), image};
 }
@@ -83,7 +89,7 @@ struct DlTensor {
 constexpr std::int32_t dl_cuda = 2, dl_cuda_managed = 13;
 
 /// Pixels in CUDA memory, according to DLPack or __cuda_array_interface__; nothing is copied.
-HeldImage hold_cuda_array(const py::object& object, std::optional<PixelFormat> asked) {
+HeldImage hold_cuda_array(const py::object& object, std::optional<PixelFormat> asked, int channels) {
   // In both protocols: the stream whose later work may read the pixels. 1 is CUDA's default stream.
   std::uintptr_t stream = 1;
   Pixels pixels{};
@@ -117,7 +123,7 @@ HeldImage hold_cuda_array(const py::object& object, std::optional<PixelFormat> a
     pixels.strides.assign(pixels.shape.size(), 1);
     for (std::size_t d = pixels.shape.size(); d-- > 1;) pixels.strides[d - 1] = pixels.strides[d] * pixels.shape[d];
   }
-  Image image = pixels.image(asked);
+  Image image = pixels.image(asked, channels);
   if (!pixels.packed) {
     throw std::invalid_argument(
         "image: its pixels in CUDA memory are not packed within a row, height x width x channels; permute it and make "
@@ -128,19 +134,21 @@ HeldImage hold_cuda_array(const py::object& object, std::optional<PixelFormat> a
   return {std::move(owner), image};
 }
 
-/// Writes the letterboxed image to `out`, a float32 array (1, 3, height, width).
+/// Writes the letterboxed image to `out`, a float32 array (1, channels, height, width).
 void letterbox(const py::handle& object, py::array_t<float, py::array::c_style> out,
                const std::optional<std::string>& format) {
-  if (out.ndim() != 4 || out.shape(0) != 1 || out.shape(1) != 3 || out.shape(2) < 1 || out.shape(3) < 1 ||
-      out.shape(2) > max_imgsz || out.shape(3) > max_imgsz) {
-    throw std::invalid_argument("out: expected shape (1, 3, height, width), got " +
+  if (out.ndim() != 4 || out.shape(0) != 1 || out.shape(1) < 1 || out.shape(1) > max_channels || out.shape(2) < 1 ||
+      out.shape(3) < 1 || out.shape(2) > max_imgsz || out.shape(3) > max_imgsz) {
+    throw std::invalid_argument("out: expected shape (1, channels, height, width), got " +
                                 std::string(py::str(out.attr("shape"))));
   }
-  const HeldImage held = hold_image(object, parse_format(format));
+  const auto channels = static_cast<int>(out.shape(1));
+  const HeldImage held = hold_image(object, parse_format(format), channels);
+  check_channels(held.image, channels);
   if (held.image.memory != Memory::host) throw py::type_error("image: its pixels are in CUDA memory");
   const auto height = static_cast<int>(out.shape(2)), width = static_cast<int>(out.shape(3));
   const Tensor tensor{
-      out.mutable_data(), {1, 3, height, width}, static_cast<std::ptrdiff_t>(height) * width, Type::f32};
+      out.mutable_data(), {1, channels, height, width}, static_cast<std::ptrdiff_t>(height) * width, Type::f32};
   py::gil_scoped_release release;
   Letterbox()(held.image, Geometry::fit(held.image.width, held.image.height, width, height), tensor, 0, false);
 }
@@ -160,15 +168,15 @@ std::optional<PixelFormat> parse_format(const std::optional<std::string>& name) 
   throw std::invalid_argument("format is \"" + *name + "\", expected bgr, rgb, bgra, rgba or gray");
 }
 
-HeldImage hold_image(const py::handle& handle, std::optional<PixelFormat> asked) {
+HeldImage hold_image(const py::handle& handle, std::optional<PixelFormat> asked, int channels) {
   const auto object = py::reinterpret_borrow<py::object>(handle);
-  if (py::isinstance<py::array>(object)) return hold_array(object, asked);
+  if (py::isinstance<py::array>(object)) return hold_array(object, asked, channels);
   if (py::hasattr(object, "__dlpack_device__")) {
     const auto device = object.attr("__dlpack_device__")().cast<std::pair<std::int32_t, std::int32_t>>().first;
-    if (device == dl_cuda || device == dl_cuda_managed) return hold_cuda_array(object, asked);
-    return hold_array(py::module_::import("numpy").attr("from_dlpack")(object), asked);
+    if (device == dl_cuda || device == dl_cuda_managed) return hold_cuda_array(object, asked, channels);
+    return hold_array(py::module_::import("numpy").attr("from_dlpack")(object), asked, channels);
   }
-  if (py::hasattr(object, "__cuda_array_interface__")) return hold_cuda_array(object, asked);
+  if (py::hasattr(object, "__cuda_array_interface__")) return hold_cuda_array(object, asked, channels);
   throw py::type_error("image: expected an array of uint8, got " +
                        std::string(py::str(py::type::of(object).attr("__name__"))));
 }

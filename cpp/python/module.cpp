@@ -12,6 +12,7 @@ PYBIND11_MODULE(_core, m) {
   yolort::bindings::register_images(m);
   yolort::bindings::register_results(m);
   yolort::bindings::register_detector(m);
+  yolort::bindings::register_classifier(m);
   yolort::bindings::register_tensorrt_build(m);
   yolort::bindings::register_toolchain(m);
 }

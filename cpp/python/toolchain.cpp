@@ -71,6 +71,9 @@ void register_toolchain(py::module_& m) {
   m.def("machine", &machine);
   m.def("tuning_paths", [](const fs::path& model) { return tuning_paths(model.string()); }, py::arg("model"));
   m.def("model_bytes", [](const fs::path& model) { return model_bytes(read_model(model.string())); }, py::arg("model"));
+  m.def(
+      "model_task", [](const fs::path& model) { return to_text(read_model(model.string()).layout.task); },
+      py::arg("model"));
   m.def("box_sides", &box_sides, py::arg("maps"), py::arg("reg_max"));
   m.def("simd", [] { return kernels().name; });
 }

@@ -2,10 +2,10 @@
 #include "yolort/c.h"
 
 #include <algorithm>
-#include <new>
 #include <utility>
 
 #include "c_options.h"
+#include "c_status.h"
 #include "yolort/yolort.h"
 
 struct yolort_detector {
@@ -21,65 +21,13 @@ struct yolort_results {
   std::vector<OfImage> images;
 };
 
-namespace {
-
+using yolort::guarded;
 using yolort::need;
+using yolort::to_image;
 using yolort::to_options;
 using yolort::to_thresholds;
 
-thread_local std::string last_error;
-
-yolort_status failed(yolort_status status, const char* what) noexcept {
-  try {
-    last_error = what;
-  } catch (...) {  // out of memory: the status without a message
-    last_error.clear();
-  }
-  return status;
-}
-
-/// Runs `call` and returns what it throws as a status.
-template <class Call>
-yolort_status guarded(Call call) noexcept {
-  try {
-    call();
-    return YOLORT_OK;
-  } catch (const yolort::FileNotFound& error) {
-    return failed(YOLORT_FILE_NOT_FOUND, error.what());
-  } catch (const yolort::ModelError& error) {
-    return failed(YOLORT_MODEL_ERROR, error.what());
-  } catch (const yolort::EngineError& error) {
-    return failed(YOLORT_ENGINE_ERROR, error.what());
-  } catch (const std::invalid_argument& error) {
-    return failed(YOLORT_INVALID_ARGUMENT, error.what());
-  } catch (const std::bad_alloc&) {
-    return failed(YOLORT_OUT_OF_MEMORY, "out of memory");
-  } catch (const std::exception& error) {
-    return failed(YOLORT_INTERNAL_ERROR, error.what());
-  } catch (...) {
-    return failed(YOLORT_INTERNAL_ERROR, "an exception of unknown type");
-  }
-}
-
-yolort::Image to_image(const yolort_image& from) {
-  if (from.format < YOLORT_BGR || from.format > YOLORT_GRAY) {
-    throw std::invalid_argument("image: its format is " + std::to_string(from.format) +
-                                ", expected YOLORT_BGR (0) to " + "YOLORT_GRAY (4)");
-  }
-  if (from.memory != YOLORT_HOST && from.memory != YOLORT_CUDA) {
-    throw std::invalid_argument("image: its memory is " + std::to_string(from.memory) +
-                                ", expected YOLORT_HOST (0) or YOLORT_CUDA (1)");
-  }
-  static_assert(static_cast<int>(yolort::PixelFormat::bgr) == YOLORT_BGR &&
-                static_cast<int>(yolort::PixelFormat::gray) == YOLORT_GRAY);
-  return {from.pixels,
-          from.width,
-          from.height,
-          from.stride,
-          static_cast<yolort::PixelFormat>(from.format),
-          from.memory == YOLORT_CUDA ? yolort::Memory::cuda : yolort::Memory::host,
-          from.stream};
-}
+namespace {
 
 yolort_results::OfImage to_results(yolort::Detections found) {
   yolort_results::OfImage out;
@@ -108,7 +56,6 @@ const T* data_of(const std::vector<T>& values) {
 
 int32_t yolort_abi_version(void) { return YOLORT_ABI_VERSION; }
 const char* yolort_version(void) { return YOLORT_VERSION; }
-const char* yolort_last_error(void) { return last_error.c_str(); }
 
 const char* yolort_engine_at(size_t position, const char** reason) {
   thread_local std::vector<yolort::EngineStatus> engines;
@@ -196,6 +143,7 @@ const char* yolort_task(const yolort_detector* detector) {
     case yolort::Task::segment: return "segment";
     case yolort::Task::pose: return "pose";
     case yolort::Task::obb: return "obb";
+    case yolort::Task::classify:
     case yolort::Task::detect: break;
   }
   return "detect";
@@ -217,6 +165,8 @@ const char* yolort_metadata(const yolort_detector* detector, const char* key) {
   });
   return out;
 }
+
+int32_t yolort_channels(const yolort_detector* detector) { return detector ? detector->detector.channels() : 0; }
 
 yolort_status yolort_imgsz(const yolort_detector* detector, int32_t* height, int32_t* width) {
   return guarded([&] {

@@ -57,10 +57,10 @@ Struct sized(const Struct* from, Struct out, const char* name) {
   return out;
 }
 
-template <class T>
-std::vector<int> list(const T* values, std::size_t count, const char* name) {
+template <class To, class From>
+std::vector<To> list(const From* values, std::size_t count, const char* name) {
   if (count) need(values, name);
-  return std::vector<int>(values, values + count);
+  return std::vector<To>(values, values + count);
 }
 
 std::string text(const char* value) { return value ? value : ""; }
@@ -95,7 +95,7 @@ Thresholds to_thresholds(const yolort_thresholds* thresholds) {
   out.conf = from.conf;
   out.iou = from.iou;
   out.max_det = from.max_det;
-  out.classes = list(from.classes, from.class_count, "thresholds.classes");
+  out.classes = list<int>(from.classes, from.class_count, "thresholds.classes");
   out.agnostic = from.agnostic;
   out.multi_label = from.multi_label;
   return out;
@@ -118,7 +118,7 @@ Options to_options(const yolort_options* options) {
   out.tuned = from.tuned;
   out.names = texts(from.names, from.name_count, "options.names");
   out.augment = from.augment;
-  out.scales = list(from.scales, from.scale_count, "options.scales");
+  out.scales = list<int>(from.scales, from.scale_count, "options.scales");
   if (from.merge != YOLORT_WBF && from.merge != YOLORT_NMS) {
     throw std::invalid_argument("options.merge is " + std::to_string(from.merge) +
                                 ", expected YOLORT_WBF (0) or YOLORT_NMS (1)");
@@ -129,11 +129,36 @@ Options to_options(const yolort_options* options) {
   const auto settings = texts(from.engine_options, from.engine_option_count, "options.engine_options");
   if (settings.size() % 2) throw std::invalid_argument("options.engine_options has a name without a value");
   for (std::size_t i = 0; i < settings.size(); i += 2) out.engine_options[settings[i]] = settings[i + 1];
-  out.flip_idx = list(from.flip_idx, from.flip_idx_count, "options.flip_idx");
-  const std::vector<int> limbs = list(from.skeleton, from.skeleton_count, "options.skeleton");
+  out.flip_idx = list<int>(from.flip_idx, from.flip_idx_count, "options.flip_idx");
+  const std::vector<int> limbs = list<int>(from.skeleton, from.skeleton_count, "options.skeleton");
   if (limbs.size() % 2) throw std::invalid_argument("options.skeleton has a limb with one keypoint");
   for (std::size_t i = 0; i < limbs.size(); i += 2) out.skeleton.push_back({limbs[i], limbs[i + 1]});
+  out.channels = text(from.channels);
+  out.resize = text(from.resize);
+  out.mean = list<float>(from.mean, from.mean_count, "options.mean");
+  out.stddev = list<float>(from.stddev, from.stddev_count, "options.stddev");
   return out;
+}
+
+Image to_image(const yolort_image& from) {
+  if (from.format < YOLORT_BGR || from.format > YOLORT_CHANNELS) {
+    throw std::invalid_argument("image: its format is " + std::to_string(from.format) +
+                                ", expected YOLORT_BGR (0) to YOLORT_CHANNELS (5)");
+  }
+  if (from.memory != YOLORT_HOST && from.memory != YOLORT_CUDA) {
+    throw std::invalid_argument("image: its memory is " + std::to_string(from.memory) +
+                                ", expected YOLORT_HOST (0) or YOLORT_CUDA (1)");
+  }
+  static_assert(static_cast<int>(PixelFormat::bgr) == YOLORT_BGR &&
+                static_cast<int>(PixelFormat::channels) == YOLORT_CHANNELS);
+  return {from.pixels,
+          from.width,
+          from.height,
+          from.stride,
+          static_cast<PixelFormat>(from.format),
+          from.memory == YOLORT_CUDA ? Memory::cuda : Memory::host,
+          from.stream,
+          from.channels};
 }
 
 }  // namespace yolort

@@ -20,4 +20,7 @@ void set_defaults(yolort_options* options, std::size_t size);
 Thresholds to_thresholds(const yolort_thresholds* thresholds);
 Options to_options(const yolort_options* options);
 
+/// Throws std::invalid_argument.
+Image to_image(const yolort_image& from);
+
 }  // namespace yolort

@@ -11,7 +11,7 @@ IMAGE = [("pixels", c_char_p), ("width", c_int32), ("height", c_int32), ("stride
 
 
 class Image(Structure):
-    _fields_ = [*IMAGE, ("memory", c_int32), ("stream", c_void_p)]
+    _fields_ = [*IMAGE, ("memory", c_int32), ("stream", c_void_p), ("channels", c_int32)]
 
 
 class Detection(Structure):

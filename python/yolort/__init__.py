@@ -17,6 +17,8 @@ from yolort import _core, images
 from yolort._core import EngineError, Error, ModelError
 from yolort._engines import Engine, EngineStatus, devices, engines, register_engine
 from yolort._types import LayerTime, Speed, View
+from yolort.classification import Classification
+from yolort.classifier import Classifier
 from yolort.detections import Detections
 from yolort.detector import Detector
 from yolort.images import ImageError
@@ -41,6 +43,8 @@ _LAZY = {
 __version__ = _core.__version__
 __all__ = [
     "Batcher",
+    "Classification",
+    "Classifier",
     "Detections",
     "Detector",
     "Engine",

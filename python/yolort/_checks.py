@@ -207,6 +207,23 @@ def imgsz(value: object) -> tuple[int, int] | None:
     return pair[0], pair[1]
 
 
+def channels(value: object) -> str:
+    """The order of three channels, or their number as text; "" for None. TypeError, ValueError."""
+    if value is None or isinstance(value, str):
+        return text("channels", value)
+    return str(integer("channels", value))
+
+
+def numbers(name: str, value: object) -> list[float]:
+    """One number or several; [] for None. TypeError, ValueError."""
+    if value is None:
+        return []
+    found = [number(name, item) for item in (value if _is_several(value) else [value])]
+    if not found:
+        raise ValueError(f"{name}: expected a number, or one per channel, got none")
+    return found
+
+
 def sides(name: str, value: object) -> list[int]:
     """One whole number or several. TypeError, ValueError."""
     return [integer(name, side) for side in (value if _is_several(value) else [value])]

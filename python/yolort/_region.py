@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from yolort._types import Array
 
+if TYPE_CHECKING:
+    from yolort.detections import Detections
+
 Corners: TypeAlias = "Sequence[tuple[float, float]]"  # two of a rectangle, or those of a polygon
 
 
-def crop(array: Array, corners: Corners) -> tuple[Array, tuple[int, int]]:
-    """The part of an image that holds a region, whole pixels of it, and the x y where that begins. Nothing is copied.
+class Part(NamedTuple):
+    """A part of an image, and the x y of its first pixel."""
+
+    array: Array
+    left: int = 0
+    top: int = 0
+
+
+def crop(array: Array, corners: Corners | None) -> Part:
+    """The whole pixels of an image that hold a region, not copied; None: all of it.
 
     Raises:
         ValueError: the region lies outside the image.
     """
+    if corners is None:
+        return Part(array)
     height, width = array.shape[0], array.shape[1]
     xs, ys = zip(*corners, strict=True)
     left, top = max(math.floor(min(xs)), 0), max(math.floor(min(ys)), 0)
@@ -29,7 +42,13 @@ def crop(array: Array, corners: Corners) -> tuple[Array, tuple[int, int]]:
             f"region: {min(xs):g}, {min(ys):g} to {max(xs):g}, {max(ys):g} lies outside the image, {width} x {height} "
             "pixels"
         )
-    return cast("Array", cast("Any", array)[top:bottom, left:right]), (left, top)
+    return Part(cast("Array", cast("Any", array)[top:bottom, left:right]), left, top)
+
+
+def whole(found: Detections, part: Part, array: Array, corners: Corners) -> Detections:
+    """What was found in a part, in pixels of the image `array`: what a polygon does not hold is left out."""
+    moved = found.in_image(part.left, part.top, (array.shape[0], array.shape[1]))
+    return moved[holds(corners, moved.boxes)]
 
 
 def holds(corners: Corners, boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from yolort.detections import Detections
-
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Self, TypeIs, Unpack
 
 
 class DlpackArray(Protocol):
@@ -40,6 +38,12 @@ ImagePath: TypeAlias = "str | bytes | os.PathLike[str]"
 ImageSource: TypeAlias = "ImagePath | bytearray | memoryview | Image"
 Source: TypeAlias = "Array | ImageSource | Sequence[Array | ImageSource]"
 
+
+def is_array(item: object) -> TypeIs[Array]:
+    """Whether it is an image as an array, and not a path."""
+    return hasattr(item, "__dlpack__") or hasattr(item, "__cuda_array_interface__")
+
+
 #: Class indices, class names, or one of either; None: all.
 Classes: TypeAlias = "int | str | Iterable[int | str] | None"
 #: x1 y1 x2 y2 of a rectangle, or x y of three or more corners of a polygon, in pixels of the image; None: the image.
@@ -60,8 +64,12 @@ class Settings(TypedDict, total=False):
     region: Region
 
 
-class DetectorLike(Protocol):
-    """What `Batcher` and `Stream` need of a `Detector`."""
+#: What is found in one image: `Detections` or `Classification`.
+Result = TypeVar("Result")
+
+
+class DetectorLike(Protocol[Result]):
+    """What `Batcher` and `Stream` need of a `Detector` or `Classifier`."""
 
     @property
     def names(self) -> Mapping[int, str]: ...
@@ -70,7 +78,7 @@ class DetectorLike(Protocol):
     @property
     def device(self) -> str: ...
     def clone(self) -> Self: ...
-    def __call__(self, source: Sequence[Array], /, **settings: Unpack[Settings]) -> list[Detections]: ...
+    def __call__(self, source: Sequence[Array], /, **settings: Unpack[Settings]) -> list[Result]: ...
 
 
 class Speed(NamedTuple):

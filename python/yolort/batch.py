@@ -1,4 +1,4 @@
-"""Detection in very many images on a Ray cluster: shards of the source in, one file of JSON lines a shard out.
+"""Detection in very many images, or their classes, on a Ray cluster: shards in, one file of JSON lines a shard out.
 
 A shard's file appears whole or not at all; a second run with the same source and output does the shards that are
 missing.
@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from yolort import _atomic, _checks, _core, images
+from yolort._open import open_model
+from yolort.classifier import Classifier
 from yolort.detector import Detector
 
 _MANIFEST = "batch.json"
@@ -141,11 +143,11 @@ def split(source: str | os.PathLike[str], shard_size: int) -> list[Shard]:
     return [Shard(number=i, paths=part, row_group=-1) for i, part in enumerate(parts)]
 
 
-def detect_shard(detector: Detector, shard: Shard, folder: Path, column: str) -> dict[str, int]:
+def detect_shard(detector: Detector | Classifier, shard: Shard, folder: Path, column: str) -> dict[str, int]:
     """Write the file of a shard, whole or not at all; gives the numbers of its images and of those that failed."""
     count = failed = 0
     with _atomic.writing(_target(folder, shard), update=True) as built, open(built, "w", encoding="utf-8") as file:
-        for name, load in _read(shard, column):
+        for name, load in _read(shard, column, detector.channels):
             count += 1
             try:
                 line = {**detector(load()).to_dict(), "path": name}
@@ -161,7 +163,7 @@ class _Worker:
 
     def __init__(self, model: str, folder: str, column: str, options: dict[str, Any], cpus: int) -> None:
         threads = min(cpus, _core.max_threads())  # Ray may be told of more CPUs than there are
-        self._detector = Detector(model, **{"threads": threads, **options})
+        self._detector = open_model(model, **{"threads": threads, **options})
         self._folder = Path(folder)
         self._column = column
 
@@ -169,11 +171,11 @@ class _Worker:
         return detect_shard(self._detector, json.loads(row["shard"]), self._folder, self._column)
 
 
-def _read(shard: Shard, column: str) -> Iterator[tuple[str, Callable[[], npt.NDArray[np.uint8]]]]:
+def _read(shard: Shard, column: str, channels: int) -> Iterator[tuple[str, Callable[[], npt.NDArray[np.uint8]]]]:
     """Names of images, and what decodes each."""
     if shard["row_group"] < 0:
         for path in shard["paths"]:
-            yield path, partial(images.read, path)
+            yield path, partial(images.read, path, channels)
         return
     from pyarrow import parquet
 

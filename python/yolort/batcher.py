@@ -1,4 +1,4 @@
-"""One image at a time from many callers, run together: dynamic batching in front of a `Detector`."""
+"""One image at a time from many callers, run together: dynamic batching in front of a `Detector` or `Classifier`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 from yolort import _checks
 from yolort._core import Error
-from yolort._types import Array, DetectorLike, Settings
-from yolort.detections import Detections
+from yolort._types import Array, DetectorLike, Result, Settings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -28,7 +27,7 @@ class QueueFullError(Error):
 class _Job(NamedTuple):
     fetch: Callable[[], Array]
     settings: dict[str, Any]  # see `_checks.settings`
-    future: Future[Detections]
+    future: Future[Any]
 
 
 class _Queue:
@@ -99,7 +98,7 @@ class _Queue:
             job.future.cancel()
 
 
-class Batcher:
+class Batcher(Generic[Result]):
     """Detects in single images from many threads or an event loop, several of them in one run of the network.
 
     Workers, each with a clone of the Detector, take what waits: a batch is what came while they were busy, up to
@@ -112,7 +111,7 @@ class Batcher:
 
     def __init__(
         self,
-        detector: DetectorLike,
+        detector: DetectorLike[Result],
         *,
         max_batch: int | None = None,
         max_wait: float = 0.0,
@@ -122,7 +121,7 @@ class Batcher:
         """Start the workers.
 
         Args:
-            detector: is cloned for each worker, and stays the caller's.
+            detector: a `Detector` or `Classifier`; is cloned for each worker, and stays the caller's.
             max_batch: images of one run at most, 1 or more; default: the batch that the model is fixed to; of a dynamic
                 one 8 on a GPU and 4 on a CPU. A batch may differ from single images in the last bits.
             max_wait: seconds that a worker waits for a batch to fill once it has an image; 0 takes what is there.
@@ -151,7 +150,7 @@ class Batcher:
         # The threads hold the queue, not this object: one that is forgotten, or left at exit, is closed all the same.
         self._finalizer = weakref.finalize(self, _stop, self._queue, self._threads, True)
 
-    def submit(self, image: Array, **settings: Unpack[Settings]) -> Future[Detections]:
+    def submit(self, image: Array, **settings: Unpack[Settings]) -> Future[Result]:
         """Queue one image, and return at once.
 
         Args:
@@ -159,7 +158,7 @@ class Batcher:
             **settings: as of `Detector`; only images of equal settings run together.
 
         Returns:
-            A future of its Detections, or of what `Detector` raises for this image; `cancel()` works while it waits.
+            A future of its result, or of what `Detector` raises for this image; `cancel()` works while it waits.
 
         Raises:
             QueueFullError: `queue` images wait.
@@ -168,11 +167,11 @@ class Batcher:
         """
         return self.submit_lazily(lambda: image, **settings)
 
-    def submit_lazily(self, fetch: Callable[[], Array], **settings: Unpack[Settings]) -> Future[Detections]:
+    def submit_lazily(self, fetch: Callable[[], Array], **settings: Unpack[Settings]) -> Future[Result]:
         """The same for an image that `fetch` gives, in a worker's thread, once its turn has come."""
         if not self.running:
             raise RuntimeError("this Batcher is closed, or was made before the process forked")
-        future: Future[Detections] = Future()
+        future: Future[Result] = Future()
         self._queue.put(_Job(fetch, _checks.settings(settings, self._names), future))
         return future
 
@@ -199,7 +198,7 @@ class Batcher:
                 raise
             self._finalizer.detach()
 
-    def __enter__(self) -> Batcher:
+    def __enter__(self) -> Batcher[Result]:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -216,7 +215,7 @@ def _stop(queue: _Queue, threads: list[threading.Thread], cancel: bool) -> None:
         thread.join()
 
 
-def _work(queue: _Queue, detector: DetectorLike) -> None:
+def _work(queue: _Queue, detector: DetectorLike[Any]) -> None:
     try:
         while batch := queue.take():
             jobs: list[_Job] = []
@@ -234,7 +233,7 @@ def _work(queue: _Queue, detector: DetectorLike) -> None:
         queue.leave()
 
 
-def _run(detector: DetectorLike, jobs: list[_Job], arrays: list[Array]) -> None:
+def _run(detector: DetectorLike[Any], jobs: list[_Job], arrays: list[Array]) -> None:
     """Set each future; an image that fails does not affect the others."""
     if not jobs:
         return

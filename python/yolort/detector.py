@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _checks, _core, _fork, _inputs, _region, images
-from yolort._types import Array, Classes, ImageSource, LayerTime, Region, Settings, Source, Speed, View
+from yolort import _checks, _core, _fork, _region
+from yolort._inputs import Input, run_on
+from yolort._model import Model
+from yolort._types import Array, Classes, LayerTime, Settings, Source, View
 from yolort.detections import Detections, from_columns
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _THRESHOLDS = ("conf", "iou", "max_det", "classes", "agnostic", "multi_label")
 
 
-class Detector:
+class Detector(Model):
     """Loads a model and detects objects with it.
 
     Threads may share a Detector, whose calls then wait for each other; give each thread its own `clone()` to run side
@@ -61,6 +61,10 @@ class Detector:
         flip_idx: Sequence[int] = (),
         skeleton: Sequence[Sequence[int]] = (),
         engine_options: Mapping[str, str | float] | None = None,
+        channels: str | int | None = None,
+        resize: str | None = None,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
     ) -> None:
         """Load a model; it is ready when this returns.
 
@@ -108,6 +112,11 @@ class Detector:
             engine_options: settings of the engine under its own names, which onnxruntime takes: options of the
                 execution provider on `device` (`{"trt_fp16_enable": True}`) and, with a dot in the name, of the session
                 (`{"session.intra_op.allow_spinning": False}`).
+            channels: channels of the network input, for a model whose metadata does not say it: "rgb" or "bgr", the
+                order of three; or their number, 1 (gray) to 512.
+            resize: "letterbox" (default), or "stretch": to the network input, whatever the proportions.
+            mean, std: the network input is (grey level / 255 - mean) / std; one value, or one per channel in the order
+                of the network. Default: 0 and 1, or what the metadata says.
 
         Raises:
             FileNotFoundError: no such model.
@@ -136,6 +145,10 @@ class Detector:
             engine_options=_checks.engine_options(engine_options),
             flip_idx=_checks.keypoints("flip_idx", flip_idx),
             skeleton=_checks.limbs("skeleton", skeleton),
+            channels=_checks.channels(channels),
+            resize=_checks.text("resize", resize),
+            mean=_checks.numbers("mean", mean),
+            std=_checks.numbers("std", std),
         )
         self._names = dict(enumerate(self._core.names))
         self._skeleton = tuple((start, end) for start, end in self._core.skeleton)
@@ -168,7 +181,8 @@ class Detector:
         """Detect objects.
 
         Args:
-            source: an image: an array, (height, width, 3) BGR, (height, width, 4) BGRA or (height, width) gray, uint8;
+            source: an image: an array, (height, width, 3) BGR, (height, width, 4) BGRA or (height, width) gray, or for a model
+                of other `channels` (height, width, channels), uint8;
                 a PIL image; the path, the http(s) URL or the bytes of an image file. Or several: a list of those, an
                 array (n, height, width, channels), a folder or a glob pattern. An array is of numpy, or any that speaks
                 DLPack or `__cuda_array_interface__`; TensorRT takes those of its GPU as they are. Of a URL 64 MiB are
@@ -195,32 +209,14 @@ class Detector:
             format=format, augment=augment, region=region,
         )  # fmt: skip
         settings = _checks.settings(given, self._names)
-        several = _inputs.several(source)
-        if several is not None:
-            return self._detect([_inputs.read(item, format) for item in several], settings)
-        if isinstance(source, (str, bytes, os.PathLike)) and _inputs.is_pattern(source):
-            return self._detect_files(images.find(source), settings)
-        return self._detect([_inputs.read(cast("Array | ImageSource", source), format)], settings)[0]
-
-    def warmup(self, runs: int = 3) -> None:
-        """Detect in a gray image of `imgsz`, so that the first image takes no longer than the next.
-
-        Args:
-            runs: how often, 1 or more.
-
-        Raises:
-            TypeError, ValueError: `runs` out of range.
-            EngineError: the engine failed.
-        """
-        gray = np.full((*self.imgsz, 3), 114, np.uint8)
-        for _ in range(_checks.integer("runs", runs)):
-            self._detect([_inputs.Input(gray)], {})
+        return run_on(source, format, self.channels, lambda inputs: self._detect(inputs, settings))
 
     def infer(self, tensor: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
         """Run only the network: for tools that compare or calibrate; a detection needs `detector(image)` only.
 
         Args:
-            tensor: (batch, 3, height, width) float32, RGB in 0 to 1, of `imgsz`; `batch` images if that is fixed.
+            tensor: (batch, channels, height, width) float32, mostly RGB in 0 to 1, of `imgsz`; `batch` images if that
+                is fixed.
 
         Returns:
             Copies of the outputs of the network, float32, in the model's order; what they hold depends on `head`. Of a
@@ -242,21 +238,6 @@ class Detector:
         """
         return [LayerTime(*row) for row in self._core.layer_times()]
 
-    def explain(self) -> str:
-        """Why this engine and this precision, a line each, and of every other engine whether it could run the model.
-        Opens the libraries of those."""
-        return self._core.explain()
-
-    def clone(self) -> Detector:
-        """Another Detector on the same weights, with its own buffers: one a thread."""
-        copy = object.__new__(type(self))
-        copy._core = self._core.clone()
-        copy._names = self._names
-        copy._skeleton = self._skeleton
-        copy._thresholds = self._thresholds
-        _fork.watch(copy)
-        return copy
-
     def stream(
         self,
         source: StreamSource | Sequence[StreamSource],
@@ -275,7 +256,7 @@ class Detector:
         format: str | None = None,
         augment: bool | None = None,
         region: Region = None,
-    ) -> Stream:
+    ) -> Stream[Detections]:
         """Detect in a flow of images; reading, inference and the work between two frames overlap.
 
         Args:
@@ -310,48 +291,13 @@ class Detector:
         return Stream(self, source, policy, buffer, workers, batching, settings)
 
     @property
-    def names(self) -> dict[int, str]:
-        """Class names by class index."""
-        return self._names
-
-    @property
-    def imgsz(self) -> tuple[int, int]:
-        """Height and width of the network input in pixels; with `rect` its maximum."""
-        return self._core.imgsz
-
-    @property
     def rect(self) -> bool:
         """Whether images are padded only to the stride of the model."""
         return self._core.rect
 
     @property
-    def batch(self) -> int:
-        """Images of one run of the network at most; 0 if any number goes."""
-        return self._core.batch
-
-    @property
-    def engine(self) -> str:
-        """Name of the engine that runs the model."""
-        return self._core.engine
-
-    @property
-    def device(self) -> str:
-        """Where it runs: "cpu", "vulkan:0 <name>", ..."""
-        return self._core.device
-
-    @property
-    def precision(self) -> str:
-        """What the engine computes in: "fp32", "bf16", ..."""
-        return self._core.precision
-
-    @property
-    def tuned(self) -> bool:
-        """Whether it runs as `yolort tune` recorded."""
-        return self._core.tuned
-
-    @property
     def head(self) -> str:
-        """What the model puts out: "raw", "raw-e2e", "boxes" or "end2end"."""
+        """What the model puts out: "raw", "raw-e2e", "boxes", "end2end", "rows" or "indexed"."""
         return self._core.head
 
     @property
@@ -365,22 +311,9 @@ class Detector:
         return self._skeleton
 
     @property
-    def metadata(self) -> dict[str, str]:
-        """Metadata of the model file, as text."""
-        return self._core.metadata
-
-    @property
     def views(self) -> list[View]:
         """The views of test-time augmentation, each with where it runs; empty without."""
         return [View(*view) for view in self._core.views]
-
-    @property
-    def speed(self) -> Speed:
-        """Milliseconds of the last call."""
-        return Speed(*self._core.speed)
-
-    def __reduce__(self) -> str:
-        raise TypeError("a Detector cannot be pickled: send the path of its model, and construct it in that process")
 
     def __repr__(self) -> str:
         height, width = self.imgsz
@@ -389,36 +322,21 @@ class Detector:
             f"tuned={self.tuned}, head={self.head!r}, imgsz={height}x{width}, classes={len(self._names)})"
         )
 
-    def _detect(self, inputs: Sequence[_inputs.Input], settings: Mapping[str, Any]) -> list[Detections]:
+    def _detect(self, inputs: Sequence[Input], settings: Mapping[str, Any]) -> list[Detections]:
         """Detect in images; `settings` as `_checks.settings` returns them."""
         thresholds = _checks.thresholds(
             **{name: settings.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS}
         )
         region = settings.get("region")
-        whole = [item.array for item in inputs]
-        parts = [_region.crop(array, region) for array in whole] if region else [(array, (0, 0)) for array in whole]
-        columns = self._core.detect(
-            [array for array, _ in parts], thresholds, [item.format for item in inputs], settings.get("augment")
+        parts = [_region.crop(item.array, region) for item in inputs]
+        found = self._core.detect(
+            [part.array for part in parts], thresholds, [item.format for item in inputs], settings.get("augment")
         )
         out = []
-        for item, (array, (left, top)), found in zip(inputs, parts, columns, strict=True):
-            shape = (array.shape[0], array.shape[1])
-            detections = from_columns(found, self._names, self._skeleton, item.path, shape)
-            if region:
-                detections = detections.in_image(left, top, (item.array.shape[0], item.array.shape[1]))
-                detections = detections[_region.holds(region, detections.boxes)]
-            out.append(detections)
-        return out
-
-    def _detect_files(self, paths: list[Path], settings: Mapping[str, Any]) -> list[Detections]:
-        out = []
-        for path in paths:  # one at a time: a folder may not fit in memory
-            try:
-                item = _inputs.read(path, None)
-            except (images.ImageError, FileNotFoundError) as error:
-                warnings.warn(f"left out: {error}", stacklevel=3)
-                continue
-            out += self._detect([item], settings)
+        for item, part, columns in zip(inputs, parts, found, strict=True):
+            shape = (part.array.shape[0], part.array.shape[1])
+            detections = from_columns(columns, self._names, self._skeleton, item.path, shape)
+            out.append(_region.whole(detections, part, item.array, region) if region else detections)
         return out
 
 

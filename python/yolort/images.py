@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _atomic, _checks, _glob, _image_header, _netpbm
+from yolort import _atomic, _bands, _checks, _glob, _image_header, _netpbm
 from yolort._core import Error
 
 #: Pixels that a file is decoded to at most: 400 MB, and up to 2 GB of its decoder meanwhile (JPEG 2000, AVIF). The
@@ -160,8 +160,11 @@ def below(folder: Path) -> Iterator[Path]:
     return _glob.matches(os.path.join(glob.escape(os.fspath(folder)), "**"))
 
 
-def read(path: str | bytes | os.PathLike[str]) -> npt.NDArray[np.uint8]:
+def read(path: str | bytes | os.PathLike[str], channels: int = 3) -> npt.NDArray[np.uint8]:
     """Decode an image file to (height, width, 3) BGR uint8, turned as its EXIF orientation says.
+
+    With more than four `channels`, or two, the file is a TIFF of a page for each, or a numpy array (.npy), of uint8 or
+    uint16, whose upper 8 bits are kept: (height, width, channels) uint8.
 
     Of deeper images the upper 8 bits are kept, or what the file says is white becomes 255 (netpbm; PNG with sBIT); of
     fractions 0 is black and 1 is white. A UserWarning tells of 16 bits that would be almost black. Alpha is ignored. A
@@ -193,15 +196,20 @@ def read(path: str | bytes | os.PathLike[str]) -> npt.NDArray[np.uint8]:
         raise ImageError(f"{name} cannot be read: {error.strerror or error}") from None
     if video and _image_header.read(data) is None:
         raise ImageError(f"{name} is no image, but its ending is that of a video{video}")
-    return decode(data, name)
+    return decode(data, name, channels)
 
 
-def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image") -> npt.NDArray[np.uint8]:
+def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image", channels: int = 3) -> npt.NDArray[np.uint8]:
     """Decode the bytes of an image file, as `read` does; `name` is what an error calls it.
 
     Raises:
         ImageError, ImportError: as `read`.
     """
+    if channels not in (1, 3):
+        try:
+            return _bands.decode(bytes(data), channels, name)
+        except ValueError as error:
+            raise ImageError(str(error)) from None
     opencv()
     bytes_ = np.frombuffer(data, np.uint8).data
     header = _image_header.read(bytes_)

@@ -1,4 +1,5 @@
-"""Detection in a flow of images: reading, inference and the consumer's work overlap, in bounded memory."""
+"""Detection or classification in a flow of images: reading, inference and the consumer's work overlap, in bounded
+memory."""
 
 from __future__ import annotations
 
@@ -10,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Generic, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from yolort import _checks
-from yolort._types import DetectorLike, Settings
+from yolort._types import DetectorLike, Result, Settings
 from yolort.batcher import WORKERS, Batcher
 from yolort.detections import Detections
 from yolort.sources import Arrays, Source, SourceImage, StreamSource, split
@@ -28,12 +29,12 @@ _JOIN = 15.0  # seconds for a reader that stands in a system call; a daemon, it 
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class Frame(Generic[Result]):
     """One image of a stream and what was found in it.
 
     Attributes:
         image: the array that was detected in, (height, width, 3) BGR uint8 for all but an iterator of other arrays.
-        detections: what was found; `path` is set for image files.
+        result: what was found, `Detections` or `Classification`; `path` is set for image files.
         index: number of the image in its source, from 0; under "latest" those that were dropped are counted, too.
         source: index of the source in the list given to `stream`, else 0.
         time: seconds from the start of the video, if the source reports it, else None.
@@ -41,11 +42,18 @@ class Frame:
     """
 
     image: npt.NDArray[np.uint8]
-    detections: Detections
+    result: Result
     index: int
     source: int
     time: float | None
     captured: float
+
+    @property
+    def detections(self) -> Detections:
+        """`result` of a Detector. TypeError: it is that of a Classifier."""
+        if not isinstance(self.result, Detections):
+            raise TypeError("this frame was classified: see its result")
+        return self.result
 
 
 @dataclass(eq=False)
@@ -56,7 +64,7 @@ class _Entry:
     index: int
     captured: float
     started: bool = False
-    result: Detections | BaseException | None = None
+    result: Any = None  # or what was raised instead
 
 
 @dataclass(eq=False)
@@ -74,7 +82,7 @@ class _Track:
 class _Pipeline:
     """What readers, workers and the consumer share."""
 
-    def __init__(self, tracks: list[_Track], batcher: Batcher, buffer: int, settings: dict[str, Any]) -> None:
+    def __init__(self, tracks: list[_Track], batcher: Batcher[Any], buffer: int, settings: dict[str, Any]) -> None:
         self.tracks = tracks
         self.batcher = batcher
         self.buffer = buffer
@@ -128,7 +136,7 @@ class _Pipeline:
             entry.started = True
             return entry.image.pixels
 
-    def finish(self, track: _Track, entry: _Entry, result: Future[Detections]) -> None:
+    def finish(self, track: _Track, entry: _Entry, result: Future[Any]) -> None:
         if result.cancelled():  # the stream stops
             return
         with self.changed:
@@ -141,7 +149,7 @@ class _Pipeline:
                     self.dropped += 1
             self.changed.notify_all()
 
-    def take(self) -> Frame | None:
+    def take(self) -> Frame[Any] | None:
         """Wait for the next result, of the sources in turns; None at the end."""
         with self.changed:
             while not self.stopping.is_set():
@@ -170,16 +178,15 @@ class _Pipeline:
                 reader.join(_JOIN)
 
 
-def _frame(track: _Track, entry: _Entry) -> Frame:
+def _frame(track: _Track, entry: _Entry) -> Frame[Any]:
     found = entry.result
-    if not isinstance(found, Detections):
-        assert found is not None
+    if isinstance(found, BaseException):
         raise found
     found.path = entry.image.path
     return Frame(entry.image.pixels, found, entry.index, track.number, entry.image.time, entry.captured)
 
 
-class Stream(Iterator[Frame]):
+class Stream(Iterator[Frame[Result]]):
     """Frames of one or more sources, in the order of each; made by `Detector.stream`.
 
     Iterate over it, in a `for` or an `async for`. It stops when the sources end, on an error or Ctrl-C, on `close()`,
@@ -188,7 +195,7 @@ class Stream(Iterator[Frame]):
 
     def __init__(
         self,
-        detector: DetectorLike,
+        detector: DetectorLike[Result],
         source: StreamSource | Sequence[StreamSource],
         policy: Policy | None,
         buffer: int,
@@ -231,19 +238,19 @@ class Stream(Iterator[Frame]):
         """What could not be read so far, a sentence each: files that were left out, videos that ended early."""
         return [problem for track in self._tracks for problem in track.source.problems]
 
-    def __iter__(self) -> Stream:
+    def __iter__(self) -> Stream[Result]:
         return self
 
-    def __next__(self) -> Frame:
+    def __next__(self) -> Frame[Result]:
         frame = self._take()
         if frame is None:
             raise StopIteration
         return frame
 
-    def __aiter__(self) -> Stream:
+    def __aiter__(self) -> Stream[Result]:
         return self
 
-    async def __anext__(self) -> Frame:
+    async def __anext__(self) -> Frame[Result]:
         import asyncio  # slow to import, and few streams need it
 
         frame = await asyncio.to_thread(self._take)
@@ -255,13 +262,13 @@ class Stream(Iterator[Frame]):
         """Stop reading, drop what is on its way, and wait for the threads; a loop that waits for a frame ends."""
         self._finalizer()
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> Stream[Result]:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _take(self) -> Frame | None:
+    def _take(self) -> Frame[Result] | None:
         if self._finalizer.alive and not self._pipeline.batcher.running:
             raise RuntimeError("this Stream was made before the process forked; make it in the process that uses it")
         try:

@@ -316,7 +316,7 @@ void test_failures() {
   const Pixels pixels(204);
   auto* results = reinterpret_cast<yolort_results*>(&something);
   for (const auto& [change, text] :
-       {std::pair<void (*)(yolort_image&), const char*>{[](yolort_image& image) { image.format = 5; }, "format is 5"},
+       {std::pair<void (*)(yolort_image&), const char*>{[](yolort_image& image) { image.format = 6; }, "format is 6"},
         {[](yolort_image& image) { image.memory = -1; }, "memory is -1"},
         {[](yolort_image& image) { image.memory = YOLORT_CUDA; }, "CUDA memory"},
         {[](yolort_image& image) { image.width = 0; }, "image"},

@@ -1,5 +1,6 @@
 #include "ops/decode.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -175,6 +176,69 @@ void test_end2end_head_of_the_second_image_in_half() {
   CHECK_THROWS(Decoder()(layout, outputs, 1, Geometry::fit(32, 64, 32, 64), {}), ModelError, "class");
 }
 
+void test_centered_rows_in_shares_of_the_input() {
+  const std::vector<float> data = {0.5f, 0.25f, 0.25f, 0.125f, 0.75f, 1, 0, 0, 0, 0, 0, 0};
+  HeadLayout layout;
+  layout.head = Head::end2end;
+  layout.nms = false;
+  layout.classes = 2;
+  layout.normalized = layout.centered = true;
+  const std::vector<Tensor> outputs = {{const_cast<float*>(data.data()), {1, 2, 6}, 6, Type::f32}};
+  const Detections found = Decoder()(layout, outputs, 0, Geometry::stretch(320, 64, 32, 64), {});
+  CHECK(found.size() == 1 && found.boxes[0].x1 == 120 && found.boxes[0].x2 == 200);
+  CHECK(found.size() == 1 && found.boxes[0].y1 == 12 && found.boxes[0].y2 == 20);
+}
+
+void test_rows_with_objectness() {
+  std::vector<float> data(2 * 3 * 8, 0);  // the second image of two, three anchors, three classes
+  const float rows[2][8] = {{16, 30, 8, 20, 0.8f, 0.1f, 0.9f, 0.5f}, {16, 30, 8, 20, 0.2f, 1, 1, 1}};
+  std::copy(rows[0], rows[0] + 16, data.begin() + 24 + 8);
+  HeadLayout layout;
+  layout.head = Head::rows;
+  layout.objectness = true;
+  layout.classes = 3;
+  const std::vector<Tensor> outputs = {{data.data(), {2, 3, 8}, 8, Type::f32}};
+  const Geometry geometry = Geometry::fit(32, 64, 32, 64);
+  CHECK(Decoder()(layout, outputs, 0, geometry, {}).empty());
+  const Detections found = Decoder()(layout, outputs, 1, geometry, {});
+  CHECK(found.size() == 1 && found.classes[0] == 1 && found.scores[0] == 0.8f * 0.9f);
+  CHECK(found.size() == 1 && found.boxes[0].x1 == 12 && found.boxes[0].y2 == 40);
+  Thresholds all;
+  all.multi_label = true;
+  CHECK(Decoder()(layout, outputs, 1, geometry, all).size() == 2);  // 0.72 and 0.4
+  Thresholds last;
+  last.classes = {2};
+  CHECK(Decoder()(layout, outputs, 1, geometry, last).empty());  // not its best
+  data[24 + 8 + 6] = nan;
+  CHECK_THROWS(Decoder()(layout, outputs, 1, geometry, {}), EngineError, "NaN");
+  layout.objectness = false;
+  layout.nms = false;
+  layout.normalized = true;
+  layout.classes = 4;
+  std::vector<float> shares = {0.5f, 0.5f, 0.25f, 0.25f, 0.1f, 0.2f, 0.9f, 0.3f};
+  const std::vector<Tensor> queries = {{shares.data(), {1, 1, 8}, 8, Type::f32}};
+  const Detections best = Decoder()(layout, queries, 0, geometry, {});
+  CHECK(best.size() == 1 && best.classes[0] == 2 && best.boxes[0].x1 == 12 && best.boxes[0].y2 == 40);
+}
+
+void test_rows_that_say_their_image() {
+  std::vector<float> data = {1, 2, 3, 9, 20, 1, 0.5f, 0, 1, 1, 5, 5, 0, 0.75f, 1, 2, 3, 9, 20, 0, 0.1f};
+  HeadLayout layout;
+  layout.head = Head::indexed;
+  layout.nms = false;
+  layout.classes = 2;
+  const std::vector<Tensor> outputs = {{data.data(), {3, 7}, 1, Type::f32}};
+  const Geometry geometry = Geometry::fit(32, 64, 32, 64);
+  const Detections first = Decoder()(layout, outputs, 0, geometry, {}),
+                   second = Decoder()(layout, outputs, 1, geometry, {});
+  CHECK(first.size() == 1 && first.classes[0] == 0 && first.boxes[0].x2 == 5);
+  CHECK(second.size() == 1 && second.classes[0] == 1 && second.boxes[0].y2 == 20);
+  const std::vector<Tensor> none = {{nullptr, {0, 7}, 1, Type::f32}};
+  CHECK(Decoder()(layout, none, 0, geometry, {}).empty());
+  data[5] = 2;
+  CHECK_THROWS(Decoder()(layout, outputs, 1, geometry, {}), ModelError, "names=");
+}
+
 void test_turned_boxes_that_overflow() {
   HeadLayout layout;
   layout.head = Head::boxes;
@@ -246,6 +310,9 @@ int main() {
   test_not_finite();
   test_boxes_head();
   test_end2end_head_of_the_second_image_in_half();
+  test_centered_rows_in_shares_of_the_input();
+  test_rows_with_objectness();
+  test_rows_that_say_their_image();
   test_turned_boxes_that_overflow();
   test_nms();
   test_column_max_of_every_table();

@@ -52,6 +52,48 @@ void test_maps_of_a_cut_head() {
                ModelError, "(1, 51, 80, 80)");
 }
 
+/// What the metadata does not say, or says wrongly.
+void test_layouts_that_only_shapes_tell() {
+  const auto of = [](const std::vector<int>& shape, int classes, Head said = Head::boxes, int side = 640) {
+    return resolve_layout(layout_of(said, Task::detect), classes, shapes({shape}), side, side);
+  };
+  for (const Head said : {Head::unknown, Head::boxes}) {
+    const HeadLayout v10 = of({1, 300, 6}, 80, said);
+    CHECK(v10.head == Head::end2end && !v10.nms && !v10.centered);
+    const HeadLayout v5 = of({1, 25200, 85}, 80, said);
+    CHECK(v5.head == Head::rows && v5.nms && v5.objectness && v5.classes == 80 && !v5.normalized);
+    CHECK(of({5, 7}, 80, said).head == Head::indexed && !of({0, 7}, 80, said).nms);
+  }
+  CHECK(of({1, 84, 8400}, 80).head == Head::boxes);
+  CHECK(of({1, 25200, 6}, 1).objectness && !of({1, 300, 6}, 1).objectness);  // one class: YOLOv5, and end to end
+  CHECK(of({1, 300, 6}, 296).head == Head::end2end || of({1, 300, 6}, 296).head == Head::boxes);
+  CHECK(of({1, 84, 8400}, 0).classes == 80 && of({1, 25200, 85}, 0).classes == 80);
+  CHECK_THROWS(of({1, 84, 8400}, 81), ModelError, "the head has 80 classes and the model names 81: give names=");
+  CHECK_THROWS(of({1, 25200, 84}, 80), ModelError, "export it again");
+  CHECK_THROWS(of({1, 300, 84}, 80), ModelError, "export it again");  // of RT-DETR, but nothing says so
+}
+
+void test_layouts_of_transformers() {
+  HeadLayout detr = layout_of(Head::end2end, Task::detect);
+  detr.transformer = true;
+  const auto of = [&](const std::vector<int>& shape, int classes) {
+    return resolve_layout(detr, classes, shapes({shape}), 640, 640);
+  };
+  const HeadLayout rows = of({1, 300, 6}, 80);
+  CHECK(rows.head == Head::end2end && rows.centered && rows.normalized && !rows.nms);
+  const HeadLayout scores = of({1, 300, 84}, 80);
+  CHECK(scores.head == Head::rows && scores.normalized && !scores.nms && !scores.objectness);
+  CHECK_THROWS(of({1, 300, 83}, 80), ModelError, "export it again");
+}
+
+void test_layouts_of_classifiers() {
+  const HeadLayout probs = layout_of(Head::probs, Task::classify);
+  CHECK(resolve_layout(probs, 10, shapes({{1, 10}}), 64, 64).classes == 10);
+  CHECK(resolve_layout(probs, 0, shapes({{4, 10, 1, 1}}), 64, 64).classes == 10);
+  CHECK_THROWS(resolve_layout(probs, 9, shapes({{1, 10}}), 64, 64), ModelError, "names=");
+  CHECK_THROWS(resolve_layout(probs, 10, shapes({{1, 10, 7, 7}}), 64, 64), ModelError, "(batch, 10)");
+}
+
 void test_layouts_of_tasks() {
   const HeadLayout segment = layout_of(Head::boxes, Task::segment);
   CHECK(resolve_layout(segment, 80, shapes({{1, 116, 8400}, {1, 32, 160, 160}}), 640, 640).extra == 32);
@@ -105,6 +147,9 @@ void test_extra_values() {
 
 int main() {
   test_layouts();
+  test_layouts_that_only_shapes_tell();
+  test_layouts_of_transformers();
+  test_layouts_of_classifiers();
   test_layouts_of_tasks();
   test_maps_of_a_cut_head();
   test_extra_values();

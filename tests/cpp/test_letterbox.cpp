@@ -183,6 +183,86 @@ void test_keep_padding() {
   CHECK(out == run(kernels(), image, 32, 32));
 }
 
+std::vector<float> run_channels(const Kernels& table, const Image& image, int channels, const InputFormat& format) {
+  const int height = 48, width = 64;
+  std::vector<float> out(static_cast<std::size_t>(channels * height * width), -1.0f);
+  const Tensor input{out.data(), {1, channels, height, width}, height * width, Type::f32};
+  Letterbox letterbox(table);
+  letterbox(image, Geometry::fit(image.width, image.height, width, height), input, 0, false, format);
+  return out;
+}
+
+/// Each channel of an image of many is what a gray image of it gives.
+void test_any_number_of_channels() {
+  const int width = 97, height = 61;
+  for (const int channels : {1, 2, 3, 4, 5, 6, 8, 9, 13}) {
+    const std::vector<std::uint8_t> pixels = noise(static_cast<std::size_t>(width * height * channels));
+    Image image{pixels.data(), width, height, 0, PixelFormat::channels};
+    image.channels = channels;
+    std::vector<float> expected;
+    for (int c = 0; c < channels; ++c) {
+      std::vector<std::uint8_t> plane;
+      for (int i = 0; i < width * height; ++i) plane.push_back(pixels[static_cast<std::size_t>(i * channels + c)]);
+      const Image gray{plane.data(), width, height, 0, PixelFormat::gray};
+      const std::vector<float> out = run_channels(scalar_kernels, gray, 1, {});
+      expected.insert(expected.end(), out.begin(), out.end());
+    }
+    for (const Kernels* table : available_kernels()) CHECK(run_channels(*table, image, channels, {}) == expected);
+  }
+}
+
+void test_order_mean_and_deviation() {
+  const std::vector<std::uint8_t> pixels = noise(3 * 30 * 20);
+  const Image image{pixels.data(), 30, 20};
+  const std::vector<float> rgb = run_channels(kernels(), image, 3, {});
+  InputFormat format;
+  format.bgr = true;
+  format.mean = {0.5f, 0.25f, 0};
+  format.stddev = {0.5f};
+  const std::vector<float> out = run_channels(kernels(), image, 3, format);
+  const std::size_t plane = rgb.size() / 3;
+  bool same = true;
+  for (std::size_t i = 0; i < rgb.size(); ++i) {
+    const std::size_t c = i / plane;
+    same &= std::fabs(out[i] - (rgb[(2 - c) * plane + i % plane] - format.mean[c]) * 2) < 1e-6f;
+  }
+  CHECK(same);
+}
+
+void test_gray_of_colors() {
+  const std::uint8_t bgr[] = {255, 0, 0, 0, 255, 0, 0, 0, 255, 255, 255, 255};
+  std::vector<std::uint8_t> gray;
+  to_gray({bgr, 4, 1}, gray);
+  CHECK(gray == (std::vector<std::uint8_t>{29, 150, 76, 255}));  // as cv2.cvtColor gives
+  to_gray({bgr, 4, 1, 0, PixelFormat::rgb}, gray);
+  CHECK(gray == (std::vector<std::uint8_t>{76, 150, 29, 255}));
+}
+
+void test_stretching() {
+  const Geometry g = Geometry::stretch(1280, 720, 640, 320);
+  CHECK(g.new_width == 640 && g.new_height == 320 && g.left == 0 && g.top == 0);
+  const Box box = g.to_image(Box{64, 32, 128, 400});
+  CHECK(box.x1 == 128 && box.y1 == 72 && box.x2 == 256 && box.y2 == 720);
+  const Geometry half = Geometry::stretch(1280, 720, 640, 320, 0.5, true);
+  CHECK(half.new_width == 320 && half.new_height == 160 && half.left == 160 && half.top == 80 && half.mirrored);
+}
+
+void test_channels_that_do_not_fit() {
+  const std::uint8_t pixels[64] = {};
+  Image six{pixels, 2, 2, 0, PixelFormat::channels};
+  six.channels = 6;
+  check_channels(six, 6);
+  check_channels({pixels, 2, 2, 0, PixelFormat::bgra}, 4);
+  check_channels({pixels, 2, 2}, 1);
+  CHECK_THROWS(check_channels(six, 3), std::invalid_argument, "it has 6 channel(s), the model takes 3");
+  CHECK_THROWS(check_channels({pixels, 2, 2}, 6), std::invalid_argument, "it has 3 channel(s), the model takes 6");
+  six.channels = 0;
+  CHECK_THROWS(check_image(six), std::invalid_argument, "0 channels");
+  six.channels = 6;
+  six.stride = 11;
+  CHECK_THROWS(check_image(six), std::invalid_argument, "stride");
+}
+
 void test_bad_images() {
   const std::uint8_t pixel[3] = {};
   CHECK_THROWS(check_image({pixel, 0, 1}), std::invalid_argument, "0 x 1");
@@ -201,6 +281,11 @@ int main() {
   test_half_output();
   test_geometry();
   test_keep_padding();
+  test_any_number_of_channels();
+  test_order_mean_and_deviation();
+  test_gray_of_colors();
+  test_stretching();
+  test_channels_that_do_not_fit();
   test_bad_images();
   return check::result();
 }

@@ -127,7 +127,7 @@ void test_engine_header() {
   fails(with_header(json, "").substr(0, 40), "longer than the file");
   fails(with_header(json, "").replace(3, 1, "\x7f"), "longer than the file");
   fails(with_header("{\"names\": ", "ftrt"), "metadata header");
-  fails(with_header("{" + std::string(2 << 20, ' ') + "}", "ftrt"), "1 MiB");
+  fails(with_header("{" + std::string(9 << 20, ' ') + "}", "ftrt"), "8 MiB");
   fails(with_header("{\"a\": " + std::string(5000, '[') + std::string(5000, ']') + "}", "ftrt"), "nested");
   fails(with_header(R"({"names": {"0": "a", "x": "b"}})", "ftrt"), "names");
   const std::string file = (folder / "bare.engine").string();
@@ -173,7 +173,44 @@ void test_files_that_are_missing_or_no_model() {
   CHECK_THROWS(read_model((folder / "half_ncnn_model").string()), ModelError, "weights");
   write(folder / "two_ncnn_model/a.param", "x");
   write(folder / "two_ncnn_model/b.param", "x");
-  CHECK_THROWS(read_model((folder / "two_ncnn_model").string()), ModelError, "more than one");
+  CHECK_THROWS(read_model((folder / "two_ncnn_model").string()), ModelError, "such as");
+  write(folder / "two_ncnn_model/model.ncnn.param", "7767517\n");
+  write(folder / "two_ncnn_model/model.ncnn.bin", "x");
+  CHECK(read_model((folder / "two_ncnn_model").string()).graph.filename() == "model.ncnn.param");
+}
+
+void test_many_names() {
+  std::string names = "{";
+  for (int i = 0; i < 20000; ++i) names += std::to_string(i) + ": '" + std::string(60, 'n') + "', ";
+  names += "}";
+  CHECK(names.size() > std::size_t{1} << 20);
+  CHECK(read_onnx({{"names", names}}).names.size() == 20000);
+  CHECK(read_ncnn("names: " + names).names.size() == 20000);
+  CHECK(read_model(write(folder / "many.engine", with_header("{\"names\": " + names + "}", "ftrt"))).names.size() ==
+        20000);
+}
+
+void test_placeholders() {
+  CHECK(read_onnx({{"names", "{0: 'class0', 1: 'class1'}"}}).placeholders);
+  CHECK(!read_onnx({{"names", "{0: 'class0', 1: 'class2'}"}}).placeholders && !read_onnx({}).placeholders);
+}
+
+void test_how_pixels_become_the_input() {
+  const InputFormat usual = read_onnx({{"names", "{0: 'a'}"}, {"channels", "3"}}).input;
+  CHECK(usual.channels == 3 && !usual.bgr && !usual.stretch && usual.mean.empty() && usual.stddev.empty());
+  CHECK(read_onnx({{"channels", "6"}}).input.channels == 6 && read_onnx({}).input.channels == 0);
+  const InputFormat own = read_onnx({{"names", "{0: 'a'}"}, {"yolort", R"({"format": 1, "head": "boxes", "input":
+      {"colour": "bgr", "resize": "stretch", "mean": [0.5, 0, 1], "std": 0.25}})"}})
+                              .input;
+  CHECK(own.bgr && own.stretch && own.mean == (std::vector<float>{0.5f, 0, 1}) &&
+        own.stddev == (std::vector<float>{0.25f}));
+}
+
+void test_tasks() {
+  const ModelSpec detr = read_onnx({{"names", "{0: 'a'}"}, {"head", "RTDETRDecoder"}, {"end2end", "False"}});
+  CHECK(detr.layout.transformer && detr.layout.head == Head::end2end && !detr.layout.nms && detr.input.stretch);
+  const ModelSpec classify = read_onnx({{"names", "{0: 'a'}"}, {"task", "classify"}});
+  CHECK(classify.layout.task == Task::classify && classify.layout.head == Head::probs);
 }
 
 void test_hostile_metadata() {
@@ -187,15 +224,23 @@ void test_hostile_metadata() {
   CHECK_THROWS(read_onnx({{"names", many + "]"}}), ModelError, "70000 classes");
   CHECK_THROWS(read_onnx({{"names", "{0: '" + std::string(5000, 'x') + "'}"}}), ModelError, "1024");
   CHECK_THROWS(read_onnx({{"names", std::string(5000, '{')}}), ModelError, "nested");
-  CHECK_THROWS(read_onnx({{"names", std::string(2 << 20, ' ')}}), ModelError, "1 MiB");
+  CHECK_THROWS(read_onnx({{"names", std::string(9 << 20, ' ')}}), ModelError, "8 MiB");
+  for (const char* value : {"[1,", "[[],"}) {  // each takes more memory than its text
+    std::string values = "[";
+    for (int i = 0; i < 600000; ++i) values += value + 1;
+    CHECK_THROWS(read_onnx({{"names", values + "]"}}), ModelError, "more than 524288 values");
+    CHECK_THROWS(read_ncnn("names: " + values + "]"), ModelError, "more than 524288 values");
+  }
   for (const char* imgsz : {"-640", "[640, -1]", "0", "999999999999", "[1, 2, 3]", "640.5", "'big'", "{}"}) {
     CHECK_THROWS(read_onnx({{"imgsz", imgsz}}), ModelError, "imgsz");
   }
   CHECK_THROWS(read_onnx({{"task", "depth"}}), ModelError, "depth");
-  CHECK_THROWS(read_onnx({{"channels", "1"}}), ModelError, "channels");
+  for (const char* channels : {"0", "-3", "513", "99999999999"}) {
+    CHECK_THROWS(read_onnx({{"channels", channels}}), ModelError, "channels");
+  }
   CHECK_THROWS(read_ncnn("names: !!python/object/apply:os.system [id]\n"), ModelError, "metadata.yaml");
   CHECK_THROWS(read_ncnn("just words"), ModelError, "metadata.yaml");
-  CHECK_THROWS(read_ncnn(std::string(2 << 20, 'a')), ModelError, "1 MiB");
+  CHECK_THROWS(read_ncnn(std::string(9 << 20, 'a')), ModelError, "8 MiB");
 }
 
 void test_bad_own_key() {
@@ -208,7 +253,11 @@ void test_bad_own_key() {
   CHECK_THROWS(own(R"({"format": 1, "head": "raw", "reg_max": 1, "strides": [0]})"), ModelError, "strides");
   CHECK_THROWS(own(R"({"format": 1, "head": "raw", "reg_max": 1, "strides": []})"), ModelError, "strides");
   CHECK_THROWS(own(R"({"format": 1, "head": "raw", "reg_max": 1})"), ModelError, "strides");
-  CHECK_THROWS(own(R"({"format": 1, "head": "boxes", "input": {"colour": "bgr"}})"), ModelError, "colour");
+  CHECK_THROWS(own(R"({"format": 1, "head": "boxes", "input": {"colour": "lab"}})"), ModelError, "colour");
+  CHECK_THROWS(own(R"({"format": 1, "head": "boxes", "input": {"resize": "crop"}})"), ModelError,
+               "letterbox or stretch");
+  CHECK_THROWS(own(R"({"format": 1, "head": "boxes", "input": {"mean": ["a"]}})"), ModelError, "numbers");
+  CHECK_THROWS(own(R"({"format": 1, "head": "boxes", "input": {"scale": 1}})"), ModelError, "scale");
   CHECK_THROWS(own("{"), ModelError, "yolort");
   CHECK_THROWS(own("[1]"), ModelError, "format");
 }
@@ -223,6 +272,10 @@ int main() {
   test_ours();
   test_ncnn_sidecar();
   test_files_that_are_missing_or_no_model();
+  test_many_names();
+  test_placeholders();
+  test_how_pixels_become_the_input();
+  test_tasks();
   test_hostile_metadata();
   test_bad_own_key();
   fs::remove_all(folder);

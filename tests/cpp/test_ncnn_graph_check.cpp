@@ -31,7 +31,7 @@ std::string weights(unsigned tag, std::size_t bytes) {
 void check_text(const std::string& text, const std::string& bin_bytes = std::string(1 << 16, '\0')) {
   write(param, text);
   write(bin, bin_bytes);
-  check_ncnn_graph(param, bin, 32, 48);
+  check_ncnn_graph(param, bin, {3, 32, 48});
 }
 
 /// `lines` behind an input of 3 x 32 x 48 named "in".
@@ -61,6 +61,17 @@ void test_what_fits() {
   check_lines({"Slice s 1 2 in a b 0=1,2", "Interp i 1 1 a c 0=1 3=7 4=9", "Interp j 1 1 b d 0=2 1=1.5 2=2 6=1",
                "Concat c 1 1 d e 0=-3", "Clip f 1 1 e g 0=-1.5e0 1=6", "UnaryOp h 1 1 g h 0=7"},
               8);
+  // Of YOLO12 (four dimensions), YOLOv3-tiny, YOLOv10 and classifiers.
+  check_lines({"Reshape r 1 1 in a 0=48 1=2 11=16 2=3", "Permute p 1 1 a b 0=3",                   // 3 x 2 x 48 x 16
+               "Split s 1 2 b c d", "MatMul m 2 1 c d k 0=1", "BinaryOp u 1 1 k e 0=2 1=1 2=0.5",  // 3 x 2 x 48 x 48
+               "Softmax o 1 1 e f 0=3 1=1", "Slice l 1 2 f g h -23300=2,1,1 1=1",                  // 3 x 1 x 48 x 48
+               "Reshape q 1 1 g i 0=2304 1=3", "Sigmoid t 1 1 h j"},
+              12);
+  check_lines({"Padding p 1 1 in a 0=0 1=1 2=0 3=1 4=0 5=0.0", "Pooling q 1 1 a b 0=0 1=2 2=1 5=1",  // 3 x 32 x 48
+               "Reduction r 1 1 b c 0=4 1=0 -23303=1,0 4=0 5=1", "Reshape s 1 1 c d 0=48 1=32"},
+              5);
+  check_lines({"Pooling p 1 1 in a 0=1 4=1", "InnerProduct i 1 1 a b 0=5 1=1 2=15", "Softmax s 1 1 b c 0=0 1=1"}, 4);
+  check_lines({"Flatten f 1 1 in a", "InnerProduct i 1 1 a b 0=1 2=4608"}, 3);
   check_text("7767517\r\n2 2\r\n\r\nInput in 0 1 in 0=48 1=32 2=3\r\nSwish\ts 1 1 in a\r\n");
   // The types of ncnn's ModelBin for 216 weights: fp32 (two tags), fp16, bf16, and a table of 256 with a byte each.
   check_lines({conv}, 2, weights(0, 4 * 216));
@@ -147,6 +158,16 @@ void test_layers_that_are_refused() {
   refused({"Interp i 1 1 in a 0=1 3=16000 4=16000"}, "2^28");
   refused({"Pooling p 1 1 in a 0=0 1=99 5=1"}, "larger than the map");
   refused({"Concat c 1 1 in a 0=-9"}, "parameter 0");
+  refused({"Reshape r 1 1 in a 0=48 1=32 11=3"}, "gap");
+  refused({"Reshape r 1 1 in a 0=48 1=2 11=16 2=3", "Permute p 1 1 a b 0=24"}, "parameter 0");
+  refused({"Reshape r 1 1 in a 0=48 1=2 11=16 2=3", "Concat c 1 1 a b 0=0"}, "at most 3 dimensions");
+  refused({"Reshape r 1 1 in a 0=48 1=2 11=16 2=3", "Split s 1 2 a b c", "BinaryOp d 2 1 b c e 0=0"}, "at most 3");
+  refused({"Padding p 1 1 in a 0=-1"}, "parameter 0");
+  refused({"Padding p 1 1 in a 0=1 6=3"}, "parameter 6");
+  refused({"Reduction r 1 1 in a 0=4 1=0 -23303=1,3"}, "no such side");
+  refused({"Reduction r 1 1 in a 0=11"}, "parameter 0");
+  refused({"InnerProduct i 1 1 in a 0=5 2=15"}, "blob of 1 dimensions");
+  refused({"Flatten f 1 1 in a", "InnerProduct i 1 1 a b 0=5 2=15"}, "which do not fit the 4608");
 }
 
 void test_blobs_that_are_refused() {
@@ -202,7 +223,7 @@ void test_text_that_is_no_param() {
   }
   CHECK_THROWS(check_lines({"Swish s 1 1 in " + std::string(256, 'a')}, 2), ModelError, "not a line");
   CHECK_THROWS(check_text(std::string(2 << 20, ' ')), ModelError, "1 MiB");
-  CHECK_THROWS(check_ncnn_graph(folder, bin, 32, 48), ModelError, "cannot be read");
+  CHECK_THROWS(check_ncnn_graph(folder, bin, {3, 32, 48}), ModelError, "cannot be read");
   std::vector<std::string> chain = {"Swish s 1 1 in b0"};  // ncnn recurses through it
   for (int i = 0; i < 3000; ++i) chain.push_back("Swish s 1 1 b" + std::to_string(i) + " b" + std::to_string(i + 1));
   CHECK_THROWS(check_lines(chain, 3002), ModelError, "3002 layers");

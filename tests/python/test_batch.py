@@ -72,8 +72,8 @@ def test_a_shard_that_fails_leaves_nothing(
 ) -> None:
     (shard,) = batch.split(folder, 10)
 
-    def fail(path: str) -> None:
-        raise MemoryError(path)
+    def fail(path: str, channels: int) -> None:
+        raise MemoryError(path, channels)
 
     monkeypatch.setattr(yolort.images, "read", fail)
     with pytest.raises(MemoryError):

@@ -15,7 +15,7 @@ from streaming import Gated
 IMAGE = np.zeros((40, 60, 3), np.uint8)
 
 
-def occupied(gated: Gated, **options: Any) -> yolort.Batcher:
+def occupied(gated: Gated, **options: Any) -> yolort.Batcher[yolort.Detections]:
     """A Batcher whose only worker is busy with an image."""
     batcher = yolort.Batcher(gated, workers=1, **options)  # type: ignore[arg-type]
     batcher.submit(IMAGE)
@@ -118,7 +118,7 @@ def test_a_forgotten_batcher_stops(gated: Gated) -> None:
 def test_asyncio(detector: yolort.Detector) -> None:
     image = yolort.images.read(yolort.demo_image())
 
-    async def both(batcher: yolort.Batcher) -> list[yolort.Detections]:
+    async def both(batcher: yolort.Batcher[yolort.Detections]) -> list[yolort.Detections]:
         return await asyncio.gather(*(asyncio.wrap_future(batcher.submit(image)) for _ in range(2)))
 
     with yolort.Batcher(detector) as batcher:

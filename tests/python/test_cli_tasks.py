@@ -115,4 +115,4 @@ def test_other_tasks_are_refused_in_a_sentence(image: Path, tmp_path: Path) -> N
         folder.mkdir()
         model = write_ncnn(folder, {"out0": np.zeros((5, 4), np.float32)}, metadata(["a"]) | {"task": other})
         message = run("predict", image, "--model", model, code=2)
-        assert f"its task is '{other}'; yolort runs models that detect, segment, pose and obb" in message
+        assert f"its task is '{other}'; yolort runs models that detect, segment, pose, obb and classify" in message

@@ -187,16 +187,18 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
         yolort.Detector(b"\xff.onnx")
 
 
-def test_one_image_that_cannot_be_read_does_not_end_a_folder(tmp_path: Path) -> None:
+def test_one_image_that_cannot_be_read_does_not_end_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     special("socket", tmp_path / "a.jpg")
     special("broken link", tmp_path / "b.jpg")
     (tmp_path / "c.png").write_bytes(encoded(".png", COLOR))
     (tmp_path / "d.png").write_bytes(encoded(".png", COLOR))
     detector = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
-    with pytest.warns(UserWarning, match=r"d\.png' does not exist"):
-        found = iter(images.find(tmp_path))
-        (tmp_path / "d.png").unlink()
-        assert len(detector._detect_files(list(found), detector._thresholds, None)) == 1
+    listed = images.find(tmp_path)
+    (tmp_path / "d.png").unlink()
+    monkeypatch.setattr(images, "find", lambda _: listed)
+    with pytest.warns(UserWarning, match=r"d\.png' does not exist") as warned:
+        assert len(detector(tmp_path)) == 1
+    assert [warning.filename for warning in warned] == [__file__]
 
 
 @pytest.mark.parametrize("ending", [".pfm", ".pbm", ".mpo", ".heic", ".xyz", ""])

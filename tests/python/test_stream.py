@@ -35,7 +35,7 @@ def video(scenes: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) ->
     return path
 
 
-def stream_of(gated: Gated, source: Any, policy: Any, **options: Any) -> yolort.Stream:
+def stream_of(gated: Gated, source: Any, policy: Any, **options: Any) -> yolort.Stream[yolort.Detections]:
     return yolort.Detector.stream(gated, source, policy=policy, **options)  # type: ignore[arg-type]
 
 
@@ -223,7 +223,7 @@ def test_it_stops_when_it_is_left(detector: yolort.Detector, leave: str) -> None
 
 def test_closing_ends_a_loop_that_waits(gated: Gated) -> None:
     stream = stream_of(gated, numbered(), "all")
-    got: list[yolort.Frame] = []
+    got: list[yolort.Frame[yolort.Detections]] = []
     consumer = threading.Thread(target=lambda: got.extend(stream))
     consumer.start()
     assert gated.entered.wait(60)

@@ -152,7 +152,7 @@ def test_heads_give_what_ultralytics_gives(torch: Any, name: str, kind: str, tar
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"task": "semantic"}, "segment, pose and obb"),
+        ({"task": "semantic"}, "segment, pose, obb and classify"),
         ({"task": "depth"}, "'depth'"),
         ({"task": "pose"}, "kpt_shape"),
         ({"task": "pose", "kpt_shape": [5, 4]}, "kpt_shape"),

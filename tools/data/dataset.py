@@ -34,6 +34,8 @@ __all__ = [
     "list_images",
     "load_dataset",
     "load_for_training",
+    "of_channels",
+    "sample_image",
     "splits",
     "trainable",
     "write_for_ultralytics",
@@ -81,16 +83,28 @@ def load_dataset(data: str | Path, split: str = "val", images: str | Path | None
     return replace(dataset, notes=(*dataset.notes, *_empty_boxes(dataset)))
 
 
-def letterboxed(images: Sequence[str | Path | np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """Images as the network takes them: (n, 3, height, width) float32; `size` is (height, width).
+def letterboxed(images: Sequence[str | Path | np.ndarray], size: tuple[int, int], channels: int = 3) -> np.ndarray:
+    """Images as the network takes them: (n, channels, height, width) float32; `size` is (height, width).
 
-    `images`: files, or pixels, (height, width, 3) BGR uint8.
+    `images`: files, or pixels, (height, width, 3) BGR uint8 or of other channels.
     """
-    out = np.empty((len(images), 3, *size), np.float32)
+    out = np.empty((len(images), channels, *size), np.float32)
     for index, image in enumerate(images):
-        pixels = image if isinstance(image, np.ndarray) else yolort.images.read(image)
+        pixels = image if isinstance(image, np.ndarray) else yolort.images.read(image, channels)
         _core.letterbox(pixels, out[index : index + 1])
     return out
+
+
+def sample_image(channels: int = 3) -> np.ndarray:
+    """The embedded image: (height, width, 3) BGR uint8, or as `of_channels` makes it."""
+    return of_channels(yolort.images.read(yolort.demo_image()), channels)
+
+
+def of_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """An image for a model that takes neither gray nor color images: its channels, repeated."""
+    if channels in (1, 3) or image.ndim != 3 or image.shape[2] == channels:
+        return image
+    return np.ascontiguousarray(image[:, :, np.arange(channels) % image.shape[2]])
 
 
 def list_images(data: str | Path, split: str = "train") -> list[Path]:

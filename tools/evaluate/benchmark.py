@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yolort
 from yolort import _checks, _core
 from yolort.tools import _system
 from yolort.tools._processes import ChildError, interruptible
-from yolort.tools.data.dataset import load_dataset
+from yolort.tools.data.dataset import load_dataset, sample_image
 from yolort.tools.evaluate.paired import Ratio
 from yolort.tools.evaluate.row import Case, Row
 from yolort.tools.evaluate.worker import Worker
@@ -293,7 +292,7 @@ def benchmark(
     setup = _system.describe()
     rows = [Row(case) for case in (cases(models) if chosen is None else chosen)]
     if image is None:
-        image = yolort.images.read(yolort.demo_image())
+        image = sample_image()
     for row in rows:
         row.size_mb = _size(Path(row.case.model)) / 1e6
     settings = {

@@ -88,7 +88,7 @@ class Evaluator:
         augments = (False, True) if detector.views else (False,)
         for augment in augments:
             run.found[augment], run.ms[augment] = [], []
-        for sample, image in self._read(progress(run.dataset.samples)):
+        for sample, image in self._read(progress(run.dataset.samples), detector.channels):
             run.truths.append(sample)
             for augment in augments if len(run.truths) % 2 else augments[::-1]:
                 run.found[augment].append(detector(image, augment=augment))
@@ -98,18 +98,18 @@ class Evaluator:
             raise yolort.ImageError(f"none of the {len(self.dataset.samples)} images can be read; the first: {first}")
         return run
 
-    def labelled(self, count: int) -> list[np.ndarray]:
-        """The first images with an object in them, at most `count`: (height, width, 3) BGR uint8 each."""
+    def labelled(self, count: int, channels: int = 3) -> list[np.ndarray]:
+        """The first images with an object in them, at most `count`: (height, width, 3) BGR uint8, or of `channels`."""
         samples = [sample for sample in self.dataset.samples if len(sample.classes)]
-        return [image for _, image in self._read(samples[:count])]
+        return [image for _, image in self._read(samples[:count], channels)]
 
-    def _read(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, np.ndarray]]:
+    def _read(self, samples: Iterable[Sample], channels: int) -> Iterator[tuple[Sample, np.ndarray]]:
         """Each image that can be read, with its boxes in pixels."""
         for sample in samples:
             image = self._images.get(sample.path)
             if image is None:
                 try:
-                    image = yolort.images.read(sample.path)
+                    image = yolort.images.read(sample.path, channels)
                 except (yolort.ImageError, OSError) as error:
                     self.unreadable[sample.path] = str(error)
                     continue

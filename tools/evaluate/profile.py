@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import yolort
 from yolort import LayerTime, _atomic, _checks
+from yolort.tools.data.dataset import of_channels, sample_image
 
 __all__ = ["Profile", "described", "nsys", "profile", "speeds", "write_trace"]
 
@@ -97,7 +98,7 @@ def profile(
     """
     _checks.integer("runs", runs, 1, 100_000)
     if image is None:
-        image = yolort.images.read(yolort.demo_image())
+        image = sample_image()
     target = Path(trace) if trace else None
     if target:
         _atomic.check(target, sources=[model])
@@ -118,6 +119,7 @@ def _engine_of(model: str | Path, options: dict[str, Any]) -> str:
 
 def speeds(detector: Any, image: np.ndarray, runs: int) -> tuple[float, float, float]:
     """Medians of the milliseconds before the network, in it and after it."""
+    image = of_channels(image, detector.channels)
     samples = []
     for _ in range(runs):
         detector(image)

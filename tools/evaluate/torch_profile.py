@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from yolort import LayerTime, _atomic, _core
+from yolort.tools.data.dataset import of_channels
 from yolort.tools.evaluate.detectors import open_detector
 from yolort.tools.evaluate.profile import Profile, described, speeds, write_trace
 from yolort.tools.models.checkpoints import load_checkpoint
@@ -51,8 +52,8 @@ def profile_checkpoint(
     times = speeds(detector, image, runs)
     device = torch.device(detector.device)
     network: Any = with_head(load_checkpoint(model).model).to(device)
-    tensor = np.empty((1, 3, *detector.imgsz), np.float32)
-    _core.letterbox(image, tensor)
+    tensor = np.empty((1, detector.channels, *detector.imgsz), np.float32)
+    _core.letterbox(of_channels(image, detector.channels), tensor)
     with torch.inference_mode():
         images = torch.from_numpy(tensor).to(device)
         for _ in range(max(runs // 10, 1)):

@@ -15,6 +15,7 @@ import yolort
 from yolort import _atomic, _core
 from yolort.tools import _system
 from yolort.tools._processes import ChildError
+from yolort.tools.data.dataset import sample_image
 from yolort.tools.evaluate.benchmark import Case, Row, cases, started
 from yolort.tools.evaluate.worker import Worker
 
@@ -109,7 +110,7 @@ def tune(
     path = _place(Path(model))
     rows = [Row(case) for case in _candidates([model, *others], engines, precisions, devices)]
     if image is None:
-        image = yolort.images.read(yolort.demo_image())
+        image = sample_image()
     if not under_load and _system.Load.disturbs(others_cores := _system.wait_until_quiet(_PATIENCE, say)):
         raise BusyError(others_cores)
     with started(rows, image) as there:

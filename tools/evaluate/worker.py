@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from yolort.tools._processes import Child
+from yolort.tools.data.dataset import of_channels
 from yolort.tools.evaluate.detectors import open_detector
 from yolort.tools.evaluate.memory import memory_mib, runtime_memory
 
@@ -43,7 +44,6 @@ class _Runner:
     """What a worker can do. Times are milliseconds; a sample is [total, pre, inference, post]."""
 
     def __init__(self, model: str, image: np.ndarray, options: dict[str, Any]) -> None:
-        self.image = image
         threads = options.get("threads")
         if threads and hasattr(os, "sched_setaffinity"):
             cores = sorted(os.sched_getaffinity(0))
@@ -53,6 +53,7 @@ class _Runner:
         start = time.perf_counter()
         self.detector = open_detector(model, **options)
         loaded = time.perf_counter() - start
+        self.image = of_channels(image, self.detector.channels)
         self.detector(self.image)
         own = json.loads(self.detector.metadata.get("yolort") or "{}")
         self.facts = {

@@ -33,11 +33,12 @@ class Request:
     dynamic: bool
     opset: int
     engine: EngineOptions | None = None
+    channels: int = 3
 
     @property
     def image(self) -> torch.Tensor:
-        """(batch, 3, height, width), what the graph is traced with."""
-        return torch.rand(self.batch, 3, *self.size, generator=torch.Generator().manual_seed(0))
+        """(batch, channels, height, width), what the graph is traced with."""
+        return torch.rand(self.batch, self.channels, *self.size, generator=torch.Generator().manual_seed(0))
 
 
 def write_sidecar(built: Path, described: dict[str, Any]) -> None:

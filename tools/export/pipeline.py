@@ -29,7 +29,14 @@ from yolort.tools.export.onnx import to_onnx
 from yolort.tools.export.openvino import to_openvino
 from yolort.tools.export.tensorrt import PRECISIONS, EngineOptions, need_tensorrt, to_engine
 from yolort.tools.export.verify import images_to_compare, verify
-from yolort.tools.models.checkpoints import Checkpoint, detect_head, find_checkpoint, load_checkpoint, task_of
+from yolort.tools.models.checkpoints import (
+    Checkpoint,
+    channels_of,
+    detect_head,
+    find_checkpoint,
+    load_checkpoint,
+    task_of,
+)
 from yolort.tools.models.heads import HEADS, complexity, with_head
 from yolort.tools.models.split_conv import SplitConv
 
@@ -105,12 +112,12 @@ def export(
         source = load_checkpoint(model, tasks=True)
         detect = detect_head(source.model, tasks=True)
         size = input_size(imgsz if imgsz is not None else source.side, int(max(detect.stride)))
-        request = Request(format, precision, head, size, batch, dynamic, opset or 17, engine)
+        request = Request(format, precision, head, size, batch, dynamic, opset or 17, engine, channels_of(source.model))
         cut = with_head(source.model, head, dynamic=dynamic, without_split=format != "ncnn")
         described = _metadata(source, cut, request, known_keypoints(source, data))
         built = folder / f"built{FORMATS[format].ending}"  # the runtime tells formats by the ending
         report = [_fusions(cut), *CONVERTERS[format](cut, request, described, built, folder)]
-        pictures = images_to_compare(images, size)
+        pictures = images_to_compare(images, size, request.channels)
         report.append(verify(cut, request, detect, built, pictures))
         _atomic.place(built, target, sources=[path])
     for line in (f"{target}: head {head}, {precision}, {size[0]}x{size[1]}", *report):
@@ -163,7 +170,7 @@ def _metadata(source: Checkpoint, cut: nn.Module, request: Request, keypoints: d
         "head": request.head,
         "strides": strides,
         "reg_max": detect.reg_max,
-        "input": {"shape": [request.batch, 3, *request.size], "colour": "rgb", "scale": 255, "pad": 114},
+        "input": {"shape": [request.batch, request.channels, *request.size], "colour": "rgb", "scale": 255, "pad": 114},
         "precision": request.precision,
         "engine": "any" if written.portable else written.engine,
         **keypoints,
@@ -182,7 +189,7 @@ def _metadata(source: Checkpoint, cut: nn.Module, request: Request, keypoints: d
         "batch": request.batch,
         "imgsz": list(request.size),
         "names": dict(model.names),
-        "channels": 3,
+        "channels": request.channels,
         "end2end": request.head in ("raw-e2e", "end2end"),
         "dynamic": request.dynamic,
         "yolort": json.dumps(contract),

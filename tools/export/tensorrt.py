@@ -23,7 +23,7 @@ import yolort
 from google.protobuf.message import DecodeError
 from torch import nn
 from yolort import _atomic, _checks, _core
-from yolort.tools.data.dataset import letterboxed
+from yolort.tools.data.dataset import letterboxed, sample_image
 from yolort.tools.evaluate.raw_maps import MOST_CHANGED, changed, raw_maps
 from yolort.tools.export._common import Request
 from yolort.tools.export.onnx import to_fp16, to_onnx
@@ -207,8 +207,8 @@ def _compare(source: Path, built: Path, own: dict[str, Any], device: str | int) 
     if not str(own.get("head", "")).startswith("raw"):
         yolort.Detector(built, engine="tensorrt", device=device)
         return "it runs; only of a raw head the maps are compared"
-    height, width = own["input"]["shape"][2:]
-    image = letterboxed([yolort.demo_image()], (height, width))
+    channels, height, width = own["input"]["shape"][1:]
+    image = letterboxed([sample_image(channels)], (height, width), channels)
     detectors = (
         yolort.Detector(source, engine="onnxruntime", tuned=False),
         yolort.Detector(built, engine="tensorrt", device=device, tuned=False),

@@ -12,7 +12,7 @@ import torch
 import yolort
 from torch import nn
 from yolort.tools._formats import FORMATS
-from yolort.tools.data.dataset import letterboxed
+from yolort.tools.data.dataset import letterboxed, sample_image
 from yolort.tools.export._common import Request
 from yolort.tools.models.heads import ExportError
 
@@ -25,12 +25,12 @@ _TOLERANCES = {"fp32": (0.25, 0.0025), "fp16": (12.0, 0.05)}
 _BEST = 100  # boxes of an image that are compared
 
 
-def images_to_compare(paths: Sequence[str | Path], size: tuple[int, int]) -> np.ndarray:
-    """(n, 3, height, width) float32: the pictures letterboxed, or the embedded one and noise."""
+def images_to_compare(paths: Sequence[str | Path], size: tuple[int, int], channels: int = 3) -> np.ndarray:
+    """(n, channels, height, width) float32: the pictures letterboxed, or the embedded one and noise."""
     if paths:
-        return letterboxed(paths, size)
-    noise = np.random.default_rng(0).random((1, 3, *size), np.float32)
-    return np.concatenate([letterboxed([yolort.demo_image()], size), noise])
+        return letterboxed(paths, size, channels)
+    noise = np.random.default_rng(0).random((1, channels, *size), np.float32)
+    return np.concatenate([letterboxed([sample_image(channels)], size, channels), noise])
 
 
 def verify(cut: nn.Module, request: Request, detect: Any, built: Path, images: np.ndarray) -> str:

@@ -50,6 +50,7 @@ _MAX_PARAMETERS = 1 << 29  # 2 GiB of float32; YOLO26x has 59 million
 _MAX_MODULES = 20_000
 _MAX_VALUES = 1 << 29  # that all operations give for one image
 _MAX_FLOPS = 1e12  # for one image; YOLO11x takes 3e10
+MAX_CHANNELS = 512  # of the images, as in cpp/src/model/model.h
 _SIDE = 256  # of the image with which Ultralytics measures strides
 _IMAGE = f"an image of {_SIDE} x {_SIDE} pixels"
 
@@ -230,6 +231,9 @@ def _measure(described: dict[str, Any]) -> None:
     """ArchitectureError for a network that takes too much memory; without taking any."""
     from ultralytics.nn.tasks import parse_model
 
+    channels = described.get("channels", 3)
+    if not isinstance(channels, int) or isinstance(channels, bool) or not 1 <= channels <= MAX_CHANNELS:
+        raise ArchitectureError(f"'channels' is {_shown(channels)}, expected 1 to {MAX_CHANNELS}")
     modules = 0
 
     def count(*_: Any) -> None:
@@ -242,7 +246,7 @@ def _measure(described: dict[str, Any]) -> None:
     try:
         with torch.device("meta"):
             described.setdefault("nc", 80)
-            layers, _ = parse_model(described, ch=3, verbose=False)
+            layers, _ = parse_model(described, ch=channels, verbose=False)
     finally:
         counting.remove()
     parameters = sum(one.numel() for one in layers.parameters())
@@ -250,7 +254,7 @@ def _measure(described: dict[str, Any]) -> None:
         raise ArchitectureError(f"it has {parameters} parameters, more than the {_MAX_PARAMETERS} that are built")
     outputs: list[Any] = []
     with torch.device("meta"), torch.no_grad(), _Values(), FlopCounterMode(display=False) as work:
-        x: Any = torch.empty(1, 3, _SIDE, _SIDE)
+        x: Any = torch.empty(1, channels, _SIDE, _SIDE)
         for i, layer in enumerate(layers[:-1]):  # the head gives little, and wants strides
             if layer.f != -1:
                 x = outputs[layer.f] if isinstance(layer.f, int) else [x if j == -1 else outputs[j] for j in layer.f]

@@ -15,11 +15,12 @@ import torch
 from torch import nn
 from yolort import Error
 from yolort.tools._hash import sha256
-from yolort.tools.models.architectures import ArchitectureError, build, other_way
+from yolort.tools.models.architectures import MAX_CHANNELS, ArchitectureError, build, other_way
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "channels_of",
     "detect_head",
     "extra_branch",
     "find_checkpoint",
@@ -43,14 +44,7 @@ _CALLED = frozenset(
     }
 )
 #: Heads beside those that detect, and their tasks.
-_TASKS = {
-    "Segment": "segment",
-    "Segment26": "segment",
-    "Pose": "pose",
-    "Pose26": "pose",
-    "OBB": "obb",
-    "OBB26": "obb",
-}
+_TASKS = {f"{name}{version}": name.lower() for name in ("Segment", "Pose", "OBB") for version in ("", "26")}
 _MAX_PICKLE = 16 << 20  # bytes; that of YOLO26x has 1 MiB
 _MAX_CLASSES = 65_536
 _MAX_KEYPOINTS = 4096
@@ -232,8 +226,8 @@ def _check_state(network: Any, trained: Any, tasks: bool) -> None:
     if not isinstance(described, dict):
         raise CheckpointError(f"its 'yaml' is a {type(described).__name__}")
     channels = described.get("channels", 3)
-    if channels != 3:
-        raise CheckpointError(f"it takes images of {str(channels)[:40]} channels; only RGB models can be used")
+    if not _is_whole(channels, 1, MAX_CHANNELS):
+        raise CheckpointError(f"it takes images of {str(channels)[:40]} channels, expected 1 to {MAX_CHANNELS}")
     for index, layer in enumerate(network.model):
         sources = layer.f if isinstance(layer.f, (list, tuple)) else [layer.f]
         if not sources or not all(_is_whole(one, -max(1, index), index - 1) for one in sources):
@@ -267,7 +261,7 @@ def _try(network: Any) -> None:
     """Runs every layer on a small image, as the network itself would; nothing is kept of it."""
     detect = network.model[-1]
     side = max(64, 2 * int(max(detect.stride)))
-    x: Any = torch.zeros(1, 3, side, side)
+    x: Any = torch.zeros(1, channels_of(network), side, side)
     outputs: list[Any] = []
     for layer in network.model:
         if layer.f != -1:
@@ -366,8 +360,19 @@ def detect_head(model: Any, *, tasks: bool = False) -> Any:
     head: Any = layers[-1]
     known = ["Detect", "v10Detect", *(_TASKS if tasks else ())]
     if type(head) not in [getattr(heads, name, None) for name in known]:
-        raise CheckpointError(f"expected a detection model; this one ends in a {type(head).__name__} head")
+        name = type(head).__name__
+        kind = "end2end" if name == "RTDETRDecoder" else "boxes" if name.startswith(("WorldDetect", "YOLOE")) else ""
+        hint = (
+            f', whose maps cannot be cut out; Ultralytics writes its head "{kind}" (yolo export format=onnx), '
+            "and Detector loads that file as it is"
+        )
+        raise CheckpointError(f"expected a detection model; this one ends in a {name} head{hint if kind else ''}")
     return head
+
+
+def channels_of(model: Any) -> int:
+    """Channels of the images that a model takes."""
+    return int(model.yaml.get("channels", 3))
 
 
 def task_of(model: Any) -> str:

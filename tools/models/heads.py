@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import yolort
 from torch import nn
-from yolort.tools.models.checkpoints import detect_head, extra_branch
+from yolort.tools.models.checkpoints import channels_of, detect_head, extra_branch
 from yolort.tools.models.split_conv import split_block
 
 __all__ = ["HEADS", "ExportError", "complexity", "with_head"]
@@ -47,7 +47,8 @@ class _RawMaps(nn.Module):
 def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False, without_split: bool = False) -> nn.Module:
     """A copy of an Ultralytics `DetectionModel` that ends in `head`, Conv and BatchNorm fused.
 
-    Takes (B, 3, H, W) float32 RGB in 0..1 with H and W multiples of the largest stride. `model` is not changed.
+    Takes (B, channels, H, W) float32, mostly RGB in 0..1, with H and W multiples of the largest stride. `model` is not
+    changed.
 
     - "raw" and "raw-e2e" return the tuple box0, cls0, box1, cls1, ... of float32 maps, finest level first: box_i
       (B, 4 * reg_max, H/s_i, W/s_i), distances from the cell's centre to left, top, right, bottom in grid cells (DFL
@@ -107,6 +108,6 @@ def complexity(cut: nn.Module, size: tuple[int, int]) -> dict[str, float]:
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as flops, torch.inference_mode():
-        cut(torch.zeros(1, 3, *size))
+        cut(torch.zeros(1, channels_of(cut), *size))
     count = sum(parameter.numel() for parameter in cut.parameters())
     return {"parameters": count, "gflops": round(flops.get_total_flops() / 1e9, 3)}

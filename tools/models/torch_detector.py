@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from yolort import Detections, Speed, View, _checks
 from yolort.tools._ultralytics import allow_missing_torchvision
-from yolort.tools.models.checkpoints import detect_head, load_checkpoint
+from yolort.tools.models.checkpoints import channels_of, detect_head, load_checkpoint
 from yolort.tools.models.heads import complexity, with_head
 
 __all__ = ["TorchDetector"]
@@ -69,6 +70,7 @@ class TorchDetector:
         side = checkpoint.imgsz or 640
         self.imgsz: tuple[int, int] = _checks.imgsz(imgsz) or (side, side)
         self.names: dict[int, str] = dict(checkpoint.model.names)  # type: ignore[arg-type]
+        self.channels = channels_of(checkpoint.model)
         self.speed = Speed(0, 0, 0)
         views = [View(round(scale * max(self.imgsz)), flip, self.imgsz, str(model)) for scale, flip in _VIEWS]
         self.views = views if augment else []
@@ -85,6 +87,8 @@ class TorchDetector:
         `augment=False`: without, of one that was made to augment.
         """
         images = [source] if isinstance(source, np.ndarray) else list(source)
+        if self.channels == 1:  # Ultralytics does not convert arrays
+            images = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image for image in images]
         results = self._yolo.predict(
             images,
             predictor=self._predictor,

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 import yolort
 from torch import nn
-from yolort.tools.models.checkpoints import detect_head
+from yolort.tools.models.checkpoints import channels_of, detect_head
 from yolort.tools.models.split_conv import merge_block, split_block
 
 __all__ = ["ChannelGroup", "PrunableModel", "PruneError", "open_model", "widths"]
@@ -166,6 +166,8 @@ def open_model(model: nn.Module) -> PrunableModel:
         raise PruneError(f"this model cannot be pruned: {why}; YOLOv8, YOLO11 and YOLO26 can")
     if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         raise PruneError("this model cannot be pruned: it is fused; take the checkpoint of the training")
+    if channels_of(original) != 3:
+        raise PruneError(f"this model cannot be pruned: it takes images of {channels_of(original)} channels, not of 3")
 
     network = _copy_with_gradients(original).float().eval()
     detect = detect_head(network)

@@ -281,8 +281,9 @@ def observe(
     chosen = _choose(data, split, images, allow_overlap)
     with float_graph(model, head, imgsz) as graph:
         size = _size(graph, imgsz)
+        channels = graph.shapes[graph.input.name][1]
         activations = Activations(graph, batch, histograms)
-        pictures = np.empty((activations.batch, 3, *size), np.float32)
+        pictures = np.empty((activations.batch, channels, *size), np.float32)
         hashes: list[str] = []
         unreadable: list[str] = []
         blank = 0
@@ -290,7 +291,7 @@ def observe(
             filled = 0
             for path in chosen[start : start + activations.batch]:
                 try:
-                    image = yolort.images.read(path)
+                    image = yolort.images.read(path, channels)
                 except (yolort.ImageError, OSError) as error:
                     unreadable.append(str(error))
                     continue
@@ -379,8 +380,8 @@ def _size(graph: Graph, imgsz: int | tuple[int, int] | None) -> tuple[int, int]:
     """Height and width of the network input, pixels."""
     own = graph.shapes[graph.input.name]
     asked = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
-    if len(own) != 4 or own[1] != 3:
-        raise CalibrationError(f"{graph.name}: its input is {own}, expected (batch, 3, height, width)")
+    if len(own) != 4 or not own[1]:
+        raise CalibrationError(f"{graph.name}: its input is {own}, expected (batch, channels, height, width)")
     if own[2] and own[3]:
         if asked and tuple(asked) != (own[2], own[3]):
             raise ValueError(f"imgsz: {graph.name} was exported for {own[3]} x {own[2]} only")

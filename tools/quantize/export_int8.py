@@ -16,6 +16,7 @@ from typing import Any
 import yolort
 from yolort import _atomic
 from yolort.tools._formats import EXPORTED, FORMATS
+from yolort.tools.data.dataset import sample_image
 from yolort.tools.export._common import need_package, write_sidecar
 from yolort.tools.export.pipeline import export
 from yolort.tools.export.tensorrt import EngineOptions, build_engine, need_tensorrt
@@ -119,5 +120,5 @@ def _to_openvino(onnx: Path, built: Path) -> Path:
     for key in ("end2end", "dynamic"):
         described[key] = described[key] == "True"
     write_sidecar(built, described)
-    yolort.Detector(built, engine="openvino", tuned=False)(yolort.demo_image())
+    yolort.Detector(built, engine="openvino", tuned=False)(sample_image(detector.channels))
     return built

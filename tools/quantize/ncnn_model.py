@@ -17,7 +17,8 @@ _FLOAT, _INT8 = (0).to_bytes(4, "little"), (0x000D4B38).to_bytes(4, "little")
 CONVOLUTIONS = ("Convolution", "ConvolutionDepthWise")
 _WITHOUT_WEIGHTS = {
     "BinaryOp", "Clip", "Concat", "Dropout", "GELU", "HardSigmoid", "HardSwish", "Input", "Interp", "MatMul", "Mish",
-    "Noop", "Permute", "Pooling", "ReLU", "Reshape", "Sigmoid", "Slice", "Softmax", "Split", "Swish", "TanH", "UnaryOp",
+    "Noop", "Padding", "Permute", "Pooling", "Reduction", "ReLU", "Reshape", "Sigmoid", "Slice", "Softmax", "Split",
+    "Swish", "TanH", "UnaryOp",
 }  # fmt: skip
 
 

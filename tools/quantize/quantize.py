@@ -23,7 +23,7 @@ import yolort
 from yolort import _atomic, _core
 from yolort.tools import _system
 from yolort.tools._formats import FORMATS, QUANTIZED, TARGETS
-from yolort.tools.data.dataset import letterboxed
+from yolort.tools.data.dataset import letterboxed, sample_image
 from yolort.tools.evaluate.benchmark import Case, benchmark, disturbed
 from yolort.tools.evaluate.evaluator import Evaluator
 from yolort.tools.evaluate.paired import Ratio
@@ -249,7 +249,8 @@ def _make(
 
 def _changed(comparison: Comparison, floats: Collection[str]) -> float:
     """Which share of what the float model detects on the embedded image is changed; QuantizeError if all of it is."""
-    image = letterboxed([yolort.demo_image()], comparison.source.imgsz)
+    channels = comparison.source.channels
+    image = letterboxed([sample_image(channels)], comparison.source.imgsz, channels)
     share = changed(raw_maps(comparison.source, image), raw_maps(comparison.open(floats), image))
     if not share <= MOST_CHANGED:
         raise QuantizeError(
@@ -270,7 +271,9 @@ def _within(
     if comparison.score(excluded)[0] >= min_map:
         return excluded
     assert comparison.evaluator
-    images = letterboxed(comparison.evaluator.labelled(_SENSITIVITY_IMAGES), comparison.source.imgsz)
+    source = comparison.source
+    labelled = comparison.evaluator.labelled(_SENSITIVITY_IMAGES, source.channels)
+    images = letterboxed(labelled, source.imgsz, source.channels)
     floats = keep_float(comparison, excluded, min_map, images, progress)
     if floats is None:
         raise QuantizeError(f"the drop of mAP50-95 stays above {max_drop} points whatever is kept float")

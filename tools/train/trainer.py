@@ -28,7 +28,14 @@ from yolort.tools import _system
 from yolort.tools._ultralytics import allow_missing_torchvision, install_nothing, labels_found_by
 from yolort.tools.data.dataset import load_for_training, write_for_ultralytics
 from yolort.tools.data.places import label_files
-from yolort.tools.models.checkpoints import CheckpointError, detect_head, load_checkpoint, read_checkpoint, restricted
+from yolort.tools.models.checkpoints import (
+    CheckpointError,
+    channels_of,
+    detect_head,
+    load_checkpoint,
+    read_checkpoint,
+    restricted,
+)
 from yolort.tools.train.settings import check_settings
 
 __all__ = ["Trainer", "WidthError", "check_imgsz", "check_output", "check_trainable", "set_classes", "train_module"]
@@ -274,10 +281,14 @@ def _compare(given: dict[str, tuple[int, ...]], model: nn.Module, when: str) -> 
 
 
 def check_trainable(model: Any) -> None:
-    """CheckpointError where a model is no detector, or fused."""
+    """CheckpointError where a model is no detector of RGB images, or fused."""
     head = detect_head(model)
     if model.is_fused() or head.cv2 is None:
         raise CheckpointError("the model is fused for inference and cannot be trained; use the checkpoint it came from")
+    if channels_of(model) != 3:
+        raise CheckpointError(
+            f"the model takes images of {channels_of(model)} channels; only those of 3 can be trained on"
+        )
 
 
 def check_imgsz(imgsz: int) -> None:

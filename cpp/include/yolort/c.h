@@ -119,6 +119,13 @@ typedef struct yolort_options {
   size_t flip_idx_count;
   const int32_t* skeleton; /* of poses: the limbs, two keypoints each; NULL: the model's, see yolort_skeleton() */
   size_t skeleton_count;   /* numbers of skeleton: two for each limb */
+  /* How pixels become the network input, for a model whose metadata does not say it. */
+  const char* channels; /* order of three channels, "rgb" or "bgr"; or their number, "1" to "512"; NULL: the model's */
+  const char* resize; /* "letterbox", or "stretch": to the network input, whatever the proportions; NULL: the model's */
+  const float* mean;  /* the input is (grey level / 255 - mean) / stddev: one value, or one per channel; NULL: 0 */
+  size_t mean_count;
+  const float* stddev; /* NULL: 1 */
+  size_t stddev_count;
 } yolort_options;
 
 /* Sets all fields to their defaults. `size`: sizeof(yolort_options). */
@@ -144,12 +151,14 @@ YOLORT_API const char* yolort_name(const yolort_detector* detector, int32_t clas
 YOLORT_API const char* yolort_engine(const yolort_detector* detector);    /* "ncnn" */
 YOLORT_API const char* yolort_device(const yolort_detector* detector);    /* "cpu", "vulkan:0 <name>" */
 YOLORT_API const char* yolort_precision(const yolort_detector* detector); /* "fp32", "bf16" */
-YOLORT_API const char* yolort_head(const yolort_detector* detector);      /* "raw", "raw-e2e", "boxes" or "end2end" */
+YOLORT_API const char* yolort_head(const yolort_detector* detector);      /* "raw", "boxes", "end2end", ... */
 YOLORT_API const char* yolort_task(const yolort_detector* detector);      /* "detect", "segment", "pose" or "obb" */
 /* The limbs of poses, for drawing: two keypoints each. `count`: of the limbs, 0 if they are unknown (then NULL). */
 YOLORT_API const int32_t* yolort_skeleton(const yolort_detector* detector, size_t* count);
 /* A text of the model's own metadata; NULL if it has none of that key. */
 YOLORT_API const char* yolort_metadata(const yolort_detector* detector, const char* key);
+/* Channels of the network input: 3, 1 of a gray image, or more. */
+YOLORT_API int32_t yolort_channels(const yolort_detector* detector);
 /* Height and width of the network input, pixels. */
 YOLORT_API yolort_status yolort_imgsz(const yolort_detector* detector, int32_t* height, int32_t* width);
 /* Milliseconds of the last yolort_detect(): before, in and after the network. */
@@ -158,7 +167,14 @@ YOLORT_API yolort_status yolort_speed(const yolort_detector* detector, double* p
 /* ---- detecting ---- */
 
 /* yolort_image.format: 8-bit channels, in this order. */
-enum { YOLORT_BGR = 0, YOLORT_RGB = 1, YOLORT_BGRA = 2, YOLORT_RGBA = 3, YOLORT_GRAY = 4 };
+enum {
+  YOLORT_BGR = 0,
+  YOLORT_RGB = 1,
+  YOLORT_BGRA = 2,
+  YOLORT_RGBA = 3,
+  YOLORT_GRAY = 4,
+  YOLORT_CHANNELS = 5 /* yolort_image.channels of them, in the order of the network */
+};
 /* yolort_image.memory */
 enum { YOLORT_HOST = 0, YOLORT_CUDA = 1 };
 
@@ -170,6 +186,7 @@ typedef struct yolort_image {
   int32_t format;        /* YOLORT_BGR, ... */
   int32_t memory;        /* YOLORT_CUDA: pixels of the GPU that the detector runs on */
   void* stream;          /* CUDA stream that writes pixels of a GPU; NULL: they are written */
+  int32_t channels;      /* of YOLORT_CHANNELS, else unused: 1 to 512 */
 } yolort_image;
 
 typedef struct yolort_detection {
@@ -211,6 +228,29 @@ YOLORT_API const float* yolort_results_keypoints(const yolort_results* results, 
 YOLORT_API yolort_status yolort_corners(const yolort_rotated_box* box, float corners[8]);
 /* NULL is allowed. */
 YOLORT_API void yolort_results_free(yolort_results* results);
+
+/* ---- classifying ---- */
+
+typedef struct yolort_classifier yolort_classifier;
+
+/* As yolort_open() and its kin. Of the options those of detecting have no meaning here. */
+YOLORT_API yolort_status yolort_open_classifier(const char* model, const yolort_options* options,
+                                                yolort_classifier** classifier);
+YOLORT_API yolort_status yolort_open_classifier_memory(const void* model, size_t size, const char* format,
+                                                       const yolort_options* options, yolort_classifier** classifier);
+YOLORT_API yolort_status yolort_clone_classifier(const yolort_classifier* classifier, yolort_classifier** clone);
+/* NULL is allowed. */
+YOLORT_API void yolort_free_classifier(yolort_classifier* classifier);
+/* Number of classes. */
+YOLORT_API size_t yolort_class_count(const yolort_classifier* classifier);
+/* Name of a class; NULL if there is no such class. */
+YOLORT_API const char* yolort_class_name(const yolort_classifier* classifier, int32_t class_id);
+YOLORT_API const char* yolort_classifier_engine(const yolort_classifier* classifier); /* "ncnn" */
+/* Writes the scores of `count` images, yolort_class_count() of each, one image after the other. */
+YOLORT_API yolort_status yolort_classify(yolort_classifier* classifier, const yolort_image* images, size_t count,
+                                         float* probs);
+/* Writes the `count` best of the classes, best first, by the scores of one image. */
+YOLORT_API yolort_status yolort_top(const float* probs, size_t classes, int32_t* best, size_t count);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,4 @@
-// yolort: run a YOLO detector on NCNN, TensorRT, ONNX Runtime or OpenVINO with one class.
+// yolort: run a YOLO model on NCNN, TensorRT, ONNX Runtime or OpenVINO with one class.
 //
 //   yolort::Detector detector("yolo26n_ncnn_model");
 //   yolort::Detections found = detector.detect({pixels, width, height});
@@ -40,7 +40,14 @@ struct YOLORT_API EngineError : Error {
   using Error::Error;
 };
 
-enum class PixelFormat { bgr, rgb, bgra, rgba, gray };
+enum class PixelFormat {
+  bgr,
+  rgb,
+  bgra,
+  rgba,
+  gray,
+  channels  ///< Image::channels values for each pixel, in the order of the network
+};
 
 enum class Memory { host, cuda };
 
@@ -54,6 +61,8 @@ struct Image {
   Memory memory = Memory::host;  ///< cuda: pixels of the GPU that the Detector runs on, which are not copied
   void* stream = nullptr;        ///< CUDA stream (CUstream) that writes pixels of a GPU; null: they are written
 
+  int channels = 0;  ///< of PixelFormat::channels, else unused: 1 to 512
+
   static constexpr int max_side = 65535;
 };
 
@@ -61,8 +70,8 @@ struct Box {
   float x1, y1, x2, y2;  ///< pixels of the original image, clipped to it
 };
 
-/// What a model finds: boxes, and with them masks, keypoints or turned boxes.
-enum class Task { detect, segment, pose, obb };
+/// What a model finds: boxes, and with them masks, keypoints or turned boxes; or, of a Classifier, what an image shows.
+enum class Task { detect, segment, pose, obb, classify };
 
 /// The pixels of an object: one bit for each pixel of a rectangle of the original image. Copies share the bits.
 struct YOLORT_API Mask {
@@ -144,8 +153,14 @@ struct Options : Thresholds {
   std::vector<int> flip_idx;       ///< of poses, if the model does not say: which keypoint each one is in a mirrored
                                    ///< image. Empty: the model's own, or COCO's for 17 keypoints of one class "person"
   Skeleton skeleton;               ///< the same of the limbs, see Detector::skeleton()
-  bool profile = false;            ///< time every layer, which slows the whole; see Detector::layer_times()
-  bool tuned = true;  ///< take what `yolort tune` recorded, if engine, device, precision and threads are left open
+
+  // How pixels become the network input, for a model whose metadata does not say it.
+  std::string channels;             ///< order of three channels, "rgb" or "bgr"; or their number, "1" to "512"
+  std::string resize;               ///< "letterbox", or "stretch": to the network input, whatever the proportions
+  std::vector<float> mean, stddev;  ///< the input is (grey level / 255 - mean) / stddev; one value, or one per channel
+
+  bool profile = false;  ///< time every layer, which slows the whole; see Detector::layer_times()
+  bool tuned = true;     ///< take what `yolort tune` recorded, if engine, device, precision and threads are left open
   std::optional<std::array<int, 2>> imgsz;  ///< height, width, for a dynamic model or one that carries none; sides of
                                             ///< a dynamic model are rounded up to multiples of its stride
   /// Pad each image only to the stride of the model, so that the input is as small as its proportions allow, within
@@ -217,9 +232,9 @@ class YOLORT_API Detector {
   /// was constructed. Throws std::invalid_argument if `augment` asks for what was not constructed.
   std::vector<Detections> detect(const std::vector<Image>& images, const Thresholds& thresholds, bool augment);
 
-  /// Only the network: `input`, `batch` x 3 x height x width in 0 to 1, to the outputs of the model, copied. A
-  /// static batch must be met. Not for detecting, which copies nothing; for tools that compare or calibrate. A model
-  /// whose graph decodes its boxes may give the maps before that.
+  /// Only the network: `input`, `batch` x channels() x height x width, mostly in 0 to 1, to the outputs of the model,
+  /// copied. A static batch must be met. Not for detecting, which copies nothing; for tools that compare or calibrate.
+  /// A model whose graph decodes its boxes may give the maps before that.
   std::vector<Array> infer(const float* input, int batch);
 
   /// Means of every layer, in order of execution, over the runs since the last call, of Options::profile. Empty
@@ -231,6 +246,7 @@ class YOLORT_API Detector {
 
   const std::vector<std::string>& names() const;
   std::array<int, 2> imgsz() const;                ///< height, width of the network input; its maximum with rect
+  int channels() const;                            ///< of the network input: 3, 1 of a gray image, or more
   bool rect() const;                               ///< images are padded only to the stride
   int batch() const;                               ///< most images of a run; 0: any number
   const Thresholds& thresholds() const;            ///< those given at construction
@@ -241,7 +257,7 @@ class YOLORT_API Detector {
   bool tuned() const;                              ///< it runs as `yolort tune` recorded
   std::string explain() const;                     ///< lines: why this engine and precision, and of every other
                                                    ///< engine whether it could run the model
-  const std::string& head() const;                 ///< "raw", "raw-e2e", "boxes" or "end2end"
+  const std::string& head() const;                 ///< "raw", "raw-e2e", "boxes", "end2end", "rows" or "indexed"
   Task task() const;
   const Skeleton& skeleton() const;                            ///< of Task::pose, for drawing; empty: unknown
   const std::map<std::string, std::string>& metadata() const;  ///< the model's own, as text
@@ -249,8 +265,55 @@ class YOLORT_API Detector {
   Speed speed() const;
 
  private:
+  friend class Classifier;
   struct Impl;
   explicit Detector(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// What one image shows.
+struct YOLORT_API Classification {
+  std::vector<float>
+      probs;  ///< by class: keys of Classifier::names(); 0 to 1, and together 1, if the graph sees to that
+
+  /// The `count` best classes, best first.
+  std::vector<int> top(std::size_t count = 5) const;
+};
+
+/// One classifying model on one engine. Images are resized and cropped as Ultralytics does: the shorter side to that of
+/// the input, whose middle is kept, or, if the input is no square, both sides; by Pillow's antialiased bilinear
+/// interpolation. Calls on one Classifier are serialised; give each thread its own clone().
+class YOLORT_API Classifier {
+ public:
+  /// As of Detector. Of the options those of detecting (thresholds, rect, test-time augmentation) have no meaning here.
+  explicit Classifier(const std::string& model, const Options& options = {});
+  explicit Classifier(const ModelBytes& model, const Options& options = {});
+  Classifier(Classifier&&) noexcept;
+  Classifier& operator=(Classifier&&) noexcept;
+  ~Classifier();
+
+  Classification classify(const Image& image);
+  /// One result per image, in order; engines with a batch dimension run them together.
+  std::vector<Classification> classify(const std::vector<Image>& images);
+  /// Another Classifier on the same weights, with its own buffers.
+  Classifier clone() const;
+
+  // As of Detector.
+  const std::vector<std::string>& names() const;
+  std::array<int, 2> imgsz() const;
+  int channels() const;
+  int batch() const;
+  const std::string& engine() const;
+  const std::string& device() const;
+  const std::string& precision() const;
+  bool tuned() const;
+  std::string explain() const;
+  const std::map<std::string, std::string>& metadata() const;
+  Speed speed() const;
+
+ private:
+  struct Impl;
+  explicit Classifier(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

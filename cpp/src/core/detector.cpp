@@ -10,7 +10,9 @@
 #include <utility>
 
 #include "core/engine_choice.h"
+#include "core/input_format.h"
 #include "core/tuning.h"
+#include "model/grid_sample.h"
 #include "ops/head_layout.h"
 #include "ops/keypoints.h"
 #include "platform/device_name.h"
@@ -104,12 +106,17 @@ void Detector::Impl::load(const ModelBytes& model, const Options& options) {
 
 void Detector::Impl::load(ModelSpec model, Options options) {
   spec = std::move(model);
+  check_task();
   const fs::path record = take_tuning(options);
   tuned = !record.empty();
   if (tuned) engine_why = "yolort tune recorded it in " + record.string();
-  if (!options.names.empty()) spec.names = options.names;
+  if (!options.names.empty()) {
+    spec.names = options.names;
+    spec.placeholders = false;
+  }
   take_keypoints(options);
   ask_imgsz(options);
+  ask_input(spec.input, options);
   thresholds = options;
   threads = options.threads.value_or(threads);
   decoder = Decoder(kernels(), threads);
@@ -124,6 +131,17 @@ void Detector::Impl::load(ModelSpec model, Options options) {
     throw;
   }
   spec.contents = {};
+}
+
+/// A model that does not say its task is what it is opened as.
+void Detector::Impl::check_task() {
+  if (classifies && !spec.metadata.count("task")) {
+    spec.layout.task = Task::classify;
+    spec.layout.head = Head::probs;
+  }
+  if ((spec.layout.task == Task::classify) == classifies) return;
+  throw ModelError("model \"" + spec.path + "\": its task is '" + to_text(spec.layout.task) + "'; open it with " +
+                   (classifies ? "Detector" : "Classifier"));
 }
 
 /// What the options say of keypoints, or else the model, or else of COCO's.
@@ -190,12 +208,14 @@ void Detector::Impl::open(const EngineEntry& entry, const Options& options) {
   if (spec.precision == "int8" && precision != "int8") {  // its float layers run in the engine's precision: report both
     precision = precision == "fp32" ? "int8" : "int8+" + precision;
   }
+  complete_input(spec, engine->input_shape().channels);
   resolve_imgsz(options);
-  resolve_rect(options);
   if (spec.names.empty()) throw unknown_names(spec);
   head = engine->is_cut() ? spec.layout.name() : "";
   if (engine->is_cut()) spec.layout.head = Head::raw;
   probe();
+  if (spec.layout.transformer && options.resize.empty()) spec.input.stretch = true;
+  resolve_rect(options);
   if (head.empty()) head = spec.layout.name();
   precision_why = tuned                        ? "yolort tune recorded it"
                   : !options.precision.empty() ? "precision asks for it"
@@ -224,15 +244,29 @@ void Detector::Impl::probe() {
   engine->input(batch, spec.height, spec.width);
   const std::vector<Tensor>& outputs = engine->run();
   const bool known = spec.layout.head != Head::unknown;
+  const int classes = spec.placeholders ? 0 : static_cast<int>(spec.names.size());
+  if (outputs.size() == 1 && outputs[0].shape.size() == 3 && !spec.layout.transformer && !engine->is_cut() &&
+      outputs[0].shape[1] != 4 + classes) {
+    spec.layout.transformer = samples_grid(spec);
+  }
   try {
-    spec.layout = resolve_layout(spec.layout, static_cast<int>(spec.names.size()), outputs, spec.height, spec.width);
+    spec.layout = resolve_layout(spec.layout, classes, outputs, spec.height, spec.width);
   } catch (const ModelError& what) {
     throw ModelError("model \"" + spec.path + "\": " + what.what());
   }
+  name_classes();
   if (!known && spec.layout.head == Head::end2end) spec.max_batch = 1;  // its NMS may be unrolled for one image
   output_shapes.clear();
   for (const Tensor& output : outputs) output_shapes.push_back(output.shape);
   check_outputs(outputs, batch);
+}
+
+/// As many placeholders as the head has classes; if it does not say how many, all of them.
+void Detector::Impl::name_classes() {
+  if (!spec.placeholders) return;
+  if (!spec.layout.classes) spec.layout.classes = static_cast<int>(spec.names.size());
+  spec.names.clear();
+  for (int i = 0; i < spec.layout.classes; ++i) spec.names.push_back("class" + std::to_string(i));
 }
 
 std::string Detector::Impl::explain() const {
@@ -268,7 +302,10 @@ std::vector<Detections> Detector::detect(const std::vector<Image>& images, const
     throw std::invalid_argument("augment: this Detector was made without; construct it with augment or scales");
   }
   check_thresholds(thresholds, impl_->spec.layout.classes);
-  for (const Image& image : images) check_image(image);
+  for (const Image& image : images) {
+    check_image(image);
+    check_channels(image, impl_->spec.input.channels);
+  }
   std::unique_lock lock(impl_->mutex);
   if (augment) return impl_->run_views(images, thresholds, lock);
   std::vector<Job> jobs;
@@ -290,6 +327,7 @@ Detector Detector::clone() const {
 
 const std::vector<std::string>& Detector::names() const { return impl_->spec.names; }
 std::array<int, 2> Detector::imgsz() const { return {impl_->spec.height, impl_->spec.width}; }
+int Detector::channels() const { return impl_->spec.input.channels; }
 bool Detector::rect() const { return impl_->rect; }
 int Detector::batch() const {
   const InputShape shape = impl_->engine->input_shape();

@@ -1,5 +1,5 @@
 // The implementation of Detector: core/detector.cpp loads, core/inference.cpp runs, core/sizes.cpp says at which size,
-// core/views.cpp runs several views.
+// core/input_format.cpp of which channels, core/views.cpp runs several views.
 #pragma once
 
 #include <array>
@@ -52,6 +52,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   std::string head;                       ///< the model's own, wherever the engine ends
   std::string engine_why, precision_why;  ///< clauses for the user
   EngineFailures failures;
+  bool classifies = false;  ///< it belongs to a Classifier
   bool tuned = false;
   int threads = available_cores();
   bool rect = false;  ///< images are padded only to the stride; spec.height and spec.width bound the input
@@ -102,6 +103,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
         engine_why(other.engine_why),
         precision_why(other.precision_why),
         failures(other.failures),
+        classifies(other.classifies),
         tuned(other.tuned),
         threads(other.threads),
         rect(other.rect),
@@ -123,6 +125,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   void load(const std::string& model, const Options& options);
   void load(const ModelBytes& model, const Options& options);
   void load(ModelSpec model, Options options);
+  void check_task();
   void open_first(const Options& options);
   void open(const EngineEntry& entry, const Options& options);
   std::filesystem::path take_tuning(Options& options);
@@ -131,6 +134,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   void resolve_imgsz(const Options& options);
   void resolve_rect(const Options& options);
   void probe();
+  void name_classes();
   /// A clone without views, whose input has another size. `what` asks for it, for the error.
   std::unique_ptr<Impl> clone_at(const Size& size, const std::string& what) const;
   Impl& at(const Size& size);

@@ -16,10 +16,11 @@ struct Geometry;
 
 enum class Type { f32, f16 };
 
-/// Borrowed numbers: batch x channels x (the rest, contiguous). Engines may pad channels (ncnn does).
+/// Borrowed numbers: batch x channels x (the rest, contiguous; it may be missing). Engines may pad channels (ncnn
+/// does).
 struct Tensor {
   void* data = nullptr;
-  std::vector<int> shape;             ///< 3 or 4 dimensions, the first is the batch
+  std::vector<int> shape;             ///< 2 to 4 dimensions, the first is the batch
   std::ptrdiff_t channel_stride = 0;  ///< elements from one channel to the next
   Type type = Type::f32;
 
@@ -30,6 +31,7 @@ struct Tensor {
 struct InputShape {
   int batch = 0, height = 0, width = 0;
   int max_batch = 16;  ///< maximum number of images per run if `batch` is 0; bounds the memory for a long list
+  int channels = 3;    ///< never 0: an engine that does not know takes InputFormat::channels
 };
 
 /// The images of one run.
@@ -39,6 +41,7 @@ struct Batch {
   int height, width;                        ///< of the network input
   const HeadLayout& layout;
   const Thresholds& thresholds;
+  bool is_rgb = true;  ///< the input is red, green, blue in 0 to 1
 };
 
 /// One instance serves one thread at a time; clones share the weights.
@@ -47,8 +50,8 @@ class Engine {
   virtual ~Engine() = default;
 
   virtual InputShape input_shape() const = 0;
-  /// Lends the input buffer, batch x 3 x height x width, zero at first. It stays valid and keeps its contents until
-  /// input() is called with another shape: run() does not write to it.
+  /// Lends the input buffer, batch x channels x height x width, zero at first. It stays valid and keeps its contents
+  /// until input() is called with another shape: run() does not write to it.
   virtual Tensor input(int batch, int height, int width) = 0;
   /// Runs on what input() holds. The outputs, in the model's order, stay valid until the next input() or run().
   virtual const std::vector<Tensor>& run() = 0;
@@ -81,11 +84,11 @@ struct EngineEntry {
   std::function<std::string()> unavailable;       ///< why it cannot run here; empty: it can
   std::function<bool(const ModelSpec&)> accepts;  ///< whether it reads this format
   std::function<std::unique_ptr<Engine>(const ModelSpec&, const Options&)> load;
-  bool reads_memory = false;                             ///< it loads ModelSpec::contents
-  bool takes_options = false;                            ///< Options::engine_options may be set
-  bool computes_as_written = false;                      ///< in the precision that the file holds, and in no other
-  std::function<EngineLibrary()> library;                ///< null: unknown. Called if it is available
-  std::function<std::vector<std::string>()> devices;     ///< see yolort::devices(); it may open drivers
+  bool reads_memory = false;                          ///< it loads ModelSpec::contents
+  bool takes_options = false;                         ///< Options::engine_options may be set
+  bool computes_as_written = false;                   ///< in the precision that the file holds, and in no other
+  std::function<EngineLibrary()> library;             ///< null: unknown. Called if it is available
+  std::function<std::vector<std::string>()> devices;  ///< see yolort::devices(); it may open drivers
   /// Those worth measuring on a device (canonical; empty: the engine's own), for `yolort tune`. Throws EngineError or
   /// std::invalid_argument if the engine does not have it.
   std::function<std::vector<std::string>(const std::string& device)> precisions;

@@ -35,7 +35,8 @@ void Detector::Impl::check_outputs(const std::vector<Tensor>& outputs, int batch
   bool same = outputs.size() == output_shapes.size();
   for (std::size_t i = 0; same && i < outputs.size(); ++i) {
     const std::vector<int>&shape = outputs[i].shape, &expected = output_shapes[i];
-    same = shape.size() == expected.size() && shape[0] == batch &&
+    const bool any_rows = spec.layout.head == Head::indexed;  // of the whole batch
+    same = shape.size() == expected.size() && (shape[0] == batch || any_rows) &&
            std::equal(shape.begin() + 1, shape.end(), expected.begin() + 1);
   }
   if (!same) {
@@ -55,7 +56,9 @@ void Detector::Impl::run_batch(const std::vector<Job>& jobs, const Thresholds& s
     geometries.push_back(job.geometry);
   }
   const int count = static_cast<int>(jobs.size());
-  if (engine->detect({images, geometries, spec.height, spec.width, spec.layout, settings}, out, speed)) return;
+  const InputFormat& format = spec.input;
+  const bool is_rgb = format.channels == 3 && !format.bgr && format.mean.empty() && format.stddev.empty();
+  if (engine->detect({images, geometries, spec.height, spec.width, spec.layout, settings, is_rgb}, out, speed)) return;
   for (const Image& image : images) {
     if (image.memory == Memory::host) continue;
     throw std::invalid_argument("image: its pixels are in CUDA memory, which engine \"" + engine_name + "\" on " +
@@ -73,7 +76,7 @@ void Detector::Impl::run_batch(const std::vector<Job>& jobs, const Thresholds& s
   std::optional<NvtxRange> range("pre");
   for (int i = 0; i < count; ++i) {
     const auto slot = static_cast<std::size_t>(i);
-    letterbox(images[slot], geometries[slot], input, i, padded[slot] == geometries[slot]);
+    letterbox(images[slot], geometries[slot], input, i, padded[slot] == geometries[slot], format);
     padded[slot] = geometries[slot];
   }
   const auto ready = std::chrono::steady_clock::now();
@@ -143,7 +146,7 @@ std::vector<Array> Detector::infer(const float* input, int batch) {
   impl.padded_buffer = nullptr;  // the padding is overwritten
   const std::size_t plane = static_cast<std::size_t>(impl.spec.height) * static_cast<std::size_t>(impl.spec.width);
   for (int i = 0; i < batch; ++i) {
-    for (int c = 0; c < 3; ++c) {
+    for (int c = 0; c < to.shape[1]; ++c) {
       const std::ptrdiff_t at = i * to.batch_stride() + c * to.channel_stride;
       if (to.type == Type::f32) {
         std::copy_n(input, plane, static_cast<float*>(to.data) + at);

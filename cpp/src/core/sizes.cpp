@@ -33,7 +33,7 @@ void Detector::Impl::resolve_imgsz(const Options& options) {
   resolve(spec.height, fixed.height);
   resolve(spec.width, fixed.width);
   if (!spec.height || !spec.width) throw unknown_imgsz(spec);
-  const std::int64_t elements = std::int64_t{3} * spec.height * spec.width;
+  const std::int64_t elements = std::int64_t{spec.input.channels} * spec.height * spec.width;
   if (spec.height > max_imgsz || spec.width > max_imgsz || fixed.batch > max_input_elements / elements) {
     throw ModelError("model \"" + spec.path + "\" takes " + std::to_string(fixed.batch) + " images of " +
                      size_text({spec.height, spec.width}) + ", more than is run here");
@@ -48,7 +48,11 @@ void Detector::Impl::resolve_imgsz(const Options& options) {
 /// Ultralytics pads to rectangles where every size can run (pre_transform in engine/predictor.py).
 void Detector::Impl::resolve_rect(const Options& options) {
   const InputShape fixed = engine->input_shape();
-  const bool dynamic = !fixed.height && !fixed.width;
+  const bool dynamic = !fixed.height && !fixed.width && !spec.input.stretch;
+  if (options.rect == true && spec.input.stretch) {
+    throw std::invalid_argument("rect: images are stretched to the input of model \"" + spec.path +
+                                "\", which leaves nothing to pad; leave rect out");
+  }
   if (options.rect == true && !dynamic) {
     throw std::invalid_argument("rect: the input of model \"" + spec.path + "\" is fixed to " +
                                 size_text({spec.height, spec.width}) +
@@ -95,7 +99,8 @@ Detector::Impl& Detector::Impl::at(const Size& size) {
 }
 
 Job Detector::Impl::place(const Image& image, double fraction, bool flip) const {
-  const Geometry square = Geometry::fit(image.width, image.height, spec.width, spec.height, fraction, flip);
+  const auto fit = spec.input.stretch ? Geometry::stretch : Geometry::fit;
+  const Geometry square = fit(image.width, image.height, spec.width, spec.height, fraction, flip);
   return {&image, rect ? square.trimmed(spec.stride) : square};
 }
 

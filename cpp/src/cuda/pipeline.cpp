@@ -83,8 +83,10 @@ CudaPipeline::~CudaPipeline() {
 bool CudaPipeline::takes(const Batch& batch, const std::vector<Tensor>& outputs) {
   std::int64_t values = 0;  // the order of candidates is kept in 32 bits
   for (const Tensor& output : outputs) values += output.batch_stride();
-  return outputs.size() <= 3 * cuda::max_levels + 1 && values <= UINT32_MAX &&
-         batch.thresholds.max_det <= cuda::max_candidates;
+  const HeadLayout& layout = batch.layout;
+  const bool known_head = layout.head == Head::raw || layout.head == Head::boxes || layout.head == Head::end2end;
+  return batch.is_rgb && known_head && !layout.normalized && outputs.size() <= 3 * cuda::max_levels + 1 &&
+         values <= UINT32_MAX && batch.thresholds.max_det <= cuda::max_candidates;
 }
 
 void CudaPipeline::forget_graph() {

@@ -40,6 +40,7 @@ class LiteralParser {
     if (depth > parsing::max_depth) fail("nested deeper than " + std::to_string(parsing::max_depth) + " levels");
     skip_space();
     if (done()) fail("a value is missing");
+    count_.add();
     switch (text_[at_]) {
       case '{': return parse_dict(depth);
       case '[': return parse_list(depth, ']');
@@ -144,6 +145,7 @@ class LiteralParser {
 
   std::string_view text_;
   std::size_t at_ = 0;
+  parsing::ValueCount count_;
 };
 
 }  // namespace

@@ -7,7 +7,7 @@
 
 namespace yolort {
 
-/// JSON or a Python literal: null/None, true/True, numbers, quoted strings, lists, tuples, dicts. At most 1 MiB and
+/// JSON or a Python literal: null/None, true/True, numbers, quoted strings, lists, tuples, dicts. At most 8 MiB and
 /// 32 levels. Throws ParseError.
 Value parse_literal(std::string_view text);
 

@@ -50,8 +50,8 @@ class MetadataReader {
       }
     }
     read_task();
-    if (const Value channels = get("channels"); channels.as<std::int64_t>() && *channels.as<std::int64_t>() != 3) {
-      fail(spec_, "it takes " + to_text(channels) + " channels; yolort feeds 3 (RGB)");
+    if (const Value channels = get("channels"); channels.as<std::int64_t>()) {
+      spec_.input.channels = static_cast<int>(integer(channels, "channels", 1, max_channels));
     }
     read_names();
     read_imgsz();
@@ -63,6 +63,11 @@ class MetadataReader {
     const bool end2end = is_true(get("end2end")) || (nms && is_true(*nms));
     spec_.layout.head = end2end ? Head::end2end : metadata_.empty() ? Head::unknown : Head::boxes;
     spec_.layout.nms = !end2end;
+    if (spec_.layout.transformer) {
+      spec_.layout.head = Head::end2end;
+      spec_.layout.nms = false;
+      spec_.input.stretch = true;
+    }
     spec_.layout.normalized = spec_.format == Format::tflite;  // as Ultralytics exports it, for the sake of INT8
     if (nms && is_true(*nms)) {  // Ultralytics unrolls the loop over the images: further ones would get no detections
       const Value batch = get("batch");
@@ -72,6 +77,10 @@ class MetadataReader {
     const Value* int8 = args.find("int8");
     if ((quantize && to_text(*quantize) == "8") || (int8 && is_true(*int8))) spec_.precision = "int8";
     read_own();
+    if (spec_.layout.task == Task::classify) {
+      spec_.layout.head = Head::probs;
+      spec_.layout.nms = false;
+    }
   }
 
  private:
@@ -108,12 +117,13 @@ class MetadataReader {
     if (const Value task = get("task"); task.as<std::string>()) {
       const std::string& name = *task.as<std::string>();
       bool known = false;
-      for (const Task each : {Task::detect, Task::segment, Task::pose, Task::obb}) {
+      for (const Task each : {Task::detect, Task::segment, Task::pose, Task::obb, Task::classify}) {
         if (name != yolort::to_text(each)) continue;
         layout.task = each;
         known = true;
       }
-      if (!known) fail(spec_, "its task is '" + name + "'; yolort runs models that detect, segment, pose and obb");
+      if (!known)
+        fail(spec_, "its task is '" + name + "'; yolort runs models that detect, segment, pose, obb and classify");
     }
     if (spec_.format == Format::tflite && layout.task != Task::detect) {
       fail(spec_, "its task is '" + to_text(layout.task) + "'; of .tflite files yolort runs those that detect");
@@ -130,8 +140,9 @@ class MetadataReader {
       layout.extra = layout.kpt_shape[0] * layout.kpt_shape[1];
     }
     const Value head = get("head");  // the class of the head in Ultralytics
-    layout.direct =
-        head.as<std::string>() && (*head.as<std::string>() == "Pose26" || *head.as<std::string>() == "OBB26");
+    const std::string kind = head.as<std::string>() ? *head.as<std::string>() : "";
+    layout.direct = kind == "Pose26" || kind == "OBB26";
+    layout.transformer = kind == "RTDETRDecoder";
   }
 
   void read_names() {
@@ -157,6 +168,11 @@ class MetadataReader {
       }
     } else if (!names.as<std::nullptr_t>()) {
       fail(spec_, "metadata 'names' is no list or dict of class names");
+    }
+    // What Ultralytics writes for a model that has none: 999 of them (default_class_names in nn/autobackend.py).
+    spec_.placeholders = !spec_.names.empty();
+    for (std::size_t i = 0; i < spec_.names.size(); ++i) {
+      spec_.placeholders = spec_.placeholders && spec_.names[i] == "class" + std::to_string(i);
     }
   }
 
@@ -265,8 +281,8 @@ class MetadataReader {
     return out;
   }
 
-  /// The letterbox is fixed; a model that wants another one must not run with this one.
-  void read_input(const Value& own) const {
+  /// A model that wants another letterbox must not run with this one.
+  void read_input(const Value& own) {
     const Value* input = own.find("input");
     if (!input) return;
     const auto expect = [&](const char* key, const char* wanted) {
@@ -276,9 +292,33 @@ class MetadataReader {
                         wanted);
       }
     };
-    expect("colour", "rgb");
     expect("scale", "255");
     expect("pad", "114");
+    spec_.input.bgr = choice(*input, "colour", "rgb", "bgr");
+    spec_.input.stretch = choice(*input, "resize", "letterbox", "stretch");
+    spec_.input.mean = numbers(*input, "mean");
+    spec_.input.stddev = numbers(*input, "std");
+  }
+
+  /// Whether a text is the second of the two that it may be; the first if it is not there.
+  bool choice(const Value& input, const std::string& key, const std::string& first, const std::string& second) const {
+    const Value* value = input.find(key);
+    if (!value || to_text(*value) == first) return false;
+    if (to_text(*value) == second) return true;
+    fail(spec_, "metadata 'yolort.input." + key + "' is " + to_text(*value) + ", expected " + first + " or " + second);
+  }
+
+  std::vector<float> numbers(const Value& input, const std::string& key) const {
+    const Value* value = input.find(key);
+    if (!value) return {};
+    std::vector<float> out;
+    const List one = {*value};
+    for (const Value& item : value->as<List>() ? *value->as<List>() : one) {
+      const std::int64_t* whole = item.as<std::int64_t>();
+      if (!whole && !item.as<double>()) fail(spec_, "metadata 'yolort.input." + key + "' is no list of numbers");
+      out.push_back(whole ? static_cast<float>(*whole) : static_cast<float>(*item.as<double>()));
+    }
+    return out;
   }
 
   const Value& required(const Value& own, const std::string& key) const {

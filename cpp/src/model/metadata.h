@@ -9,7 +9,7 @@
 namespace yolort {
 
 /// Larger metadata, in bytes, is refused.
-inline constexpr std::size_t max_metadata_bytes = 1 << 20;
+inline constexpr std::size_t max_metadata_bytes = parsing::max_size;
 
 /// Throws ModelError that begins with the model's path.
 [[noreturn]] void fail(const ModelSpec& spec, const std::string& what);

@@ -16,9 +16,13 @@ namespace fs = std::filesystem;
 namespace yolort {
 namespace {
 
-/// The one file with this ending in a folder, or the path itself.
+/// The one file with this ending in a folder, or the path itself. Of several it is the one that Ultralytics names so,
+/// beside which pnnx leaves others.
 fs::path find_graph(const ModelSpec& spec, const fs::path& path, const std::string& ending) {
   if (!fs::is_directory(path)) return path;
+  const fs::path usual = path / ("model.ncnn" + ending);
+  std::error_code error;
+  if (fs::is_regular_file(usual, error)) return usual;
   std::vector<fs::path> found;
   for (const auto& entry : fs::directory_iterator(path)) {
     const std::string name = entry.path().filename().string();
@@ -27,7 +31,9 @@ fs::path find_graph(const ModelSpec& spec, const fs::path& path, const std::stri
     }
   }
   if (found.size() == 1) return found[0];
-  fail(spec, (found.empty() ? "the folder has no " : "the folder has more than one ") + ending + " file");
+  if (found.empty()) fail(spec, "the folder has no " + ending + " file");
+  fail(spec, "the folder has more than one " + ending + " file; give the path of one of them, such as " +
+                 std::min(found[0], found[1]).string());
 }
 
 bool has_file(const fs::path& folder, const std::string& ending) {
@@ -62,6 +68,7 @@ std::string to_text(Task task) {
     case Task::segment: return "segment";
     case Task::pose: return "pose";
     case Task::obb: return "obb";
+    case Task::classify: return "classify";
   }
   return "";
 }
@@ -71,6 +78,9 @@ std::string HeadLayout::name() const {
     case Head::raw: return nms ? "raw" : "raw-e2e";
     case Head::boxes: return "boxes";
     case Head::end2end: return "end2end";
+    case Head::rows: return "rows";
+    case Head::indexed: return "indexed";
+    case Head::probs: return "probs";
     case Head::unknown: break;
   }
   return "unknown";

@@ -24,6 +24,18 @@ enum class Head {
   raw,      ///< box and class maps of each level, as the last convolutions leave them
   boxes,    ///< batch x (4 + classes) x anchors: cx cy w h in input pixels, scores
   end2end,  ///< batch x rows x 6: x1 y1 x2 y2 score class
+  rows,     ///< batch x anchors x (4 + classes): what `boxes` has, a row for each anchor
+  indexed,  ///< rows x 7: image of the batch, x1 y1 x2 y2 class score
+  probs,    ///< batch x classes, of Task::classify
+};
+
+/// How pixels become numbers of the network input.
+struct InputFormat {
+  int channels = 0;      ///< 0: the model does not say
+  bool bgr = false;      ///< blue first, of three channels
+  bool stretch = false;  ///< both sides of an image become those of the input: no padding
+  /// (grey level / 255 - mean) / stddev; one for all channels, or one each in the order of the network. Empty: 0 and 1.
+  std::vector<float> mean, stddev;
 };
 
 /// How to read the outputs. Beside box and classes an anchor may have `extra` values: mask coefficients, keypoints or
@@ -36,7 +48,10 @@ struct HeadLayout {
   std::vector<int> flip_idx;       ///< pose: which keypoint each one is in a mirrored image; empty: unknown
   bool direct = false;             ///< raw: keypoints and angles as in Pose26 and OBB26 of YOLO26
   bool nms = true;                 ///< raw one-to-one branches (`raw-e2e`) and end2end need none
-  bool normalized = false;         ///< boxes: cx cy w h are shares of the input
+  bool normalized = false;         ///< boxes, rows, centered end2end: cx cy w h are shares of the input
+  bool centered = false;           ///< end2end: cx cy w h in place of the corners; those of obb always are
+  bool objectness = false;         ///< rows: after the box the score of there being an object, a factor of the others
+  bool transformer = false;        ///< RT-DETR: the boxes are normalized and need no NMS
   int classes = 0;
   int reg_max = 0;           ///< raw: bins of a box side; 1 means the distance itself
   std::vector<int> strides;  ///< raw: input pixels per cell, level by level; empty: the shapes of the maps say
@@ -54,9 +69,11 @@ struct ModelSpec {
   std::filesystem::path weights;   ///< .bin of NCNN and OpenVINO
   std::uintmax_t plan = 0;         ///< of .engine: where TensorRT's own bytes start
   std::vector<std::string> names;  ///< empty: the model does not say
+  bool placeholders = false;       ///< the names are class0, class1, ... and may be more than the classes
   Skeleton skeleton;               ///< pose; empty: the model does not say
   int height = 0, width = 0;       ///< 0: the model does not say
   int stride = 32;                 ///< sides of a dynamic input are multiples of it
+  InputFormat input;
   HeadLayout layout;
   int max_batch = 0;      ///< maximum number of images per run if the shapes of the graph do not say; 0: any
   std::string precision;  ///< what the file holds; empty: the model does not say
@@ -78,6 +95,14 @@ inline constexpr std::size_t max_levels = 8;
 
 /// Largest side of a network input, pixels.
 inline constexpr int max_imgsz = 16384;
+
+/// Maximum number of channels of a network input.
+inline constexpr int max_channels = 512;
+
+/// Channels of the network input: those of the graph, or if they are open (0) those of the spec, or 3.
+inline int channels_of(const ModelSpec& spec, int in_graph) {
+  return in_graph ? in_graph : spec.input.channels ? spec.input.channels : 3;
+}
 
 /// Total size of the files of a model in bytes; 0 for a model in memory.
 std::uintmax_t model_bytes(const ModelSpec& spec);

@@ -38,7 +38,7 @@ Dict read_onnx_metadata(const ModelSpec& spec) {
       if (field.number == 14 && field.is_bytes) {
         const std::uint64_t before = total;
         total += file.remaining(field);
-        if (total > max_metadata_bytes || total < before) fail(spec, "the metadata is larger than 1 MiB");
+        if (total > max_metadata_bytes || total < before) fail(spec, "the metadata is larger than 8 MiB");
         metadata.push_back(read_entry(file, field.end));
       } else {
         file.skip(field);

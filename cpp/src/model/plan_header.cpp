@@ -15,7 +15,7 @@ Dict read_plan_header(ModelSpec& spec) {
   if (start[4] != '{') return {};
   const std::uint64_t length = start[0] | start[1] << 8 | start[2] << 16 | static_cast<std::uint64_t>(start[3]) << 24;
   if (length > size - 4) fail(spec, "its metadata header is longer than the file, which is truncated; build it again");
-  if (length > max_metadata_bytes) fail(spec, "its metadata header is larger than 1 MiB");
+  if (length > max_metadata_bytes) fail(spec, "its metadata header is larger than 8 MiB");
   std::string text(length, '{');
   file->read(text.data() + 1, static_cast<std::streamsize>(length) - 1);
   if (!*file) fail(spec, "its metadata header cannot be read");

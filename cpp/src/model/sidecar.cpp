@@ -15,7 +15,7 @@ Dict read_sidecar(const ModelSpec& spec) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) return {};
   const std::optional<std::string> text = read_text(path, max_metadata_bytes);
-  if (!text) fail(spec, "metadata.yaml cannot be read or is larger than 1 MiB");
+  if (!text) fail(spec, "metadata.yaml cannot be read or is larger than 8 MiB");
   try {
     Value value = parse_yaml(*text);
     if (Dict* dict = std::get_if<Dict>(&value.data)) return std::move(*dict);

@@ -61,7 +61,7 @@ struct Archive {
   std::string unpacked(const std::string& directory, std::uint64_t at) const {
     const std::uint64_t method = number(directory, at + 10, 2), packed = number(directory, at + 20, 4);
     const std::uint64_t size = number(directory, at + 24, 4), start = number(directory, at + 42, 4);
-    if (std::max(packed, size) > max_metadata_bytes) fail(spec, "the metadata is larger than 1 MiB");
+    if (std::max(packed, size) > max_metadata_bytes) fail(spec, "the metadata is larger than 8 MiB");
     const std::string local = read(start, local_record);
     const std::string bytes = read(start + local_record + number(local, 26, 2) + number(local, 28, 2), packed);
     if (method == 0) return bytes;

@@ -19,8 +19,6 @@ const Value* Value::find(std::string_view key) const {
 namespace parsing {
 namespace {
 
-constexpr std::size_t max_size = 1 << 20;
-
 /// False if the text is not a number as a whole.
 bool parse_number(std::string_view text, Value& out) {
   if (text.empty()) return false;
@@ -50,6 +48,10 @@ bool parse_number(std::string_view text, Value& out) {
 
 void check_size(std::string_view text) {
   if (text.size() > max_size) throw ParseError("longer than " + std::to_string(max_size) + " bytes");
+}
+
+void ValueCount::add() {
+  if (++count_ > max_values) throw ParseError("more than " + std::to_string(max_values) + " values");
 }
 
 void append_utf8(std::string& out, std::uint32_t code) {

@@ -38,9 +38,21 @@ struct ParseError : std::runtime_error {
 namespace parsing {
 
 inline constexpr int max_depth = 32;
+inline constexpr std::size_t max_size = 8 << 20;    ///< bytes: 65,536 names of 128 bytes
+inline constexpr std::size_t max_values = 1 << 19;  ///< in one text; a Value takes some 100 bytes
 
-/// Throws ParseError for more than 1 MiB.
+/// Throws ParseError for more than max_size.
 void check_size(std::string_view text);
+
+/// Counts the values of a text.
+class ValueCount {
+ public:
+  /// Throws ParseError for more than max_values.
+  void add();
+
+ private:
+  std::size_t count_ = 0;
+};
 
 void append_utf8(std::string& out, std::uint32_t code);
 

@@ -77,6 +77,7 @@ class YamlParser : YamlScanner {
       const bool below = at_break() || done();
       skip_to_token();
       const bool empty = at_end() || (below && column() <= indent);
+      count_.add();
       list.push_back(tagged(tag, empty ? Value{} : parse_node(indent, true, depth + 1)));
       skip_to_token();
     }
@@ -88,6 +89,7 @@ class YamlParser : YamlScanner {
     while (!at_end() && !at_marker('-') && column() == indent && !at_item()) {
       if (peek() == '?' && blank_at(1)) fail("keys with '? ' are not read");
       if (!at_key()) fail("expected 'key: value'");
+      count_.add();
       const std::string_view key_tag = take_tag();
       Value key = tagged(key_tag, scalar(indent, false, true));
       skip_blanks();
@@ -116,6 +118,7 @@ class YamlParser : YamlScanner {
     const bool is_list = text_[at_++] == '[';
     const char close = is_list ? ']' : '}';
     const auto node = [&]() -> Value {
+      count_.add();
       if (is_one_of(peek(), ",]}:")) return {};
       const std::string_view tag = take_tag();
       skip_to_token();
@@ -176,6 +179,8 @@ class YamlParser : YamlScanner {
     Value word;
     return parsing::parse_word(*text, word) ? word : value;
   }
+
+  parsing::ValueCount count_;
 };
 
 }  // namespace

@@ -8,7 +8,7 @@
 namespace yolort {
 
 /// The YAML that PyYAML's dump() writes, and comments: block and flow collections, plain, quoted and block scalars,
-/// tags of plain types; no anchors, no `? ` keys, one document. At most 1 MiB and 32 levels. Throws ParseError.
+/// tags of plain types; no anchors, no `? ` keys, one document. At most 8 MiB and 32 levels. Throws ParseError.
 Value parse_yaml(std::string_view text);
 
 }  // namespace yolort

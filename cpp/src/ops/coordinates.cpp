@@ -10,19 +10,29 @@ int round_side(double side) { return std::max(static_cast<int>(std::nearbyint(si
 
 }  // namespace
 
-Geometry Geometry::fit(int source_width, int source_height, int width, int height, double scale, bool mirrored) {
-  const double ratio =
-      scale * std::min(static_cast<double>(height) / source_height, static_cast<double>(width) / source_width);
+Geometry Geometry::placed(int source_width, int source_height, int width, int height, double across, double down,
+                          bool mirrored) {
   Geometry g;
   g.source_width = source_width;
   g.source_height = source_height;
   g.width = width;
   g.height = height;
-  g.new_width = std::min(round_side(source_width * ratio), width);
-  g.new_height = std::min(round_side(source_height * ratio), height);
+  g.new_width = std::min(round_side(source_width * across), width);
+  g.new_height = std::min(round_side(source_height * down), height);
   g.mirrored = mirrored;
   g.center();
   return g;
+}
+
+Geometry Geometry::fit(int source_width, int source_height, int width, int height, double scale, bool mirrored) {
+  const double ratio =
+      scale * std::min(static_cast<double>(height) / source_height, static_cast<double>(width) / source_width);
+  return placed(source_width, source_height, width, height, ratio, ratio, mirrored);
+}
+
+Geometry Geometry::stretch(int source_width, int source_height, int width, int height, double scale, bool mirrored) {
+  return placed(source_width, source_height, width, height, scale * width / source_width,
+                scale * height / source_height, mirrored);
 }
 
 void Geometry::center() {

@@ -17,6 +17,9 @@ struct Geometry {
   /// The image as large as fits into the input, times `scale` (above 0, at most 1), centered.
   static Geometry fit(int source_width, int source_height, int width, int height, double scale = 1,
                       bool mirrored = false);
+  /// The image as large as the input, times `scale`, whatever its proportions: Ultralytics' LetterBox with scale_fill.
+  static Geometry stretch(int source_width, int source_height, int width, int height, double scale = 1,
+                          bool mirrored = false);
   /// The same image with as little padding as multiples of `stride` allow: Ultralytics' LetterBox with auto=True. Both
   /// sides of the input must be multiples of it.
   Geometry trimmed(int stride) const;
@@ -29,6 +32,8 @@ struct Geometry {
   bool operator==(const Geometry& other) const;
 
  private:
+  static Geometry placed(int source_width, int source_height, int width, int height, double across, double down,
+                         bool mirrored);
   void center();
 };
 

@@ -25,6 +25,18 @@ Box centered(const Box& box) {
   return {box.x1 - w, box.y1 - h, box.x1 + w, box.y1 + h};
 }
 
+/// A box of shares of the input in its pixels, if the layout says so.
+Box in_pixels(const HeadLayout& layout, const Geometry& geometry, Box box) {
+  if (!layout.normalized) return box;
+  const auto width = static_cast<float>(geometry.width), height = static_cast<float>(geometry.height);
+  return {box.x1 * width, box.y1 * height, box.x2 * width, box.y2 * height};
+}
+
+float value_at(const Tensor& tensor, std::ptrdiff_t at) {
+  return tensor.type == Type::f32 ? static_cast<const float*>(tensor.data)[at]
+                                  : half_to_float(static_cast<const std::uint16_t*>(tensor.data)[at]);
+}
+
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
 }  // namespace
@@ -152,34 +164,75 @@ void Decoder::decode_boxes(const HeadLayout& layout, const Tensor& output, int i
                            const Thresholds& thresholds) {
   const FloatMap all = float_map(output, index, 0);
   const FloatMap scores{all.data + 4 * all.stride, all.stride, static_cast<std::size_t>(layout.classes), all.cells};
-  const float across = layout.normalized ? static_cast<float>(geometry.width) : 1;
-  const float down = layout.normalized ? static_cast<float>(geometry.height) : 1;
   collect(
       scores, 0, thresholds.conf, is_multi_label(layout, thresholds), thresholds, [](float value) { return value; },
       [&](std::size_t i) {
         const float* at = all.data + i;
-        return centered(
-            {at[0] * across, at[all.stride] * down, at[2 * all.stride] * across, at[3 * all.stride] * down});
+        return centered(in_pixels(layout, geometry, {at[0], at[all.stride], at[2 * all.stride], at[3 * all.stride]}));
       });
 }
 
-void Decoder::decode_end2end(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds) {
+/// A score is that of its class times that of there being an object, if the row has one.
+void Decoder::decode_rows(const HeadLayout& layout, const Tensor& output, int index, const Geometry& geometry,
+                          const Thresholds& thresholds) {
+  const FloatMap rows = float_map(output, index, 0);
+  const bool multi_label = is_multi_label(layout, thresholds);
+  for (std::size_t i = 0; i < rows.channels; ++i) {
+    const float* row = rows.data + static_cast<std::ptrdiff_t>(i) * rows.stride;
+    const float object = layout.objectness ? row[4] : 1;
+    if (!std::isfinite(object)) throw not_finite();
+    if (object <= thresholds.conf) continue;
+    const float* scores = row + 4 + layout.objectness;
+    float best = -INFINITY;
+    for (int c = 0; c < layout.classes; ++c) {
+      if (!std::isfinite(scores[c])) throw not_finite();
+      best = std::max(best, scores[c] * object);
+    }
+    if (!(best > thresholds.conf)) continue;
+    const Box box = centered(in_pixels(layout, geometry, {row[0], row[1], row[2], row[3]}));
+    for (int c = 0; c < layout.classes; ++c) {
+      const float score = scores[c] * object;
+      if (multi_label ? !(score > thresholds.conf) : score != best) continue;
+      add_row(layout, box, score, static_cast<float>(c), i, thresholds);
+      if (!multi_label) break;
+    }
+  }
+}
+
+void Decoder::decode_end2end(const HeadLayout& layout, const Tensor& output, int index, const Geometry& geometry,
+                             const Thresholds& thresholds) {
   const FloatMap rows = float_map(output, index, 0);
   for (std::size_t i = 0; i < rows.channels; ++i) {
     const float* row = rows.data + static_cast<std::ptrdiff_t>(i) * rows.stride;
-    if (!std::isfinite(row[4])) throw not_finite();
-    if (!(row[4] > thresholds.conf)) continue;
     Box box{row[0], row[1], row[2], row[3]};
-    if (layout.task == Task::obb) box = centered(box);
-    if (!is_finite(box) || !std::isfinite(row[5])) throw not_finite();
-    if (row[5] < 0 || row[5] >= static_cast<float>(layout.classes)) {
-      throw ModelError("an end2end row has class " + std::to_string(row[5]) + ", but the model names " +
-                       std::to_string(layout.classes) + " classes");
-    }
-    const int cls = static_cast<int>(row[5]);
-    if (class_mask_.empty() || class_mask_[static_cast<std::size_t>(cls)]) {
-      candidates_.push_back({box, row[4], cls, static_cast<std::uint32_t>(i)});
-    }
+    if (layout.centered || layout.task == Task::obb) box = centered(in_pixels(layout, geometry, box));
+    add_row(layout, box, row[4], row[5], i, thresholds);
+  }
+}
+
+/// The rows of all images of the batch.
+void Decoder::decode_indexed(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds) {
+  for (int i = 0; i < output.shape[0]; ++i) {
+    float row[7];
+    for (int k = 0; k < 7; ++k) row[k] = value_at(output, 7 * static_cast<std::ptrdiff_t>(i) + k);
+    if (row[0] != static_cast<float>(index)) continue;
+    add_row(layout, {row[1], row[2], row[3], row[4]}, row[6], row[5], static_cast<std::size_t>(i), thresholds);
+  }
+}
+
+/// Adds a candidate if its score is above `conf` and its class is wanted.
+void Decoder::add_row(const HeadLayout& layout, const Box& box, float score, float cls, std::size_t row,
+                      const Thresholds& thresholds) {
+  if (!std::isfinite(score)) throw not_finite();
+  if (!(score > thresholds.conf)) return;
+  if (!is_finite(box) || !std::isfinite(cls)) throw not_finite();
+  if (cls < 0 || cls >= static_cast<float>(layout.classes)) {
+    throw ModelError("a row has class " + std::to_string(cls) + ", but the model names " +
+                     std::to_string(layout.classes) + " classes; give names= with the names of all");
+  }
+  const int index = static_cast<int>(cls);
+  if (class_mask_.empty() || class_mask_[static_cast<std::size_t>(index)]) {
+    candidates_.push_back({box, score, index, static_cast<std::uint32_t>(row)});
   }
 }
 
@@ -191,7 +244,9 @@ Detections Decoder::operator()(const HeadLayout& layout, const std::vector<Tenso
   switch (layout.head) {
     case Head::raw: decode_raw(layout, outputs, index, thresholds); break;
     case Head::boxes: decode_boxes(layout, outputs[0], index, geometry, thresholds); break;
-    default: decode_end2end(layout, outputs[0], index, thresholds); break;
+    case Head::rows: decode_rows(layout, outputs[0], index, geometry, thresholds); break;
+    case Head::indexed: decode_indexed(layout, outputs[0], index, thresholds); break;
+    default: decode_end2end(layout, outputs[0], index, geometry, thresholds); break;
   }
   if (layout.task == Task::obb) {
     const ExtraValues extra(layout, outputs, index);

@@ -50,7 +50,13 @@ class Decoder {
                   const Thresholds& thresholds);
   void decode_boxes(const HeadLayout& layout, const Tensor& output, int index, const Geometry& geometry,
                     const Thresholds& thresholds);
-  void decode_end2end(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds);
+  void decode_rows(const HeadLayout& layout, const Tensor& output, int index, const Geometry& geometry,
+                   const Thresholds& thresholds);
+  void decode_end2end(const HeadLayout& layout, const Tensor& output, int index, const Geometry& geometry,
+                      const Thresholds& thresholds);
+  void decode_indexed(const HeadLayout& layout, const Tensor& output, int index, const Thresholds& thresholds);
+  void add_row(const HeadLayout& layout, const Box& box, float score, float cls, std::size_t row,
+               const Thresholds& thresholds);
   template <class Score, class DecodeBox>
   void collect(const FloatMap& scores, std::size_t first, float threshold, bool multi_label,
                const Thresholds& thresholds, Score score, DecodeBox decode_box);

@@ -22,10 +22,11 @@ std::string shapes_text(const std::vector<Tensor>& outputs) {
   return out;
 }
 
-[[noreturn]] void no_fit(const HeadLayout& layout, const std::string& expected, const std::vector<Tensor>& outputs) {
+[[noreturn]] void no_fit(const HeadLayout& layout, const std::string& expected, const std::vector<Tensor>& outputs,
+                         const std::string& next = "; export it again") {
   throw ModelError("the outputs " + shapes_text(outputs) + " do not fit the head '" + layout.name() + "'" +
                    (layout.task == Task::detect ? "" : " of the task '" + to_text(layout.task) + "'") + ": expected " +
-                   expected);
+                   expected + next);
 }
 
 /// Takes the number of coefficients from the prototypes, the last output, and checks their size.
@@ -73,25 +74,82 @@ void resolve_raw(HeadLayout& layout, const std::vector<Tensor>& outputs, std::si
   if (!fits) no_fit(layout, expected, outputs);
 }
 
+/// What to do about outputs that no head explains.
+std::string next_step(const HeadLayout& layout, int classes, const std::vector<int>& shape) {
+  if (shape.size() == 3 && layout.head == Head::boxes && shape[1] > 4 + layout.extra && shape[1] < shape[2] &&
+      classes) {
+    const int own = shape[1] - 4 - layout.extra;
+    return "; the head has " + std::to_string(own) + " classes and the model names " + std::to_string(classes) +
+           ": give names= with " + std::to_string(own) + " names";
+  }
+  return "; export it again with yolort export or Ultralytics, whose metadata says what the head is";
+}
+
+/// Anchors of YOLOv5, three for each cell.
+bool has_anchors_of_v5(int rows, int height, int width) {
+  int cells = 0;
+  for (const int stride : {8, 16, 32, 64}) {
+    cells += (height / stride) * (width / stride);
+    if (stride > 16 && rows == 3 * cells) return true;
+  }
+  return false;
+}
+
+/// Finds the head by the shape of the one output beside prototypes, if the metadata does not say it or it cannot be
+/// that one. Of the layouts below none fits the shape of another with the same classes, but for one or two classes.
+void guess_head(HeadLayout& layout, int classes, const std::vector<int>& shape, int height, int width) {
+  const auto is = [&](Head head, bool nms) {
+    layout.head = head;
+    layout.nms = nms;
+  };
+  if (shape.size() == 2 && shape[1] == 7 && layout.task == Task::detect) return is(Head::indexed, false);
+  if (shape.size() != 3 || shape[1] == 4 + classes + layout.extra) return is(Head::boxes, true);
+  if (layout.transformer && classes && shape[2] == 4 + classes) return is(Head::rows, false);
+  const bool of_v5 = has_anchors_of_v5(shape[1], height, width);
+  const int scored = shape[2] - 5 - layout.extra;
+  if (classes ? scored == classes && (classes > 1 || of_v5) : scored > 0 && of_v5) {
+    layout.objectness = true;
+    layout.classes = scored;
+    return is(Head::rows, true);
+  }
+  if (shape[2] == 6 + layout.extra) return is(Head::end2end, false);  // YOLOv10, and whatever has NMS in the graph
+  is(Head::boxes, true);
+}
+
+/// Of a classifier: one value for each class, which may be a map of one cell.
+HeadLayout check_scores(HeadLayout layout, int classes, const std::vector<Tensor>& outputs) {
+  const std::vector<int>& shape = outputs[0].shape;
+  bool fits = outputs.size() == 1 && shape.size() >= 2 && (classes == 0 || shape[1] == classes);
+  for (std::size_t d = 2; d < shape.size(); ++d) fits = fits && shape[d] == 1;
+  if (!fits) {
+    no_fit(layout, "(batch, " + std::to_string(classes) + ")", outputs,
+           "; give names= with a name for each class, or export it again");
+  }
+  layout.classes = shape[1];
+  return layout;
+}
+
+void check_rows(const HeadLayout& layout, int classes, const std::vector<Tensor>& outputs, bool one) {
+  const std::vector<int>& shape = outputs[0].shape;
+  const std::string extra = layout.extra ? " + " + std::to_string(layout.extra) : "";
+  if (layout.head == Head::boxes) {
+    if (!one || layout.classes < 1 || shape[1] != 4 + layout.classes + layout.extra) {
+      no_fit(layout,
+             "(batch, " + std::to_string(4 + layout.classes + layout.extra) + ", anchors): 4 + " +
+                 std::to_string(layout.classes) + " classes" + extra,
+             outputs, next_step(layout, classes, shape));
+    }
+  } else if (layout.head == Head::end2end && (!one || shape[2] != 6 + layout.extra)) {
+    no_fit(layout, "(batch, rows, 6" + extra + ")", outputs, next_step(layout, classes, shape));
+  }
+}
+
 }  // namespace
 
 HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tensor>& outputs, int height, int width) {
   if (outputs.empty()) throw ModelError("the model has no outputs; export it again");
-  const bool is_rows = outputs.size() == 1 && outputs[0].shape.size() == 3;
-  if (layout.head == Head::unknown) {
-    // 1 x 300 x 6 reads as end2end unless the classes or the number of rows say otherwise, as in Ultralytics.
-    if (is_rows && outputs[0].shape[2] == 6 && outputs[0].shape[1] != 4 + classes) {
-      layout.head = Head::end2end;
-      layout.nms = false;
-    } else if (is_rows) {
-      layout.head = Head::boxes;
-    } else {
-      throw ModelError("the outputs " + shapes_text(outputs) +
-                       " are those of no head known here (1 x (4 + classes) x anchors, 1 x rows x 6), and the model "
-                       "carries no metadata that says more; export it with yolort export");
-    }
-  }
   layout.classes = classes;
+  if (layout.head == Head::probs) return check_scores(layout, classes, outputs);
   std::size_t count = outputs.size();
   if (layout.task == Task::segment) {
     resolve_prototypes(layout, outputs, height, width);
@@ -102,19 +160,23 @@ HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tens
     resolve_raw(layout, outputs, count, height, width);
     return layout;
   }
-  const bool one = count == 1 && outputs[0].shape.size() == 3;
-  const std::string extra = layout.extra ? " + " + std::to_string(layout.extra) : "";
-  if (layout.head == Head::boxes) {
-    if (one && classes == 0) layout.classes = outputs[0].shape[1] - 4 - layout.extra;
-    if (!one || layout.classes < 1 || outputs[0].shape[1] != 4 + layout.classes + layout.extra) {
-      no_fit(layout,
-             "(batch, " + std::to_string(4 + layout.classes + layout.extra) + ", anchors): 4 + " +
-                 std::to_string(layout.classes) + " classes" + extra,
-             outputs);
-    }
-  } else if (!one || outputs[0].shape[2] != 6 + layout.extra) {
-    no_fit(layout, "(batch, rows, 6" + extra + ")", outputs);
+  const std::vector<int>& shape = outputs[0].shape;
+  if (count == 1 && layout.transformer) {
+    layout.head = Head::end2end;
+    layout.nms = false;
+    layout.normalized = layout.centered = true;
+    if (shape.size() == 3 && shape[2] != 6) guess_head(layout, classes, shape, height, width);
+  } else if (count == 1 && layout.head != Head::end2end &&
+             (layout.head != Head::unknown || shape.size() == 3 || shape.size() == 2)) {
+    guess_head(layout, classes, shape, height, width);
+  } else if (layout.head == Head::unknown) {
+    throw ModelError("the outputs " + shapes_text(outputs) +
+                     " are those of no head known here (1 x (4 + classes) x anchors, 1 x rows x 6), and the model "
+                     "carries no metadata that says more; export it with yolort export");
   }
+  const bool one = count == 1 && shape.size() == 3;
+  if (layout.head == Head::boxes && one && classes == 0) layout.classes = shape[1] - 4 - layout.extra;
+  check_rows(layout, classes, outputs, one);
   return layout;
 }
 
@@ -144,6 +206,10 @@ void ExtraValues::read(std::size_t anchor, float* values) const {
   if (layout_->head == Head::end2end) {
     step = 1;
     at = index_ * tensor.batch_stride() + static_cast<std::ptrdiff_t>(anchor) * stride + 6;
+  } else if (layout_->head == Head::rows) {
+    step = 1;
+    at = index_ * tensor.batch_stride() + static_cast<std::ptrdiff_t>(anchor) * stride + 4 + layout_->objectness +
+         layout_->classes;
   } else if (layout_->head == Head::boxes) {
     at += (4 + layout_->classes) * stride;
   }

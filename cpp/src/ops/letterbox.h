@@ -13,19 +13,49 @@ namespace yolort {
 
 const ChannelOrder& order_of(PixelFormat format);
 
+/// Values of each pixel.
+int channels_of(const Image& image);
+
 /// Throws std::invalid_argument for pixels, sides or strides that cannot be an image.
 void check_image(const Image& image);
+
+/// Throws std::invalid_argument for an image that is none of those that a network of so many channels takes: any of
+/// three or four in color for 3 and for 1, gray for both, else as many as the network has.
+void check_channels(const Image& image, int channels);
+
+/// Gray levels as OpenCV's BGR2GRAY computes them (imgproc/src/color_rgb.simd.hpp), packed rows.
+void to_gray(const Image& image, std::vector<std::uint8_t>& gray);
+
+/// Up to three channels of a network that are written together; if there are fewer, the last one is repeated.
+struct ChannelGroup {
+  ChannelOrder order;
+  int planes[3];
+};
+/// Which channels of an image go into which of the network.
+std::vector<ChannelGroup> channel_groups(const Image& image, int channels, const InputFormat& format);
+
+/// A channel of the network: grey level / 255 * scale + offset.
+struct Affine {
+  float scale, offset;
+};
+/// Of each channel; empty: grey level / 255.
+std::vector<Affine> affine_of(int channels, const InputFormat& format);
 
 class Letterbox {
  public:
   explicit Letterbox(const Kernels& kernels = yolort::kernels()) : kernels_(&kernels) {}
 
-  /// Writes image `index` of the batch in `input` (batch x 3 x height x width). With `keep_padding` only the image is
-  /// written: the caller knows that the padding of the same geometry is already there.
-  void operator()(const Image& image, const Geometry& geometry, const Tensor& input, int index, bool keep_padding);
+  /// Writes image `index` of the batch in `input` (batch x channels x height x width). With `keep_padding` only the
+  /// image is written: the caller knows that the padding of the same geometry is already there. The image has passed
+  /// check_channels().
+  void operator()(const Image& image, const Geometry& geometry, const Tensor& input, int index, bool keep_padding,
+                  const InputFormat& format = {});
 
  private:
-  void prepare(const Image& image, const Geometry& geometry);
+  void prepare(const Image& image, const Geometry& geometry, int step);
+  template <class T, class Resample>
+  void write(const Image& image, const Geometry& geometry, const Tensor& input, T* base, bool keep_padding,
+             Resample resample);
   RowPair row_pair(const Image& image, std::ptrdiff_t stride, int y) const;
 
   const Kernels* kernels_;
@@ -38,6 +68,9 @@ class Letterbox {
   std::size_t body_ = 0;          ///< the number of other columns; they are the last ones of a mirrored row
   std::int32_t tail_offset_ = 0;  ///< where the copy starts in the row
   std::vector<std::uint8_t> tail_[2];
+  std::vector<ChannelGroup> groups_;
+  std::vector<Affine> affine_;
+  std::vector<std::uint8_t> gray_;
 };
 
 }  // namespace yolort

@@ -29,6 +29,14 @@ Rect = Annotated[
     bool | None,
     typer.Option(help="Pad images only to the stride; default: if height and width are dynamic.", show_default=False),
 ]
+Input = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        help="How pixels become the network input, for a model that does not say it: channels=bgr (or rgb, or their "
+        "number), resize=stretch, mean=0.485,0.456,0.406, std=0.229,0.224,0.225. Can be given several times.",
+    ),
+]
 Augment = Annotated[bool, typer.Option("--augment", help="Test-time augmentation: look at each image mirrored, too.")]
 Scales = Annotated[str | None, typer.Option(help="Augment with these sizes: 640,800.")]
 Flip = Annotated[bool | None, typer.Option(help="Each scale mirrored, too; default: yes.", show_default=False)]
@@ -102,20 +110,42 @@ def runner(
     precision: str | None,
     engine_option: list[str] | None,
     rect: bool | None,
+    input: list[str] | None = None,
 ) -> dict[str, Any]:
-    """The options of `Detector` that say what it runs on; ValueError for an engine option that is not name=value."""
-    pairs = [text.partition("=") for text in engine_option or ()]
-    for name, equals, value in pairs:
-        if not name or not equals:
-            raise ValueError(f"--engine-option is {name + equals + value!r}, expected name=value")
+    """The options of `Detector` that say what it runs on and what it takes; ValueError for what is not name=value."""
     return {
         "engine": engine,
         "device": device,
         "threads": threads,
         "precision": precision,
-        "engine_options": {name: value for name, _, value in pairs},
+        "engine_options": _pairs("--engine-option", engine_option),
         "rect": rect,
+        **input_format(input),
     }
+
+
+def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given or ()]
+    for name, equals, value in pairs:
+        if not name or not equals:
+            raise ValueError(f"{option} is {name + equals + value!r}, expected name=value")
+    return {name: value for name, _, value in pairs}
+
+
+def input_format(given: list[str] | None) -> dict[str, Any]:
+    """`channels`, `resize`, `mean` and `std` of `Detector`; ValueError for other names and what is no number."""
+    out: dict[str, Any] = {}
+    for name, value in _pairs("--input", given).items():
+        if name in ("channels", "resize"):
+            out[name] = value
+        elif name in ("mean", "std"):
+            try:
+                out[name] = [float(part) for part in value.split(",")]
+            except ValueError:
+                raise ValueError(f"--input {name} is {value!r}, expected numbers like 0.5,0.5,0.5") from None
+        else:
+            raise ValueError(f"--input {name} is not known, expected channels, resize, mean or std")
+    return out
 
 
 def augmentation(

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-import yolort
+from yolort._open import open_model
 from yolort.cli._options import (
     Engine,
     Model,
 )
 from yolort.cli._output import print_table, say
+from yolort.detector import Detector
 
 
 def info(
@@ -21,12 +22,13 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Show what a model is and which engine runs it."""
-    detector = yolort.Detector(model, engine=engine)
+    detector = open_model(model, engine=engine)
     facts: dict[str, Any] = {
         "model": str(model),
         "task": detector.task,
         "head": detector.head,
         "imgsz": list(detector.imgsz),
+        "channels": detector.channels,
         "classes": len(detector.names),
         "names": list(detector.names.values()),
         "engine": detector.engine,
@@ -36,7 +38,7 @@ def info(
         "why": detector.explain().splitlines(),
         "metadata": {key: value for key, value in detector.metadata.items() if key not in ("names", "imgsz")},
     }
-    if detector.skeleton:
+    if isinstance(detector, Detector) and detector.skeleton:
         facts["skeleton"] = detector.skeleton
     if as_json:
         say(json.dumps(facts))

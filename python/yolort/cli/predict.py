@@ -11,6 +11,7 @@ import typer
 
 import yolort
 from yolort import _atomic
+from yolort._open import open_model
 from yolort.cli._options import (
     MODEL_HELP,
     Augment,
@@ -21,6 +22,7 @@ from yolort.cli._options import (
     Flip,
     FlipIdx,
     Imgsz,
+    Input,
     Iou,
     MaxDet,
     Merge,
@@ -56,6 +58,7 @@ def predict(
     agnostic: Annotated[bool, typer.Option(help="NMS across classes.")] = False,
     imgsz: Imgsz = None,
     rect: Rect = None,
+    input: Input = None,
     augment: Augment = False,
     scales: Scales = None,
     flip: Flip = None,
@@ -64,9 +67,10 @@ def predict(
     flip_idx: FlipIdx = None,
     skeleton: Skeleton = None,
 ) -> None:
-    """Detect objects in images, with their masks, keypoints or oriented boxes if the model finds them."""
+    """Detect objects in images, with their masks, keypoints or oriented boxes if the model finds them; or classify
+    images, if the model does that."""
     paths = [path for item in source for path in yolort.images.find(item)]
-    detector = yolort.Detector(
+    detector = open_model(
         model,
         conf=conf,
         iou=iou,
@@ -74,7 +78,7 @@ def predict(
         classes=_parse_classes(classes),
         agnostic=agnostic,
         imgsz=parse_imgsz(imgsz),
-        **runner(engine, device, threads, precision, engine_option, rect),
+        **runner(engine, device, threads, precision, engine_option, rect, input),
         **augmentation(augment, scales, flip, merge, scale_model),
         **keypoints(flip_idx, skeleton),
     )
@@ -82,8 +86,8 @@ def predict(
     failures = 0
     for path in paths if sys.stdout.isatty() else progress(paths):  # the lines show on a terminal how far it is
         try:
-            image = yolort.images.read(path)
-            found = detector(image)
+            image = yolort.images.read(path, detector.channels)
+            found: yolort.Detections | yolort.Classification = detector(image)
             if save:
                 found.save(targets[path], image)
         except (yolort.ImageError, FileNotFoundError) as error:
@@ -107,8 +111,8 @@ def _parse_classes(text: str | None) -> list[int | str] | None:
     return [int(part) if part.isascii() and part.isdecimal() else part for part in parts]
 
 
-def _summary(found: yolort.Detections) -> str:
-    return repr(found).removeprefix("Detections(").removesuffix(")")
+def _summary(found: yolort.Detections | yolort.Classification) -> str:
+    return repr(found).partition("(")[2].removesuffix(")")
 
 
 def _targets(save: Path, paths: list[Path]) -> dict[Path, Path]:

@@ -14,6 +14,7 @@ from yolort.cli._options import (
     Device,
     Engine,
     EngineOption,
+    Input,
     MaxBatch,
     MaxWait,
     Model,
@@ -40,6 +41,7 @@ def serve(
     precision: Precision = None,
     engine_option: EngineOption = None,
     rect: Rect = None,
+    input: Input = None,
     conf: Annotated[float, typer.Option(help="Keep scores above this, if a request does not say.")] = 0.25,
     skeleton: Skeleton = None,
     workers: Annotated[int, typer.Option(min=1, help="Clones of the Detector that run side by side.")] = 2,
@@ -69,7 +71,7 @@ def serve(
         socket.getaddrinfo(host, port)
     except OSError as error:
         raise ValueError(f"--host {host}: no such address ({error.strerror})") from None
-    chosen = runner(engine, device, threads, precision, engine_option, rect) | keypoints(None, skeleton)
+    chosen = runner(engine, device, threads, precision, engine_option, rect, input) | keypoints(None, skeleton)
     detector = yolort.Detector(model, conf=conf, **chosen)
     app = server.create_app(
         detector,

@@ -9,14 +9,15 @@ from typing import Annotated, Literal
 
 import typer
 
-import yolort
 from yolort._checks import without_secrets
+from yolort._open import open_model
 from yolort.cli._options import (
     MODEL_HELP,
     Conf,
     Device,
     Engine,
     EngineOption,
+    Input,
     MaxBatch,
     MaxWait,
     Precision,
@@ -45,19 +46,20 @@ def stream(
     precision: Precision = None,
     engine_option: EngineOption = None,
     rect: Rect = None,
+    input: Input = None,
     conf: Conf = 0.25,
     workers: Annotated[int | None, typer.Option(min=1, help="Clones of the Detector; default: 2, or 1.")] = None,
     max_batch: MaxBatch = None,
     max_wait: MaxWait = 0.0,
 ) -> None:
-    """Detect in videos and cameras: one JSON object a frame, on standard output."""
-    detector = yolort.Detector(model, conf=conf, **runner(engine, device, threads, precision, engine_option, rect))
+    """Detect in videos and cameras, or classify their images: one JSON object a frame, on standard output."""
+    detector = open_model(model, conf=conf, **runner(engine, device, threads, precision, engine_option, rect, input))
     sources = [int(item) if re.fullmatch(r"-?\d{1,18}", item) and not Path(item).exists() else item for item in source]
     printed = 0
     with detector.stream(sources, policy=policy, workers=workers, max_batch=max_batch, max_wait=max_wait) as stream:
         for frame in stream:
             about = {"source": without_secrets(source[frame.source]), "index": frame.index, "time": frame.time}
-            say(json.dumps({**about, **frame.detections.to_dict()}))
+            say(json.dumps({**about, **frame.result.to_dict()}))
             printed += 1
             if printed == frames:
                 break

@@ -18,6 +18,7 @@ from yolort.cli._options import (
     EngineOption,
     Flip,
     Imgsz,
+    Input,
     Iou,
     MaxDet,
     Merge,
@@ -53,6 +54,7 @@ def val(
     max_det: MaxDet = 300,
     imgsz: Imgsz = None,
     rect: Rect = None,
+    input: Input = None,
     resamples: Annotated[int, typer.Option(min=0, help="Resamples of the images for the interval; 0: none.")] = 200,
     augment: Augment = False,
     scales: Scales = None,
@@ -78,7 +80,7 @@ def val(
             iou=iou,
             max_det=max_det,
             imgsz=parse_imgsz(imgsz),
-            **runner(engine, device, threads, precision, engine_option, rect),
+            **runner(engine, device, threads, precision, engine_option, rect, input),
             **augmentation(augment, scales, flip, merge, scale_model),
         )
     _report(done, save, as_json)

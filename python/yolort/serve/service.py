@@ -30,12 +30,12 @@ T = TypeVar("T")
 class Service:
     """One model and what it takes on; the workers run during `lifespan`."""
 
-    def __init__(self, detector: Detector, name: str, limits: Limits, start: Callable[[], Batcher]) -> None:
+    def __init__(self, detector: Detector, name: str, limits: Limits, start: Callable[[], Batcher[Detections]]) -> None:
         self.detector = detector
         self.name = name
         self.limits = limits
         self.has_process = False  #: no other code runs in this process
-        self.batcher: Batcher | None = None
+        self.batcher: Batcher[Detections] | None = None
         self.metrics = Metrics(lambda: self.batcher.waiting if self.batcher else 0)
         self._start = start
         self._helper: ThreadPoolExecutor | None = None
@@ -58,7 +58,7 @@ class Service:
         """In the one thread for what takes long, which shares the interpreter with the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._helper, function, *arguments)
 
-    def running(self) -> Batcher:
+    def running(self) -> Batcher[Detections]:
         """The workers. HTTPException if they do not run."""
         if self.batcher is None:
             raise HTTPException(503, "the lifespan of this application has not begun: see docs/guide/serving.md")

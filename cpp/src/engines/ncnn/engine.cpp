@@ -159,11 +159,12 @@ class NcnnEngine final : public Engine {
 
   Tensor input(int, int height, int width) override {
     if (input_.empty()) {
-      input_.create(width, height, 3);
+      input_.create(width, height, network_->shape.channels);
       if (input_.empty()) throw EngineError("engine \"ncnn\": no memory for the input");
       input_.fill(0.f);
     }
-    return {input_.data, {1, 3, height, width}, static_cast<std::ptrdiff_t>(input_.cstep), Type::f32};
+    const std::vector<int> shape = {1, network_->shape.channels, height, width};
+    return {input_.data, shape, static_cast<std::ptrdiff_t>(input_.cstep), Type::f32};
   }
 
   const std::vector<Tensor>& run() override {
@@ -196,7 +197,8 @@ class NcnnEngine final : public Engine {
     if (mat.elemsize != 4 || mat.elempack != 1) throw EngineError("engine \"ncnn\": an output is not fp32");
     if (mat.dims == 3) return {mat.data, {1, mat.c, mat.h, mat.w}, static_cast<std::ptrdiff_t>(mat.cstep), Type::f32};
     if (mat.dims == 2) return {mat.data, {1, mat.h, mat.w}, mat.w, Type::f32};
-    throw ModelError("an output has " + std::to_string(mat.dims) + " dimension(s), expected 2 or 3");
+    if (mat.dims == 1) return {mat.data, {1, mat.w}, 1, Type::f32};
+    throw ModelError("an output has " + std::to_string(mat.dims) + " dimensions, expected 1 to 3");
   }
 
   std::shared_ptr<const Network> network_;  // first: the outputs are in its memory pool
@@ -268,12 +270,13 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   // A .param does not say the input's size, and is valid for one size only.
   if (!spec.height || !spec.width) throw unknown_imgsz(spec);
   try {
-    check_ncnn_graph(spec.graph, spec.weights, spec.height, spec.width);
+    check_ncnn_graph(spec.graph, spec.weights, {channels_of(spec, 0), spec.height, spec.width});
   } catch (const ModelError& what) {
     throw ModelError("model \"" + spec.path + "\": " + what.what());
   }
   auto network = std::make_shared<Network>();
   network->shape = {1, spec.height, spec.width};
+  network->shape.channels = channels_of(spec, 0);
   ncnn::Net& net = network->net;
   net.opt.num_threads = options.threads.value_or(yolort_omp_get_max_threads());
   set_device(*network, gpu);

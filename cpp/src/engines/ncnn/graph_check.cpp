@@ -1,6 +1,7 @@
 #include "engines/ncnn/graph_check.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <fstream>
 #include <map>
@@ -118,8 +119,9 @@ class Graph {
 }  // namespace
 }  // namespace ncnn_graph
 
-void check_ncnn_graph(const std::filesystem::path& param, const std::filesystem::path& bin, int height, int width) {
-  ncnn_graph::Graph graph(bin, {3, height, width});
+void check_ncnn_graph(const std::filesystem::path& param, const std::filesystem::path& bin,
+                      const std::array<int, 3>& input) {
+  ncnn_graph::Graph graph(bin, {input[0], input[1], input[2]});
   ncnn_graph::read_param(param, [&](const ncnn_graph::Layer& layer) { graph.add(layer); });
   if (graph.inputs() != 1) {
     throw ModelError("has " + std::to_string(graph.inputs()) + " inputs, expected one image");

@@ -26,6 +26,10 @@ void expect_rank(const Layer& layer, const Shape& shape, std::size_t rank) {
   }
 }
 
+void expect_at_most_3(const Layer& layer, const Shape& shape) {
+  if (shape.size() > 3) fail(layer, "takes a blob of at most 3 dimensions, got " + std::to_string(shape.size()));
+}
+
 std::size_t axis_of(const Layer& layer, int key, std::size_t rank) {
   const auto sides = static_cast<std::int64_t>(rank);
   const std::int64_t axis = integer(layer, key, 0, -sides, sides - 1);
@@ -123,6 +127,7 @@ Shape softmax(const Layer& layer, const std::vector<Shape>& in, Weights&) {
 Shape binary(const Layer& layer, const std::vector<Shape>& in, Weights&) {
   const bool scalar = integer(layer, 1, 0, 0, 1) == 1;
   integer(layer, 0, 0, 0, 12);
+  if (!scalar) expect_at_most_3(layer, in[0]);
   if (in.size() != (scalar ? 1u : 2u)) fail(layer, "takes " + std::string(scalar ? "one input" : "two inputs"));
   if (scalar) return in[0];
   if (in[0].size() != in[1].size()) fail(layer, "its inputs differ in dimensions");
@@ -135,6 +140,7 @@ Shape binary(const Layer& layer, const std::vector<Shape>& in, Weights&) {
 }
 
 Shape concat(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  expect_at_most_3(layer, in[0]);
   const std::size_t axis = axis_of(layer, 0, in[0].size());
   Shape out = in[0];
   for (std::size_t i = 1; i < in.size(); ++i) {
@@ -170,14 +176,15 @@ Shape interp(const Layer& layer, const std::vector<Shape>& in, Weights&) {
 
 Shape reshape(const Layer& layer, const std::vector<Shape>& in, Weights&) {
   Shape out;
-  for (const int key : {2, 1, 0}) {  // c, h, w
+  for (const int key : {2, 11, 1, 0}) {  // c, d, h, w
+    if (key == 11 && !layer.parameters.count(key)) continue;
     if (layer.parameters.count(key)) {
       out.push_back(integer(layer, key, 0, -1, max_elements));
     } else if (!out.empty()) {
       fail(layer, "its shape has a gap");
     }
   }
-  if (out.empty()) fail(layer, "has no shape");
+  if (out.empty() || (layer.parameters.count(11) && out.size() < 4)) fail(layer, "has no shape, or one with a gap");
   const std::int64_t total = elements(layer, in[0]);
   std::int64_t known = 1;
   std::size_t open = out.size();
@@ -199,6 +206,15 @@ Shape reshape(const Layer& layer, const std::vector<Shape>& in, Weights&) {
 Shape permute(const Layer& layer, const std::vector<Shape>& in, Weights&) {
   const Shape& s = in[0];
   if (s.size() == 2) return integer(layer, 0, 0, 0, 1) ? Shape{s[1], s[0]} : s;
+  if (s.size() == 4) {  // ncnn's order types, as {c, d, h, w}: which side each one is
+    static constexpr int orders[24][4] = {
+        {0, 1, 2, 3}, {0, 1, 3, 2}, {0, 2, 1, 3}, {0, 2, 3, 1}, {0, 3, 1, 2}, {0, 3, 2, 1}, {1, 0, 2, 3}, {1, 0, 3, 2},
+        {1, 2, 0, 3}, {1, 2, 3, 0}, {1, 3, 0, 2}, {1, 3, 2, 0}, {2, 0, 1, 3}, {2, 0, 3, 1}, {2, 1, 0, 3}, {2, 1, 3, 0},
+        {2, 3, 0, 1}, {2, 3, 1, 0}, {3, 0, 1, 2}, {3, 0, 2, 1}, {3, 1, 0, 2}, {3, 1, 2, 0}, {3, 2, 0, 1}, {3, 2, 1, 0}};
+    Shape out;
+    for (const int side : orders[integer(layer, 0, 0, 0, 23)]) out.push_back(s[static_cast<std::size_t>(side)]);
+    return out;
+  }
   expect_rank(layer, s, 3);
   const std::int64_t c = s[0], h = s[1], w = s[2];  // ncnn's order types, as {c, h, w}
   const Shape orders[] = {{c, h, w}, {c, w, h}, {h, c, w}, {h, w, c}, {w, c, h}, {w, h, c}};
@@ -208,14 +224,63 @@ Shape permute(const Layer& layer, const std::vector<Shape>& in, Weights&) {
 Shape matmul(const Layer& layer, const std::vector<Shape>& in, Weights&) {
   const Shape &a = in[0], &b = in[1];
   const std::size_t rank = a.size();
-  if (rank < 2 || b.size() != rank) fail(layer, "takes two blobs of 2 or 3 dimensions");
+  if (rank < 2 || b.size() != rank) fail(layer, "takes two blobs of 2 to 4 dimensions");
   const bool transposed = integer(layer, 0, 0, 0, 1) == 1;
   const std::int64_t inner = transposed ? b[rank - 1] : b[rank - 2], columns = transposed ? b[rank - 2] : b[rank - 1];
-  if (a[rank - 1] != inner || (rank == 3 && a[0] != b[0])) fail(layer, "its inputs differ in shape");
+  const auto batch = static_cast<std::ptrdiff_t>(rank) - 2;
+  if (a[rank - 1] != inner || !std::equal(a.begin(), a.begin() + batch, b.begin())) {
+    fail(layer, "its inputs differ in shape");
+  }
   Shape out = a;
   out[rank - 1] = columns;
   return out;
 }
+
+/// Zeros around a map, or another constant.
+Shape padding(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  expect_rank(layer, in[0], 3);
+  const auto side = [&](int key) { return integer(layer, key, 0, 0, max_window); };
+  for (const int key : {4, 6, 7, 8}) integer(layer, key, 0, 0, 0);
+  return {in[0][0], in[0][1] + side(0) + side(1), in[0][2] + side(2) + side(3)};
+}
+
+/// A sum, mean, maximum or another one over the sides that `3` lists, or over all.
+Shape reduction(const Layer& layer, const std::vector<Shape>& in, Weights&) {
+  expect_at_most_3(layer, in[0]);
+  integer(layer, 0, 0, 0, 10);
+  integer(layer, 5, 0, 0, 1);
+  const bool keep = integer(layer, 4, 0, 0, 1) == 1;
+  const auto rank = static_cast<std::int64_t>(in[0].size());
+  std::vector<bool> gone(in[0].size(), integer(layer, 1, 1, 0, 1) == 1);
+  const auto axes = layer.parameters.find(3);
+  if (axes != layer.parameters.end() && !gone[0]) {
+    if (!axes->second.array || axes->second.real) fail(layer, "its sides are no list of whole numbers");
+    for (const double axis : axes->second.values) {
+      if (!(axis >= static_cast<double>(-rank) && axis < static_cast<double>(rank))) fail(layer, "has no such side");
+      gone[static_cast<std::size_t>(axis < 0 ? axis + static_cast<double>(rank) : axis)] = true;
+    }
+  }
+  Shape out;
+  for (std::size_t d = 0; d < gone.size(); ++d) {
+    if (!gone[d] || keep) out.push_back(gone[d] ? 1 : in[0][d]);
+  }
+  return out.empty() ? Shape{1} : out;
+}
+
+/// A classifier's last layer.
+Shape inner_product(const Layer& layer, const std::vector<Shape>& in, Weights& weights) {
+  expect_rank(layer, in[0], 1);
+  const std::int64_t outputs = integer(layer, 0, 0, 1, 1 << 20), count = integer(layer, 2, 0, 1, max_elements);
+  integer(layer, 8, 0, 0, 0);
+  if (count != outputs * in[0][0]) {
+    fail(layer, "has " + std::to_string(count) + " weights, which do not fit the " + std::to_string(in[0][0]) +
+                    " values it gets");
+  }
+  weights = {count, integer(layer, 1, 0, 0, 1) * outputs, false, false};
+  return {outputs};
+}
+
+Shape flatten(const Layer& layer, const std::vector<Shape>& in, Weights&) { return {elements(layer, in[0])}; }
 
 Shape memory_data(const Layer& layer, const std::vector<Shape>&, Weights& weights) {
   Shape out;
@@ -250,7 +315,11 @@ const std::map<std::string, KnownLayer>& known_layers() {
       {"BinaryOp", {any, 1, {0, 1, 2}, binary}},
       {"Concat", {any, 1, {0}, concat}},
       {"Interp", {1, 1, {0, 1, 2, 3, 4, 6}, interp}},
-      {"Reshape", {1, 1, {0, 1, 2}, reshape}},
+      {"Reshape", {1, 1, {0, 1, 2, 11}, reshape}},
+      {"Padding", {1, 1, {0, 1, 2, 3, 4, 5, 6, 7, 8}, padding}},
+      {"Reduction", {1, 1, {0, 1, 2, 3, 4, 5}, reduction}},
+      {"InnerProduct", {1, 1, {0, 1, 2, 8, 9, 10}, inner_product}},
+      {"Flatten", {1, 1, {}, flatten}},
       {"Permute", {1, 1, {0}, permute}},
       {"MatMul", {2, 1, {0}, matmul}},
       {"MemoryData", {0, 1, {0, 1, 2}, memory_data}},

@@ -11,7 +11,7 @@
 
 namespace yolort::ncnn_graph {
 
-/// Outermost side first: {c, h, w}, {h, w} or {w}.
+/// Outermost side first: {c, d, h, w}, {c, h, w}, {h, w} or {w}.
 using Shape = std::vector<std::int64_t>;
 
 /// The number of elements. Throws ModelError for none, and for more than 2^28.

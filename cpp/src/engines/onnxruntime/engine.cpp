@@ -69,7 +69,7 @@ class OnnxRuntimeEngine final : public Engine {
 
   Tensor input(int batch, int height, int width) override {
     const bool half = model_->element == Element::f16;
-    const std::vector<int> shape = {batch, 3, height, width};
+    const std::vector<int> shape = {batch, model_->shape.channels, height, width};
     if (shape != shape_) bind(shape, half ? 2 : 4);
     return {input_.data(), shape, static_cast<std::ptrdiff_t>(height) * width, half ? Type::f16 : Type::f32};
   }
@@ -82,7 +82,7 @@ class OnnxRuntimeEngine final : public Engine {
     }
     check(api().run_with_binding(model_->session.get(), nullptr, binding_.get()), what);
     if (model_->placement.provider) check(api().synchronize_outputs(binding_.get()), what);
-    if (tensors_.empty()) keep_outputs();
+    if (tensors_.empty() || rows_vary_) keep_outputs();
     return tensors_;
   }
 
@@ -118,20 +118,28 @@ class OnnxRuntimeEngine final : public Engine {
       check(api().bind_output_to_device(binding_.get(), output.c_str(), output_memory_.get()));
     }
     shape_ = shape;
+    rows_vary_ = false;
   }
 
-  /// The first run gives the shapes: from now on ONNX Runtime writes into the tensors that it made then.
+  /// The first run gives the shapes: from now on ONNX Runtime writes into the tensors that it made then, unless they
+  /// may have another shape in the next run (Head::indexed).
   void keep_outputs() {
     Value** values = nullptr;
     std::size_t count = 0;
     check(api().bound_outputs(binding_.get(), default_allocator(), &values, &count));
+    outputs_.clear();
     for (std::size_t i = 0; i < count; ++i) outputs_.emplace_back(values[i]);
     check(api().free(default_allocator(), values));
     api().clear_bound_outputs(binding_.get());
     std::vector<Tensor> tensors;
     for (std::size_t i = 0; i < count; ++i) {
-      check(api().bind_output(binding_.get(), model_->outputs[i].c_str(), outputs_[i].get()));
       tensors.push_back(as_tensor(outputs_[i].get()));
+      rows_vary_ = rows_vary_ || (tensors[i].shape.size() == 2 && tensors[i].shape[1] == 7);
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      const char* name = model_->outputs[i].c_str();
+      check(rows_vary_ ? api().bind_output_to_device(binding_.get(), name, output_memory_.get())
+                       : api().bind_output(binding_.get(), name, outputs_[i].get()));
     }
     tensors_ = std::move(tensors);
   }
@@ -141,8 +149,8 @@ class OnnxRuntimeEngine final : public Engine {
     check(api().tensor_info(value, Into(info)));
     const TensorType type(info.get());
     const std::size_t dimensions = type.shape.size();
-    if (!type.is_float() || dimensions < 3 || dimensions > 4) {
-      throw ModelError("model \"" + model_->path + "\": an output is not float32 or float16 of 3 or 4 dimensions");
+    if (!type.is_float() || dimensions < 2 || dimensions > 4) {
+      throw ModelError("model \"" + model_->path + "\": an output is not float32 or float16 of 2 to 4 dimensions");
     }
     Tensor out;
     check(api().tensor_data(value, &out.data));
@@ -160,6 +168,7 @@ class OnnxRuntimeEngine final : public Engine {
   std::vector<int> shape_;
   Owned<Value> input_value_;
   Owned<IoBinding> binding_;
+  bool rows_vary_ = false;
   std::vector<Owned<Value>> outputs_;
   std::vector<Tensor> tensors_;
 };

@@ -57,7 +57,7 @@ void read_names(LoadedModel& model) {
   }
 }
 
-void read_input(LoadedModel& model) {
+void read_input(LoadedModel& model, const ModelSpec& spec) {
   Owned<TypeInfo> type;
   check(api().input_type(model.session.get(), 0, Into(type)));
   const TensorInfo* tensor = nullptr;
@@ -65,15 +65,16 @@ void read_input(LoadedModel& model) {
   bool image = tensor;
   if (image) {
     const TensorType input(tensor);
-    image = input.is_float() && input.shape.size() == 4 && (input.shape[1] == 3 || input.shape[1] < 0);
+    image = input.is_float() && input.shape.size() == 4 && input.shape[1] <= max_channels;
     for (const std::int64_t side : input.shape) image = image && side != 0 && side <= INT_MAX;
     if (image) {
       const auto side = [&](std::size_t d) { return input.shape[d] < 0 ? 0 : static_cast<int>(input.shape[d]); };
       model.element = input.element;
       model.shape = {side(0), side(2), side(3)};
+      model.shape.channels = channels_of(spec, side(1));
     }
   }
-  if (!image) throw ModelError("model \"" + model.path + "\": its input is not float (batch, 3, height, width)");
+  if (!image) throw ModelError("model \"" + model.path + "\": its input is not float (batch, channels, height, width)");
 }
 
 /// The model up to the raw maps of its head; empty: it cannot be cut, or is damaged.
@@ -127,7 +128,7 @@ std::shared_ptr<LoadedModel> load_model(const ModelSpec& spec, const Options& op
     check<ModelError>(status, what);
   }
   read_names(*model);
-  read_input(*model);
+  read_input(*model, spec);
   return model;
 }
 

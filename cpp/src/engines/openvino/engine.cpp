@@ -51,13 +51,13 @@ class OpenvinoEngine final : public Engine {
   bool is_cut() const override { return compiled_->cut; }
 
   Tensor input(int batch, int height, int width) override {
-    const std::vector<int> shape = {batch, 3, height, width};
+    const std::vector<int> shape = {batch, compiled_->shape.channels, height, width};
     if (shape != lent_.shape) {
       const bool half = compiled_->type == Type::f16;
       ov::Owned<ov::Tensor> tensor = ov::make_tensor(half ? ov::api().f16 : ov::api().f32, shape);
       ov::check(ov::api().infer_request_set_input_tensor_by_index(request_.get(), 0, tensor.get()),
-                "engine \"openvino\" refused an input of " + std::to_string(batch) + " x 3 x " +
-                    std::to_string(height) + " x " + std::to_string(width));
+                "engine \"openvino\" refused an input of " + std::to_string(batch) + " x " + std::to_string(shape[1]) +
+                    " x " + std::to_string(height) + " x " + std::to_string(width));
       input_ = std::move(tensor);
       lent_ = {ov::data_of(*input_), shape, static_cast<std::ptrdiff_t>(height) * width, compiled_->type};
     }
@@ -106,8 +106,8 @@ class OpenvinoEngine final : public Engine {
     ov::check(ov::api().tensor_get_shape(&tensor, &shape));
     out.shape.assign(shape.sides, shape.sides + shape.rank);
     ov::api().shape_free(&shape);
-    if (out.shape.size() < 3 || out.shape.size() > 4) {
-      throw ModelError("an output has " + std::to_string(out.shape.size()) + " dimension(s), expected 3 or 4");
+    if (out.shape.size() < 2 || out.shape.size() > 4) {
+      throw ModelError("an output has " + std::to_string(out.shape.size()) + " dimension(s), expected 2 to 4");
     }
     out.data = ov::data_of(tensor);
     out.channel_stride = 1;
@@ -158,12 +158,13 @@ void read_ports(const ModelSpec& spec, Compiled& compiled) {
   if (shape.rank.fixed()) sides.assign(shape.sides, shape.sides + shape.rank.max);
   ov::api().partial_shape_free(&shape);
   bool image = (type == ov::api().f32 || type == ov::api().f16) && sides.size() == 4;
-  image = image && (!sides[1].fixed() || sides[1].max == 3);
+  image = image && (!sides[1].fixed() || sides[1].max <= max_channels);
   for (const ov::Dimension& side : sides) image = image && (!side.fixed() || (side.max > 0 && side.max <= INT_MAX));
-  if (!image) throw ModelError("model \"" + spec.path + "\": its input is not float (batch, 3, height, width)");
+  if (!image) throw ModelError("model \"" + spec.path + "\": its input is not float (batch, channels, height, width)");
   compiled.type = type_of(type, "the input");
   const auto fixed = [&](std::size_t d) { return sides[d].fixed() ? static_cast<int>(sides[d].max) : 0; };
   compiled.shape = {fixed(0), fixed(2), fixed(3)};
+  compiled.shape.channels = channels_of(spec, fixed(1));
   if (sides[0].max > 0) {  // a dynamic batch may have a limit
     compiled.shape.max_batch = static_cast<int>(std::min<std::int64_t>(sides[0].max, compiled.shape.max_batch));
   }

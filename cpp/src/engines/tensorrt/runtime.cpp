@@ -86,7 +86,7 @@ class TensorrtEngine final : public Engine {
   InputShape input_shape() const override { return plan_->shape; }
 
   Tensor input(int batch, int height, int width) override {
-    const std::vector<int> shape = {batch, 3, height, width};
+    const std::vector<int> shape = {batch, plan_->shape.channels, height, width};
     if (shape != shape_) {
       prepare(shape);
       shape_ = shape;
@@ -214,27 +214,28 @@ Type type_of(const Plan& plan, const std::string& name) {
                    "outputs");
 }
 
-void read_ports(Plan& plan) {
+void read_ports(Plan& plan, const ModelSpec& spec) {
   const trt::ICudaEngine& engine = *plan.engine;
   int inputs = 0;
   for (int i = 0; i < engine.getNbIOTensors(); ++i) {
     const std::string name = engine.getIOTensorName(i);
     const trt::Dims shape = engine.getTensorShape(name.c_str());
     if (engine.getTensorIOMode(name.c_str()) == trt::TensorIOMode::kOUTPUT) {
-      if (shape.nbDims < 3 || shape.nbDims > 4) {
+      if (shape.nbDims < 2 || shape.nbDims > 4) {
         throw ModelError("model \"" + plan.path + "\": output '" + name + "' has " + std::to_string(shape.nbDims) +
-                         " dimensions, expected 3 or 4");
+                         " dimensions, expected 2 to 4");
       }
       plan.outputs.push_back({name, type_of(plan, name)});
       continue;
     }
     ++inputs;
-    if (shape.nbDims != 4 || (shape.d[1] != 3 && shape.d[1] != -1)) {
-      throw ModelError("model \"" + plan.path + "\": its input is no image, batch x 3 x height x width");
+    if (shape.nbDims != 4 || shape.d[1] > max_channels) {
+      throw ModelError("model \"" + plan.path + "\": its input is no image, batch x channels x height x width");
     }
     plan.input = {name, type_of(plan, name)};
     const auto fixed = [&](int d) { return shape.d[d] > 0 ? static_cast<int>(shape.d[d]) : 0; };
     plan.shape = {fixed(0), fixed(2), fixed(3)};
+    plan.shape.channels = channels_of(spec, fixed(1));
     if (!plan.shape.batch) {
       const trt::Dims max = engine.getProfileShape(name.c_str(), 0, trt::OptProfileSelector::kMAX);
       if (max.nbDims == 4 && max.d[0] > 0) {
@@ -268,7 +269,7 @@ std::unique_ptr<Engine> YOLORT_JOIN(load_tensorrt_,
                      "build it again here, or install that version" +
                      plan->logger.take());
   }
-  read_ports(*plan);
+  read_ports(*plan, spec);
   if (!plan->profile) plan->kernels = CudaKernels::load(plan->device);  // layers are not timed within a graph
   return std::make_unique<TensorrtEngine>(std::move(plan));
 }

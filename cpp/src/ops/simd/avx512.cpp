@@ -9,6 +9,7 @@
 
 #include "ops/simd/kernels.h"
 #include "ops/simd/x86.h"
+#include "ops/simd/x86_windows.h"
 
 namespace yolort {
 namespace {
@@ -166,6 +167,7 @@ void sample_bits(const float* values, const Samples& samples, std::size_t first,
 
 }  // namespace
 
-extern const Kernels avx512_kernels = {"avx512", resample_f32, resample_f16, column_max, weighted_sum, sample_bits};
+extern const Kernels avx512_kernels = {"avx512",     resample_f32, resample_f16,  column_max,
+                                       weighted_sum, sample_bits,  weighted_rows, weighted_windows};
 
 }  // namespace yolort

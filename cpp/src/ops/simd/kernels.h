@@ -7,9 +7,9 @@
 
 namespace yolort {
 
-/// The index of red, green and blue in a pixel, and the distance between pixels.
+/// The index of red, green and blue in a pixel, or of any three channels, and the distance between pixels.
 struct ChannelOrder {
-  int step;    ///< values per pixel
+  int step;    ///< values per pixel; the scalar table takes any number, the others max_step
   int rgb[3];  ///< index of each
 };
 
@@ -27,6 +27,7 @@ struct RowPair {
   std::int16_t weights[2];
 };
 inline constexpr int row_slack = 16;
+inline constexpr int max_step = row_slack / 2;
 
 /// Fixed point of OpenCV's INTER_LINEAR on 8-bit pixels (imgproc/src/resize.cpp: HResizeLinear, VResizeLinear), which
 /// the models were trained with: each row sum is cut to Q7, each weighted row to Q2.
@@ -41,11 +42,17 @@ struct Samples {
 };
 inline constexpr std::size_t sample_slack = 16;
 
+/// A weight in Q22, as Pillow has them (libImaging/Resample.c, PRECISION_BITS), in two halves of 11 bits, whose
+/// products with 8-bit pixels can be added in 32 bits.
+struct SplitWeight {
+  std::int16_t high, low;
+};
+
 struct Kernels {
   const char* name;
 
   /// One row of the network input: red, green and blue planes, grey level / 255, as f32 or as IEEE f16 bits. Columns
-  /// `first` to `first + n` are written to planes[c][0] onwards.
+  /// `first` to `first + n` are written to planes[c][0] onwards; planes may be one and the same if their channels are.
   void (*resample_f32)(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
                        const ChannelOrder& order, float* const planes[3]);
   void (*resample_f16)(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
@@ -63,7 +70,19 @@ struct Kernels {
   /// whose spare bits are 0.
   void (*sample_bits)(const float* values, const Samples& samples, std::size_t first, std::size_t n,
                       std::uint8_t* bits);
+
+  /// values[i] = the sum of rows[r][i] * the weight of row r, Q22, rounded to a whole grey level, / 255. `count` is
+  /// even.
+  void (*weighted_rows)(const std::uint8_t* const* rows, const SplitWeight* weights, std::size_t count, std::size_t n,
+                        float* values);
+
+  /// planes[c][i] = the sum of the pixels of window i of `row`, channel c of each, times their weights, Q22, rounded to
+  /// a whole grey level. `weights` holds 4 * `quads` for each window; row_slack bytes after the last window may be
+  /// read. Pixels have at most max_window_step values, but for the scalar table.
+  void (*weighted_windows)(const std::uint8_t* row, const std::int32_t* first, const SplitWeight* weights,
+                           std::size_t quads, std::size_t n, const ChannelOrder& order, std::uint8_t* const planes[3]);
 };
+inline constexpr int max_window_step = 4;
 
 extern const Kernels scalar_kernels;
 #ifdef YOLORT_X86

@@ -163,8 +163,19 @@ void sample_bits(const float* values, const Samples& samples, std::size_t first,
   }
 }
 
+// Loops over integers, which compilers turn into the instructions of every 64-bit ARM.
+void weighted_rows(const std::uint8_t* const* rows, const SplitWeight* weights, std::size_t count, std::size_t n,
+                   float* values) {
+  scalar_kernels.weighted_rows(rows, weights, count, n, values);
+}
+void weighted_windows(const std::uint8_t* row, const std::int32_t* first, const SplitWeight* weights, std::size_t quads,
+                      std::size_t n, const ChannelOrder& order, std::uint8_t* const planes[3]) {
+  scalar_kernels.weighted_windows(row, first, weights, quads, n, order, planes);
+}
+
 }  // namespace
 
-extern const Kernels neon_kernels = {"neon", resample_f32, resample_f16, column_max, weighted_sum, sample_bits};
+extern const Kernels neon_kernels = {"neon",       resample_f32, resample_f16,  column_max,
+                                     weighted_sum, sample_bits,  weighted_rows, weighted_windows};
 
 }  // namespace yolort

@@ -1,4 +1,5 @@
 // The plain fallback, and the reference the other tables are tested against.
+#include <algorithm>
 #include <cmath>
 
 #include "ops/half.h"
@@ -70,8 +71,43 @@ void sample_bits(const float* values, const Samples& samples, std::size_t first,
   }
 }
 
+constexpr std::int32_t half_level = 1 << 21;
+
+std::int32_t whole(SplitWeight weight) { return weight.high * (1 << 11) + weight.low; }
+
+void weighted_rows(const std::uint8_t* const* rows, const SplitWeight* weights, std::size_t count, std::size_t n,
+                   float* values) {
+  constexpr std::size_t block = 64;  // that a compiler can keep in registers
+  for (std::size_t i = 0; i < n; i += block) {
+    const std::size_t size = std::min(block, n - i);
+    std::int32_t sum[block];
+    for (std::size_t k = 0; k < size; ++k) sum[k] = half_level;
+    for (std::size_t r = 0; r < count; ++r) {
+      const std::uint8_t* row = rows[r] + i;
+      const std::int32_t weight = whole(weights[r]);
+      for (std::size_t k = 0; k < size; ++k) sum[k] += row[k] * weight;
+    }
+    for (std::size_t k = 0; k < size; ++k) {
+      values[i + k] = static_cast<float>(std::min(sum[k] >> 22, 255)) * (1.0f / 255.0f);
+    }
+  }
+}
+
+void weighted_windows(const std::uint8_t* row, const std::int32_t* first, const SplitWeight* weights, std::size_t quads,
+                      std::size_t n, const ChannelOrder& order, std::uint8_t* const planes[3]) {
+  for (std::size_t i = 0; i < n; ++i, weights += 4 * quads) {
+    for (int c = 0; c < 3; ++c) {
+      const std::uint8_t* at = row + static_cast<std::ptrdiff_t>(first[i]) * order.step + order.rgb[c];
+      std::int32_t sum = half_level;
+      for (std::size_t k = 0; k < 4 * quads; ++k, at += order.step) sum += *at * whole(weights[k]);
+      planes[c][i] = static_cast<std::uint8_t>(std::min(sum >> 22, 255));
+    }
+  }
+}
+
 }  // namespace
 
-extern const Kernels scalar_kernels = {"scalar", resample_f32, resample_f16, column_max, weighted_sum, sample_bits};
+extern const Kernels scalar_kernels = {"scalar",     resample_f32, resample_f16,  column_max,
+                                       weighted_sum, sample_bits,  weighted_rows, weighted_windows};
 
 }  // namespace yolort

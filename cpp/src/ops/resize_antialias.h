@@ -1,0 +1,66 @@
+// Pixels to the input of a classifier: resize with antialiasing, crop, scale and cast.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/engine.h"
+#include "model/model.h"
+#include "ops/simd/kernels.h"
+#include "yolort/yolort.h"
+
+namespace yolort {
+
+/// One side of an image that is resized: `target` pixels of `source`, of which `count` from `first` on are kept.
+struct ResizedSide {
+  int source = 0, target = 0, first = 0, count = 0;
+  bool operator==(const ResizedSide& other) const {
+    return source == other.source && target == other.target && first == other.first && count == other.count;
+  }
+};
+
+/// The weights of the source pixels of each kept pixel: the triangle of Pillow's BILINEAR (libImaging/Resample.c,
+/// precompute_coeffs), which covers all source pixels that the target pixel stands for. Q14, and their sum is
+/// exactly 1.
+struct Windows {
+  std::size_t taps = 0;              ///< weights of each, a multiple of 4; the last ones may be 0
+  std::vector<std::int32_t> first;   ///< source pixel of the first weight
+  std::vector<std::int32_t> counts;  ///< source pixels that count
+  std::vector<SplitWeight> weights;
+};
+Windows antialiasing_windows(const ResizedSide& side);
+
+/// Sides of an image in the input of a classifier as torchvision's Resize and CenterCrop make them: the shorter side
+/// becomes that of a square input, whose middle is kept; for other inputs, and if `stretch`, both sides are resized.
+struct ClassifierGeometry {
+  ResizedSide across, down;
+  static ClassifierGeometry fit(int source_width, int source_height, int width, int height, bool stretch);
+};
+
+class AntialiasedResize {
+ public:
+  explicit AntialiasedResize(const Kernels& kernels = yolort::kernels()) : kernels_(&kernels) {}
+
+  /// Writes image `index` of the batch in `input` (batch x channels x height x width). Gray levels are those that
+  /// Pillow gives, of inputs that are not square within 1: each row is resized and rounded, and then each column. The
+  /// image has passed check_channels().
+  void operator()(const Image& image, const Tensor& input, int index, const InputFormat& format);
+
+ private:
+  void prepare(const ClassifierGeometry& geometry, int step);
+  void resize_rows(const Image& image, const ChannelOrder& order);
+
+  const Kernels* kernels_;
+  ClassifierGeometry geometry_;
+  int step_ = 0;
+  Windows across_, down_;
+  int left_ = 0, columns_ = 0;         ///< source columns that count
+  int top_ = 0, height_ = 0;           ///< source rows that count
+  std::vector<std::uint8_t> row_;      ///< one of them, with room behind it
+  std::vector<std::uint8_t> resized_;  ///< all of them with their columns resized: three planes in each row
+  std::vector<const std::uint8_t*> rows_;
+  std::vector<float> values_;
+  std::vector<std::uint8_t> gray_;
+};
+
+}  // namespace yolort

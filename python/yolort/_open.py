@@ -1,0 +1,25 @@
+"""A model by what it does: `Detector` or `Classifier`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from yolort import _checks, _core
+from yolort.classifier import Classifier
+from yolort.detector import Detector
+
+#: Options of `Detector` that classifying has no use for.
+_OF_DETECTING = frozenset(
+    [
+        *("agnostic", "augment", "classes", "conf", "flip", "iou", "max_det", "merge", "multi_label", "rect"),
+        *("flip_idx", "scale_models", "scales", "skeleton"),
+    ]
+)
+
+
+def open_model(model: str | os.PathLike[str], **options: Any) -> Detector | Classifier:
+    """The model with the options of `Detector`; a classifier leaves out those of detecting. Raises what they raise."""
+    if _core.model_task(_checks.path("model", model)) != "classify":
+        return Detector(model, **options)
+    return Classifier(model, **{name: value for name, value in options.items() if name not in _OF_DETECTING})
