@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from yolort import _core, _fork
+import numpy as np
+
+from yolort import _checks, _core, _fork
 from yolort._types import Speed
 
 Self = TypeVar("Self", bound="Model")
@@ -27,6 +29,20 @@ class Model:
         """Why this engine and this precision, a line each, and of every other engine whether it could run the model.
         Opens the libraries of those."""
         return self._core.explain()
+
+    def warmup(self, runs: int = 3) -> None:
+        """Run on a gray image of `imgsz`, so that the first image takes no longer than the next.
+
+        Args:
+            runs: how often, 1 or more.
+
+        Raises:
+            TypeError, ValueError: `runs` out of range.
+            EngineError: the engine failed.
+        """
+        gray = np.full(self.imgsz if self.channels == 1 else (*self.imgsz, self.channels), 114, np.uint8)
+        for _ in range(_checks.integer("runs", runs)):
+            cast("Any", self)(gray)
 
     @property
     def names(self) -> dict[int, str]:

@@ -111,15 +111,8 @@ class Classifier(Model):
         """Classify a flow of images, as `Detector.stream` detects in one; the result of a frame is its `result`."""
         from yolort.stream import Stream
 
-        return Stream(
-            self,
-            source,
-            policy,
-            buffer,
-            workers,
-            {"max_batch": max_batch, "max_wait": max_wait},
-            Settings(format=format),
-        )
+        batching = {"max_batch": max_batch, "max_wait": max_wait}
+        return Stream(self, source, policy, buffer, workers, batching, Settings(format=format))
 
     @property
     def task(self) -> str:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from yolort import _checks, _core, _fork, _region
 from yolort._inputs import Input, run_on
 from yolort._model import Model
-from yolort._types import Array, Classes, LayerTime, Settings, Source, View
+from yolort._types import Array, Classes, ImageSource, LayerTime, Region, Settings, Source, View
 from yolort.detections import Detections, from_columns
 
 if TYPE_CHECKING:
@@ -181,12 +181,11 @@ class Detector(Model):
         """Detect objects.
 
         Args:
-            source: an image: an array, (height, width, 3) BGR, (height, width, 4) BGRA or (height, width) gray, or for a model
-                of other `channels` (height, width, channels), uint8;
-                a PIL image; the path, the http(s) URL or the bytes of an image file. Or several: a list of those, an
-                array (n, height, width, channels), a folder or a glob pattern. An array is of numpy, or any that speaks
-                DLPack or `__cuda_array_interface__`; TensorRT takes those of its GPU as they are. Of a URL 64 MiB are
-                read at most, for 30 seconds.
+            source: an image: an array of uint8, (height, width, 3) BGR, (height, width, 4) BGRA or (height, width)
+                gray, for a model of other `channels` (height, width, channels); a PIL image; the path, the http(s) URL
+                or the bytes of an image file. Or several: a list of those, an array (n, height, width, channels), a
+                folder or a glob pattern. An array is of numpy, or any that speaks DLPack or `__cuda_array_interface__`;
+                TensorRT takes those of its GPU as they are. Of a URL 64 MiB are read at most, for 30 seconds.
             conf, iou, max_det, classes, agnostic, multi_label: for this call, instead of the constructor's.
             format: the channel order of arrays: "bgr", "rgb", "bgra", "rgba" or "gray"; the others have theirs.
             augment: False for a plain look of a Detector constructed with test-time augmentation.
