@@ -280,23 +280,61 @@ def classes(value: Any, known: Mapping[int, str]) -> list[int]:
     if value is None:
         return []
     named = indices_of(known)
-    indices = [index for item in (value if _is_several(value) else [value]) for index in _indices(item, named)]
+    indices = [
+        index for item in (value if _is_several(value) else [value]) for index in _indices("classes", item, named)
+    ]
     if not indices:
         raise ValueError("classes is empty, so nothing would be detected; None keeps all classes")
     return list(dict.fromkeys(indices))
 
 
+def conf(value: Any, known: Mapping[int, str]) -> float | dict[int, float]:
+    """A threshold of scores, or one for each of some classes, by index.
+
+    Args:
+        value: a number, or a dict of numbers by class index or name.
+        known: the model's class names by index.
+
+    Raises:
+        TypeError, ValueError: neither; a class that the model does not have.
+    """
+    if not isinstance(value, Mapping):
+        return number("conf", value)
+    if not value:
+        raise ValueError("conf: expected a number, or a dict of one for each of some classes, got an empty one")
+    named = indices_of(known)
+    out: dict[int, float] = {}
+    for name, least in value.items():
+        for index in _indices("conf", name, named):
+            if index not in known:
+                raise ValueError(f"conf: {index} is no class of this model, which has 0 to {len(known) - 1}")
+            out[index] = number("conf", least)
+    return out
+
+
 def thresholds(
-    conf: float, iou: float, max_det: int, classes: Sequence[int], agnostic: bool, multi_label: bool
+    conf: float | Mapping[int, float],
+    iou: float,
+    max_det: int,
+    classes: Sequence[int],
+    agnostic: bool,
+    multi_label: bool,
+    *,
+    of_others: float = 0.25,
+    count: int = 0,
 ) -> _core.Thresholds:
-    """What the core takes; the core checks the ranges. TypeError."""
+    """What the core takes; the core checks the ranges. TypeError.
+
+    `conf` of some classes is by their index; `of_others` is that of the others of `count` classes.
+    """
     return _core.Thresholds(
-        conf=number("conf", conf),
+        conf=of_others if isinstance(conf, Mapping) else number("conf", conf),
         iou=number("iou", iou),
         max_det=integer("max_det", max_det),
         classes=classes,
         agnostic=flag("agnostic", agnostic),
         multi_label=flag("multi_label", multi_label),
+        class_conf=[conf.get(index, of_others) for index in range(count)] if isinstance(conf, Mapping) else [],
     )
 
 
@@ -326,8 +364,9 @@ def settings(given: Mapping[str, Any], known: Mapping[int, str]) -> dict[str, An
     unknown = given.keys() - _SETTINGS.keys()
     if unknown:
         raise TypeError(f"unknown setting {', '.join(sorted(unknown))}; known: {', '.join(_SETTINGS)}")
+    of_classes: dict[str, Callable[[Any, Mapping[int, str]], Any]] = {"classes": classes, "conf": conf}
     return {
-        name: classes(value, known) if name == "classes" else _SETTINGS[name](name, value)
+        name: of_classes[name](value, known) if name in of_classes else _SETTINGS[name](name, value)
         for name, value in given.items()
         if value is not None
     }
@@ -345,7 +384,7 @@ _SETTINGS: dict[str, Callable[[str, Any], Any]] = {
     "conf": number,
     "iou": number,
     "max_det": integer,
-    "classes": integer,  # see `classes`
+    "classes": integer,  # see `classes`; and `conf`
     "agnostic": flag,
     "multi_label": flag,
     "format": _pixel_format,
@@ -367,10 +406,10 @@ def indices_of(names: Mapping[int, str]) -> dict[str, list[int]]:
     return out
 
 
-def _indices(item: object, known: Mapping[str, list[int]]) -> list[int]:
+def _indices(setting: str, item: object, known: Mapping[str, list[int]]) -> list[int]:
     if not isinstance(item, str):
-        return [integer("classes", item, 0)]
+        return [integer(setting, item, 0)]
     if item in known:
         return known[item]
     some = ", ".join(list(known)[:10]) + (", ..." if len(known) > 10 else "")
-    raise ValueError(f"classes: the model has no class {item!r}; it has {some}")
+    raise ValueError(f"{setting}: the model has no class {item!r}; it has {some}")

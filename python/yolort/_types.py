@@ -50,10 +50,14 @@ Classes: TypeAlias = "int | str | Iterable[int | str] | None"
 Region: TypeAlias = "Sequence[float] | Sequence[Sequence[float]] | npt.NDArray[Any] | None"
 
 
+#: A threshold of scores, or one for each of some classes, by index or name.
+Conf: TypeAlias = "float | Mapping[int, float] | Mapping[str, float]"
+
+
 class Settings(TypedDict, total=False):
     """What one call may set; None leaves the constructor's."""
 
-    conf: float | None
+    conf: Conf | None
     iou: float | None
     max_det: int | None
     classes: Classes

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from yolort import _checks, _core, _fork, _region
 from yolort._inputs import Input, run_on
 from yolort._model import Model
-from yolort._types import Array, Classes, ImageSource, LayerTime, Region, Settings, Source, View
+from yolort._types import Array, Classes, Conf, ImageSource, LayerTime, Region, Settings, Source, View
 from yolort.detections import Detections, from_columns
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from yolort.sources import StreamSource
     from yolort.stream import Policy, Stream
 
-_THRESHOLDS = ("conf", "iou", "max_det", "classes", "agnostic", "multi_label")
+_CONF = 0.25
 
 
 class Detector(Model):
@@ -42,7 +42,7 @@ class Detector(Model):
         device: str | int | None = None,
         threads: int | None = None,
         precision: str | None = None,
-        conf: float = 0.25,
+        conf: Conf = _CONF,
         iou: float = 0.7,
         max_det: int = 300,
         classes: Classes = None,
@@ -82,7 +82,8 @@ class Detector(Model):
             precision: what to compute in, "fp32", "fp16", "bf16" or, on ncnn, "fp16-storage" (fp16 in memory,
                 computed in fp32); of an INT8 model what its float layers compute in, "int8" (fp32) or "int8+bf16".
                 onnxruntime and tensorrt compute in what the file holds. Default: the fastest that keeps the accuracy.
-            conf: keep detections with a score above this, 0 to 1.
+            conf: keep detections with a score above this, 0 to 1; or a dict of one for each of some classes, by index or
+                name: the others have 0.25, or in a call that of the constructor.
             iou: NMS drops a box whose IoU with a better one is above this, 0 to 1.
             max_det: maximum number of detections per image, 1 or more.
             classes: keep only these classes: indices or names (of all classes that have it), one or several;
@@ -126,7 +127,7 @@ class Detector(Model):
         """
         self._core = _core.Detector(
             _checks.contents("model", model) if format else _checks.path("model", model),
-            _checks.thresholds(conf, iou, max_det, [], agnostic, multi_label),
+            _checks.thresholds(_CONF if isinstance(conf, Mapping) else conf, iou, max_det, [], agnostic, multi_label),
             format=_checks.text("format", format),
             engine=_checks.text("engine", engine),
             device=_checks.device(device),
@@ -152,9 +153,15 @@ class Detector(Model):
         )
         self._names = dict(enumerate(self._core.names))
         self._skeleton = tuple((start, end) for start, end in self._core.skeleton)
-        kept = _checks.classes(classes, self._names)
-        self._thresholds = _checks.thresholds(conf, iou, max_det, kept, agnostic, multi_label)
-        self._core.check(self._thresholds)
+        self._settings = {
+            "conf": _checks.conf(conf, self._names),
+            "iou": iou,
+            "max_det": max_det,
+            "classes": _checks.classes(classes, self._names),
+            "agnostic": agnostic,
+            "multi_label": multi_label,
+        }
+        self._core.check(self._thresholds({}))
         _fork.watch(self)
 
     @overload
@@ -168,7 +175,7 @@ class Detector(Model):
         self,
         source: Source,
         *,
-        conf: float | None = None,
+        conf: Conf | None = None,
         iou: float | None = None,
         max_det: int | None = None,
         classes: Classes = None,
@@ -246,7 +253,7 @@ class Detector(Model):
         workers: int | None = None,
         max_batch: int | None = None,
         max_wait: float = 0.0,
-        conf: float | None = None,
+        conf: Conf | None = None,
         iou: float | None = None,
         max_det: int | None = None,
         classes: Classes = None,
@@ -321,15 +328,22 @@ class Detector(Model):
             f"tuned={self.tuned}, head={self.head!r}, imgsz={height}x{width}, classes={len(self._names)})"
         )
 
+    def _thresholds(self, settings: Mapping[str, Any]) -> _core.Thresholds:
+        """Those of the constructor with what a call sets in their place."""
+        chosen = {name: settings.get(name, default) for name, default in self._settings.items()}
+        own = self._settings["conf"]
+        of_others = _CONF if isinstance(own, Mapping) else own
+        return _checks.thresholds(**chosen, of_others=of_others, count=len(self._names))
+
     def _detect(self, inputs: Sequence[Input], settings: Mapping[str, Any]) -> list[Detections]:
         """Detect in images; `settings` as `_checks.settings` returns them."""
-        thresholds = _checks.thresholds(
-            **{name: settings.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS}
-        )
         region = settings.get("region")
         parts = [_region.crop(item.array, region) for item in inputs]
         found = self._core.detect(
-            [part.array for part in parts], thresholds, [item.format for item in inputs], settings.get("augment")
+            [part.array for part in parts],
+            self._thresholds(settings),
+            [item.format for item in inputs],
+            settings.get("augment"),
         )
         out = []
         for item, part, columns in zip(inputs, parts, found, strict=True):

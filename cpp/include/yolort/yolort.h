@@ -126,6 +126,7 @@ struct Thresholds {
   std::vector<int> classes;  ///< keep only these classes; empty: all
   bool agnostic = false;     ///< NMS across classes
   bool multi_label = false;  ///< every class of a box above conf, not only its best (evaluation)
+  std::vector<float> class_conf{};  ///< by class, in the place of conf, which then counts for none; empty: conf
 };
 
 /// How what several views of an image find becomes one set.
