@@ -82,8 +82,8 @@ class Detector(Model):
             precision: what to compute in, "fp32", "fp16", "bf16" or, on ncnn, "fp16-storage" (fp16 in memory,
                 computed in fp32); of an INT8 model what its float layers compute in, "int8" (fp32) or "int8+bf16".
                 onnxruntime and tensorrt compute in what the file holds. Default: the fastest that keeps the accuracy.
-            conf: keep detections with a score above this, 0 to 1; or a dict of one for each of some classes, by index or
-                name: the others have 0.25, or in a call that of the constructor.
+            conf: keep detections with a score above this, 0 to 1; or a dict of one for each of some classes, by index
+                or name: the others have 0.25, or in a call that of the constructor.
             iou: NMS drops a box whose IoU with a better one is above this, 0 to 1.
             max_det: maximum number of detections per image, 1 or more.
             classes: keep only these classes: indices or names (of all classes that have it), one or several;
@@ -339,12 +339,8 @@ class Detector(Model):
         """Detect in images; `settings` as `_checks.settings` returns them."""
         region = settings.get("region")
         parts = [_region.crop(item.array, region) for item in inputs]
-        found = self._core.detect(
-            [part.array for part in parts],
-            self._thresholds(settings),
-            [item.format for item in inputs],
-            settings.get("augment"),
-        )
+        arrays, formats = [part.array for part in parts], [item.format for item in inputs]
+        found = self._core.detect(arrays, self._thresholds(settings), formats, settings.get("augment"))
         out = []
         for item, part, columns in zip(inputs, parts, found, strict=True):
             shape = (part.array.shape[0], part.array.shape[1])

@@ -87,6 +87,28 @@ def test_a_class_by_name(detector: yolort.Detector, image: np.ndarray) -> None:
     same(detector(image, classes=np.array([np.int64(0)])[0:1].tolist() + list(detector.names)), detector(image))
 
 
+def test_a_threshold_for_each_class(detector: yolort.Detector, image: np.ndarray) -> None:
+    every = detector(image, conf=0.05)
+    classes = sorted(set(every.classes.tolist()))
+    assert len(classes) > 2
+    first, second = classes[0], detector.names[classes[1]]
+    least = dict.fromkeys(detector.names, 0.25)
+    least |= {first: float(every[every.classes == first].scores.max()) + 1e-4, classes[1]: 0.05}
+    expected = every[[score > least[cls] for cls, score in zip(every.classes.tolist(), every.scores, strict=True)]]
+    asked = {first: least[first], second: 0.05}
+    same(detector(image, conf=asked), expected)  # type: ignore[call-overload]
+    own = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn", conf=asked)  # type: ignore[arg-type]
+    same(own(image), expected)
+    same(own.clone()(image), expected)
+    same(own(image, conf=0.05), every)
+    kept = [cls == classes[1] or (cls == first and score > 0.25) for cls, score in zip(
+        every.classes.tolist(), every.scores, strict=True)]  # fmt: skip
+    same(detector(image, conf={second: 0.05}, classes=[first, second]), every[kept])
+    for wrong in ({"whale": 0.5}, {999: 0.5}, {}, {first: 1.5}, {first: "0.5"}):
+        with pytest.raises((TypeError, ValueError), match="conf"):
+            detector(image, conf=wrong)  # type: ignore[call-overload]
+
+
 def test_a_rectangle_is_a_crop(detector: yolort.Detector, image: np.ndarray) -> None:
     height, width = image.shape[:2]
     left, top, right, bottom = width // 5, height // 6, width - 20, height - 30
