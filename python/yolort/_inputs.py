@@ -40,13 +40,13 @@ def run_on(
     """
     several = _several(source)
     if several is not None:
-        return run([_read(item, format, channels) for item in several])
+        return run([read(item, format, channels) for item in several])
     if not isinstance(source, (str, bytes, os.PathLike)) or not _is_pattern(source):
-        return run([_read(cast("Array | ImageSource", source), format, channels)])[0]
+        return run([read(cast("Array | ImageSource", source), format, channels)])[0]
     out: list[Result] = []
     for file in images.find(source):  # one at a time: a folder may not fit in memory
         try:
-            item = _read(file, None, channels)
+            item = read(file, None, channels)
         except (images.ImageError, FileNotFoundError) as error:
             warnings.warn(f"left out: {error}", stacklevel=3)
             continue
@@ -63,7 +63,7 @@ def _several(source: Source) -> list[Array | ImageSource] | None:
     return None
 
 
-def _read(item: Array | ImageSource, format: str | None, channels: int) -> Input:
+def read(item: Array | ImageSource, format: str | None, channels: int) -> Input:
     """The pixels of one image, and where they come from."""
     if is_array(item):
         return Input(_channels_last(item, channels), format=format)
