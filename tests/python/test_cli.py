@@ -107,16 +107,19 @@ def frames_of(path: Path) -> list[np.ndarray]:
 
 
 def test_videos(folder: Path, model: Path, tmp_path: Path) -> None:
-    video = video_of(np.full((64, 96, 3), 90, np.uint8), tmp_path / "v.avi")
+    image = yolort.images.read(yolort.demo_image())
+    video = video_of(image, tmp_path / "v.avi")
     lines = run("predict", video, folder / "a.png", "--model", model, "--save", tmp_path / "out").stdout.splitlines()
     assert [line.partition(": ")[0] for line in lines[:3]] == [f"{video}, frame {index}" for index in range(3)]
     assert len(lines) == 4
-    assert [frame.shape for frame in frames_of(tmp_path / "out" / "v.mp4")] == [(64, 96, 3)] * 3
+    assert [frame.shape for frame in frames_of(tmp_path / "out" / "v.mp4")] == [image.shape] * 3
     assert (tmp_path / "out" / "a.png").is_file()
     drawn = tmp_path / "drawn.mp4"
-    options = ("--save", drawn, "--frames", 2, "--max-det", 1, "--iou", 0.5, "--classes", "0")
+    detector = yolort.Detector(model)
+    name = detector.names[int(detector(image).classes[-1])]
+    options = ("--save", drawn, "--frames", 2, "--max-det", 1, "--iou", 0.5, "--classes", name)
     frames = [json.loads(line) for line in run("stream", video, "--model", model, *options).stdout.splitlines()]
-    assert [len(frame["detections"]) for frame in frames] == [1, 1]
+    assert [[one["name"] for one in frame["detections"]] for frame in frames] == [[name], [name]]
     assert len(frames_of(drawn)) == 2
     run("stream", video, "--model", model, *options)  # replaces what is ours
     foreign = tmp_path / "mine.mp4"
@@ -145,7 +148,7 @@ def test_an_unreadable_image_is_reported_and_the_rest_go_on(folder: Path, model:
     done = run("predict", folder, "--model", model, code=1)
     assert len(done.stdout.splitlines()) == 2
     assert "aa.jpg" in done.stderr
-    assert "1 of 3 image(s) failed" in done.stderr
+    assert "1 of 3 source(s) failed" in done.stderr
 
 
 def test_equal_names_do_not_overwrite_each_other(folder: Path, model: Path, tmp_path: Path) -> None:
