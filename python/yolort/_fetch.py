@@ -49,7 +49,9 @@ def fetch(url: str) -> bytes:
                     raise ImageError(f"{name} did not arrive within {TIMEOUT:.0f} seconds")
     except urllib.error.HTTPError as error:
         raise ImageError(f"{name}: the server answered {error.code} {error.reason}") from None
-    except (OSError, http.client.HTTPException, ValueError) as error:  # URLError is an OSError
+    except (http.client.InvalidURL, ValueError):  # whose message quotes the URL
+        raise ImageError(f"{name} cannot be fetched: its host or port is malformed") from None
+    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         reason = getattr(error, "reason", None) or error
         raise ImageError(f"{name} cannot be fetched: {reason}") from None
     return bytes(data)
