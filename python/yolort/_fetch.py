@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 
-from yolort import _checks
+from yolort import _addresses
 from yolort.images import ImageError
 
 MAX_BYTES = 2**26  #: of a response
@@ -25,7 +25,7 @@ def fetch(url: str) -> bytes:
         ImageError: it cannot be reached, answers with an error, takes more than `TIMEOUT` seconds, or gives more than
             `MAX_BYTES`.
     """
-    name = f"image {_checks.shown_path(url)}"
+    name = f"image {_addresses.shown_path(url)}"
     opener = urllib.request.OpenerDirector()  # not build_opener's, which opens file: and ftp: as well
     for handler in (
         urllib.request.ProxyHandler,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from yolort import _checks, images
+from yolort import _addresses, _checks, images
 from yolort._types import Array, ImageSource, Result, Source, is_array
 
 #: Modes of PIL whose pixels have 8 bits or fewer for each channel.
@@ -81,8 +81,8 @@ def read(item: Array | ImageSource, format: str | None, channels: int) -> Input:
         from yolort import _fetch  # urllib, which takes a while to import
 
         data = _fetch.fetch(text)
-        name = f"image {_checks.shown_path(text)}"
-        return Input(images.decode(data, name, channels), _checks.without_secrets(text))
+        name = f"image {_addresses.shown_path(text)}"
+        return Input(images.decode(data, name, channels), _addresses.without_secrets(text))
     return Input(images.read(item, channels), text)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _checks, _core, _drawing, images
+from yolort import _addresses, _core, _drawing, images
 from yolort.masks import Masks
 
 if TYPE_CHECKING:
@@ -309,7 +309,7 @@ class Detections:
 
     def _image(self, given: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
         """The image that was detected in; ValueError."""
-        if given is None and (self.path is None or _checks.is_address(self.path)):
+        if given is None and (self.path is None or _addresses.is_address(self.path)):
             raise ValueError("image: give the image that was detected in; only of an image file it is read again")
         image = images.read(self.path or "") if given is None else given
         if image.ndim != 3 or image.shape[2] != 3 or (self.shape and image.shape[:2] != self.shape):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _atomic, _bands, _checks, _glob, _image_header, _netpbm
+from yolort import _addresses, _atomic, _bands, _checks, _glob, _image_header, _netpbm
 from yolort._core import Error
 
 #: Pixels that a file is decoded to at most: 400 MB, and up to 2 GB of its decoder meanwhile (JPEG 2000, AVIF). The
@@ -134,7 +134,7 @@ def find(source: str | bytes | os.PathLike[str], *, videos: bool = False) -> lis
         FileNotFoundError: nothing there.
     """
     text = os.fsdecode(_checks.path("source", source))
-    name = _checks.shown_path(text)
+    name = _addresses.shown_path(text)
     if not text:
         raise FileNotFoundError("the source is an empty path")
     path, kinds = Path(text), "images or videos" if videos else "images"
@@ -177,7 +177,7 @@ def read(path: str | bytes | os.PathLike[str], channels: int = 3) -> npt.NDArray
     """
     opencv()
     place = _checks.path("image", path)
-    name = f"image {_checks.shown_path(os.fsdecode(place))}"
+    name = f"image {_addresses.shown_path(os.fsdecode(place))}"
     # Not imread: it cannot open every Unicode path, and hides why it fails.
     try:
         status = os.stat(place)

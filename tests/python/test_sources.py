@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yolort
-from yolort._checks import without_secrets
+from yolort._addresses import without_secrets
 from yolort.sources import split
 
 cv2 = pytest.importorskip("cv2")

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from yolort._checks import without_secrets
+from yolort._addresses import without_secrets
 from yolort._open import open_model
 from yolort.cli import _video
 from yolort.cli._options import (
@@ -35,6 +35,7 @@ from yolort.cli._options import (
 from yolort.cli._output import say
 
 
+# Long because each option is a parameter with its help.
 def stream(
     source: Annotated[
         list[str],
