@@ -110,8 +110,8 @@ def path(name: str, value: object) -> str | bytes:
         raise ValueError(f"{name}: a path holds no NUL, got {_addresses.shown_path(decoded)}")
     if _addresses.is_address(decoded) and not os.path.exists(decoded):
         raise FileNotFoundError(
-            f"{name} {_addresses.shown_path(decoded)} is no file; a call of a Detector takes http and https URLs of images, "
-            "Detector.stream URLs of videos and cameras"
+            f"{name} {_addresses.shown_path(decoded)} is no file; a call of a Detector takes http and https URLs of "
+            "images, Detector.stream URLs of videos and cameras"
         )
     return found
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 
 from yolort import _checks, _core, _fork
 from yolort._types import Speed
 
-Self = TypeVar("Self", bound="Model")
+Core = TypeVar("Core", _core.Detector, _core.Classifier)
+Self = TypeVar("Self", bound="Model[Any]")
 
 
-class Model:
+class Model(Generic[Core]):
     """A model that is loaded on an engine."""
 
-    _core: _core.Detector | _core.Classifier
+    _core: Core
     _names: dict[int, str]
 
     def clone(self: Self) -> Self:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from typing_extensions import Self, TypeIs, Unpack
+    from typing_extensions import Self, TypeIs
 
 
 class DlpackArray(Protocol):
@@ -82,7 +82,7 @@ class DetectorLike(Protocol[Result]):
     @property
     def device(self) -> str: ...
     def clone(self) -> Self: ...
-    def __call__(self, source: Sequence[Array], /, **settings: Unpack[Settings]) -> list[Result]: ...
+    def __call__(self, source: Sequence[Array], /, *, format: str | None = None) -> list[Result]: ...
 
 
 class Speed(NamedTuple):

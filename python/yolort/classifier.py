@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from yolort.stream import Policy, Stream
 
 
-class Classifier(Model):
+class Classifier(Model[_core.Classifier]):
     """Loads a model and classifies images with it.
 
     Images are resized and cropped as Ultralytics does: the shorter side becomes that of the network input, whose middle

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _CONF = 0.25
 
 
-class Detector(Model):
+class Detector(Model[_core.Detector]):
     """Loads a model and detects objects with it.
 
     Threads may share a Detector, whose calls then wait for each other; give each thread its own `clone()` to run side
@@ -153,7 +153,7 @@ class Detector(Model):
         )
         self._names = dict(enumerate(self._core.names))
         self._skeleton = tuple((start, end) for start, end in self._core.skeleton)
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "conf": _checks.conf(conf, self._names),
             "iou": iou,
             "max_det": max_det,

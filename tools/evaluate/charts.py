@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,12 +46,12 @@ class Point:
 
 def latencies(rows: Sequence[Timed]) -> str:
     """Every sample and the median of each row; samples beyond twice the slowest median are not shown."""
-    return _both(lambda figure, narrow: _latencies(figure.add_subplot(), rows, narrow), rows)
+    return _both(partial(_latencies, rows=rows), rows)
 
 
 def split(rows: Sequence[Timed]) -> str:
     """Bars of the medians of preprocessing, inference and postprocessing."""
-    return _both(lambda figure, narrow: _split(figure, rows, narrow), rows)
+    return _both(partial(_split, rows=rows), rows)
 
 
 def pareto(points: Sequence[Point]) -> str:
@@ -64,16 +65,16 @@ def pareto(points: Sequence[Point]) -> str:
         for at, point in enumerate(points)
         if len(points) <= _MAX_NAMED or point.mark or at == 0 or (point.ms, point.map50_95) in front
     ]
-    return _both(lambda figure, narrow: _pareto(figure, points, named, front, narrow), named)
+    return _both(partial(_pareto, points=points, named=named, front=front), named)
 
 
 def intervals(rows: Sequence[tuple[str, float, float, float]], unit: str) -> str:
     """Mean, low and high of each name in a unit, with a line at 0."""
-    return _both(lambda figure, narrow: _intervals(figure.add_subplot(), rows, unit, narrow), rows)
+    return _both(partial(_intervals, rows=rows, unit=unit), rows)
 
 
-def _both(draw: Callable[[Any, bool], None], rows: Sequence[Any]) -> str:
-    wide, narrow = (_svg(lambda figure, thin=thin: draw(figure, thin), len(rows), thin) for thin in (False, True))
+def _both(draw: Callable[..., None], rows: Sequence[Any]) -> str:
+    wide, narrow = (_svg(partial(draw, narrow=thin), len(rows), thin) for thin in (False, True))
     return f'<div class="on-wide">{wide}</div><div class="on-narrow">{narrow}</div>'
 
 
@@ -113,7 +114,8 @@ def _named_rows(axes: Any, names: Sequence[str], narrow: bool) -> None:
     axes.grid(axis="x", alpha=0.3)
 
 
-def _latencies(axes: Any, rows: Sequence[Timed], narrow: bool) -> None:
+def _latencies(figure: Any, rows: Sequence[Timed], narrow: bool) -> None:
+    axes = figure.add_subplot()
     rng = np.random.default_rng(0)
     half = 0.2 if narrow else 0.28
     for at, row in enumerate(rows):
@@ -185,7 +187,8 @@ def _cross(axes: Any, point: Point, color: str) -> None:
         axes.plot([point.ms] * 2, point.map_interval, color=color, linewidth=1.2, alpha=0.6, zorder=1)
 
 
-def _intervals(axes: Any, rows: Sequence[tuple[str, float, float, float]], unit: str, narrow: bool) -> None:
+def _intervals(figure: Any, rows: Sequence[tuple[str, float, float, float]], unit: str, narrow: bool) -> None:
+    axes = figure.add_subplot()
     for at, (_, mean, low, high) in enumerate(rows):
         axes.plot([low, high], [at, at], color=_BLUE, linewidth=3, solid_capstyle="butt")
         axes.scatter([mean], [at], s=40, color=_RED, zorder=2)

@@ -234,9 +234,9 @@ class Optimized:
     def _point(self, trial: Trial) -> charts.Point:
         reference = self.reference
         mark = "best" if trial == self.best else "reference" if trial is reference else ""
-        times = trial.ratio and (trial.ratio[0] * reference.ms, trial.ratio[1] * reference.ms)
-        scores = trial.map_interval and (trial.map_interval[0], trial.map_interval[1])
-        return charts.Point(trial.name, trial.ms, map_points(trial), times or None, scores or None, mark)
+        times = None if trial.ratio is None else (trial.ratio[0] * reference.ms, trial.ratio[1] * reference.ms)
+        scores = None if trial.map_interval is None else (trial.map_interval[0], trial.map_interval[1])
+        return charts.Point(trial.name, trial.ms, map_points(trial), times, scores, mark)
 
     def _pictures(self) -> report.Pictures | None:
         """Some images of val with what the model finds as it is, and what the best artifact finds."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -33,6 +34,7 @@ from yolort.cli._options import (
     runner,
 )
 from yolort.cli._output import say
+from yolort.stream import Frame
 
 
 # Long because each option is a parameter with its help.
@@ -85,7 +87,8 @@ def stream(
         writing as add,
     ):
         try:
-            for frame in islice(stream, frames):
+            taken: Iterator[Frame[Any]] = islice(stream, frames)
+            for frame in taken:
                 if add:
                     add(frame.result.draw(frame.image))
                 about = {"source": without_secrets(source[frame.source]), "index": frame.index, "time": frame.time}
