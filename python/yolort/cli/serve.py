@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-import yolort
+from yolort._open import open_model
 from yolort.cli._options import (
     Device,
     Engine,
@@ -72,7 +72,7 @@ def serve(
     except OSError as error:
         raise ValueError(f"--host {host}: no such address ({error.strerror})") from None
     chosen = runner(engine, device, threads, precision, engine_option, rect, input) | keypoints(None, skeleton)
-    detector = yolort.Detector(model, conf=conf, **chosen)
+    detector = open_model(model, conf=conf, **chosen)
     app = server.create_app(
         detector,
         name=name or model.resolve().stem,
