@@ -75,6 +75,9 @@ def export(name: str, way: Way, paths: list[Path], size: int) -> None:
         module.check_requirements = lambda *_, **__: True
     torch.manual_seed(0)
     model: Any = (RTDETR if name.startswith("rtdetr") else YOLO)(f"{name}.yaml")
+    if name.startswith("yoloe"):
+        texts = torch.nn.functional.normalize(torch.randn(1, 80, 512), dim=2)
+        model.model.set_classes([f"class{index}" for index in range(80)], texts)
     spread(model.model, torch.from_numpy(letterboxed(paths, (size, size))))
     model.save("random.pt")
     model = type(model)("random.pt")
