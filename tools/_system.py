@@ -12,18 +12,22 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import yolort
 from yolort import _checks, _core
 
 __all__ = [
+    "Limits",
     "Load",
+    "busy_cores",
     "cores",
     "describe",
     "has_bf16",
     "has_nvidia",
     "has_vnni",
     "installed",
+    "limits",
     "threads",
     "wait_until_quiet",
 ]
@@ -54,7 +58,7 @@ def describe() -> dict[str, str]:
         "GPU": _gpus() or "none (nvidia-smi)",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "libraries": ", ".join([f"yolort {yolort.__version__}", *packages]),
-        "load before": f"{os.getloadavg()[0]:.2f}",
+        "load before": f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else "unknown",
         "command": " ".join(sys.argv),
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
@@ -96,6 +100,35 @@ def threads() -> int:
     if not given:
         return cores()
     return _checks.count("YOLORT_THREADS", int(given) if given.isascii() and given.isdecimal() else given)
+
+
+class Limits(NamedTuple):
+    """What the container or service that this process belongs to may use; None: no limit, or unknown."""
+
+    cores: float | None
+    memory: int | None  #: bytes
+
+    def __str__(self) -> str:
+        cores = [f"{self.cores:g} cores"] if self.cores else []
+        memory = [f"{self.memory / 2**30:.2g} GiB of memory"] if self.memory else []
+        return ", ".join(cores + memory) or "none"
+
+
+def limits(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Limits:
+    """The limits of the control groups, version 2, of this process: the tightest of its group and those above."""
+    path = next((line[4:] for line in _lines(own) if line.startswith("0::/")), "")
+    group = root / path
+    cores, memory = [], []
+    while True:
+        quota, _, period = "".join(_lines(group / "cpu.max")).partition(" ")
+        if quota.isdecimal() and period.isdecimal() and int(period) > 0:
+            cores.append(int(quota) / int(period))
+        most = "".join(_lines(group / "memory.max"))
+        if most.isdecimal():
+            memory.append(int(most))
+        if group == root or root not in group.parents:
+            return Limits(min(cores, default=None), min(memory, default=None))
+        group = group.parent
 
 
 class Load:
@@ -143,6 +176,13 @@ class Load:
         return (time.monotonic(), busy / tick, own / tick) if found else None
 
 
+def busy_cores(seconds: float = 0.5) -> float | None:
+    """Cores that other processes keep busy, measured over so long; None where that is unknown."""
+    load = Load()
+    time.sleep(seconds)
+    return load.others()
+
+
 def wait_until_quiet(patience: float, say: Callable[[str], None] = lambda _: None) -> float | None:
     """Waits up to `patience` seconds until other processes leave the cores alone; what they take at the end.
 
@@ -151,9 +191,7 @@ def wait_until_quiet(patience: float, say: Callable[[str], None] = lambda _: Non
     end = time.monotonic() + patience
     told = False
     while True:
-        load = Load()
-        time.sleep(0.5)
-        others = load.others()
+        others = busy_cores()
         if not Load.disturbs(others) or time.monotonic() >= end:
             return others
         if not told:

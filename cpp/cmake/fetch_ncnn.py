@@ -2,12 +2,14 @@
 
 ncnn's source is published as the sdist of its Python package, but pip cannot download it (its setup.py stamps today's
 date as the version). So the index is asked through its JSON API (PEP 691) and the file is checked against the SHA-256
-pinned here. The index is the one pip is set to: PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_CERT, or `pip config`.
+pinned here. The index is the one pip is set to: PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_CERT, or `pip config`. The
+client of that API, pypi-simple, is installed into a scratch folder where it is missing.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -37,6 +39,17 @@ def pip_settings() -> dict[str, str]:
         if value := os.environ.get("PIP_" + key.upper().replace("-", "_")):
             settings[key] = value
     return settings
+
+
+def provide_client(folder: Path) -> None:
+    """Make `pypi_simple` importable: if this Python lacks it, pip puts it into `folder`."""
+    if importlib.util.find_spec("pypi_simple"):
+        return
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", folder]
+    result = subprocess.run([*command, "pypi-simple>=1.6"], capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(f"{sys.executable} cannot install pypi-simple, which fetches {FILE}:\n{result.stderr}")
+    sys.path.insert(0, str(folder))
 
 
 def download(target: Path) -> None:
@@ -71,10 +84,9 @@ def main() -> None:
     folder = Path(sys.argv[1])
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         archive = Path(scratch, FILE)
+        provide_client(Path(scratch, "packages"))
         try:
             download(archive)
-        except ImportError as error:
-            sys.exit(f"{sys.executable} cannot fetch {FILE}: {error}; pip install pypi-simple")
         except LookupError as error:
             sys.exit(f"cannot fetch {FILE}:\n  {error}")
         digest = hashlib.sha256(archive.read_bytes()).hexdigest()

@@ -16,42 +16,37 @@ if(TARGET ncnn)
   return()
 endif()
 
-find_package(Python3 REQUIRED COMPONENTS Interpreter)
+# Of ncnn's layers, only those that the graph check lets through are compiled, and those that they create: the check refuses
+# a model with another one. A change of the check configures again.
+file(GLOB rules CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cpp/src/engines/ncnn/layer_rules*.cpp)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${rules})
+set(checked_layers input)
+foreach(file IN LISTS rules)
+  file(READ ${file} text)
+  string(REGEX MATCHALL "\n +{\"[A-Z][A-Za-z0-9]*\", {" entries "${text}")
+  list(TRANSFORM entries REPLACE "\n +{\"(.*)\", {" "\\1")
+  list(TRANSFORM entries TOLOWER)
+  list(APPEND checked_layers ${entries})
+endforeach()
 
-# Layers that no YOLO detector uses: two thirds of the compile time.
-set(unused_layers
-    argmax bnll celu convolution1d convolution3d convolutiondepthwise1d convolutiondepthwise3d cumulativesum
-    deconvolution1d deconvolution3d deconvolutiondepthwise1d deconvolutiondepthwise3d deformableconv2d detectionoutput
-    diag einsum embed erf fold glu gridsample gru inversespectrogram log lrn lstm mvn noise pooling1d pooling3d
-    priorbox proposal psroipooling reorg rmsnorm rnn roialign roipooling rotaryembed selu shrink spectrogram spp
-    statisticspooling threshold unfold yolodetectionoutput yolov3detectionoutput)
-# Layers of a minimal build: those that the graph check accepts (cpp/src/engines/ncnn/layer_rules.cpp), and those that
-# they create. Exports of YOLOv8, YOLO11 and YOLO26 consist of these, in fp32, fp16 and INT8.
-set(minimal_layers
-    binaryop clip concat convolution convolutiondepthwise deconvolution dropout flatten gelu hardsigmoid hardswish
-    innerproduct input interp matmul memorydata mish noop padding permute pooling reduction relu reshape sigmoid slice softmax split swish tanh unaryop
-    cast dequantize gemm packing quantize requantize)
 set(vulkan ON)
 if(YOLORT_NCNN_MINIMAL)
   set(vulkan OFF)
 endif()
+# What the check refuses, or the engine never asks for, is left out: batches, weights in fewer bits than INT8, images.
 set(options
     -DCMAKE_BUILD_TYPE=Release -DCMAKE_POSITION_INDEPENDENT_CODE=ON -DCMAKE_CXX_VISIBILITY_PRESET=hidden
     -DNCNN_SHARED_LIB=OFF -DNCNN_VULKAN=${vulkan} -DNCNN_DISABLE_RTTI=OFF -DNCNN_DISABLE_EXCEPTION=OFF
     -DNCNN_BUILD_TOOLS=OFF -DNCNN_BUILD_EXAMPLES=OFF -DNCNN_BUILD_BENCHMARK=OFF -DNCNN_BUILD_TESTS=OFF
-    -DNCNN_PIXEL=OFF -DNCNN_C_API=OFF)
-if(YOLORT_NCNN_MINIMAL)
-  list(APPEND options -DNCNN_BATCH=OFF -DNCNN_WEIGHT_QUANT=OFF)
+    -DNCNN_PIXEL=OFF -DNCNN_C_API=OFF -DNCNN_BATCH=OFF -DNCNN_WEIGHT_QUANT=OFF)
+# The functions that GCC calls for parallel loops, which yolort's own threads replace
+# (cpp/src/engines/ncnn/openmp.cpp); they are renamed in libncnn.a. The OpenMP of others (Clang, the NDK) stays.
+set(openmp_functions GOMP_parallel omp_get_num_threads omp_get_thread_num)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  set(own_threads ON)
 else()
-  foreach(layer IN LISTS unused_layers)
-    list(APPEND options -DWITH_LAYER_${layer}=OFF)
-  endforeach()
+  set(own_threads OFF)
 endif()
-# The OpenMP functions that yolort's own threads replace (cpp/src/engines/ncnn/openmp.cpp).
-set(openmp_functions GOMP_parallel omp_get_thread_num omp_get_num_threads omp_get_max_threads omp_get_dynamic
-                     omp_set_dynamic omp_set_num_threads)
-# What ncnn says goes to a stream of yolort's (cpp/src/engines/ncnn/engine.cpp), not to the user's terminal.
-set(replaced_symbols ${openmp_functions} stderr)
 
 file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/fetch_ncnn.py version REGEX "^VERSION = ")
 string(REGEX MATCH "[0-9.]+" version "${version}")
@@ -66,17 +61,61 @@ set(toolchain "")
 if(CMAKE_TOOLCHAIN_FILE)  # by what it says: every checkout has its own
   file(SHA256 ${CMAKE_TOOLCHAIN_FILE} toolchain)
 endif()
-set(identity "licenses;${options};${replaced_symbols};${CMAKE_CXX_COMPILER_ID};${CMAKE_CXX_COMPILER_VERSION};\
-${CMAKE_SYSTEM_NAME};${CMAKE_SYSTEM_PROCESSOR};${toolchain};${CMAKE_CXX_FLAGS}")
-if(YOLORT_NCNN_MINIMAL)
-  list(APPEND identity ${minimal_layers})
-endif()
+set(digests "")
+foreach(file glslang.cmake ncnn_project.cmake ncnn_prefix.h)
+  file(SHA256 ${CMAKE_CURRENT_LIST_DIR}/${file} digest)
+  list(APPEND digests ${digest})
+endforeach()
+set(without_fetch "Give an installed ncnn with -Dncnn_DIR=<folder of ncnnConfig.cmake>, its unpacked source with \
+-DYOLORT_NCNN_SOURCE=<folder>, or build without it: -DYOLORT_NCNN=OFF")
+set(identity "licenses;${checked_layers};${digests};${options};${openmp_functions};${CMAKE_OBJCOPY};${CMAKE_CXX_COMPILER_ID};\
+${CMAKE_CXX_COMPILER_VERSION};${CMAKE_SYSTEM_NAME};${CMAKE_SYSTEM_PROCESSOR};${toolchain};${CMAKE_CXX_FLAGS}")
 if(ANDROID)
   list(APPEND identity ${ANDROID_ABI} ${ANDROID_PLATFORM})
 endif()
 string(SHA256 key "${identity}")
 string(SUBSTRING ${key} 0 16 key)
 set(YOLORT_NCNN_PREFIX ${cache}/ncnn-${version}-${key})
+
+# The layers of the source that the checked ones do not need, directly or through layers that they create.
+function(yolort_unneeded_layers source out)
+  file(STRINGS ${source}/src/CMakeLists.txt all REGEX "^ncnn_add_layer\\(")
+  list(TRANSFORM all REPLACE "^ncnn_add_layer\\(([A-Za-z0-9]+).*" "\\1")
+  list(TRANSFORM all TOLOWER)
+  set(needed ${checked_layers})
+  set(files ${source}/src/mat.cpp)  # what is done with blobs between layers
+  set(layers ${checked_layers})
+  while(layers OR files)
+    foreach(layer IN LISTS layers)
+      file(GLOB sources ${source}/src/layer/${layer}.cpp ${source}/src/layer/*/${layer}_*.cpp)
+      list(APPEND files ${sources})
+    endforeach()
+    set(layers "")
+    foreach(file IN LISTS files)
+      file(STRINGS ${file} lines REGEX "create_layer[a-z_]*\\((ncnn::)?LayerType::")
+      foreach(line IN LISTS lines)
+        string(REGEX REPLACE ".*LayerType::([A-Za-z0-9]+).*" "\\1" layer "${line}")
+        string(TOLOWER ${layer} layer)
+        if(NOT layer IN_LIST needed)
+          list(APPEND needed ${layer})
+          list(APPEND layers ${layer})
+        endif()
+      endforeach()
+    endforeach()
+    set(files "")
+  endwhile()
+  list(REMOVE_ITEM all ${needed})
+  set(${out} ${all} PARENT_SCOPE)
+endfunction()
+
+# Stops, and leaves nothing behind.
+function(yolort_ncnn_failed scratch why)
+  file(REMOVE_RECURSE ${scratch})
+  foreach(name Python3_EXECUTABLE _Python3_EXECUTABLE)  # the next attempt may have another interpreter
+    unset(${name} CACHE)
+  endforeach()
+  message(FATAL_ERROR "yolort: ${why}")
+endfunction()
 
 # Builds into a scratch folder that is renamed when whole, so that an interrupted build leaves nothing half; the lock
 # makes a second build wait for the first.
@@ -88,31 +127,37 @@ function(yolort_build_ncnn)
   endif()
   set(scratch ${YOLORT_NCNN_PREFIX}.building)
   file(REMOVE_RECURSE ${scratch})
-  file(MAKE_DIRECTORY ${scratch})
   set(source ${scratch}/source)
   if(YOLORT_NCNN_SOURCE)
     set(source ${YOLORT_NCNN_SOURCE})
   else()
+    find_package(Python3 COMPONENTS Interpreter)
+    if(NOT Python3_FOUND)
+      yolort_ncnn_failed(${scratch} "fetching ncnn takes Python 3.8 or later; ${without_fetch}")
+    endif()
     message(STATUS "yolort: fetching the source of ncnn ${version}")
+    file(MAKE_DIRECTORY ${scratch})
     execute_process(COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/fetch_ncnn.py ${source}
                     RESULT_VARIABLE failed ERROR_VARIABLE why)
     if(failed)
-      message(FATAL_ERROR "yolort: ${why}\nGive an installed ncnn with -Dncnn_DIR=<folder of ncnnConfig.cmake>, its "
-                          "unpacked source with -DYOLORT_NCNN_SOURCE=<folder>, or build without it: -DYOLORT_NCNN=OFF")
+      yolort_ncnn_failed(${scratch} "${why}\n${without_fetch}")
     endif()
   endif()
-  if(YOLORT_NCNN_MINIMAL)
-    file(GLOB layers RELATIVE ${source}/src/layer ${source}/src/layer/*.cpp)
-    list(TRANSFORM layers REPLACE "\\.cpp$" "")
-    list(REMOVE_ITEM layers ${minimal_layers})
-    foreach(layer IN LISTS layers)
-      list(APPEND options -DWITH_LAYER_${layer}=OFF)
-    endforeach()
-  endif()
-  message(STATUS "yolort: building ncnn ${version} into ${YOLORT_NCNN_PREFIX}, once (6 to 10 minutes on 2 cores; a minimal one 1 to 2)")
+  yolort_unneeded_layers(${source} unneeded)
+  foreach(layer IN LISTS unneeded)
+    list(APPEND options -DWITH_LAYER_${layer}=OFF)
+  endforeach()
+  message(STATUS "yolort: building ncnn ${version} into ${YOLORT_NCNN_PREFIX}, once (a few minutes on 2 cores)")
   set(log ${scratch}/build.log)
-  foreach(variable CMAKE_C_COMPILER CMAKE_CXX_COMPILER CMAKE_TOOLCHAIN_FILE CMAKE_MAKE_PROGRAM CMAKE_CXX_FLAGS
-           ANDROID_ABI ANDROID_PLATFORM)
+  list(APPEND options -DCMAKE_PROJECT_glslang_INCLUDE=${CMAKE_CURRENT_FUNCTION_LIST_DIR}/glslang.cmake)
+  if(own_threads)
+    list(APPEND options -DCMAKE_PROJECT_ncnn_INCLUDE=${CMAKE_CURRENT_FUNCTION_LIST_DIR}/ncnn_project.cmake)
+  endif()
+  set(passed_on CMAKE_TOOLCHAIN_FILE CMAKE_MAKE_PROGRAM CMAKE_CXX_FLAGS ANDROID_ABI ANDROID_PLATFORM)
+  if(NOT CMAKE_TOOLCHAIN_FILE)
+    list(APPEND passed_on CMAKE_C_COMPILER CMAKE_CXX_COMPILER)
+  endif()
+  foreach(variable IN LISTS passed_on)
     if(${variable})
       list(APPEND options "-D${variable}=${${variable}}")
     endif()
@@ -123,14 +168,14 @@ function(yolort_build_ncnn)
     execute_process(COMMAND ${CMAKE_COMMAND} ${command} RESULT_VARIABLE failed OUTPUT_FILE ${log} ERROR_FILE ${log})
     if(failed)
       file(COPY ${log} DESTINATION ${cache})
-      message(FATAL_ERROR "yolort: building ncnn failed; see ${cache}/build.log")
+      yolort_ncnn_failed(${scratch} "building ncnn failed; see ${cache}/build.log")
     endif()
   endforeach()
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # the OpenMP of others (Clang, the NDK) has other functions, and stays
-    list(TRANSFORM replaced_symbols REPLACE "(.+)" "--redefine-sym;\\1=yolort_\\1" OUTPUT_VARIABLE renames)
+  if(own_threads)
+    list(TRANSFORM openmp_functions REPLACE "(.+)" "--redefine-sym;\\1=yolort_\\1" OUTPUT_VARIABLE renames)
     execute_process(COMMAND ${CMAKE_OBJCOPY} ${renames} ${scratch}/prefix/lib/libncnn.a RESULT_VARIABLE failed)
     if(failed)
-      message(FATAL_ERROR "yolort: objcopy failed on libncnn.a")
+      yolort_ncnn_failed(${scratch} "objcopy failed on libncnn.a")
     endif()
     foreach(file ncnn.cmake ncnnConfig.cmake)
       file(READ ${scratch}/prefix/lib/cmake/ncnn/${file} text)

@@ -5,6 +5,8 @@
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The C++ core of yolort.";
   m.attr("__version__") = yolort_version();
+  m.attr("__commit__") = YOLORT_COMMIT;
+  m.attr("__compiler__") = YOLORT_COMPILER;
   yolort::bindings::register_errors(m);
   yolort::bindings::register_engines(m);
   yolort::bindings::register_images(m);

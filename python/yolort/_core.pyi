@@ -9,6 +9,8 @@ import numpy.typing as npt
 _Path: TypeAlias = str | bytes | os.PathLike[str]
 
 __version__: str
+__commit__: str  # of the sources; "" if unknown
+__compiler__: str
 
 class Error(RuntimeError): ...
 class ModelError(Error): ...

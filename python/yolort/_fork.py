@@ -43,4 +43,5 @@ def _after_fork() -> None:
         detector._core = _ForkedCore()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -67,6 +67,7 @@ def run(
         FileNotFoundError: nothing there.
         ValueError: an option out of range, or the output holds the work on another source, model or shard size.
         ImportError: Ray, or for Parquet pyarrow, is not installed.
+        EngineError: a worker stopped, for example because the model cannot be loaded there.
     """
     actors = _checks.integer("actors", actors)
     shard_size = _checks.integer("shard_size", shard_size)
@@ -114,6 +115,9 @@ def _run_on_ray(
             num_cpus=cpus,
         ).take_all()
         return rows
+    except ray.exceptions.RayError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]  # the last is that of the cause
+        raise _core.EngineError(f"a worker on the Ray cluster stopped: {lines[-1] if lines else repr(error)}") from None
     finally:
         ray.shutdown()
 

@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "cuda_model.h"
+#include "environment.h"
 #include "ops/letterbox.h"
 
 using namespace yolort;
@@ -199,9 +200,9 @@ void test_kernels_that_do_not_fit() {
   fake().refuse_module = true;
   CHECK(!CudaKernels::load(device));
   fake().refuse_module = false;
-  setenv("YOLORT_CUDA_KERNELS", "0", 1);
+  check::set_variable("YOLORT_CUDA_KERNELS", "0");
   CHECK(!CudaKernels::load(device));
-  unsetenv("YOLORT_CUDA_KERNELS");
+  check::unset_variable("YOLORT_CUDA_KERNELS");
   CHECK(CudaKernels::load(device));
 }
 

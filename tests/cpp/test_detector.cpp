@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "check.h"
+#include "environment.h"
 #include "fake_engine.h"
 #include "onnx_bytes.h"
 #include "platform/warning.h"
@@ -158,14 +159,14 @@ void test_refuses() {
 }
 
 void test_forced_by_environment() {
-  setenv("YOLORT_ENGINE", "warp", 1);
+  check::set_variable("YOLORT_ENGINE", "warp");
   CHECK_THROWS(Detector(model, options()), std::invalid_argument, "YOLORT_ENGINE");
   Options chosen = options();
   chosen.engine = "fake";  // the option wins
   CHECK(Detector(model, chosen).engine() == "fake");
-  setenv("YOLORT_ENGINE", "fake", 1);
+  check::set_variable("YOLORT_ENGINE", "fake");
   CHECK(Detector(model, options()).engine() == "fake");
-  unsetenv("YOLORT_ENGINE");
+  check::unset_variable("YOLORT_ENGINE");
 }
 
 /// Ends at maps that fit no head, unless it is to run the whole graph.

@@ -1,6 +1,5 @@
 #include "platform/dynamic_library.h"
 
-#include <dlfcn.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -8,6 +7,7 @@
 #include <fstream>
 
 #include "check.h"
+#include "environment.h"
 
 using namespace yolort;
 namespace fs = std::filesystem;
@@ -18,9 +18,9 @@ const fs::path folder = fs::temp_directory_path() / ("yolort_test_dynamic_librar
 
 /// A name for the C library, in a folder.
 void put_library(const fs::path& path) {
-  void* libc = dlopen("libc.so.6", RTLD_NOW);
+  void* libc = open_library("libc.so.6");
   fs::create_directories(path.parent_path());
-  fs::create_symlink(library_path(dlsym(libc, "abs")), path);
+  fs::create_symlink(library_path(find_function(libc, "abs")), path);
 }
 
 void test_names_with_and_without_a_version() {
@@ -35,22 +35,22 @@ void test_the_newest_version_in_a_folder() {
   fs::create_directories(given);
   std::ofstream(given / "libyolorttest.so.1.9.0") << "no library";
   std::string why;
-  setenv("YOLORT_LIBRARY_PATH", (":" + (folder / "nothing").string() + ":" + given.string()).c_str(), 1);
+  check::set_variable("YOLORT_LIBRARY_PATH", ":" + (folder / "nothing").string() + ":" + given.string());
   CHECK(!open_library("libyolorttest.so", &why));
   CHECK(why.find("libyolorttest.so.1.9.0: ") != std::string::npos);
   put_library(given / "libyolorttest.so.1.10.0");
   CHECK(open_library("libyolorttest.so"));
   CHECK(!open_library("libyolorttest.so.1"));
-  unsetenv("YOLORT_LIBRARY_PATH");
+  check::unset_variable("YOLORT_LIBRARY_PATH");
   CHECK(!open_library("libyolorttest.so"));
 }
 
 void test_libraries_of_python_packages() {
   const std::string name = "libyolortpackage.so";
   put_library(folder / "venv/lib/python3.12/site-packages/openvino/libs/libyolortpackage.so.7");
-  setenv("VIRTUAL_ENV", (folder / "venv").c_str(), 1);
+  check::set_variable("VIRTUAL_ENV", (folder / "venv").string());
   CHECK(open_library(name));
-  unsetenv("VIRTUAL_ENV");
+  check::unset_variable("VIRTUAL_ENV");
   CHECK(!open_library(name));
   add_package_folder(folder / "venv/lib/python3.12/site-packages");
   CHECK(open_library(name));

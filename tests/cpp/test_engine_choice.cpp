@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "check.h"
+#include "environment.h"
 #include "platform/processor.h"
 
 using namespace yolort;
@@ -43,13 +44,13 @@ std::string chosen(const ModelSpec& spec, const Options& options = {}) {
 }
 
 void test_the_fastest_is_the_default() {
-  setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI", 1);
+  check::set_variable("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI");
   CHECK(!has_bf16_arithmetic() || !is_x86);
   CHECK(chosen(model()) == "onnxruntime");
   ModelSpec boxes = model();
   boxes.layout.head = Head::boxes;
   for (const ModelSpec& spec : {model("int8"), boxes}) CHECK(chosen(spec) == (is_x86 ? "openvino" : "onnxruntime"));
-  unsetenv("ONEDNN_MAX_CPU_ISA");
+  check::unset_variable("ONEDNN_MAX_CPU_ISA");
   const bool bf16 = is_x86 && has_bf16_arithmetic();
   CHECK(chosen(model()) == (bf16 ? "openvino" : "onnxruntime"));
   CHECK(chosen(model("int8", "onnxruntime")) == "onnxruntime");  // the model was made for it

@@ -16,6 +16,7 @@
 #include "engines/openvino/devices.h"
 #include "engines/openvino/ir_graph.h"
 #include "engines/openvino/model_cache.h"
+#include "environment.h"
 #include "onnx_bytes.h"
 #include "platform/processor.h"
 #include "platform/warning.h"
@@ -141,9 +142,9 @@ void test_signed_rounding_in_an_ir() {
 }
 
 void test_cache_folder() {
-  setenv("YOLORT_OPENVINO_CACHE", "off", 1);
+  check::set_variable("YOLORT_OPENVINO_CACHE", "off");
   CHECK(openvino::ModelCache("a").folder().empty());
-  setenv("YOLORT_OPENVINO_CACHE", (folder / "cache").c_str(), 1);
+  check::set_variable("YOLORT_OPENVINO_CACHE", (folder / "cache").string());
   fs::path first;
   {
     const openvino::ModelCache a("a"), b("b");
@@ -156,7 +157,7 @@ void test_cache_folder() {
   CHECK(std::distance(fs::directory_iterator(folder / "cache"), {}) == 32);
   fs::permissions(folder / "cache", fs::perms::others_write, fs::perm_options::add);
   CHECK(openvino::ModelCache("a").folder().empty());  // another user could put a model there
-  unsetenv("YOLORT_OPENVINO_CACHE");
+  check::unset_variable("YOLORT_OPENVINO_CACHE");
 }
 
 // ---- with the library ----
@@ -225,7 +226,7 @@ void test_layer_times() {
 }
 
 void test_compiled_models_are_kept() {
-  setenv("YOLORT_OPENVINO_CACHE", (folder / "kept").c_str(), 1);
+  check::set_variable("YOLORT_OPENVINO_CACHE", (folder / "kept").string());
   const std::vector<float> first = Detector(model, options()).detect(image, all()).scores;
   const auto blobs = [] {
     std::vector<fs::path> out;
@@ -247,7 +248,7 @@ void test_compiled_models_are_kept() {
   Detector in_memory(ModelBytes{contents.data(), contents.size(), "onnx"}, options());
   CHECK(in_memory.detect(image, all()).scores == first);
   CHECK(blobs().size() == 1);  // what may have been encrypted is not kept
-  setenv("YOLORT_OPENVINO_CACHE", "off", 1);
+  check::set_variable("YOLORT_OPENVINO_CACHE", "off");
 }
 
 void test_signed_models_are_told() {
@@ -292,7 +293,7 @@ int main() {
   test_cache_folder();
   const std::string why = openvino::runtime().why;
   if (why.empty()) {
-    setenv("YOLORT_OPENVINO_CACHE", "off", 1);
+    check::set_variable("YOLORT_OPENVINO_CACHE", "off");
     test_element_types();
     test_status();
     test_clones_outlive_their_detector();

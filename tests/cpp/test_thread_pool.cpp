@@ -1,10 +1,13 @@
 // Parallel loops: every part runs once, whoever runs it.
 #include "platform/thread_pool.h"
 
+#ifndef _WIN32
 #include <sys/wait.h>
 #include <unistd.h>
+#endif
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <stdexcept>
 #include <thread>
@@ -68,7 +71,7 @@ void test_pauses_put_the_threads_to_sleep_and_wake_them() {
   Loop loop(4);
   for (int i = 0; i < 20; ++i) {
     loop.run();
-    usleep(2000);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   CHECK(loop.all_ran(20));
 }
@@ -95,6 +98,7 @@ void test_more_callers_than_loops_at_a_time() {
   CHECK(good == 24);
 }
 
+#ifndef _WIN32
 void test_a_forked_child_has_threads_of_its_own() {
   Loop before(4);
   before.run();
@@ -108,6 +112,7 @@ void test_a_forked_child_has_threads_of_its_own() {
   waitpid(child, &status, 0);
   CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 7);
 }
+#endif
 
 }  // namespace
 
@@ -118,7 +123,9 @@ int main() {
   test_pauses_put_the_threads_to_sleep_and_wake_them();
   test_nested_loops();
   test_more_callers_than_loops_at_a_time();
+#ifndef _WIN32
   // Under qemu-user a forked child of a process with threads fails in the emulator itself.
   if (!std::getenv("YOLORT_EMULATED")) test_a_forked_child_has_threads_of_its_own();
+#endif
   return check::result();
 }

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "check.h"
+#include "environment.h"
 
 using namespace yolort;
 namespace fs = std::filesystem;
@@ -90,7 +91,7 @@ void test_damaged() {
 }  // namespace
 
 int main() {
-  setenv("YOLORT_CACHE", (folder / "cache").c_str(), 1);
+  check::set_variable("YOLORT_CACHE", (folder / "cache").string());
   write(folder / "m.onnx", "12345");
   test_where_records_lie();
   test_what_counts();

@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <vector>
 
+#include "../cpp/environment.h"
 #include "../cpp/fake_engine.h"
 #include "fuzz.h"
 #include "yolort/c.h"
@@ -118,7 +119,10 @@ void look(fuzz::Bytes& bytes, const yolort_detector* detector, const yolort_resu
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   // Drivers of GPUs are not ours to fuzz, and leak.
-  static const int hidden = setenv("VK_DRIVER_FILES", "/dev/null", 1) + setenv("VK_ICD_FILENAMES", "/dev/null", 1);
+  static const bool hidden = [] {
+    for (const char* name : {"VK_DRIVER_FILES", "VK_ICD_FILENAMES"}) check::set_variable(name, "/dev/null");
+    return true;
+  }();
   static_cast<void>(hidden);
   static const FakeModel model("fuzz_c");
   fuzz::Bytes bytes(data, size);

@@ -111,6 +111,16 @@ def test_ray_on_this_machine(folder: Path, tmp_path: Path) -> None:
     assert "work on another source, model or options" in other.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray, about itself
+def test_a_worker_that_cannot_start_is_one_sentence(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    (tmp_path / "m.onnx").write_bytes(b"damaged")
+    with pytest.raises(yolort.EngineError, match=r"a worker on the Ray cluster stopped: .*m\.onnx") as caught:
+        batch.run(folder, tmp_path / "m.onnx", tmp_path / "out")
+    assert "\n" not in str(caught.value)
+
+
 def claim(folder: Path, images: Path, model: Path) -> None:
     batch._claim(folder, batch.split(images, 2), model, "image", {})
 

@@ -223,8 +223,33 @@ main()
     assert done.stdout == done.stderr == ""
 
 
-def test_version() -> None:
-    assert yolort.__version__ in run("--version").stdout
+def test_version_says_what_was_built() -> None:
+    first, engines = run("--version").stdout.splitlines()
+    assert first.startswith(f"yolort {yolort.__version__}")
+    assert yolort._core.__compiler__ in first
+    assert first.endswith(f"SIMD {yolort._core.simd()}")
+    assert all(f"{status.name} {status.version}" in engines for status in yolort.engines() if status.available)
+
+
+def test_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YOLORT_SIMD", "scalar")
+    lines = run("doctor").stdout.splitlines()
+    titles = [line for line in lines if not line.startswith("  ")]
+    assert titles == ["yolort:", "system:", "engines:", "missing:", "slow:"]
+    assert "  YOLORT_SIMD=scalar" in lines
+    for status in yolort.engines():
+        start = f"  {status.name} {status.version}" if status.available else f"  engine {status.name}: {status.reason}"
+        assert any(line.startswith(start) for line in lines)
+    slow = lines[lines.index("slow:") :]
+    assert any("no SIMD" in line for line in slow)
+    run("doctor", "--fail", code=1)
+
+
+def test_a_shell_completes_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"_YOLORT_COMPLETE": "complete_bash", "COMP_WORDS": "yolort do", "COMP_CWORD": "1"}.items():
+        monkeypatch.setenv(name, value)
+    program = "import sys; sys.argv = ['yolort']; from yolort.cli import main; main()"
+    assert run(program=program).stdout.split() == ["doctor"]
 
 
 def test_a_pipe_gets_rows_in_one_line() -> None:

@@ -21,6 +21,8 @@ __all__ = ["read_coco"]
 def read_coco(path: Path, folder: Path | None) -> Dataset:
     try:
         read = json.loads(read_text(path))
+        if not isinstance(read, dict):
+            raise TypeError("expected an object with images, annotations and categories")
         categories = _categories(path, read)
         index = dict(zip(_ids("category", categories), range(len(categories)), strict=True))
         names = {cls: str(entry["name"]) for cls, entry in enumerate(categories)}

@@ -40,7 +40,7 @@ from yolort.tools.models.checkpoints import (
 from yolort.tools.models.heads import HEADS, complexity, with_head
 from yolort.tools.models.split_conv import SplitConv
 
-__all__ = ["CONVERTERS", "export"]
+__all__ = ["CONVERTERS", "export", "input_size"]
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def export(
     with _atomic.workspace(target) as folder:
         source = load_checkpoint(model, tasks=True)
         detect = detect_head(source.model, tasks=True)
-        size = _size(imgsz if imgsz is not None else source.side, int(max(detect.stride)))
+        size = input_size(imgsz if imgsz is not None else source.side, int(max(detect.stride)))
         request = Request(format, precision, head, size, batch, dynamic, opset or 17, engine, channels_of(source.model))
         cut = with_head(source.model, head, dynamic=dynamic, without_split=format != "ncnn")
         described = _metadata(source, cut, request, known_keypoints(source, data))
@@ -197,7 +197,8 @@ def _metadata(source: Checkpoint, cut: nn.Module, request: Request, keypoints: d
     }
 
 
-def _size(imgsz: int | Sequence[int], stride: int) -> tuple[int, int]:
+def input_size(imgsz: int | Sequence[int], stride: int) -> tuple[int, int]:
+    """Height and width of a network input. ValueError for what the network cannot run at."""
     sides = _checks.imgsz(imgsz)
     if sides is None or not all(32 <= side <= 8192 and side % stride == 0 for side in sides):
         raise ValueError(f"imgsz must be one side or (height, width), multiples of {stride} in 32..8192, not {imgsz}")

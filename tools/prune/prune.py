@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 from torch import nn
-from yolort import _atomic, _checks
+from yolort import _atomic
 from yolort.tools._formats import ENGINES
 from yolort.tools.data.dataset import load_dataset
 from yolort.tools.evaluate.evaluator import Evaluator
+from yolort.tools.export.pipeline import input_size
 from yolort.tools.models.checkpoints import load_checkpoint
 from yolort.tools.models.heads import complexity, with_head
 from yolort.tools.prune.checkpoint import check_widths
@@ -98,7 +99,7 @@ def prune(
         finetune: epochs of training afterwards, on `data`; the runs stay in `<stem of output>-training`.
         distill: with the model as it was before as teacher.
         batch: images of one step of training, and of a gradient.
-        imgsz: side in pixels; None takes that of the training, else 640.
+        imgsz: side in pixels, 32 to 8192, a multiple of the largest stride; None takes that of the training, else 640.
         measure: measure how sensitive each unit is, for the guidance ("sensitivity" does so anyway), and, with `data`,
             mAP50-95 before and after.
         seed: of "random" and of the training.
@@ -124,7 +125,7 @@ def prune(
         raise ValueError(f"model must be a checkpoint (.pt), not '{model}'; random weights are not worth pruning")
     source = load_checkpoint(model)
     check_widths(source.model, model)
-    side = _checks.integer("imgsz", imgsz) if imgsz is not None else source.side
+    side = input_size(imgsz if imgsz is not None else source.side, int(source.model.stride.max()))[0]
     target = Path(output) if output is not None else Path(model).with_name(f"{Path(model).stem}-pruned.pt")
     if target.suffix != ".pt":
         raise ValueError(f"output must end in .pt, not '{target}'")

@@ -105,6 +105,9 @@ def _check_values(given: Mapping[str, Any]) -> None:
             raise ValueError(f"{name}={value}: the gain of a loss is 0 or more")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{name}={value}: expected a finite number")
+    cache = given.get("cache", False)
+    if not isinstance(cache, bool) and cache not in ("ram", "disk"):
+        raise ValueError(f"cache={cache}: expected True, False, ram or disk")
     freeze = given.get("freeze")
     if freeze is not None and not _are_whole(freeze if isinstance(freeze, (list, tuple)) else [freeze]):
         raise ValueError(f"freeze={freeze}: expected how many layers, or a list of their numbers")

@@ -42,6 +42,7 @@ __all__ = ["Trainer", "WidthError", "check_imgsz", "check_output", "check_traina
 
 _log = logging.getLogger(__name__)
 
+_UNREADABLE = "Image Not Found "  # how Ultralytics' error for an image that OpenCV does not decode begins
 _MIN_SIDE, _MAX_SIDE = 32, 8192  # pixels of a side, as of exports
 
 
@@ -181,6 +182,7 @@ def train_module(
         CheckpointError: `model` is no detector, or a fused one.
         ValueError: the run to resume is finished, or had a teacher if `trainer` has none; what `check_settings` says.
         WidthError: the network was rebuilt with other widths.
+        ImageError: an image has pixels of a kind that OpenCV does not read.
     """
     settings = check_settings(arguments)
     check_imgsz(imgsz)
@@ -206,6 +208,14 @@ def train_module(
             if running.last.exists():
                 _log.warning("interrupted; the last whole epoch is in %s: resume goes on from it", running.last)
             raise
+        except FileNotFoundError as error:
+            path = Path(str(error).removeprefix(_UNREADABLE))
+            if not str(error).startswith(_UNREADABLE) or not path.is_file():
+                raise
+            raise yolort.images.ImageError(
+                f"image {path}: OpenCV, with which Ultralytics trains, does not read it; save it with 8 bits, or "
+                "remove it"
+            ) from None
     running.check_result()
     return Path(running.best)
 

@@ -1,7 +1,6 @@
 #include "cuda/driver.h"
 
-#include <dlfcn.h>
-
+#include "platform/dynamic_library.h"
 #include "yolort/yolort.h"
 
 namespace yolort {
@@ -14,13 +13,13 @@ struct Opened {
 
 Opened open_driver() {
   Opened out;
-  void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  void* library = open_library("libcuda.so.1");
   if (!library) {
     out.failure = "no NVIDIA driver is installed (libcuda.so.1 is not found)";
     return out;
   }
-#define YOLORT_CUDA_OPEN(name, symbol)                                            \
-  out.cuda.name = reinterpret_cast<decltype(&::symbol)>(dlsym(library, #symbol)); \
+#define YOLORT_CUDA_OPEN(name, symbol)                                                    \
+  out.cuda.name = reinterpret_cast<decltype(&::symbol)>(find_function(library, #symbol)); \
   if (!out.cuda.name) out.failure = "the NVIDIA driver lacks " #symbol "; it is too old";
   YOLORT_CUDA_FUNCTIONS(YOLORT_CUDA_OPEN)
 #undef YOLORT_CUDA_OPEN

@@ -1,12 +1,12 @@
 #include "platform/dynamic_library.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <mutex>
 #include <vector>
+
+#include "platform/system.h"
 
 namespace yolort {
 namespace {
@@ -16,15 +16,6 @@ namespace fs = std::filesystem;
 /// Python packages that bring libraries, and the folder in them; TensorRT 8.6 keeps its own in `tensorrt`.
 constexpr const char* packages[] = {"onnxruntime/capi",   "openvino/libs",          "tensorrt_libs",
                                     "tensorrt_lean_libs", "tensorrt_dispatch_libs", "tensorrt"};
-
-/// Where the system keeps libraries, for the names that it does not know: those without a version.
-constexpr const char* system_folders[] = {"/usr/local/lib",
-#if defined(__x86_64__)
-                                          "/usr/lib/x86_64-linux-gnu",
-#elif defined(__aarch64__)
-                                          "/usr/lib/aarch64-linux-gnu",
-#endif
-                                          "/usr/lib64", "/usr/lib"};
 
 std::mutex mutex;
 std::vector<fs::path>& package_folders() {
@@ -37,19 +28,9 @@ std::vector<fs::path> folders_in(const char* variable) {
   const char* value = std::getenv(variable);
   std::vector<fs::path> out;
   for (std::string rest = value ? value : ""; !rest.empty();) {
-    const std::size_t end = std::min(rest.find(':'), rest.size());
+    const std::size_t end = std::min(rest.find(system::list_separator), rest.size());
     if (end > 0) out.emplace_back(rest.substr(0, end));
     rest.erase(0, end + 1);
-  }
-  return out;
-}
-
-/// site-packages of an environment of Python.
-std::vector<fs::path> site_packages(const fs::path& environment) {
-  std::vector<fs::path> out;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(environment / "lib", error)) {
-    if (entry.path().filename().string().rfind("python3", 0) == 0) out.push_back(entry.path() / "site-packages");
   }
   return out;
 }
@@ -62,7 +43,7 @@ std::vector<fs::path> library_folders_of_packages() {
   }
   for (const char* variable : {"VIRTUAL_ENV", "CONDA_PREFIX"}) {
     for (const fs::path& environment : folders_in(variable)) {
-      for (fs::path& folder : site_packages(environment)) roots.push_back(std::move(folder));
+      for (fs::path& folder : system::site_packages(environment)) roots.push_back(std::move(folder));
     }
   }
   std::vector<fs::path> out;
@@ -88,7 +69,14 @@ std::vector<long> version_of(const std::string& text) {
   return out;
 }
 
-bool is_unversioned(const std::string& name) { return name.size() > 3 && name.compare(name.size() - 3, 3, ".so") == 0; }
+bool is_unversioned(const fs::path& name) { return name.extension() == ".so" || name.extension() == ".dylib"; }
+
+/// Whether a file has this name with a version: libx.so.1.2 of libx.so, libx.1.2.dylib of libx.dylib.
+bool is_version_of(const fs::path& file, const fs::path& name) {
+  const bool after_stem = name.extension() == ".dylib" && file.extension() == ".dylib";
+  const std::string start = (after_stem ? name.stem() : name).string() + ".";
+  return file != name && file.string().rfind(start, 0) == 0;
+}
 
 /// The files of this name in a folder: that without a version first, then the newest first.
 std::vector<fs::path> files_named(const fs::path& folder, const std::string& name) {
@@ -98,8 +86,8 @@ std::vector<fs::path> files_named(const fs::path& folder, const std::string& nam
   if (!is_unversioned(name)) return out;
   std::vector<std::pair<std::vector<long>, fs::path>> versions;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const std::string file = entry.path().filename().string();
-    if (file.rfind(name + ".", 0) == 0) versions.emplace_back(version_of(file.substr(name.size())), entry.path());
+    const fs::path file = entry.path().filename();
+    if (is_version_of(file, name)) versions.emplace_back(version_of(file.string()), entry.path());
   }
   std::sort(versions.rbegin(), versions.rend());
   for (auto& [version, path] : versions) out.push_back(std::move(path));
@@ -111,20 +99,20 @@ class Opener {
   Opener(const std::string& name, std::string& why) : name_(name), why_(why) {}
 
   void* by_system() const {
-    void* library = dlopen(name_.c_str(), RTLD_NOW | RTLD_LOCAL);
-    const char* error = library ? nullptr : dlerror();
+    std::string error;
+    void* library = system::open_library(name_, error);
     // "<what is not found>: cannot open ...": another name is what it needs
-    if (error && std::string(error).compare(0, name_.size(), name_) != 0) why_ = name_ + " needs " + error;
+    if (!library && error.compare(0, name_.size(), name_) != 0) why_ = name_ + " needs " + error;
     return library;
   }
 
   void* in(const std::vector<fs::path>& folders) const {
     for (const fs::path& folder : folders) {
-      for (const fs::path& file : files_named(folder, name_)) {
-        if (void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
-        const std::string error = dlerror();
-        const bool itself = error.compare(0, file.native().size(), file.native()) == 0;
-        why_ = itself ? error : name_ + " needs " + error;
+      for (const fs::path& path : files_named(folder, name_)) {
+        std::string error;
+        const std::string file = path.string();
+        if (void* library = system::open_library(file, error)) return library;
+        why_ = error.compare(0, file.size(), file) == 0 ? error : name_ + " needs " + error;
       }
     }
     return nullptr;
@@ -144,19 +132,19 @@ void add_package_folder(const fs::path& folder) {
 
 void* open_library(const std::string& name, std::string* why) {
   std::string reason;
-  const Opener open(name, reason);
+  const std::string file = system::library_name(name);
+  const Opener open(file, reason);
   void* library = open.in(folders_in("YOLORT_LIBRARY_PATH"));
   if (!library) library = open.by_system();
-  if (!library) library = open.in(folders_in("LD_LIBRARY_PATH"));
+  if (!library) library = open.in(folders_in(system::library_path_variable));
   if (!library) library = open.in(library_folders_of_packages());
-  if (!library) library = open.in({std::begin(system_folders), std::end(system_folders)});
+  if (!library) library = open.in(system::library_folders);
   if (why && !library && !reason.empty()) *why = reason;
   return library;
 }
 
-std::string library_path(const void* function) {
-  Dl_info info;
-  return function && dladdr(function, &info) && info.dli_fname ? info.dli_fname : "";
-}
+void* find_function(void* library, const char* name) { return system::find_function(library, name); }
+
+std::string library_path(const void* function) { return system::library_file(function); }
 
 }  // namespace yolort

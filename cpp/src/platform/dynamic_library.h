@@ -10,12 +10,16 @@ namespace yolort {
 /// open_library() searches the folders of those. Thread-safe.
 void add_package_folder(const std::filesystem::path& folder);
 
-/// Opens a library by its file name. A name without a version ("libx.so") stands for "libx.so.<version>", too; of
-/// several in one folder, the newest. Searches the folders in YOLORT_LIBRARY_PATH, then where the system finds
-/// libraries (LD_LIBRARY_PATH, ldconfig), then the packages in the folders of add_package_folder() and in the active
-/// virtual environment (VIRTUAL_ENV, CONDA_PREFIX). It stays open. Null if it is not found or cannot be loaded; if it
-/// is there, but damaged or in need of another library that is missing, `why` says so.
+/// Opens a library by its file name on Linux, which stands for that of the system here. A name without a version
+/// ("libx.so") stands for "libx.so.<version>", too; of several in one folder, the newest. Searches the folders in
+/// YOLORT_LIBRARY_PATH, then where the system finds libraries (LD_LIBRARY_PATH, ldconfig), then the packages in the
+/// folders of add_package_folder() and in the active virtual environment (VIRTUAL_ENV, CONDA_PREFIX). It stays open.
+/// Null if it is not found or cannot be loaded; if it is there, but damaged or in need of another library that is
+/// missing, `why` says so.
 void* open_library(const std::string& name, std::string* why = nullptr);
+
+/// A function of an open library; null if it has none of that name.
+void* find_function(void* library, const char* name);
 
 /// Where the library lies that has this function; empty if that is unknown.
 std::string library_path(const void* function);

@@ -5,8 +5,6 @@
 // spin.
 #include "platform/thread_pool.h"
 
-#include <pthread.h>
-
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -19,6 +17,7 @@
 #endif
 
 #include "platform/processor.h"
+#include "platform/system.h"
 
 namespace yolort {
 namespace {
@@ -183,7 +182,7 @@ Pool& pool() {
   if (Pool* ready = current_pool.load(std::memory_order_acquire)) return *ready;
   std::lock_guard lock(creating);
   if (!current_pool.load()) {
-    static const int registered = pthread_atfork(nullptr, nullptr, [] { current_pool.store(nullptr); });
+    static const bool registered = yolort::system::after_fork([] { current_pool.store(nullptr); });
     static_cast<void>(registered);
     current_pool.store(new Pool, std::memory_order_release);
   }

@@ -1,7 +1,5 @@
 #include "platform/zlib.h"
 
-#include <dlfcn.h>
-
 #include <utility>
 
 #include "platform/dynamic_library.h"
@@ -34,9 +32,9 @@ const Zlib& zlib() {
   static const Zlib instance = [] {
     Zlib out;
     if (void* library = open_library("libz.so.1")) {
-      out.start = reinterpret_cast<decltype(out.start)>(dlsym(library, "inflateInit2_"));
-      out.inflate = reinterpret_cast<decltype(out.inflate)>(dlsym(library, "inflate"));
-      out.end = reinterpret_cast<decltype(out.end)>(dlsym(library, "inflateEnd"));
+      out.start = reinterpret_cast<decltype(out.start)>(find_function(library, "inflateInit2_"));
+      out.inflate = reinterpret_cast<decltype(out.inflate)>(find_function(library, "inflate"));
+      out.end = reinterpret_cast<decltype(out.end)>(find_function(library, "inflateEnd"));
     }
     return out;
   }();

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-import yolort
 from yolort.cli import (
     ablate,
     advise,
@@ -15,6 +14,7 @@ from yolort.cli import (
     calibrate,
     demo,
     distill,
+    doctor,
     engines,
     export,
     info,
@@ -31,12 +31,14 @@ from yolort.cli import (
     val,
 )
 from yolort.cli._errors import with_clear_errors
+from yolort.cli._output import say
 
 _HELP = "Run YOLO detectors on NCNN, ONNX Runtime and OpenVINO, and make, measure and choose models for them."
 _COMMANDS = (
     demo.demo,
     predict.predict,
     engines.engines,
+    doctor.doctor,
     info.info,
     stream.stream,
     serve.serve,
@@ -60,7 +62,7 @@ _COMMANDS = (
 
 def app() -> typer.Typer:
     """The command and its subcommands."""
-    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback(help=_HELP)(_options)
     for command in _COMMANDS:
         app.command()(with_clear_errors(command))
@@ -70,13 +72,16 @@ def app() -> typer.Typer:
 
 def _print_version(asked: bool) -> None:
     if asked:
-        print(f"yolort {yolort.__version__}")
+        say("\n".join(doctor.build()))
         raise typer.Exit
 
 
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and stop.")
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print version, build and engines, and stop."
+        ),
     ] = False,
 ) -> None:
     """Options before the subcommand; the callbacks do the work."""

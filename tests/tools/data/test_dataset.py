@@ -239,6 +239,9 @@ def test_files_that_are_none(folder: Path, tmp_path: Path) -> None:
 def test_bad_coco(folder: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(LabelError, match="is no COCO JSON"):
         load_dataset(coco(folder, **changes))
+    (folder / "instances.json").write_text("[{}]")
+    with pytest.raises(LabelError, match="expected an object with images"):
+        load_dataset(folder / "instances.json")
     (folder / "instances.json").write_text("[" * 100000)
     with pytest.raises(LabelError, match="is no COCO JSON"):
         load_dataset(folder / "instances.json")

@@ -82,6 +82,12 @@ def test_ultralytics_alone_loads_it(architecture: str, checkpoint: Checkpoints, 
     assert ("one2one" in trained) == (architecture == "yolo26n")
 
 
+def test_an_input_that_the_network_cannot_run_at(checkpoint: Checkpoints, tmp_path: Path) -> None:
+    for side in (33, 0, 1_000_000):
+        with pytest.raises(ValueError, match="imgsz"):
+            pruned(checkpoint, tmp_path, ratio=0.3, imgsz=side)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "ncnn"])
 @pytest.mark.parametrize("head", ["raw", "raw-e2e"])

@@ -41,6 +41,7 @@ from yolort.tools.train.trainer import train_module
         ({"multi_scale": True}, "multi_scale=True: expected a number; it is a share of imgsz, such as 0.5"),
         ({"lr0": True}, "lr0=True: expected a number"),
         ({"box": -1}, "box=-1: the gain of a loss is 0 or more"),
+        ({"cache": "maybe"}, "cache=maybe: expected True, False, ram or disk"),
         ({"freeze": "abc"}, "freeze=abc: expected how many layers"),
         ({"freeze": [0, "1"]}, r"freeze=\[0, '1'\]: expected how many layers"),
         ({"freeze": -1}, "freeze=-1: expected"),
@@ -107,6 +108,7 @@ def test_settings_are_checked_before_the_data(tmp_path: Path) -> None:
     for options, message in (
         ({"class_weights": "mean"}, "class weights must be median"),
         ({"class_weights": "median", "clip": (2, 3)}, "clip must be"),
+        ({"clip": (5, 1)}, "clip must be"),  # also where nothing is weighted
         ({"class_weights": "median", "single_cls": True}, "single_cls leaves one class"),
         ({"sampling": "balanced", "single_cls": True}, "single_cls leaves one class"),
         ({"gamma": -1}, "gamma must be"),

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import training
 from PIL import Image
+from yolort.images import ImageError
 from yolort.tools import _system
 from yolort.tools.data.class_balance import class_report
 from yolort.tools.data.dataset import load_dataset
@@ -239,6 +240,19 @@ def test_images_that_cannot_be_read_are_left_out(
     with pytest.warns(UserWarning), pytest.raises(LabelError, match="no image of train that has labels can be read"):
         class_report(tmp_path / "set" / "data.yaml", 64)
     assert not (tmp_path / "run2").exists()
+
+
+@pytest.mark.slow
+def test_an_image_that_opencv_does_not_read_is_named(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
+    """Pillow, which checks it, reads it."""
+    shutil.copytree(blocks.parent, tmp_path / "set")
+    image = tmp_path / "set" / "images" / "train" / "3.png"
+    Image.open(image).convert("F").save(image.with_suffix(".tif"))
+    image.unlink()
+    with pytest.raises(ImageError, match=r"3\.tif: OpenCV, with which Ultralytics trains, does not"):
+        train_module(
+            checkpoint("yolov8n"), tmp_path / "set" / "data.yaml", epochs=1, output=tmp_path / "run", **training.QUICK
+        )
 
 
 def test_a_label_file_with_boxes_and_polygons(blocks: Path, tmp_path: Path) -> None:

@@ -20,12 +20,13 @@
 #include "model/graph.h"
 #include "platform/device_name.h"
 #include "platform/processor.h"
+#include "platform/system.h"
 
 /// The stream that ncnn uses as stderr (see cpp/cmake/ncnn.cmake): it would print eight lines for each GPU, and for
 /// each driver that it does not find. YOLORT_NCNN_LOG=1 shows them.
 extern "C" {
 std::FILE* yolort_stderr = [] {
-  std::FILE* nowhere = std::getenv("YOLORT_NCNN_LOG") ? nullptr : std::fopen("/dev/null", "w");
+  std::FILE* nowhere = std::getenv("YOLORT_NCNN_LOG") ? nullptr : std::fopen(yolort::system::null_device, "w");
   return nowhere ? nowhere : stderr;
 }();
 }
@@ -285,11 +286,11 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   const bool casts_cost_more = spec.precision == "int8" && gpu < 0;  // between INT8 convolutions
   set_precision(*network, options.precision, gpu, !casts_cost_more && (network->cut || spec.layout.head == Head::raw));
 
-  if (net.load_param(spec.graph.c_str()) != 0) throw damaged(spec.graph);
+  if (net.load_param(spec.graph.string().c_str()) != 0) throw damaged(spec.graph);
   network->outputs = outputs_of(net, maps);
   std::optional<FloatLayers> float_layers;
   if (net.opt.use_bf16_storage) float_layers.emplace(net, network->outputs);
-  if (net.load_model(spec.weights.c_str()) != 0) throw damaged(spec.weights);
+  if (net.load_model(spec.weights.string().c_str()) != 0) throw damaged(spec.weights);
   if (float_layers) float_layers->weights_loaded();
   if (options.profile) network->times.emplace(net);
   if (net.output_indexes().empty()) throw ModelError("model \"" + spec.path + "\" has no outputs");

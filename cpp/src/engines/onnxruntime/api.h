@@ -5,8 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 
 namespace yolort::ort {
+
+using PathChar = std::filesystem::path::value_type;  ///< wide on Windows
 
 // Objects of the library.
 struct Allocator;
@@ -53,7 +56,7 @@ struct Api {
   Status* (*release_available_providers)(char** names, int count) = at(126);
 
   Status* (*create_session_options)(SessionOptions**) = at(10);
-  Status* (*enable_profiling)(SessionOptions*, const char* file_prefix) = at(14);
+  Status* (*enable_profiling)(SessionOptions*, const PathChar* file_prefix) = at(14);
   Status* (*set_intra_op_threads)(SessionOptions*, int) = at(24);
   Status* (*add_session_config_entry)(SessionOptions*, const char* key, const char* value) = at(130);
   void (*release_session_options)(SessionOptions*) = at(100);
@@ -74,7 +77,7 @@ struct Api {
   Status* (*append_openvino)(SessionOptions*, const char* const* keys, const char* const* values,
                              std::size_t count) = at(275);
 
-  Status* (*create_session)(const Env*, const char* path, const SessionOptions*, Session**) = at(7);
+  Status* (*create_session)(const Env*, const PathChar* path, const SessionOptions*, Session**) = at(7);
   Status* (*create_session_from_array)(const Env*, const void* model, std::size_t bytes, const SessionOptions*,
                                        Session**) = at(8);
   void (*release_session)(Session*) = at(95);

@@ -25,7 +25,7 @@ ProviderOptions set_session_options(SessionOptions* settings, const Options& opt
   if (options.profile) {
     const auto prefix = of_provider.extract(trace_prefix);
     model.traces = std::make_unique<TraceFolder>(prefix.empty() ? "" : prefix.mapped());
-    check(api().enable_profiling(settings, model.traces->prefix().c_str()));
+    check(api().enable_profiling(settings, std::filesystem::path(model.traces->prefix()).c_str()));
   }
   for (auto it = of_provider.begin(); it != of_provider.end();) {
     const auto& [key, value] = *it;

@@ -1,7 +1,5 @@
 #include "engines/onnxruntime/profile.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -12,6 +10,7 @@
 #include <utility>
 
 #include "model/literal.h"
+#include "platform/system.h"
 
 namespace yolort::ort {
 namespace {
@@ -52,18 +51,12 @@ std::optional<Event> read_event(std::string_view line) {
   return event;
 }
 
-std::filesystem::path make_folder() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "yolort-XXXXXX").string();
-  if (!mkdtemp(pattern.data()))
-    throw EngineError("engine \"onnxruntime\" cannot make a folder for its trace, " + pattern);
-  return pattern;
-}
-
 }  // namespace
 
 TraceFolder::TraceFolder(std::string prefix) : prefix_(std::move(prefix)) {
   if (!prefix_.empty()) return;
-  folder_ = make_folder();
+  folder_ = system::make_temporary_folder();
+  if (folder_.empty()) throw EngineError("engine \"onnxruntime\" cannot make a temporary folder for its trace");
   prefix_ = (folder_ / "trace").string();
 }
 

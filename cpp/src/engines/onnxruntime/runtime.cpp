@@ -1,7 +1,5 @@
 #include "engines/onnxruntime/runtime.h"
 
-#include <dlfcn.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
@@ -40,7 +38,7 @@ Runtime open_runtime() {
   void* library = open(out);
   if (!library) return out;
   out.why.clear();
-  const auto get_base = reinterpret_cast<const ApiBase* (*)()>(dlsym(library, "OrtGetApiBase"));
+  const auto get_base = reinterpret_cast<const ApiBase* (*)()>(find_function(library, "OrtGetApiBase"));
   if (!get_base) {
     out.why = out.path + " is not ONNX Runtime: it has no OrtGetApiBase";
     return out;

@@ -1,7 +1,5 @@
 #include "engines/openvino/api.h"
 
-#include <dlfcn.h>
-
 #include <cstring>
 
 #include "platform/dynamic_library.h"
@@ -59,8 +57,8 @@ Runtime open_runtime() {
     return out;
   }
   Api& api = out.api;
-#define YOLORT_OPENVINO_OPEN(name, ...)                                          \
-  api.name = reinterpret_cast<decltype(Api::name)>(dlsym(library, "ov_" #name)); \
+#define YOLORT_OPENVINO_OPEN(name, ...)                                                  \
+  api.name = reinterpret_cast<decltype(Api::name)>(find_function(library, "ov_" #name)); \
   if (!api.name) out.why = "OpenVINO lacks ov_" #name "; it runs with 2024.4 to 2026.4";
   YOLORT_OPENVINO_FUNCTIONS(YOLORT_OPENVINO_OPEN)
 #undef YOLORT_OPENVINO_OPEN

@@ -88,8 +88,8 @@ CompiledModel* compile_file(const ModelSpec& spec, const std::string& device, co
                             Status& status) {
   CompiledModel* compiled = nullptr;
   status = with_settings(settings, [&](auto... pairs) {
-    return api().core_compile_model_from_file(runtime().core, spec.graph.c_str(), device.c_str(), settings.size(),
-                                              &compiled, pairs...);
+    return api().core_compile_model_from_file(runtime().core, spec.graph.string().c_str(), device.c_str(),
+                                              settings.size(), &compiled, pairs...);
   });
   return compiled;
 }

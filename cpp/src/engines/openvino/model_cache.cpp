@@ -1,10 +1,5 @@
 #include "engines/openvino/model_cache.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -17,6 +12,7 @@ namespace yolort::openvino {
 namespace {
 
 namespace fs = std::filesystem;
+using system::FileLock;
 
 constexpr std::size_t max_models = 32;
 constexpr auto max_wait = std::chrono::seconds(5);
@@ -30,35 +26,19 @@ fs::path root() {
   return folder.empty() ? folder : folder / "openvino";
 }
 
-/// Makes the folder. False if it is not ours, or others may write to it: what is kept there is trusted when it is read.
-bool make_private(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder.parent_path(), error);
-  ::mkdir(folder.c_str(), S_IRWXU);
-  struct stat found{};
-  return ::stat(folder.c_str(), &found) == 0 && S_ISDIR(found.st_mode) && found.st_uid == ::geteuid() &&
-         !(found.st_mode & (S_IWGRP | S_IWOTH)) && ::access(folder.c_str(), W_OK) == 0;
-}
-
 bool holds_model(const fs::path& folder) {
   std::error_code error;
   return std::any_of(fs::directory_iterator(folder, error), fs::directory_iterator{},
                      [](const auto& entry) { return entry.path().extension() == ".blob"; });
 }
 
-/// A descriptor that holds the lock of a folder, LOCK_EX or LOCK_SH; -1 if others hold it for longer than `wait`.
-int lock(const fs::path& folder, int kind, std::chrono::steady_clock::duration wait) {
-  const int file = ::open((folder / lock_name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR);
-  if (file < 0) return -1;
+/// The lock of a folder; not held if others hold it for longer than `wait`.
+FileLock lock(const fs::path& folder, FileLock::Kind kind, std::chrono::steady_clock::duration wait) {
   const auto end = std::chrono::steady_clock::now() + wait;
-  while (::flock(file, kind | LOCK_NB) != 0) {
-    if (std::chrono::steady_clock::now() >= end) {
-      ::close(file);
-      return -1;
-    }
+  while (true) {
+    if (FileLock held(folder / lock_name, kind); held || std::chrono::steady_clock::now() >= end) return held;
     std::this_thread::sleep_for(between_tries);
   }
-  return file;
 }
 
 /// Removes the folders of models that were not loaded for the longest time. A model that runs from a removed file
@@ -72,10 +52,9 @@ void prune(const fs::path& root) {
   }
   std::sort(models.rbegin(), models.rend());
   for (std::size_t i = max_models; i < models.size(); ++i) {
-    const int held = lock(models[i].second, LOCK_EX, {});
-    if (held < 0) continue;
-    fs::remove_all(models[i].second, error);
-    ::close(held);
+    if (const FileLock held = lock(models[i].second, FileLock::Kind::exclusive, {})) {
+      fs::remove_all(models[i].second, error);
+    }
   }
 }
 
@@ -83,20 +62,16 @@ void prune(const fs::path& root) {
 
 ModelCache::ModelCache(const std::string& identity) {
   const fs::path all = root();
-  if (all.empty() || !make_private(all)) return;
+  if (all.empty() || !system::make_private_folder(all)) return;
   const fs::path folder = all / short_digest(identity);
   std::error_code error;
   const bool known = fs::exists(folder, error);
-  if (!make_private(folder)) return;
-  lock_ = lock(folder, holds_model(folder) ? LOCK_SH : LOCK_EX, max_wait);
-  if (lock_ < 0) return;
-  ::futimens(lock_, nullptr);  // it is used now
+  if (!system::make_private_folder(folder)) return;
+  lock_ = lock(folder, holds_model(folder) ? FileLock::Kind::shared : FileLock::Kind::exclusive, max_wait);
+  if (!lock_) return;
+  fs::last_write_time(folder / lock_name, fs::file_time_type::clock::now(), error);  // it is used now
   folder_ = folder;
   if (!known) prune(all);
-}
-
-ModelCache::~ModelCache() {
-  if (lock_ >= 0) ::close(lock_);
 }
 
 }  // namespace yolort::openvino

@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <string>
 
+#include "platform/system.h"
+
 namespace yolort::openvino {
 
 /// A folder for one model, compiled with these settings by this version of OpenVINO. For as long as this lives it is
@@ -16,9 +18,6 @@ class ModelCache {
  public:
   /// `identity`: whatever makes the compiled model another one.
   explicit ModelCache(const std::string& identity);
-  ~ModelCache();
-  ModelCache(const ModelCache&) = delete;
-  ModelCache& operator=(const ModelCache&) = delete;
 
   /// Empty: nothing is kept, as that is switched off, the folder cannot be written or others may write to it, or
   /// another process has held it for too long.
@@ -26,7 +25,7 @@ class ModelCache {
 
  private:
   std::filesystem::path folder_;
-  int lock_ = -1;
+  system::FileLock lock_;
 };
 
 }  // namespace yolort::openvino

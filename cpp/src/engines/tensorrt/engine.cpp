@@ -1,8 +1,6 @@
 // TensorRT on NVIDIA GPUs. libnvinfer and the CUDA driver are opened at run time.
 #include "engines/tensorrt/engine.h"
 
-#include <dlfcn.h>
-
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -51,8 +49,9 @@ TensorrtLibrary open_runtime(int major, std::string* why) {
     const std::string name = std::string("lib") + kind + ".so." + std::to_string(major);
     void* library = open_library(name, why);
     if (!library) continue;
-    const auto version = reinterpret_cast<std::int32_t (*)()>(dlsym(library, "getInferLibVersion"));
-    const auto create = reinterpret_cast<void* (*)(void*, std::int32_t)>(dlsym(library, "createInferRuntime_INTERNAL"));
+    const auto version = reinterpret_cast<std::int32_t (*)()>(find_function(library, "getInferLibVersion"));
+    const auto create =
+        reinterpret_cast<void* (*)(void*, std::int32_t)>(find_function(library, "createInferRuntime_INTERNAL"));
     if (!version || !create || version() < oldest) continue;
     out = {create, major, version(), dotted(version()), name};
     break;
@@ -125,12 +124,12 @@ TensorrtPlan build_tensorrt(const TensorrtBuild& build) {
     void* builder = open_library("libnvinfer" + ending, &why);
     void* parser = builder ? open_library("libnvonnxparser" + ending, &why) : nullptr;
     if (!parser) continue;
-    const auto number = reinterpret_cast<std::int32_t (*)()>(dlsym(builder, "getInferLibVersion"));
+    const auto number = reinterpret_cast<std::int32_t (*)()>(find_function(builder, "getInferLibVersion"));
     TensorrtBuilderLibrary library;
     library.create_builder =
-        reinterpret_cast<decltype(library.create_builder)>(dlsym(builder, "createInferBuilder_INTERNAL"));
+        reinterpret_cast<decltype(library.create_builder)>(find_function(builder, "createInferBuilder_INTERNAL"));
     library.create_parser =
-        reinterpret_cast<decltype(library.create_parser)>(dlsym(parser, "createNvOnnxParser_INTERNAL"));
+        reinterpret_cast<decltype(library.create_parser)>(find_function(parser, "createNvOnnxParser_INTERNAL"));
     if (!number || !library.create_builder || !library.create_parser || number() < oldest) continue;
     library.number = number();
     library.version = dotted(library.number);

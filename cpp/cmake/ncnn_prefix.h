@@ -1,0 +1,18 @@
+// Included before every source of ncnn's: what it calls is defined by yolort.
+#pragma once
+
+#include <cstdio>
+
+#define omp_get_dynamic yolort_omp_get_dynamic
+#define omp_get_max_threads yolort_omp_get_max_threads
+#define omp_get_num_threads yolort_omp_get_num_threads
+#define omp_get_thread_num yolort_omp_get_thread_num
+#define omp_set_dynamic yolort_omp_set_dynamic
+#define omp_set_num_threads yolort_omp_set_num_threads
+#define kmp_get_blocktime yolort_kmp_get_blocktime
+#define kmp_set_blocktime yolort_kmp_set_blocktime
+
+// What ncnn says goes to a stream of yolort's (cpp/src/engines/ncnn/engine.cpp), not to the user's terminal.
+extern "C" std::FILE* yolort_stderr;
+#undef stderr
+#define stderr yolort_stderr
