@@ -35,6 +35,7 @@ def test_scores(classifier: yolort.Classifier, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), image)
     found = classifier(image)
     np.testing.assert_allclose(found.probs, PROBS)
+    assert ("scores of classes need fp32" in classifier.explain()) == (classifier.engine != "onnxruntime")
     assert (found.top1, found.top5, found.name) == (2, [2, 3, 0, 4, 1], "owl")
     assert found.to_dict(1)["classes"] == [{"class": 2, "name": "owl", "score": 0.5}]
     assert repr(found).startswith("Classification(owl 0.50, fox 0.20, ")

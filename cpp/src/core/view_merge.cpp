@@ -132,7 +132,8 @@ Detections merge_views(const std::vector<Detections>& views, Merge merge, const 
   if (merge == Merge::wbf && views.size() > 1) {
     for (Cluster& cluster : fuse(found, views.size(), layout.task)) {
       const auto cls = static_cast<std::size_t>(cluster.fused.cls);
-      if (!(cluster.fused.score > (thresholds.class_conf.empty() ? thresholds.conf : thresholds.class_conf[cls]))) continue;
+      if (!(cluster.fused.score > (thresholds.class_conf.empty() ? thresholds.conf : thresholds.class_conf[cls])))
+        continue;
       merged.push_back(cluster.fused);
       members[cluster.fused.anchor] = std::move(cluster.members);
     }

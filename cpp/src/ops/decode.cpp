@@ -185,7 +185,8 @@ void Decoder::decode_boxes(const HeadLayout& layout, const Tensor& output, int i
   const FloatMap all = float_map(output, index, 0);
   const FloatMap scores{all.data + 4 * all.stride, all.stride, static_cast<std::size_t>(layout.classes), all.cells};
   collect(
-      scores, 0, lowest_conf(thresholds), is_multi_label(layout, thresholds), thresholds, [](float value) { return value; },
+      scores, 0, lowest_conf(thresholds), is_multi_label(layout, thresholds), thresholds,
+      [](float value) { return value; },
       [&](std::size_t i) {
         const float* at = all.data + i;
         return centered(in_pixels(layout, geometry, {at[0], at[all.stride], at[2 * all.stride], at[3 * all.stride]}));

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-import yolort
+from yolort._open import open_model
 from yolort.cli._options import (
     Classes,
     Device,
@@ -79,7 +79,7 @@ def serve(
     except OSError as error:
         raise ValueError(f"--host {host}: no such address ({error.strerror})") from None
     chosen = runner(engine, device, threads, precision, engine_option, rect, input) | keypoints(None, skeleton)
-    detector = yolort.Detector(model, conf=conf, iou=iou, max_det=max_det, classes=parse_classes(classes), **chosen)
+    detector = open_model(model, conf=conf, iou=iou, max_det=max_det, classes=parse_classes(classes), **chosen)
     app = server.create_app(
         detector,
         name=name or model.resolve().stem,
