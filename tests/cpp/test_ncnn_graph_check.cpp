@@ -103,6 +103,62 @@ void refused(const std::vector<std::string>& lines, const char* why) {
   CHECK_THROWS(check_lines(lines, static_cast<int>(lines.size()) + 1), ModelError, why);
 }
 
+const std::string quantized = "Int8Quantize q 1 1 in a 1=255.0 5=0";                                  // 4 channels
+const std::string on_map = "Int8Convolution c 1 1 a b 0=8 1=3 3=2 5=9 6=288 7=0 8=1 -23310=3,0,4,0";  // 8 x 16 x 24
+
+/// INT8 values, then numbers of four bytes.
+std::string int8_bin(std::size_t values, std::size_t numbers) {
+  return weights(0x000D4B38, values).substr(0, 4 + values) + std::string(4 * numbers, '\0');
+}
+
+void test_int8_maps() {
+  const std::string bin_bytes = int8_bin(288, 2 * 8 + 64) + int8_bin(72, 2 * 8) + int8_bin(2 * 20, 2 * 2);
+  check_lines({quantized, on_map, "Split s 1 3 b c d e", "Int8Depthwise w 1 1 c f 0=8 1=3 5=1 6=72 -23310=3,0,8,0",
+               "Int8MaxPool p 1 1 d g 1=5 5=3 -23310=3,4,4,0", "Split t 1 2 f h i",
+               "Int8Add x 2 1 e h j 1=0.5 2=0.25 3=1.0 5=4 -23310=6,0,8,0,0,8,0",
+               "Int8Convolution o 3 1 i j g k 0=2 1=1 6=40 7=1 -23310=9,0,8,0,0,8,0,0,4,0", "Sigmoid y 1 1 k l"},
+              13, bin_bytes);
+  check_lines({quantized, "Int8Dequantize d 1 1 a b 1=0.5 5=0 -23310=3,0,4,0", "Swish s 1 1 b c"}, 4);
+  check_lines({quantized, "Int8Convolution c 1 1 a b 0=4 1=1 6=16 -23310=3,0,4,1",
+               "Int8Dequantize d 1 1 b c 1=0.5 -23310=3,0,4,0", "Reshape r 1 1 c d 0=96 1=64 2=4"},
+              5, int8_bin(16, 8));
+  const auto refused_map = [&](const std::vector<std::string>& lines, const char* why) {
+    std::vector<std::string> all = {quantized};
+    all.insert(all.end(), lines.begin(), lines.end());
+    CHECK_THROWS(check_lines(all, static_cast<int>(all.size()) + 1, int8_bin(288, 80)), ModelError, why);
+  };
+  refused_map({}, "is an INT8 map");
+  refused_map({on_map}, "is an INT8 map");
+  refused_map({"Swish s 1 1 a b"}, "takes the INT8 blob");
+  refused_map({"Split s 1 1 a b"}, "fewer than 8 channels");
+  refused_map({"Slice s 1 1 a b -23300=1,4 1=0"}, "takes the INT8 blob");
+  CHECK_THROWS(check_lines({quantized, on_map, "Convolution d 1 1 b c 0=1 1=1 6=8"}, 4, int8_bin(288, 100)), ModelError,
+               "takes the INT8 blob");
+  const std::string convolution = "Int8Convolution c 1 1 a b ";
+  refused_map({convolution + "0=8 1=3 6=288"}, "three whole numbers");
+  refused_map({convolution + "0=8 1=3 6=288 -23310=3,0,8,0"}, "range of channels");
+  refused_map({convolution + "0=8 1=3 6=288 -23310=3,4,4,0"}, "range of channels");
+  refused_map({convolution + "0=8 1=3 6=288 -23310=3,-4,8,0"}, "range of channels");
+  refused_map({convolution + "0=8 1=3 6=288 -23310=3,0,3,0"}, "range of channels");
+  refused_map({convolution + "0=8 1=3 6=288 -23310=3,0,4,1"}, "do not go together");
+  refused_map({convolution + "0=8 1=2 6=128 -23310=3,0,4,0"}, "do not go together");
+  refused_map({convolution + "0=8 1=3 6=280 -23310=3,0,4,0"}, "weights do not fit");
+  refused_map({convolution + "0=6 1=3 6=216 -23310=3,0,4,0"}, "multiple of 4");
+  refused_map({convolution + "0=8 1=3 6=288 7=1 8=1 -23310=3,0,4,0"}, "plain floats");
+  refused_map({convolution + "0=8 1=3 5=256 6=288 -23310=3,0,4,0"}, "parameter 5");
+  refused_map({convolution + "0=16 1=3 6=576 -23310=3,0,4,0"}, "more weights than the .bin holds");
+  refused_map({on_map, "Int8Depthwise w 1 1 b c 0=8 1=3 6=72 -23310=3,0,4,0"}, "weights do not fit");
+  refused_map({on_map, "Int8MaxPool p 1 1 b c 1=4 -23310=3,0,8,0"}, "kernel is not known");
+  refused({"Int8MaxPool p 1 1 in a 1=5 -23310=3,0,4,0"}, "range of channels");
+  refused({"Int8Quantize q 1 1 in a 1=1.0 5=999"}, "parameter 5");
+  CHECK_THROWS(check_lines({quantized, on_map, "Split s 1 2 b c d", "Int8Quantize q 1 1 c e"}, 6, int8_bin(288, 80)),
+               ModelError, "takes the INT8 blob");
+  CHECK_THROWS(check_lines({quantized, on_map, "Split s 1 2 b c d",
+                            "Int8Add x 2 1 c d e 1=1e30 2=0.25 3=1.0 -23310=6,0,8,0,0,8,0"},
+                           6, int8_bin(288, 80)),
+               ModelError, "parameter 1 is out of range");
+}
+
 void test_convolutions_that_are_refused() {
   refused({"Convolution c 1 1 in a 0=8 1=3 6=100"}, "weights, which do not fit");
   refused({"Convolution c 1 1 in a 0=8 1=3 12=20 6=216"}, "larger than the map");
@@ -235,6 +291,7 @@ int main() {
   std::filesystem::create_directories(folder);
   test_what_fits();
   test_int8();
+  test_int8_maps();
   test_convolutions_that_are_refused();
   test_layers_that_are_refused();
   test_blobs_that_are_refused();

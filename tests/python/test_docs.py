@@ -41,7 +41,7 @@ def test_every_page_is_reached_by_links_and_in_the_navigation(generate: ModuleTy
         for link in re.findall(r"\]\(([^)#:]+\.md)", (DOCS / page).read_text(encoding="utf-8")):
             waiting.append(str((DOCS / page).parent.joinpath(link).resolve().relative_to(DOCS)))
     assert reached == pages | set(generate.PAGES)
-    assert set(re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text())) == reached
+    assert set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text())) == reached
 
 
 def test_links_of_the_readme_lead_somewhere() -> None:

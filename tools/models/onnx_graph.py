@@ -59,6 +59,22 @@ class Graph:
         return [node for node in self.nodes if node.op_type == "Conv" and node.input[1] in self.weights]
 
     @property
+    def sums(self) -> list[onnx.NodeProto]:
+        """Additions of two activations."""
+        return [node for node in self.nodes if node.op_type == "Add" and all(one in self.shapes for one in node.input)]
+
+    def source(self, tensor: str) -> str:
+        """What a tensor was before it was activated by SiLU or sliced."""
+        while True:
+            node = self.producer.get(tensor)
+            before = self.before_silu(tensor)
+            if node is not None and node.op_type == "Split":
+                before = node.input[0]
+            if before is None:
+                return tensor
+            tensor = before
+
+    @property
     def stem(self) -> set[str]:
         """Names of the first convolutions."""
         return stem(Step(node.name, node.op_type == "Conv", node.input, node.output) for node in self.nodes)

@@ -15,7 +15,7 @@ from yolort import _atomic
 from yolort.tools._formats import FORMATS
 from yolort.tools._yaml import read_yaml
 from yolort.tools.models.onnx_graph import Graph, GraphError
-from yolort.tools.quantize import ncnn_int8, ncnn_model, onnx_qdq
+from yolort.tools.quantize import ncnn_graph, ncnn_int8, ncnn_model, onnx_qdq
 from yolort.tools.quantize.activations import CalibrationError
 from yolort.tools.quantize.calibrate import Calibration
 from yolort.tools.quantize.onnx_qdq import Placement
@@ -98,10 +98,10 @@ class NcnnBuilder(Builder):
     ending = FORMATS["ncnn"].ending
     engine = "ncnn"
 
-    def __init__(self, source: Path, calibration: Calibration, per_channel: bool) -> None:
-        self.source, self._calibration, self._per_channel = source, calibration, per_channel
+    def __init__(self, source: Path, calibration: Calibration, per_channel: bool, stock: bool) -> None:
+        self.source, self._calibration, self._per_channel, self._stock = source, calibration, per_channel, stock
         self._layers = ncnn_model.read(source)
-        ncnn_int8.convolutions(self._layers, calibration)
+        self._tensors = ncnn_int8.convolutions(self._layers, calibration)
         taken = {blob for layer in self._layers for blob in layer.bottoms}
         self.layers = {
             layer.name: layer.name
@@ -112,7 +112,7 @@ class NcnnBuilder(Builder):
             layer.name for layer in self._layers if layer.weights is not None and layer.name not in self.layers
         }
         self.attention = ncnn_int8.attention(self._layers)
-        self.stem, self.int8_stem = ncnn_int8.first_convolutions(self._layers), False
+        self.stem, self.int8_stem = ncnn_int8.first_convolutions(self._layers), not stock
         sidecar = source / "metadata.yaml"
         if not sidecar.is_file():
             raise FileNotFoundError(f"no such file: {sidecar}; export the model again")
@@ -130,8 +130,12 @@ class NcnnBuilder(Builder):
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir()
         layers = copy.deepcopy(self._layers)
-        kept = {*floats, *self._heads}
-        ncnn_int8.write_int8(layers, self._calibration, path, kept, per_channel=self._per_channel)
+        if self._stock:
+            kept = {*floats, *self._heads}
+            ncnn_int8.write_int8(layers, self._calibration, path, kept, per_channel=self._per_channel)
+        else:
+            made = ncnn_graph.convert(layers, self._calibration, self._tensors, floats, per_channel=self._per_channel)
+            ncnn_model.write(made, path)
         self.annotate(path, {})
 
     def annotate(self, path: Path, note: dict[str, Any]) -> None:

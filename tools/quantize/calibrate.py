@@ -27,16 +27,9 @@ from yolort.tools.models.onnx_graph import Graph, read_graph
 from yolort.tools.quantize.activations import Activations, CalibrationError, Range
 
 __all__ = [
-    "METHODS",
-    "Calibration",
-    "CalibrationError",
-    "Convolution",
-    "Observation",
-    "Range",
-    "calibrate",
-    "float_graph",
-    "observe",
-]
+    "METHODS", "Calibration", "CalibrationError", "Convolution", "Observation", "Range", "Sum", "calibrate",
+    "float_graph", "observe",
+]  # fmt: skip
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +52,15 @@ class Convolution:
 
 
 @dataclass(frozen=True)
+class Sum:
+    """An addition, by the outputs of the convolutions or sums whose values it takes, activated or sliced."""
+
+    a: str
+    b: str
+    output: str
+
+
+@dataclass(frozen=True)
 class Calibration:
     """What `calibrate` found, and of what."""
 
@@ -72,6 +74,7 @@ class Calibration:
     ranges: dict[str, Range]
     means: dict[str, np.ndarray]  # float32, of each channel of what a convolution takes
     convolutions: tuple[Convolution, ...]
+    sums: tuple[Sum, ...] | None  # None: written by a yolort that did not look at them
 
     @property
     def sha256(self) -> str:
@@ -133,9 +136,11 @@ class Calibration:
     def _of(cls, read: dict[str, Any]) -> Calibration:
         for name, value in (
             *((key, read[key]) for key in ("imgsz", "images", "convolutions")),
+            ("sums", read.get("sums", [])),
             *((f"ranges of '{key}'", value) for key, value in read["ranges"].items()),
             *((f"means of '{key}'", value) for key, value in read["means"].items()),
             *(("a convolution", value) for value in read["convolutions"]),
+            *(("a sum", value) for value in read.get("sums", [])),
         ):
             if not isinstance(value, list):  # text would be taken apart into its characters
                 raise ValueError(f"{name[:80]}: {repr(value)[:80]} is no list")
@@ -157,6 +162,7 @@ class Calibration:
             ranges=ranges,
             means=means,
             convolutions=tuple(Convolution(*map(str, one)) for one in read["convolutions"]),
+            sums=tuple(Sum(*map(str, one)) for one in read["sums"]) if "sums" in read else None,
         )
 
     def _contents(self) -> dict[str, Any]:
@@ -172,6 +178,7 @@ class Calibration:
             "ranges": {name: [one.low, one.high, one.peak] for name, one in self.ranges.items()},
             "means": {name: [float(f"{mean:.6g}") for mean in means] for name, means in self.means.items()},
             "convolutions": [[one.weights, one.input, one.output] for one in self.convolutions],
+            **({} if self.sums is None else {"sums": [[one.a, one.b, one.output] for one in self.sums]}),
         }
 
 
@@ -258,6 +265,7 @@ class Observation:
                 Convolution(_weights_sha256(self.graph, node.input[1]), node.input[0], node.output[0])
                 for node in self.graph.convolutions
             ),
+            sums=tuple(Sum(*map(self.graph.source, node.input), node.output[0]) for node in self.graph.sums),
         )
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from yolort.tools._hash import array_sha256
 from yolort.tools.models.stem import Step, stem
 from yolort.tools.quantize.activations import CalibrationError
-from yolort.tools.quantize.calibrate import Calibration
-from yolort.tools.quantize.ncnn_model import MAGIC, Layer
+from yolort.tools.quantize.calibrate import Calibration, Convolution
+from yolort.tools.quantize.ncnn_model import Layer, write
 from yolort.tools.quantize.rounding import bias_shift, round_weights
 
 __all__ = ["attention", "convolutions", "first_convolutions", "write_int8"]
@@ -23,26 +23,32 @@ __all__ = ["attention", "convolutions", "first_convolutions", "write_int8"]
 _FUSED_ACTIVATIONS = ("0", "1", "2")  # none, ReLU, leaky ReLU: what ncnn applies before it requantises
 
 
-def convolutions(layers: list[Layer], calibration: Calibration) -> dict[str, str]:
-    """The tensor that each convolution takes, in the calibrated graph: found by the weights.
+def convolutions(layers: list[Layer], calibration: Calibration) -> dict[str, list[Convolution]]:
+    """What each convolution is in the calibrated graph, one or two of half the outputs: found by the weights.
 
     Raises CalibrationError where one is not in it.
     """
-    known: dict[str, list[str]] = {}
+    known: dict[str, list[Convolution]] = {}
     for one in calibration.convolutions:
-        known.setdefault(one.weights, []).append(one.input)
+        known.setdefault(one.weights, []).append(one)
+
+    def take(weights: np.ndarray) -> Convolution | None:
+        same = known.get(array_sha256(weights), [])
+        return same.pop(0) if len(same) > 1 else next(iter(same), None)
+
     out = {}
     for layer in layers:
         if layer.weights is not None:
             # What the exporter has as two convolutions of half the channels in ONNX is one here.
-            halves = (layer.weights, layer.weights[: len(layer.weights) // 2])
-            inputs = next((known[digest] for digest in map(array_sha256, halves) if digest in known), None)
-            if not inputs:
+            middle = len(layer.weights) // 2
+            whole = take(layer.weights)
+            found = [whole] if whole else [take(layer.weights[:middle]), take(layer.weights[middle:])]
+            if None in found:
                 raise CalibrationError(
                     f"the weights of layer '{layer.name}' are not in the model that was calibrated "
                     f"({calibration.model}, head {calibration.head}); calibrate an export of the same checkpoint"
                 )
-            out[layer.name] = inputs.pop(0) if len(inputs) > 1 else inputs[0]
+            out[layer.name] = [one for one in found if one is not None]
     return out
 
 
@@ -76,11 +82,12 @@ def write_int8(
     for layer in layers:
         if layer.weights is None or layer.name in floats:
             continue
-        found = calibration.ranges.get(tensors[layer.name])
+        taken = tensors[layer.name][0].input
+        found = calibration.ranges.get(taken)
         if found is None:
-            raise CalibrationError(f"the calibration has no range of '{tensors[layer.name]}'")
+            raise CalibrationError(f"the calibration has no range of '{taken}'")
         values, scale = round_weights(layer.weights, per_channel=per_channel)
-        shift = bias_shift(layer.weights, values, scale, calibration.means.get(tensors[layer.name]), layer.groups)
+        shift = bias_shift(layer.weights, values, scale, calibration.means.get(taken), layer.groups)
         if layer.bias is not None:
             layer.bias = layer.bias + shift
         inputs[layer.name] = 127 / max(found.peak, 1e-6)
@@ -90,12 +97,7 @@ def write_int8(
         layer.keys["8"] = "2" if layer.type == "Convolution" else "1"
         table.append((layer.name, factors, inputs[layer.name]))
     _fuse_requantisation(layers, inputs)
-    blobs = sum(len(layer.tops) for layer in layers)
-    text = "\n".join([MAGIC, f"{len(layers)} {blobs}", *(layer.line() for layer in layers), ""])
-    (folder / "model.ncnn.param").write_text(text, encoding="ascii")
-    with (folder / "model.ncnn.bin").open("wb") as file:
-        for layer in layers:
-            file.writelines(layer.data())
+    write(layers, folder)
     rows = [f"{name}_param_0 {' '.join(f'{factor:.9g}' for factor in factors)}" for name, factors, _ in table]
     rows += [f"{name} {factor:.9g}" for name, _, factor in table]
     (folder / "model.ncnn.table").write_text("\n".join([*rows, ""]), encoding="ascii")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from yolort.tools.models.onnx_graph import GraphError
 
-__all__ = ["MAGIC", "Layer", "read"]
+__all__ = ["MAGIC", "Layer", "read", "write"]
 
 MAGIC = "7767517"
 _MAX_PARAM, _MAX_LAYERS = 1 << 20, 2000  # of cpp/src/engines/ncnn/param_file.cpp
@@ -116,6 +116,16 @@ def read(folder: Path) -> list[Layer]:
     if at != len(data):
         raise GraphError(f"{weights} is longer than its layers; it is damaged")
     return layers
+
+
+def write(layers: list[Layer], folder: Path) -> None:
+    """Writes model.ncnn.param and model.ncnn.bin."""
+    blobs = sum(len(layer.tops) for layer in layers)
+    text = "\n".join([MAGIC, f"{len(layers)} {blobs}", *(layer.line() for layer in layers), ""])
+    (folder / "model.ncnn.param").write_text(text, encoding="ascii")
+    with (folder / "model.ncnn.bin").open("wb") as file:
+        for layer in layers:
+            file.writelines(layer.data())
 
 
 def _parse(line: str) -> Layer:

@@ -79,6 +79,7 @@ def quantize(
     reduce_range: bool | None = None,
     exclude: Sequence[str] = (),
     int8_stem: bool | None = None,
+    stock: bool = False,
     data: str | Path | None = None,
     split: str = "val",
     max_drop: float | None = None,
@@ -105,7 +106,9 @@ def quantize(
             products then saturate.
         exclude: names of convolutions (* and ? match) that stay float.
         int8_stem: of mode "static", whether the first three convolutions behind the image are INT8; None: where that
-            pays, which is on OpenVINO and TensorRT.
+            is worth it: OpenVINO, TensorRT and NCNN with layers of our own.
+        stock: NCNN only: write only layers that every build of ncnn can run, and a table for ncnn's own tools.
+            Otherwise maps stay INT8 from convolution to convolution, by layers that only yolort has.
         data: labeled images to measure accuracy on before and after, see `load_dataset`.
         split: of `data`, see `load_dataset`.
         max_drop: of mAP50-95, in points of 100; needs `data`. The convolutions that cost most accuracy for the time
@@ -127,6 +130,8 @@ def quantize(
         LabelError, ImageError: see `load_dataset` and `validate`.
     """
     _check_arguments(format, mode, target, calibration is not None, data is not None, max_drop)
+    if format != "ncnn" and stock:
+        raise ValueError(f"stock is for ncnn, not for {format}")
     if mode == "dynamic":
         _log.warning(_DYNAMIC)
     known = Calibration.load(calibration) if isinstance(calibration, (str, Path)) else calibration
@@ -152,7 +157,7 @@ def quantize(
             builder = _onnx_builder(graph, known, target, mode, per_channel, reduce_range, folder)
         else:
             assert known
-            builder = NcnnBuilder(_ncnn_folder(Path(model), known, folder), known, per_channel)
+            builder = NcnnBuilder(_ncnn_folder(Path(model), known, folder), known, per_channel, stock)
         excluded = _excluded(builder, exclude, mode, int8_stem)
         return _make(builder, excluded, destination, folder, evaluator, max_drop, measure, progress)
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cmath>
 #include <cstdlib>
 #include <new>
@@ -207,12 +206,8 @@ void MaskDecoder::operator()(const Tensor& prototypes, int index, const Geometry
   std::size_t pixels = 0;
   for (const Mask& mask : masks) pixels += pixels_in(mask);
   grids_.resize(pixels < min_shared_pixels ? 1 : std::min(threads_, masks.size()));
-  std::atomic<std::size_t> next{0};
-  run_parts(static_cast<unsigned>(grids_.size()), [&] {
-    Grid& grid = grids_[this_part().index];
-    for (std::size_t i = next++; i < masks.size(); i = next++) {
-      decode(&coefficients[i * static_cast<std::size_t>(channels_)], grid, masks[i]);
-    }
+  parallel_for(masks.size(), grids_.size(), [&](std::size_t i) {
+    decode(&coefficients[i * static_cast<std::size_t>(channels_)], grids_[this_part().index], masks[i]);
   });
   drop_empty(found);
 }

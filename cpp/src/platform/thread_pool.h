@@ -1,6 +1,9 @@
 // The threads of this process for parallel loops: one for each core, of which the caller is one.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
 #include <exception>
 #include <mutex>
 
@@ -35,6 +38,15 @@ void run_parts(unsigned parts, const Function& function) {
   };
   run_parts(parts, part, &loop);
   if (loop.failure) std::rethrow_exception(loop.failure);
+}
+
+/// Calls `body(i)` once for each i from 0 to `count` - 1, in at most `parts` parts, which claim them in order.
+template <class Body>
+void parallel_for(std::size_t count, std::size_t parts, const Body& body) {
+  std::atomic<std::size_t> next{0};
+  run_parts(static_cast<unsigned>(std::max<std::size_t>(1, std::min(count, parts))), [&] {
+    for (std::size_t i = next++; i < count; i = next++) body(i);
+  });
 }
 
 }  // namespace yolort

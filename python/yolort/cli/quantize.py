@@ -47,6 +47,9 @@ def quantize(
             "--int8-stem/--float-stem", help="Precision of the first three convolutions; default depends on --target."
         ),
     ] = None,
+    stock: Annotated[
+        bool, typer.Option("--stock", help="NCNN: write only layers that every build of ncnn runs.")
+    ] = False,
     max_drop: Annotated[
         float | None, typer.Option(help="Keep layers float until mAP50-95 falls by no more points; needs --data.")
     ] = None,
@@ -72,6 +75,7 @@ def quantize(
         reduce_range=reduce_range,
         exclude=exclude or (),
         int8_stem=int8_stem,
+        stock=stock,
         data=data,
         split=split,
         max_drop=max_drop,

@@ -108,9 +108,9 @@ def test_without_calibration(mode: str, scenes: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("per_channel", [True, False])
-def test_ncnn(per_channel: bool, calibration: Calibration, scenes: Path, tmp_path: Path) -> None:
+def test_stock_ncnn(per_channel: bool, calibration: Calibration, scenes: Path, tmp_path: Path) -> None:
     output = tmp_path / "int8_ncnn_model"
-    done = quantize(NCNN, calibration, format="ncnn", per_channel=per_channel, measure=False, output=output)
+    done = quantize(NCNN, calibration, format="ncnn", stock=True, per_channel=per_channel, measure=False, output=output)
     assert sorted(file.name for file in output.iterdir()) == [
         ".yolort.json", "metadata.yaml", "model.ncnn.bin", "model.ncnn.param", "model.ncnn.table",
     ]  # fmt: skip
@@ -146,11 +146,12 @@ def test_halves_of_onnx_are_found_in_ncnn(checkpoint: Callable[[str], Path], sce
     layers = ncnn_model.read(export(source, format="ncnn", output=tmp_path / "float_ncnn_model"))
     found = ncnn_int8.convolutions(layers, known)
     assert len(known.convolutions) > len(found) == sum(layer.weights is not None for layer in layers)
-    assert set(found.values()) == {one.input for one in known.convolutions}
+    assert {one for pair in found.values() for one in pair} == set(known.convolutions)
     tensors: dict[str, str] = {}
     for layer in layers:  # the same blob is the same tensor
         if layer.weights is not None:
-            assert tensors.setdefault(layer.bottoms[0], found[layer.name]) == found[layer.name]
+            taken = found[layer.name][0].input
+            assert tensors.setdefault(layer.bottoms[0], taken) == taken
 
 
 def test_cache_of_tensorrt(calibration: Calibration, tmp_path: Path) -> None:
@@ -234,7 +235,7 @@ def test_stem(form: str, calibration: Calibration, tmp_path: Path) -> None:
     made = {}
     for int8_stem in (None, True, False):
         source, output = (ONNX, "int8.onnx") if form == "onnx" else (NCNN, "int8_ncnn_model")
-        how: dict[str, Any] = {"target": "onnxruntime"} if form == "onnx" else {}
+        how: dict[str, Any] = {"target": "onnxruntime"} if form == "onnx" else {"stock": True}
         done = quantize(
             source, calibration, format=form, int8_stem=int8_stem, measure=False, output=tmp_path / output, **how
         )
@@ -312,6 +313,7 @@ def test_damaged_ncnn(change: Any, says: str, calibration: Calibration, tmp_path
         ({"target": "npu"}, "target"),
         ({"format": "ncnn", "target": "gpu"}, "target is for onnx"),
         ({"format": "ncnn", "mode": "dynamic"}, "is for onnx"),
+        ({"stock": True}, "stock is for ncnn"),
         ({"max_drop": 1}, "needs data"),
         ({"calibration": None}, "needs a calibration"),
         ({"output": "int8.bin"}, "must be named"),

@@ -15,6 +15,7 @@
 
 #include "core/engine.h"
 #include "engines/ncnn/graph_check.h"
+#include "engines/ncnn/int8/layers.h"
 #include "engines/ncnn/layer_times.h"
 #include "engines/ncnn/param_file.h"
 #include "model/graph.h"
@@ -286,7 +287,11 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   const bool casts_cost_more = spec.precision == "int8" && gpu < 0;  // between INT8 convolutions
   set_precision(*network, options.precision, gpu, !casts_cost_more && (network->cut || spec.layout.head == Head::raw));
 
+  register_int8_layers(net);
   if (net.load_param(spec.graph.string().c_str()) != 0) throw damaged(spec.graph);
+  if (gpu >= 0 && has_int8_layers(net)) {
+    throw EngineError("engine \"ncnn\" runs this INT8 model on the CPU only; use device=\"cpu\", or an FP32 model");
+  }
   network->outputs = outputs_of(net, maps);
   std::optional<FloatLayers> float_layers;
   if (net.opt.use_bf16_storage) float_layers.emplace(net, network->outputs);

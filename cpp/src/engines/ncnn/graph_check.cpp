@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <fstream>
 #include <map>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +26,14 @@ class Graph {
 
   int inputs() const { return inputs_; }
 
+  /// Throws ModelError if an output of the network is an INT8 map.
+  void check_outputs() const {
+    for (const auto& [name, shape] : blobs_) {
+      if (!shape.empty() && kinds_.at(name) == Kind::map)
+        throw ModelError("its output \"" + name + "\" is an INT8 map");
+    }
+  }
+
   void add(const Layer& layer) {
     std::vector<Shape> in;
     for (const std::string& bottom : layer.bottoms) {
@@ -38,24 +45,28 @@ class Graph {
     const std::vector<Shape> out = run(layer, in);
     for (std::size_t i = 0; i < layer.tops.size(); ++i) {
       elements(layer, out[i]);
-      if (int8_output_) int8_blobs_.insert(layer.tops[i]);
+      kinds_[layer.tops[i]] = output_;
       if (!blobs_.emplace(layer.tops[i], out[i]).second) fail(layer, "gives the blob \"" + layer.tops[i] + "\" again");
     }
   }
 
  private:
+  static const KnownLayer& rules_of(const Layer& layer) {
+    for (const auto* layers : {&known_layers(), &int8_layers()}) {
+      const auto found = layers->find(layer.type);
+      if (found != layers->end()) return found->second;
+    }
+    fail(layer,
+         "is not among the layers of YOLO detectors that are checked here (cpp/src/engines/ncnn/layer_rules.cpp)");
+  }
+
   std::vector<Shape> run(const Layer& layer, const std::vector<Shape>& in) {
-    int8_output_ = false;
+    output_ = Kind::fp32;
     if (layer.type == "Input" && layer.bottoms.empty() && layer.tops.size() == 1) {
       ++inputs_;
       return {input_};
     }
-    const auto found = known_layers().find(layer.type);
-    if (found == known_layers().end()) {
-      fail(layer,
-           "is not among the layers of YOLO detectors that are checked here (cpp/src/engines/ncnn/layer_rules.cpp)");
-    }
-    const KnownLayer& known = found->second;
+    const KnownLayer& known = rules_of(layer);
     const auto arity = [](int wanted, std::size_t got) {
       return wanted == any ? got >= 1 : got == static_cast<std::size_t>(wanted);
     };
@@ -71,17 +82,29 @@ class Graph {
       }
     }
     if (!known.rule) {
-      if (int8_blobs_.count(layer.bottoms[0])) fail(layer, "takes an INT8 blob");
+      expect_kind(layer, {});
       return slice(layer, in[0]);
     }
     Weights weights;
     const Shape shape = known.rule(layer, in, weights);
     read(layer, weights);
-    for (const std::string& bottom : layer.bottoms) {  // other layers would read fp32 out of its bytes
-      if (int8_blobs_.count(bottom) && !weights.int8) fail(layer, "takes the INT8 blob \"" + bottom + "\"");
+    if (layer.type == "Split" && kinds_[layer.bottoms[0]] == Kind::map) {
+      weights.input = weights.output = Kind::map;
+      // ncnn takes elements of four bytes for floats, which it may lay out anew.
+      if (shape[0] < 8) fail(layer, "takes an INT8 map of fewer than 8 channels");
     }
-    int8_output_ = weights.int8_output;
+    expect_kind(layer, weights);
+    output_ = weights.output;
     return std::vector<Shape>(std::max<std::size_t>(layer.tops.size(), 1), shape);
+  }
+
+  /// Other layers would read fp32 out of the bytes of an INT8 blob.
+  void expect_kind(const Layer& layer, const Weights& weights) {
+    for (const std::string& bottom : layer.bottoms) {
+      const Kind kind = kinds_[bottom];
+      if (kind == weights.input || (kind == Kind::int8 && weights.int8 && weights.input == Kind::fp32)) continue;
+      fail(layer, "takes the " + std::string(kind == Kind::fp32 ? "float" : "INT8") + " blob \"" + bottom + "\"");
+    }
   }
 
   /// Steps over the weights; the types are those of ncnn's ModelBin.
@@ -111,8 +134,8 @@ class Graph {
   std::int64_t position_ = 0, bin_bytes_ = 0;
   Shape input_;
   std::map<std::string, Shape> blobs_;  // empty once a layer has taken it: only Split gives one to two layers
-  std::set<std::string> int8_blobs_;    // those that hold INT8
-  bool int8_output_ = false;            // of the last layer
+  std::map<std::string, Kind> kinds_;   // what each of them holds
+  Kind output_ = Kind::fp32;            // of the last layer
   int inputs_ = 0;
 };
 
@@ -126,6 +149,7 @@ void check_ncnn_graph(const std::filesystem::path& param, const std::filesystem:
   if (graph.inputs() != 1) {
     throw ModelError("has " + std::to_string(graph.inputs()) + " inputs, expected one image");
   }
+  graph.check_outputs();
 }
 
 }  // namespace yolort

@@ -5,27 +5,6 @@
 namespace yolort::ncnn_graph {
 namespace {
 
-constexpr std::int64_t max_elements = std::int64_t{1} << 28;  // of one blob
-
-/// An integer parameter of a layer, or its default. The default must be within the range, too.
-std::int64_t integer(const Layer& layer, int key, std::int64_t fallback, std::int64_t low, std::int64_t high) {
-  const auto found = layer.parameters.find(key);
-  const bool present = found != layer.parameters.end();
-  const bool whole = !present || (!found->second.array && !found->second.real);
-  const std::int64_t value = present && whole ? static_cast<std::int64_t>(found->second.values[0]) : fallback;
-  if (!whole || value < low || value > high) {
-    fail(layer, "parameter " + std::to_string(key) + " is out of range, expected a whole number from " +
-                    std::to_string(low) + " to " + std::to_string(high));
-  }
-  return value;
-}
-
-void expect_rank(const Layer& layer, const Shape& shape, std::size_t rank) {
-  if (shape.size() != rank) {
-    fail(layer, "takes a blob of " + std::to_string(rank) + " dimensions, got " + std::to_string(shape.size()));
-  }
-}
-
 void expect_at_most_3(const Layer& layer, const Shape& shape) {
   if (shape.size() > 3) fail(layer, "takes a blob of at most 3 dimensions, got " + std::to_string(shape.size()));
 }
@@ -80,7 +59,8 @@ Shape convolution(const Layer& layer, const std::vector<Shape>& in, Weights& wei
     fail(layer, "has " + std::to_string(count) + " weights, which do not fit the " + std::to_string(channels) +
                     " channels it gets");
   }
-  weights = {count, integer(layer, 5, 0, 0, 1) * outputs, scaled > 0, scaled > 100};
+  weights = {count, integer(layer, 5, 0, 0, 1) * outputs, scaled > 0, Kind::fp32,
+             scaled > 100 ? Kind::int8 : Kind::fp32};
   if (scaled) {  // scales: one per channel (depthwise 2: one for all), the input's, the output's
     weights.plain += (depthwise && scaled % 100 == 2 ? 1 : outputs) + 1 + (scaled > 100);
   }
@@ -100,7 +80,7 @@ Shape deconvolution(const Layer& layer, const std::vector<Shape>& in, Weights& w
     fail(layer, "has " + std::to_string(count) + " weights, which do not fit the " + std::to_string(channels) +
                     " channels it gets");
   }
-  weights = {count, integer(layer, 5, 0, 0, 1) * outputs, false, false};
+  weights = {count, integer(layer, 5, 0, 0, 1) * outputs};
   return {outputs, (in[0][1] - 1) * down + height, (in[0][2] - 1) * across + width};
 }
 
@@ -276,7 +256,7 @@ Shape inner_product(const Layer& layer, const std::vector<Shape>& in, Weights& w
     fail(layer, "has " + std::to_string(count) + " weights, which do not fit the " + std::to_string(in[0][0]) +
                     " values it gets");
   }
-  weights = {count, integer(layer, 1, 0, 0, 1) * outputs, false, false};
+  weights = {count, integer(layer, 1, 0, 0, 1) * outputs};
   return {outputs};
 }
 
@@ -293,6 +273,24 @@ Shape memory_data(const Layer& layer, const std::vector<Shape>&, Weights& weight
 }
 
 }  // namespace
+
+std::int64_t integer(const Layer& layer, int key, std::int64_t fallback, std::int64_t low, std::int64_t high) {
+  const auto found = layer.parameters.find(key);
+  const bool present = found != layer.parameters.end();
+  const bool whole = !present || (!found->second.array && !found->second.real);
+  const std::int64_t value = present && whole ? static_cast<std::int64_t>(found->second.values[0]) : fallback;
+  if (!whole || value < low || value > high) {
+    fail(layer, "parameter " + std::to_string(key) + " is out of range, expected a whole number from " +
+                    std::to_string(low) + " to " + std::to_string(high));
+  }
+  return value;
+}
+
+void expect_rank(const Layer& layer, const Shape& shape, std::size_t rank) {
+  if (shape.size() != rank) {
+    fail(layer, "takes a blob of " + std::to_string(rank) + " dimensions, got " + std::to_string(shape.size()));
+  }
+}
 
 std::int64_t elements(const Layer& layer, const Shape& shape) {
   std::int64_t count = 1;

@@ -17,11 +17,15 @@ using Shape = std::vector<std::int64_t>;
 /// The number of elements. Throws ModelError for none, and for more than 2^28.
 std::int64_t elements(const Layer& layer, const Shape& shape);
 
-/// How many numbers the layer reads from the .bin: those after a tag that says their type, and those of plain fp32.
+/// What a blob holds: fp32, the INT8 of ncnn's convolutions, or a map of our INT8 layers (int8/map.h).
+enum class Kind { fp32, int8, map };
+
+/// How many numbers the layer reads from the .bin: those after a tag that says their type, and those of plain fp32; and
+/// what blobs it takes and gives.
 struct Weights {
   std::int64_t tagged = 0, plain = 0;
   bool int8 = false;  ///< the tagged ones must be INT8; otherwise they must not be
-  bool int8_output = false;
+  Kind input = Kind::fp32, output = Kind::fp32;
 };
 using Rule = Shape (*)(const Layer&, const std::vector<Shape>&, Weights&);
 
@@ -33,7 +37,18 @@ struct KnownLayer {
   Rule rule;              ///< null for Slice, see slice()
 };
 
-/// Every layer that is accepted.
+/// An integer parameter of a layer, or its default. The default must be within the range, too.
+std::int64_t integer(const Layer& layer, int key, std::int64_t fallback, std::int64_t low, std::int64_t high);
+
+/// Throws ModelError if the blob has another number of dimensions.
+void expect_rank(const Layer& layer, const Shape& shape, std::size_t rank);
+
+constexpr std::int64_t max_elements = std::int64_t{1} << 28;  ///< of one blob
+
+/// Our own INT8 layers.
+const std::map<std::string, KnownLayer>& int8_layers();
+
+/// The layers of ncnn that are accepted.
 const std::map<std::string, KnownLayer>& known_layers();
 
 /// The outputs of Slice.

@@ -3,9 +3,15 @@
 #include <cpuid.h>
 #endif
 
+#if defined(YOLORT_NEON) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include <cstdlib>
 #include <string>
 
+#include "ops/simd/int8.h"
 #include "ops/simd/kernels.h"
 
 namespace yolort {
@@ -35,6 +41,46 @@ const Kernels& kernels() {
     const std::vector<const Kernels*> all = available_kernels();
     const char* forced = std::getenv("YOLORT_SIMD");
     for (const Kernels* table : all) {
+      if (forced && std::string(forced) == table->name) return table;
+    }
+    return all.front();
+  }();
+  return *chosen;
+}
+
+std::vector<const Int8Kernels*> available_int8_kernels() {
+  std::vector<const Int8Kernels*> out;
+#ifdef YOLORT_X86
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") &&
+      __builtin_cpu_supports("avx512vbmi")) {
+    out.push_back(&avx512vnni_int8);
+  }
+  if (__builtin_cpu_supports("avx2")) {
+    unsigned a = 0, b = 0, c = 0, d = 0;  // no compiler before GCC 14 can ask for it by name
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4)) out.push_back(&avxvnni_int8);
+    out.push_back(&avx2_int8);
+  }
+#endif
+#ifdef YOLORT_NEON
+#ifdef __linux__
+#ifdef HWCAP2_I8MM  // not in older headers
+  if (getauxval(AT_HWCAP2) & HWCAP2_I8MM) out.push_back(&i8mm_int8);
+#endif
+  if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) out.push_back(&dotprod_int8);
+#endif
+  out.push_back(&neon_int8);
+#endif
+  out.push_back(&scalar_int8);
+  return out;
+}
+
+const Int8Kernels& int8_kernels() {
+  static const Int8Kernels* chosen = []() -> const Int8Kernels* {
+    const std::vector<const Int8Kernels*> all = available_int8_kernels();
+    const char* forced = std::getenv("YOLORT_SIMD");
+    for (const Int8Kernels* table : all) {
       if (forced && std::string(forced) == table->name) return table;
     }
     return all.front();

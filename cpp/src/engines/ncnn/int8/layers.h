@@ -1,0 +1,23 @@
+// The INT8 layers of our own, which `yolort quantize --format ncnn` writes.
+#pragma once
+
+#include <net.h>
+
+namespace yolort {
+
+/// Lets `net` load Int8Convolution, Int8Depthwise, Int8Add, Int8MaxPool, Int8Quantize and Int8Dequantize.
+void register_int8_layers(ncnn::Net& net);
+
+/// Whether it has loaded one of them.
+bool has_int8_layers(const ncnn::Net& net);
+
+namespace ncnn_int8 {
+ncnn::Layer* make_convolution(void*);
+ncnn::Layer* make_depthwise(void*);
+ncnn::Layer* make_add(void*);
+ncnn::Layer* make_max_pool(void*);
+ncnn::Layer* make_quantize(void*);
+ncnn::Layer* make_dequantize(void*);
+}  // namespace ncnn_int8
+
+}  // namespace yolort

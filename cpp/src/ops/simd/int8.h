@@ -1,0 +1,87 @@
+// The inner loops of INT8 layers, one table for each instruction set. All tables give the same numbers, bit for bit.
+//
+// A map holds unsigned bytes, the channels of a pixel side by side: a value is (byte - zero) * step. Weights are
+// signed. What the zero adds to a sum is part of the bias, so that the loops multiply bytes as they stand.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace yolort {
+
+/// What neighboring pixels of a tile contribute to their sums: `quads` times four bytes each, pixels `stride` bytes
+/// apart.
+struct Strip {
+  const std::uint8_t* data;
+  std::ptrdiff_t stride;
+  int quads;
+};
+
+/// Weights as the loops of one table read them, and what makes bytes or floats of the sums.
+struct Int8Weights {
+  struct alignas(64) Line {
+    std::uint8_t bytes[64];
+  };
+  int outputs = 0;
+  int depth = 0;                    ///< weights of one output; a multiple of 4
+  std::vector<Line> packed;         ///< panels of 16 outputs
+  std::vector<std::int32_t> bias;   ///< of each output, up to a multiple of 32: the sum starts with it
+  std::vector<float> scale;         ///< of each output, up to a multiple of 32: the sum is multiplied by it
+  std::vector<std::uint8_t> table;  ///< 256 bytes that replace the byte of the result; empty: none
+};
+
+/// byte = round(a * scale_a + b * scale_b + offset), half to even, from 0 to 255.
+struct Int8Sum {
+  float scale_a, scale_b, offset;
+};
+
+struct Int8Kernels {
+  static constexpr int pixels = 10;  ///< most that one call of multiply_* takes: divides the rows of usual maps
+  static constexpr int panel = 16;   ///< outputs
+
+  const char* name;
+
+  /// Fills `packed` from weights (outputs, depth), and changes the bias to what the loops need.
+  void (*pack)(const std::int8_t* weights, Int8Weights& to);
+
+  /// The outputs of 1 to `pixels` pixels: bias + the products of the strips, in order, with the weights; times scale,
+  /// rounded half to even, cut to 0..255, and looked up in the table. Pixels of `out` are `stride` bytes apart.
+  void (*multiply_u8)(const Strip* strips, int count, int pixels, const Int8Weights& weights, std::uint8_t* out,
+                      std::ptrdiff_t stride);
+  /// The same as floats, neither rounded nor looked up: output n of pixel p goes to out[n * stride + p].
+  void (*multiply_f32)(const Strip* strips, int count, int pixels, const Int8Weights& weights, float* out,
+                       std::ptrdiff_t stride);
+
+  /// A row of a 3 x 3 convolution of each channel with itself: strip k is tap k of the first pixel, and its stride; its
+  /// quads are not read. `weights`: (9, channels up to a multiple of 16), as they are.
+  void (*depthwise)(const Strip* taps, int pixels, int channels, const Int8Weights& weights, std::uint8_t* out,
+                    std::ptrdiff_t stride);
+
+  /// The sum of two maps; each has its own distance between pixels.
+  void (*add)(const Strip& a, const Strip& b, int pixels, int channels, const Int8Sum& sum, std::uint8_t* out,
+              std::ptrdiff_t stride);
+
+  /// Pixels of four bytes from red, green and blue: round(value * scale) + zero, cut to 0..255; the fourth is `zero`.
+  void (*quantize_rgb)(const float* const planes[3], std::size_t n, float scale, int zero, std::uint8_t* out);
+};
+
+extern const Int8Kernels scalar_int8;
+#ifdef YOLORT_X86
+extern const Int8Kernels avx2_int8;
+extern const Int8Kernels avxvnni_int8;
+extern const Int8Kernels avx512vnni_int8;
+#endif
+#ifdef YOLORT_NEON
+extern const Int8Kernels neon_int8;
+extern const Int8Kernels dotprod_int8;
+extern const Int8Kernels i8mm_int8;
+#endif
+
+/// The tables this CPU can run, best first.
+std::vector<const Int8Kernels*> available_int8_kernels();
+
+/// The best table; $YOLORT_SIMD forces one by name if the CPU has it.
+const Int8Kernels& int8_kernels();
+
+}  // namespace yolort

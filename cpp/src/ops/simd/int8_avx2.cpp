@@ -1,0 +1,38 @@
+#include "ops/simd/int8_ymm.h"
+
+namespace yolort {
+namespace {
+
+/// Two inputs at a time, as words: products of bytes summed in pairs would not fit 16 bits.
+struct Words {
+  static constexpr bool words = true;
+  static __m256i add(__m256i sum, __m256i row, __m256i weights) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(row, weights));
+  }
+};
+
+/// (panel, two inputs, output of the panel, input) as words
+void pack(const std::int8_t* from, Int8Weights& to) {
+  constexpr int panel = Int8Kernels::panel;
+  const int panels = (to.outputs + panel - 1) / panel, pairs = to.depth / 2;
+  to.packed.assign(static_cast<std::size_t>(panels) * static_cast<std::size_t>(pairs), {});
+  for (int o = 0; o < to.outputs; ++o) {
+    for (int i = 0; i < to.depth; ++i) {
+      const std::int16_t value = from[std::ptrdiff_t{o} * to.depth + i];
+      auto& line = to.packed[static_cast<std::size_t>(o / panel * pairs + i / 2)];
+      std::memcpy(line.bytes + o % panel * 4 + i % 2 * 2, &value, sizeof(value));
+    }
+  }
+}
+
+}  // namespace
+
+extern const Int8Kernels avx2_int8 = {"avx2",
+                                      pack,
+                                      int8_ymm::multiply_u8<Words>,
+                                      int8_ymm::multiply_f32<Words>,
+                                      int8_ymm::depthwise,
+                                      int8_ymm::add,
+                                      int8_ymm::quantize_rgb};
+
+}  // namespace yolort

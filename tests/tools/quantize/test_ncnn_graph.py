@@ -1,0 +1,63 @@
+"""`yolort quantize --format ncnn`: maps stay INT8 from one convolution to the next, and detect what floats do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yolort
+
+pytest.importorskip("torch")
+pytest.importorskip("ultralytics")
+
+from yolort.tools.evaluate.validate import validate
+from yolort.tools.quantize.activations import CalibrationError
+from yolort.tools.quantize.calibrate import Calibration
+from yolort.tools.quantize.quantize import quantize
+
+NCNN = Path(yolort.demo_model("ncnn"))
+
+
+def accuracy(model: Path, scenes: Path) -> float:
+    return validate(model, scenes, resamples=0, engine="ncnn").metrics.map50_95
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_ncnn(per_channel: bool, calibration: Calibration, scenes: Path, tmp_path: Path) -> None:
+    output = tmp_path / "int8_ncnn_model"
+    done = quantize(NCNN, calibration, format="ncnn", per_channel=per_channel, measure=False, output=output)
+    assert sorted(file.name for file in output.iterdir()) == [
+        ".yolort.json", "metadata.yaml", "model.ncnn.bin", "model.ncnn.param",
+    ]  # fmt: skip
+    assert done.megabytes[1] < 0.4 * done.megabytes[0]
+    assert done.changed < 0.5
+    assert accuracy(output, scenes) > accuracy(NCNN, scenes) - 0.05
+    assert yolort.Detector(output).precision == "int8"
+    types = {line.split()[0] for line in (output / "model.ncnn.param").read_text().splitlines()[2:]}
+    assert {"Int8Quantize", "Int8Convolution", "Int8Depthwise", "Int8Add", "Int8MaxPool"} <= types
+    assert types.isdisjoint({"Convolution", "Swish", "Concat", "Interp", "Pooling"})
+
+
+def test_convolutions_that_stay_float(calibration: Calibration, scenes: Path, tmp_path: Path) -> None:
+    """Maps become float before one, and INT8 again behind it."""
+    output = tmp_path / "int8_ncnn_model"
+    quantize(NCNN, calibration, format="ncnn", exclude=["conv_1?"], int8_stem=False, measure=False, output=output)
+    lines = [line.split() for line in (output / "model.ncnn.param").read_text().splitlines()[2:]]
+    types = {line[1]: line[0] for line in lines}
+    assert types["conv_10"] == "Convolution"
+    assert {"Int8Dequantize", "Int8Quantize", "Int8Convolution", "Swish"} <= set(types.values())
+    assert accuracy(output, scenes) > accuracy(NCNN, scenes) - 0.05
+
+
+def test_calibration_without_sums(calibration: Calibration, tmp_path: Path) -> None:
+    """As it was written before NCNN had layers of our own."""
+    path = tmp_path / "calibration.json"
+    calibration.save(path)
+    text = json.loads(path.read_text())
+    del text["sums"]
+    path.write_text(json.dumps(text))
+    output = tmp_path / "int8_ncnn_model"
+    with pytest.raises(CalibrationError, match="calibrate again"):
+        quantize(NCNN, path, format="ncnn", measure=False, output=output)
+    quantize(NCNN, path, format="ncnn", stock=True, measure=False, output=output)
