@@ -265,7 +265,10 @@ class Observation:
                 Convolution(_weights_sha256(self.graph, node.input[1]), node.input[0], node.output[0])
                 for node in self.graph.convolutions
             ),
-            sums=tuple(Sum(*map(self.graph.source, node.input), node.output[0]) for node in self.graph.sums),
+            sums=tuple(
+                Sum(self.graph.source(node.input[0]), self.graph.source(node.input[1]), node.output[0])
+                for node in self.graph.sums
+            ),
         )
 
 
