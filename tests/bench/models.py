@@ -6,7 +6,8 @@ Each model is built from Ultralytics' YAML file with random weights (and random 
 images so that few boxes of one score above 0.25. Ultralytics exports it in each of the ways of the columns. Then both
 detect in the images, in fp32. "parity (n)": each of the n detections has one of the other, of the same class, IoU 0.99
 or more, score within 0.01; one within 0.01 of the threshold may be missing, and one whose IoU with another is 0.70, as
-Ultralytics adds 7680 times the class to float32 coordinates before NMS. Otherwise a cell says how many differ, and by
+Ultralytics adds 7680 times the class to float32 coordinates before NMS; sides of less than a pixel are compared to half
+a pixel. Otherwise a cell says how many differ, and by
 how much at most; or why there is nothing to compare.
 """
 
@@ -159,7 +160,8 @@ def differences(found: yolort.Detections, result: Any) -> list[tuple[float, floa
     theirs = np.clip(result.boxes.xyxy.numpy(), 0, [width, height, width, height])
     scores, classes = result.boxes.conf.numpy(), result.boxes.cls.numpy()
     away = np.abs(theirs[:, None] - found.boxes).max(2)
-    same = np.maximum(overlap(theirs, found.boxes), away < 0.01) * (classes[:, None] == found.classes)
+    thin = (theirs[:, 2:] - theirs[:, :2]).min(1, initial=math.inf) < 1  # pixel, where IoU says little
+    same = np.where(thin[:, None], away < 0.5, overlap(theirs, found.boxes)) * (classes[:, None] == found.classes)
     free = set(range(len(found)))
     out, alone = [], []
     for i, score in enumerate(scores):
