@@ -234,7 +234,7 @@ def cell(name: str, way: Way, folder: Path, exporter: str, paths: list[Path], si
     try:
         detector = yolort.Detector(model, engine=way.engine, precision=None if way.format == "onnx" else "fp32")
     except yolort.Error as error:
-        return f"refused: {str(error).partition(': ')[2][:100]}"
+        return f"refused: {str(error).partition(': ')[2].partition(' (cpp/')[0]}"
     if way.name == "end to end" and detector.metadata.get("end2end", "").lower() != "true":
         return "as fixed: no such head"
     rival = RTDETR(model) if name.startswith("rtdetr") else YOLO(model, task="detect")
