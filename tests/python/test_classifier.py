@@ -124,7 +124,7 @@ def test_each_task_has_its_class(tmp_path: Path) -> None:
         yolort.Classifier(path, names=["one", "two"])
     model = yolort.Classifier(path)
     with pytest.raises(TypeError, match="unexpected keyword argument .conf."):
-        model(np.zeros((8, 8, 3), np.uint8), conf=0.5)
+        model(np.zeros((8, 8, 3), np.uint8), conf=0.5)  # type: ignore[call-overload]
 
 
 def test_streams_and_batches(classifier: yolort.Classifier) -> None:

@@ -124,6 +124,12 @@ def test_what_is_no_image(detector: yolort.Detector, bad: object, error: type[Ex
         detector(bad)  # type: ignore[call-overload]
 
 
+def test_a_checkpoint_is_told_how_to_export(tmp_path: Path) -> None:
+    (tmp_path / "yolo26n.pt").write_bytes(b"PK")
+    with pytest.raises(yolort.ModelError, match=r"is exported first: yolort export .*yolo26n\.pt"):
+        yolort.Detector(tmp_path / "yolo26n.pt")
+
+
 def test_format_must_fit(detector: yolort.Detector) -> None:
     with pytest.raises(ValueError, match="channel"):
         detector(np.zeros((5, 5, 3), np.uint8), format="gray")

@@ -7,6 +7,7 @@ import io
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,21 +30,26 @@ def same(found: yolort.Detections, expected: yolort.Detections) -> None:
     np.testing.assert_array_equal(found.classes, expected.classes)
 
 
+def one(detector: yolort.Detector, source: Any) -> yolort.Detections:
+    found = detector(source)
+    assert isinstance(found, yolort.Detections)
+    return found
+
+
 def test_every_kind_of_image_gives_the_same(detector: yolort.Detector, image: np.ndarray) -> None:
     pillow = pytest.importorskip("PIL.Image")
     expected = detector(image)
     data = FILE.read_bytes()
     opened = pillow.fromarray(image[..., ::-1])
     for source in (opened, str(FILE), FILE, data, bytearray(data), memoryview(data)):
-        found = detector(source)
-        assert isinstance(found, yolort.Detections)
-        same(found, expected)
-    for several in ([opened, data, image], np.stack([image, image]), (FILE, opened)):
+        same(one(detector, source), expected)
+    batches: list[Any] = [[opened, data, image], np.stack([image, image]), (FILE, opened)]
+    for several in batches:
         for found in detector(several):
             same(found, expected)
     assert [found.path for found in detector([FILE, image])] == [str(FILE), None]
     gray = pillow.fromarray(image[..., ::-1]).convert("L")
-    same(detector(gray), detector(np.asarray(gray), format="gray"))
+    same(one(detector, gray), detector(np.asarray(gray), format="gray"))
 
 
 def test_what_is_no_image_says_what_is_expected(detector: yolort.Detector, image: np.ndarray) -> None:
@@ -95,18 +101,19 @@ def test_a_threshold_for_each_class(detector: yolort.Detector, image: np.ndarray
     least = dict.fromkeys(detector.names, 0.25)
     least |= {first: float(every[every.classes == first].scores.max()) + 1e-4, classes[1]: 0.05}
     expected = every[[score > least[cls] for cls, score in zip(every.classes.tolist(), every.scores, strict=True)]]
-    asked = {first: least[first], second: 0.05}
-    same(detector(image, conf=asked), expected)  # type: ignore[call-overload]
-    own = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn", conf=asked)  # type: ignore[arg-type]
+    asked: Any = {first: least[first], second: 0.05}
+    same(detector(image, conf=asked), expected)
+    own = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn", conf=asked)
     same(own(image), expected)
     same(own.clone()(image), expected)
     same(own(image, conf=0.05), every)
     kept = [cls == classes[1] or (cls == first and score > 0.25) for cls, score in zip(
         every.classes.tolist(), every.scores, strict=True)]  # fmt: skip
     same(detector(image, conf={second: 0.05}, classes=[first, second]), every[kept])
-    for wrong in ({"whale": 0.5}, {999: 0.5}, {}, {first: 1.5}, {first: "0.5"}):
+    wrong: list[Any] = [{"whale": 0.5}, {999: 0.5}, {}, {first: 1.5}, {first: "0.5"}]
+    for conf in wrong:
         with pytest.raises((TypeError, ValueError), match="conf"):
-            detector(image, conf=wrong)  # type: ignore[call-overload]
+            detector(image, conf=conf)
 
 
 def test_a_rectangle_is_a_crop(detector: yolort.Detector, image: np.ndarray) -> None:
@@ -186,7 +193,7 @@ def site() -> Iterator[str]:
 
 def test_urls(detector: yolort.Detector, image: np.ndarray, site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
-    found = detector(f"{site}/image.jpg?key=secret")
+    found = one(detector, f"{site}/image.jpg?key=secret")
     same(found, detector(image))
     assert found.path is not None
     assert "secret" not in found.path
@@ -214,7 +221,7 @@ def test_warmup(detector: yolort.Detector) -> None:
 
 
 def test_results_are_saved_without_the_image(detector: yolort.Detector, image: np.ndarray, tmp_path: Path) -> None:
-    found = detector(FILE)
+    found = one(detector, FILE)
     found.save(tmp_path / "drawn.png")
     np.testing.assert_array_equal(yolort.images.read(tmp_path / "drawn.png"), found.draw(image))
     np.testing.assert_array_equal(found.plot(), found.draw())
@@ -226,7 +233,7 @@ def test_results_are_saved_without_the_image(detector: yolort.Detector, image: n
 def test_json_and_data_frame(detector: yolort.Detector) -> None:
     import json
 
-    found = detector(FILE)
+    found = one(detector, FILE)
     assert json.loads(found.to_json(indent=1)) == json.loads(json.dumps(found.to_dict()))
     pytest.importorskip("pandas")
     frame = found.to_dataframe()
