@@ -6,7 +6,8 @@ Each model is built from Ultralytics' YAML file with random weights (and random 
 images so that few boxes of one score above 0.25. Ultralytics exports it in each of the ways of the columns. Then both
 detect in the images, in fp32. "parity (n)": each of the n detections has one of the other, of the same class, IoU 0.99
 or more, score within 0.01; one within 0.01 of the threshold may be missing, and one whose IoU with another is 0.70, as
-Ultralytics adds 7680 times the class to float32 coordinates before NMS. Otherwise a cell says how many differ, and by
+Ultralytics adds 7680 times the class to float32 coordinates before NMS; sides of less than a pixel are compared to half
+a pixel. Otherwise a cell says how many differ, and by
 how much at most; or why there is nothing to compare.
 """
 
@@ -155,27 +156,35 @@ def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def differences(found: yolort.Detections, result: Any) -> list[tuple[float, float]]:
     """Of each detection of the one or the other without counterpart: pixels and score that the nearest is away."""
-    height, width = found.shape or (0, 0)
-    theirs = np.clip(result.boxes.xyxy.numpy(), 0, [width, height, width, height])
-    scores, classes = result.boxes.conf.numpy(), result.boxes.cls.numpy()
-    away = np.abs(theirs[:, None] - found.boxes).max(2)
-    same = np.maximum(overlap(theirs, found.boxes), away < 0.01) * (classes[:, None] == found.classes)
-    free = set(range(len(found)))
-    out, alone = [], []
-    for i, score in enumerate(scores):
-        j = max(free, key=lambda row: same[i, row], default=-1)
-        if j < 0 or same[i, j] < 0.5:
-            alone.append((theirs[i], score, classes[i]))
+    ours, theirs = rows_of(found, *(found.shape or (0, 0))), rows_of(of_result(result), *result.orig_shape)
+    away = np.abs(theirs[:, None, :4] - ours[:, :4]).max(2)
+    thin = (theirs[:, 2:4] - theirs[:, :2]).min(1, initial=math.inf) < 1  # pixel, where IoU says little
+    same = np.where(thin[:, None], away < 0.5, overlap(theirs[:, :4], ours[:, :4]))
+    same *= theirs[:, None, 5] == ours[:, 5]
+    alike = (same >= 0.99) & (np.abs(theirs[:, None, 4] - ours[:, 4]) <= 0.01)
+    free, alone = set(range(len(ours))), []
+    for i in range(len(theirs)):
+        j = max(free, key=lambda row: (alike[i, row], same[i, row]), default=-1)
+        if j >= 0 and alike[i, j]:
+            free.discard(j)
+        else:
+            alone.append((theirs[i], ours, same[i]))
+    alone += [(ours[j], theirs, same[:, j]) for j in free]
+    out = []
+    for row, others, near in alone:
+        rivals = np.concatenate([ours, theirs])
+        with_rivals = overlap(row[None, :4], rivals[rivals[:, 5] == row[5], :4])
+        if row[4] <= CONF + MARGIN or np.abs(with_rivals - IOU).min() < 0.005:  # NMS may keep it or not
             continue
-        free.discard(j)
-        if same[i, j] < 0.99 or abs(found.scores[j] - score) > 0.01:
-            out.append((float(away[i, j]), abs(float(found.scores[j] - score))))
-    alone += [(found.boxes[j], found.scores[j], found.classes[j]) for j in free]
-    for box, score, cls in alone:
-        others = np.concatenate([theirs[classes == cls], found.boxes[found.classes == cls]])
-        doubtful = np.abs(overlap(box[None], others) - IOU).min() < 0.005  # NMS may keep it or not
-        out += [(math.inf, math.inf)] * bool(score > CONF + MARGIN and not doubtful)
+        nearest = others[near.argmax()] if near.size and near.max() >= 0.5 else np.full(6, np.inf)
+        out.append((float(np.abs(row - nearest)[:4].max()), abs(float(row[4] - nearest[4]))))
     return out
+
+
+def rows_of(found: yolort.Detections, height: int, width: int) -> np.ndarray:
+    """Box within the image, score, class."""
+    boxes = np.clip(found.boxes, 0, [width, height, width, height])
+    return np.column_stack([boxes, found.scores, found.classes])
 
 
 def compared(detector: yolort.Detector, results: list[Any], images: list[np.ndarray], fixed: list[Any]) -> str:
@@ -225,7 +234,7 @@ def cell(name: str, way: Way, folder: Path, exporter: str, paths: list[Path], si
     try:
         detector = yolort.Detector(model, engine=way.engine, precision=None if way.format == "onnx" else "fp32")
     except yolort.Error as error:
-        return f"refused: {str(error).partition(': ')[2][:100]}"
+        return f"refused: {str(error).partition(': ')[2].partition(' (cpp/')[0]}"
     if way.name == "end to end" and detector.metadata.get("end2end", "").lower() != "true":
         return "as fixed: no such head"
     rival = RTDETR(model) if name.startswith("rtdetr") else YOLO(model, task="detect")
