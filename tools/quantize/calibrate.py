@@ -251,6 +251,7 @@ class Observation:
     def calibration(self, method: str = "percentile", percentile: float = PERCENTILE) -> Calibration:
         """By one of `METHODS`; those other than "minmax" need the histograms."""
         _check_method(method, percentile)
+        find = self.graph.source
         return Calibration(
             model=self.graph.name,
             graph=self.graph.sha256,
@@ -265,10 +266,7 @@ class Observation:
                 Convolution(_weights_sha256(self.graph, node.input[1]), node.input[0], node.output[0])
                 for node in self.graph.convolutions
             ),
-            sums=tuple(
-                Sum(self.graph.source(node.input[0]), self.graph.source(node.input[1]), node.output[0])
-                for node in self.graph.sums
-            ),
+            sums=tuple(Sum(find(node.input[0]), find(node.input[1]), node.output[0]) for node in self.graph.sums),
         )
 
 
