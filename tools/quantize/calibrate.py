@@ -35,7 +35,6 @@ _log = logging.getLogger(__name__)
 
 METHODS = ("minmax", "entropy", "percentile")
 PERCENTILE = 99.999  # of an activation's values; docs/benchmarks/int8.md has it beside others
-
 _FORMAT = 1  # version of calibration.json
 _MAX_JSON = 64 << 20
 _MAX_SIDE = 16384  # pixels, as the core
