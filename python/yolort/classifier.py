@@ -45,9 +45,19 @@ class Classifier(Model[_core.Classifier]):
         """Load a model; it is ready when this returns.
 
         Args:
-            model, format, engine, device, threads, precision, names, imgsz, tuned, engine_options: as of `Detector`.
-            channels, mean, std: as of `Detector`; torchvision's models take `mean=(0.485, 0.456, 0.406)` and
-                `std=(0.229, 0.224, 0.225)`.
+            model: see `Detector`.
+            format: see `Detector`.
+            engine: see `Detector`.
+            device: see `Detector`.
+            threads: see `Detector`.
+            precision: see `Detector`.
+            names: see `Detector`.
+            imgsz: see `Detector`.
+            tuned: see `Detector`.
+            engine_options: see `Detector`.
+            channels: see `Detector`.
+            mean: see `Detector`; torchvision's models take (0.485, 0.456, 0.406).
+            std: see `Detector`; torchvision's models take (0.229, 0.224, 0.225).
             resize: "stretch": both sides become those of the network input, also if that is square.
 
         Raises:

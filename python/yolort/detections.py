@@ -111,7 +111,8 @@ class Detections:
         """The same in the pixels of an image of which this one is the part that begins at `left`, `top`.
 
         Args:
-            left, top: pixels.
+            left: pixels.
+            top: pixels.
             shape: (height, width) of the whole image.
 
         Raises:

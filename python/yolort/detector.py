@@ -116,8 +116,9 @@ class Detector(Model[_core.Detector]):
             channels: channels of the network input, for a model whose metadata does not say it: "rgb" or "bgr", the
                 order of three; or their number, 1 (gray) to 512.
             resize: "letterbox" (default), or "stretch": to the network input, whatever the proportions.
-            mean, std: the network input is (grey level / 255 - mean) / std; one value, or one per channel in the order
-                of the network. Default: 0 and 1, or what the metadata says.
+            mean: the network input is (gray level / 255 - mean) / std; one value, or one per channel in the order of
+                the network. Default: 0, or what the metadata says.
+            std: see `mean`. Default: 1, or what the metadata says.
 
         Raises:
             FileNotFoundError: no such model.
@@ -193,7 +194,12 @@ class Detector(Model[_core.Detector]):
                 or the bytes of an image file. Or several: a list of those, an array (n, height, width, channels), a
                 folder or a glob pattern. An array is of numpy, or any that speaks DLPack or `__cuda_array_interface__`;
                 TensorRT takes those of its GPU as they are. Of a URL 64 MiB are read at most, for 30 seconds.
-            conf, iou, max_det, classes, agnostic, multi_label: for this call, instead of the constructor's.
+            conf: instead of the constructor's, for this call.
+            iou: likewise.
+            max_det: likewise.
+            classes: likewise.
+            agnostic: likewise.
+            multi_label: likewise.
             format: the channel order of arrays: "bgr", "rgb", "bgra", "rgba" or "gray"; the others have theirs.
             augment: False for a plain look of a Detector constructed with test-time augmentation.
             region: detect only in this part of each image: a rectangle x1, y1, x2, y2 or the corners (x, y) of a
@@ -277,7 +283,14 @@ class Detector(Model[_core.Detector]):
                 images then wait for no other's run.
             max_batch: see `Batcher`.
             max_wait: see `Batcher`.
-            conf, iou, max_det, classes, agnostic, multi_label, augment, region: as of a call.
+            conf: see `__call__`.
+            iou: see `__call__`.
+            max_det: see `__call__`.
+            classes: see `__call__`.
+            agnostic: see `__call__`.
+            multi_label: see `__call__`.
+            augment: see `__call__`.
+            region: see `__call__`.
             format: the channel order of iterables of arrays, not of files, cameras and URLs.
 
         Returns:
