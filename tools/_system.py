@@ -9,7 +9,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +28,7 @@ __all__ = [
     "has_vnni",
     "installed",
     "limits",
+    "load_doubts",
     "threads",
     "wait_until_quiet",
 ]
@@ -62,6 +63,14 @@ def describe() -> dict[str, str]:
         "command": " ".join(sys.argv),
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
+
+
+def load_doubts(setup: Mapping[str, str]) -> list[str]:
+    """Why times do not hold, if the load of `describe` was above the cores before they were taken."""
+    load = setup.get("load before", "unknown")
+    if load == "unknown" or float(load) <= cores():
+        return []
+    return [f"The load was {load} before the measurement, above the {cores()} cores: measure again on a quiet machine."]
 
 
 def installed(engine: str) -> tuple[str, float]:

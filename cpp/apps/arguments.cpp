@@ -18,12 +18,14 @@ writes one line of JSON per image: boxes, and what the model finds beside them (
   --save FOLDER      annotated images, as .png: masks, boxes, keypoints
   --skeleton A-B,... of poses: limbs between keypoints, for a model that does not say, such as 0-1,1-2
   --size WxH         frames: pixels, without padding between rows
-  --format NAME      frames: bgr (the default), rgb, bgra, rgba or gray
+  --format NAME      frames: bgr (the default), rgb, bgra, rgba, gray, or how many channels, 1 to 512
   --conf F           keep scores above this, 0 to 1; 0.25
   --iou F            NMS drops a box whose IoU with a better one is above this, 0 to 1; 0.7
   --max-det N        at most this many detections an image; 300
   --classes N,N      keep only these
   --imgsz N or HxW   size of the network input, for a dynamic model or one that does not say
+  --input NAME=VALUE how pixels become the network input, for a model that does not say: channels=bgr (or rgb, or how
+                     many), resize=stretch, mean=0.485,0.456,0.406, std=0.229,0.224,0.225; once for each
   --rect yes|no      pad each image only to the stride of the model; yes if its height and width are dynamic
   --engine NAME      ncnn, onnxruntime, tensorrt; see --engines
   --device NAME      cpu, 0 or cuda:0 (a GPU), vulkan:1
@@ -82,15 +84,39 @@ bool yes_or_no(const std::string& text) {
   return text == "yes";
 }
 
-yolort::PixelFormat pixel_format(const std::string& text) {
+void set_format(const std::string& text, yolort::Image& frame) {
   static const std::map<std::string, yolort::PixelFormat> known = {{"bgr", yolort::PixelFormat::bgr},
                                                                    {"rgb", yolort::PixelFormat::rgb},
                                                                    {"bgra", yolort::PixelFormat::bgra},
                                                                    {"rgba", yolort::PixelFormat::rgba},
                                                                    {"gray", yolort::PixelFormat::gray}};
   const auto found = known.find(text);
-  if (found == known.end()) throw UsageError("expected bgr, rgb, bgra, rgba or gray");
-  return found->second;
+  if (found != known.end()) {
+    frame.format = found->second;
+    return;
+  }
+  const bool is_count = !text.empty() && text.size() < 4 && text.find_first_not_of("0123456789") == std::string::npos;
+  frame.format = yolort::PixelFormat::channels;
+  frame.channels = is_count ? whole(text) : 0;
+  if (frame.channels < 1 || frame.channels > 512) throw UsageError("expected bgr, rgb, bgra, rgba, gray or 1 to 512");
+}
+
+/// "channels=6", ...
+void set_input(const std::string& text, yolort::Options& options) {
+  const std::size_t at = text.find('=');
+  const std::string name = text.substr(0, at), value = at == std::string::npos ? "" : text.substr(at + 1);
+  if (name == "channels" && !value.empty()) {
+    options.channels = value;
+  } else if (name == "resize" && !value.empty()) {
+    options.resize = value;
+  } else if ((name == "mean" || name == "std") && !value.empty()) {
+    std::vector<float>& values = name == "mean" ? options.mean : options.stddev;
+    values.clear();
+    std::istringstream stream(value);
+    for (std::string part; std::getline(stream, part, ',');) values.push_back(real(part));
+  } else {
+    throw UsageError("expected channels=, resize=, mean= or std=");
+  }
 }
 
 }  // namespace
@@ -108,7 +134,7 @@ Arguments parse_arguments(const std::vector<std::string>& words) {
            throw UsageError("expected 1 to 65535 pixels a side");
          }
        }},
-      {"--format", [&](const std::string& text) { out.frame.format = pixel_format(text); }},
+      {"--format", [&](const std::string& text) { set_format(text, out.frame); }},
       {"--conf", [&](const std::string& text) { options.conf = real(text); }},
       {"--iou", [&](const std::string& text) { options.iou = real(text); }},
       {"--max-det", [&](const std::string& text) { options.max_det = whole(text); }},
@@ -117,6 +143,7 @@ Arguments parse_arguments(const std::vector<std::string>& words) {
        [&](const std::string& text) {
          options.imgsz = text.find('x') == std::string::npos ? std::array{whole(text), whole(text)} : pair(text);
        }},
+      {"--input", [&](const std::string& text) { set_input(text, options); }},
       {"--rect", [&](const std::string& text) { options.rect = yes_or_no(text); }},
       {"--save", [&](const std::string& text) { out.save = text; }},
       {"--skeleton", [&](const std::string& text) { options.skeleton = limbs(text); }},

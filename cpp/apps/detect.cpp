@@ -79,9 +79,8 @@ bool detect_in_images(Output& output, const std::vector<std::string>& sources) {
 }
 
 bool detect_in_frames(Output& output, yolort::Image frame) {
-  static constexpr std::size_t channels[] = {3, 3, 4, 4, 1};  // of each PixelFormat
   std::vector<std::uint8_t> pixels(static_cast<std::size_t>(frame.width) * static_cast<std::size_t>(frame.height) *
-                                   channels[static_cast<int>(frame.format)]);
+                                   yolort::pixel_size(frame));
   frame.pixels = pixels.data();
   for (std::size_t i = 0;; ++i) {
     const std::size_t got = std::fread(pixels.data(), 1, pixels.size(), stdin);

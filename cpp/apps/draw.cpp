@@ -120,15 +120,16 @@ void draw(DecodedImage& image, const Detections& found, const Skeleton& skeleton
 
 DecodedImage to_rgb(const Image& image) {
   struct Order {
-    std::size_t channels, red, green, blue;
+    std::size_t red, green, blue;
   };
-  static constexpr Order orders[] = {{3, 2, 1, 0}, {3, 0, 1, 2}, {4, 2, 1, 0}, {4, 0, 1, 2}, {1, 0, 0, 0}};
-  const Order& order = orders[static_cast<int>(image.format)];
+  static constexpr Order orders[] = {{2, 1, 0}, {0, 1, 2}, {2, 1, 0}, {0, 1, 2}, {0, 0, 0}, {0, 1, 2}};
+  const std::size_t size = pixel_size(image);
+  const Order& order = orders[static_cast<int>(size < 3 ? PixelFormat::gray : image.format)];
   const auto pixels = static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height);
   DecodedImage out{image.width, image.height, {}};
   out.rgb.reserve(3 * pixels);
   for (std::size_t i = 0; i < pixels; ++i) {
-    const std::uint8_t* from = image.pixels + i * order.channels;
+    const std::uint8_t* from = image.pixels + i * size;
     out.rgb.insert(out.rgb.end(), {from[order.red], from[order.green], from[order.blue]});
   }
   return out;

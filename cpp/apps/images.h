@@ -23,6 +23,13 @@ struct DecodedImage {
   Image image() const { return {rgb.data(), width, height, 0, PixelFormat::rgb}; }
 };
 
+/// Bytes of a pixel.
+inline std::size_t pixel_size(const Image& image) {
+  static constexpr std::size_t sizes[] = {3, 3, 4, 4, 1};  // of each PixelFormat before `channels`
+  return image.format == PixelFormat::channels ? static_cast<std::size_t>(image.channels)
+                                               : sizes[static_cast<int>(image.format)];
+}
+
 /// More pixels are not decoded.
 inline constexpr std::int64_t max_image_pixels = std::int64_t{1} << 27;
 

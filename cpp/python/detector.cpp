@@ -146,17 +146,19 @@ Detector clone(const Detector& self) {
 
 void register_thresholds(py::module_& m) {
   py::class_<Thresholds>(m, "Thresholds")
-      .def(py::init([](float conf, float iou, int max_det, std::vector<int> classes, bool agnostic, bool multi_label) {
-             return Thresholds{conf, iou, max_det, std::move(classes), agnostic, multi_label};
+      .def(py::init([](float conf, float iou, int max_det, std::vector<int> classes, bool agnostic, bool multi_label,
+                       std::vector<float> class_conf) {
+             return Thresholds{conf, iou, max_det, std::move(classes), agnostic, multi_label, std::move(class_conf)};
            }),
            py::kw_only(), py::arg("conf"), py::arg("iou"), py::arg("max_det"), py::arg("classes"), py::arg("agnostic"),
-           py::arg("multi_label"))
+           py::arg("multi_label"), py::arg("class_conf"))
       .def_readonly("conf", &Thresholds::conf)
       .def_readonly("iou", &Thresholds::iou)
       .def_readonly("max_det", &Thresholds::max_det)
       .def_readonly("classes", &Thresholds::classes)
       .def_readonly("agnostic", &Thresholds::agnostic)
-      .def_readonly("multi_label", &Thresholds::multi_label);
+      .def_readonly("multi_label", &Thresholds::multi_label)
+      .def_readonly("class_conf", &Thresholds::class_conf);
 }
 
 }  // namespace

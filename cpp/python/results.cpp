@@ -54,6 +54,18 @@ Masks select(const Masks& self, const std::vector<py::ssize_t>& indices) {
   return out;
 }
 
+/// The masks in the pixels of an image of which theirs is the part that begins at `left`, `top`.
+Masks in_image(Masks self, int left, int top, int height, int width) {
+  if (left < 0 || top < 0 || left > width - self.width || top > height - self.height) {
+    throw std::invalid_argument("the part is not within the image");
+  }
+  for (Mask& mask : self.masks) {
+    mask.x += left;
+    mask.y += top;
+  }
+  return {std::move(self.masks), width, height};
+}
+
 /// Bytes of the bits.
 std::size_t nbytes(const Masks& self) {
   std::size_t out = 0;
@@ -105,6 +117,7 @@ void register_results(py::module_& m) {
       .def_property_readonly("nbytes", &nbytes)
       .def_property_readonly("shape", [](const Masks& self) { return std::pair(self.height, self.width); })
       .def("select", &select, py::arg("indices"))
+      .def("in_image", &in_image, py::arg("left"), py::arg("top"), py::arg("height"), py::arg("width"))
       .def("to_dense", &to_dense)
       .def("crop", &crop, py::arg("index"))
       .def("rle", &rle)

@@ -96,6 +96,7 @@ Thresholds to_thresholds(const yolort_thresholds* thresholds) {
   out.iou = from.iou;
   out.max_det = from.max_det;
   out.classes = list<int>(from.classes, from.class_count, "thresholds.classes");
+  out.class_conf = list<float>(from.class_conf, from.class_conf_count, "thresholds.class_conf");
   out.agnostic = from.agnostic;
   out.multi_label = from.multi_label;
   return out;

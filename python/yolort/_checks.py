@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import operator
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from yolort import _core
+from yolort import _addresses, _core
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 _MAX_INT = 2**31 - 1
-_MAX_SHOWN = 300  # characters of a path in a message
+_MAX_CORNERS = 10_000  # of a polygon
 
 
 def shown(value: object) -> str:
@@ -108,55 +107,13 @@ def path(name: str, value: object) -> str | bytes:
     except UnicodeEncodeError:
         raise ValueError(f"{name}: no file system has such a path: {shown(value)}") from None
     if "\0" in decoded:
-        raise ValueError(f"{name}: a path holds no NUL, got {shown_path(decoded)}")
-    if is_address(decoded) and not os.path.exists(decoded):
-        raise FileNotFoundError(f"{name} {shown_path(decoded)} is no file; only Detector.stream opens URLs")
+        raise ValueError(f"{name}: a path holds no NUL, got {_addresses.shown_path(decoded)}")
+    if _addresses.is_address(decoded) and not os.path.exists(decoded):
+        raise FileNotFoundError(
+            f"{name} {_addresses.shown_path(decoded)} is no file; a call of a Detector takes http and https URLs of "
+            "images, Detector.stream URLs of videos and cameras"
+        )
     return found
-
-
-def shown_path(path: str) -> str:
-    """A path in a message, quoted: a long one shortened, and of a URL no secrets."""
-    path = without_secrets(path)
-    return repr(path if len(path) <= _MAX_SHOWN else f"{path[:_MAX_SHOWN]}...")
-
-
-#: What no file is named like: scheme:/..., or a name and a password in front of a host.
-_ADDRESS = (  # a string: compiled at its first use, so that importing yolort stays quick
-    r"(?i)\s*(?:(?:[a-z][a-z0-9+.-]+)?:[/\\]+"
-    r"|(?=[^@]*:[^@]*@)(?:[a-z][a-z0-9+.-]+:(?=[^@]*:))?[/\\]*)"
-)
-#: Parameters of a query that let nobody in, and tell cameras apart.
-_HARMLESS = r"(?i)(?:camera|channel|fps|profile|stream|subtype)=(?:\d{1,4}|main|sub)"
-
-
-def is_address(text: str) -> bool:
-    """Whether text is of the form of a URL, well-formed or not."""
-    return re.match(_ADDRESS, text) is not None
-
-
-def without_secrets(address: str) -> str:
-    """An address as it may stand in a message, a log or a result; what is of no URL's form stays as it is.
-
-    User and password go, and so do what a query or a fragment says and what `name=value` in the path gives, except for
-    a few parameters that are harmless.
-    """
-    found = re.match(_ADDRESS, address)
-    if not found:
-        return address
-    start, rest = address[: found.end()], address[found.end() :]
-    if "@" in rest:  # a password may hold any character: all up to the last @ goes
-        before, _, rest = rest.rpartition("@")
-        if re.search(r"[?&;#=]", before):  # or the @ is in a secret of the query
-            return f"{start}***"
-        rest = f"***@{rest}"
-    parts = re.split(r"((?:[?&;#/]|%3[bf]|%2[36])+)", rest, flags=re.IGNORECASE)
-    inside = False  # of a query or a fragment
-    for index, part in enumerate(parts):
-        if index % 2:
-            inside = inside or part.strip("/") != ""
-        elif part and (inside or "=" in part) and not re.fullmatch(_HARMLESS, part):
-            parts[index] = f"{part.partition('=')[0]}=***" if "=" in part else "***"
-    return start + "".join(parts)
 
 
 def paths(name: str, value: object) -> list[str | bytes]:
@@ -276,24 +233,79 @@ def classes(value: Any, known: Mapping[int, str]) -> list[int]:
     if value is None:
         return []
     named = indices_of(known)
-    indices = [index for item in (value if _is_several(value) else [value]) for index in _indices(item, named)]
+    indices = [
+        index for item in (value if _is_several(value) else [value]) for index in _indices("classes", item, named)
+    ]
     if not indices:
         raise ValueError("classes is empty, so nothing would be detected; None keeps all classes")
     return list(dict.fromkeys(indices))
 
 
+def conf(value: Any, known: Mapping[int, str]) -> float | dict[int, float]:
+    """A threshold of scores, or one for each of some classes, by index.
+
+    Args:
+        value: a number, or a dict of numbers by class index or name.
+        known: the model's class names by index.
+
+    Raises:
+        TypeError, ValueError: neither; a class that the model does not have.
+    """
+    if not isinstance(value, Mapping):
+        return number("conf", value)
+    if not value:
+        raise ValueError("conf: expected a number, or a dict of one for each of some classes, got an empty one")
+    named = indices_of(known)
+    out: dict[int, float] = {}
+    for name, least in value.items():
+        for index in _indices("conf", name, named):
+            if index not in known:
+                raise ValueError(f"conf: {index} is no class of this model, which has 0 to {len(known) - 1}")
+            out[index] = number("conf", least)
+    return out
+
+
 def thresholds(
-    conf: float, iou: float, max_det: int, classes: Sequence[int], agnostic: bool, multi_label: bool
+    conf: float | Mapping[int, float],
+    iou: float,
+    max_det: int,
+    classes: Sequence[int],
+    agnostic: bool,
+    multi_label: bool,
+    *,
+    of_others: float = 0.25,
+    count: int = 0,
 ) -> _core.Thresholds:
-    """What the core takes; the core checks the ranges. TypeError."""
+    """What the core takes; the core checks the ranges. TypeError.
+
+    `conf` of some classes is by their index; `of_others` is that of the others of `count` classes.
+    """
     return _core.Thresholds(
-        conf=number("conf", conf),
+        conf=of_others if isinstance(conf, Mapping) else number("conf", conf),
         iou=number("iou", iou),
         max_det=integer("max_det", max_det),
         classes=classes,
         agnostic=flag("agnostic", agnostic),
         multi_label=flag("multi_label", multi_label),
+        class_conf=[conf.get(index, of_others) for index in range(count)] if isinstance(conf, Mapping) else [],
     )
+
+
+def region(name: str, value: object) -> tuple[tuple[float, float], ...]:
+    """The corners of a part of an image: two of a rectangle, or those of a polygon. TypeError, ValueError."""
+    try:
+        corners = np.asarray(value, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        corners = np.empty(0)
+    if corners.shape in ((4,), (2, 2)):
+        corners = corners.reshape(2, 2)
+        if not (corners[0] < corners[1]).all():
+            raise ValueError(f"{name}: expected x1 < x2 and y1 < y2, got {shown(value)}")
+    elif corners.ndim != 2 or len(corners) < 3 or len(corners) > _MAX_CORNERS or corners.shape[1] != 2:
+        raise ValueError(f"{name}: expected x1, y1, x2, y2, or 3 to {_MAX_CORNERS} corners (x, y), got {shown(value)}")
+    if not np.isfinite(corners).all():
+        raise ValueError(f"{name}: expected numbers, got {shown(value)}")
+    return tuple((x, y) for x, y in corners.tolist())
 
 
 def settings(given: Mapping[str, Any], known: Mapping[int, str]) -> dict[str, Any]:
@@ -305,8 +317,9 @@ def settings(given: Mapping[str, Any], known: Mapping[int, str]) -> dict[str, An
     unknown = given.keys() - _SETTINGS.keys()
     if unknown:
         raise TypeError(f"unknown setting {', '.join(sorted(unknown))}; known: {', '.join(_SETTINGS)}")
+    of_classes: dict[str, Callable[[Any, Mapping[int, str]], Any]] = {"classes": classes, "conf": conf}
     return {
-        name: classes(value, known) if name == "classes" else _SETTINGS[name](name, value)
+        name: of_classes[name](value, known) if name in of_classes else _SETTINGS[name](name, value)
         for name, value in given.items()
         if value is not None
     }
@@ -324,11 +337,12 @@ _SETTINGS: dict[str, Callable[[str, Any], Any]] = {
     "conf": number,
     "iou": number,
     "max_det": integer,
-    "classes": integer,  # see `classes`
+    "classes": integer,  # see `classes`; and `conf`
     "agnostic": flag,
     "multi_label": flag,
     "format": _pixel_format,
     "augment": flag,
+    "region": region,
 }
 
 
@@ -345,10 +359,10 @@ def indices_of(names: Mapping[int, str]) -> dict[str, list[int]]:
     return out
 
 
-def _indices(item: object, known: Mapping[str, list[int]]) -> list[int]:
+def _indices(setting: str, item: object, known: Mapping[str, list[int]]) -> list[int]:
     if not isinstance(item, str):
-        return [integer("classes", item, 0)]
+        return [integer(setting, item, 0)]
     if item in known:
         return known[item]
     some = ", ".join(list(known)[:10]) + (", ..." if len(known) > 10 else "")
-    raise ValueError(f"classes: the model has no class {item!r}; it has {some}")
+    raise ValueError(f"{setting}: the model has no class {item!r}; it has {some}")

@@ -1,51 +1,129 @@
-"""The images that a call of `Detector` or `Classifier` is given: arrays, files, folders."""
+"""What a call of `Detector` or `Classifier` takes for an image: an array, a PIL image, a path, a URL, or bytes."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TypeAlias, cast
+from typing import Any, NamedTuple, cast
 
-from yolort import _checks, images
-from yolort._types import Array, ImagePath, Result, Source, is_array
+import numpy as np
 
-#: Gives a result for each array, whose path (or None) and channel order (None: the usual one) are beside it.
-Run: TypeAlias = "Callable[[list[Array], Sequence[str | None], Sequence[str | None]], list[Result]]"
+from yolort import _addresses, _checks, images
+from yolort._types import Array, ImageSource, Result, Source, is_array
+
+#: Modes of PIL whose pixels have 8 bits or fewer for each channel.
+_PIL_MODES = ("1", "CMYK", "HSV", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr")
 
 
-def run_on(source: Source, format: str | None, channels: int, run: Run[Result]) -> Result | list[Result]:
-    """`run` on an image, a path, a list of either, a folder or a glob pattern: one result, or a list of them.
+class Input(NamedTuple):
+    """One image."""
 
-    `format` is that of arrays, not of files. Files of a folder that cannot be read are left out, each with a
-    UserWarning at the caller's caller. Raises FileNotFoundError, ImageError, TypeError, and what `run` raises.
+    array: Array
+    path: str | None = None  #: the file or the URL (without secrets) it came from
+    format: str | None = None  #: the order of the array's channels; None: that of arrays by default, BGR
+
+
+def run_on(
+    source: Source, format: str | None, channels: int, run: Callable[[list[Input]], list[Result]]
+) -> Result | list[Result]:
+    """What `run` gives for one image, or a list of it for several: a list, a batch, a folder or a glob pattern.
+
+    Args:
+        source: see `Detector.__call__`.
+        format: the order of the channels of arrays.
+        channels: those of the network input, which image files are read for.
+        run: gives a result for each image.
+
+    Files of a folder that cannot be read are left out, each with a UserWarning at the caller's caller. Raises
+    FileNotFoundError, ImageError, TypeError, ValueError, and what `run` raises.
     """
+    several = _several(source)
+    if several is not None:
+        return run([read(item, format, channels) for item in several])
+    if not isinstance(source, (str, bytes, os.PathLike)) or not _is_pattern(source):
+        return run([read(cast("Array | ImageSource", source), format, channels)])[0]
+    out: list[Result] = []
+    for file in images.find(source):  # one at a time: a folder may not fit in memory
+        try:
+            item = read(file, None, channels)
+        except (images.ImageError, FileNotFoundError) as error:
+            warnings.warn(f"left out: {error}", stacklevel=3)
+            continue
+        out += run([item])
+    return out
+
+
+def _several(source: Source) -> list[Array | ImageSource] | None:
+    """The images of a list or of a batch, (n, height, width, channels); None for one image."""
     if is_array(source):
-        return run([source], [None], [format])[0]
-    if isinstance(source, (str, bytes, os.PathLike)):
-        path = os.fsdecode(_checks.path("source", source))
-        if os.path.exists(path) and not os.path.isdir(path):
-            return run([images.read(path, channels)], [path], [None])[0]
-        out: list[Result] = []
-        for file in images.find(path):  # one at a time: a folder may not fit in memory
-            try:
-                array = images.read(file, channels)
-            except (images.ImageError, FileNotFoundError) as error:
-                warnings.warn(f"left out: {error}", stacklevel=3)
-                continue
-            out += run([array], [os.fspath(file)], [None])
-        return out
-    if not isinstance(source, Sequence) or isinstance(source, (bytearray, memoryview)):
-        raise TypeError(f"source: expected an image (an array), a path or a list of them, got {type(source).__name__}")
-    items = cast("Sequence[Array | ImagePath]", source)
-    arrays = [_read(item, channels) for item in items]
-    paths = [None if is_array(item) else os.fsdecode(item) for item in items]
-    return run(arrays, paths, [format if is_array(item) else None for item in items])
+        return [cast("Any", source)[i] for i in range(source.shape[0])] if len(source.shape) == 4 else None
+    if isinstance(source, Sequence) and not isinstance(source, (str, bytes, bytearray, memoryview)):
+        return list(source)
+    return None
 
 
-def _read(item: Array | ImagePath, channels: int) -> Array:
+def read(item: Array | ImageSource, format: str | None, channels: int) -> Input:
+    """The pixels of one image, and where they come from."""
     if is_array(item):
-        return item
-    if isinstance(item, (str, bytes, os.PathLike)):
-        return images.read(item, channels)
-    raise TypeError(f"image: expected an array of uint8 or a path, got {type(item).__name__}")
+        return Input(_channels_last(item, channels), format=format)
+    if type(item).__module__.partition(".")[0] == "PIL":
+        return _of_pil(item, channels)
+    if isinstance(item, (bytes, bytearray, memoryview)) and not _is_path(item):
+        return Input(images.decode(bytes(item), channels=channels))
+    if not isinstance(item, (str, bytes, os.PathLike)):
+        raise TypeError(
+            "image: expected an array of uint8, a PIL image, a path, a URL or the bytes of an image file, "
+            f"got {_checks.shown(item)}"
+        )
+    text = os.fsdecode(item)
+    if _is_url(text):
+        from yolort import _fetch  # urllib, which takes a while to import
+
+        data = _fetch.fetch(text)
+        name = f"image {_addresses.shown_path(text)}"
+        return Input(images.decode(data, name, channels), _addresses.without_secrets(text))
+    return Input(images.read(item, channels), text)
+
+
+def _is_url(text: str) -> bool:
+    """Whether text is the http or https URL of an image, and no file of such a name is there."""
+    return text.lower().startswith(("http://", "https://")) and not os.path.exists(text)
+
+
+def _is_pattern(source: str | bytes | os.PathLike[str]) -> bool:
+    """Whether a path, or bytes, stand for several images: a folder, or a pattern."""
+    if isinstance(source, bytes) and not _is_path(source):
+        return False
+    path = os.fsdecode(_checks.path("source", source)) if not _is_url(os.fsdecode(source)) else ""
+    return bool(path) and (os.path.isdir(path) or not os.path.exists(path))
+
+
+def _is_path(item: bytes | bytearray | memoryview) -> bool:
+    """Whether bytes are those of a path, and not of an image file."""
+    from yolort import _image_header  # importing yolort stays quick
+
+    return isinstance(item, bytes) and (os.path.exists(item) or _image_header.read(item) is None)
+
+
+def _of_pil(item: Any, channels: int) -> Input:
+    """Its pixels as they are: an orientation in its EXIF data is not applied, so that boxes are in its own pixels."""
+    if channels not in (1, 3):
+        raise images.ImageError(f"image: a PIL image, and the model takes {channels} channels; give an array")
+    if item.mode == "L":
+        return Input(np.asarray(item), format="gray")
+    if item.mode not in _PIL_MODES:
+        raise images.ImageError(
+            f"image: a PIL image of mode {item.mode!r} has more than 8 bits a channel; scale it to 0 to 255 first"
+        )
+    return Input(np.asarray(item.convert("RGB")), format="rgb")
+
+
+def _channels_last(array: Array, channels: int) -> Array:
+    shape, known = tuple(array.shape), (1, 3, 4, channels)
+    if len(shape) == 3 and shape[0] in known and shape[2] not in known:
+        raise ValueError(
+            f"image: shape {shape} has its channels first, expected (height, width, channels): "
+            "image.transpose(1, 2, 0), or image.permute(1, 2, 0) of a tensor"
+        )
+    return array

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, TypeAlias
 
 from yolort import _checks, _core
 from yolort.classifier import Classifier
 from yolort.detector import Detector
+
+Model: TypeAlias = Detector | Classifier
 
 #: Options of `Detector` that classifying has no use for.
 _OF_DETECTING = frozenset(
@@ -18,7 +20,7 @@ _OF_DETECTING = frozenset(
 )
 
 
-def open_model(model: str | os.PathLike[str], **options: Any) -> Detector | Classifier:
+def open_model(model: str | os.PathLike[str], **options: Any) -> Model:
     """The model with the options of `Detector`; a classifier leaves out those of detecting. Raises what they raise."""
     if _core.model_task(_checks.path("model", model)) != "classify":
         return Detector(model, **options)

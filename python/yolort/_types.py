@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, TypeIs, Unpack
+    from PIL.Image import Image
+    from typing_extensions import Self, TypeIs
 
 
 class DlpackArray(Protocol):
@@ -33,7 +34,9 @@ class CudaArray(Protocol):
 
 Array: TypeAlias = npt.NDArray[np.uint8] | DlpackArray | CudaArray
 ImagePath: TypeAlias = "str | bytes | os.PathLike[str]"
-Source: TypeAlias = "Array | ImagePath | Sequence[Array | ImagePath]"
+#: An image that is no array: a path, a URL, a PIL image, or the bytes of an image file.
+ImageSource: TypeAlias = "ImagePath | bytearray | memoryview | Image"
+Source: TypeAlias = "Array | ImageSource | Sequence[Array | ImageSource]"
 
 
 def is_array(item: object) -> TypeIs[Array]:
@@ -43,12 +46,18 @@ def is_array(item: object) -> TypeIs[Array]:
 
 #: Class indices, class names, or one of either; None: all.
 Classes: TypeAlias = "int | str | Iterable[int | str] | None"
+#: x1 y1 x2 y2 of a rectangle, or x y of three or more corners of a polygon, in pixels of the image; None: the image.
+Region: TypeAlias = "Sequence[float] | Sequence[Sequence[float]] | npt.NDArray[Any] | None"
+
+
+#: A threshold of scores, or one for each of some classes, by index or name.
+Conf: TypeAlias = "float | Mapping[int, float] | Mapping[str, float]"
 
 
 class Settings(TypedDict, total=False):
     """What one call may set; None leaves the constructor's."""
 
-    conf: float | None
+    conf: Conf | None
     iou: float | None
     max_det: int | None
     classes: Classes
@@ -56,6 +65,7 @@ class Settings(TypedDict, total=False):
     multi_label: bool | None
     format: str | None
     augment: bool | None
+    region: Region
 
 
 #: What is found in one image: `Detections` or `Classification`.
@@ -72,7 +82,7 @@ class DetectorLike(Protocol[Result]):
     @property
     def device(self) -> str: ...
     def clone(self) -> Self: ...
-    def __call__(self, source: Sequence[Array], /, **settings: Unpack[Settings]) -> list[Result]: ...
+    def __call__(self, source: Sequence[Array], /, *, format: str | None = None) -> list[Result]: ...
 
 
 class Speed(NamedTuple):

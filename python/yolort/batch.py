@@ -18,9 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yolort import _atomic, _checks, _core, images
-from yolort._open import open_model
-from yolort.classifier import Classifier
-from yolort.detector import Detector
+from yolort._open import Model, open_model
 
 _MANIFEST = "batch.json"
 
@@ -143,7 +141,7 @@ def split(source: str | os.PathLike[str], shard_size: int) -> list[Shard]:
     return [Shard(number=i, paths=part, row_group=-1) for i, part in enumerate(parts)]
 
 
-def detect_shard(detector: Detector | Classifier, shard: Shard, folder: Path, column: str) -> dict[str, int]:
+def detect_shard(detector: Model, shard: Shard, folder: Path, column: str) -> dict[str, int]:
     """Write the file of a shard, whole or not at all; gives the numbers of its images and of those that failed."""
     count = failed = 0
     with _atomic.writing(_target(folder, shard), update=True) as built, open(built, "w", encoding="utf-8") as file:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _core, _drawing, images
+from yolort import _addresses, _core, _drawing, images
 from yolort.masks import Masks
 
 if TYPE_CHECKING:
+    import pandas
     import supervision
 
 
@@ -106,6 +107,38 @@ class Detections:
             shape=self.shape,
         )
 
+    def in_image(self, left: int, top: int, shape: tuple[int, int]) -> Detections:
+        """The same in the pixels of an image of which this one is the part that begins at `left`, `top`.
+
+        Args:
+            left: pixels.
+            top: pixels.
+            shape: (height, width) of the whole image.
+
+        Raises:
+            ValueError: there are masks, and the part is not within the image.
+        """
+        offset = np.array([left, top], np.float32)
+        keypoints, rotated = self.keypoints, self.rotated
+        if keypoints is not None:
+            keypoints = keypoints.copy()
+            keypoints[..., :2] += offset
+        if rotated is not None:
+            rotated = rotated.copy()
+            rotated[:, :2] += offset
+        return Detections(
+            self.boxes + np.tile(offset, 2),
+            self.scores,
+            self.classes,
+            masks=None if self.masks is None else self.masks.in_image(left, top, shape),
+            keypoints=keypoints,
+            rotated=rotated,
+            names=self.names,
+            skeleton=self.skeleton,
+            path=self.path,
+            shape=shape,
+        )
+
     def __repr__(self) -> str:
         counts: dict[str, int] = {}
         for cls in self.classes.tolist():
@@ -139,6 +172,27 @@ class Detections:
         if self.rotated is not None and self.corners is not None:
             columns |= {"rotated": self.rotated.tolist(), "corners": self.corners.tolist()}
         return columns
+
+    def to_json(self, **settings: Any) -> str:
+        """`to_dict` as JSON text; `settings` are those of `json.dumps`."""
+        import json
+
+        return json.dumps(self.to_dict(), **settings)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """A row for each detection: x1, y1, x2, y2, score, class, name, and what `to_dict` has beside them.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError(f"to_dataframe needs pandas ({error}); pip install pandas") from error
+
+        columns: dict[str, Any] = dict(zip(("x1", "y1", "x2", "y2"), self.boxes.T, strict=True))
+        columns |= {"score": self.scores, "class": self.classes, "name": self._class_names()}
+        return pandas.DataFrame({**columns, **self._columns()})
 
     def to_supervision(self) -> supervision.Detections:
         """The same as `supervision.Detections`, class names in `data["class_name"]`.
@@ -184,19 +238,21 @@ class Detections:
     def _class_names(self) -> npt.NDArray[np.str_]:
         return np.array([self.names.get(cls, str(cls)) for cls in self.classes.tolist()], dtype=str)
 
-    def draw(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def draw(self, image: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
         """A copy of the image with what was found: names and scores, boxes, masks, skeletons.
 
         Masks are transparent. Keypoints of a visibility below 0.5 are left out, and so are their limbs (`skeleton`).
 
         Args:
-            image: (height, width, 3) BGR uint8, the image that was detected in.
+            image: (height, width, 3) BGR uint8, the image that was detected in; default: the file at `path`, read anew.
 
         Raises:
             ImportError: OpenCV is not installed.
-            ValueError: the image is not (height, width, 3), or not of the size that was detected in.
+            FileNotFoundError, ImageError: the file cannot be read.
+            ValueError: no image is given and `path` is no file; or it is not (height, width, 3), or not of the size
+                that was detected in.
         """
-        self._check_image(image)
+        image = self._image(image)
         cv2 = images.opencv()
         out: npt.NDArray[np.uint8] = np.ascontiguousarray(image).copy()
         line = max(round(max(out.shape[:2]) / 400), 1)
@@ -217,37 +273,49 @@ class Detections:
             _drawing.draw_label(out, label, (x1, y1), color, line)
         return out
 
-    def crops(self, image: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
+    #: The same as `draw`, under the name that it has in other libraries.
+    plot = draw
+
+    def crops(self, image: npt.NDArray[np.uint8] | None = None) -> list[npt.NDArray[np.uint8]]:
         """What the image shows in each box, (height, width, 3): views of it; of turned boxes straightened copies.
 
         Args:
-            image: (height, width, 3) BGR uint8, the image that was detected in.
+            image: see `draw`.
 
         Raises:
             ImportError: OpenCV, which straightens, is not installed.
-            ValueError: as `draw`.
+            FileNotFoundError, ImageError, ValueError: see `draw`.
         """
-        self._check_image(image)
+        image = self._image(image)
         if self.rotated is not None and self.corners is not None:
             return [_drawing.straightened(image, *pair) for pair in zip(self.rotated, self.corners, strict=True)]
         sides = np.column_stack([np.floor(self.boxes[:, :2]), np.ceil(self.boxes[:, 2:])]).astype(int)
         return [image[y1:y2, x1:x2] for x1, y1, x2, y2 in sides.tolist()]
 
-    def _check_image(self, image: npt.NDArray[np.uint8]) -> None:
-        if image.ndim != 3 or image.shape[2] != 3 or (self.shape and image.shape[:2] != self.shape):
-            raise ValueError(f"image: expected shape {(*(self.shape or ('height', 'width')), 3)}, got {image.shape}")
-
-    def save(self, path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> None:
+    def save(self, path: str | os.PathLike[str], image: npt.NDArray[np.uint8] | None = None) -> None:
         """Write the image with the detections drawn; the ending chooses the format.
 
         The file appears whole or not at all, and replaces only an image that yolort wrote.
 
+        Args:
+            path: the file to write.
+            image: as of `draw`.
+
         Raises:
             ImportError: OpenCV is not installed.
-            ValueError: as `draw`.
-            ImageError: the ending is unknown, or the file must not or cannot be written.
+            FileNotFoundError, ValueError: as `draw`.
+            ImageError: the ending is unknown, or a file must not or cannot be read or written.
         """
         images.write(path, self.draw(image), sources=[self.path] if self.path else ())
+
+    def _image(self, given: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
+        """The image that was detected in; ValueError."""
+        if given is None and (self.path is None or _addresses.is_address(self.path)):
+            raise ValueError("image: give the image that was detected in; only of an image file it is read again")
+        image = images.read(self.path or "") if given is None else given
+        if image.ndim != 3 or image.shape[2] != 3 or (self.shape and image.shape[:2] != self.shape):
+            raise ValueError(f"image: expected shape {(*(self.shape or ('height', 'width')), 3)}, got {image.shape}")
+        return image
 
 
 def from_columns(

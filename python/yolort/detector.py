@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _checks, _core, _fork
-from yolort._inputs import run_on
-from yolort._types import Array, Classes, ImagePath, LayerTime, Settings, Source, Speed, View
+from yolort import _checks, _core, _fork, _region
+from yolort._inputs import Input, run_on
+from yolort._model import Model
+from yolort._types import Array, Classes, Conf, ImageSource, LayerTime, Region, Settings, Source, View
 from yolort.detections import Detections, from_columns
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from yolort.sources import StreamSource
     from yolort.stream import Policy, Stream
 
-_THRESHOLDS = ("conf", "iou", "max_det", "classes", "agnostic", "multi_label")
+_CONF = 0.25
 
 
-class Detector:
+class Detector(Model[_core.Detector]):
     """Loads a model and detects objects with it.
 
     Threads may share a Detector, whose calls then wait for each other; give each thread its own `clone()` to run side
@@ -41,7 +42,7 @@ class Detector:
         device: str | int | None = None,
         threads: int | None = None,
         precision: str | None = None,
-        conf: float = 0.25,
+        conf: Conf = _CONF,
         iou: float = 0.7,
         max_det: int = 300,
         classes: Classes = None,
@@ -81,7 +82,8 @@ class Detector:
             precision: what to compute in, "fp32", "fp16", "bf16" or, on ncnn, "fp16-storage" (fp16 in memory,
                 computed in fp32); of an INT8 model what its float layers compute in, "int8" (fp32) or "int8+bf16".
                 onnxruntime and tensorrt compute in what the file holds. Default: the fastest that keeps the accuracy.
-            conf: keep detections with a score above this, 0 to 1.
+            conf: keep detections with a score above this, 0 to 1; or a dict of one for each of some classes, by index
+                or name: the others have 0.25, or in a call that of the constructor.
             iou: NMS drops a box whose IoU with a better one is above this, 0 to 1.
             max_det: maximum number of detections per image, 1 or more.
             classes: keep only these classes: indices or names (of all classes that have it), one or several;
@@ -114,8 +116,9 @@ class Detector:
             channels: channels of the network input, for a model whose metadata does not say it: "rgb" or "bgr", the
                 order of three; or their number, 1 (gray) to 512.
             resize: "letterbox" (default), or "stretch": to the network input, whatever the proportions.
-            mean, std: the network input is (grey level / 255 - mean) / std; one value, or one per channel in the order
-                of the network. Default: 0 and 1, or what the metadata says.
+            mean: the network input is (gray level / 255 - mean) / std; one value, or one per channel in the order of
+                the network. Default: 0, or what the metadata says.
+            std: see `mean`. Default: 1, or what the metadata says.
 
         Raises:
             FileNotFoundError: no such model.
@@ -125,7 +128,7 @@ class Detector:
         """
         self._core = _core.Detector(
             _checks.contents("model", model) if format else _checks.path("model", model),
-            _checks.thresholds(conf, iou, max_det, [], agnostic, multi_label),
+            _checks.thresholds(_CONF if isinstance(conf, Mapping) else conf, iou, max_det, [], agnostic, multi_label),
             format=_checks.text("format", format),
             engine=_checks.text("engine", engine),
             device=_checks.device(device),
@@ -151,52 +154,74 @@ class Detector:
         )
         self._names = dict(enumerate(self._core.names))
         self._skeleton = tuple((start, end) for start, end in self._core.skeleton)
-        kept = _checks.classes(classes, self._names)
-        self._thresholds = _checks.thresholds(conf, iou, max_det, kept, agnostic, multi_label)
-        self._core.check(self._thresholds)
+        self._settings: dict[str, Any] = {
+            "conf": _checks.conf(conf, self._names),
+            "iou": iou,
+            "max_det": max_det,
+            "classes": _checks.classes(classes, self._names),
+            "agnostic": agnostic,
+            "multi_label": multi_label,
+        }
+        self._core.check(self._thresholds({}))
         _fork.watch(self)
 
     @overload
     def __call__(self, source: Array, **settings: Unpack[Settings]) -> Detections: ...
     @overload
-    def __call__(self, source: Sequence[Array | ImagePath], **settings: Unpack[Settings]) -> list[Detections]: ...
+    def __call__(self, source: Sequence[Array | ImageSource], **settings: Unpack[Settings]) -> list[Detections]: ...
     @overload
-    def __call__(self, source: ImagePath, **settings: Unpack[Settings]) -> Detections | list[Detections]: ...
+    def __call__(self, source: ImageSource, **settings: Unpack[Settings]) -> Detections | list[Detections]: ...
 
-    def __call__(self, source: Source, **settings: Unpack[Settings]) -> Detections | list[Detections]:
+    def __call__(
+        self,
+        source: Source,
+        *,
+        conf: Conf | None = None,
+        iou: float | None = None,
+        max_det: int | None = None,
+        classes: Classes = None,
+        agnostic: bool | None = None,
+        multi_label: bool | None = None,
+        format: str | None = None,
+        augment: bool | None = None,
+        region: Region = None,
+    ) -> Detections | list[Detections]:
         """Detect objects.
 
         Args:
-            source: an image, (height, width, 3) BGR, (height, width, 4) BGRA or (height, width) gray, or for a model of
-                other `channels` (height, width, channels), uint8; or the path of an image; or a list of either, a
-                folder or a glob pattern of images. An image is a numpy array, or any that speaks DLPack or
-                `__cuda_array_interface__`; TensorRT takes those of its GPU as they are.
-            **settings: conf, iou, max_det, classes, agnostic, multi_label for this call, instead of the
-                constructor's; format, the channel order of arrays, not of files: "bgr", "rgb", "bgra", "rgba" or
-                "gray"; augment, False for a plain look of a Detector constructed with test-time augmentation.
+            source: an image: an array of uint8, (height, width, 3) BGR, (height, width, 4) BGRA or (height, width)
+                gray, for a model of other `channels` (height, width, channels); a PIL image; the path, the http(s) URL
+                or the bytes of an image file. Or several: a list of those, an array (n, height, width, channels), a
+                folder or a glob pattern. An array is of numpy, or any that speaks DLPack or `__cuda_array_interface__`;
+                TensorRT takes those of its GPU as they are. Of a URL 64 MiB are read at most, for 30 seconds.
+            conf: instead of the constructor's, for this call.
+            iou: likewise.
+            max_det: likewise.
+            classes: likewise.
+            agnostic: likewise.
+            multi_label: likewise.
+            format: the channel order of arrays: "bgr", "rgb", "bgra", "rgba" or "gray"; the others have theirs.
+            augment: False for a plain look of a Detector constructed with test-time augmentation.
+            region: detect only in this part of each image: a rectangle x1, y1, x2, y2 or the corners (x, y) of a
+                polygon, pixels. The network sees the rectangle around it; of a polygon, boxes are kept whose center is
+                within.
 
         Returns:
-            Detections for one image, a list of them (in order, `path` set) for a list, folder or glob. Images of a
-            folder or glob that cannot be read are left out, each with a UserWarning.
+            Detections for one image, a list of them (in order, `path` set for files and URLs) for several, in pixels of
+            the whole image. Images of a folder or glob that cannot be read are left out, each with a UserWarning.
 
         Raises:
             FileNotFoundError: no such path, or nothing matches.
             ImageError: the image, or one of a list, cannot be read.
-            TypeError, ValueError: an array that is no image, or a threshold out of range.
+            TypeError, ValueError: an array that is no image, or a setting out of range.
             EngineError: the engine failed, or gave NaN or infinity.
         """
-        chosen = _checks.settings(settings, self._names)
-        format = chosen.pop("format", None)
-        augment = chosen.pop("augment", None)
-        thresholds = _checks.thresholds(
-            **{name: chosen.get(name, getattr(self._thresholds, name)) for name in _THRESHOLDS}
-        )
-        return run_on(
-            source,
-            format,
-            self.channels,
-            lambda arrays, paths, formats: self._detect(arrays, paths, thresholds, formats, augment),
-        )
+        given = Settings(
+            conf=conf, iou=iou, max_det=max_det, classes=classes, agnostic=agnostic, multi_label=multi_label,
+            format=format, augment=augment, region=region,
+        )  # fmt: skip
+        settings = _checks.settings(given, self._names)
+        return run_on(source, format, self.channels, lambda inputs: self._detect(inputs, settings))
 
     def infer(self, tensor: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
         """Run only the network: for tools that compare or calibrate; a detection needs `detector(image)` only.
@@ -225,21 +250,6 @@ class Detector:
         """
         return [LayerTime(*row) for row in self._core.layer_times()]
 
-    def explain(self) -> str:
-        """Why this engine and this precision, a line each, and of every other engine whether it could run the model.
-        Opens the libraries of those."""
-        return self._core.explain()
-
-    def clone(self) -> Detector:
-        """Another Detector on the same weights, with its own buffers: one a thread."""
-        copy = object.__new__(type(self))
-        copy._core = self._core.clone()
-        copy._names = self._names
-        copy._skeleton = self._skeleton
-        copy._thresholds = self._thresholds
-        _fork.watch(copy)
-        return copy
-
     def stream(
         self,
         source: StreamSource | Sequence[StreamSource],
@@ -249,7 +259,15 @@ class Detector:
         workers: int | None = None,
         max_batch: int | None = None,
         max_wait: float = 0.0,
-        **settings: Unpack[Settings],
+        conf: Conf | None = None,
+        iou: float | None = None,
+        max_det: int | None = None,
+        classes: Classes = None,
+        agnostic: bool | None = None,
+        multi_label: bool | None = None,
+        format: str | None = None,
+        augment: bool | None = None,
+        region: Region = None,
     ) -> Stream[Detections]:
         """Detect in a flow of images; reading, inference and the work between two frames overlap.
 
@@ -265,7 +283,15 @@ class Detector:
                 images then wait for no other's run.
             max_batch: see `Batcher`.
             max_wait: see `Batcher`.
-            **settings: as of a call; format is that of iterables of arrays, not of files, cameras and URLs.
+            conf: see `__call__`.
+            iou: see `__call__`.
+            max_det: see `__call__`.
+            classes: see `__call__`.
+            agnostic: see `__call__`.
+            multi_label: see `__call__`.
+            augment: see `__call__`.
+            region: see `__call__`.
+            format: the channel order of iterables of arrays, not of files, cameras and URLs.
 
         Returns:
             An iterator of `Frame`, also an asynchronous one and a context manager: each source in its own order.
@@ -277,52 +303,16 @@ class Detector:
         from yolort.stream import Stream  # threads, queues and futures, which a plain detection needs not
 
         batching = {"max_batch": max_batch, "max_wait": max_wait}
+        settings = Settings(
+            conf=conf, iou=iou, max_det=max_det, classes=classes, agnostic=agnostic, multi_label=multi_label,
+            format=format, augment=augment, region=region,
+        )  # fmt: skip
         return Stream(self, source, policy, buffer, workers, batching, settings)
-
-    @property
-    def names(self) -> dict[int, str]:
-        """Class names by class index."""
-        return self._names
-
-    @property
-    def imgsz(self) -> tuple[int, int]:
-        """Height and width of the network input in pixels; with `rect` its maximum."""
-        return self._core.imgsz
-
-    @property
-    def channels(self) -> int:
-        """Channels of the network input: 3, 1 of a gray image, or more."""
-        return self._core.channels
 
     @property
     def rect(self) -> bool:
         """Whether images are padded only to the stride of the model."""
         return self._core.rect
-
-    @property
-    def batch(self) -> int:
-        """Images of one run of the network at most; 0 if any number goes."""
-        return self._core.batch
-
-    @property
-    def engine(self) -> str:
-        """Name of the engine that runs the model."""
-        return self._core.engine
-
-    @property
-    def device(self) -> str:
-        """Where it runs: "cpu", "vulkan:0 <name>", ..."""
-        return self._core.device
-
-    @property
-    def precision(self) -> str:
-        """What the engine computes in: "fp32", "bf16", ..."""
-        return self._core.precision
-
-    @property
-    def tuned(self) -> bool:
-        """Whether it runs as `yolort tune` recorded."""
-        return self._core.tuned
 
     @property
     def head(self) -> str:
@@ -340,22 +330,9 @@ class Detector:
         return self._skeleton
 
     @property
-    def metadata(self) -> dict[str, str]:
-        """Metadata of the model file, as text."""
-        return self._core.metadata
-
-    @property
     def views(self) -> list[View]:
         """The views of test-time augmentation, each with where it runs; empty without."""
         return [View(*view) for view in self._core.views]
-
-    @property
-    def speed(self) -> Speed:
-        """Milliseconds of the last call."""
-        return Speed(*self._core.speed)
-
-    def __reduce__(self) -> str:
-        raise TypeError("a Detector cannot be pickled: send the path of its model, and construct it in that process")
 
     def __repr__(self) -> str:
         height, width = self.imgsz
@@ -364,19 +341,25 @@ class Detector:
             f"tuned={self.tuned}, head={self.head!r}, imgsz={height}x{width}, classes={len(self._names)})"
         )
 
-    def _detect(
-        self,
-        arrays: list[Array],
-        paths: Sequence[str | None],
-        thresholds: _core.Thresholds,
-        formats: Sequence[str | None],
-        augment: bool | None,
-    ) -> list[Detections]:
-        found = self._core.detect(arrays, thresholds, formats, augment)
-        return [
-            from_columns(columns, self._names, self._skeleton, path, (array.shape[0], array.shape[1]))
-            for columns, path, array in zip(found, paths, arrays, strict=True)
-        ]
+    def _thresholds(self, settings: Mapping[str, Any]) -> _core.Thresholds:
+        """Those of the constructor with what a call sets in their place."""
+        chosen = {name: settings.get(name, default) for name, default in self._settings.items()}
+        own = self._settings["conf"]
+        of_others = _CONF if isinstance(own, Mapping) else own
+        return _checks.thresholds(**chosen, of_others=of_others, count=len(self._names))
+
+    def _detect(self, inputs: Sequence[Input], settings: Mapping[str, Any]) -> list[Detections]:
+        """Detect in images; `settings` as `_checks.settings` returns them."""
+        region = settings.get("region")
+        parts = [_region.crop(item.array, region) for item in inputs]
+        arrays, formats = [part.array for part in parts], [item.format for item in inputs]
+        found = self._core.detect(arrays, self._thresholds(settings), formats, settings.get("augment"))
+        out = []
+        for item, part, columns in zip(inputs, parts, found, strict=True):
+            shape = (part.array.shape[0], part.array.shape[1])
+            detections = from_columns(columns, self._names, self._skeleton, item.path, shape)
+            out.append(_region.whole(detections, part, item.array, region) if region else detections)
+        return out
 
 
 def _described(item: object) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _atomic, _bands, _checks, _glob, _image_header, _netpbm
+from yolort import _addresses, _atomic, _bands, _checks, _glob, _image_header, _netpbm
 from yolort._core import Error
 
 #: Pixels that a file is decoded to at most: 400 MB, and up to 2 GB of its decoder meanwhile (JPEG 2000, AVIF). The
@@ -134,7 +134,7 @@ def find(source: str | bytes | os.PathLike[str], *, videos: bool = False) -> lis
         FileNotFoundError: nothing there.
     """
     text = os.fsdecode(_checks.path("source", source))
-    name = _checks.shown_path(text)
+    name = _addresses.shown_path(text)
     if not text:
         raise FileNotFoundError("the source is an empty path")
     path, kinds = Path(text), "images or videos" if videos else "images"
@@ -177,7 +177,7 @@ def read(path: str | bytes | os.PathLike[str], channels: int = 3) -> npt.NDArray
     """
     opencv()
     place = _checks.path("image", path)
-    name = f"image {_checks.shown_path(os.fsdecode(place))}"
+    name = f"image {_addresses.shown_path(os.fsdecode(place))}"
     # Not imread: it cannot open every Unicode path, and hides why it fails.
     try:
         status = os.stat(place)
@@ -196,20 +196,20 @@ def read(path: str | bytes | os.PathLike[str], channels: int = 3) -> npt.NDArray
         raise ImageError(f"{name} cannot be read: {error.strerror or error}") from None
     if video and _image_header.read(data) is None:
         raise ImageError(f"{name} is no image, but its ending is that of a video{video}")
-    if channels not in (1, 3):
-        try:
-            return _bands.decode(data, channels, name)
-        except ValueError as error:
-            raise ImageError(str(error)) from None
-    return decode(data, name)
+    return decode(data, name, channels)
 
 
-def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image") -> npt.NDArray[np.uint8]:
+def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image", channels: int = 3) -> npt.NDArray[np.uint8]:
     """Decode the bytes of an image file, as `read` does; `name` is what an error calls it.
 
     Raises:
         ImageError, ImportError: as `read`.
     """
+    if channels not in (1, 3):
+        try:
+            return _bands.decode(bytes(data), channels, name)
+        except ValueError as error:
+            raise ImageError(str(error)) from None
     opencv()
     bytes_ = np.frombuffer(data, np.uint8).data
     header = _image_header.read(bytes_)

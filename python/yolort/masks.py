@@ -45,6 +45,11 @@ class Masks:
         indices = np.arange(len(self))[rows]
         return Masks(self._core.select(np.atleast_1d(indices).tolist()))
 
+    def in_image(self, left: int, top: int, shape: tuple[int, int]) -> Masks:
+        """The same masks in the pixels of an image, (height, width), of which theirs is the part that begins at `left`,
+        `top`. ValueError if it is not within the image."""
+        return Masks(self._core.in_image(left, top, *shape))
+
     def __repr__(self) -> str:
         return f"Masks(shape={self.shape})"
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _checks, images
+from yolort import _addresses, _checks, images
 from yolort._core import Error
 
 StreamSource: TypeAlias = "int | str | os.PathLike[str] | Iterable[npt.NDArray[np.uint8]]"
@@ -72,7 +72,7 @@ def split(source: StreamSource | Sequence[StreamSource]) -> list[Source]:
 def _open(source: StreamSource) -> Source:
     if isinstance(source, (int, np.integer)) and not isinstance(source, bool):
         return Video(_checks.integer("source: the index of a camera", source, 0, _LAST_CAMERA))
-    if isinstance(source, str) and _checks.is_address(source) and not os.path.exists(source):
+    if isinstance(source, str) and _addresses.is_address(source) and not os.path.exists(source):
         return Video(source)
     if isinstance(source, (str, os.PathLike)):
         text = os.fsdecode(_checks.path("source", source))
@@ -146,7 +146,7 @@ class Video:
         self.problems = [] if problems is None else problems
         # As bytes: OpenCV crashes on text with bytes in it that are no UTF-8.
         self._address = os.fsencode(address.absolute()) if isinstance(address, Path) else address
-        self._name = f"camera {address}" if isinstance(address, int) else _checks.shown_path(os.fspath(address))
+        self._name = f"camera {address}" if isinstance(address, int) else _addresses.shown_path(os.fspath(address))
         self.live = not isinstance(address, Path)
         if isinstance(address, str) and not _is_url(address):
             raise SourceError(f"source {self._name} is no URL that can be opened: its host or port is malformed")

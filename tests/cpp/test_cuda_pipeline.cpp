@@ -72,10 +72,12 @@ void test_decode() {
           Thresholds some = loose;
           some.classes = {1, 4};
           some.agnostic = true;
+          Thresholds each = some;
+          each.class_conf = {0.5f, 0.3f, 0.05f, 0.5f, 0.02f};
           Thresholds all;
           all.conf = 0;
           all.max_det = 2000;
-          for (const Thresholds& thresholds : {Thresholds(), loose, few, every, some, all}) {
+          for (const Thresholds& thresholds : {Thresholds(), loose, few, every, some, each, all}) {
             const auto found = gpu.detect(images, thresholds);
             for (const Detections& one : found) seen += one.size();
             CHECK(same(found, on_cpu(model, images, thresholds)));

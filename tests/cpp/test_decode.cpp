@@ -112,6 +112,16 @@ void test_thresholds() {
   thresholds.classes = {0, 2};
   CHECK(decode(head, thresholds).classes == std::vector<int>{0});
   thresholds = {};
+  thresholds.class_conf = {0.5f, 0.8f, 0.4f};  // conf counts for none
+  CHECK(decode(head, thresholds).empty());
+  thresholds.class_conf = {0.4f, 0.7f, 0.4f};
+  CHECK((decode(head, thresholds).classes == std::vector<int>{1, 0}));
+  thresholds.classes = {0};
+  CHECK(decode(head, thresholds).classes == std::vector<int>{0});
+  CHECK_THROWS((thresholds.class_conf = {0.5f}, check_thresholds(thresholds, 3)), std::invalid_argument, "1 values");
+  CHECK_THROWS((thresholds.class_conf = {0.5f, nan, 0.5f}, check_thresholds(thresholds, 3)), std::invalid_argument,
+               "conf of a class");
+  thresholds = {};
   thresholds.conf = 1;
   CHECK(decode(head, thresholds).empty());
   thresholds.conf = 0;

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yolort
 from installing import ROOT, detections, found_in, run, write_pnm
-from known_models import task_model, write_ncnn
+from known_models import metadata, task_model, write_ncnn
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +60,22 @@ def test_frames(app: Path, picture: np.ndarray, here: np.ndarray) -> None:
     np.testing.assert_array_equal(detections(line), detections(told[0]))
     message = run(app, MODEL, "-", "--size", "640x480", stdin=frames[:-1], status=1)
     assert "the last frame has 921599 bytes, expected 921600" in message
+
+
+def test_frames_of_many_channels(app: Path, tmp_path: Path) -> None:
+    """With the channels in the metadata, or given; a folder of images of three is refused in a sentence."""
+    rows = np.array([[8, 8, 24, 24, 0.9, 0]], np.float32)
+    said = {**metadata(["thing"]), "end2end": True, "imgsz": [32, 32]}
+    (tmp_path / "a").mkdir()
+    model = write_ncnn(tmp_path, {"out0": rows}, {**said, "channels": 6})
+    silent = write_ncnn(tmp_path / "a", {"out0": rows}, said)
+    frame = bytes(range(192)) * 32
+    words = ("-", "--size", "32x32", "--format", "6", "--save", tmp_path / "drawn")
+    for line in (run(app, model, *words, stdin=frame), run(app, silent, *words, "--input", "channels=6", stdin=frame)):
+        np.testing.assert_allclose(detections(line)[0][2:], [8, 8, 24, 24])
+    assert yolort.images.read(tmp_path / "drawn" / "frame-0.png").shape == (32, 32, 3)
+    message = run(app, model, "-", "--size", "32x32", stdin=frame[: 32 * 32 * 3], status=1)
+    assert "it has 3 channel(s), the model takes 6" in message
 
 
 def assert_alike(a: object, b: object) -> None:
@@ -156,6 +172,9 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes_on(app: Path, picture_fil
         ([MODEL, "-", "--size", "0x10"], "--size 0x10: expected 1 to 65535"),
         ([MODEL, "-", "--size", "10"], "--size 10: expected two whole numbers"),
         ([MODEL, "-", "--size", "1x1", "--format", "yuv"], "--format yuv: expected bgr"),
+        ([MODEL, "-", "--size", "1x1", "--format", "513"], "--format 513: expected bgr"),
+        ([MODEL, "a.jpg", "--input", "depth=6"], "--input depth=6: expected channels="),
+        ([MODEL, "a.jpg", "--input", "mean=dark"], "--input mean=dark: expected a number"),
         ([MODEL, "a.jpg", "--conf", "half"], "--conf half: expected a number"),
         ([MODEL, "a.jpg", "--threads", "2x"], "--threads 2x: expected a whole number"),
         ([MODEL, "a.jpg", "--rect", "maybe"], "--rect maybe: expected yes or no"),

@@ -224,7 +224,7 @@ def test_threads_of_the_c_api_are_bounded(model: Path) -> None:
     """In C++, which all of them go through."""
     with pytest.raises(ValueError, match=f"expected 1 to {4 * CORES}"):
         yolort._core.Detector(
-            model, yolort.Detector(model, engine="onnxruntime")._thresholds, format="", engine="onnxruntime",
+            model, yolort.Detector(model, engine="onnxruntime")._thresholds({}), format="", engine="onnxruntime",
             device="", precision="", threads=100_000, names=[], imgsz=None, rect=None, tuned=False, profile=False,
             augment=False, scales=[], flip=True, merge="wbf", scale_models=[], engine_options={},
             flip_idx=[], skeleton=[], channels="", resize="", mean=[], std=[],

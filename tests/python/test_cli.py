@@ -89,6 +89,47 @@ def test_stream(folder: Path, model: Path) -> None:
     assert "nothing.mp4" in run("stream", "nothing.mp4", "--model", model, code=2).stderr
 
 
+def video_of(image: np.ndarray, path: Path, frames: int = 3) -> Path:
+    height, width = image.shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (width, height))
+    for _ in range(frames):
+        writer.write(image)
+    writer.release()
+    return path
+
+
+def frames_of(path: Path) -> list[np.ndarray]:
+    video = cv2.VideoCapture(str(path))
+    frames = []
+    while (read := video.read())[0]:
+        frames.append(read[1])
+    return frames
+
+
+def test_videos(folder: Path, model: Path, tmp_path: Path) -> None:
+    image = yolort.images.read(yolort.demo_image())
+    video = video_of(image, tmp_path / "v.avi")
+    lines = run("predict", video, folder / "a.png", "--model", model, "--save", tmp_path / "out").stdout.splitlines()
+    assert [line.partition(": ")[0] for line in lines[:3]] == [f"{video}, frame {index}" for index in range(3)]
+    assert len(lines) == 4
+    assert [frame.shape for frame in frames_of(tmp_path / "out" / "v.mp4")] == [image.shape] * 3
+    assert (tmp_path / "out" / "a.png").is_file()
+    drawn = tmp_path / "drawn.mp4"
+    detector = yolort.Detector(model)
+    name = detector.names[int(detector(image).classes[-1])]
+    options = ("--save", drawn, "--frames", 2, "--max-det", 1, "--iou", 0.5, "--classes", name)
+    frames = [json.loads(line) for line in run("stream", video, "--model", model, *options).stdout.splitlines()]
+    assert [[one["name"] for one in frame["detections"]] for frame in frames] == [[name], [name]]
+    assert len(frames_of(drawn)) == 2
+    run("stream", video, "--model", model, *options)  # replaces what is ours
+    foreign = tmp_path / "mine.mp4"
+    foreign.write_bytes(b"a film")
+    assert "mine.mp4" in run("stream", video, "--model", model, "--save", foreign, code=2).stderr
+    assert foreign.read_bytes() == b"a film"
+    assert "written as .mp4" in run("stream", video, "--model", model, "--save", tmp_path / "x.avi", code=2).stderr
+    assert "one video" in run("stream", video, video, "--model", model, "--save", drawn, code=2).stderr
+
+
 def test_predict_augmented(folder: Path, model: Path) -> None:
     def detections(*arguments: object) -> list[dict[str, object]]:
         (line,) = run("predict", folder / "a.png", "--model", model, "--json", *arguments).stdout.splitlines()
@@ -107,7 +148,7 @@ def test_an_unreadable_image_is_reported_and_the_rest_go_on(folder: Path, model:
     done = run("predict", folder, "--model", model, code=1)
     assert len(done.stdout.splitlines()) == 2
     assert "aa.jpg" in done.stderr
-    assert "1 of 3 image(s) failed" in done.stderr
+    assert "1 of 3 source(s) failed" in done.stderr
 
 
 def test_equal_names_do_not_overwrite_each_other(folder: Path, model: Path, tmp_path: Path) -> None:

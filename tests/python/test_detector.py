@@ -112,7 +112,7 @@ def test_letterbox_is_that_of_opencv(imgsz: tuple[int, int]) -> None:
         (np.zeros((5, 5, 3), np.int64), TypeError, "int64"),
         (np.zeros((5, 5, 2), np.uint8), ValueError, "shape"),
         (np.zeros((5,), np.uint8), ValueError, "shape"),
-        (np.zeros((2, 5, 5, 3), np.uint8), ValueError, "shape"),
+        (np.zeros((2, 2, 5, 5, 3), np.uint8), ValueError, "shape"),
         (np.zeros((70000, 1, 3), np.uint8), ValueError, "65535"),
         ([None], TypeError, "NoneType"),
         ("no such file.jpg", FileNotFoundError, "no such file"),
@@ -122,6 +122,12 @@ def test_letterbox_is_that_of_opencv(imgsz: tuple[int, int]) -> None:
 def test_what_is_no_image(detector: yolort.Detector, bad: object, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         detector(bad)  # type: ignore[call-overload]
+
+
+def test_a_checkpoint_is_told_how_to_export(tmp_path: Path) -> None:
+    (tmp_path / "yolo26n.pt").write_bytes(b"PK")
+    with pytest.raises(yolort.ModelError, match=r"is exported first: yolort export .*yolo26n\.pt"):
+        yolort.Detector(tmp_path / "yolo26n.pt")
 
 
 def test_format_must_fit(detector: yolort.Detector) -> None:
@@ -256,7 +262,7 @@ def test_arrays_of_a_gpu_on_an_engine_of_the_cpu(detector: yolort.Detector, kind
             letterbox(array, 64, 64)
     with pytest.raises(ValueError, match="not packed within a row"):
         detector(kind((30, 40, 3), strides=(40, 1, 1200)))
-    with pytest.raises(ValueError, match=r"got \(3, 30, 40\)"):
+    with pytest.raises(ValueError, match=r"shape \(3, 30, 40\) has its channels first"):
         detector(kind((3, 30, 40)))
     with pytest.raises(TypeError, match="expected uint8"):
         detector(kind((30, 40, 3), **({"bits": 32} if kind is DlpackArray else {"typestr": "<f4"})))

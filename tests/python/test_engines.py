@@ -130,7 +130,7 @@ def test_inputs_that_are_no_image(target: Target, make_model: Make) -> None:
     with pytest.raises(yolort.ModelError, match=r"2 input"):
         target.detector(make_model(boxes_output(), inputs=2))
     if target.engine != "ncnn":
-        for shape in ([1, 1, 64, 64], [1, 3, 64]):
+        for shape in ([64, 64], [1, 3, 64]):
             with pytest.raises(yolort.ModelError, match="input"):
                 target.detector(make_model(boxes_output(), shape=shape))
 

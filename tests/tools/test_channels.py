@@ -37,7 +37,7 @@ def of_channels(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Pat
         if not path.exists():
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(2)
-                model = DetectionModel("yolov8n.yaml", ch=channels, nc=len(NAMES), verbose=False)
+                model = DetectionModel("yolo26n.yaml", ch=channels, nc=len(NAMES), verbose=False)
                 for module in model.modules():
                     if isinstance(module, torch.nn.BatchNorm2d):  # with which activations do not vanish
                         torch.nn.init.normal_(module.bias, 0, 0.2)

@@ -37,24 +37,24 @@ _THROUGHPUT = 2.0  # seconds of a throughput measurement
 _COLUMNS = (
     ("threads", "threads", "{}"),
     ("p50 ms", "p50_ms", "{:.2f}"),
-    ("time, to the first", "shown_ratio", "{}"),
-    ("mean", "mean_ms", "{:.2f}"),
-    ("std", "std_ms", "{:.2f}"),
-    ("p95", "p95_ms", "{:.2f}"),
-    ("p99", "p99_ms", "{:.2f}"),
-    ("pre", "pre_p50_ms", "{:.2f}"),
-    ("inference", "inference_p50_ms", "{:.2f}"),
-    ("post", "post_p50_ms", "{:.2f}"),
+    ("speed-up", "speedup", "{}"),
+    ("mean ms", "mean_ms", "{:.2f}"),
+    ("std ms", "std_ms", "{:.2f}"),
+    ("p95 ms", "p95_ms", "{:.2f}"),
+    ("p99 ms", "p99_ms", "{:.2f}"),
+    ("pre ms", "pre_p50_ms", "{:.2f}"),
+    ("inference ms", "inference_p50_ms", "{:.2f}"),
+    ("post ms", "post_p50_ms", "{:.2f}"),
     ("mAP50-95", "map50_95", "{:.2f}"),
     ("mAP50", "map50", "{:.2f}"),
     ("peak MiB", "rss_mib", "{:.0f}"),
-    ("of it model", "engine_mib", "{:.0f}"),
+    ("model MiB", "engine_mib", "{:.0f}"),
     ("GPU MiB", "gpu_mib", "{:.0f}"),
     ("file MB", "size_mb", "{:.1f}"),
     ("M params", "parameters", "{:.2f}"),
     ("GFLOPs", "gflops", "{:.1f}"),
-    ("to install", "install", "{}"),
-    ("MB", "install_mb", "{:.0f}"),
+    ("needs", "install", "{}"),
+    ("needs MB", "install_mb", "{:.0f}"),
 )
 _ACCURACY = 12  # the columns after which throughput is put
 _SCALES = {"parameters": 1e-6, "map50_95": 100, "map50": 100}
@@ -68,10 +68,33 @@ class Benchmark:
     setup: dict[str, str]
     settings: dict[str, Any]
 
+    @property
+    def reference(self) -> Row | None:
+        """The first row with figures, which speed-ups are relative to."""
+        return next((row for row in self.rows if len(row.samples)), None)
+
+    def by_speed(self) -> list[Row]:
+        """The rows, fastest first; those without figures last."""
+        return sorted(self.rows, key=lambda row: row.p50)
+
     def ratio(self, row: Row) -> Ratio | None:
-        """The time of a row as a multiple of that of the first row with figures; None for that row."""
-        first = next((one for one in self.rows if len(one.samples)), row)
-        return None if first is row else row.ratio(first)
+        """The time of a row as a multiple of that of the reference; None for the reference."""
+        reference = self.reference
+        return None if reference is None or reference is row else row.ratio(reference)
+
+    def answer(self) -> str:
+        """Which row is fastest, in a sentence, and which are not measurably slower; "" without figures."""
+        fastest, *others = self.by_speed()
+        if not len(fastest.samples):
+            return ""
+        said = f"Fastest: {fastest.name}, {fastest.p50:.2f} ms"
+        ratio = self.ratio(fastest)
+        if self.reference is not None and ratio is not None:
+            said += f", {ratio.speedup()} as {self.reference.name}" if ratio.verdict == "faster" else ""
+        if fastest.accuracy.get("map50_95") is not None:
+            said += f", {100 * fastest.accuracy['map50_95']:.2f} mAP50-95"
+        close = [row.name for row in others if (ratio := row.ratio(fastest)) and not ratio.verdict]
+        return f"{said}." + (f" Not measurably slower: {', '.join(close)}." if close else "")
 
     def _flat(self) -> list[dict[str, Any]]:
         out = []
@@ -83,8 +106,9 @@ class Benchmark:
         return out
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """Headings and cells; columns that no row fills are left out. Rows stand as they were asked for."""
-        flat = [{**row.to_dict(), "shown_ratio": self.ratio(row)} for row in self.rows]
+        """Headings and cells, fastest first; columns that no row fills are left out."""
+        rows = self.by_speed()
+        flat = [{**row.to_dict(), "speedup": self._speedup(row)} for row in rows]
         rates = list(dict.fromkeys(key for values in flat for key in values if key.startswith("images_per_s")))
         columns = [
             *_COLUMNS[:_ACCURACY],
@@ -93,7 +117,7 @@ class Benchmark:
         ]
         columns = [column for column in columns if any(values.get(column[1]) is not None for values in flat)]
         cells = []
-        for row, values in zip(self.rows, flat, strict=True):
+        for row, values in zip(rows, flat, strict=True):
             name = [Path(row.case.model).name, str(values["engine"] or "-"), str(values["precision"] or "-")]
             name[1] += f" {values['device']}" if values["device"] not in (None, "cpu") else ""
             if row.error and not len(row.samples):
@@ -107,6 +131,12 @@ class Benchmark:
                 name.append("-" if shown is None else mark + form.format(shown))
             cells.append(name)
         return ["model", "engine", "precision", *(heading for heading, _, _ in columns)], cells
+
+    def _speedup(self, row: Row) -> str | None:
+        if row is self.reference:
+            return "reference" if len(self.rows) > 1 else None
+        ratio = self.ratio(row)
+        return ratio.factor() if ratio else None
 
     def notes(self) -> list[str]:
         """Why rows have no figures, or not all of them."""
@@ -125,13 +155,14 @@ class Benchmark:
     def doubts(self) -> list[str]:
         """Why the times may not hold."""
         others = max((row.others for row in self.rows if row.others is not None), default=None)
-        return [disturbed(others)] if _system.Load.disturbs(others) else []
+        out = [disturbed(others)] if _system.Load.disturbs(others) else []
+        return out + _system.load_doubts(self.setup)
 
     def to_markdown(self) -> str:
         """The table and the set-up."""
         from yolort.tools.evaluate.report import markdown
 
-        lines = markdown(*self.table())
+        lines = [self.answer(), "", *markdown(*self.table())]
         lines += ["", *(f"- failed: {' '.join(note.split())}" for note in self.notes())]
         lines += [f"- {text}" for text in [*self.doubts(), *self.remarks()]]
         return "\n".join([*lines, *(f"- {key}: {value}" for key, value in self.setup.items()), ""])

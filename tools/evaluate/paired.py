@@ -28,8 +28,12 @@ class Ratio:
     def __str__(self) -> str:
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
 
-    def speedup(self) -> str:
+    def factor(self) -> str:
         """How many times as fast the row is, with its interval."""
+        return f"{1 / self.value:.2f}x ({1 / self.high:.2f} to {1 / self.low:.2f})"
+
+    def speedup(self) -> str:
+        """As `factor`, in words."""
         return f"{1 / self.value:.2f}x as fast ({1 / self.high:.2f} to {1 / self.low:.2f})"
 
 

@@ -89,8 +89,9 @@ def profile(
             of other engines the layers of a mean run, one after the other.
         operators: of a checkpoint, the table of torch.profiler in `Profile.operators`: the operators of one run, the
             longest first.
-        shapes, memory, stacks: the same with the shapes of inputs, the memory that is allocated, and where in the
-            source an operator was called; also in the trace.
+        shapes: the same with the shapes of inputs, in the trace too.
+        memory: the same with the memory that is allocated.
+        stacks: the same with where in the source an operator was called.
         **options: of `Detector`: engine, device, threads, precision, imgsz.
 
     Raises ValueError for `runs` and for operators of an artifact, EngineError where the engine cannot time layers,

@@ -6,22 +6,43 @@ import base64
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
 from yolort import _atomic, images
+from yolort.tools.evaluate import charts
 
 if TYPE_CHECKING:
     from yolort.tools.evaluate.benchmark import Benchmark, Row
 
-__all__ = ["intervals", "markdown", "page", "pareto_chart", "render", "save"]
+__all__ = ["PictureRow", "Pictures", "markdown", "page", "render", "save"]
 
 _TEMPLATE = Path(__file__).with_name("report.html")
-_LABELS = 12  # points of a front that can all be told by colour
-_PARTS = (("pre", "#e69f00"), ("inference", "#0072b2"), ("post", "#009e73"))  # Okabe and Ito's colours
+_LOWER_IS_BETTER = (
+    *("p50 ms", "mean ms", "std ms", "p95 ms", "p99 ms", "pre ms", "inference ms", "post ms"),
+    *("peak MiB", "model MiB", "GPU MiB", "file MB", "needs MB"),
+)
+_HIGHER_IS_BETTER = ("mAP50-95", "mAP50", "images/s")
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """The same image, as several models see it."""
+
+    caption: str
+    images: Sequence[tuple[np.ndarray, str]]  # (height, width, 3) BGR uint8, and what is written below it
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images side by side: a column for each model."""
+
+    headings: Sequence[str]
+    rows: Sequence[PictureRow]
 
 
 def save(report: Any, path: str | Path, writers: Mapping[str, Callable[[Any], str]]) -> None:
@@ -47,47 +68,90 @@ def _marked(ending: str, text: str) -> str:
 def render(benchmark: Benchmark) -> str:
     """HTML with the table, the charts as SVG, and the set-up; text of models and errors is escaped."""
     headings, cells = benchmark.table()
-    measured = [row for row in benchmark.rows if len(row.samples)]
-    charts = []
-    if measured:
-        charts.append(("Latency of one image", _svg(_latency, measured, lines=len(measured))))
-        charts.append(("Where it goes (medians)", _svg(_split, measured, lines=len(measured))))
+    measured = [row for row in benchmark.by_speed() if len(row.samples)]
+    timed = [charts.Timed(row.name, row.samples) for row in measured]
+    shown = []
+    if timed:
+        shown.append(("Latency of one image", charts.latencies(timed)))
+        shown.append(("Time of each part", charts.split(timed)))
     if any(row.accuracy for row in measured):
-        points = [(_label(row), row.p50, 100 * (row.accuracy["map50_95"] or 0)) for row in measured if row.accuracy]
-        charts.append(("Accuracy against latency", pareto_chart(points)))
+        shown.append(("Accuracy against latency", charts.pareto([_point(row) for row in measured if row.accuracy])))
     settings = {key: value for key, value in benchmark.settings.items() if value is not None}
     return page(
         "yolort benchmark",
         headings,
         cells,
-        charts,
+        shown,
         {**benchmark.setup, **settings},
+        answer=benchmark.answer(),
+        warnings=benchmark.doubts(),
+        best=_best(headings, cells),
         failures=benchmark.notes(),
         remarks=[
-            *benchmark.doubts(),
             *benchmark.remarks(),
-            "Milliseconds of one image, end to end unless a part is named. Every row ran in a process of its own, in "
-            "turns with the others; ratios are of times in the same turn, with a 95 % interval. Memory is the peak of "
-            "that process while it detects in one image at a time, and what of it came with loading the model.",
+            "Milliseconds of one image, end to end unless a part is named. Each row ran in its own process, in turns "
+            "with the others; speed-ups compare times of the same turn, with a 95 % interval. Memory is the peak of "
+            "that process while it detects in one image at a time; model MiB is the part that loading the model took.",
         ],
     )
+
+
+def _point(row: Row) -> charts.Point:
+    interval = row.accuracy.get("map50_95_ci")
+    low_high = (100 * interval[0], 100 * interval[1]) if interval else None
+    return charts.Point(row.name, row.p50, 100 * (row.accuracy["map50_95"] or 0), map_interval=low_high)
+
+
+def _best(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> set[tuple[int, int]]:
+    """Row and column of the best figure of each column that has one."""
+    out = set()
+    for column, heading in enumerate(headings):
+        sign = 1 if heading in _LOWER_IS_BETTER else -1 if heading.startswith(_HIGHER_IS_BETTER) else 0
+        figures = [
+            (sign * float(row[column].strip("~")), at) for at, row in enumerate(cells) if _is_number(row[column])
+        ]
+        if sign and len(figures) > 1:
+            least = min(figures)[0]
+            out |= {(at, column) for figure, at in figures if figure == least}
+    return out
+
+
+def _is_number(text: str) -> bool:
+    return text.strip("~").replace(".", "", 1).isdecimal()
 
 
 def page(
     title: str,
     headings: Sequence[str],
     cells: Sequence[Sequence[str]],
-    charts: Sequence[tuple[str, str]],
+    figures: Sequence[tuple[str, str]],
     setup: Mapping[str, Any],
     *,
+    answer: str = "",
+    warnings: Sequence[str] = (),
+    best: Collection[tuple[int, int]] = (),
     failures: Sequence[str] = (),
     remarks: Sequence[str] = (),
     commands: Sequence[str] = (),
-    pictures: Sequence[tuple[str, np.ndarray]] = (),
+    pictures: Pictures | None = None,
 ) -> str:
-    """HTML that needs nothing else: table, failures, remarks, commands, charts (title, SVG), pictures, set-up.
+    """HTML that needs nothing else.
 
-    Text is escaped; pictures are (caption, BGR uint8 of (height, width, 3)), shown as JPEG.
+    Args:
+        title: of the page.
+        headings: of the table, with units.
+        cells: of the table.
+        figures: title and SVG of each chart.
+        setup: what the figures were measured on.
+        answer: the result in a sentence, shown first.
+        warnings: why figures may not hold, shown before everything else.
+        best: row and column of cells in bold.
+        failures: what could not be measured.
+        remarks: sentences below the answer.
+        commands: of the shell, to copy.
+        pictures: images before and after.
+
+    Text is escaped.
     """
     environment = jinja2.Environment(autoescape=True)
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
@@ -98,8 +162,13 @@ def page(
         failures=failures,
         remarks=remarks,
         commands=commands,
-        charts=charts,
-        pictures=[(caption, _jpeg(image)) for caption, image in pictures],
+        charts=figures,
+        pictures=pictures
+        and [(row.caption, [(_jpeg(one), text) for one, text in row.images]) for row in pictures.rows],
+        columns=pictures and pictures.headings,
+        answer=answer,
+        warnings=warnings,
+        best=best,
         setup=setup,
     )
 
@@ -118,101 +187,3 @@ def markdown(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> list[st
     """The lines of a table."""
     lines = [f"| {' | '.join(row)} |" for row in (headings, ["---"] * len(headings))]
     return lines + [f"| {' | '.join(one.replace('|', '/').replace(chr(10), ' ') for one in row)} |" for row in cells]
-
-
-def pareto_chart(points: Sequence[tuple[str, float, float]]) -> str:
-    """SVG of (name, milliseconds, mAP50-95 of 100); what no other beats in both is joined.
-
-    Of more than a few, those and the first have names.
-    """
-    return _svg(_front, points, lines=min(len(points), _LABELS))
-
-
-def intervals(rows: Sequence[tuple[str, float, float, float]], unit: str) -> str:
-    """SVG of (name, mean, low, high) in a unit, about a line at 0."""
-    return _svg(lambda axes, shown: _intervals(axes, shown, unit), rows, lines=len(rows))
-
-
-def _label(row: Row) -> str:
-    parts = (Path(row.case.model).name, row.facts["engine"], row.facts["precision"])
-    return " ".join(parts).replace("$", r"\$") + (f" x{row.case.threads}" if row.case.threads else "")
-
-
-def _svg(draw: Any, rows: Sequence[Any], lines: int) -> str:
-    """What `draw` makes of them, as high as so many lines of text."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "yolort", "font.family": "sans-serif"}):
-        figure = Figure(figsize=(11, 1.4 + 0.3 * max(lines, 6)), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        axes.spines[["top", "right"]].set_visible(False)
-        draw(axes, rows)
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    svg = out.getvalue()
-    return svg[svg.index("<svg") :]
-
-
-def _names(axes: Any, rows: list[Row], behind: list[str] | None = None) -> None:
-    axes.set_yticks(
-        range(len(rows)), [_label(row) + text for row, text in zip(rows, behind or [""] * len(rows), strict=True)]
-    )
-    axes.invert_yaxis()
-    axes.set_xlabel("ms")
-    axes.grid(axis="x", alpha=0.3)
-
-
-def _latency(axes: Any, rows: list[Row]) -> None:
-    """Every sample, and the median, of each row; what lies above twice the slowest median is left out."""
-    rng = np.random.default_rng(0)
-    medians = [row.p50 for row in rows]
-    for at, (row, median) in enumerate(zip(rows, medians, strict=True)):
-        total = row.samples[:, 0]
-        spread = at + rng.uniform(-0.28, 0.28, len(total))
-        axes.scatter(total, spread, s=5, alpha=0.35, linewidths=0, color="#0072b2", rasterized=False)
-        axes.plot([median, median], [at - 0.36, at + 0.36], color="#d55e00", linewidth=2)
-    axes.set_xlim(0, 2 * max(medians))
-    _names(axes, rows, [f"  {median:.1f}" for median in medians])
-
-
-def _split(axes: Any, rows: list[Row]) -> None:
-    left = np.zeros(len(rows))
-    for index, (part, colour) in enumerate(_PARTS, 1):
-        widths = np.array([row.percentile(50, index) for row in rows])
-        axes.barh(range(len(rows)), widths, left=left, color=colour, label=part, height=0.6)
-        left += widths
-    axes.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
-    _names(axes, rows)
-
-
-def _front(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
-    pairs = [(x, y) for _, x, y in points]
-    best = [p for p in sorted(pairs) if not any(q != p and q[0] <= p[0] and q[1] >= p[1] for q in pairs)]
-    axes.plot(*zip(*best, strict=True), color="#999999", linewidth=1, zorder=1)
-    told = [point for point in points if len(points) <= _LABELS or point[1:] in best or point is points[0]]
-    others = [point[1:] for point in points if point not in told]
-    if others:
-        axes.scatter(*zip(*others, strict=True), s=25, color="#bbbbbb", linewidths=0, zorder=1, label="others")
-    for at, (name, x, y) in enumerate(told):
-        how = {"color": f"C{at % 10}", "marker": "osD^vP*X<>"[at // 10 % 10]}
-        axes.scatter([x], [y], s=45, label=name, edgecolors="white", linewidths=0.5, zorder=2, **how)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
-    axes.set_xlim(left=0)
-    axes.set_xlabel("ms, median")
-    axes.set_ylabel("mAP50-95 (of 100)")
-    axes.margins(y=0.15)
-    axes.grid(alpha=0.3)
-
-
-def _intervals(axes: Any, rows: Sequence[tuple[str, float, float, float]], unit: str) -> None:
-    for at, (_, mean, low, high) in enumerate(rows):
-        axes.plot([low, high], [at, at], color="#0072b2", linewidth=3, solid_capstyle="butt")
-        axes.scatter([mean], [at], s=40, color="#d55e00", zorder=2)
-    axes.axvline(0, color="#666666", linewidth=1)
-    axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel(unit)
-    axes.grid(axis="x", alpha=0.3)

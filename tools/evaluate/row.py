@@ -55,6 +55,13 @@ class Row:
     others: float | None = None  # cores that other processes took while it was timed; None: unknown
 
     @property
+    def name(self) -> str:
+        """The model with the engine and the precision that ran it."""
+        parts = [Path(self.case.model).name, self.facts.get("engine") or self.case.engine]
+        parts.append(self.facts.get("precision") or self.case.precision)
+        return " ".join(part for part in parts if part) + (f" x{self.case.threads}" if self.case.threads else "")
+
+    @property
     def p50(self) -> float:
         """Median of the milliseconds of one image, end to end; infinite if nothing was measured."""
         return self.percentile(50)

@@ -61,9 +61,16 @@ class ArchitectureError(ValueError):
 
 def other_way(kind: str) -> str:
     """What to do with a model or head of that kind, to be added to why it cannot be used; "" if that is not known."""
-    if "World" not in kind:
+    if "RTDETR" in kind:
+        head, before = "end2end", ""
+    elif "World" in kind or "YOLOE" in kind:
+        head, before = "boxes", ", with the classes that were set before"
+    else:
         return ""
-    return "; Detector runs Ultralytics' own export of it, with the classes that were set before: YOLO(...).export()"
+    return (
+        f'; its maps cannot be cut out: the head to ask for is "{head}". Detector runs Ultralytics\' own export of it, '
+        f"which has that{before}: YOLO(...).export()"
+    )
 
 
 def build(path: Path, name: str) -> Any:

@@ -361,12 +361,7 @@ def detect_head(model: Any, *, tasks: bool = False) -> Any:
     known = ["Detect", "v10Detect", *(_TASKS if tasks else ())]
     if type(head) not in [getattr(heads, name, None) for name in known]:
         name = type(head).__name__
-        kind = "end2end" if name == "RTDETRDecoder" else "boxes" if name.startswith(("WorldDetect", "YOLOE")) else ""
-        hint = (
-            f', whose maps cannot be cut out; Ultralytics writes its head "{kind}" (yolo export format=onnx), '
-            "and Detector loads that file as it is"
-        )
-        raise CheckpointError(f"expected a detection model; this one ends in a {name} head{hint if kind else ''}")
+        raise CheckpointError(f"expected a detection model; this one ends in a {name} head{other_way(name)}")
     return head
 
 

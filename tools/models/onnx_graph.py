@@ -59,10 +59,9 @@ class Graph:
         return [node for node in self.nodes if node.op_type == "Conv" and node.input[1] in self.weights]
 
     @property
-    def sums(self) -> list[tuple[str, str, str]]:
-        """Additions of two activations: what each was, see `source`, and the output."""
-        found = [it for it in self.nodes if it.op_type == "Add" and all(one in self.shapes for one in it.input)]
-        return [(self.source(it.input[0]), self.source(it.input[1]), it.output[0]) for it in found]
+    def sums(self) -> list[onnx.NodeProto]:
+        """Additions of two activations."""
+        return [node for node in self.nodes if node.op_type == "Add" and all(one in self.shapes for one in node.input)]
 
     def source(self, tensor: str) -> str:
         """What a tensor was before it was activated by SiLU or sliced."""

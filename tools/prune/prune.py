@@ -23,7 +23,7 @@ from yolort.tools._formats import ENGINES
 from yolort.tools.data.dataset import load_dataset
 from yolort.tools.evaluate.evaluator import Evaluator
 from yolort.tools.export.pipeline import input_size
-from yolort.tools.models.checkpoints import load_checkpoint
+from yolort.tools.models.checkpoints import detect_head, load_checkpoint
 from yolort.tools.models.heads import complexity, with_head
 from yolort.tools.prune.checkpoint import check_widths
 from yolort.tools.prune.importance import (
@@ -125,7 +125,7 @@ def prune(
         raise ValueError(f"model must be a checkpoint (.pt), not '{model}'; random weights are not worth pruning")
     source = load_checkpoint(model)
     check_widths(source.model, model)
-    side = input_size(imgsz if imgsz is not None else source.side, int(source.model.stride.max()))[0]
+    side = input_size(imgsz if imgsz is not None else source.side, int(max(detect_head(source.model).stride)))[0]
     target = Path(output) if output is not None else Path(model).with_name(f"{Path(model).stem}-pruned.pt")
     if target.suffix != ".pt":
         raise ValueError(f"output must end in .pt, not '{target}'")

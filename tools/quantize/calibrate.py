@@ -35,7 +35,6 @@ _log = logging.getLogger(__name__)
 
 METHODS = ("minmax", "entropy", "percentile")
 PERCENTILE = 99.999  # of an activation's values; docs/benchmarks/int8.md has it beside others
-
 _FORMAT = 1  # version of calibration.json
 _MAX_JSON = 64 << 20
 _MAX_SIDE = 16384  # pixels, as the core
@@ -251,6 +250,7 @@ class Observation:
     def calibration(self, method: str = "percentile", percentile: float = PERCENTILE) -> Calibration:
         """By one of `METHODS`; those other than "minmax" need the histograms."""
         _check_method(method, percentile)
+        find = self.graph.source
         return Calibration(
             model=self.graph.name,
             graph=self.graph.sha256,
@@ -265,7 +265,7 @@ class Observation:
                 Convolution(_weights_sha256(self.graph, node.input[1]), node.input[0], node.output[0])
                 for node in self.graph.convolutions
             ),
-            sums=tuple(Sum(*one) for one in self.graph.sums),
+            sums=tuple(Sum(find(node.input[0]), find(node.input[1]), node.output[0]) for node in self.graph.sums),
         )
 
 

@@ -52,8 +52,10 @@ def export_int8(
         model: a checkpoint (.pt) or architecture (.yaml), see `export`.
         data: a `data.yaml`: calibrated on its split train, scored on val.
         format: "onnx" (for OpenVINO on x86), "openvino", "ncnn", or "engine", which TensorRT builds here.
-        head: "raw" or "raw-e2e"; imgsz: see `export`.
-        method, images: of the calibration, see `calibrate`.
+        head: "raw" or "raw-e2e", see `export`.
+        imgsz: see `export`.
+        method: of the calibration, see `calibrate`.
+        images: of the calibration, see `calibrate`.
         max_drop: of mAP50-95, in points of 100; see `quantize`.
         measure: time it beside the float model.
         output: path of the artifact; None puts `<stem>-int8<ending>` beside the model.

@@ -40,7 +40,7 @@ import numpy as np
 import yolort
 from yolort.tools import _system
 from yolort.tools._processes import interruptible, jobs
-from yolort.tools.evaluate import report
+from yolort.tools.evaluate import charts, report
 from yolort.tools.evaluate.benchmark import Row
 from yolort.tools.search.pipeline import Accuracy, Pipeline
 from yolort.tools.search.recipe import Recipe
@@ -179,6 +179,15 @@ class Ablation:
             )
         return list(_HEADINGS), cells
 
+    def answer(self) -> str:
+        """The variant that gains most, in a sentence."""
+        changes = [(one.name, found) for one in self.variants[1:] if (found := self.difference(one)) is not None]
+        gains = [(name, found) for name, found in changes if found.certain and found.mean > 0]
+        if not gains:
+            return "No variant is measurably more accurate than what it is compared with." if changes else ""
+        name, found = max(gains, key=lambda pair: pair[1].mean)
+        return f"Most accurate change: {name}, {found} mAP50-95."
+
     def findings(self) -> list[str]:
         """A sentence for each variant, from the figures alone; first what they do not hold for."""
         out = self.doubts()
@@ -249,15 +258,20 @@ class Ablation:
         rows = [row for row in self.rows() if row["map50_95"] is not None]
         changed = [(row["variant"], *row["difference"].values()) for row in rows if row["difference"]]
         timed = [(row["variant"], row["p50_ms"], row["map50_95"]) for row in rows if row["p50_ms"] is not None]
-        charts = []
+        shown = []
         if changed:
-            charts.append(
-                ("Change of mAP50-95, with its 95 % interval", report.intervals(changed, "points of mAP50-95"))
+            shown.append(
+                ("Change of mAP50-95, with its 95 % interval", charts.intervals(changed, "points of mAP50-95"))
             )
         if timed:
-            charts.append(("Accuracy against latency", report.pareto_chart(timed)))
+            shown.append(("Accuracy against latency", charts.pareto([charts.Point(*point) for point in timed])))
         headings, cells = self.table()
-        return report.page("yolort ablation", headings, cells, charts, self.setup, remarks=self.findings())
+        warnings = [*_system.load_doubts(self.setup), *self.doubts()]
+        remarks = [text for text in self.findings() if text not in warnings]
+        answer = self.answer()
+        return report.page(
+            "yolort ablation", headings, cells, shown, self.setup, answer=answer, warnings=warnings, remarks=remarks
+        )
 
     def save(self, path: str | Path) -> None:
         """Writes what the ending says: .html, .md, .csv or .json; whole, and over nothing of others."""
@@ -266,7 +280,7 @@ class Ablation:
 
 _HEADINGS = (
     *("variant", "compared with", "mAP50-95", "mAP50", "difference", "beyond the sum"),
-    *("p50 ms", "p95", "speed", "M params", "file MB"),
+    *("p50 ms", "p95 ms", "speed-up", "M params", "file MB"),
 )
 
 

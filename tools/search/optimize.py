@@ -366,6 +366,7 @@ class _Search:
                     float(told["seconds"]),
                     str(told.get("note", "")),
                     told.get("ratio"),
+                    told.get("map_interval"),
                 )
             )
         return out

@@ -11,7 +11,7 @@ import numpy as np
 import yolort
 from yolort.tools import _system
 from yolort.tools.data.dataset import list_images
-from yolort.tools.evaluate import report
+from yolort.tools.evaluate import charts, report
 from yolort.tools.search.pipeline import Pipeline
 from yolort.tools.search.recipe import Recipe
 
@@ -81,6 +81,7 @@ class Trial:
     seconds: float = 0.0
     note: str = ""
     ratio: Sequence[float] | None = None  # 95 % interval of the time as a multiple of the reference's
+    map_interval: Sequence[float] | None = None  # 95 %, of map50_95
 
     @property
     def plain(self) -> bool:
@@ -159,7 +160,7 @@ class Optimized:
                     one.note or "-",
                 ]
             )
-        return ["model", "", "p50 ms", "speed", "mAP50-95", "change", "file MB", "took s", "note"], cells
+        return ["model", "", "p50 ms", "speed-up", "mAP50-95", "change", "file MB", "took s", "note"], cells
 
     def findings(self) -> list[str]:
         """What came out, in sentences."""
@@ -214,35 +215,46 @@ class Optimized:
     def to_html(self) -> str:
         """One page that needs nothing else: the front, every trial, the commands."""
         rated = [one for one in self.trials if one.map50_95 is not None]
-        points = [(one.name, one.ms, map_points(one)) for one in rated]
         headings, cells = self.table()
+        answer, *remarks = self.findings()
         return report.page(
             "yolort optimize",
             headings,
             cells,
-            [("Accuracy against latency", report.pareto_chart(points))],
+            [("Accuracy against latency", charts.pareto([self._point(one) for one in rated]))] if rated else [],
             self.setup,
-            remarks=self.findings(),
+            answer=answer,
+            warnings=_system.load_doubts(self.setup),
+            best={(at, 0) for at, row in enumerate(cells) if "best" in row[1].split(", ")},
+            remarks=remarks,
             commands=self.commands(),
             pictures=self._pictures(),
         )
 
-    def _pictures(self) -> list[tuple[str, np.ndarray]]:
+    def _point(self, trial: Trial) -> charts.Point:
+        reference = self.reference
+        mark = "best" if trial == self.best else "reference" if trial is reference else ""
+        times = None if trial.ratio is None else (trial.ratio[0] * reference.ms, trial.ratio[1] * reference.ms)
+        scores = None if trial.map_interval is None else (trial.map_interval[0], trial.map_interval[1])
+        return charts.Point(trial.name, trial.ms, map_points(trial), times, scores, mark)
+
+    def _pictures(self) -> report.Pictures | None:
         """Some images of val with what the model finds as it is, and what the best artifact finds."""
         if self.best is None:
-            return []
+            return None
         files = list_images(self._data, "val")
         shown = [files[at] for at in np.unique(np.linspace(0, len(files) - 1, _SHOWN).round().astype(int))]
-        out = []
-        detectors = []
-        for trial in (self.reference, self.best):
-            case = self._pipeline.case(trial.recipe, self._seed)
-            detectors.append((trial, yolort.Detector(case.model, **case.options)))
+        trials = (self.reference, self.best)
+        cases = [self._pipeline.case(trial.recipe, self._seed) for trial in trials]
+        detectors = [yolort.Detector(case.model, **case.options) for case in cases]
+        rows = []
         for file in shown:
             image = yolort.images.read(file)
-            for trial, detector in detectors:
-                out.append((f"{file.name}: {trial.name}", detector(image).draw(image)))
-        return out
+            found = [detector(image) for detector in detectors]
+            drawn = [(one.draw(image), f"{len(one)} objects" if len(one) else "nothing found") for one in found]
+            rows.append(report.PictureRow(file.name, drawn))
+        headings = [f"{when}: {trial.name}" for when, trial in zip(("Before", "After"), trials, strict=True)]
+        return report.Pictures(headings, rows)
 
     def save(self, path: str | Path) -> None:
         """Writes what the ending says: .html, .md or .json; whole, and over nothing of others."""

@@ -34,6 +34,12 @@ class Accuracy:
     draws50_95: np.ndarray  # (n,) of images drawn with replacement, the same ones for every artifact of a data set
     draws50: np.ndarray
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % of map50_95 over those images."""
+        low, high = np.percentile(self.draws50_95, (2.5, 97.5))
+        return float(low), float(high)
+
 
 class Pipeline:
     """Makes and measures what recipes say; the result of every stage is kept in a folder."""

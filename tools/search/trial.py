@@ -40,4 +40,5 @@ def measure_time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int
 
 def measure_accuracy(folder: str, data: str, _base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
     """mAP50-95 of the artifact, which is trained first where that is in its recipe."""
-    return {"map50_95": 100 * Pipeline(folder, data).accuracy(recipe, seed).map50_95}
+    accuracy = Pipeline(folder, data).accuracy(recipe, seed)
+    return {"map50_95": 100 * accuracy.map50_95, "map_interval": [100 * bound for bound in accuracy.interval]}

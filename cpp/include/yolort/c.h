@@ -82,6 +82,8 @@ typedef struct yolort_thresholds {
   int32_t multi_label;    /* not 0: every class of a box above conf, not only its best */
   const int32_t* classes; /* keep only these; NULL: all */
   size_t class_count;
+  const float* class_conf; /* by class, in the place of conf, for every class of the model; NULL: conf for all */
+  size_t class_conf_count;
 } yolort_thresholds;
 
 /* Sets all fields to their defaults. `size`: sizeof(yolort_thresholds). */

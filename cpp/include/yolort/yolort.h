@@ -120,12 +120,13 @@ struct Detections {
 
 /// What counts as a detection. The defaults are those of Ultralytics' predict.
 struct Thresholds {
-  float conf = 0.25f;        ///< keep scores above this, 0 to 1
-  float iou = 0.7f;          ///< NMS drops a box whose IoU with a better one is above this, 0 to 1
-  int max_det = 300;         ///< at most this many detections an image, 1 or more
-  std::vector<int> classes;  ///< keep only these classes; empty: all
-  bool agnostic = false;     ///< NMS across classes
-  bool multi_label = false;  ///< every class of a box above conf, not only its best (evaluation)
+  float conf = 0.25f;               ///< keep scores above this, 0 to 1
+  float iou = 0.7f;                 ///< NMS drops a box whose IoU with a better one is above this, 0 to 1
+  int max_det = 300;                ///< at most this many detections an image, 1 or more
+  std::vector<int> classes;         ///< keep only these classes; empty: all
+  bool agnostic = false;            ///< NMS across classes
+  bool multi_label = false;         ///< every class of a box above conf, not only its best (evaluation)
+  std::vector<float> class_conf{};  ///< by class, in the place of conf, which then counts for none; empty: conf
 };
 
 /// How what several views of an image find becomes one set.

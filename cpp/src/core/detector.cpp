@@ -217,9 +217,10 @@ void Detector::Impl::open(const EngineEntry& entry, const Options& options) {
   if (spec.layout.transformer && options.resize.empty()) spec.input.stretch = true;
   resolve_rect(options);
   if (head.empty()) head = spec.layout.name();
-  precision_why = tuned                        ? "yolort tune recorded it"
-                  : !options.precision.empty() ? "precision asks for it"
-                  : entry.computes_as_written  ? "what the file holds"
+  precision_why = tuned                                                    ? "yolort tune recorded it"
+                  : !options.precision.empty()                             ? "precision asks for it"
+                  : entry.computes_as_written                              ? "what the file holds"
+                  : precision == "fp32" && spec.layout.head == Head::probs ? "scores of classes need fp32"
                   : precision == "fp32" && spec.layout.head != Head::raw
                       ? "the graph decodes its boxes, which needs fp32"
                   : precision == "fp32" || precision == "int8" ? "the fastest of this engine on this device"

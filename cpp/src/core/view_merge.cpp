@@ -115,7 +115,10 @@ void join_masks(const std::vector<Detections>& views, const std::vector<Found>& 
 Thresholds view_thresholds(const Thresholds& thresholds, Merge merge, std::size_t views) {
   Thresholds out = thresholds;
   // A fused score is a mean over all views: a view may be below conf and still count.
-  if (merge == Merge::wbf) out.conf /= static_cast<float>(views);
+  if (merge == Merge::wbf) {
+    out.conf /= static_cast<float>(views);
+    for (float& conf : out.class_conf) conf /= static_cast<float>(views);
+  }
   // The best objects overall need not be among the best of each view.
   out.max_det = std::max(out.max_det, Thresholds().max_det);
   return out;
@@ -128,7 +131,9 @@ Detections merge_views(const std::vector<Detections>& views, Merge merge, const 
   std::vector<std::vector<std::uint32_t>> members(found.size());  // of each object, by the anchor of its best
   if (merge == Merge::wbf && views.size() > 1) {
     for (Cluster& cluster : fuse(found, views.size(), layout.task)) {
-      if (!(cluster.fused.score > thresholds.conf)) continue;
+      const auto cls = static_cast<std::size_t>(cluster.fused.cls);
+      if (!(cluster.fused.score > (thresholds.class_conf.empty() ? thresholds.conf : thresholds.class_conf[cls])))
+        continue;
       merged.push_back(cluster.fused);
       members[cluster.fused.anchor] = std::move(cluster.members);
     }

@@ -180,7 +180,7 @@ YOLORT_BOTH inline void decode_cell(const LaunchParams& params, int image, const
     const float value = at(scores, index + static_cast<std::int64_t>(c) * scores.cells);
     if (!(value > params.min_value)) continue;
     const float score = score_of(value);
-    if (!(score > params.conf) || (params.class_mask && !params.class_mask[c])) continue;
+    if (!(score > (params.floors ? params.floors[c] : params.conf))) continue;
     if (!have_box) {
       box_of(box);
       angle = turn(params, image, before + cell, box);
@@ -206,7 +206,7 @@ YOLORT_BOTH inline void decode(const LaunchParams& params, int image, int cell) 
     const bool box_is_finite = finite(row[0]) && finite(row[1]) && finite(row[2]) && finite(row[3]);
     if (!box_is_finite || !(row[5] >= 0 && row[5] < static_cast<float>(params.classes))) {
       params.for_cpu[image] = 1;
-    } else if (!params.class_mask || params.class_mask[static_cast<int>(row[5])]) {
+    } else if (row[4] > (params.floors ? params.floors[static_cast<int>(row[5])] : params.conf)) {
       add(params, image, static_cast<std::uint32_t>(cell), cell, box, turn(params, image, cell, box), row[4],
           static_cast<int>(row[5]));
     }

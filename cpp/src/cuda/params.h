@@ -98,11 +98,11 @@ struct LaunchParams {
   float strides[max_levels];
   int reg_max, classes;
   bool multi_label;
-  float conf, min_value;           ///< a score, and a slightly lower value in the unit of the maps
-  const std::uint8_t* class_mask;  ///< by class; null: all
-  Candidate* candidates;           ///< max_candidates per image
-  int* counts;                     ///< candidates found per image; zero at first
-  int* for_cpu;                    ///< per image: not 0 if the CPU has to report something; zero at first
+  float conf, min_value;  ///< a score, and a slightly lower value in the unit of the maps
+  const float* floors;    ///< by class, what a score must be above; null: conf
+  Candidate* candidates;  ///< max_candidates per image
+  int* counts;            ///< candidates found per image; zero at first
+  int* for_cpu;           ///< per image: not 0 if the CPU has to report something; zero at first
 
   // select
   bool nms, agnostic;

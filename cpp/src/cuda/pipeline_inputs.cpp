@@ -46,8 +46,8 @@ void fill_head(cuda::LaunchParams& params, const HeadLayout& layout, const Thres
   params.reg_max = layout.reg_max;
   params.classes = layout.classes;
   params.multi_label = is_multi_label(layout, thresholds);
-  params.conf = thresholds.conf;
-  params.min_value = layout.head == Head::raw ? logit(thresholds.conf) : thresholds.conf;
+  params.conf = lowest_conf(thresholds);
+  params.min_value = layout.head == Head::raw ? logit(params.conf) : params.conf;
 }
 
 }  // namespace
@@ -61,8 +61,8 @@ void CudaPipeline::fill_params(const Batch& batch, const Tensor& input, const st
   const std::size_t sources = aligned(sizeof(cuda::LaunchParams));
   const std::size_t counts = sources + aligned(slots * sizeof(cuda::Source));
   const std::size_t for_cpu = counts + aligned(slots * sizeof(int));
-  const std::size_t class_mask = for_cpu + aligned(slots * sizeof(int));
-  const std::size_t bytes = class_mask + aligned(classes);
+  const std::size_t floors = for_cpu + aligned(slots * sizeof(int));
+  const std::size_t bytes = floors + aligned(classes * sizeof(float));
   const auto cells = slots * cuda::max_candidates;
   const std::size_t order = aligned(cells * sizeof(cuda::Candidate));
   const std::size_t suppressed = order + aligned(cells * sizeof(int));
@@ -96,9 +96,9 @@ void CudaPipeline::fill_params(const Batch& batch, const Tensor& input, const st
   params.input = input.data;
   params.input_half = input.type == Type::f16;
   fill_head(params, layout, thresholds, outputs);
-  if (!thresholds.classes.empty()) {
-    params.class_mask = at<std::uint8_t>(device_params_, class_mask);
-    for (const int cls : thresholds.classes) at<std::uint8_t>(params_, class_mask)[cls] = 1;
+  if (const std::vector<float> given = score_floors(thresholds, layout.classes); !given.empty()) {
+    params.floors = at<float>(device_params_, floors);
+    std::copy(given.begin(), given.end(), at<float>(params_, floors));
   }
   params.counts = at<int>(device_params_, counts);
   params.for_cpu = at<int>(device_params_, for_cpu);

@@ -132,13 +132,13 @@ ModelSpec read_model(const std::string& model) {
     spec.format = Format::tensorrt;
   } else if (ending == ".tflite") {
     spec.format = Format::tflite;
+  } else if (ending == ".pt") {
+    fail(spec, "a checkpoint of PyTorch is exported first: yolort export " + path.string());
   } else if (ending != ".onnx") {
     fail(spec, folder ? "the folder holds no .param (NCNN) or .xml (OpenVINO) file"
                       : "unknown model format '" + ending +
                             "'; give an .onnx or .tflite file, a TensorRT .engine, an NCNN folder or .param, or an "
-                            "OpenVINO folder or "
-                            ".xml" +
-                            (ending == ".pt" ? " (yolort export makes them from a .pt)" : ""));
+                            "OpenVINO folder or .xml");
   }
 
   if (spec.format != Format::ncnn && spec.format != Format::openvino) {

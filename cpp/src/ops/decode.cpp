@@ -64,6 +64,21 @@ bool is_multi_label(const HeadLayout& layout, const Thresholds& thresholds) {
   return thresholds.multi_label || (layout.head == Head::raw && !layout.nms);
 }
 
+float lowest_conf(const Thresholds& thresholds) {
+  const std::vector<float>& each = thresholds.class_conf;
+  return each.empty() ? thresholds.conf : *std::min_element(each.begin(), each.end());
+}
+
+std::vector<float> score_floors(const Thresholds& thresholds, int classes) {
+  if (thresholds.classes.empty()) return thresholds.class_conf;
+  std::vector<float> out(static_cast<std::size_t>(classes), INFINITY);
+  for (const int cls : thresholds.classes) {
+    const auto at = static_cast<std::size_t>(cls);
+    out[at] = thresholds.class_conf.empty() ? thresholds.conf : thresholds.class_conf[at];
+  }
+  return out;
+}
+
 void check_thresholds(const Thresholds& thresholds, int classes) {
   const auto unit = [](const char* name, float value) {
     if (!(value >= 0 && value <= 1)) {
@@ -71,6 +86,11 @@ void check_thresholds(const Thresholds& thresholds, int classes) {
     }
   };
   unit("conf", thresholds.conf);
+  for (const float conf : thresholds.class_conf) unit("conf of a class", conf);
+  if (!thresholds.class_conf.empty() && thresholds.class_conf.size() != static_cast<std::size_t>(classes)) {
+    throw std::invalid_argument("class_conf has " + std::to_string(thresholds.class_conf.size()) +
+                                " values, and the model " + std::to_string(classes) + " classes");
+  }
   unit("iou", thresholds.iou);
   if (thresholds.max_det < 1) {
     throw std::invalid_argument("max_det is " + std::to_string(thresholds.max_det) + ", expected 1 or more");
@@ -126,7 +146,7 @@ void Decoder::collect(const FloatMap& scores, std::size_t first, float threshold
       if (multi_label ? !(value > threshold) : value != best_[i]) continue;
       candidate.score = score(value);
       candidate.cls = static_cast<int>(c);
-      if (candidate.score > thresholds.conf && (class_mask_.empty() || class_mask_[c])) {
+      if (candidate.score > (floors_.empty() ? thresholds.conf : floors_[c])) {
         if (!have_box) candidate.box = decode_box(i);
         have_box = true;
         candidates_.push_back(candidate);
@@ -148,7 +168,7 @@ void Decoder::decode_raw(const HeadLayout& layout, const std::vector<Tensor>& ou
     const auto columns = static_cast<std::size_t>(outputs[maps * level].shape[3]);
     const auto stride = static_cast<float>(layout.strides[level]);
     const std::ptrdiff_t side_stride = layout.reg_max * boxes.stride;
-    collect(scores, first, logit(thresholds.conf), multi_label, thresholds, sigmoid, [&](std::size_t i) {
+    collect(scores, first, logit(lowest_conf(thresholds)), multi_label, thresholds, sigmoid, [&](std::size_t i) {
       const float* at = boxes.data + i;
       const float x = static_cast<float>(i % columns) + 0.5f, y = static_cast<float>(i / columns) + 0.5f;
       return Box{(x - box_side(at, boxes.stride, layout.reg_max)) * stride,
@@ -165,7 +185,8 @@ void Decoder::decode_boxes(const HeadLayout& layout, const Tensor& output, int i
   const FloatMap all = float_map(output, index, 0);
   const FloatMap scores{all.data + 4 * all.stride, all.stride, static_cast<std::size_t>(layout.classes), all.cells};
   collect(
-      scores, 0, thresholds.conf, is_multi_label(layout, thresholds), thresholds, [](float value) { return value; },
+      scores, 0, lowest_conf(thresholds), is_multi_label(layout, thresholds), thresholds,
+      [](float value) { return value; },
       [&](std::size_t i) {
         const float* at = all.data + i;
         return centered(in_pixels(layout, geometry, {at[0], at[all.stride], at[2 * all.stride], at[3 * all.stride]}));
@@ -177,22 +198,23 @@ void Decoder::decode_rows(const HeadLayout& layout, const Tensor& output, int in
                           const Thresholds& thresholds) {
   const FloatMap rows = float_map(output, index, 0);
   const bool multi_label = is_multi_label(layout, thresholds);
+  const float conf = lowest_conf(thresholds);
   for (std::size_t i = 0; i < rows.channels; ++i) {
     const float* row = rows.data + static_cast<std::ptrdiff_t>(i) * rows.stride;
     const float object = layout.objectness ? row[4] : 1;
     if (!std::isfinite(object)) throw not_finite();
-    if (object <= thresholds.conf) continue;
+    if (object <= conf) continue;
     const float* scores = row + 4 + layout.objectness;
     float best = -INFINITY;
     for (int c = 0; c < layout.classes; ++c) {
       if (!std::isfinite(scores[c])) throw not_finite();
       best = std::max(best, scores[c] * object);
     }
-    if (!(best > thresholds.conf)) continue;
+    if (!(best > conf)) continue;
     const Box box = centered(in_pixels(layout, geometry, {row[0], row[1], row[2], row[3]}));
     for (int c = 0; c < layout.classes; ++c) {
       const float score = scores[c] * object;
-      if (multi_label ? !(score > thresholds.conf) : score != best) continue;
+      if (multi_label ? !(score > conf) : score != best) continue;
       add_row(layout, box, score, static_cast<float>(c), i, thresholds);
       if (!multi_label) break;
     }
@@ -220,26 +242,25 @@ void Decoder::decode_indexed(const HeadLayout& layout, const Tensor& output, int
   }
 }
 
-/// Adds a candidate if its score is above `conf` and its class is wanted.
+/// Adds a candidate if its score is above the threshold of its class, and its class is wanted.
 void Decoder::add_row(const HeadLayout& layout, const Box& box, float score, float cls, std::size_t row,
                       const Thresholds& thresholds) {
   if (!std::isfinite(score)) throw not_finite();
-  if (!(score > thresholds.conf)) return;
+  if (!(score > lowest_conf(thresholds))) return;
   if (!is_finite(box) || !std::isfinite(cls)) throw not_finite();
   if (cls < 0 || cls >= static_cast<float>(layout.classes)) {
     throw ModelError("a row has class " + std::to_string(cls) + ", but the model names " +
                      std::to_string(layout.classes) + " classes; give names= with the names of all");
   }
   const int index = static_cast<int>(cls);
-  if (class_mask_.empty() || class_mask_[static_cast<std::size_t>(index)]) {
+  if (score > (floors_.empty() ? thresholds.conf : floors_[static_cast<std::size_t>(index)])) {
     candidates_.push_back({box, score, index, static_cast<std::uint32_t>(row)});
   }
 }
 
 Detections Decoder::operator()(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
                                const Geometry& geometry, const Thresholds& thresholds) {
-  class_mask_.assign(thresholds.classes.empty() ? 0 : static_cast<std::size_t>(layout.classes), false);
-  for (int cls : thresholds.classes) class_mask_[static_cast<std::size_t>(cls)] = true;
+  floors_ = score_floors(thresholds, layout.classes);
   candidates_.clear();
   switch (layout.head) {
     case Head::raw: decode_raw(layout, outputs, index, thresholds); break;

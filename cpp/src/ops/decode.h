@@ -16,6 +16,12 @@ namespace yolort {
 /// Throws std::invalid_argument naming the setting that is out of range.
 void check_thresholds(const Thresholds& thresholds, int classes);
 
+/// What a score must be above to count for any class.
+float lowest_conf(const Thresholds& thresholds);
+
+/// What a score must be above, by class; infinity where the class is not wanted. Empty: conf for all.
+std::vector<float> score_floors(const Thresholds& thresholds, int classes);
+
 /// The logit of a score, slightly lower so that rounding loses no candidate; the score itself is compared later.
 float logit(float score);
 
@@ -66,7 +72,7 @@ class Decoder {
   std::vector<Candidate> candidates_;
   std::vector<float> best_;
   std::vector<float> widened_[2 * max_levels];  ///< f32 copies of f16 outputs
-  std::vector<bool> class_mask_;                ///< by class; empty: all
+  std::vector<float> floors_;                   ///< see `score_floors`
 };
 
 }  // namespace yolort

@@ -74,6 +74,7 @@ Sampling = Annotated[
 BatchScales = Annotated[str | None, typer.Option("--scales", help="Side of each batch, at random: 0.5,1.5 of --imgsz.")]
 Conf = Annotated[float, typer.Option(help="Keep scores above this.")]
 Iou = Annotated[float, typer.Option(help="NMS drops boxes that overlap a better one by more.")]
+Classes = Annotated[str | None, typer.Option(help="Keep only these classes, indices or names: 0,2,person.")]
 MaxDet = Annotated[int, typer.Option(help="At most this many detections an image.")]
 Split = Annotated[str, typer.Option(help="train, val or test, of a data.yaml.")]
 ImageFile = Annotated[Path | None, typer.Option(help="Image to detect in; default: the embedded one.")]
@@ -81,6 +82,13 @@ TimedRuns = Annotated[int, typer.Option(help="Detections that are timed.")]
 Reports = Annotated[
     list[Path] | None, typer.Option(help="Report file: .html, .md, .csv or .json. Can be given several times.")
 ]
+
+
+def parse_classes(text: str | None) -> list[int | str] | None:
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    return [int(part) if part.isascii() and part.isdecimal() else part for part in parts]
 
 
 def parse_imgsz(text: str | None) -> int | tuple[int, int] | None:

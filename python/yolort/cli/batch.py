@@ -9,11 +9,15 @@ import typer
 
 from yolort.cli._options import (
     MODEL_HELP,
+    Classes,
     Conf,
     Device,
     Engine,
+    Iou,
+    MaxDet,
     Precision,
     Rect,
+    parse_classes,
 )
 from yolort.cli._output import report_error, say
 
@@ -31,11 +35,23 @@ def batch(
     precision: Precision = None,
     rect: Rect = None,
     conf: Conf = 0.25,
+    iou: Iou = 0.7,
+    max_det: MaxDet = 300,
+    classes: Classes = None,
 ) -> None:
     """Detect in very many images on a Ray cluster; what is done is kept, and done once."""
     from yolort.batch import run
 
-    options = {"engine": engine, "device": device, "precision": precision, "rect": rect, "conf": conf}
+    options = {
+        "engine": engine,
+        "device": device,
+        "precision": precision,
+        "rect": rect,
+        "conf": conf,
+        "iou": iou,
+        "max_det": max_det,
+        "classes": parse_classes(classes),
+    }
     done = run(
         source, model, output, ray_address=ray, actors=actors, shard_size=shard_size, column=column, options=options
     )

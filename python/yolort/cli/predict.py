@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import typer
 
 import yolort
-from yolort import _atomic
+from yolort import _atomic, _inputs
 from yolort._open import open_model
+from yolort.cli import _video
 from yolort.cli._options import (
     MODEL_HELP,
     Augment,
+    Classes,
     Conf,
     Device,
     Engine,
@@ -34,17 +39,23 @@ from yolort.cli._options import (
     Threads,
     augmentation,
     keypoints,
+    parse_classes,
     parse_imgsz,
     runner,
 )
 from yolort.cli._output import note, progress, report_error, say, visible
+from yolort.sources import SourceError
 
 
 # Long because each option is a parameter with its help.
 def predict(
-    source: Annotated[list[str], typer.Argument(help="Images, folders or glob patterns.", show_default=False)],
+    source: Annotated[
+        list[str], typer.Argument(help="Images, URLs of images, videos, folders or glob patterns.", show_default=False)
+    ],
     model: Annotated[Path, typer.Option(help=MODEL_HELP)],
-    save: Annotated[Path | None, typer.Option(help="Folder for annotated images; or a file, for one image.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Folder for annotated images and videos; or a file, for one.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object an image, on standard output.")] = False,
     engine: Engine = None,
     device: Device = None,
@@ -54,7 +65,7 @@ def predict(
     conf: Conf = 0.25,
     iou: Iou = 0.7,
     max_det: MaxDet = 300,
-    classes: Annotated[str | None, typer.Option(help="Keep only these classes, indices or names: 0,2,person.")] = None,
+    classes: Classes = None,
     agnostic: Annotated[bool, typer.Option(help="NMS across classes.")] = False,
     imgsz: Imgsz = None,
     rect: Rect = None,
@@ -69,13 +80,13 @@ def predict(
 ) -> None:
     """Detect objects in images, with their masks, keypoints or oriented boxes if the model finds them; or classify
     images, if the model does that."""
-    paths = [path for item in source for path in yolort.images.find(item)]
+    paths = [path for item in source for path in ([item] if _is_url(item) else yolort.images.find(item, videos=True))]
     detector = open_model(
         model,
         conf=conf,
         iou=iou,
         max_det=max_det,
-        classes=_parse_classes(classes),
+        classes=parse_classes(classes),
         agnostic=agnostic,
         imgsz=parse_imgsz(imgsz),
         **runner(engine, device, threads, precision, engine_option, rect, input),
@@ -86,57 +97,97 @@ def predict(
     failures = 0
     for path in paths if sys.stdout.isatty() else progress(paths):  # the lines show on a terminal how far it is
         try:
-            image = yolort.images.read(path, detector.channels)
-            found: yolort.Detections | yolort.Classification = detector(image)
-            if save:
-                found.save(targets[path], image)
-        except (yolort.ImageError, FileNotFoundError) as error:
+            if isinstance(path, Path) and yolort.images.is_video(path):
+                _predict_video(detector, path, targets.get(path), as_json)
+            else:
+                _predict_image(detector, path, targets.get(path), as_json)
+        except (yolort.ImageError, FileNotFoundError, SourceError) as error:
             report_error(error)
             failures += 1
-            continue
-        found.path = str(path)
-        if as_json:
-            say(json.dumps({**found.to_dict(), "speed": detector.speed._asdict()}))
-        else:
-            say(f"{visible(path, lines=False)}: {_summary(found)}; {sum(detector.speed):.1f} ms")
     if failures:
-        report_error(f"{failures} of {len(paths)} image(s) failed")
+        report_error(f"{failures} of {len(paths)} source(s) failed")
         raise typer.Exit(1)
 
 
-def _parse_classes(text: str | None) -> list[int | str] | None:
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    return [int(part) if part.isascii() and part.isdecimal() else part for part in parts]
+def _is_url(text: str) -> bool:
+    return text.lower().startswith(("http://", "https://")) and not Path(text).exists()
+
+
+def _predict_image(
+    detector: yolort.Detector | yolort.Classifier, source: Path | str, target: Path | None, as_json: bool
+) -> None:
+    image = _inputs.read(source, None, detector.channels)
+    found: yolort.Detections | yolort.Classification = detector(image.array)
+    if target:
+        found.save(target, np.asarray(image.array))
+    found.path = image.path
+    if as_json:
+        say(json.dumps({**found.to_dict(), "speed": detector.speed._asdict()}))
+    else:
+        say(f"{visible(str(image.path), lines=False)}: {_summary(found)}; {sum(detector.speed):.1f} ms")
+
+
+def _predict_video(
+    detector: yolort.Detector | yolort.Classifier, path: Path, target: Path | None, as_json: bool
+) -> None:
+    writing = _video.writing(target, [str(path)], _video.rate(str(path))) if target else nullcontext()
+    with detector.stream(str(path), policy="all") as stream, writing as add:
+        for frame in stream:
+            if add:
+                add(frame.result.draw(frame.image))
+            if as_json:
+                about = {"source": str(path), "index": frame.index, "time": frame.time}
+                say(json.dumps({**about, **frame.result.to_dict()}))
+            else:
+                say(f"{visible(path, lines=False)}, frame {frame.index}: {_summary(frame.result)}")
+        if stream.problems:
+            raise SourceError(f"{path} ended early: {'; '.join(stream.problems)}")
 
 
 def _summary(found: yolort.Detections | yolort.Classification) -> str:
     return repr(found).partition("(")[2].removesuffix(")")
 
 
-def _targets(save: Path, paths: list[Path]) -> dict[Path, Path]:
-    """Where each annotated image goes; the folder is made, and nothing is written over that must not be."""
-    if save.suffix.lower() in yolort.images.endings() and not save.is_dir():
+def _targets(save: Path, paths: list[Path | str]) -> dict[Path | str, Path]:
+    """Where each annotated image or video goes; the folder is made, and nothing is written over that must not be."""
+    if save.suffix.lower() in {*yolort.images.endings(), ".mp4"} and not save.is_dir():
         if len(paths) > 1:
-            raise ValueError(f"--save {save} is one image, and there are {len(paths)}; give a folder")
+            raise ValueError(f"--save {save} is one file, and there are {len(paths)} sources; give a folder")
         wanted = {paths[0]: save}
     else:
-        wanted = {path: save / path.name for path in paths}
+        wanted = {path: save / _name(path) for path in paths}
         save.mkdir(parents=True, exist_ok=True)
-    others = sorted({path.suffix.lower() for path in wanted.values() if not yolort.images.encodes(path.suffix)})
+    videos = {path: to for path, to in wanted.items() if isinstance(path, Path) and yolort.images.is_video(path)}
+    if videos and wanted.keys() == videos.keys() and save in wanted.values():
+        _video.check(save, [str(path) for path in paths])
+    wanted = {path: to.with_suffix(".mp4") if path in videos else to for path, to in wanted.items()}
+    others = sorted(
+        {
+            to.suffix.lower()
+            for path, to in wanted.items()
+            if path not in videos and not yolort.images.encodes(to.suffix)
+        }
+    )
     if others:
         note(f"annotated images are written as .png in the place of {', '.join(others)}, which cannot be encoded here")
     targets = _distinct(
         {path: to.with_suffix(".png") if to.suffix.lower() in others else to for path, to in wanted.items()}
     )
-    _atomic.check_all(targets.values(), sources=paths)
+    _atomic.check_all(targets.values(), sources=[path for path in paths if isinstance(path, Path)])
     return targets
 
 
-def _distinct(targets: dict[Path, Path]) -> dict[Path, Path]:
+def _name(source: Path | str) -> str:
+    """The last part of a path or URL, with an ending."""
+    if isinstance(source, Path):
+        return source.name
+    name = Path(unquote(urlsplit(source).path)).name
+    return name if Path(name).suffix.lower() in yolort.images.endings() else f"{name or 'image'}.jpg"
+
+
+def _distinct(targets: dict[Path | str, Path]) -> dict[Path | str, Path]:
     """The same without two of a name; the second a.jpg becomes a-2.jpg."""
-    out: dict[Path, Path] = {}
+    out: dict[Path | str, Path] = {}
     taken: set[Path] = set()
     for path, target in targets.items():
         free, count = target, 1

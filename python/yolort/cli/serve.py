@@ -9,13 +9,16 @@ from typing import Annotated
 
 import typer
 
-import yolort
+from yolort._open import open_model
 from yolort.cli._options import (
+    Classes,
     Device,
     Engine,
     EngineOption,
     Input,
+    Iou,
     MaxBatch,
+    MaxDet,
     MaxWait,
     Model,
     Precision,
@@ -23,6 +26,7 @@ from yolort.cli._options import (
     Skeleton,
     Threads,
     keypoints,
+    parse_classes,
     runner,
 )
 
@@ -43,6 +47,9 @@ def serve(
     rect: Rect = None,
     input: Input = None,
     conf: Annotated[float, typer.Option(help="Keep scores above this, if a request does not say.")] = 0.25,
+    iou: Iou = 0.7,
+    max_det: MaxDet = 300,
+    classes: Classes = None,
     skeleton: Skeleton = None,
     workers: Annotated[int, typer.Option(min=1, help="Clones of the Detector that run side by side.")] = 2,
     max_batch: MaxBatch = None,
@@ -72,7 +79,7 @@ def serve(
     except OSError as error:
         raise ValueError(f"--host {host}: no such address ({error.strerror})") from None
     chosen = runner(engine, device, threads, precision, engine_option, rect, input) | keypoints(None, skeleton)
-    detector = yolort.Detector(model, conf=conf, **chosen)
+    detector = open_model(model, conf=conf, iou=iou, max_det=max_det, classes=parse_classes(classes), **chosen)
     app = server.create_app(
         detector,
         name=name or model.resolve().stem,

@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from yolort._checks import without_secrets
+from yolort._addresses import without_secrets
 from yolort._open import open_model
+from yolort.cli import _video
 from yolort.cli._options import (
     MODEL_HELP,
+    Classes,
     Conf,
     Device,
     Engine,
     EngineOption,
     Input,
+    Iou,
     MaxBatch,
+    MaxDet,
     MaxWait,
     Precision,
     Rect,
     Threads,
+    parse_classes,
     runner,
 )
 from yolort.cli._output import say
+from yolort.stream import Frame
 
 
+# Long because each option is a parameter with its help.
 def stream(
     source: Annotated[
         list[str],
@@ -47,21 +57,47 @@ def stream(
     engine_option: EngineOption = None,
     rect: Rect = None,
     input: Input = None,
+    save: Annotated[Path | None, typer.Option(help="Write the annotated frames of the source to this .mp4.")] = None,
     conf: Conf = 0.25,
+    iou: Iou = 0.7,
+    max_det: MaxDet = 300,
+    classes: Classes = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Clones of the Detector; default: 2, or 1.")] = None,
     max_batch: MaxBatch = None,
     max_wait: MaxWait = 0.0,
 ) -> None:
     """Detect in videos and cameras, or classify their images: one JSON object a frame, on standard output."""
-    detector = open_model(model, conf=conf, **runner(engine, device, threads, precision, engine_option, rect, input))
+    if save is not None:
+        if len(source) > 1:
+            raise ValueError(f"--save {save} is one video, and there are {len(source)} sources")
+        _video.check(save, source)
+    detector = open_model(
+        model,
+        conf=conf,
+        iou=iou,
+        max_det=max_det,
+        classes=parse_classes(classes),
+        **runner(engine, device, threads, precision, engine_option, rect, input),
+    )
     sources = [int(item) if re.fullmatch(r"-?\d{1,18}", item) and not Path(item).exists() else item for item in source]
-    printed = 0
-    with detector.stream(sources, policy=policy, workers=workers, max_batch=max_batch, max_wait=max_wait) as stream:
-        for frame in stream:
-            about = {"source": without_secrets(source[frame.source]), "index": frame.index, "time": frame.time}
-            say(json.dumps({**about, **frame.result.to_dict()}))
-            printed += 1
-            if printed == frames:
-                break
-        if stream.problems:
-            raise typer.Exit(1)
+    writing = _video.writing(save, source, _video.rate(source[0])) if save else nullcontext()
+    stopped = False
+    with (
+        detector.stream(sources, policy=policy, workers=workers, max_batch=max_batch, max_wait=max_wait) as stream,
+        writing as add,
+    ):
+        try:
+            taken: Iterator[Frame[Any]] = islice(stream, frames)
+            for frame in taken:
+                if add:
+                    add(frame.result.draw(frame.image))
+                about = {"source": without_secrets(source[frame.source]), "index": frame.index, "time": frame.time}
+                say(json.dumps({**about, **frame.result.to_dict()}))
+        except KeyboardInterrupt:
+            if not save:
+                raise
+            stopped = True  # what was recorded is kept
+    if stopped:
+        raise typer.Exit(130)
+    if stream.problems:
+        raise typer.Exit(1)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from yolort.classification import Classification
 from yolort.detections import Detections
 from yolort.serve.limits import Limits, check_masks
 from yolort.serve.protocol import VERSION, InferRequest
@@ -17,7 +18,7 @@ from yolort.serve.protocol import VERSION, InferRequest
 _NUMBERS = 2048  # that are written at once
 
 
-def answer(name: str, asked: InferRequest, found: list[Detections], limits: Limits) -> tuple[bytes, int | None]:
+def answer(name: str, asked: InferRequest, found: list[Any], limits: Limits) -> tuple[bytes, int | None]:
     """The body of an answer, and the length of its JSON if binary data follow it. TooLargeError for its masks."""
     usual = asked.parameters.get("binary_data_output") is True
     outputs: list[str] = []
@@ -42,8 +43,10 @@ def answer(name: str, asked: InferRequest, found: list[Detections], limits: Limi
     return text + b"".join(binary), len(text) if binary else None
 
 
-def _column(name: str, found: list[Detections]) -> npt.NDArray[Any]:
+def _column(name: str, found: list[Any]) -> npt.NDArray[Any]:
     """A column of all images one after the other; `counts` says how many rows are of each."""
+    if name == "probs":
+        return np.stack([classified.probs for classified in found])
     if name == "counts":
         return np.array([len(detections) for detections in found], np.int32)
     return np.concatenate([getattr(detections, name) for detections in found])
@@ -83,6 +86,12 @@ def _slices(found: Detections) -> Iterator[slice]:
         numbers += found.keypoints[0].size if len(found) else 0
     step = max(_NUMBERS // numbers, 1)
     return (slice(at, at + step) for at in range(0, len(found), step))
+
+
+def classes_answer(found: Classification, conf: float, name: str, ms: float) -> bytes:
+    """The body of an answer to `POST /detect`: the best classes that score above `conf`."""
+    classes = [row for row in found.to_dict()["classes"] if row["score"] > conf]
+    return json.dumps({"shape": found.shape, "classes": classes, "model": name, "ms": round(ms, 2)}).encode()
 
 
 def one_answer(found: Detections, name: str, ms: float, limits: Limits) -> bytes:

@@ -18,8 +18,10 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 import yolort
 from yolort import _checks
+from yolort._open import Model
 from yolort.batcher import Batcher
-from yolort.detector import Detector
+from yolort.classification import Classification
+from yolort.classifier import Classifier
 from yolort.serve import answers, protocol
 from yolort.serve.connection import HEAD, connection
 from yolort.serve.form import parse_form
@@ -40,7 +42,7 @@ _WORTH_COMPRESSING = 500  # bytes
 
 
 def create_app(
-    detector: Detector,
+    detector: Model,
     *,
     name: str = "yolo",
     limits: Limits | None = None,
@@ -52,7 +54,7 @@ def create_app(
     """The server as an ASGI application.
 
     Args:
-        detector: is cloned for the workers while the application runs.
+        detector: a `Detector` or `Classifier`; is cloned for the workers while the application runs.
         name: of the model in `/v2/models/NAME`.
         limits: what it takes on; default: `Limits()`.
         api_key: required of all but the health checks and the page, as `Authorization: Bearer KEY` or `X-API-Key`.
@@ -68,7 +70,7 @@ def create_app(
     workers = _checks.count("workers", workers)
     limits = limits or Limits()
     queue = limits.requests * limits.images
-    start = partial(Batcher, detector, queue=queue, workers=workers, max_batch=max_batch, max_wait=max_wait)
+    start = partial(Batcher[Any], detector, queue=queue, workers=workers, max_batch=max_batch, max_wait=max_wait)
 
     service = Service(detector, name, limits, start)
     app = FastAPI(title="yolort", version=yolort.__version__, lifespan=service.lifespan, docs_url=None, redoc_url=None)
@@ -161,7 +163,10 @@ def _add_detect(app: FastAPI, service: Service) -> None:
 
     @app.post("/detect")
     async def detect(request: Request, options: Annotated[DetectOptions, Query()]) -> Response:
-        """An image file as the body, or as a form's file; the form's other fields are options as those of the query."""
+        """An image file as the body, or as a form's file; the form's other fields are options as those of the query.
+
+        Of a model that classifies, the five best classes; `conf` leaves out those that do not score above it.
+        """
         start = time.perf_counter()
         service.running()
         data: bytearray | memoryview = await service.body_of(request)
@@ -170,11 +175,17 @@ def _add_detect(app: FastAPI, service: Service) -> None:
         if content_type.lower().startswith("multipart/form-data"):
             data, fields = await service.aside(parse_form, data, content_type)
             options = _with_fields(options, fields)
+        conf = options.conf or 0.0
+        if isinstance(service.detector, Classifier):
+            options.conf = None
         settings = options.settings(service.detector, "form" if "classes" in fields else "query")
         (found,) = await service.detect([partial(protocol.decode, data, service.limits)], settings)
         del data
         ms = (time.perf_counter() - start) * 1e3
-        answer = await service.aside(answers.one_answer, found, service.name, ms, service.limits)
+        if isinstance(found, Classification):
+            answer = answers.classes_answer(found, conf, service.name, ms)
+        else:
+            answer = await service.aside(answers.one_answer, found, service.name, ms, service.limits)
         return Response(answer, media_type="application/json")
 
 

@@ -8,8 +8,9 @@ from fastapi import HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 
 from yolort import _checks
+from yolort._open import Model
 from yolort._types import Settings
-from yolort.detector import Detector
+from yolort.classifier import Classifier
 from yolort.serve.limits import whole
 
 _MAX_CLASSES = 4096  # characters
@@ -26,15 +27,17 @@ class DetectOptions(BaseModel):
     classes: str | None = Field(None, max_length=_MAX_CLASSES, description="class indices or names: 0,2,person")
     agnostic: bool | None = None
 
-    def settings(self, detector: Detector, where: str) -> Settings:
-        """As of a call of `detector`. HTTPException, which says `where`, for a class that it does not have."""
+    def settings(self, detector: Model, where: str) -> Settings:
+        """As of a call of `detector`. HTTPException, which says `where`, for what it does not take."""
         settings: dict[str, Any] = self.model_dump(exclude_none=True)
+        if settings and isinstance(detector, Classifier):
+            raise HTTPException(400, f"{where}.{next(iter(settings))}: a model that classifies has no such threshold")
         if self.classes is not None:
             settings["classes"] = _classes(self.classes, detector, where)
         return cast(Settings, settings)
 
 
-def _classes(text: str, detector: Detector, where: str) -> list[int]:
+def _classes(text: str, detector: Model, where: str) -> list[int]:
     named = _checks.indices_of(detector.names)
     found: list[int] = []
     for part in map(str.strip, text.split(",")):

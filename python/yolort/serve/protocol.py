@@ -19,7 +19,9 @@ from fastapi import HTTPException
 from pydantic import BaseModel, Field, ValidationError
 
 from yolort import images
+from yolort._open import Model
 from yolort._types import Settings
+from yolort.classifier import Classifier
 from yolort.detector import Detector
 from yolort.serve.json_files import from_base64, without_files
 from yolort.serve.limits import Limits, check_pixels, check_size, whole
@@ -58,7 +60,7 @@ class Tensor(BaseModel):
 class Output(BaseModel):
     """An output that is asked for."""
 
-    name: Literal["counts", "boxes", "scores", "classes", "masks", "keypoints", "rotated"]
+    name: Literal["counts", "boxes", "scores", "classes", "masks", "keypoints", "rotated", "probs"]
     parameters: Parameters = {}
 
 
@@ -90,12 +92,14 @@ _KNOWN_PARAMETERS = {
 }
 
 
-def outputs_of(detector: Detector) -> dict[str, tuple[str, list[int]]]:
+def outputs_of(detector: Model) -> dict[str, tuple[str, list[int]]]:
     """Datatype and shape of each output of a model."""
+    if isinstance(detector, Classifier):
+        return {"probs": ("FP32", [-1, len(detector.names)])}
     return {**_OUTPUTS, **_OUTPUTS_OF_TASKS.get(detector.task, {})}
 
 
-def describe(name: str, detector: Detector) -> dict[str, Any]:
+def describe(name: str, detector: Model) -> dict[str, Any]:
     """The metadata of the model."""
     return {
         "name": name,
@@ -103,7 +107,7 @@ def describe(name: str, detector: Detector) -> dict[str, Any]:
         "platform": f"yolort_{detector.engine}",
         "inputs": [  # a request has one of them
             {"name": "images", "datatype": "BYTES", "shape": [-1]},
-            {"name": "pixels", "datatype": "UINT8", "shape": [-1, -1, -1, 3]},
+            {"name": "pixels", "datatype": "UINT8", "shape": [-1, -1, -1, _bands(detector)]},
         ],
         "outputs": [
             {"name": output, "datatype": datatype, "shape": shape}
@@ -112,7 +116,7 @@ def describe(name: str, detector: Detector) -> dict[str, Any]:
         "parameters": {
             "task": detector.task,
             "names": list(detector.names.values()),
-            "skeleton": detector.skeleton,
+            "skeleton": detector.skeleton if isinstance(detector, Detector) else (),
             "imgsz": list(detector.imgsz),
             "device": detector.device,
             "precision": detector.precision,
@@ -120,8 +124,13 @@ def describe(name: str, detector: Detector) -> dict[str, Any]:
     }
 
 
+def _bands(detector: Model) -> int:
+    """Channels of pixels: a gray model takes those of color."""
+    return 3 if detector.channels == 1 else detector.channels
+
+
 def parse(
-    body: bytes | bytearray, header: str | None, detector: Detector, limits: Limits
+    body: bytes | bytearray, header: str | None, detector: Model, limits: Limits
 ) -> tuple[InferRequest, list[Fetch], Settings]:
     """A request, what gives each of its images in a worker's thread (or raises ImageError), and its thresholds."""
     end = len(body) if header is None else whole(header, len(body))
@@ -142,7 +151,7 @@ def parse(
     if asked.id in files:
         raise HTTPException(400, "id: longer than 256 characters")
     settings = asked.options().settings(detector, "parameters")
-    fetchers = _fetchers(asked.inputs[0], files, view[end:], limits)
+    fetchers = _fetchers(asked.inputs[0], files, view[end:], _bands(detector), limits)
     _check_outputs(asked, detector)
     asked.inputs.clear()  # what is not needed for the answer is not kept until then
     asked.parameters = _only(asked.parameters, "binary_data_output")
@@ -153,7 +162,7 @@ def parse(
     return asked, fetchers, settings
 
 
-def _check_outputs(asked: InferRequest, detector: Detector) -> None:
+def _check_outputs(asked: InferRequest, detector: Model) -> None:
     """HTTPException for outputs that the model does not have; none named are all."""
     known = outputs_of(detector)
     asked.outputs = asked.outputs or [Output.model_construct(name=name, parameters={}) for name in known]
@@ -171,7 +180,9 @@ def _only(parameters: Parameters, name: str) -> Parameters:
     return {name: parameters[name]} if name in parameters else {}
 
 
-def _fetchers(tensor: Tensor, texts: dict[str, memoryview], binary: memoryview, limits: Limits) -> list[Fetch]:
+def _fetchers(
+    tensor: Tensor, texts: dict[str, memoryview], binary: memoryview, bands: int, limits: Limits
+) -> list[Fetch]:
     size = tensor.parameters.get("binary_data_size")
     sent = type(size) is int and size == len(binary)
     if (tensor.data is None) == (size is None) or (size is not None and not sent):
@@ -194,14 +205,14 @@ def _fetchers(tensor: Tensor, texts: dict[str, memoryview], binary: memoryview, 
         if not files:
             raise HTTPException(400, "images: expected one image or more, got none")
         return files
-    if len(tensor.shape) < 3 or tensor.shape[-1] != 3 or 0 in tensor.shape:
-        raise HTTPException(400, f"images: expected shape [(count,) height, width, 3], got {tensor.shape}")
+    if len(tensor.shape) < 3 or tensor.shape[-1] != bands or 0 in tensor.shape:
+        raise HTTPException(400, f"images: expected shape [(count,) height, width, {bands}], got {tensor.shape}")
     height, width = tensor.shape[-3:-1]
     check_size(height, width, limits)
     flat = np.frombuffer(binary, np.uint8) if tensor.data is None else _pixels(tensor.data, tensor.shape)
-    if flat is None or flat.size != count * height * width * 3:
+    if flat is None or flat.size != count * height * width * bands:
         raise HTTPException(400, f"images: data is not UINT8 of shape {tensor.shape}, whole numbers 0 to 255")
-    return [partial(_itself, image) for image in flat.reshape(count, height, width, 3)]
+    return [partial(_itself, image) for image in flat.reshape(count, height, width, bands)]
 
 
 def _pixels(data: list[Any], shape: list[int]) -> npt.NDArray[np.uint8] | None:

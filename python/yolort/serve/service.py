@@ -15,10 +15,10 @@ from fastapi import FastAPI, HTTPException, Request
 
 import yolort
 from yolort import images
+from yolort._open import Model
 from yolort._types import Settings
 from yolort.batcher import Batcher, QueueFullError
 from yolort.detections import Detections
-from yolort.detector import Detector
 from yolort.serve.guard import Metrics
 from yolort.serve.limits import Limits, TooLargeError, check_masks, inflated, too_long
 
@@ -30,12 +30,12 @@ T = TypeVar("T")
 class Service:
     """One model and what it takes on; the workers run during `lifespan`."""
 
-    def __init__(self, detector: Detector, name: str, limits: Limits, start: Callable[[], Batcher[Detections]]) -> None:
+    def __init__(self, detector: Model, name: str, limits: Limits, start: Callable[[], Batcher[Any]]) -> None:
         self.detector = detector
         self.name = name
         self.limits = limits
         self.has_process = False  #: no other code runs in this process
-        self.batcher: Batcher[Detections] | None = None
+        self.batcher: Batcher[Any] | None = None
         self.metrics = Metrics(lambda: self.batcher.waiting if self.batcher else 0)
         self._start = start
         self._helper: ThreadPoolExecutor | None = None
@@ -58,7 +58,7 @@ class Service:
         """In the one thread for what takes long, which shares the interpreter with the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._helper, function, *arguments)
 
-    def running(self) -> Batcher[Detections]:
+    def running(self) -> Batcher[Any]:
         """The workers. HTTPException if they do not run."""
         if self.batcher is None:
             raise HTTPException(503, "the lifespan of this application has not begun: see docs/guide/serving.md")
@@ -75,8 +75,8 @@ class Service:
         encoding = request.headers.get("content-encoding", "").strip().lower()
         return body if encoding in ("", "identity") else await self.aside(inflated, body, encoding, self.limits)
 
-    async def detect(self, fetchers: list[Callable[[], npt.NDArray[np.uint8]]], settings: Settings) -> list[Detections]:
-        """Detects in what the fetchers give. TooLargeError, HTTPException."""
+    async def detect(self, fetchers: list[Callable[[], npt.NDArray[np.uint8]]], settings: Settings) -> list[Any]:
+        """Detections in what the fetchers give, or Classifications of it. TooLargeError, HTTPException."""
         batcher = self.running()
         futures = []
         try:
@@ -98,7 +98,7 @@ class Service:
             while futures:  # they hold the exception, which holds this frame: a request's memory goes with it
                 futures.pop().cancel()
         self.metrics.images.inc(len(found))
-        self.metrics.detections.inc(sum(map(len, found)))
+        self.metrics.detections.inc(sum(len(one) for one in found if isinstance(one, Detections)))
         return found
 
 
@@ -109,13 +109,13 @@ class _MaskCount:
         self._limits = limits
         self._bytes = 0
 
-    async def counted(self, future: Future[Detections]) -> Detections:
+    async def counted(self, future: Future[Any]) -> Any:
         """What was found. TooLargeError for more masks than one answer has."""
         try:
             found = await asyncio.wrap_future(future)
         finally:
             del future  # it holds the exception, which holds this frame
-        if found.masks is not None:
+        if isinstance(found, Detections) and found.masks is not None:
             self._bytes += found.masks.nbytes
             check_masks(self._bytes, self._limits)
         return found

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yolort
-from known_models import task_model, write_ncnn
+from known_models import metadata, task_model, write_ncnn
 
 pytest.importorskip("yolort.serve")
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -127,6 +127,20 @@ def test_what_a_task_adds_is_drawn(browser: Any, task: str, tmp_path: Path) -> N
         ]
     assert changed.sum() > 300
     assert (changed & drawn).sum() > 0.6 * (changed | drawn).sum()
+
+
+@pytest.mark.slow
+def test_classes_are_listed(browser: Any, tmp_path: Path) -> None:
+    said = {**metadata(["cat", "dog", "owl"]), "task": "classify", "stride": 1, "imgsz": [32, 32]}
+    model = write_ncnn(tmp_path, {"out0": np.array([0.1, 0.3, 0.6], np.float32)}, said)
+    with serving(model) as address:
+        browser.get(address)
+        data = yolort.demo_image().read_bytes()
+        assert "ms in the server" in drop(browser, data, "scene.jpg")
+        rows = [row.text for row in browser.find_elements("css selector", "#rows tr")]
+        assert rows == ["owl 0.60", "dog 0.30"]  # above the confidence that is set
+        width, height, *canvas, drawn = browser.execute_async_script(DRAWN, base64.b64encode(data).decode())
+    assert canvas == [width, height] and drawn == 0
 
 
 @pytest.mark.slow

@@ -175,7 +175,8 @@ def test_csv_and_json() -> None:
 
 def test_markdown_is_a_table() -> None:
     lines = made().to_markdown().splitlines()
-    assert lines[1].count("|") == lines[0].count("|") == lines[4].count("|")
+    assert lines[0].startswith("Fastest: ")
+    assert lines[3].count("|") == lines[2].count("|") == lines[6].count("|")
 
 
 class Tags(HTMLParser):
@@ -193,7 +194,9 @@ def test_html_is_one_page_and_escapes() -> None:
     page = made().to_html()
     tags = Tags()
     tags.feed(page)
-    assert tags.tags.count("svg") == 3
+    assert tags.tags.count("svg") == 6  # three charts, for wide and for narrow screens
+    assert page.index("Fastest: ") < page.index("<table")
+    assert "<strong>3.00</strong>" in page
     assert "script" not in tags.tags
     assert "b" not in tags.tags
     assert all(link.startswith("#") for link in tags.links)  # nothing is fetched
@@ -278,15 +281,20 @@ def test_rows_are_compared_in_turns() -> None:
         third.add([[slow + rng.normal(0, 0.5), 0, slow, 0]] * 5, turn)
     half, same = second.ratio(first), third.ratio(first)
     assert half is not None and same is not None
-    assert (half.value, half.verdict) == (pytest.approx(0.5), "faster")
+    assert half.value == pytest.approx(0.5)
+    assert half.verdict == "faster"
     assert half.high - half.low < 0.01
     assert half.speedup().startswith("2.00x as fast")
     assert same.verdict == ""
     done = Benchmark([first, second, third], {}, {})
     headings, rows = done.table()
-    at = headings.index("time, to the first")
-    assert rows[0][at] == "-"
-    assert rows[1][at].startswith("0.50 (0.50 to 0.50")
+    at = headings.index("speed-up")
+    assert rows[0][0] == "b.onnx"  # fastest first
+    assert rows[0][at] == "2.00x (2.00 to 2.00)"
+    assert sorted(row[at] for row in rows[1:])[1] == "reference"
+    assert done.answer().startswith("Fastest: b.onnx ncnn, ")
+    assert "2.00x as fast (2.00 to 2.00) as a.onnx ncnn" in done.answer()
+    assert Benchmark([third, first], {}, {}).answer().count("Not measurably slower") == 1
     assert json.loads(done.to_json())["rows"][1]["ratio_high"] < 1
     assert Row(Case("d.onnx", "ncnn")).ratio(first) is None
 

@@ -1,0 +1,57 @@
+"""Image files from http and https."""
+
+from __future__ import annotations
+
+import http.client
+import time
+import urllib.error
+import urllib.request
+
+from yolort import _addresses
+from yolort.images import ImageError
+
+MAX_BYTES = 2**26  #: of a response
+TIMEOUT = 30.0  #: seconds for the whole of it
+_STALL = 10.0  # seconds without a byte
+_CHUNK = 2**16
+
+
+def fetch(url: str) -> bytes:
+    """What an http or https URL gives.
+
+    Redirects stay within http and https. The environment's proxies are used (`HTTPS_PROXY`).
+
+    Raises:
+        ImageError: it cannot be reached, answers with an error, takes more than `TIMEOUT` seconds, or gives more than
+            `MAX_BYTES`.
+    """
+    name = f"image {_addresses.shown_path(url)}"
+    opener = urllib.request.OpenerDirector()  # not build_opener's, which opens file: and ftp: as well
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPRedirectHandler,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPErrorProcessor,
+        urllib.request.UnknownHandler,
+    ):
+        opener.add_handler(handler())
+    end = time.monotonic() + TIMEOUT
+    data = bytearray()
+    try:
+        with opener.open(urllib.request.Request(url, headers={"User-Agent": "yolort"}), timeout=_STALL) as response:
+            while chunk := response.read1(_CHUNK):
+                data += chunk
+                if len(data) > MAX_BYTES:
+                    raise ImageError(f"{name} has more than {MAX_BYTES} bytes; download it, and give its path")
+                if time.monotonic() > end:
+                    raise ImageError(f"{name} did not arrive within {TIMEOUT:.0f} seconds")
+    except urllib.error.HTTPError as error:
+        raise ImageError(f"{name}: the server answered {error.code} {error.reason}") from None
+    except (http.client.InvalidURL, ValueError):  # whose message quotes the URL
+        raise ImageError(f"{name} cannot be fetched: its host or port is malformed") from None
+    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+        reason = getattr(error, "reason", None) or error
+        raise ImageError(f"{name} cannot be fetched: {reason}") from None
+    return bytes(data)
