@@ -179,7 +179,8 @@ def test_the_shared_library_exports_what_is_meant(shared_prefix: Path) -> None:
         re.findall(r"^YOLORT_API .*?(yolort_\w+)\(", (shared_prefix / "include/yolort/c.h").read_text(), re.M)
     )
     assert {name for name in names if "::" not in name} == declared
-    functions, errors = r"Detector::(?!Impl)|Mask::|corners|engines|devices", r"\w*(Error|FileNotFound)"
+    functions = r"(Detector|Classifier)::(?!Impl)|Classification::|Mask::|corners|engines|devices"
+    errors = r"\w*(Error|FileNotFound)"
     meant = re.compile(rf"yolort::({functions})|(vtable|typeinfo|typeinfo name) for yolort::{errors}$")
     assert [name for name in names - declared if not meant.match(name)] == []
 
