@@ -58,15 +58,20 @@ def _tiff(data: bytes, channels: int) -> npt.NDArray[Any] | None:
 
 
 def _page_sides(data: bytes, channels: int) -> list[tuple[int, int]]:
-    """Width and height of the pages of a TIFF file, of one more than `channels` at most; none of other files."""
+    """Width and height of the pages of a TIFF file, of one more than `channels` at most; none of other files, and none
+    where the pages have more entries than the file can hold: they share them."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     out: list[tuple[int, int]] = []
     if order is None:
         return out
+    room = len(data) // 12
     try:
         (at,) = struct.unpack_from(f"{order}I", data, 4)
         while at and len(out) <= channels:
             (count,) = struct.unpack_from(f"{order}H", data, at)
+            room -= count
+            if room < 0:
+                return []
             tags = {}
             for entry in range(at + 2, at + 2 + 12 * count, 12):
                 tag, kind, _ = struct.unpack_from(f"{order}HHI", data, entry)

@@ -8,10 +8,26 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from yolort import images
+from yolort import _addresses, images
 
 _MASK_OPACITY = 0.45
 _MIN_VISIBILITY = 0.5  # keypoints less visible than this are left out, as in Ultralytics' plots
+
+
+def image_of(
+    given: npt.NDArray[np.uint8] | None, path: str | None, shape: tuple[int, ...] | None
+) -> npt.NDArray[np.uint8]:
+    """The image of a result: what is given, else its file, read again. `shape`: the height and width that it must have.
+
+    Raises ValueError if there is neither, or for another shape; FileNotFoundError, ImageError as `images.read`.
+    """
+    if given is None:
+        if path is None or _addresses.is_address(path):
+            raise ValueError("image: give the image; only an image file is read again")
+        given = images.read(path)
+    if given.ndim != 3 or given.shape[2] != 3 or (shape and given.shape[:2] != shape):
+        raise ValueError(f"image: expected shape {(*(shape or ('height', 'width')), 3)}, got {given.shape}")
+    return given
 
 
 def draw_mask(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotDoneError  # another than the built-in one before Python 3.11
 
 from yolort import _addresses
 from yolort.images import ImageError
@@ -14,10 +18,11 @@ MAX_BYTES = 2**26  #: of a response
 TIMEOUT = 30.0  #: seconds for the whole of it
 _STALL = 10.0  # seconds without a byte
 _CHUNK = 2**16
+_SAFE = "%/:=&?~#+!$,;'@()*[]"  # what a URL may hold beside letters, digits and -._
 
 
 def fetch(url: str) -> bytes:
-    """What an http or https URL gives.
+    """What an http or https URL gives; spaces and letters other than ASCII may stand in it.
 
     Redirects stay within http and https. The environment's proxies are used (`HTTPS_PROXY`).
 
@@ -26,6 +31,27 @@ def fetch(url: str) -> bytes:
             `MAX_BYTES`.
     """
     name = f"image {_addresses.shown_path(url)}"
+    done: Future[bytes] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(_fetch(url, name))
+        except BaseException as error:
+            done.set_exception(error)
+
+    # In a thread: a server that sends its headers a byte at a time keeps urllib reading, whatever its time limit.
+    threading.Thread(target=work, daemon=True, name="yolort fetch").start()
+    try:
+        return done.result(TIMEOUT)
+    except NotDoneError:
+        raise _late(name) from None
+
+
+def _late(name: str) -> ImageError:
+    return ImageError(f"{name} did not arrive within {TIMEOUT:.0f} seconds")
+
+
+def _fetch(url: str, name: str) -> bytes:
     opener = urllib.request.OpenerDirector()  # not build_opener's, which opens file: and ftp: as well
     for handler in (
         urllib.request.ProxyHandler,
@@ -40,14 +66,16 @@ def fetch(url: str) -> bytes:
     end = time.monotonic() + TIMEOUT
     data = bytearray()
     try:
-        with opener.open(urllib.request.Request(url, headers={"User-Agent": "yolort"}), timeout=_STALL) as response:
+        request = urllib.request.Request(urllib.parse.quote(url, safe=_SAFE), headers={"User-Agent": "yolort"})
+        with opener.open(request, timeout=_STALL) as response:
             while chunk := response.read1(_CHUNK):
                 data += chunk
                 if len(data) > MAX_BYTES:
                     raise ImageError(f"{name} has more than {MAX_BYTES} bytes; download it, and give its path")
                 if time.monotonic() > end:
-                    raise ImageError(f"{name} did not arrive within {TIMEOUT:.0f} seconds")
+                    raise _late(name)
     except urllib.error.HTTPError as error:
+        error.close()
         raise ImageError(f"{name}: the server answered {error.code} {error.reason}") from None
     except (http.client.InvalidURL, ValueError):  # whose message quotes the URL
         raise ImageError(f"{name} cannot be fetched: its host or port is malformed") from None

@@ -77,7 +77,7 @@ def read(item: Array | ImageSource, format: str | None, channels: int) -> Input:
             f"got {_checks.shown(item)}"
         )
     text = os.fsdecode(item)
-    if _is_url(text):
+    if is_url(text):
         from yolort import _fetch  # urllib, which takes a while to import
 
         data = _fetch.fetch(text)
@@ -86,7 +86,7 @@ def read(item: Array | ImageSource, format: str | None, channels: int) -> Input:
     return Input(images.read(item, channels), text)
 
 
-def _is_url(text: str) -> bool:
+def is_url(text: str) -> bool:
     """Whether text is the http or https URL of an image, and no file of such a name is there."""
     return text.lower().startswith(("http://", "https://")) and not os.path.exists(text)
 
@@ -95,7 +95,7 @@ def _is_pattern(source: str | bytes | os.PathLike[str]) -> bool:
     """Whether a path, or bytes, stand for several images: a folder, or a pattern."""
     if isinstance(source, bytes) and not _is_path(source):
         return False
-    path = os.fsdecode(_checks.path("source", source)) if not _is_url(os.fsdecode(source)) else ""
+    path = os.fsdecode(_checks.path("source", source)) if not is_url(os.fsdecode(source)) else ""
     return bool(path) and (os.path.isdir(path) or not os.path.exists(path))
 
 

@@ -71,18 +71,18 @@ class Classification:
         best = ", ".join(f"{self.names.get(cls, str(cls))} {self.probs[cls]:.2f}" for cls in self.top(_SHOWN))
         return f"Classification({best})"
 
-    def draw(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def draw(self, image: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
         """A copy of the image with the best classes and their scores.
 
         Args:
-            image: (height, width, 3) BGR uint8.
+            image: (height, width, 3) BGR uint8; default: the file at `path`, read again.
 
         Raises:
             ImportError: OpenCV is not installed.
-            ValueError: the image is not (height, width, 3).
+            FileNotFoundError, ImageError: the file cannot be read.
+            ValueError: no image is given and `path` is no file; or it is not (height, width, 3).
         """
-        if image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"image: expected shape ('height', 'width', 3), got {image.shape}")
+        image = _drawing.image_of(image, self.path, None)
         images.opencv()
         out: npt.NDArray[np.uint8] = np.ascontiguousarray(image).copy()
         line = max(round(max(out.shape[:2]) / 400), 1)
@@ -91,12 +91,12 @@ class Classification:
             _drawing.draw_label(out, label, (0, row * _LABEL * line), _drawing.color_of(cls), line)
         return out
 
-    def save(self, path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> None:
+    def save(self, path: str | os.PathLike[str], image: npt.NDArray[np.uint8] | None = None) -> None:
         """Write the image with the classes drawn, as `Detections.save` does.
 
         Raises:
-            ImportError, ValueError: as `draw`.
-            ImageError: the ending is unknown, or the file must not or cannot be written.
+            ImportError, FileNotFoundError, ValueError: as `draw`.
+            ImageError: the ending is unknown, or a file must not or cannot be read or written.
         """
         images.write(path, self.draw(image), sources=[self.path] if self.path else ())
 

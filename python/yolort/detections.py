@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from yolort import _addresses, _core, _drawing, images
+from yolort import _core, _drawing, images
 from yolort.masks import Masks
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ class Detections:
             ValueError: no image is given and `path` is no file; or it is not (height, width, 3), or not of the size
                 that was detected in.
         """
-        image = self._image(image)
+        image = _drawing.image_of(image, self.path, self.shape)
         cv2 = images.opencv()
         out: npt.NDArray[np.uint8] = np.ascontiguousarray(image).copy()
         line = max(round(max(out.shape[:2]) / 400), 1)
@@ -286,7 +286,7 @@ class Detections:
             ImportError: OpenCV, which straightens, is not installed.
             FileNotFoundError, ImageError, ValueError: see `draw`.
         """
-        image = self._image(image)
+        image = _drawing.image_of(image, self.path, self.shape)
         if self.rotated is not None and self.corners is not None:
             return [_drawing.straightened(image, *pair) for pair in zip(self.rotated, self.corners, strict=True)]
         sides = np.column_stack([np.floor(self.boxes[:, :2]), np.ceil(self.boxes[:, 2:])]).astype(int)
@@ -307,15 +307,6 @@ class Detections:
             ImageError: the ending is unknown, or a file must not or cannot be read or written.
         """
         images.write(path, self.draw(image), sources=[self.path] if self.path else ())
-
-    def _image(self, given: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
-        """The image that was detected in; ValueError."""
-        if given is None and (self.path is None or _addresses.is_address(self.path)):
-            raise ValueError("image: give the image that was detected in; only of an image file it is read again")
-        image = images.read(self.path or "") if given is None else given
-        if image.ndim != 3 or image.shape[2] != 3 or (self.shape and image.shape[:2] != self.shape):
-            raise ValueError(f"image: expected shape {(*(self.shape or ('height', 'width')), 3)}, got {image.shape}")
-        return image
 
 
 def from_columns(

@@ -114,6 +114,15 @@ def test_other_ways_to_fill_the_input(pixels: Callable[..., yolort.Classifier]) 
     assert np.abs(stretched.round() - expected).max() <= 1
 
 
+def test_a_result_is_saved_without_the_image(tmp_path: Path) -> None:
+    found = yolort.Classification(np.array([0.2, 0.8], np.float32), path=str(yolort.demo_image()))
+    image = yolort.images.read(yolort.demo_image())
+    found.save(tmp_path / "drawn.png")
+    np.testing.assert_array_equal(yolort.images.read(tmp_path / "drawn.png"), found.draw(image))
+    with pytest.raises(ValueError, match="give the image"):
+        yolort.Classification(found.probs).draw()
+
+
 def test_each_task_has_its_class(tmp_path: Path) -> None:
     path = write_onnx(tmp_path, {"output0": PROBS}, said())
     with pytest.raises(yolort.ModelError, match="its task is 'classify'; open it with Classifier"):

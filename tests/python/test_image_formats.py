@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import Literal
 
 import numpy as np
 import pytest
 import yolort
 from image_files import COLOR, GRAY, RGB, bmp, by_pillow, chunk, encoded, tiff_of
-from yolort import images
+from yolort import _bands, images
 
 pillow = pytest.importorskip("PIL.Image", reason="writes test images; pip install pillow")
 
@@ -160,3 +161,13 @@ def test_avif_of_another_brand() -> None:
         pytest.skip("this OpenCV does not read AVIF")
     data = encoded(".avif", COLOR)
     np.testing.assert_array_equal(images.decode(data[:8] + b"mif1" + data[12:]), images.decode(data))
+
+
+def test_pages_of_a_tiff_that_share_their_entries() -> None:
+    """A page that follows itself, with as many entries as the file has room for, is not read over and over."""
+    count = 1000
+    page = struct.pack("<H", count) + struct.pack("<HHII", 256, 4, 1, 64) * count + struct.pack("<I", 8)
+    looping = b"II*\0" + struct.pack("<I", 8) + page
+    assert _bands._page_sides(looping, 512) == []
+    with pytest.raises(yolort.ImageError, match="cannot be read as height x width x 6"):
+        yolort.images.decode(looping, channels=6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import io
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", self.path.partition("=")[2])
             self.end_headers()
+        elif self.path == "/drip":
+            try:
+                for _ in range(200):
+                    self.wfile.write(b"H")
+                    time.sleep(0.05)
+            except OSError:
+                pass
         elif self.path.startswith("/image"):
             self.send_response(200)
             self.end_headers()
@@ -198,6 +206,7 @@ def test_urls(detector: yolort.Detector, image: np.ndarray, site: str, monkeypat
     assert found.path is not None
     assert "secret" not in found.path
     same(detector([f"{site}/away?to=/image"])[0], found)
+    same(one(detector, f"{site}/image of a café.jpg"), found)
     with pytest.raises(yolort.ImageError, match="the server answered 404"):
         detector(f"{site}/none.jpg")
     with pytest.raises(yolort.ImageError, match="cannot be fetched"):
@@ -209,8 +218,9 @@ def test_urls(detector: yolort.Detector, image: np.ndarray, site: str, monkeypat
         detector(f"{site}/endless")
     monkeypatch.setattr(_fetch, "MAX_BYTES", 2**40)
     monkeypatch.setattr(_fetch, "TIMEOUT", 0.2)
-    with pytest.raises(yolort.ImageError, match="did not arrive within"):
-        detector(f"{site}/endless")
+    for slow in ("/endless", "/drip"):
+        with pytest.raises(yolort.ImageError, match="did not arrive within"):
+            detector(site + slow)
 
 
 def test_warmup(detector: yolort.Detector) -> None:
@@ -226,7 +236,7 @@ def test_results_are_saved_without_the_image(detector: yolort.Detector, image: n
     np.testing.assert_array_equal(yolort.images.read(tmp_path / "drawn.png"), found.draw(image))
     np.testing.assert_array_equal(found.plot(), found.draw())
     assert [crop.shape for crop in found.crops()] == [crop.shape for crop in found.crops(image)]
-    with pytest.raises(ValueError, match="give the image that was detected in"):
+    with pytest.raises(ValueError, match="give the image; only an image file is read again"):
         detector(image).save(tmp_path / "other.png")
 
 

@@ -1,20 +1,30 @@
-"""Frames with what was found drawn on them, as a new video."""
+"""Frames of videos and cameras as lines of JSON, and with what was found drawn on them as a new video."""
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 import yolort
-from yolort import _atomic
+from yolort import _addresses, _atomic
+
+if TYPE_CHECKING:
+    from yolort.stream import Frame
 
 _CAMERA_RATE = 25.0  # frames a second of what reports none
+
+
+def line(source: str, frame: Frame[Any]) -> str:
+    """What was found in a frame of a source, as JSON."""
+    about = {"source": _addresses.without_secrets(source), "index": frame.index, "time": frame.time}
+    return json.dumps({**about, **frame.result.to_dict()})
 
 
 def check(path: Path, sources: Iterable[str]) -> None:

@@ -44,7 +44,6 @@ from yolort.cli._options import (
     runner,
 )
 from yolort.cli._output import note, progress, report_error, say, visible
-from yolort.sources import SourceError
 
 
 # Long because each option is a parameter with its help.
@@ -80,7 +79,9 @@ def predict(
 ) -> None:
     """Detect objects in images, with their masks, keypoints or oriented boxes if the model finds them; or classify
     images, if the model does that."""
-    paths = [path for item in source for path in ([item] if _is_url(item) else yolort.images.find(item, videos=True))]
+    paths: list[Path | str] = []
+    for item in source:
+        paths += [item] if _inputs.is_url(item) else yolort.images.find(item, videos=True)
     detector = open_model(
         model,
         conf=conf,
@@ -101,16 +102,12 @@ def predict(
                 _predict_video(detector, path, targets.get(path), as_json)
             else:
                 _predict_image(detector, path, targets.get(path), as_json)
-        except (yolort.ImageError, FileNotFoundError, SourceError) as error:
+        except (yolort.ImageError, FileNotFoundError, yolort.SourceError) as error:
             report_error(error)
             failures += 1
     if failures:
         report_error(f"{failures} of {len(paths)} source(s) failed")
         raise typer.Exit(1)
-
-
-def _is_url(text: str) -> bool:
-    return text.lower().startswith(("http://", "https://")) and not Path(text).exists()
 
 
 def _predict_image(
@@ -136,12 +133,11 @@ def _predict_video(
             if add:
                 add(frame.result.draw(frame.image))
             if as_json:
-                about = {"source": str(path), "index": frame.index, "time": frame.time}
-                say(json.dumps({**about, **frame.result.to_dict()}))
+                say(_video.line(str(path), frame))
             else:
                 say(f"{visible(path, lines=False)}, frame {frame.index}: {_summary(frame.result)}")
         if stream.problems:
-            raise SourceError(f"{path} ended early: {'; '.join(stream.problems)}")
+            raise yolort.SourceError(f"{path} ended early: {'; '.join(stream.problems)}")
 
 
 def _summary(found: yolort.Detections | yolort.Classification) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from yolort._addresses import without_secrets
 from yolort._open import open_model
 from yolort.cli import _video
 from yolort.cli._options import (
@@ -34,7 +32,9 @@ from yolort.cli._options import (
     runner,
 )
 from yolort.cli._output import say
-from yolort.stream import Frame
+
+if TYPE_CHECKING:
+    from yolort.stream import Frame
 
 
 # Long because each option is a parameter with its help.
@@ -91,8 +91,7 @@ def stream(
             for frame in taken:
                 if add:
                     add(frame.result.draw(frame.image))
-                about = {"source": without_secrets(source[frame.source]), "index": frame.index, "time": frame.time}
-                say(json.dumps({**about, **frame.result.to_dict()}))
+                say(_video.line(source[frame.source], frame))
         except KeyboardInterrupt:
             if not save:
                 raise
