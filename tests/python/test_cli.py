@@ -272,6 +272,15 @@ def test_version_says_what_was_built() -> None:
     assert all(f"{status.name} {status.version}" in engines for status in yolort.engines() if status.available)
 
 
+def test_doctor_does_not_print_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YOLORT_API_KEY", "s3cret")
+    monkeypatch.setenv("YOLORT_SIMD", "scalar")
+    out = run("doctor").stdout
+    assert "YOLORT_API_KEY=(set)" in out
+    assert "YOLORT_SIMD=scalar" in out
+    assert "s3cret" not in out
+
+
 def test_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("YOLORT_SIMD", "scalar")
     lines = run("doctor").stdout.splitlines()

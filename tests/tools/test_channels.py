@@ -104,7 +104,7 @@ def test_calibrated_quantized_and_scored(of_channels: Callable[[int], Path], ban
     for one in (model, done.path):
         scored = validate(one, bands, resamples=0).metrics
         assert (scored.images, scored.instances) == (4, 9)
-    (row,) = benchmark(chosen=[Case(str(model), "onnxruntime")], runs=2, warmup=0, throughput=False).rows
+    (row,) = benchmark(chosen=[Case(str(model), "onnxruntime")], runs=2, warmup=0, latency_only=True).rows
     assert not row.error
     assert profile(model, runs=2, engine="onnxruntime").layers
 

@@ -160,9 +160,9 @@ def class_weights(
     return weights.clip(*clip)
 
 
-def check_weighting(method: str, clip: tuple[float, float], beta: float) -> None:
-    """ValueError for what `class_weights` does not take."""
-    if method not in ("median", "inverse", "effective"):
+def check_weighting(method: str | None, clip: tuple[float, float], beta: float) -> None:
+    """ValueError for what `class_weights` does not take; None is no weighting."""
+    if method not in (None, "median", "inverse", "effective"):
         raise ValueError(f"class weights must be median, inverse or effective, not {method!r}")
     if not 0 < clip[0] <= 1 <= clip[1]:
         raise ValueError(f"clip must be (low, high) with 0 < low <= 1 <= high, got {clip}")

@@ -264,7 +264,7 @@ def benchmark(
     warmup: int = 50,
     batch: int = 1,
     workers: int | None = None,
-    throughput: bool = True,
+    latency_only: bool = False,
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> Benchmark:
     """Measures every case; one that fails has the reason in its row, and the others go on.
@@ -279,7 +279,7 @@ def benchmark(
         batch: above 1, throughput at that batch too, beside that of one image at a time.
         workers: throughput of that many threads (up to four for each core), each with a clone that computes on one
             core; None: one for each core; 1 leaves it out.
-        throughput: whether to measure images per second at all.
+        latency_only: leave out throughput, memory and what has to be installed.
         progress: wraps the steps, for a progress bar.
 
     Raises ValueError for counts out of range, and what `cases` and `load_dataset` raise.
@@ -308,8 +308,9 @@ def benchmark(
         _time(there, warmup, runs, progress)
         for row, worker in progress(there):
             with _failing(row):
-                row.memory = worker.ask("memory")  # before batches and clones, which take more
-                if throughput:
+                if not latency_only:
+                    row.install = _system.installed(row.facts["engine"])
+                    row.memory = worker.ask("memory")  # before batches and clones, which take more
                     _rate(row, worker, batch, workers)
                 if data is not None:
                     how = {"data": str(data), "split": split, "model": row.case.model, "options": row.case.options}
@@ -366,7 +367,6 @@ def started(rows: Sequence[Row], image: np.ndarray) -> Iterator[list[tuple[Row, 
             with _failing(row):
                 worker = stack.enter_context(Worker(row.case.model, image=image, **row.case.options))
                 row.facts = worker.facts
-                row.install = _system.installed(worker.facts["engine"])
                 there.append((row, worker))
         yield there
 

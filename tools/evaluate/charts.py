@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-__all__ = ["Point", "Timed", "intervals", "latencies", "pareto", "split"]
+__all__ = ["Point", "Timed", "front", "intervals", "latencies", "pareto", "split"]
 
 _MAX_NAMED = 12  # points of a front that color can still distinguish
 _PARTS = (("pre", "#e69f00"), ("inference", "#0072b2"), ("post", "#009e73"))  # Okabe and Ito's colors
 _BLUE, _RED, _GRAY = "#0072b2", "#d55e00", "#999999"
 _WIDE, _NARROW = 11.0, 4.6  # inches
 _NARROW_TEXT = 9  # points
+
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,11 @@ def pareto(points: Sequence[Point]) -> str:
 
     Of more than a few points, those of the line, the best and the reference are named.
     """
-    front = _front([(point.ms, point.map50_95) for point in points])
+    best = front(points, lambda point: (point.ms, point.map50_95))
     named = [
-        point
-        for at, point in enumerate(points)
-        if len(points) <= _MAX_NAMED or point.mark or at == 0 or (point.ms, point.map50_95) in front
+        point for at, point in enumerate(points) if len(points) <= _MAX_NAMED or point.mark or at == 0 or point in best
     ]
-    return _both(partial(_pareto, points=points, named=named, front=front), named)
+    return _both(partial(_pareto, points=points, named=named, best=best), named)
 
 
 def intervals(rows: Sequence[tuple[str, float, float, float]], unit: str) -> str:
@@ -141,20 +142,20 @@ def _split(figure: Any, rows: Sequence[Timed], narrow: bool) -> None:
     figure.legend(loc="outside upper left", ncols=len(_PARTS), frameon=False)
 
 
-def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points that no other beats in both, fastest first."""
-    best: list[tuple[float, float]] = []
-    for point in sorted(set(points), key=lambda one: (one[0], -one[1])):
-        if not best or point[1] > best[-1][1]:
-            best.append(point)
+def front(items: Iterable[Item], figures: Callable[[Item], tuple[float, float]]) -> list[Item]:
+    """The items that no other beats in both figures, time and accuracy; fastest first."""
+    best: list[Item] = []
+    for item in sorted(items, key=lambda one: (figures(one)[0], -figures(one)[1])):
+        if not best or figures(item)[1] > figures(best[-1])[1]:
+            best.append(item)
     return best
 
 
-def _pareto(
-    figure: Any, points: Sequence[Point], named: Sequence[Point], front: Sequence[tuple[float, float]], narrow: bool
-) -> None:
+def _pareto(figure: Any, points: Sequence[Point], named: Sequence[Point], best: Sequence[Point], narrow: bool) -> None:
     axes = figure.add_subplot()
-    axes.plot(*zip(*front, strict=True), color=_GRAY, linewidth=1.5, zorder=1, label="front")
+    axes.plot(
+        [one.ms for one in best], [one.map50_95 for one in best], color=_GRAY, linewidth=1.5, zorder=1, label="front"
+    )
     others = [(point.ms, point.map50_95) for point in points if point not in named]
     if others:
         axes.scatter(*zip(*others, strict=True), s=25, color="#bbbbbb", linewidths=0, zorder=1, label="others")

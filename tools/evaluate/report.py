@@ -90,8 +90,9 @@ def render(benchmark: Benchmark) -> str:
         remarks=[
             *benchmark.remarks(),
             "Milliseconds of one image, end to end unless a part is named. Each row ran in its own process, in turns "
-            "with the others; speed-ups compare times of the same turn, with a 95 % interval. Memory is the peak of "
-            "that process while it detects in one image at a time; model MiB is the part that loading the model took.",
+            "with the others; speed-ups compare times of the same turn, with a 95 % interval. Peak memory is that of a "
+            "separate process that imports the runtime, loads the model and detects in one image at a time (of a "
+            "checkpoint: of the row's own process, with PyTorch); model MiB is what loading the model added.",
         ],
     )
 

@@ -45,9 +45,9 @@ class _Runner:
 
     def __init__(self, model: str, image: np.ndarray, options: dict[str, Any]) -> None:
         threads = options.get("threads")
-        if threads and hasattr(os, "sched_setaffinity"):
-            cores = sorted(os.sched_getaffinity(0))
-            os.sched_setaffinity(0, cores[:threads])  # before the engine starts its threads, which inherit it
+        self._cores = sorted(os.sched_getaffinity(0)) if threads and hasattr(os, "sched_setaffinity") else []
+        if self._cores:
+            os.sched_setaffinity(0, self._cores[:threads])  # before the engine starts its threads, which inherit it
         self._model, self._options = model, options
         self._before = memory_mib("VmRSS")
         start = time.perf_counter()
@@ -87,7 +87,12 @@ class _Runner:
         return count / spent
 
     def workers(self, count: int, seconds: float) -> float:
-        """Images per second of `count` threads, each with a clone that computes on one core if it is on the CPU."""
+        """Images per second of `count` threads, each with a clone that computes on one core if it is on the CPU.
+
+        They have all cores; the times of one image are taken before.
+        """
+        if self._cores:
+            os.sched_setaffinity(0, self._cores)
         alone = {"threads": 1} if self.detector.device.lower().startswith("cpu") else {}
         first = open_detector(self._model, **{**self._options, **alone})
         clones = [first, *(first.clone() for _ in range(count - 1))]
@@ -119,7 +124,7 @@ class _Runner:
         return result.metrics.to_dict()
 
     def memory(self) -> dict[str, float | None]:
-        """MiB of the process: its peak, how much of it came with the model, and of the GPU's, if nvidia-smi says."""
+        """MiB: the peak, how much of it came with the model, and this process's on the GPU, if nvidia-smi says."""
         gpu = None
         try:
             query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]

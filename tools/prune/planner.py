@@ -259,7 +259,7 @@ def timed(artefacts: Sequence[Path], engine: str, runs: int = _RUNS) -> list[flo
     from yolort.tools.evaluate.benchmark import Case, benchmark
 
     chosen = [Case(str(path), engine) for path in artefacts]
-    rows = benchmark(chosen=chosen, runs=runs, warmup=20, throughput=False).rows
+    rows = benchmark(chosen=chosen, runs=runs, warmup=20, latency_only=True).rows
     for row in rows:
         if row.error:
             raise yolort.EngineError(f"{engine} cannot time {row.case}: {row.error}")

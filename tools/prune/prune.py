@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 from yolort import _atomic
+from yolort.images import ImageError
 from yolort.tools._formats import ENGINES
-from yolort.tools.data.dataset import load_dataset
+from yolort.tools.data.dataset import load_dataset, splits
+from yolort.tools.data.samples import LabelError
 from yolort.tools.evaluate.evaluator import Evaluator
 from yolort.tools.export.pipeline import input_size
 from yolort.tools.models.checkpoints import detect_head, load_checkpoint
@@ -134,7 +136,13 @@ def prune(
         if method == "taylor" or distill:  # without them a training gives the model the classes of the data
             network: Any = source.model
             labelled.with_classes_of(network.names)
-    evaluator = _evaluator(data) if data is not None and measure else None
+    notes = []
+    evaluator = None
+    if data is not None and measure:
+        if "val" in splits(data):
+            evaluator = Evaluator(data)
+        else:
+            notes.append("the data have no split val: the accuracy was not measured")
     read = [model, data] if data is not None else [model]
     _atomic.check(target, sources=read)
     runs = target.with_name(f"{target.stem}-training")
@@ -149,10 +157,14 @@ def prune(
             outcome = _prune(
                 job, ratio, target_flops, target_latency, engine, steps, finetune, distill, measure, training
             )
-        if evaluator:
-            outcome.cost = cost(Path(model), outcome.path, evaluator, side)
         _atomic.place(outcome.path, target, sources=read)
     outcome.path = target
+    if evaluator:
+        try:
+            outcome.cost = cost(Path(model), target, evaluator, side)
+        except (LabelError, ImageError) as error:  # the pruned model is there
+            notes.append(f"the accuracy was not measured: {error}")
+    outcome.notes += notes
     return outcome
 
 
@@ -207,14 +219,6 @@ def _check_training(
         raise ValueError(
             "unstructured takes a ratio and the methods l1 and random: no target, since it makes no engine faster"
         )
-
-
-def _evaluator(data: str | Path) -> Evaluator | None:
-    """Of the images of val; None if the data have no such split."""
-    try:
-        return Evaluator(data)
-    except FileNotFoundError:
-        return None
 
 
 def _checked(training: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,12 +17,12 @@ import yolort
 from yolort import _atomic
 from yolort.tools._formats import EXPORTED, FORMATS
 from yolort.tools.data.dataset import sample_image
-from yolort.tools.export._common import need_package, write_sidecar
+from yolort.tools.export.openvino import save_folder
 from yolort.tools.export.pipeline import export
 from yolort.tools.export.tensorrt import EngineOptions, build_engine, need_tensorrt
 from yolort.tools.models.checkpoints import find_checkpoint
 from yolort.tools.quantize.calibrate import calibrate
-from yolort.tools.quantize.quantize import Quantized, quantize
+from yolort.tools.quantize.quantize import Quantized, megabytes, quantize
 
 __all__ = ["export_int8"]
 
@@ -104,6 +104,12 @@ def export_int8(
             built = _to_openvino(done.path, work / f"built{ending}")
         elif format == "engine":
             built = build_engine(done.path, precision="fp16", output=work / f"built{ending}", options=engine)
+        if built != done.path:
+            done.megabytes = (done.megabytes[0], megabytes(built))
+            done.notes.append(
+                "accuracy and time are those of the INT8 ONNX file that this was made from; yolort benchmark and val "
+                "measure this one"
+            )
         _atomic.place(built, target, sources=read)
     done.path = target
     return done
@@ -111,9 +117,6 @@ def export_int8(
 
 def _to_openvino(onnx: Path, built: Path) -> Path:
     """The INT8 ONNX file as an OpenVINO folder with the same metadata; the engine must load it."""
-    openvino = need_package("openvino")
-    built.mkdir()
-    openvino.save_model(openvino.convert_model(onnx), built / "model.xml", compress_to_fp16=False)
     detector = yolort.Detector(onnx, engine="openvino", tuned=False)
     described: dict[str, Any] = dict(detector.metadata)
     for key in ("imgsz", "batch", "stride", "channels"):
@@ -121,6 +124,6 @@ def _to_openvino(onnx: Path, built: Path) -> Path:
     described["names"] = detector.names
     for key in ("end2end", "dynamic"):
         described[key] = described[key] == "True"
-    write_sidecar(built, described)
+    save_folder(onnx, built, described, fp16=False)
     yolort.Detector(built, engine="openvino", tuned=False)(sample_image(detector.channels))
     return built

@@ -228,7 +228,7 @@ def _make(
         raise yolort.EngineError(f"{builder.engine} cannot run here, so accuracy cannot be measured")
     comparison = Comparison(builder, folder, engine or builder.engine, evaluator)
     floats = excluded
-    result = Quantized(destination, {}, (_megabytes(builder.source), 0.0))
+    result = Quantized(destination, {}, (megabytes(builder.source), 0.0))
     note: dict[str, Any] = {}
     if engine:
         result.changed = _changed(comparison, excluded)
@@ -243,7 +243,7 @@ def _make(
     note["float"] = list(result.floats)
     built = comparison.build(floats)
     builder.annotate(built, note)
-    result.megabytes = (result.megabytes[0], _megabytes(built))
+    result.megabytes = (result.megabytes[0], megabytes(built))
     if engine and measure:
         _time(result, builder, built)
     elif not engine:
@@ -295,7 +295,7 @@ def _time(result: Quantized, builder: Builder, built: Path) -> None:
         return
     precision = "fp32" if engine == "openvino" else ""  # bf16 would be faster in both
     cases = [Case(str(path), engine, precision=precision) for path in (builder.source, built)]
-    before, after = benchmark(chosen=cases, runs=_RUNS, warmup=10, throughput=False).rows
+    before, after = benchmark(chosen=cases, runs=_RUNS, warmup=10, latency_only=True).rows
     if before.error or after.error:
         return
     result.ms, result.ratio = (before.p50, after.p50), after.ratio(before)
@@ -365,6 +365,6 @@ def _destination(model: Path, format: str, output: str | Path | None) -> Path:
     return target
 
 
-def _megabytes(path: Path) -> float:
+def megabytes(path: Path) -> float:
     files: Iterator[Path] = iter([path]) if path.is_file() else path.iterdir()
     return sum(file.stat().st_size for file in files if file.suffix != ".table") / 1e6

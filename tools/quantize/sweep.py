@@ -99,7 +99,7 @@ def sweep(
             chosen=[row.case for row in rows if not row.error],
             data=data,
             runs=runs,
-            throughput=False,
+            latency_only=True,
             progress=lambda steps: progress(steps, "measuring"),
         )
     return _complete(done, rows)

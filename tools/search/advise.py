@@ -98,7 +98,7 @@ def _engine(on: Device) -> list[Advice]:
     if on.arm:
         return [
             Advice(
-                "NCNN, `yolort export --format ncnn`; `yolort tune` tells whether bf16 or fp16 pays",
+                "NCNN, `yolort export --format ncnn`; `yolort tune` reports whether bf16 or fp16 is faster",
                 "tested on ARM by emulation only, not timed",
                 "docs/benchmarks/int8.md",
             )

@@ -270,7 +270,9 @@ REPORT_WRITERS: dict[str, Callable[[Optimized], str]] = {
 
 
 def _compared(trial: Trial, reference: Trial) -> str:
-    """How fast a trial is, with its interval; the reference itself needs no words."""
+    """How fast a trial is, with its interval."""
+    if trial is reference:
+        return "the reference itself"
     if trial.ratio is None:
         return f"{reference.ms / trial.ms:.2f}x as fast as {reference.name}"
     low, high = trial.ratio
@@ -280,12 +282,7 @@ def _compared(trial: Trial, reference: Trial) -> str:
 
 
 def pareto_front(trials: Iterable[Trial]) -> list[Trial]:
-    rated = sorted((one for one in trials if one.map50_95 is not None), key=lambda one: (one.ms, -map_points(one)))
-    best: list[Trial] = []
-    for one in rated:
-        if not best or map_points(one) > map_points(best[-1]):
-            best.append(one)
-    return best
+    return charts.front([one for one in trials if one.map50_95 is not None], lambda one: (one.ms, map_points(one)))
 
 
 def best_within(budget: Budget, trials: Sequence[Trial], reference: Trial) -> Trial | None:

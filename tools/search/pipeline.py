@@ -94,7 +94,7 @@ class Pipeline:
         }
 
         def measure(work: Path) -> None:
-            done = benchmark(chosen=list(cases), runs=runs, throughput=False)
+            done = benchmark(chosen=list(cases), runs=runs, latency_only=True)
             failed = [row.error for row in done.rows if row.error]
             if failed:
                 raise yolort.Error(f"not timed: {'; '.join(failed)}")

@@ -165,7 +165,7 @@ def check_own_arguments(
         raise ValueError("scales and Ultralytics' multi_scale both choose the sides of a batch; give one")
     if settings.get("single_cls") and (class_weights is not None or sampling is not None):
         raise ValueError("single_cls leaves one class: class_weights and sampling have nothing to even out")
-    check_weighting(class_weights or "median", clip, beta)
+    check_weighting(class_weights, clip, beta)
     return TrainOptions(gamma, alpha, None, sampling, repeat_threshold, scales)
 
 

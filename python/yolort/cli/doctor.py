@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import yolort
 from yolort import _core
 from yolort.cli._output import say
+
+if TYPE_CHECKING:
+    from yolort.tools._system import Limits
 
 #: What each optional module is for; those of one extra are installed together.
 _OPTIONAL = {
@@ -31,23 +35,23 @@ def doctor(
     """Show what is installed, what is missing and what is slow here, in a form to paste into an issue."""
     from yolort.tools import _system
 
-    facts = _system.describe()
+    facts, limits, engines = _system.describe(), _system.limits(), yolort.engines()
     kept = ("processor", "instructions", "governor", "memory", "GPU", "system", "libraries", "load before")
     report = {
         "yolort": build(),
         "system": [
             *(f"{name}: {facts[name]}" for name in kept),
             f"cores: {_system.cores()} of {os.cpu_count()}",
-            f"limits of the container: {_system.limits()}",
-            *(f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("YOLORT_")),
+            f"limits of the container: {limits}",
+            *environment(),
         ],
         "engines": [
             f"{status.name} {status.version}: {', '.join(yolort.devices(status.name))}"
-            for status in yolort.engines()
+            for status in engines
             if status.available
         ],
-        "missing": missing(),
-        "slow": slow(),
+        "missing": missing(engines),
+        "slow": slow(facts, limits, engines),
     }
     for title, lines in report.items():
         say(f"{title}:")
@@ -67,20 +71,25 @@ def build() -> list[str]:
     ]
 
 
-def missing() -> list[str]:
+def environment() -> list[str]:
+    """The environment variables of yolort; of keys only that they are set, since the output goes into issues."""
+    found = sorted((name, value) for name, value in os.environ.items() if name.startswith("YOLORT_"))
+    return [f"{name}={'(set)' if name.endswith('_KEY') else value}" for name, value in found]
+
+
+def missing(engines: Sequence[yolort.EngineStatus]) -> list[str]:
     """The engines that cannot run here, with the reason, and the optional modules that are not installed."""
-    engines = [f"engine {status.name}: {status.reason}" for status in yolort.engines() if not status.available]
+    reasons = [f"engine {status.name}: {status.reason}" for status in engines if not status.available]
     modules = [f"{name}: {use}" for name, use in _OPTIONAL.items() if not importlib.util.find_spec(name)]
-    return engines + modules
+    return reasons + modules
 
 
-def slow() -> list[str]:
+def slow(facts: Mapping[str, str], limits: Limits, engines: Sequence[yolort.EngineStatus]) -> list[str]:
     """What makes detection slower than this machine could be, and what to do about it."""
     from yolort.tools import _system
 
-    facts, limits, cores = _system.describe(), _system.limits(), _system.cores()
-    load = _system.busy_cores()
-    available = {status.name for status in yolort.engines() if status.available}
+    cores, load = _system.cores(), _system.busy_cores()
+    available = {status.name for status in engines if status.available}
     found = []
     if _core.simd() == "scalar":
         found.append("no SIMD: the processor has no AVX2 or NEON, or YOLORT_SIMD forbids it")

@@ -35,7 +35,9 @@ def export(
     ] = None,
     head: Annotated[
         str,
-        typer.Option(help="raw, boxes, or of YOLO26's NMS-free branch raw-e2e, end2end; Ultralytics loads the second."),
+        typer.Option(
+            help="raw or boxes; raw-e2e or end2end: YOLO26's NMS-free branch. Ultralytics loads boxes and end2end."
+        ),
     ] = "raw",
     imgsz: Imgsz = None,
     batch: Annotated[int, typer.Option(help="Batch size.")] = 1,
@@ -54,13 +56,13 @@ def export(
     output: Annotated[Path | None, typer.Option(help="Default: beside the model.")] = None,
     device: Annotated[str, typer.Option(help="GPU that TensorRT builds for: cuda:1.", rich_help_panel=_ENGINE)] = "",
     workspace: Annotated[
-        int | None, typer.Option(help="MiB that one layer may take; default: all.", rich_help_panel=_ENGINE)
+        int | None, typer.Option(help="Workspace per layer in MiB; default: all GPU memory.", rich_help_panel=_ENGINE)
     ] = None,
     timing_cache: Annotated[
         Path | None, typer.Option(help="File of measured times, read and written.", rich_help_panel=_ENGINE)
     ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="INT8 without Q/DQ: of quantize --format cache.", rich_help_panel=_ENGINE)
+        Path | None, typer.Option(help="Calibration cache of quantize --format cache.", rich_help_panel=_ENGINE)
     ] = None,
     level: Annotated[
         int | None, typer.Option(help="TensorRT optimization level, 0 to 5.", rich_help_panel=_ENGINE)
@@ -73,7 +75,7 @@ def export(
     ] = False,
     max_batch: Annotated[int, typer.Option(help="Largest batch with --dynamic.", rich_help_panel=_ENGINE)] = 16,
     max_imgsz: Annotated[
-        str | None, typer.Option(help="Largest input, of --dynamic; default: twice.", rich_help_panel=_ENGINE)
+        str | None, typer.Option(help="Largest input with --dynamic; default: twice --imgsz.", rich_help_panel=_ENGINE)
     ] = None,
 ) -> None:
     """Turn an Ultralytics checkpoint into a model that `Detector` loads, and compare it with PyTorch.
@@ -82,7 +84,7 @@ def export(
     """
     show_log()
     if max_drop is not None and precision != "int8":
-        raise ValueError("--max-drop is of --precision int8")
+        raise ValueError("--max-drop needs --precision int8")
 
     def engine_options(progress: Callable[[str, int, int], bool] | None) -> Any:
         if format != "engine":
@@ -104,7 +106,7 @@ def export(
 
     if precision == "int8":
         if batch != 1 or dynamic or opset or images or calibration:
-            raise ValueError("--batch, --dynamic, --opset, --images and --calibration are not of --precision int8")
+            raise ValueError("--precision int8 takes no --batch, --dynamic, --opset, --images or --calibration")
         if data is None:
             raise ValueError("--precision int8 needs --data, a data.yaml: images to calibrate on, and to measure on")
         from yolort.tools import export_int8
@@ -118,7 +120,7 @@ def export(
         if engine and model.suffix == ".onnx":
             if head != "raw" or batch != 1 or dynamic or imgsz or opset or images or data:
                 raise ValueError(
-                    "--head, --imgsz, --batch, --dynamic, --opset, --images and --data are as in the ONNX file"
+                    "the ONNX file fixes --head, --imgsz, --batch, --dynamic, --opset, --images and --data: leave them out"
                 )
             from yolort.tools.export import build_engine
 

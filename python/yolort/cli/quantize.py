@@ -99,7 +99,7 @@ def print_quantized(done: Any) -> None:
         drop = 100 * (done.map50_95[0] - done.map50_95[1])
         rows.append(["mAP50-95", *map(percent, done.map50_95), f"drop {drop:.2f}"])
     if done.conf:
-        rows.append(["conf of the best F1", *(f"{conf:.3f}" for conf in done.conf), "recommended: the second"])
+        rows.append(["conf of the best F1", *(f"{conf:.3f}" for conf in done.conf), f"recommended: {done.conf[1]:.3f}"])
     print_table(["", "float", "INT8", ""], rows)
     for name, why in done.floats.items():
         say(f"float: {name}: {why}")
