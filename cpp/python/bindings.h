@@ -3,10 +3,16 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
 
 #include <cstring>
+#include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "yolort/yolort.h"
@@ -44,6 +50,16 @@ std::optional<PixelFormat> parse_format(const std::optional<std::string>& name);
 /// HxWx4 or, for a network of so many `channels`, HxWxchannels of uint8. Throws TypeError, std::invalid_argument.
 HeldImage hold_image(const py::handle& object, std::optional<PixelFormat> format, int channels);
 
+/// Images as the core takes them, and what keeps their pixels alive.
+struct HeldImages {
+  std::vector<HeldImage> held;
+  std::vector<Image> views;
+};
+
+/// `hold_image` of each, with the format of the same index. Throws what it throws, and std::invalid_argument.
+HeldImages hold_images(const py::sequence& images, const std::vector<std::optional<std::string>>& formats,
+                       int channels);
+
 // ---- results.cpp ----
 
 /// Names and messages come from files: bytes that are not UTF-8 must not raise.
@@ -60,6 +76,47 @@ py::array_t<T> to_array(const std::vector<Source>& values, std::vector<py::ssize
   py::array_t<T> out(std::move(shape));
   if (!values.empty()) std::memcpy(out.mutable_data(), values.data(), values.size() * sizeof(Source));
   return out;
+}
+
+// ---- what Detector and Classifier have in common ----
+
+/// Opens `model`: a path or, with a format, a buffer of bytes.
+template <class Model>
+std::unique_ptr<Model> open_model(const py::object& model, const std::string& format, const Options& options) {
+  if (format.empty()) {
+    const auto path = model.cast<std::filesystem::path>();
+    const py::gil_scoped_release release;
+    return std::make_unique<Model>(path.string(), options);
+  }
+  const py::buffer_info bytes = model.cast<py::buffer>().request();
+  const py::gil_scoped_release release;
+  return std::make_unique<Model>(ModelBytes{bytes.ptr, static_cast<std::size_t>(bytes.size), format}, options);
+}
+
+template <class Model>
+void register_model(py::class_<Model>& to) {
+  using Released = py::call_guard<py::gil_scoped_release>;
+  to.def("clone", &Model::clone, Released())
+      .def("explain", &Model::explain, Released())
+      .def_property_readonly("names", [](const Model& self) { return to_list(self.names()); })
+      .def_property_readonly("imgsz", [](const Model& self) { return std::pair(self.imgsz()[0], self.imgsz()[1]); })
+      .def_property_readonly("channels", &Model::channels)
+      .def_property_readonly("batch", &Model::batch)
+      .def_property_readonly("engine", &Model::engine)
+      .def_property_readonly("device", &Model::device)
+      .def_property_readonly("precision", &Model::precision)
+      .def_property_readonly("tuned", &Model::tuned)
+      .def_property_readonly("metadata",
+                             [](const Model& self) {
+                               py::dict out;
+                               for (const auto& [key, value] : self.metadata()) out[to_str(key)] = to_str(value);
+                               return out;
+                             })
+      .def_property_readonly("speed", [](const Model& self) {  // milliseconds before, in and after the network
+        const py::gil_scoped_release release;
+        const Speed speed = self.speed();
+        return std::tuple(speed.pre, speed.inference, speed.post);
+      });
 }
 
 }  // namespace yolort::bindings

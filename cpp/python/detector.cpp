@@ -1,12 +1,8 @@
 // Detector and its thresholds.
-#include <pybind11/stl.h>
-#include <pybind11/stl/filesystem.h>
-
 #include <array>
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <tuple>
 #include <utility>
 
 #include "bindings.h"
@@ -55,32 +51,19 @@ std::unique_ptr<Detector> make_detector(
   options.mean = std::move(mean);
   options.stddev = std::move(stddev);
   options.between_runs = check_signals;
-  if (format.empty()) {
-    const auto path = model.cast<fs::path>();
-    const py::gil_scoped_release release;
-    return std::make_unique<Detector>(path.string(), options);
-  }
-  const py::buffer_info bytes = model.cast<py::buffer>().request();
-  const py::gil_scoped_release release;
-  return std::make_unique<Detector>(ModelBytes{bytes.ptr, static_cast<std::size_t>(bytes.size), format}, options);
+  return open_model<Detector>(model, format, options);
 }
 
 py::list detect(Detector& self, const py::sequence& images, const Thresholds& thresholds,
                 const std::vector<std::optional<std::string>>& formats, std::optional<bool> augment) {
-  if (formats.size() != images.size()) throw std::invalid_argument("formats: expected one for each image");
-  std::vector<HeldImage> held;
-  std::vector<Image> views;
-  for (std::size_t i = 0; i < formats.size(); ++i) {
-    held.push_back(hold_image(images[i], parse_format(formats[i]), self.channels()));
-    views.push_back(held.back().image);
-  }
+  const HeldImages held = hold_images(images, formats, self.channels());
   std::vector<Detections> found;
   {
     py::gil_scoped_release release;
-    found = self.detect(views, thresholds, augment.value_or(!self.views().empty()));
+    found = self.detect(held.views, thresholds, augment.value_or(!self.views().empty()));
   }
   py::list out;
-  for (std::size_t i = 0; i < found.size(); ++i) out.append(to_tuple(std::move(found[i]), views[i], self.task()));
+  for (std::size_t i = 0; i < found.size(); ++i) out.append(to_tuple(std::move(found[i]), held.views[i], self.task()));
   return out;
 }
 
@@ -116,12 +99,6 @@ py::list layer_times(Detector& self) {
   return out;
 }
 
-py::dict metadata(const Detector& self) {
-  py::dict out;
-  for (const auto& [key, value] : self.metadata()) out[to_str(key)] = to_str(value);
-  return out;
-}
-
 /// Scale, whether mirrored, network input (height, width) and model of each.
 py::list views(const Detector& self) {
   py::list out;
@@ -130,18 +107,6 @@ py::list views(const Detector& self) {
     out.append(py::make_tuple(view.scale, view.flip, std::pair(height, width), to_str(view.model)));
   }
   return out;
-}
-
-/// Milliseconds before, in and after the network.
-std::tuple<double, double, double> speed(const Detector& self) {
-  const py::gil_scoped_release release;
-  const Speed speed = self.speed();
-  return {speed.pre, speed.inference, speed.post};
-}
-
-Detector clone(const Detector& self) {
-  const py::gil_scoped_release release;
-  return self.clone();
 }
 
 void register_thresholds(py::module_& m) {
@@ -170,7 +135,8 @@ void check_signals() {
 
 void register_detector(py::module_& m) {
   register_thresholds(m);
-  py::class_<Detector>(m, "Detector")
+  py::class_<Detector> detector(m, "Detector");
+  detector
       .def(py::init(&make_detector), py::arg("model"), py::arg("thresholds"), py::kw_only(), py::arg("format"),
            py::arg("engine"), py::arg("device"), py::arg("precision"), py::arg("threads"), py::arg("names"),
            py::arg("imgsz"), py::arg("rect"), py::arg("tuned"), py::arg("profile"), py::arg("augment"),
@@ -181,29 +147,14 @@ void register_detector(py::module_& m) {
            py::arg("augment") = py::none())
       .def("infer", &infer, py::arg("input").noconvert())
       .def("layer_times", &layer_times)
-      .def("clone", &clone)
       .def("check", &Detector::check, py::arg("thresholds"))
-      .def_property_readonly("names", [](const Detector& self) { return to_list(self.names()); })
-      .def_property_readonly("imgsz", [](const Detector& self) { return std::pair(self.imgsz()[0], self.imgsz()[1]); })
-      .def_property_readonly("channels", &Detector::channels)
       .def_property_readonly("rect", &Detector::rect)
-      .def_property_readonly("batch", &Detector::batch)
       .def_property_readonly("thresholds", &Detector::thresholds)
-      .def_property_readonly("engine", &Detector::engine)
-      .def_property_readonly("device", &Detector::device)
-      .def_property_readonly("precision", &Detector::precision)
-      .def_property_readonly("tuned", &Detector::tuned)
-      .def("explain",
-           [](const Detector& self) {
-             const py::gil_scoped_release release;
-             return self.explain();
-           })
       .def_property_readonly("head", &Detector::head)
       .def_property_readonly("task", [](const Detector& self) { return to_text(self.task()); })
       .def_property_readonly("skeleton", &Detector::skeleton)
-      .def_property_readonly("metadata", &metadata)
-      .def_property_readonly("views", &views)
-      .def_property_readonly("speed", &speed);
+      .def_property_readonly("views", &views);
+  register_model(detector);
 }
 
 }  // namespace yolort::bindings

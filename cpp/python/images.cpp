@@ -181,6 +181,17 @@ HeldImage hold_image(const py::handle& handle, std::optional<PixelFormat> asked,
                        std::string(py::str(py::type::of(object).attr("__name__"))));
 }
 
+HeldImages hold_images(const py::sequence& images, const std::vector<std::optional<std::string>>& formats,
+                       int channels) {
+  if (formats.size() != images.size()) throw std::invalid_argument("formats: expected one for each image");
+  HeldImages out;
+  for (std::size_t i = 0; i < formats.size(); ++i) {
+    out.held.push_back(hold_image(images[i], parse_format(formats[i]), channels));
+    out.views.push_back(out.held.back().image);
+  }
+  return out;
+}
+
 void register_images(py::module_& m) {
   m.def("letterbox", &letterbox, py::arg("image"), py::arg("out").noconvert(), py::arg("format") = py::none());
 }

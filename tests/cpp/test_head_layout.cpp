@@ -84,6 +84,10 @@ void test_layouts_of_transformers() {
   const HeadLayout scores = of({1, 300, 84}, 80);
   CHECK(scores.head == Head::rows && scores.normalized && !scores.nms && !scores.objectness);
   CHECK_THROWS(of({1, 300, 83}, 80), ModelError, "export it again");
+  HeadLayout poses = layout_of(Head::end2end, Task::pose, 51);  // whose keypoints stand behind the scores
+  poses.transformer = true;
+  CHECK_THROWS(resolve_layout(poses, 80, shapes({{1, 300, 84}}), 640, 640), ModelError, "export it again");
+  CHECK(resolve_layout(poses, 80, shapes({{1, 300, 135}}), 640, 640).head == Head::rows);
 }
 
 void test_layouts_of_classifiers() {

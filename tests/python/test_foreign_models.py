@@ -98,6 +98,29 @@ def test_rtdetr_by_its_metadata(tmp_path: Path, engine: str) -> None:
     assert not detector.rect
 
 
+def test_rtdetr_of_two_classes_that_gives_a_score_for_each(tmp_path: Path) -> None:
+    """Its rows have the shape of those with a score and a class; nothing is found silently."""
+    rows = np.array([[0.3, 0.25, 0.4, 0.5, 0.75, 0.2]], np.float32)
+    data = {**metadata(NAMES[:2]), "head": "RTDETRDecoder"}
+    detector = opened(write_onnx(tmp_path, {"output0": rows}, data))
+    with pytest.raises(yolort.ModelError, match="which is no whole number"):
+        detector(IMAGE)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_rows_of_a_model_in_memory_at_another_size(tmp_path: Path, engine: str) -> None:
+    """The file is gone by then, and is not read again."""
+    rows = np.zeros((9, 8), np.float32)
+    rows[3] = [19.2, 31.3, 25.6, 17.8, 0.8, 0.1, 0.9, 0.2]
+    path = write_onnx(tmp_path, {"output0": rows}, said(), shape=[1, 3, "height", "width"])
+    data = path.read_bytes()
+    path.unlink()
+    detector = yolort.Detector(data, format="onnx", engine=engine, names=NAMES, imgsz=64)
+    assert detector.rect
+    assert len(detector(IMAGE)) == 1  # at 32 x 64
+    assert len(detector(np.full((64, 64, 3), 90, np.uint8))) == 1
+
+
 def with_grid_sample(path: Path) -> Path:
     onnx = pytest.importorskip("onnx")
     model = onnx.load(path)

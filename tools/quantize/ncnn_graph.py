@@ -73,7 +73,8 @@ class _Converter:
             for top in layer.tops:
                 if layer.type != "Split" and top not in self.takers and top in self.values:
                     self._float(top, top)
-        return _with_splits(self.out)
+        read = {blob for layer in self.out for blob in layer.bottoms}  # a rule may give up after it asked for a map
+        return _with_splits([one for one in self.out if one.type != "Int8Quantize" or one.tops[0] in read])
 
     # From one kind of blob to the other.
 
@@ -138,6 +139,8 @@ class _Converter:
         assert layer.weights is not None
         if layer.name in self.floats or not _is_plain(layer, (3,)) or layer.weights.shape[1] != 1:
             return False
+        if len(layer.weights) % 4:
+            return False
         parts = self._parts(layer.bottoms[0], len(layer.weights), self._range([self.tensors[layer.name][0].input]))
         if len(parts) != 1 or parts[0].doubled or self._gives_float(layer.tops[0]):
             return False
@@ -173,8 +176,14 @@ class _Converter:
         size, made = layer.number("1", 0), self._map(layer.tops[0])
         if len(parts) != 1 or parts[0].doubled or layer.number("0", 0) or layer.number("4", 0) or size % 2 == 0:
             return False
-        sides = [layer.number("11", size), layer.number("2", 1), layer.number("12", 1), layer.number("3", 0)]
-        if sides != [size, 1, 1, size // 2] or set(layer.keys) - {"0", "1", "11", "12", "13", "2", "3", "5"}:
+        strides, half = [layer.number("2", 1), layer.number("12", 1)], size // 2
+        padding = [layer.number("3", 0), layer.number("13", half)]
+        if (
+            layer.number("11", size) != size
+            or strides != [1, 1]
+            or padding != [half, half]
+            or set(layer.keys) - {"0", "1", "11", "12", "13", "2", "3", "5"}
+        ):
             return False
         keys = {"1": str(size), "5": str(parts[0].zero), **ranges(parts)}
         self.out.append(Layer("Int8MaxPool", layer.name, [parts[0].blob], [made], keys))

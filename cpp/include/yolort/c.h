@@ -82,7 +82,7 @@ typedef struct yolort_thresholds {
   int32_t multi_label;    /* not 0: every class of a box above conf, not only its best */
   const int32_t* classes; /* keep only these; NULL: all */
   size_t class_count;
-  const float* class_conf; /* by class, in the place of conf, for every class of the model; NULL: conf for all */
+  const float* class_conf; /* a conf for each class of the model, which replaces conf; NULL: conf for all */
   size_t class_conf_count;
 } yolort_thresholds;
 
@@ -235,7 +235,8 @@ YOLORT_API void yolort_results_free(yolort_results* results);
 
 typedef struct yolort_classifier yolort_classifier;
 
-/* As yolort_open() and its kin. Of the options those of detecting have no meaning here. */
+/* As yolort_open() and its kin. Thresholds and keypoints have no meaning here; rect and test-time augmentation are
+   refused. */
 YOLORT_API yolort_status yolort_open_classifier(const char* model, const yolort_options* options,
                                                 yolort_classifier** classifier);
 YOLORT_API yolort_status yolort_open_classifier_memory(const void* model, size_t size, const char* format,

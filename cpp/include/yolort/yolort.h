@@ -126,7 +126,7 @@ struct Thresholds {
   std::vector<int> classes;         ///< keep only these classes; empty: all
   bool agnostic = false;            ///< NMS across classes
   bool multi_label = false;         ///< every class of a box above conf, not only its best (evaluation)
-  std::vector<float> class_conf{};  ///< by class, in the place of conf, which then counts for none; empty: conf
+  std::vector<float> class_conf{};  ///< a conf for each class, which replaces `conf`; empty: `conf` for all
 };
 
 /// How what several views of an image find becomes one set.
@@ -214,7 +214,7 @@ struct Array {
   std::vector<float> values;
 };
 
-/// One model on one engine. Calls on one Detector are serialised; give each thread its own clone().
+/// One model on one engine. Calls on one Detector are serialized; give each thread its own clone().
 class YOLORT_API Detector {
  public:
   /// `model`: an .onnx, .engine or .tflite file, an NCNN folder (`*_ncnn_model`) or .param, an OpenVINO folder
@@ -274,8 +274,7 @@ class YOLORT_API Detector {
 
 /// What one image shows.
 struct YOLORT_API Classification {
-  std::vector<float>
-      probs;  ///< by class: keys of Classifier::names(); 0 to 1, and together 1, if the graph sees to that
+  std::vector<float> probs;  ///< one score for each class; probabilities if the graph ends in a softmax
 
   /// The `count` best classes, best first.
   std::vector<int> top(std::size_t count = 5) const;
@@ -283,10 +282,10 @@ struct YOLORT_API Classification {
 
 /// One classifying model on one engine. Images are resized and cropped as Ultralytics does: the shorter side to that of
 /// the input, whose middle is kept, or, if the input is no square, both sides; by Pillow's antialiased bilinear
-/// interpolation. Calls on one Classifier are serialised; give each thread its own clone().
+/// interpolation. Calls on one Classifier are serialized; give each thread its own clone().
 class YOLORT_API Classifier {
  public:
-  /// As of Detector. Of the options those of detecting (thresholds, rect, test-time augmentation) have no meaning here.
+  /// As of Detector. Thresholds and keypoints have no meaning here; rect and test-time augmentation are refused.
   explicit Classifier(const std::string& model, const Options& options = {});
   explicit Classifier(const ModelBytes& model, const Options& options = {});
   Classifier(Classifier&&) noexcept;

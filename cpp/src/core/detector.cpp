@@ -121,7 +121,6 @@ void Detector::Impl::load(ModelSpec model, Options options) {
   threads = options.threads.value_or(threads);
   decoder = Decoder(kernels(), threads);
   between_runs = options.between_runs;
-  check_thresholds(thresholds, spec.names.empty() ? INT32_MAX : static_cast<int>(spec.names.size()));
 
   try {
     options.device = canonical_device(options.device);
@@ -130,6 +129,7 @@ void Detector::Impl::load(ModelSpec model, Options options) {
     if (tuned) throw cannot_run(record, what.what());
     throw;
   }
+  check_thresholds(thresholds, spec.layout.classes);
   spec.contents = {};
 }
 
@@ -196,6 +196,7 @@ void Detector::Impl::open_first(const Options& options) {
 /// Loads the model into an engine and runs it once.
 void Detector::Impl::open(const EngineEntry& entry, const Options& options) {
   engine_name = entry.name;
+  output_shapes.clear();
   if (!options.engine_options.empty() && !entry.takes_options) {
     throw std::invalid_argument("engine_options: engine \"" + engine_name + "\" takes none");
   }
@@ -246,8 +247,9 @@ void Detector::Impl::probe() {
   const std::vector<Tensor>& outputs = engine->run();
   const bool known = spec.layout.head != Head::unknown;
   const int classes = spec.placeholders ? 0 : static_cast<int>(spec.names.size());
-  if (outputs.size() == 1 && outputs[0].shape.size() == 3 && !spec.layout.transformer && !engine->is_cut() &&
-      outputs[0].shape[1] != 4 + classes) {
+  const bool first = output_shapes.empty();  // a clone at another size knows the head, and its file is not read again
+  if (first && outputs.size() == 1 && outputs[0].shape.size() == 3 && !spec.layout.transformer && !engine->is_cut() &&
+      outputs[0].shape[1] != 4 + classes + spec.layout.extra) {
     spec.layout.transformer = samples_grid(spec);
   }
   try {

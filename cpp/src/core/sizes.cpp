@@ -34,7 +34,7 @@ void Detector::Impl::resolve_imgsz(const Options& options) {
   resolve(spec.width, fixed.width);
   if (!spec.height || !spec.width) throw unknown_imgsz(spec);
   const std::int64_t elements = std::int64_t{spec.input.channels} * spec.height * spec.width;
-  if (spec.height > max_imgsz || spec.width > max_imgsz || fixed.batch > max_input_elements / elements) {
+  if (spec.height > max_imgsz || spec.width > max_imgsz || std::max(fixed.batch, 1) > max_input_elements / elements) {
     throw ModelError("model \"" + spec.path + "\" takes " + std::to_string(fixed.batch) + " images of " +
                      size_text({spec.height, spec.width}) + ", more than is run here");
   }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ops/decode.h"
 #include "ops/masks.h"
 #include "ops/nms.h"
 #include "ops/rotated.h"
@@ -131,9 +132,7 @@ Detections merge_views(const std::vector<Detections>& views, Merge merge, const 
   std::vector<std::vector<std::uint32_t>> members(found.size());  // of each object, by the anchor of its best
   if (merge == Merge::wbf && views.size() > 1) {
     for (Cluster& cluster : fuse(found, views.size(), layout.task)) {
-      const auto cls = static_cast<std::size_t>(cluster.fused.cls);
-      if (!(cluster.fused.score > (thresholds.class_conf.empty() ? thresholds.conf : thresholds.class_conf[cls])))
-        continue;
+      if (!(cluster.fused.score > conf_of(thresholds, cluster.fused.cls))) continue;
       merged.push_back(cluster.fused);
       members[cluster.fused.anchor] = std::move(cluster.members);
     }

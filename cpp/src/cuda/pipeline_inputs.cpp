@@ -125,7 +125,7 @@ void CudaPipeline::fill_sources(const Batch& batch) {
   for (std::size_t i = 0; i < batch.images.size(); ++i) {
     const Image& image = batch.images[i];
     const Geometry& g = batch.geometries[i];
-    const ChannelOrder& order = order_of(image.format);
+    const ChannelOrder order = channel_groups(image, 3, {})[0].order;
     cuda::Source& source = sources_[i];
     source.width = image.width;
     source.height = image.height;

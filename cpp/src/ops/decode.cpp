@@ -64,6 +64,10 @@ bool is_multi_label(const HeadLayout& layout, const Thresholds& thresholds) {
   return thresholds.multi_label || (layout.head == Head::raw && !layout.nms);
 }
 
+float conf_of(const Thresholds& thresholds, int cls) {
+  return thresholds.class_conf.empty() ? thresholds.conf : thresholds.class_conf[static_cast<std::size_t>(cls)];
+}
+
 float lowest_conf(const Thresholds& thresholds) {
   const std::vector<float>& each = thresholds.class_conf;
   return each.empty() ? thresholds.conf : *std::min_element(each.begin(), each.end());
@@ -73,8 +77,7 @@ std::vector<float> score_floors(const Thresholds& thresholds, int classes) {
   if (thresholds.classes.empty()) return thresholds.class_conf;
   std::vector<float> out(static_cast<std::size_t>(classes), INFINITY);
   for (const int cls : thresholds.classes) {
-    const auto at = static_cast<std::size_t>(cls);
-    out[at] = thresholds.class_conf.empty() ? thresholds.conf : thresholds.class_conf[at];
+    out[static_cast<std::size_t>(cls)] = conf_of(thresholds, cls);
   }
   return out;
 }
@@ -168,7 +171,7 @@ void Decoder::decode_raw(const HeadLayout& layout, const std::vector<Tensor>& ou
     const auto columns = static_cast<std::size_t>(outputs[maps * level].shape[3]);
     const auto stride = static_cast<float>(layout.strides[level]);
     const std::ptrdiff_t side_stride = layout.reg_max * boxes.stride;
-    collect(scores, first, logit(lowest_conf(thresholds)), multi_label, thresholds, sigmoid, [&](std::size_t i) {
+    collect(scores, first, logit(lowest_), multi_label, thresholds, sigmoid, [&](std::size_t i) {
       const float* at = boxes.data + i;
       const float x = static_cast<float>(i % columns) + 0.5f, y = static_cast<float>(i / columns) + 0.5f;
       return Box{(x - box_side(at, boxes.stride, layout.reg_max)) * stride,
@@ -185,8 +188,7 @@ void Decoder::decode_boxes(const HeadLayout& layout, const Tensor& output, int i
   const FloatMap all = float_map(output, index, 0);
   const FloatMap scores{all.data + 4 * all.stride, all.stride, static_cast<std::size_t>(layout.classes), all.cells};
   collect(
-      scores, 0, lowest_conf(thresholds), is_multi_label(layout, thresholds), thresholds,
-      [](float value) { return value; },
+      scores, 0, lowest_, is_multi_label(layout, thresholds), thresholds, [](float value) { return value; },
       [&](std::size_t i) {
         const float* at = all.data + i;
         return centered(in_pixels(layout, geometry, {at[0], at[all.stride], at[2 * all.stride], at[3 * all.stride]}));
@@ -198,23 +200,22 @@ void Decoder::decode_rows(const HeadLayout& layout, const Tensor& output, int in
                           const Thresholds& thresholds) {
   const FloatMap rows = float_map(output, index, 0);
   const bool multi_label = is_multi_label(layout, thresholds);
-  const float conf = lowest_conf(thresholds);
   for (std::size_t i = 0; i < rows.channels; ++i) {
     const float* row = rows.data + static_cast<std::ptrdiff_t>(i) * rows.stride;
     const float object = layout.objectness ? row[4] : 1;
     if (!std::isfinite(object)) throw not_finite();
-    if (object <= conf) continue;
+    if (object <= lowest_) continue;
     const float* scores = row + 4 + layout.objectness;
     float best = -INFINITY;
     for (int c = 0; c < layout.classes; ++c) {
       if (!std::isfinite(scores[c])) throw not_finite();
       best = std::max(best, scores[c] * object);
     }
-    if (!(best > conf)) continue;
+    if (!(best > lowest_)) continue;
     const Box box = centered(in_pixels(layout, geometry, {row[0], row[1], row[2], row[3]}));
     for (int c = 0; c < layout.classes; ++c) {
       const float score = scores[c] * object;
-      if (multi_label ? !(score > conf) : score != best) continue;
+      if (multi_label ? !(score > lowest_) : score != best) continue;
       add_row(layout, box, score, static_cast<float>(c), i, thresholds);
       if (!multi_label) break;
     }
@@ -246,11 +247,17 @@ void Decoder::decode_indexed(const HeadLayout& layout, const Tensor& output, int
 void Decoder::add_row(const HeadLayout& layout, const Box& box, float score, float cls, std::size_t row,
                       const Thresholds& thresholds) {
   if (!std::isfinite(score)) throw not_finite();
-  if (!(score > lowest_conf(thresholds))) return;
+  if (!(score > lowest_)) return;
   if (!is_finite(box) || !std::isfinite(cls)) throw not_finite();
   if (cls < 0 || cls >= static_cast<float>(layout.classes)) {
     throw ModelError("a row has class " + std::to_string(cls) + ", but the model names " +
                      std::to_string(layout.classes) + " classes; give names= with the names of all");
+  }
+  if (layout.transformer && cls != std::floor(cls)) {
+    throw ModelError(
+        "a row has class " + std::to_string(cls) +
+        ", which is no whole number; an RT-DETR of two classes whose rows hold a score for each of them is "
+        "not known here");
   }
   const int index = static_cast<int>(cls);
   if (score > (floors_.empty() ? thresholds.conf : floors_[static_cast<std::size_t>(index)])) {
@@ -261,6 +268,7 @@ void Decoder::add_row(const HeadLayout& layout, const Box& box, float score, flo
 Detections Decoder::operator()(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index,
                                const Geometry& geometry, const Thresholds& thresholds) {
   floors_ = score_floors(thresholds, layout.classes);
+  lowest_ = lowest_conf(thresholds);
   candidates_.clear();
   switch (layout.head) {
     case Head::raw: decode_raw(layout, outputs, index, thresholds); break;

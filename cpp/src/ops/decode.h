@@ -16,7 +16,8 @@ namespace yolort {
 /// Throws std::invalid_argument naming the setting that is out of range.
 void check_thresholds(const Thresholds& thresholds, int classes);
 
-/// What a score must be above to count for any class.
+/// What a score must be above to count for a class, and for any class.
+float conf_of(const Thresholds& thresholds, int cls);
 float lowest_conf(const Thresholds& thresholds);
 
 /// What a score must be above, by class; infinity where the class is not wanted. Empty: conf for all.
@@ -73,6 +74,7 @@ class Decoder {
   std::vector<float> best_;
   std::vector<float> widened_[2 * max_levels];  ///< f32 copies of f16 outputs
   std::vector<float> floors_;                   ///< see `score_floors`
+  float lowest_ = 0;                            ///< see `lowest_conf`
 };
 
 }  // namespace yolort

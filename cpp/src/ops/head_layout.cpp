@@ -96,7 +96,8 @@ bool has_anchors_of_v5(int rows, int height, int width) {
 }
 
 /// Finds the head by the shape of the one output beside prototypes, if the metadata does not say it or it cannot be
-/// that one. Of the layouts below none fits the shape of another with the same classes, but for one or two classes.
+/// that one. Rows of 4 + 2 classes and of 5 + 1 class have the shape of end2end: the number of anchors tells the latter
+/// apart, and a class that is no whole number the former (see Decoder::add_row).
 void guess_head(HeadLayout& layout, int classes, const std::vector<int>& shape, int height, int width) {
   const auto is = [&](Head head, bool nms) {
     layout.head = head;
@@ -104,7 +105,7 @@ void guess_head(HeadLayout& layout, int classes, const std::vector<int>& shape, 
   };
   if (shape.size() == 2 && shape[1] == 7 && layout.task == Task::detect) return is(Head::indexed, false);
   if (shape.size() != 3 || shape[1] == 4 + classes + layout.extra) return is(Head::boxes, true);
-  if (layout.transformer && classes && shape[2] == 4 + classes) return is(Head::rows, false);
+  if (layout.transformer && classes && shape[2] == 4 + classes + layout.extra) return is(Head::rows, false);
   const bool of_v5 = has_anchors_of_v5(shape[1], height, width);
   const int scored = shape[2] - 5 - layout.extra;
   if (classes ? scored == classes && (classes > 1 || of_v5) : scored > 0 && of_v5) {
@@ -138,6 +139,11 @@ void check_rows(const HeadLayout& layout, int classes, const std::vector<Tensor>
              "(batch, " + std::to_string(4 + layout.classes + layout.extra) + ", anchors): 4 + " +
                  std::to_string(layout.classes) + " classes" + extra,
              outputs, next_step(layout, classes, shape));
+    }
+  } else if (layout.head == Head::rows) {
+    const int values = 4 + layout.objectness + layout.classes + layout.extra;
+    if (!one || layout.classes < 1 || shape[2] != values) {
+      no_fit(layout, "(batch, rows, " + std::to_string(values) + ")", outputs, next_step(layout, classes, shape));
     }
   } else if (layout.head == Head::end2end && (!one || shape[2] != 6 + layout.extra)) {
     no_fit(layout, "(batch, rows, 6" + extra + ")", outputs, next_step(layout, classes, shape));

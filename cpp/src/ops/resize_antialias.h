@@ -20,8 +20,8 @@ struct ResizedSide {
 };
 
 /// The weights of the source pixels of each kept pixel: the triangle of Pillow's BILINEAR (libImaging/Resample.c,
-/// precompute_coeffs), which covers all source pixels that the target pixel stands for. Q14, and their sum is
-/// exactly 1.
+/// precompute_coeffs), which covers all source pixels that the target pixel stands for. Q22, each
+/// rounded on its own, as Pillow does.
 struct Windows {
   std::size_t taps = 0;              ///< weights of each, a multiple of 4; the last ones may be 0
   std::vector<std::int32_t> first;   ///< source pixel of the first weight
@@ -56,7 +56,7 @@ class AntialiasedResize {
   Windows across_, down_;
   int left_ = 0, columns_ = 0;         ///< source columns that count
   int top_ = 0, height_ = 0;           ///< source rows that count
-  std::vector<std::uint8_t> row_;      ///< one of them, with room behind it
+  std::vector<std::uint8_t> row_;      ///< one of them, with room after it
   std::vector<std::uint8_t> resized_;  ///< all of them with their columns resized: three planes in each row
   std::vector<const std::uint8_t*> rows_;
   std::vector<float> values_;

@@ -120,7 +120,7 @@ def export(
         if engine and model.suffix == ".onnx":
             if head != "raw" or batch != 1 or dynamic or imgsz or opset or images or data:
                 raise ValueError(
-                    "the ONNX file fixes --head, --imgsz, --batch, --dynamic, --opset, --images and --data: leave them out"
+                    "the ONNX file fixes --head, --imgsz, --batch, --dynamic, --opset, --images, --data: leave them out"
                 )
             from yolort.tools.export import build_engine
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,23 @@ def test_convolutions_that_stay_float(calibration: Calibration, scenes: Path, tm
     assert types["conv_10"] == "Convolution"
     assert {"Int8Dequantize", "Int8Quantize", "Int8Convolution", "Swish"} <= set(types.values())
     assert accuracy(output, scenes) > accuracy(NCNN, scenes) - 0.05
+
+
+def test_an_activation_that_our_layers_do_not_have(calibration: Calibration, tmp_path: Path) -> None:
+    """The convolution stays float, and no map is left that nothing reads: the runtime would refuse it."""
+    model = Path(shutil.copytree(NCNN, tmp_path / "leaky_ncnn_model"))
+    param = model / "model.ncnn.param"
+    lines = param.read_text().splitlines()
+    at = next(index for index, line in enumerate(lines) if line.startswith("Convolution "))
+    name = lines[at].split()[1]
+    lines[at] = re.sub(r" 9=\S+", "", lines[at]) + " 9=2 -23310=1,0.1"
+    param.write_text("\n".join(lines) + "\n")
+    output = tmp_path / "int8_ncnn_model"
+    quantize(model, calibration, format="ncnn", measure=False, output=output)
+    written = [line.split() for line in (output / "model.ncnn.param").read_text().splitlines()[2:]]
+    assert {line[1]: line[0] for line in written}[name] == "Convolution"
+    assert "Int8Convolution" in {line[0] for line in written}
+    yolort.Detector(output)(yolort.demo_image())
 
 
 def test_calibration_without_sums(calibration: Calibration, tmp_path: Path) -> None:

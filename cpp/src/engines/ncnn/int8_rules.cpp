@@ -45,6 +45,16 @@ void expect_moderate(const Layer& layer, int key) {
   }
 }
 
+/// The step of a map, by which values are multiplied.
+void expect_scale(const Layer& layer, int key) {
+  const auto found = layer.parameters.find(key);
+  if (found == layer.parameters.end()) fail(layer, "has no parameter " + std::to_string(key));
+  const bool number = !found->second.array;
+  if (!number || !(found->second.values[0] > 0 && found->second.values[0] <= 1e6)) {
+    fail(layer, "parameter " + std::to_string(key) + " is out of range, expected a number above 0, to 1000000");
+  }
+}
+
 void expect_zero_point(const Layer& layer) { integer(layer, 5, 0, 0, 255); }
 
 Shape convolution(const Layer& layer, const std::vector<Shape>& in, Weights& weights) {
@@ -57,9 +67,13 @@ Shape convolution(const Layer& layer, const std::vector<Shape>& in, Weights& wei
   expect_zero_point(layer);
   const bool doubled = std::any_of(taken.begin(), taken.end(), [](const Range& range) { return range.doubled; });
   if (kernel == 2 || (kernel == 3 && taken.size() != 1) || (doubled && (kernel != 1 || stride != 1))) {
-    fail(layer, "its kernel and its inputs do not go together");
+    fail(layer,
+         "its kernel and its inputs do not go together: the kernel is 1 or 3, 3 takes one input, and doubled inputs "
+         "take "
+         "kernel 1 and stride 1");
   }
-  if (as_float ? table : outputs % 4 != 0) fail(layer, "its outputs are neither a multiple of 4 nor plain floats");
+  if (as_float ? table : outputs % 4 != 0)
+    fail(layer, "its outputs are neither a multiple of 4 nor plain floats (7=1, without a table)");
   for (const Range& range : taken) depth += kernel * kernel * range.channels;
   if (depth >= 1 << 15) fail(layer, "has more than 32767 weights for each output");
   if (integer(layer, 6, 0, 1, max_elements) != outputs * depth) fail(layer, "its weights do not fit its inputs");
@@ -85,7 +99,9 @@ Shape depthwise(const Layer& layer, const std::vector<Shape>& in, Weights& weigh
 Shape add(const Layer& layer, const std::vector<Shape>& in, Weights& weights) {
   std::int64_t height = 0, width = 0;
   const std::vector<Range> taken = ranges(layer, in, height, width);
-  for (const int key : {1, 2, 3}) expect_moderate(layer, key);
+  expect_scale(layer, 1);
+  expect_scale(layer, 2);
+  expect_moderate(layer, 3);
   expect_zero_point(layer);
   if (taken[0].channels != taken[1].channels || taken[0].doubled || taken[1].doubled) {
     fail(layer, "its inputs differ in shape");
@@ -105,6 +121,7 @@ Shape max_pool(const Layer& layer, const std::vector<Shape>& in, Weights& weight
 
 Shape quantize(const Layer& layer, const std::vector<Shape>& in, Weights& weights) {
   expect_rank(layer, in[0], 3);
+  expect_scale(layer, 1);
   expect_zero_point(layer);
   if (in[0][0] != 3 && in[0][0] % 4 != 0) fail(layer, "its channels are neither 3 nor a multiple of 4");
   weights.output = Kind::map;
@@ -115,6 +132,7 @@ Shape dequantize(const Layer& layer, const std::vector<Shape>& in, Weights& weig
   std::int64_t height = 0, width = 0;
   const Range taken = ranges(layer, in, height, width)[0];
   if (taken.doubled) fail(layer, "its range of channels cannot be doubled");
+  expect_scale(layer, 1);
   expect_zero_point(layer);
   weights.input = Kind::map;
   return {taken.channels, height, width};

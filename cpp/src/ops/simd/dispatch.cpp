@@ -36,15 +36,18 @@ std::vector<const Kernels*> available_kernels() {
   return out;
 }
 
+/// The first table, or the one that $YOLORT_SIMD names if it is among them.
+template <class Table>
+const Table* choose(const std::vector<const Table*>& available) {
+  const char* forced = std::getenv("YOLORT_SIMD");
+  for (const Table* table : available) {
+    if (forced && std::string(forced) == table->name) return table;
+  }
+  return available.front();
+}
+
 const Kernels& kernels() {
-  static const Kernels* chosen = []() -> const Kernels* {
-    const std::vector<const Kernels*> all = available_kernels();
-    const char* forced = std::getenv("YOLORT_SIMD");
-    for (const Kernels* table : all) {
-      if (forced && std::string(forced) == table->name) return table;
-    }
-    return all.front();
-  }();
+  static const Kernels* chosen = choose(available_kernels());
   return *chosen;
 }
 
@@ -77,14 +80,7 @@ std::vector<const Int8Kernels*> available_int8_kernels() {
 }
 
 const Int8Kernels& int8_kernels() {
-  static const Int8Kernels* chosen = []() -> const Int8Kernels* {
-    const std::vector<const Int8Kernels*> all = available_int8_kernels();
-    const char* forced = std::getenv("YOLORT_SIMD");
-    for (const Int8Kernels* table : all) {
-      if (forced && std::string(forced) == table->name) return table;
-    }
-    return all.front();
-  }();
+  static const Int8Kernels* chosen = choose(available_int8_kernels());
   return *chosen;
 }
 

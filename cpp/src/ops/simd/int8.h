@@ -66,6 +66,16 @@ struct Int8Kernels {
   void (*quantize_rgb)(const float* const planes[3], std::size_t n, float scale, int zero, std::uint8_t* out);
 };
 
+/// For `pack`: makes room for the panels. Here and below what allocates is compiled for every CPU: of a template that
+/// several files instantiate, the linker keeps any one.
+void allocate_panels(Int8Weights& to, int bytes_per_weight);
+
+/// The `pack` of tables that multiply four inputs at a time: (panel, four inputs, output of the panel, input).
+void pack_quads(const std::int8_t* weights, Int8Weights& to);
+
+/// Room for so many words; they stay until the next call on this thread.
+std::int16_t* scratch_words(std::size_t count);
+
 extern const Int8Kernels scalar_int8;
 #ifdef YOLORT_X86
 extern const Int8Kernels avx2_int8;

@@ -223,7 +223,7 @@ inline void quantize_rgb(const float* const planes[3], std::size_t n, float scal
 
 /// Of loops that multiply byte - 128: what 128 adds to the sums is part of the bias.
 inline void pack_signed(const std::int8_t* from, Int8Weights& to) {
-  scalar_int8.pack(from, to);
+  pack_quads(from, to);
   for (int o = 0; o < to.outputs; ++o) {
     for (int i = 0; i < to.depth; ++i)
       to.bias[static_cast<std::size_t>(o)] += 128 * from[std::ptrdiff_t{o} * to.depth + i];

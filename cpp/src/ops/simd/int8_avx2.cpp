@@ -14,8 +14,8 @@ struct Words {
 /// (panel, two inputs, output of the panel, input) as words
 void pack(const std::int8_t* from, Int8Weights& to) {
   constexpr int panel = Int8Kernels::panel;
-  const int panels = (to.outputs + panel - 1) / panel, pairs = to.depth / 2;
-  to.packed.assign(static_cast<std::size_t>(panels) * static_cast<std::size_t>(pairs), {});
+  const int pairs = to.depth / 2;
+  allocate_panels(to, 2);
   for (int o = 0; o < to.outputs; ++o) {
     for (int i = 0; i < to.depth; ++i) {
       const std::int16_t value = from[std::ptrdiff_t{o} * to.depth + i];
@@ -27,12 +27,12 @@ void pack(const std::int8_t* from, Int8Weights& to) {
 
 }  // namespace
 
-extern const Int8Kernels avx2_int8 = {"avx2",
-                                      pack,
-                                      int8_ymm::multiply_u8<Words>,
-                                      int8_ymm::multiply_f32<Words>,
-                                      int8_ymm::depthwise,
-                                      int8_ymm::add,
-                                      int8_ymm::quantize_rgb};
+extern constexpr Int8Kernels avx2_int8 = {"avx2",
+                                          pack,
+                                          int8_ymm::multiply_u8<Words>,
+                                          int8_ymm::multiply_f32<Words>,
+                                          int8_ymm::depthwise,
+                                          int8_ymm::add,
+                                          int8_ymm::quantize_rgb};
 
 }  // namespace yolort

@@ -241,7 +241,7 @@ void quantize_rgb(const float* const planes[3], std::size_t n, float scale, int 
 
 }  // namespace
 
-extern const Int8Kernels avx512vnni_int8 = {"avx512vnni", scalar_int8.pack, multiply_u8, multiply_f32, depthwise,
-                                            add,          quantize_rgb};
+extern constexpr Int8Kernels avx512vnni_int8 = {"avx512vnni", pack_quads, multiply_u8, multiply_f32,
+                                                depthwise,    add,        quantize_rgb};
 
 }  // namespace yolort

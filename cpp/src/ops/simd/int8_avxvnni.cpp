@@ -14,8 +14,8 @@ struct Quads {
 
 }  // namespace
 
-extern const Int8Kernels avxvnni_int8 = {
-    "avxvnni",           scalar_int8.pack, int8_ymm::multiply_u8<Quads>, int8_ymm::multiply_f32<Quads>,
-    int8_ymm::depthwise, int8_ymm::add,    int8_ymm::quantize_rgb};
+extern constexpr Int8Kernels avxvnni_int8 = {
+    "avxvnni",           pack_quads,    int8_ymm::multiply_u8<Quads>, int8_ymm::multiply_f32<Quads>,
+    int8_ymm::depthwise, int8_ymm::add, int8_ymm::quantize_rgb};
 
 }  // namespace yolort

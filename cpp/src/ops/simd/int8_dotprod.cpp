@@ -14,12 +14,12 @@ struct SignedQuads {
 
 }  // namespace
 
-extern const Int8Kernels dotprod_int8 = {"dotprod",
-                                         int8_arm::pack_signed,
-                                         int8_arm::multiply_u8<SignedQuads>,
-                                         int8_arm::multiply_f32<SignedQuads>,
-                                         int8_arm::depthwise,
-                                         int8_arm::add,
-                                         int8_arm::quantize_rgb};
+extern constexpr Int8Kernels dotprod_int8 = {"dotprod",
+                                             int8_arm::pack_signed,
+                                             int8_arm::multiply_u8<SignedQuads>,
+                                             int8_arm::multiply_f32<SignedQuads>,
+                                             int8_arm::depthwise,
+                                             int8_arm::add,
+                                             int8_arm::quantize_rgb};
 
 }  // namespace yolort

@@ -14,12 +14,12 @@ struct MixedQuads {
 
 }  // namespace
 
-extern const Int8Kernels i8mm_int8 = {"i8mm",
-                                      scalar_int8.pack,
-                                      int8_arm::multiply_u8<MixedQuads>,
-                                      int8_arm::multiply_f32<MixedQuads>,
-                                      int8_arm::depthwise,
-                                      int8_arm::add,
-                                      int8_arm::quantize_rgb};
+extern constexpr Int8Kernels i8mm_int8 = {"i8mm",
+                                          pack_quads,
+                                          int8_arm::multiply_u8<MixedQuads>,
+                                          int8_arm::multiply_f32<MixedQuads>,
+                                          int8_arm::depthwise,
+                                          int8_arm::add,
+                                          int8_arm::quantize_rgb};
 
 }  // namespace yolort

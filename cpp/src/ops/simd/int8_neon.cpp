@@ -16,12 +16,12 @@ struct Pairs {
 
 }  // namespace
 
-extern const Int8Kernels neon_int8 = {"neon",
-                                      int8_arm::pack_signed,
-                                      int8_arm::multiply_u8<Pairs>,
-                                      int8_arm::multiply_f32<Pairs>,
-                                      int8_arm::depthwise,
-                                      int8_arm::add,
-                                      int8_arm::quantize_rgb};
+extern constexpr Int8Kernels neon_int8 = {"neon",
+                                          int8_arm::pack_signed,
+                                          int8_arm::multiply_u8<Pairs>,
+                                          int8_arm::multiply_f32<Pairs>,
+                                          int8_arm::depthwise,
+                                          int8_arm::add,
+                                          int8_arm::quantize_rgb};
 
 }  // namespace yolort

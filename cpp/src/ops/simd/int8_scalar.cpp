@@ -17,19 +17,6 @@ std::uint8_t finish(std::int32_t sum, int output, const Int8Weights& weights) {
   return weights.table.empty() ? byte : weights.table[byte];
 }
 
-/// (panel, four inputs, output of the panel, input)
-void pack(const std::int8_t* from, Int8Weights& to) {
-  constexpr int panel = Int8Kernels::panel;
-  const int panels = (to.outputs + panel - 1) / panel, quads = to.depth / 4;
-  to.packed.assign(static_cast<std::size_t>(panels) * static_cast<std::size_t>(quads), {});
-  for (int o = 0; o < to.outputs; ++o) {
-    for (int q = 0; q < quads; ++q) {
-      auto& line = to.packed[static_cast<std::size_t>(o / panel * quads + q)];
-      std::memcpy(line.bytes + o % panel * 4, from + std::ptrdiff_t{o} * to.depth + 4 * q, 4);
-    }
-  }
-}
-
 /// Hands each sum to `put(pixel, output, sum)`.
 template <class Put>
 void multiply(const Strip* strips, int count, int pixels, const Int8Weights& weights, Put put) {
@@ -99,6 +86,31 @@ void quantize_rgb(const float* const planes[3], std::size_t n, float scale, int 
 
 }  // namespace
 
-extern const Int8Kernels scalar_int8 = {"scalar", pack, multiply_u8, multiply_f32, depthwise, add, quantize_rgb};
+void allocate_panels(Int8Weights& to, int bytes_per_weight) {
+  constexpr int panel = Int8Kernels::panel;
+  const int panels = (to.outputs + panel - 1) / panel, lines = to.depth * bytes_per_weight / 4;
+  to.packed.assign(static_cast<std::size_t>(panels) * static_cast<std::size_t>(lines), {});
+}
+
+void pack_quads(const std::int8_t* weights, Int8Weights& to) {
+  constexpr int panel = Int8Kernels::panel;
+  const int quads = to.depth / 4;
+  allocate_panels(to, 1);
+  for (int o = 0; o < to.outputs; ++o) {
+    for (int q = 0; q < quads; ++q) {
+      auto& line = to.packed[static_cast<std::size_t>(o / panel * quads + q)];
+      std::memcpy(line.bytes + o % panel * 4, weights + std::ptrdiff_t{o} * to.depth + 4 * q, 4);
+    }
+  }
+}
+
+std::int16_t* scratch_words(std::size_t count) {
+  static thread_local std::vector<std::int16_t> words;
+  words.resize(count);
+  return words.data();
+}
+
+extern constexpr Int8Kernels scalar_int8 = {"scalar",  pack_quads, multiply_u8, multiply_f32,
+                                            depthwise, add,        quantize_rgb};
 
 }  // namespace yolort

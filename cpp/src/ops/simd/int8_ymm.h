@@ -103,16 +103,15 @@ void multiply_tile(const Strip* strips, int count, int first, const Int8Weights&
 
 /// The same bytes as words, one pixel after the other; they stay until the next call on this thread.
 inline Strip widen(const Strip* strips, int count, int pixels, int depth) {
-  static thread_local std::vector<std::int16_t> words;
-  words.resize(static_cast<std::size_t>(pixels) * static_cast<std::size_t>(depth));
-  std::int16_t* to = words.data();
+  std::int16_t* const words = scratch_words(static_cast<std::size_t>(pixels) * static_cast<std::size_t>(depth));
+  std::int16_t* to = words;
   for (int p = 0; p < pixels; ++p) {
     for (int s = 0; s < count; ++s) {
       const std::uint8_t* from = strips[s].data + p * strips[s].stride;
       for (int i = 0; i < 4 * strips[s].quads; ++i) *to++ = from[i];
     }
   }
-  return {reinterpret_cast<const std::uint8_t*>(words.data()), std::ptrdiff_t{2} * depth, depth / 2};
+  return {reinterpret_cast<const std::uint8_t*>(words), std::ptrdiff_t{2} * depth, depth / 2};
 }
 
 template <class Dot, class Put>

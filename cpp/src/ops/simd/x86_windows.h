@@ -44,7 +44,6 @@ static void weighted_rows(const std::uint8_t* const* rows, const SplitWeight* we
       _mm256_storeu_ps(values + i + 8 * k, _mm256_mul_ps(_mm256_cvtepi32_ps(levels), scale));
     }
   }
-  if (i == n) return;
   for (; i < n; ++i) {
     std::int32_t sum = 1 << 21;
     for (std::size_t r = 0; r < count; ++r) sum += rows[r][i] * (weights[r].high * (1 << 11) + weights[r].low);
