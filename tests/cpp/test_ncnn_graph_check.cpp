@@ -154,8 +154,9 @@ void test_int8_maps() {
   refused({"Int8Quantize q 1 1 in a 5=0"}, "has no parameter 1");
   refused({"Int8Quantize q 1 1 in a 1=0.0 5=0"}, "parameter 1 is out of range");
   refused_map({"Int8Dequantize d 1 1 a b 1=-1.0 5=0 -23310=3,0,4,0"}, "parameter 1 is out of range");
-  CHECK_THROWS(check_lines({quantized, on_map, "Split s 1 2 b c d", "Int8Quantize q 1 1 c e 1=1.0"}, 6, int8_bin(288, 80)),
-               ModelError, "takes the INT8 blob");
+  CHECK_THROWS(
+      check_lines({quantized, on_map, "Split s 1 2 b c d", "Int8Quantize q 1 1 c e 1=1.0"}, 6, int8_bin(288, 80)),
+      ModelError, "takes the INT8 blob");
   CHECK_THROWS(check_lines({quantized, on_map, "Split s 1 2 b c d",
                             "Int8Add x 2 1 c d e 1=1e30 2=0.25 3=1.0 -23310=6,0,8,0,0,8,0"},
                            6, int8_bin(288, 80)),

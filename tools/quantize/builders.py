@@ -132,7 +132,7 @@ class NcnnBuilder(Builder):
         layers = copy.deepcopy(self._layers)
         if self._stock:
             kept = {*floats, *self._heads}
-            ncnn_int8.write_int8(layers, self._calibration, path, kept, per_channel=self._per_channel)
+            ncnn_int8.write_int8(layers, self._calibration, self._tensors, path, kept, per_channel=self._per_channel)
         else:
             made = ncnn_graph.convert(layers, self._calibration, self._tensors, floats, per_channel=self._per_channel)
             ncnn_model.write(made, path)

@@ -7,7 +7,7 @@ and, there, output scale. A scale is what a value is multiplied by.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +66,7 @@ def attention(layers: list[Layer]) -> set[str]:
 def write_int8(
     layers: list[Layer],
     calibration: Calibration,
+    tensors: Mapping[str, Sequence[Convolution]],
     folder: Path,
     floats: Collection[str] = (),
     *,
@@ -74,9 +75,8 @@ def write_int8(
     """Writes model.ncnn.param, model.ncnn.bin and model.ncnn.table; the convolutions `floats` stay FP32.
 
     The table is the text that ncnn's ncnn2int8 takes. Convolutions of one scale for all channels are written with that
-    scale for each.
+    scale for each. `tensors` is what `convolutions` found.
     """
-    tensors = convolutions(layers, calibration)
     inputs: dict[str, float] = {}
     table = []
     for layer in layers:

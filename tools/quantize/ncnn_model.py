@@ -33,7 +33,7 @@ class Layer:
     keys: dict[str, str]
     weights: np.ndarray | None = None  # of a convolution, (out, in / groups, height, width) float32
     bias: np.ndarray | None = None
-    plain: bytes = b""  # of MemoryData
+    plain: bytes = b""  # of MemoryData; of our INT8 layers bias, scale and table
     scales: list[np.ndarray] = field(default_factory=list)  # of INT8: weights, input, output
     values: np.ndarray | None = None  # int8
 

@@ -33,7 +33,7 @@ constexpr int any = -1;
 
 struct KnownLayer {
   int bottoms, tops;      ///< how many; `any`: one or more
-  std::vector<int> keys;  ///< the parameters it may have (9 and 10 are the activation)
+  std::vector<int> keys;  ///< the parameters it may have (9 and 10 are the activation of ncnn's own layers)
   Rule rule;              ///< null for Slice, see slice()
 };
 
