@@ -281,7 +281,9 @@ def main() -> None:
     parser.add_argument("models", nargs="*", help="names of YAML files; default: all of the table")
     parser.add_argument("--images", type=Path, help="folder of JPEG files")
     parser.add_argument("--count", type=int, default=8, help="images that are compared")
-    parser.add_argument("--size", type=int, default=320, help="network input")
+    parser.add_argument(
+        "--size", type=int, default=384, help="network input, a multiple of 96 (YOLO-World pools its maps to 3 x 3)"
+    )
     parser.add_argument("--exporter", default=sys.executable, help="Python that exports")
     parser.add_argument("--output", type=Path, help="Markdown file that the table is written to")
     parser.add_argument("--way", type=int, help=argparse.SUPPRESS)

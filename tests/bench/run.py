@@ -1,7 +1,8 @@
 """Speed of the runtime against its rivals: run.py [TABLE...] [--weights a.pt] [--calibrate data.yaml] [--image x.jpg].
 
 Tables: letterbox, engines, detector, ncnn, busy, import; alone, tasks, of --weights that segment, find poses or
-oriented boxes. Without --weights the embedded model is measured, and the rivals that need a checkpoint are left out.
+oriented boxes, or classify. Without --weights the embedded model is measured, and the rivals that need a checkpoint are
+left out.
 Rivals run in processes of their own, in alternating rounds: two spinning thread pools in one process spoil each other.
 Quote ratios of one run; single times depend on what else the machine does.
 """
@@ -205,26 +206,28 @@ def busy(models: list[Model], image: np.ndarray, rounds: int, burst: int) -> Non
 
 
 def tasks(weights: list[Path], image: np.ndarray, rounds: int, burst: int, conf: float, folder: Path) -> None:
-    """What follows the network, masks at full resolution included, and the whole, against Ultralytics' predict."""
+    """The whole, and what goes before and after the network, masks at full resolution included, against Ultralytics'
+    predict."""
     rows: list[list[object]] = []
+    timed = ("total", "pre", "post")
     for path in weights:
         onnx = export_by_ultralytics(path, folder)
-        task = yolort.Detector(onnx).task
+        task = task_of(onnx)
+        found = {"conf": conf} if task != "classify" else {}
         rivals = [
-            Rival("yolort", "detector", onnx, {"conf": conf}),
-            Rival("Ultralytics predict", "ultralytics", onnx, {"task": task, "conf": conf}),
+            Rival("yolort", "detector" if found else "classifier", onnx, found),
+            Rival("Ultralytics predict", "ultralytics", onnx, {"task": task, **found}),
         ]
         if task == "segment":
             options = {"task": task, "conf": conf, "retina_masks": True}
             rivals.append(Rival("Ultralytics predict, retina_masks", "ultralytics", onnx, options))
         p50 = measure(rivals, image, rounds, burst)
         ours = p50["yolort"]
-        rows += [
-            [path.stem, name, int(parts["objects"]), parts["total"], parts["post"]]
-            + [ours[part] / parts[part] for part in ("total", "post")]
-            for name, parts in p50.items()
-        ]
-    columns = ["model", "", "objects", "total ms", "post ms", "yolort / it, total", "yolort / it, post"]
+        for name, parts in p50.items():
+            objects = round(parts["objects"]) if "objects" in parts else ""
+            ratios = [ours[part] / parts[part] for part in timed]
+            rows.append([path.stem, name, objects, *(parts[part] for part in timed), *ratios])
+    columns = ["model", "", "objects", "total ms", "pre ms", "post ms", *(f"yolort / it, {part}" for part in timed)]
     table("Tasks on Ultralytics' ONNX export, p50", columns, rows)
 
 
@@ -242,15 +245,21 @@ def import_time() -> None:
     table("import yolort", ["seconds", "torch, ultralytics, onnxruntime, cv2 imported"], [[f"{seconds:.3f}", heavy]])
 
 
+def task_of(model: Path) -> str:
+    import onnx
+
+    return str(next(entry.value for entry in onnx.load(model).metadata_props if entry.key == "task"))
+
+
 def export_by_ultralytics(weights: Path, folder: Path) -> Path:
-    """Its ONNX export, 640 x 640."""
+    """Its ONNX export at the default size, 640 x 640, or 224 x 224 of classifiers."""
     import shutil
 
     copy = folder / f"ultralytics-{weights.name}"
     shutil.copy(weights, copy)
     program = (
         "from yolort.tools._ultralytics import allow_missing_torchvision; allow_missing_torchvision(); import sys; "
-        "from ultralytics import YOLO; YOLO(sys.argv[1]).export(format='onnx', imgsz=640)"
+        "from ultralytics import YOLO; YOLO(sys.argv[1]).export(format='onnx')"
     )
     subprocess.run([sys.executable, "-c", program, str(copy)], check=True, stdout=subprocess.DEVNULL)
     return copy.with_suffix(".onnx")

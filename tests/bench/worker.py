@@ -5,6 +5,8 @@ Between two measurements it sleeps, so that its threads do not disturb the other
 
 from __future__ import annotations
 
+import re
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 
 Parts = dict[str, float]
+_LIBRARIES: list[Any] = []  # of operators, which live as long as the object that defined them
 
 
 def detector(model: str, image: np.ndarray, **options: Any) -> Callable[[], Parts]:
@@ -23,6 +26,19 @@ def detector(model: str, image: np.ndarray, **options: Any) -> Callable[[], Part
     def run() -> Parts:
         objects = len(detect(image))
         return {**detect.speed._asdict(), "objects": objects}
+
+    return run
+
+
+def classifier(model: str, image: np.ndarray, **options: Any) -> Callable[[], Parts]:
+    """yolort end to end, of a model that classifies."""
+    import yolort
+
+    classify = yolort.Classifier(model, **options)
+
+    def run() -> Parts:
+        classify(image)
+        return classify.speed._asdict()
 
     return run
 
@@ -46,24 +62,49 @@ def session(model: str, _: np.ndarray) -> Callable[[], Parts]:
 
 def ultralytics(model: str, image: np.ndarray, task: str = "detect", **options: Any) -> Callable[[], Parts]:
     """Ultralytics' predict with these options, end to end."""
-    from yolort.tools._ultralytics import allow_missing_torchvision
+    if task == "classify":
+        import_torchvision()
+    else:
+        from yolort.tools._ultralytics import allow_missing_torchvision
 
-    allow_missing_torchvision()
+        allow_missing_torchvision()
+        options = {"imgsz": 640, "rect": False, **options}
     from ultralytics import YOLO
 
     yolo = YOLO(model, task=task)
-    options = {"imgsz": 640, "rect": False, "verbose": False, **options}
 
     def run() -> Parts:
-        result = yolo.predict(image, **options)[0]
+        result = yolo.predict(image, verbose=False, save=False, **options)[0]
         pre, inference, post = (result.speed[part] for part in ("preprocess", "inference", "postprocess"))
-        return {"pre": pre, "inference": inference, "post": post, "objects": len(result)}
+        found = {"objects": len(result)} if task != "classify" else {}
+        return {"pre": pre, "inference": inference, "post": post, **found}
 
     return run
 
 
+def import_torchvision() -> None:
+    """Ultralytics' transforms of classifiers are Python; a torchvision built for another torch lacks operators only."""
+    import torch
+
+    while True:
+        try:
+            import torchvision  # noqa: F401
+        except RuntimeError as error:
+            missing = re.search(r"operator torchvision::(\w+) does not exist", str(error))
+            if not missing:
+                raise
+            library = torch.library.Library("torchvision", "FRAGMENT")
+            library.define(f"{missing[1]}() -> ()")
+            _LIBRARIES.append(library)
+            for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+                del sys.modules[name]
+        else:
+            return
+
+
 KINDS: dict[str, Callable[..., Callable[[], Parts]]] = {
     "detector": detector,
+    "classifier": classifier,
     "session": session,
     "ultralytics": ultralytics,
 }

@@ -54,6 +54,12 @@ void test_the_fastest_is_the_default() {
   const bool bf16 = is_x86 && has_bf16_arithmetic();
   CHECK(chosen(model()) == (bf16 ? "openvino" : "onnxruntime"));
   CHECK(chosen(model("int8", "onnxruntime")) == "onnxruntime");  // the model was made for it
+  ModelSpec classifier = model();
+  classifier.layout.head = Head::probs;
+  classifier.layout.task = Task::classify;
+  CHECK(chosen(classifier) == "onnxruntime");
+  classifier.precision = "int8";
+  CHECK(chosen(classifier) == (is_x86 ? "openvino" : "onnxruntime"));
 
   fake("openvino", 30, Format::onnx, "not installed");
   CHECK(chosen(model()) == "onnxruntime" && chosen(model("int8")) == "onnxruntime");

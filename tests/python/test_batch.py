@@ -11,9 +11,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yolort
+from known_models import metadata, write_onnx
 from yolort import batch
+from yolort._open import open_model
 
 pytest.importorskip("cv2")
 SAMPLE = yolort.demo_image().read_bytes()
@@ -40,6 +43,18 @@ def test_a_folder_in_shards(detector: yolort.Detector, folder: Path, tmp_path: P
     assert good["path"] == str(folder / "c.jpg")
     assert good["detections"] == detector(yolort.images.read(yolort.demo_image())).to_dict()["detections"]
     assert "damaged" in str(bad["error"])
+
+
+def test_a_shard_of_a_classifier(folder: Path, tmp_path: Path) -> None:
+    said = {**metadata(["cat", "dog", "owl"]), "task": "classify", "head": "Classify", "stride": 1, "imgsz": [32, 32]}
+    model = write_onnx(tmp_path, {"output0": np.array([0.2, 0.1, 0.7], np.float32)}, said)
+    (shard,) = batch.split(folder, 10)
+    assert batch.detect_shard(open_model(model), shard, tmp_path, "image") == {"images": 5, "failed": 1}
+    written = lines(tmp_path / "part-00000.jsonl")
+    assert [line["path"] for line in written] == [str(folder / f"{name}.jpg") for name in "abcde"]
+    classes = written[0]["classes"]
+    assert isinstance(classes, list) and [one["name"] for one in classes] == ["owl", "cat", "dog"]
+    assert "damaged" in str(written[3]["error"])
 
 
 def test_parquet_by_row_groups(detector: yolort.Detector, tmp_path: Path) -> None:
