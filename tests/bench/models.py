@@ -14,8 +14,8 @@ how much at most; or why there is nothing to compare.
 from __future__ import annotations
 
 import argparse
+import json
 import math
-import re
 import subprocess
 import sys
 import tempfile
@@ -63,8 +63,11 @@ WAYS = (
 )
 
 
-def export(name: str, way: Way, paths: list[Path], size: int) -> None:
-    """Runs in --exporter: writes the export of a model with random weights into the current folder."""
+def export(name: str, paths: list[Path], size: int) -> None:
+    """Runs in --exporter: exports a model with random weights in all ways, each into a folder named by its number.
+
+    Prints JSON: for each way the path of the model, or why there is none.
+    """
     import torch
 
     if allow_missing_torchvision():
@@ -81,9 +84,30 @@ def export(name: str, way: Way, paths: list[Path], size: int) -> None:
         texts = torch.nn.functional.normalize(torch.randn(1, 80, 512), dim=2)
         model.model.set_classes([f"class{index}" for index in range(80)], texts)
     spread(model.model, torch.from_numpy(letterboxed(paths, (size, size))))
-    model.save("random.pt")
-    model = type(model)("random.pt")
-    print(model.export(format=way.format, imgsz=size, **way.options))
+    made = []
+    for number, way in enumerate(WAYS):
+        if why_not(name, way):
+            made.append({"error": "not asked for"})
+            continue
+        folder = Path(str(number))
+        folder.mkdir()
+        model.save(folder / "random.pt")
+        try:
+            out = type(model)(folder / "random.pt").export(format=way.format, imgsz=size, **way.options)
+            made.append({"path": str(Path(out).absolute())})
+        except Exception as error:  # whatever Ultralytics or PyTorch raises is what the table says
+            made.append({"error": (str(error).strip().splitlines() or [type(error).__name__])[0]})
+    print(json.dumps(made))
+
+
+def why_not(name: str, way: Way) -> str:
+    """Why there is nothing to export, or ""."""
+    status = {entry.name: entry for entry in yolort.engines()}[way.engine]
+    if not status.available:
+        return f"not run: {status.reason.partition(';')[0]}"
+    if name.startswith("rtdetr") and way.name in ("nms=True", "end to end"):
+        return "as fixed: it needs no NMS"
+    return ""
 
 
 def add_nms() -> None:
@@ -214,23 +238,27 @@ def of_result(result: Any) -> yolort.Detections:
     )
 
 
-def cell(name: str, way: Way, folder: Path, exporter: str, paths: list[Path], size: int) -> str:
-    """What stands in the table."""
-    status = {entry.name: entry for entry in yolort.engines()}[way.engine]
-    if not status.available:
-        return f"not run: {status.reason.partition(';')[0]}"
-    if name.startswith("rtdetr") and way.name in ("nms=True", "end to end"):
-        return "as fixed: it needs no NMS"
+def row(name: str, folder: Path, exporter: str, paths: list[Path], size: int) -> list[str]:
+    """The cells of a model, by way."""
     folder.mkdir()
-    command = [exporter, str(Path(__file__).absolute()), name, "--way", str(WAYS.index(way)), "--size", str(size)]
+    command = [exporter, str(Path(__file__).absolute()), name, "--export", "--size", str(size)]
     command += ["--images", str(paths[0].parent), "--count", str(len(paths))]
-    made = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
+    made = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=3600)
     if made.returncode:
-        reasons = re.findall(r"^\S*(?:Error|Exception)\b:? (.*)", made.stderr, re.MULTILINE) or ["?"]
-        return f"no export: {reasons[-1][:100]}"
+        sys.exit(f"{name} cannot be exported:\n{made.stderr}")
+    exports = json.loads(made.stdout.splitlines()[-1])
+    return [cell(name, way, one, paths, size) for way, one in zip(WAYS, exports, strict=True)]
+
+
+def cell(name: str, way: Way, made: dict[str, str], paths: list[Path], size: int) -> str:
+    """What stands in the table."""
+    if reason := why_not(name, way):
+        return reason
+    if "error" in made:
+        return f"no export: {made['error'][:100]}"
     from ultralytics import RTDETR, YOLO
 
-    model = folder / made.stdout.strip().splitlines()[-1]
+    model = Path(made["path"])
     try:
         detector = yolort.Detector(model, engine=way.engine, precision=None if way.format == "onnx" else "fp32")
     except yolort.Error as error:
@@ -248,12 +276,12 @@ def cell(name: str, way: Way, folder: Path, exporter: str, paths: list[Path], si
     return compared(detector, results, images, FIXED.get((name, way.engine), []) if way.name == "FP16" else [])
 
 
-def table(models: list[str], one: Callable[[str, Way], str]) -> str:
-    """Markdown, a table for each engine; every row is printed as soon as it is complete."""
+def table(models: list[str], cells_of: Callable[[str], list[str]]) -> str:
+    """Markdown, a table for each engine; the cells of a model are printed as soon as they are complete."""
     cells = {}
     for name in models:
-        for way in WAYS:
-            cells[name, way.engine, way.name] = one(name, way).replace("|", "/").replace("\n", " ")
+        for way, text in zip(WAYS, cells_of(name), strict=True):
+            cells[name, way.engine, way.name] = text.replace("|", "/").replace("\n", " ")
             print(name, way.engine, way.name, cells[name, way.engine, way.name], sep=" | ", file=sys.stderr, flush=True)
     out = []
     for engine in dict.fromkeys(way.engine for way in WAYS):
@@ -286,20 +314,18 @@ def main() -> None:
     )
     parser.add_argument("--exporter", default=sys.executable, help="Python that exports")
     parser.add_argument("--output", type=Path, help="Markdown file that the table is written to")
-    parser.add_argument("--way", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--export", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     paths = sorted(arguments.images.absolute().rglob("*.jpg"))[: arguments.count]
-    if arguments.way is not None:
-        export(arguments.models[0], WAYS[arguments.way], paths, arguments.size)
+    if arguments.export:
+        export(arguments.models[0], paths, arguments.size)
         return
     allow_missing_torchvision()
     compute_in_fp32()
     with tempfile.TemporaryDirectory() as folder:
         out = table(
             list(arguments.models or MODELS),
-            lambda name, way: cell(
-                name, way, Path(folder) / f"{name}-{WAYS.index(way)}", arguments.exporter, paths, arguments.size
-            ),
+            lambda name: row(name, Path(folder) / name, arguments.exporter, paths, arguments.size),
         )
     if arguments.output:
         arguments.output.write_text(out, encoding="utf-8")
