@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,18 @@ def test_rtdetr_by_its_metadata(tmp_path: Path, engine: str) -> None:
     detector = opened(write_onnx(tmp_path, {"output0": rows}, {**metadata(), "head": "RTDETRDecoder"}), engine)
     check_box(detector(IMAGE), [10, 0, 50, 25], 0.75, 2)  # shares of the image, whatever its proportions
     assert not detector.rect
+
+
+@pytest.mark.parametrize("where", ["metadata", "option"])
+def test_rtdetr_whose_images_are_padded(tmp_path: Path, where: str) -> None:
+    """What the model or the user says goes before what is usual for RT-DETR."""
+    rows = np.array([[0.5, 0.5, 0.4, 0.25, 0.75, 2]], np.float32)
+    data = {**metadata(), "head": "RTDETRDecoder"}
+    if where == "metadata":
+        data["yolort"] = json.dumps({"format": 1, "head": "end2end", "input": {"resize": "letterbox"}})
+    options = {"resize": "letterbox"} if where == "option" else {}
+    detector = opened(write_onnx(tmp_path, {"output0": rows}, data), **options)
+    check_box(detector(IMAGE), [30, 12.5, 70, 37.5], 0.75, 2)  # of 100 x 50 pixels in a square of 100
 
 
 def test_rtdetr_of_two_classes_that_gives_a_score_for_each(tmp_path: Path) -> None:

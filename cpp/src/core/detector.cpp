@@ -215,7 +215,7 @@ void Detector::Impl::open(const EngineEntry& entry, const Options& options) {
   head = engine->is_cut() ? spec.layout.name() : "";
   if (engine->is_cut()) spec.layout.head = Head::raw;
   probe();
-  if (spec.layout.transformer && options.resize.empty()) spec.input.stretch = true;
+  if (!spec.input.stretch) spec.input.stretch = spec.layout.transformer;
   resolve_rect(options);
   if (head.empty()) head = spec.layout.name();
   precision_why = tuned                                                    ? "yolort tune recorded it"

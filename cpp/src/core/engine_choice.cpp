@@ -18,8 +18,8 @@ struct Rule {
   const char *engine, *why;
 };
 constexpr Rule rules[] = {
-    {[](const ModelSpec& spec) { return spec.layout.task == Task::classify && spec.precision != "int8"; }, "onnxruntime",
-     "the fastest for classifiers in ONNX"},
+    {[](const ModelSpec& spec) { return spec.layout.task == Task::classify && spec.precision != "int8"; },
+     "onnxruntime", "the fastest for classifiers in ONNX"},
     {[](const ModelSpec&) { return is_x86 && has_bf16_arithmetic(); }, "openvino",
      "the fastest for ONNX on x86 with bf16 instructions"},
     {[](const ModelSpec& spec) { return is_x86 && spec.precision == "int8"; }, "openvino",

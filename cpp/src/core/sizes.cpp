@@ -48,8 +48,8 @@ void Detector::Impl::resolve_imgsz(const Options& options) {
 /// Ultralytics pads to rectangles where every size can run (pre_transform in engine/predictor.py).
 void Detector::Impl::resolve_rect(const Options& options) {
   const InputShape fixed = engine->input_shape();
-  const bool dynamic = !fixed.height && !fixed.width && !spec.input.stretch;
-  if (options.rect == true && spec.input.stretch) {
+  const bool dynamic = !fixed.height && !fixed.width && !spec.input.stretch.value_or(false);
+  if (options.rect == true && spec.input.stretch.value_or(false)) {
     throw std::invalid_argument("rect: images are stretched to the input of model \"" + spec.path +
                                 "\", which leaves nothing to pad; leave rect out");
   }
@@ -99,7 +99,7 @@ Detector::Impl& Detector::Impl::at(const Size& size) {
 }
 
 Job Detector::Impl::place(const Image& image, double fraction, bool flip) const {
-  const auto fit = spec.input.stretch ? Geometry::stretch : Geometry::fit;
+  const auto fit = spec.input.stretch.value_or(false) ? Geometry::stretch : Geometry::fit;
   const Geometry square = fit(image.width, image.height, spec.width, spec.height, fraction, flip);
   return {&image, rect ? square.trimmed(spec.stride) : square};
 }

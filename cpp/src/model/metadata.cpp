@@ -66,7 +66,6 @@ class MetadataReader {
     if (spec_.layout.transformer) {
       spec_.layout.head = Head::end2end;
       spec_.layout.nms = false;
-      spec_.input.stretch = true;
     }
     spec_.layout.normalized = spec_.format == Format::tflite;  // as Ultralytics exports it, for the sake of INT8
     if (nms && is_true(*nms)) {  // Ultralytics unrolls the loop over the images: further ones would get no detections
@@ -295,7 +294,7 @@ class MetadataReader {
     expect("scale", "255");
     expect("pad", "114");
     spec_.input.bgr = choice(*input, "colour", "rgb", "bgr");
-    spec_.input.stretch = choice(*input, "resize", "letterbox", "stretch");
+    if (input->find("resize")) spec_.input.stretch = choice(*input, "resize", "letterbox", "stretch");
     spec_.input.mean = numbers(*input, "mean");
     spec_.input.stddev = numbers(*input, "std");
   }

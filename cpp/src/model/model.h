@@ -7,6 +7,7 @@
 #include <istream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,9 +32,10 @@ enum class Head {
 
 /// How pixels become numbers of the network input.
 struct InputFormat {
-  int channels = 0;      ///< 0: the model does not say
-  bool bgr = false;      ///< blue first, of three channels
-  bool stretch = false;  ///< both sides of an image become those of the input: no padding
+  int channels = 0;  ///< 0: the model does not say
+  bool bgr = false;  ///< blue first, of three channels
+  /// Both sides of an image become those of the input: no padding. If the model does not say: whether it is RT-DETR.
+  std::optional<bool> stretch;
   /// (grey level / 255 - mean) / stddev; one for all channels, or one each in the order of the network. Empty: 0 and 1.
   std::vector<float> mean, stddev;
 };

@@ -87,7 +87,8 @@ void AntialiasedResize::operator()(const Image& image, const Tensor& input, int 
     to_gray(image, gray_);
     return (*this)({gray_.data(), image.width, image.height, 0, PixelFormat::gray}, input, index, format);
   }
-  prepare(ClassifierGeometry::fit(image.width, image.height, width, height, format.stretch), channels_of(image));
+  prepare(ClassifierGeometry::fit(image.width, image.height, width, height, format.stretch.value_or(false)),
+          channels_of(image));
   const std::vector<Affine> affine = affine_of(channels, format);
   const std::size_t row = 3 * static_cast<std::size_t>(width);
   values_.resize(row);
