@@ -39,6 +39,17 @@ class Sample:
     outlines: tuple[Outline, ...] | None = None  # of each object, of the tasks segment and obb
     keypoints: np.ndarray | None = None  # (n, K, 3) float64, of poses: x, y, visibility (0: not labeled)
 
+    def without_crowds(self) -> Sample:
+        """The same without the regions that are not to be scored."""
+        if not self.crowd.any():
+            return self
+        kept = ~self.crowd
+        outlines = self.outlines and tuple(one for one, counts in zip(self.outlines, kept, strict=True) if counts)
+        columns = {name: getattr(self, name)[kept] for name in ("boxes", "classes", "crowd", "area")}
+        return replace(
+            self, **columns, outlines=outlines, keypoints=None if self.keypoints is None else self.keypoints[kept]
+        )
+
     def in_pixels(self, height: int, width: int) -> Sample:
         """The same in pixels of an image of that size.
 
