@@ -188,6 +188,7 @@ def _description(task: str) -> str:
     return text
 
 
+# Long for its documentation.
 def write_dataset(
     folder: str | Path,
     train: int = 2000,
