@@ -53,8 +53,8 @@ def quantize(
     max_drop: Annotated[
         float | None,
         typer.Option(
-            help="Points of accuracy (mAP50-95 of boxes, masks or keypoints; top-1) that may be lost: layers stay float "
-            "until that is met; needs --data."
+            help="Points of accuracy (mAP50-95 of boxes, masks or keypoints; top-1) that may be lost: layers stay "
+            "float until that is met; needs --data."
         ),
     ] = None,
     data: Annotated[str | None, typer.Option(help="Labelled images to measure accuracy on before and after.")] = None,
