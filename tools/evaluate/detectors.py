@@ -22,7 +22,7 @@ def task_of(model: str | Path) -> str:
 
     Raises FileNotFoundError, and ModelError or CheckpointError for what is no model.
     """
-    if Path(model).suffix != ".pt":
+    if Path(model).suffix not in (".pt", ".yaml", ".yml"):
         return _core.model_task(model) or "detect"
     from yolort.tools.models.checkpoints import load_checkpoint
     from yolort.tools.models.checkpoints import task_of as task_of_network

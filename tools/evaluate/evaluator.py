@@ -18,8 +18,8 @@ from yolort.tools.data.dataset import load_dataset
 from yolort.tools.data.samples import Dataset, Sample
 from yolort.tools.evaluate.classified import ClassifiedScores
 from yolort.tools.evaluate.detectors import open_detector, task_of
-from yolort.tools.evaluate.matching import keep
-from yolort.tools.evaluate.metrics import Scores, score
+from yolort.tools.evaluate.matching import KINDS, keep
+from yolort.tools.evaluate.metrics import TASK_KINDS, Scores, score
 
 __all__ = ["THRESHOLDS", "AnyScores", "Evaluator", "Run"]
 
@@ -79,6 +79,12 @@ class Evaluator:
         self.resized: dict[Path, str] = {}  # a sentence on each image whose size is not the one that the labels state
         self._images: dict[Path, np.ndarray] = {}
         self._free = image_bytes
+
+    @property
+    def metric(self) -> str:
+        """Name of the figure that models of the task are compared by."""
+        task = self.dataset.task
+        return ClassifiedScores.metric if task == "classify" else KINDS[TASK_KINDS[task][0]].metric
 
     def open(self, model: str | Path, **options: Any) -> Any:
         """`open_detector` with the thresholds of Ultralytics' val, unless `options` gives others.

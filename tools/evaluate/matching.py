@@ -160,16 +160,16 @@ def as_coco(kind: Kind, truths: Sequence[Sample], found: Sequence[Found], classe
             ]
     results = np.concatenate(arrays) if kind.name == "box" else rows
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress and a table
-        return _indexed(notes, results, len(truths), classes)
+        return _indexed(notes, results, [truth.size or (0, 0) for truth in truths], classes)
 
 
-def _indexed(notes: list[dict[str, Any]], results: Any, images: int, classes: int) -> tuple[Any, Any]:
+def _indexed(notes: list[dict[str, Any]], results: Any, sizes: list[tuple[int, int]], classes: int) -> tuple[Any, Any]:
     from pycocotools.coco import COCO
 
     coco = COCO()
     coco.dataset = {
         "info": {},
-        "images": [{"id": image + 1} for image in range(images)],
+        "images": [{"id": at, "height": height, "width": width} for at, (height, width) in enumerate(sizes, 1)],
         "categories": [{"id": cls, "name": str(cls)} for cls in range(classes)],
         "annotations": notes,
     }

@@ -18,6 +18,7 @@ from yolort.tools.data.samples import LabelError, Sample
 __all__ = ["keypoint_hits", "mask_hits", "rotated_hits", "rotated_iou", "rotated_truths"]
 
 _RATIO = 4  # by which masks are smaller than the network input
+_TIE = 1e-3
 _FILLED = 0.53  # of a box, in OKS
 
 
@@ -30,7 +31,8 @@ def mask_hits(truth: Sample, found: Detections, imgsz: tuple[int, int] | None) -
         return np.zeros((len(found), 10), bool)
     place = _Placed(truth.size, imgsz or truth.size)
     there = place.truths(truth)
-    seen = [mask.encode(np.asfortranarray(place.crop(*found.masks.crop(at)))) for at in range(len(found))]
+    crops = [place.crop(*found.masks.crop(at), box) for at, box in enumerate(found.boxes)]
+    seen = [mask.encode(np.asfortranarray(crop)) for crop in crops]
     return _hits(truth, found, mask.iou(seen, there, [0] * len(there)).T)
 
 
@@ -116,25 +118,39 @@ class _Placed:
             owner[drawn[at] > 0] = at
         return [mask.encode(np.asfortranarray((owner == at).astype(np.uint8))) for at in range(len(drawn))]
 
-    def crop(self, left: int, top: int, pixels: np.ndarray) -> np.ndarray:
-        """A mask of some rectangle of the image, at the centers of the smaller pixels."""
-        x, y = self._scale / _RATIO
-        shift = (np.array([left, top]) * self._scale + self._offset) / _RATIO
-        # Of continuous coordinates: OpenCV's pixel i is at i + 0.5.
-        move = np.array([[x, 0, shift[0] + 0.5 * x - 0.5], [0, y, shift[1] + 0.5 * y - 0.5]])
-        if not pixels.size:
-            return np.zeros(self._shape, np.uint8)
-        shape = self._shape[::-1]
-        placed = cv2.warpAffine(pixels.astype(np.float32), move, shape, flags=cv2.INTER_LINEAR)
-        return (placed > 0.5).astype(np.uint8)
+    def crop(self, left: int, top: int, pixels: np.ndarray, box: np.ndarray) -> np.ndarray:
+        """A mask of some rectangle of the image at the centers of the smaller pixels, cropped to its box.
+
+        As Ultralytics crops: the smaller pixels whose left upper corner is in the box, also where their center is not.
+        """
+        out = np.zeros(self._shape, np.uint8)
+        corners = (np.asarray(box, np.float64).reshape(2, 2) * self._scale + self._offset) / _RATIO
+        first, last = np.clip(np.ceil(corners), 0, self._shape[::-1]).astype(int)
+        if not pixels.size or (last <= first).any():
+            return out
+        at = [
+            ((np.arange(first[axis], last[axis]) + 0.5) * _RATIO - self._offset[axis]) / self._scale[axis] - 0.5 - start
+            for axis, start in enumerate((left, top))
+        ]
+        x, y = (np.clip(places, 0, side - 1) for places, side in zip(at, pixels.shape[::-1], strict=True))
+        grid = [np.ascontiguousarray(one, np.float32) for one in np.meshgrid(x, y)]
+        seen = cv2.remap(pixels.astype(np.float32), *grid, cv2.INTER_LINEAR)
+        # An edge between the two pixels beside a center is on either side of it: every other one counts.
+        seen += np.where(np.indices(seen.shape).sum(0) % 2, _TIE, -_TIE)
+        out[first[1] : last[1], first[0] : last[0]] = seen > 0.5
+        return out
 
     def _drawn(self, outline: Any) -> np.ndarray:
         """As Ultralytics draws the labels: at the size of the network input, then made smaller."""
         if isinstance(outline, dict):
             from pycocotools import mask
 
-            return self.crop(0, 0, mask.decode(outline))
+            height, width = outline["size"]
+            return self.crop(0, 0, mask.decode(outline), np.array([0, 0, width, height]))
+        from ultralytics.utils.ops import resample_segments
+
         canvas = np.zeros(self._input, np.uint8)
         for part in outline:
-            cv2.fillPoly(canvas, [(part * self._scale + self._offset).astype(np.int32)], 1)
+            (dense,) = resample_segments([part * self._scale + self._offset])
+            cv2.fillPoly(canvas, [dense.astype(np.int32)], 1)
         return np.asarray(cv2.resize(canvas, self._shape[::-1]))

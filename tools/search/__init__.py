@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from yolort.tools.search.recipe import Recipe as Recipe
     from yolort.tools.search.study import Study as Study
     from yolort.tools.search.study import StudyError as StudyError
+    from yolort.tools.search.versions import Timings as Timings
+    from yolort.tools.search.versions import measure as measure
 
 export_lazily(
     __name__,
@@ -33,9 +35,11 @@ export_lazily(
         "Recipe": "recipe",
         "Study": "study",
         "StudyError": "study",
+        "Timings": "versions",
         "ablate": "ablate",
         "advise": "advise",
         "device": "advise",
+        "measure": "versions",
         "optimize": "optimize",
     },
 )

@@ -3,7 +3,7 @@
     from yolort.tools.search import advise, device
     for one in advise(device(), imgsz=640): print(one.text, one.measured, one.page)
 
-Nothing is measured here and nothing looked up: it is what the tables of `docs/` say. `yolort optimize` measures.
+It is what the tables of `docs/` say, or times that `measure` took here. `yolort optimize` measures all of it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import numpy as np
 import yolort
 from yolort.tools import _system
 from yolort.tools.data.class_balance import SIZES, ClassReport, class_report
+from yolort.tools.prune.outcome import RECOVERED, RECOVERED_ON
+from yolort.tools.search.versions import MODELS, REFERENCE, T4, Model, Timings
 
 __all__ = ["Advice", "Device", "advise", "device"]
 
@@ -60,7 +62,13 @@ def device() -> Device:
 
 
 def advise(
-    on: Device, *, imgsz: int = 640, max_latency: float | None = None, data: str | Path | None = None
+    on: Device,
+    *,
+    imgsz: int = 640,
+    max_latency: float | None = None,
+    min_map: float | None = None,
+    data: str | Path | None = None,
+    timings: Timings | None = None,
 ) -> list[Advice]:
     """A list, the first thing to do first.
 
@@ -68,7 +76,9 @@ def advise(
         on: the machine that the model is to run on.
         imgsz: side of the network's input in pixels.
         max_latency: milliseconds of an image, end to end.
+        min_map: mAP50-95 on COCO in points, 0 to 100, that the model is to reach at least.
         data: a `data.yaml`: its training images are counted.
+        timings: how long the models take; None takes those of docs/benchmarks/versions.md, of another machine.
 
     Raises ValueError for numbers out of range; LabelError, FileNotFoundError for data that cannot be read.
     """
@@ -76,9 +86,11 @@ def advise(
         raise ValueError(f"imgsz must be 32 or more, not {imgsz}")
     if max_latency is not None and max_latency <= 0:
         raise ValueError(f"max_latency must be above 0, not {max_latency}")
+    if min_map is not None and not 0 < min_map < 100:
+        raise ValueError(f"min_map must be above 0 and below 100, not {min_map}")
     out = _engine(on)
-    if max_latency is not None:
-        out += _latency(on, imgsz, max_latency)
+    if max_latency is not None or min_map is not None or timings is not None:
+        out = _model(on, imgsz, max_latency, min_map, timings) + out
     if data is not None:
         out += _data(class_report(data, imgsz))
     return out
@@ -132,28 +144,113 @@ def _engine(on: Device) -> list[Advice]:
     return first
 
 
-#: Milliseconds at 640 x 640 on 2 cores of a Xeon with AVX512-VNNI (docs/benchmarks/int8.md): FP32, INT8.
-_MEASURED = {"YOLOv8n": (36.9, 17.9), "YOLO11n": (32.0, 17.4), "YOLO26n": (28.3, 16.1)}
+#: Time in INT8 as a share of that in FP32, nano models on OpenVINO: docs/benchmarks/int8.md.
+_INT8 = 0.57
+_PRUNED = 1.42  # times as fast on ONNX Runtime, YOLOv8n pruned by 20 %: docs/benchmarks/pruning.md
 
 
-def _latency(on: Device, imgsz: int, limit: float) -> list[Advice]:
-    if on.arm or on.nvidia:
-        return []
-    pixels = (imgsz / 640) ** 2
-    fitting = [
-        (name, kind)
-        for name, both in _MEASURED.items()
-        for kind, ms in zip(("FP32", "INT8"), both, strict=True)
-        if ms * pixels <= limit and (kind == "FP32" or on.vnni)
+@dataclass(frozen=True)
+class _Choice:
+    """A model in a precision, with an estimate of its time."""
+
+    model: Model
+    precision: str
+    ms: float
+
+    def __str__(self) -> str:
+        name = self.model.name.replace("yolo", "YOLO")
+        return f"{name} in {self.precision.upper()} (about {self.ms:.3g} ms, {self.model.map50_95} mAP50-95)"
+
+
+def _model(on: Device, imgsz: int, limit: float | None, wanted: float | None, timings: Timings | None) -> list[Advice]:
+    """Which model: the most accurate within the time, or the fastest that is accurate enough."""
+    if timings is None:
+        if on.arm:
+            return [Advice("the model: time them on this ARM CPU, `yolort advise --measure n,s`", "nothing yet", "-")]
+        timings = T4 if on.nvidia else REFERENCE
+    pixels = (imgsz / timings.imgsz) ** 2
+    choices = [
+        _Choice(MODELS[name], precision, ms * pixels * share)
+        for name, ms in timings.ms.items()
+        if name in MODELS
+        for precision, share in ((timings.precision, 1.0), ("int8", _INT8))
+        if share == 1.0 or (on.vnni and timings.precision == "fp32")
     ]
-    scaled = ", ".join(f"{name} {a * pixels:.0f} / {b * pixels:.0f}" for name, (a, b) in _MEASURED.items())
-    measured = f"ms in FP32 / INT8 on 2 cores, by the pixels of {imgsz} px: {scaled}"
-    if fitting:
-        names = ", ".join(f"{name} {kind}" for name, kind in fitting)
-        return [Advice(f"within {limit:g} ms are about: {names}", measured, "README.md")]
-    side = int(imgsz * (limit / (min(ms[on.vnni] for ms in _MEASURED.values()) * pixels)) ** 0.5) // 32 * 32
-    text = f"{limit:g} ms are less than a nano model takes at {imgsz} px: start at {max(side, 32)} px, then prune"
-    return [Advice(text, measured, "README.md")]
+    measured = f"times: {timings.source}"
+    measured += f", by the pixels of {imgsz} px" if imgsz != timings.imgsz else ""
+    if any(choice.precision == "int8" for choice in choices):
+        measured += f"; INT8 at {_INT8} of FP32, the most of three nano models"
+    measured += "; mAP50-95: COCO at 640 px, published by Ultralytics; yours will differ"
+    in_time = [choice for choice in choices if limit is None or choice.ms <= limit]
+    fitting = [choice for choice in in_time if wanted is None or choice.model.map50_95 >= wanted]
+    page = timings.page if timings.page != "-" else "docs/benchmarks/versions.md"
+    if not fitting:
+        return _nothing_fits(choices, in_time, imgsz, limit, wanted, measured, page)
+    if limit is not None and wanted is None:
+        fitting.sort(key=lambda choice: (-choice.model.map50_95, choice.ms))
+    else:
+        fitting.sort(key=lambda choice: choice.ms)
+    best, *others = fitting
+    near = [choice for choice in others if choice.model != best.model][:2]
+    text = f"{best}" + (f"; then {' or '.join(map(str, near))}" if near else "")
+    out = [Advice(text, measured, page)]
+    if best.model.nms_free is not None:
+        gain = best.model.map50_95 - best.model.nms_free
+        out.append(
+            Advice(
+                f"its head with NMS, the default of `yolort export`: {gain:.1f} points more than without NMS "
+                "(`--head raw-e2e`)",
+                f"{best.model.map50_95} and {best.model.nms_free} mAP50-95, published; decoding and NMS take less than "
+                "0.1 ms either way",
+                page,
+            )
+        )
+    return out + _prune(choices, best, limit)
+
+
+def _prune(choices: list[_Choice], best: _Choice, limit: float | None) -> list[Advice]:
+    """A more accurate model that pruning would make fast enough."""
+    close = [
+        choice
+        for choice in choices
+        if limit is not None and limit < choice.ms <= limit * _PRUNED and choice.model.map50_95 > best.model.map50_95
+    ]
+    if not close:
+        return []
+    candidate = max(close, key=lambda choice: choice.model.map50_95)
+    lost, deviation, epochs = RECOVERED["yolov8n"][0.2]
+    return [
+        Advice(
+            f"more accurate, if pruned: {candidate}; `yolort prune --ratio 0.2 --finetune {epochs}`",
+            f"YOLOv8n pruned by 20 % is {_PRUNED} times as fast and lost {lost} +- {deviation} mAP50-95 on "
+            f"{RECOVERED_ON}",
+            "docs/benchmarks/pruning.md",
+        )
+    ]
+
+
+def _nothing_fits(
+    choices: list[_Choice],
+    in_time: list[_Choice],
+    imgsz: int,
+    limit: float | None,
+    wanted: float | None,
+    measured: str,
+    page: str,
+) -> list[Advice]:
+    if not choices:
+        return [Advice("no times of these models: `yolort advise --measure n,s`", "-", "-")]
+    if in_time:
+        best = max(in_time, key=lambda choice: choice.model.map50_95)
+        within = f"within {limit:g} ms no" if limit is not None else "no"
+        return [
+            Advice(f"{within} model here reaches {wanted:g} mAP50-95 on COCO; the closest is {best}", measured, page)
+        ]
+    assert limit is not None  # without a limit all are in time
+    fastest = min(choices, key=lambda choice: choice.ms)
+    side = max(int(imgsz * (limit / fastest.ms) ** 0.5) // 32 * 32, 32)
+    text = f"{limit:g} ms are less than {fastest} at {imgsz} px: start at {side} px, then prune"
+    return [Advice(text, measured, page)]
 
 
 def _data(report: ClassReport) -> list[Advice]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("pycocotools")
 
 from yolort.tools.search.advise import Device, advise, device
+from yolort.tools.search.versions import MODELS, REFERENCE, T4, Timings, measure
 
 XEON = Device(arm=False, vnni=True, bf16=False, cores=2, nvidia=False)
 ROOT = Path(__file__).parents[3]
@@ -33,17 +36,91 @@ def test_the_engine(on: Device, words: list[str]) -> None:
         assert (ROOT / one.page).is_file()
 
 
-def test_the_latency() -> None:
-    assert "YOLO26n INT8" in advise(XEON, max_latency=17)[-1].text
-    assert "FP32" not in advise(XEON, max_latency=17)[-1].text
-    assert "YOLOv8n FP32" in advise(XEON, max_latency=40)[-1].text
-    assert "INT8" not in advise(replace(XEON, vnni=False), max_latency=40)[-1].text
-    assert "start at 384 px" in advise(XEON, max_latency=6)[-1].text
-    assert "YOLO26n FP32" in advise(XEON, imgsz=320, max_latency=8)[-1].text
-    with pytest.raises(ValueError, match="max_latency"):
-        advise(XEON, max_latency=0)
-    with pytest.raises(ValueError, match="imgsz"):
-        advise(XEON, imgsz=0)
+TIMES = Timings({"yolo26n": 28.0, "yolov8n": 37.0, "yolo26s": 75.0, "yolo11s": 70.0}, 640, "fp32", "here", "-")
+
+
+def text(on: Device = XEON, timings: Timings | None = TIMES, **options: Any) -> list[str]:
+    """The lines about the model: those before the engine's."""
+    lines = [one.text for one in advise(on, timings=timings, **options)]
+    return lines[: -len(advise(on))]
+
+
+def test_the_most_accurate_model_within_a_latency() -> None:
+    best, head, *pruned = text(max_latency=44)
+    assert best.startswith("YOLO26s in INT8 (about 42.7 ms, 48.6 mAP50-95); then YOLO11s in INT8")
+    assert "0.8 points more than without NMS" in head and not pruned
+    best, head, pruned_model = text(max_latency=30)
+    assert best.startswith("YOLO26n in INT8") and "YOLO26s in INT8 (about 42.7 ms" not in best
+    assert pruned_model.startswith("more accurate, if pruned: YOLO26s in INT8") or "YOLO11s" in pruned_model
+    assert text(replace(XEON, vnni=False), max_latency=44)[0].startswith("YOLO26n in FP32 (about 28 ms")
+    assert text(imgsz=320, max_latency=20)[0].startswith("YOLO26s in INT8 (about 10.7 ms")
+
+
+def test_the_fastest_model_of_an_accuracy() -> None:
+    assert text(min_map=45)[0].startswith("YOLO11s in INT8")
+    assert text(min_map=40, max_latency=20)[0].startswith("YOLO26n in INT8")
+    assert text(min_map=45, max_latency=20)[0].startswith("within 20 ms no model here reaches 45 mAP50-95 on COCO; the")
+    assert "no model here reaches 60 mAP50-95 on COCO; the closest is YOLO26s" in text(min_map=60)[0]
+
+
+def test_a_latency_below_all_models() -> None:
+    assert text(max_latency=4)[0].endswith("at 640 px: start at 320 px, then prune")
+
+
+def test_published_times_of_a_gpu() -> None:
+    gpu = replace(XEON, nvidia=True, reason="no libnvinfer")
+    first, *_ = advise(gpu, max_latency=3)
+    assert first.text.startswith("YOLO26s in FP16 (about 2.5 ms") and "NVIDIA T4" in first.measured
+    assert "time them on this ARM CPU" in advise(replace(XEON, arm=True), max_latency=20)[0].text
+
+
+def test_what_cannot_be() -> None:
+    for name, value in {"max_latency": 0.0, "min_map": 101.0, "imgsz": 0}.items():
+        with pytest.raises(ValueError, match=name):
+            advise(XEON, **{name: value})
+
+
+def test_every_model_has_a_time_of_the_reference() -> None:
+    """And it is the one that the page shows."""
+    assert set(REFERENCE.ms) == set(MODELS) and set(T4.ms) < set(MODELS)
+    page = (ROOT / REFERENCE.page).read_text(encoding="utf-8")
+    for name, ms in REFERENCE.ms.items():
+        assert re.search(rf"\| {name}\.onnx \|[^|]+\|[^|]+\| ~?{ms:.2f} \|", page), name
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        "{}",
+        "[]",
+        "nothing",
+        '{"rows": [{"p50_ms": "fast"}]}',
+        '{"rows": [], "setup": {"processor": "x", "date": "2026-01-01"}}',
+        '{"rows": [{"model": "a.onnx", "p50_ms": -1, "imgsz": "640x640", "precision": "fp32"}],'
+        ' "setup": {"processor": "x", "date": "2026-01-01"}}',
+        "[" * 100_000,
+    ],
+)
+def test_a_report_that_is_none(tmp_path: Path, report: str) -> None:
+    path = tmp_path / "times.json"
+    path.write_text(report)
+    with pytest.raises(ValueError, match=r"times\.json"):
+        Timings.read(path)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_times_of_this_machine(tmp_path: Path) -> None:
+    pytest.importorskip("ultralytics")
+    with pytest.raises(ValueError, match="sizes are n, s, m, l, x, not k"):
+        measure(["k"])
+    done = measure(["n"], imgsz=64)
+    done.save(tmp_path / "times.json")
+    kept, fresh = Timings.read(tmp_path / "times.json"), Timings.of(done, 64)
+    assert set(kept.ms) == set(fresh.ms) == {"yolov8n", "yolo11n", "yolo26n"}
+    assert (kept.imgsz, kept.precision) == (fresh.imgsz, fresh.precision) == (64, done.rows[0].facts["precision"])
+    assert kept.ms == pytest.approx(fresh.ms, abs=0.001)
+    assert "random weights" in advise(XEON, timings=kept, imgsz=64, max_latency=1e6)[0].measured
 
 
 def test_the_data(blocks: Path) -> None:
