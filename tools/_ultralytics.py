@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["allow_missing_torchvision", "install_nothing", "labels_found_by"]
+__all__ = ["allow_missing_torchvision", "install_nothing", "labels_found_by", "need_torchvision"]
 
 _log = logging.getLogger(__name__)
 
@@ -102,6 +102,26 @@ def allow_missing_torchvision() -> bool:
     sys.modules.update({"torchvision": package, "torchvision.ops": ops})
     _log.warning("torchvision cannot be imported (%s): using the NMS of Ultralytics in its place", reason)
     return True
+
+
+def need_torchvision() -> None:
+    """ModuleNotFoundError where torchvision, whose transforms Ultralytics trains classifiers with, cannot be imported.
+
+    It names the torchvision that fits and how to install it.
+    """
+    import torch
+
+    module = sys.modules.get("torchvision")
+    reason = module._reason if isinstance(module, _StandIn) else _why_unusable()
+    if reason is None:
+        return
+    version, _, build = torch.__version__.partition("+")
+    index = f" --index-url <the package index of the {build} builds of torch>" if build else ""
+    raise ModuleNotFoundError(
+        f"Ultralytics trains classifiers with torchvision, which cannot be imported ({reason}); install the one that "
+        f"was built for this torch {torch.__version__}: pip install torchvision torch=={version}{index}",
+        name="torchvision",
+    )
 
 
 def install_nothing() -> None:

@@ -8,17 +8,19 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from yolort.tools.data.coco_shapes import MAX_KEYPOINTS, coco_keypoints, coco_outline
 from yolort.tools.data.places import spellings
-from yolort.tools.data.samples import MAX_CLASSES, Dataset, LabelError, Sample, read_text
+from yolort.tools.data.samples import MAX_CLASSES, Dataset, LabelError, Outline, Sample, read_text
 
 __all__ = ["read_coco"]
 
 
-def read_coco(path: Path, folder: Path | None) -> Dataset:
+def read_coco(path: Path, folder: Path | None, task: str = "detect") -> Dataset:
     try:
         read = json.loads(read_text(path))
         if not isinstance(read, dict):
@@ -26,17 +28,22 @@ def read_coco(path: Path, folder: Path | None) -> Dataset:
         categories = _categories(path, read)
         index = dict(zip(_ids("category", categories), range(len(categories)), strict=True))
         names = {cls: str(entry["name"]) for cls, entry in enumerate(categories)}
-        rows: dict[int, list[tuple[list[float], int, bool, float]]] = {
-            image: [] for image in _ids("image", read["images"])
-        }
+        rows: dict[int, list[_Object]] = {image: [] for image in _ids("image", read["images"])}
         listed = [(_id("image", entry["id"]), str(entry["file_name"]), _size(entry)) for entry in read["images"]]
+        sizes = {identity: size for identity, _, size in listed}
+        count = _keypoint_count(categories, read["annotations"]) if task == "pose" else 0
         for note in read["annotations"]:
             box, crowd, area = _coco_box(note)
             cls, image = _id("category", note["category_id"]), _id("image", note["image_id"])
             if cls not in index or image not in rows:
                 what = f"category {cls}" if cls not in index else f"image {image}"
                 raise ValueError(f"{_which(note)} is of {what}, which is not listed")
-            rows[image].append((box, index[cls], crowd, area))
+            found = _Object(box, index[cls], crowd, area)
+            if task in ("segment", "obb"):
+                found.outline = coco_outline(_which(note), note, sizes[image], task)
+            elif task == "pose":
+                found.keypoints = coco_keypoints(_which(note), note, count)
+            rows[image].append(found)
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise LabelError(f"{path} is no COCO JSON of detections: {error}") from error
     except KeyError as error:
@@ -53,15 +60,40 @@ def read_coco(path: Path, folder: Path | None) -> Dataset:
         samples.append(
             Sample(
                 file,
-                np.array([row[0] for row in found], np.float64).reshape(-1, 4),
-                np.array([row[1] for row in found], np.int64),
-                np.array([row[2] for row in found], bool),
-                np.array([row[3] for row in found], np.float64),
+                np.array([row.box for row in found], np.float64).reshape(-1, 4),
+                np.array([row.cls for row in found], np.int64),
+                np.array([row.crowd for row in found], bool),
+                np.array([row.area for row in found], np.float64),
                 False,
                 size,
+                outlines=tuple(row.outline for row in found) if task in ("segment", "obb") else None,
+                keypoints=np.array([row.keypoints for row in found]).reshape(-1, count, 3) if task == "pose" else None,
             )
         )
-    return Dataset(str(path), samples, names)
+    return Dataset(str(path), samples, names, task=task, kpt_shape=(count, 3) if task == "pose" else None)
+
+
+@dataclass
+class _Object:
+    """An annotation."""
+
+    box: list[float]  # x1 y1 x2 y2
+    cls: int
+    crowd: bool
+    area: float
+    outline: Outline = field(default_factory=list)
+    keypoints: np.ndarray | None = None  # (K, 3)
+
+
+def _keypoint_count(categories: list[dict[str, Any]], notes: list[dict[str, Any]]) -> int:
+    """Of each object: as a category names them, or as many as an annotation has."""
+    named = next((entry["keypoints"] for entry in categories if entry.get("keypoints")), None)
+    if named is None:
+        flat = next((note["keypoints"] for note in notes if note.get("keypoints")), [])
+        named = flat[::3] if isinstance(flat, list) else []
+    if not isinstance(named, list) or not 1 <= len(named) <= MAX_KEYPOINTS:
+        raise ValueError("it has no keypoints, which poses need")
+    return len(named)
 
 
 def _image_file(path: Path, file_name: str, folder: Path | None) -> Path:

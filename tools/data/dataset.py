@@ -19,9 +19,10 @@ import numpy as np
 import yaml
 import yolort
 from yolort import _atomic, _core
-from yolort.images import find
+from yolort.images import below, find, is_image
 from yolort.tools._ultralytics import install_nothing
 from yolort.tools.data.coco import read_coco
+from yolort.tools.data.folders import read_folders
 from yolort.tools.data.places import images_of, label_files
 from yolort.tools.data.samples import Dataset, LabelError
 from yolort.tools.data.yolo import read_description, read_yolo, yolo_files
@@ -46,7 +47,9 @@ _MIN_SIDE = 10  # pixels: Ultralytics' `verify_image`
 _UNSPELLABLE = re.compile(r"[\n-\r\x1c-\x1e\x85\u2028\u2029\ud800-\udfff]")
 
 
-def load_dataset(data: str | Path, split: str = "val", images: str | Path | None = None) -> Dataset:
+def load_dataset(
+    data: str | Path, split: str = "val", images: str | Path | None = None, *, task: str = "detect"
+) -> Dataset:
     """Reads the labels of a data set; the images are only looked for.
 
     Args:
@@ -59,19 +62,27 @@ def load_dataset(data: str | Path, split: str = "val", images: str | Path | None
         split: "train", "val" or "test", of a `data.yaml`.
         images: the folder of the images of a COCO JSON file; default: the JSON file's own, its images/, or,
             of annotations/instances_X.json, the images/, X/ or images/X/ beside annotations/.
+        task: what the labels are read for. "detect" takes the boxes of any; "segment" needs polygons (in COCO JSON also
+            run lengths), "pose" keypoints as `kpt_shape` says, "obb" polygons, of whose corners the smallest rectangle
+            is taken. For "classify" `data` is a folder with train/, val/ and test/, or one of these, in which each
+            folder is a class.
 
     Raises:
         FileNotFoundError: no such file, folder or split.
-        LabelError: the description or a label file is damaged (with its line), there are no images, no labels at all,
-            or a class that is not in `names`.
+        LabelError: the description or a label file is damaged or not of the task (with its line), there are no images,
+            no labels at all, or a class that is not in `names`.
     """
     path = Path(data)
-    if path.suffix.lower() == ".json":
-        dataset = read_coco(path, Path(images) if images else None)
+    if task == "classify":
+        if images is not None or not path.is_dir():
+            raise ValueError(f"data must be a folder with a folder of images for each class, not '{data}'")
+        dataset = read_folders(path, split)
+    elif path.suffix.lower() == ".json":
+        dataset = read_coco(path, Path(images) if images else None, task)
     elif path.suffix.lower() in (".yaml", ".yml"):
         if images is not None:
             raise ValueError("images is for COCO JSON; a data.yaml says where its images are")
-        dataset = read_yolo(path, split)
+        dataset = read_yolo(path, split, task)
     else:
         inside = sorted(file for ending in ("*.yaml", "*.yml", "*.json") for file in path.glob(ending))
         hint = f"; did you mean {inside[0]}?" if inside else ""
@@ -80,7 +91,7 @@ def load_dataset(data: str | Path, split: str = "val", images: str | Path | None
         raise LabelError(f"{data}: the split holds no images")
     if not any(len(sample.classes) for sample in dataset.samples):
         raise LabelError(f"{data}: none of the {len(dataset.samples)} images has a label ({_label_hint(dataset)})")
-    return replace(dataset, notes=(*dataset.notes, *_empty_boxes(dataset)))
+    return dataset if task == "classify" else replace(dataset, notes=(*dataset.notes, *_empty_boxes(dataset)))
 
 
 def letterboxed(images: Sequence[str | Path | np.ndarray], size: tuple[int, int], channels: int = 3) -> np.ndarray:
@@ -110,6 +121,8 @@ def of_channels(image: np.ndarray, channels: int) -> np.ndarray:
 def list_images(data: str | Path, split: str = "train") -> list[Path]:
     """The image files of a folder or glob pattern, a .txt of paths, a split of a `data.yaml`, or COCO JSON, sorted.
 
+    Of a folder that has one of the name of the split, as those of classifiers do, the images of that.
+
     Labels are not looked at. Raises FileNotFoundError, LabelError where the description is damaged or lists none.
     """
     path = Path(data)
@@ -120,6 +133,8 @@ def list_images(data: str | Path, split: str = "train") -> list[Path]:
         files = images_of(path, path.name, [path.parent])
     elif ending == ".json":
         files = [sample.path for sample in read_coco(path, None).samples]
+    elif (path / split).is_dir():
+        files = [file for file in below(path / split) if is_image(file)]
     else:
         files = find(path)
     if not files:
@@ -128,8 +143,10 @@ def list_images(data: str | Path, split: str = "train") -> list[Path]:
 
 
 def splits(data: str | Path) -> list[str]:
-    """The splits that a `data.yaml` file names; of anything else none."""
+    """The splits that a `data.yaml` file names, or that a folder has as folders; of anything else none."""
     path = Path(data)
+    if path.is_dir():
+        return [name for name in ("train", "val", "test") if (path / name).is_dir()]
     if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
         return []
     described = read_description(path)
@@ -263,15 +280,21 @@ def _label_hint(dataset: Dataset) -> str:
 
 
 @lru_cache(maxsize=16)
-def data_sha256(data: str | Path, split: str) -> str:
+def data_sha256(data: str | Path, split: str, task: str = "detect") -> str:
     """Of a split: the names of its classes, and of each image its name, size in bytes, time of change and labels.
 
     Raises what `load_dataset` raises.
     """
-    dataset = load_dataset(data, split)
+    dataset = load_dataset(data, split, task=task)
     whole = hashlib.sha256(json.dumps(dataset.names).encode())
     for sample in dataset.samples:
         status = sample.path.stat()
         whole.update(f"{sample.path.name} {status.st_size} {status.st_mtime_ns}".encode())
         whole.update(sample.boxes.tobytes() + sample.classes.tobytes())
+        for outline in sample.outlines or ():
+            whole.update(
+                json.dumps(outline if isinstance(outline, dict) else [one.tolist() for one in outline]).encode()
+            )
+        if sample.keypoints is not None:
+            whole.update(sample.keypoints.tobytes())
     return whole.hexdigest()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import yolort
 
-__all__ = ["MAX_CLASSES", "Dataset", "LabelError", "Sample", "listed", "read_text"]
+__all__ = ["MAX_CLASSES", "Dataset", "LabelError", "Outline", "Sample", "align_folders", "listed", "read_text"]
 
 _MAX_BYTES = {".txt": 8 << 20, ".json": 4 << 30}
 MAX_CLASSES = 65536
@@ -17,6 +18,10 @@ MAX_CLASSES = 65536
 
 class LabelError(yolort.Error):
     """A label file or a description of a data set that is missing, damaged or does not fit."""
+
+
+#: Of an object: polygons, (n, 2) float64 each, x y in the unit of the boxes; or COCO's compressed run-length encoding.
+Outline: TypeAlias = "list[np.ndarray] | dict[str, Any]"
 
 
 @dataclass(frozen=True)
@@ -31,13 +36,44 @@ class Sample:
     relative: bool
     size: tuple[int, int] | None = None  # height and width that the labels are said to be of (COCO)
     mixed: bool = False  # boxes and polygons in one label file (YOLO)
+    outlines: tuple[Outline, ...] | None = None  # of each object, of the tasks segment and obb
+    keypoints: np.ndarray | None = None  # (n, K, 3) float64, of poses: x, y, visibility (0: not labeled)
+
+    def without_crowds(self) -> Sample:
+        """The same without the regions that are not to be scored."""
+        if not self.crowd.any():
+            return self
+        kept = ~self.crowd
+        outlines = self.outlines and tuple(one for one, counts in zip(self.outlines, kept, strict=True) if counts)
+        columns = {name: getattr(self, name)[kept] for name in ("boxes", "classes", "crowd", "area")}
+        return replace(
+            self, **columns, outlines=outlines, keypoints=None if self.keypoints is None else self.keypoints[kept]
+        )
 
     def in_pixels(self, height: int, width: int) -> Sample:
-        """The same with boxes in pixels of an image of that size."""
+        """The same in pixels of an image of that size.
+
+        Raises LabelError for masks that are pixels of an image of another size.
+        """
         if not self.relative:
-            return self
-        sides = np.array([width, height, width, height], np.float64)
-        return Sample(self.path, self.boxes * sides, self.classes, self.crowd, self.area * width * height, False)
+            masks = [one for one in self.outlines or () if isinstance(one, dict)]
+            if wrong := next((one for one in masks if one["size"] != [height, width]), None):
+                raise LabelError(
+                    f"{self.path} has {width} x {height} pixels, and a mask of it {wrong['size'][1]} x "
+                    f"{wrong['size'][0]}"
+                )
+            return self if self.outlines is None else replace(self, size=(height, width))
+        sides = np.array([width, height], np.float64)
+        return replace(
+            self,
+            boxes=self.boxes * np.tile(sides, 2),
+            area=self.area * width * height,
+            relative=False,
+            size=(height, width),
+            outlines=self.outlines
+            and tuple([part * sides for part in one] if isinstance(one, list) else one for one in self.outlines),
+            keypoints=None if self.keypoints is None else self.keypoints * [width, height, 1],
+        )
 
 
 @dataclass(frozen=True)
@@ -48,6 +84,9 @@ class Dataset:
     samples: list[Sample]
     names: dict[int, str]
     notes: tuple[str, ...] = ()  # what may be wrong with it
+    task: str = "detect"  # what the labels were read for
+    kpt_shape: tuple[int, int] | None = None  # number of keypoints, and how many numbers a label has of each
+    sigmas: tuple[float, ...] | None = None  # of the keypoints, for OKS; None: the usual ones
 
     def with_classes_of(self, names: dict[int, str]) -> Dataset:
         """The same with the class indices of a model.
@@ -56,8 +95,10 @@ class Dataset:
         UserWarning and a note tell the first; they are taken in the order in which they stand.
 
         Raises LabelError where the number of classes differs, or where both have all names but in another order and
-        one of them twice.
+        one of them twice. Of images in folders, see `align_folders`.
         """
+        if self.task == "classify":
+            return align_folders(self, names)
         if len(names) != len(self.names):
             raise LabelError(
                 f"the model has {len(names)} classes ({listed(names)}), the data {self.name} {len(self.names)} "
@@ -113,6 +154,41 @@ def listed(names: dict[int, str]) -> str:
     """The first names of classes, for a message."""
     shown = [names[cls] for cls in sorted(names)[:3]]
     return ", ".join(shown) + (", ..." if len(names) > 3 else "")
+
+
+def align_folders(dataset: Dataset, names: dict[int, str]) -> Dataset:
+    """Images in the folders of their classes, with the class indices of a model, as Ultralytics finds them.
+
+    Folders are classes of the model by their names, upper or lower case; images of others are left out, which a note
+    tells. If none has the name of a class, folders in alphabetical order are the classes, as many as the model has.
+
+    Raises LabelError if they are of another number then, or if no image is left.
+    """
+    index = {name.casefold(): cls for cls, name in names.items()}
+    known = {cls: index[name.casefold()] for cls, name in dataset.names.items() if name.casefold() in index}
+    notes = dataset.notes
+    if not known:
+        if len(names) != len(dataset.names):
+            raise LabelError(
+                f"{dataset.name} has folders of {len(dataset.names)} classes ({listed(dataset.names)}), none of which "
+                f"is one of the {len(names)} of the model ({listed(names)})"
+            )
+        known = {cls: cls for cls in dataset.names}
+        if not _unnamed(names):
+            notes = (*notes, "class names: no folder has the name of a class; they are compared in alphabetical order")
+            warnings.warn(notes[-1], stacklevel=3)
+    kept = [sample for sample in dataset.samples if int(sample.classes[0]) in known]
+    if len(kept) < len(dataset.samples):
+        others = {cls: name for cls, name in dataset.names.items() if cls not in known}
+        notes = (
+            *notes,
+            f"{len(dataset.samples) - len(kept)} image(s) are of {len(others)} classes that the model lacks "
+            f"({listed(dict(enumerate(others.values())))}) and are left out",
+        )
+    if not kept:
+        raise LabelError(f"{dataset.name}: no image is of a class of the model")
+    samples = [replace(sample, classes=np.array([known[int(sample.classes[0])]])) for sample in kept]
+    return replace(dataset, samples=samples, names=names, notes=notes)
 
 
 def _unnamed(names: dict[int, str]) -> bool:

@@ -7,22 +7,30 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from yolort.tools._yaml import read_yaml
+from yolort.tools.data.labels import LabelFormat, read_labels
 from yolort.tools.data.places import images_of, label_files, roots_of
-from yolort.tools.data.samples import MAX_CLASSES, Dataset, LabelError, Sample, read_text
+from yolort.tools.data.samples import MAX_CLASSES, Dataset, LabelError
 
 __all__ = ["read_description", "read_yolo", "yolo_files"]
 
+_MAX_KEYPOINTS = 1000
 
-def read_yolo(path: Path, split: str) -> Dataset:
-    files, names = yolo_files(path, split)
-    labels = zip(files, label_files(files), strict=True)
-    return Dataset(str(path), [_read_labels(image, file, len(names)) for image, file in labels], names)
+
+def read_yolo(path: Path, split: str, task: str = "detect") -> Dataset:
+    files, names, described = _described(path, split)
+    form = _label_format(path, described, task, len(names))
+    sigmas = _sigmas(path, described, form.kpt_shape[0]) if task == "pose" and form.kpt_shape else None
+    samples = [read_labels(image, file, form) for image, file in zip(files, label_files(files), strict=True)]
+    return Dataset(str(path), samples, names, task=task, kpt_shape=form.kpt_shape, sigmas=sigmas)
 
 
 def yolo_files(path: Path, split: str) -> tuple[list[Path], dict[int, str]]:
     """The images of a split, sorted, and the names of the classes."""
+    return _described(path, split)[:2]
+
+
+def _described(path: Path, split: str) -> tuple[list[Path], dict[int, str], dict[str, Any]]:
     if path.is_file():
         described = read_description(path)
     elif path.name == str(path):
@@ -42,7 +50,7 @@ def yolo_files(path: Path, split: str) -> tuple[list[Path], dict[int, str]]:
     roots = roots_of(path, str(described.get("path") or "")) if path.is_file() else [Path()]
     for entry in wanted if isinstance(wanted, list) else [wanted]:
         files += images_of(path, str(entry), roots)
-    return sorted(set(files)), names
+    return sorted(set(files)), names, described
 
 
 def _from_ultralytics(name: str, split: str) -> dict[str, Any]:
@@ -99,44 +107,28 @@ def _whole(value: Any) -> Any:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else value
 
 
-def _read_labels(image: Path, file: Path, classes: int) -> Sample:
-    """Lines of `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 ...` for a polygon; a missing file is an empty image."""
-    rows: list[list[float]] = []
-    lengths: set[bool] = set()
-    if file.is_symlink() and not file.exists():
-        raise LabelError(f"{file} is a link to {file.readlink()}, which is not there")
-    if file.exists():
-        for number, line in enumerate(read_text(file).splitlines(), 1):
-            words = line.split()
-            if words:
-                rows.append(_box(f"{file}, line {number}", words, classes))
-                lengths.add(len(words) == 5)
-    rows = [list(row) for row in dict.fromkeys(map(tuple, rows))]  # Ultralytics drops what stands twice
-    values = np.array(rows, np.float64).reshape(-1, 5)
-    boxes = values[:, 1:]
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    crowd = np.zeros(len(rows), bool)
-    return Sample(image, boxes, values[:, 0].astype(np.int64), crowd, area, True, mixed=len(lengths) == 2)
+def _label_format(path: Path, described: dict[str, Any], task: str, classes: int) -> LabelFormat:
+    """LabelError for a `kpt_shape` that is none, or that poses lack."""
+    shape = described.get("kpt_shape")
+    if shape is None:
+        if task == "pose":
+            raise LabelError(f"{path}: poses need 'kpt_shape', such as [17, 3]: keypoints, and 2 or 3 numbers of each")
+        return LabelFormat(task, classes)
+    is_shape = isinstance(shape, (list, tuple)) and len(shape) == 2 and all(type(one) is int for one in shape)
+    if not is_shape or not 1 <= shape[0] <= _MAX_KEYPOINTS or shape[1] not in (2, 3):
+        raise LabelError(f"{path}: 'kpt_shape' is {str(shape)[:60]}, expected [1 to {_MAX_KEYPOINTS}, 2 or 3]")
+    return LabelFormat(task, classes, (shape[0], shape[1]))
 
 
-def _box(where: str, words: list[str], classes: int) -> list[float]:
-    try:
-        values = [float(word) for word in words]
-    except ValueError:
-        values = []
-    if len(values) < 5 or len(values) % 2 == 0 or not all(map(math.isfinite, values)):
-        raise LabelError(
-            f"{where}: expected 'class cx cy w h' or 'class x1 y1 x2 y2 ...', got {' '.join(words)[:80]!r}"
-        )
-    cls, *rest = values
-    if cls != int(cls) or not 0 <= cls < classes:
-        raise LabelError(f"{where}: class {words[0]} is none of the {classes} classes")
-    if not all(-0.01 <= value <= 1.01 for value in rest):  # the tolerance of Ultralytics (data/utils.py)
-        raise LabelError(f"{where}: coordinates must be of the image's sides, 0 to 1, got {' '.join(words[1:])[:80]!r}")
-    if len(rest) == 4:
-        x, y, w, h = rest
-        if w < 0 or h < 0:  # Ultralytics leaves the image out without a word
-            raise LabelError(f"{where}: a box of {w:g} x {h:g}")
-        return [cls, x - w / 2, y - h / 2, x + w / 2, y + h / 2]
-    xs, ys = rest[::2], rest[1::2]
-    return [cls, min(xs), min(ys), max(xs), max(ys)]
+def _sigmas(path: Path, described: dict[str, Any], count: int) -> tuple[float, ...] | None:
+    """`kpt_oks_sigmas`; None: the usual ones."""
+    given = described.get("kpt_oks_sigmas")
+    if given is None:
+        return None
+    if (
+        not isinstance(given, list)
+        or len(given) != count
+        or not all(isinstance(one, (int, float)) and math.isfinite(one) and one > 0 for one in given)
+    ):
+        raise LabelError(f"{path}: 'kpt_oks_sigmas' is {str(given)[:60]}, expected {count} positive numbers")
+    return tuple(map(float, given))

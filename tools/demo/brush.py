@@ -62,6 +62,15 @@ class Brush:
     def _pixels(self, points: Points) -> npt.NDArray[np.float64]:
         return np.asarray(np.asarray(points, np.float64) @ self._matrix.T + self._centre)
 
+    def pixels(self, points: Points, turned: float = 0.0) -> npt.NDArray[np.float64]:
+        """Where points of the object, (n, 2), are on what `finish` returns, in pixels.
+
+        `turned`: radians by which they are turned about the object's center.
+        """
+        cos, sin = math.cos(turned), math.sin(turned)
+        at = (self._pixels(points) - self._centre) @ np.array([[cos, sin], [-sin, cos]]) + self._centre
+        return np.asarray(at / self.oversampling)
+
     def _grid(self, x: int, y: int, width: int, height: int) -> tuple[Float, Float]:
         xs = np.arange(x, x + width, dtype=np.float32) + 0.5 - self._centre
         ys = (np.arange(y, y + height, dtype=np.float32) + 0.5 - self._centre)[:, None]

@@ -13,7 +13,9 @@ from yolort.tools.demo.backgrounds import add_clutter, draw_background
 from yolort.tools.demo.brush import Float
 from yolort.tools.demo.camera import take_photo
 from yolort.tools.demo.config import SIZES, SceneConfig
-from yolort.tools.demo.shapes import CLASSES, draw_object
+from yolort.tools.demo.drawing import draw_object
+from yolort.tools.demo.labels import KEYPOINTS, oriented_box, outline
+from yolort.tools.demo.shapes import CLASSES
 
 __all__ = ["Scene", "generate"]
 
@@ -26,13 +28,28 @@ class Scene:
     """One image with its labels.
 
     image: (height, width, 3) uint8, BGR. boxes: (N, 4) float32, x1 y1 x2 y2 in pixels, the right and lower
-    edges exclusive, within the image. classes: (N,) int64, indices of `CLASSES`. Objects are in painting
-    order, back first.
+    edges exclusive, within the image. classes: (N,) int64, indices of `CLASSES`. outlines: of each object
+    the pixels that can be seen as a polygon, (n, 2) float64 x y in pixels, see `labels.outline`. corners:
+    (N, 4, 2) float64, of its oriented box, x y in pixels, see `labels.oriented_box`. keypoints: (N, 4, 3)
+    float64, x y in pixels and visibility: 2 where the pixel is the object's, 1 where something hides it, 0
+    outside the image. Objects are in painting order, back first.
     """
 
     image: npt.NDArray[np.uint8]
     boxes: npt.NDArray[np.float32]
     classes: npt.NDArray[np.int64]
+    outlines: tuple[npt.NDArray[np.float64], ...]
+    corners: npt.NDArray[np.float64]
+    keypoints: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """An object in the image."""
+
+    cls: int
+    angle: float
+    keypoints: npt.NDArray[np.float64]  # (4, 2) pixels
 
 
 def _cast_shadow(image: Float, alpha: Float, x: int, y: int, light: tuple[float, float], strength: float) -> None:
@@ -84,8 +101,8 @@ def _place(
 
 def _paint_objects(
     image: Float, config: SceneConfig, rng: np.random.Generator
-) -> tuple[npt.NDArray[np.int32], list[int]]:
-    """Paints the objects; returns the owner of each pixel, (H, W) int32, -1 for none, and their classes."""
+) -> tuple[npt.NDArray[np.int32], list[_Placed]]:
+    """Paints the objects; returns the owner of each pixel, (H, W) int32, -1 for none, and the objects."""
     height, width = image.shape[:2]
     weights = np.array(config.class_weights or [1.0] * len(CLASSES))
     mix = np.array(config.size_weights)
@@ -99,24 +116,35 @@ def _paint_objects(
         reverse=True,
     )
     owner = np.full((height, width), -1, np.int32)
-    classes: list[int] = []
+    placed: list[_Placed] = []
     totals: list[int] = []
     visible: list[int] = []
     for fraction in wanted:
         cls = int(rng.choice(len(CLASSES), p=weights / weights.sum()))
-        paint, alpha = draw_object(cls, max(fraction * min(height, width), LEAST_SIDE), rng, light)
+        drawing = draw_object(cls, max(fraction * min(height, width), LEAST_SIDE), rng, light)
+        alpha = drawing.alpha
         at = _place(owner, alpha, totals, visible, config.min_visible, rng)
         if at is None:
             continue
         if strength:
             _cast_shadow(image, alpha, *at, light, strength)
         to, of = _overlap(owner.shape, at, alpha.shape)
-        image[to] = image[to] * (1 - alpha[of][..., None]) + paint[of]
-        owner[to][alpha[of] > 0] = len(classes)
-        classes.append(cls)
+        image[to] = image[to] * (1 - alpha[of][..., None]) + drawing.paint[of]
+        owner[to][alpha[of] > 0] = len(placed)
+        placed.append(_Placed(cls, drawing.angle, drawing.keypoints + at))
         totals.append(int((alpha > 0).sum()))
-        visible = list(np.bincount(owner[owner >= 0], minlength=len(classes)))
-    return owner, classes
+        visible = list(np.bincount(owner[owner >= 0], minlength=len(placed)))
+    return owner, placed
+
+
+def _visibility(points: npt.NDArray[np.float64], mine: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Points, (n, 2) pixels, with their visibility: (n, 3). Those outside the image are 0, 0, 0."""
+    height, width = mine.shape
+    found = np.zeros((len(points), 3))
+    for row, (x, y) in zip(found, points, strict=True):
+        if 0 <= x < width and 0 <= y < height:
+            row[:] = x, y, 2 if mine[int(y), int(x)] else 1
+    return found
 
 
 def generate(index: int, config: SceneConfig | None = None) -> Scene:
@@ -132,10 +160,17 @@ def generate(index: int, config: SceneConfig | None = None) -> Scene:
     for _ in range(int(scenery.integers(config.clutter[0], config.clutter[1] + 1))):
         add_clutter(image, scenery)
     np.clip(image, 0, 255, out=image)
-    owner, classes = _paint_objects(image, config, things)
-    boxes = np.zeros((len(classes), 4), np.float32)
-    for k in range(len(classes)):
+    owner, placed = _paint_objects(image, config, things)
+    boxes = np.zeros((len(placed), 4), np.float32)
+    corners, keypoints = np.zeros((len(placed), 4, 2)), np.zeros((len(placed), len(KEYPOINTS), 3))
+    outlines = []
+    for k, thing in enumerate(placed):
         mine = owner == k
         ys, xs = np.flatnonzero(mine.any(1)), np.flatnonzero(mine.any(0))
         boxes[k] = xs[0], ys[0], xs[-1] + 1, ys[-1] + 1
-    return Scene(take_photo(image, config, camera), boxes, np.array(classes, np.int64))
+        silhouette = mine[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
+        outlines.append(outline(silhouette) + np.array([xs[0], ys[0]]))
+        corners[k] = oriented_box(outlines[k], thing.angle, config.width, config.height)
+        keypoints[k] = _visibility(thing.keypoints, mine)
+    classes = np.array([thing.cls for thing in placed], np.int64)
+    return Scene(take_photo(image, config, camera), boxes, classes, tuple(outlines), corners, keypoints)

@@ -1,4 +1,4 @@
-"""The objects of the ten classes."""
+"""How the objects of the ten classes are painted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from yolort.tools.demo.brush import Brush, Float, Shade, cylinder, ellipse, grey, hsv, rectangle, sphere, spot
 
-__all__ = ["CLASSES", "draw_object"]
+__all__ = ["CLASSES", "PAINTERS"]
 
 CLASSES = ("ball", "bottle", "car", "clock", "cone", "crate", "house", "star", "tree", "umbrella")
 """Class names; the position is the class number in labels."""
@@ -359,7 +359,7 @@ def _umbrella(brush: Brush, rng: np.random.Generator) -> None:
     brush.stroke([(0, -0.84), (0, -0.97)], 0.05, pole)
 
 
-_PAINTERS: dict[str, tuple[Callable[[Brush, np.random.Generator], None], float]] = {
+PAINTERS: dict[str, tuple[Callable[[Brush, np.random.Generator], None], float]] = {
     "ball": (_ball, math.pi),
     "bottle": (_bottle, 0.7),
     "car": (_car, 0.2),
@@ -372,15 +372,3 @@ _PAINTERS: dict[str, tuple[Callable[[Brush, np.random.Generator], None], float]]
     "umbrella": (_umbrella, 0.6),
 }
 """Painter of each class and the largest tilt, radians, at which it is drawn."""
-
-
-def draw_object(cls: int, size: float, rng: np.random.Generator, light: tuple[float, float]) -> tuple[Float, Float]:
-    """One object, longest side about `size` pixels, cut to its silhouette: premultiplied paint, alpha."""
-    paint_class, tilt = _PAINTERS[CLASSES[cls]]
-    tilted = rng.uniform(-tilt, tilt) if tilt > 3 or rng.random() < 0.6 else 0.0
-    brush = Brush(size, tilted, bool(rng.random() < 0.5), light)
-    paint_class(brush, rng)
-    paint, alpha = brush.finish(rng, rng.uniform(0.03, 0.16))
-    ys, xs = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
-    area = (slice(ys[0], ys[-1] + 1), slice(xs[0], xs[-1] + 1))
-    return paint[area], alpha[area]

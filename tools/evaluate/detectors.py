@@ -5,21 +5,44 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from yolort import Detector, _checks, _core
+from yolort import Classifier, Detector, _checks, _core
 
-__all__ = ["open_detector"]
+__all__ = ["open_detector", "task_of"]
 
 #: The options of `Detector` that only say how to augment, and their defaults.
 _AUGMENTATION: dict[str, Any] = {"scales": (), "flip": True, "merge": "wbf", "scale_models": ()}
 
 
+#: The options of `Detector` that classifiers have no use for: thresholds and padding.
+_OF_DETECTORS = ("conf", "iou", "max_det", "multi_label", "classes", "agnostic", "rect")
+
+
+def task_of(model: str | Path) -> str:
+    """What a model does: "detect", "segment", "pose", "obb" or "classify".
+
+    Raises FileNotFoundError, and ModelError or CheckpointError for what is no model.
+    """
+    if Path(model).suffix not in (".pt", ".yaml", ".yml"):
+        return _core.model_task(model) or "detect"
+    from yolort.tools.models.checkpoints import load_checkpoint
+    from yolort.tools.models.checkpoints import task_of as task_of_network
+
+    return task_of_network(load_checkpoint(model, tasks=True).model)
+
+
 def open_detector(model: str | Path, **options: Any) -> Any:
-    """`Detector`, or `TorchDetector` for a checkpoint, with the options that it takes."""
+    """`Detector`, `Classifier`, or `TorchDetector` for a checkpoint, with the options of `Detector`.
+
+    Classifiers ignore thresholds. Raises ValueError for augmentation of a classifier, and what these raise.
+    """
     if Path(model).suffix != ".pt":
-        detector = Detector(model, **options)
-        if detector.task != "detect":
-            raise ValueError(f"{model}: its task is {detector.task}; the tools measure models that detect")
-        return detector
+        if task_of(model) != "classify":
+            return Detector(model, **options)
+        options = {key: value for key, value in options.items() if key not in _OF_DETECTORS}
+        for key, default in {**_AUGMENTATION, "augment": False}.items():
+            if options.pop(key, default) not in (default, []):
+                raise ValueError(f"{model}: test-time augmentation ({key}) is for models that detect, not classifiers")
+        return Classifier(model, **options)
     options.pop("tuned", None)
     other = {key: options.pop(key, None) for key in ("engine", "device", "precision")}
     other["device"] = _core.canonical_device(_checks.device(other["device"])) or None

@@ -10,17 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import yolort
-from yolort import Detections
 from yolort.tools.data.dataset import load_dataset
 from yolort.tools.data.samples import Dataset, Sample
-from yolort.tools.evaluate.detectors import open_detector
-from yolort.tools.evaluate.metrics import Scores, score
+from yolort.tools.evaluate.classified import ClassifiedScores
+from yolort.tools.evaluate.detectors import open_detector, task_of
+from yolort.tools.evaluate.matching import KINDS, keep
+from yolort.tools.evaluate.metrics import TASK_KINDS, Scores, score
 
-__all__ = ["THRESHOLDS", "Evaluator", "Run"]
+__all__ = ["THRESHOLDS", "AnyScores", "Evaluator", "Run"]
+
+AnyScores: TypeAlias = Scores | ClassifiedScores
 
 #: The thresholds of Ultralytics' val.
 THRESHOLDS: dict[str, Any] = {"conf": 0.001, "iou": 0.7, "max_det": 300, "multi_label": True}
@@ -34,9 +37,20 @@ class Run:
     """What a model finds in the images that can be read, in their order."""
 
     dataset: Dataset  # with the classes of the model
+    resamples: int = 0  # of the images, for the intervals
     truths: list[Sample] = field(default_factory=list)  # boxes in pixels
-    found: dict[bool, list[Detections]] = field(default_factory=dict)  # by whether it augments
+    found: dict[bool, list[Any]] = field(default_factory=dict)  # `Found` or best classes, by whether it augments
     ms: dict[bool, list[float]] = field(default_factory=dict)  # of each image, by whether it augments
+
+    def scores(self, augment: bool | None = None) -> AnyScores:
+        """Of what was found, `augment`: with or without augmentation; None: with it if there is any."""
+        found = self.found[max(self.found) if augment is None else augment]
+        dataset = self.dataset
+        if dataset.task == "classify":
+            return ClassifiedScores(self.truths, found, dataset.names, self.resamples)
+        return score(
+            self.truths, found, dataset.names, resamples=self.resamples, task=dataset.task, sigmas=dataset.sigmas
+        )
 
 
 class Evaluator:
@@ -48,34 +62,45 @@ class Evaluator:
         split: str = "val",
         images: str | Path | None = None,
         *,
+        task: str = "detect",
         image_bytes: int = _IMAGE_BYTES,
     ) -> None:
         """Reads the labels.
 
         Args:
-            data, split, images: see `load_dataset`.
+            data, split, images, task: see `load_dataset`.
             image_bytes: of decoded images to keep for the next model; the others are read for each model.
 
         Raises what `load_dataset` raises.
         """
         self.data = str(data)
-        self.dataset = load_dataset(data, split, images)
+        self.dataset = load_dataset(data, split, images, task=task)
         self.unreadable: dict[Path, str] = {}  # why, of each image that cannot be read; complete after the first run
         self.resized: dict[Path, str] = {}  # a sentence on each image whose size is not the one that the labels state
         self._images: dict[Path, np.ndarray] = {}
         self._free = image_bytes
 
+    @property
+    def metric(self) -> str:
+        """Name of the figure that models of the task are compared by."""
+        task = self.dataset.task
+        return ClassifiedScores.metric if task == "classify" else KINDS[TASK_KINDS[task][0]].metric
+
     def open(self, model: str | Path, **options: Any) -> Any:
-        """`open_detector` with the thresholds of Ultralytics' val, unless `options` gives others."""
+        """`open_detector` with the thresholds of Ultralytics' val, unless `options` gives others.
+
+        Raises ValueError for a model of another task than the labels.
+        """
+        if (task := task_of(model)) != self.dataset.task:
+            raise ValueError(f"{model}: its task is {task}, but the labels were read for {self.dataset.task}")
         return open_detector(model, **{**THRESHOLDS, **options})
 
-    def score(self, detector: Any) -> Scores:
+    def score(self, detector: Any) -> AnyScores:
         """Of what the detector finds, augmenting if it was made to; without an interval. Raises what `run` raises."""
-        run = self.run(detector)
-        return score(run.truths, run.found[max(run.found)], run.dataset.names, resamples=0)
+        return self.run(detector).scores()
 
-    def run(self, detector: Any, progress: Progress = iter) -> Run:
-        """Detects in every image; if the detector augments, without and with it in turns.
+    def run(self, detector: Any, progress: Progress = iter, resamples: int = 0) -> Run:
+        """Detects in, or classifies, every image; if the detector augments, without and with it in turns.
 
         Images that cannot be read are left out and listed in `unreadable`.
 
@@ -84,19 +109,26 @@ class Evaluator:
             ImageError: none of the images can be read.
             Anything that the detector raises.
         """
-        run = Run(self.dataset.with_classes_of(detector.names))
-        augments = (False, True) if detector.views else (False,)
+        run = Run(self.dataset.with_classes_of(detector.names), resamples)
+        augments = (False, True) if getattr(detector, "views", ()) else (False,)
         for augment in augments:
             run.found[augment], run.ms[augment] = [], []
         for sample, image in self._read(progress(run.dataset.samples), detector.channels):
             run.truths.append(sample)
             for augment in augments if len(run.truths) % 2 else augments[::-1]:
-                run.found[augment].append(detector(image, augment=augment))
+                found = detector(image) if self.dataset.task == "classify" else detector(image, augment=augment)
                 run.ms[augment].append(sum(detector.speed))
+                run.found[augment].append(self._kept(sample, found, detector.imgsz))
         if not run.truths:
             first = next(iter(self.unreadable.values()))
             raise yolort.ImageError(f"none of the {len(self.dataset.samples)} images can be read; the first: {first}")
         return run
+
+    def _kept(self, truth: Sample, found: Any, imgsz: tuple[int, int]) -> Any:
+        """What scoring needs of an image: of thousands, all masks and scores would not fit into memory."""
+        if self.dataset.task == "classify":
+            return np.array(found.top5)
+        return keep(truth, found, imgsz, self.dataset.sigmas)
 
     def labelled(self, count: int, channels: int = 3) -> list[np.ndarray]:
         """The first images with an object in them, at most `count`: (height, width, 3) BGR uint8, or of `channels`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,8 +13,24 @@ from typing import Any
 import numpy as np
 from yolort import Detections
 from yolort.tools.data.samples import LabelError, Sample
+from yolort.tools.evaluate.matching import (
+    KINDS,
+    Found,
+    Kind,
+    as_coco,
+    drawn,
+    evaluated,
+    interval,
+    keep,
+    matches_of,
+    weighted_aps,
+)
+from yolort.tools.evaluate.ultralytics_rule import rotated_truths
 
-__all__ = ["ClassMetrics", "Metrics", "Scores", "score"]
+__all__ = ["TASK_KINDS", "ClassMetrics", "Metrics", "Scores", "plain", "score", "without_a_screen"]
+
+#: What is compared of each task, the first of which models are judged by.
+TASK_KINDS = {"detect": ("box",), "segment": ("mask", "box"), "pose": ("keypoints", "box"), "obb": ("rotated",)}
 
 _SIZES = ("small", "medium", "large")  # pycocotools': below 32^2, to 96^2, above
 
@@ -38,6 +53,7 @@ class ClassMetrics:
 class Metrics:
     """Fractions, 0 to 1. A size that no object has gives nan."""
 
+    metric: str  # name of `map50_95`: what is compared
     images: int
     instances: int
     map50_95: float  # COCO: mean over classes and IoU 0.50, 0.55, ... 0.95
@@ -54,46 +70,69 @@ class Metrics:
     f1: float
     best_conf: float  # where the mean F1 is best
     classes: list[ClassMetrics]
+    box: Metrics | None = None  # of the boxes, where masks or keypoints are compared
+
+    @property
+    def value(self) -> float:
+        """What models of this task are compared by."""
+        return self.map50_95
+
+    @property
+    def value_ci(self) -> tuple[float, float] | None:
+        """Its interval."""
+        return self.map50_95_ci
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON: nan is None."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, dict):
-                return {key: plain(item) for key, item in value.items()}
-            if isinstance(value, (list, tuple)):
-                return [plain(item) for item in value]
-            return None if isinstance(value, float) and np.isnan(value) else value
-
-        out: dict[str, Any] = plain(asdict(self))
-        return out
+        return plain(self)
 
 
-@dataclass(frozen=True)
-class _Matches:
-    """Detections of one class, best score first, and how pycocotools matched them at its 10 IoU thresholds."""
+def plain(metrics: Any) -> dict[str, Any]:
+    """A dataclass of figures, ready for JSON: nan is None; with `metric`'s own figure as `value` and `value_ci`."""
 
-    scores: np.ndarray  # (n,)
-    image: np.ndarray  # (n,) index of the image
-    hit: np.ndarray  # (10, n) bool
-    ignored: np.ndarray  # (10, n) bool: on a crowd
-    truths: np.ndarray  # (images,) objects to be found
+    def of(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: of(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [of(item) for item in value]
+        return None if isinstance(value, float) and np.isnan(value) else value
+
+    out: dict[str, Any] = of({**asdict(metrics), "value": metrics.value, "value_ci": metrics.value_ci})
+    return out
 
 
 class Scores:
     """The outcome of `score`. Each figure is computed when it is first read: comparing models needs but a few."""
 
     def __init__(
-        self, truths: Sequence[Sample], found: Sequence[Detections], names: dict[int, str], resamples: int
+        self,
+        truths: Sequence[Sample],
+        found: Sequence[Found],
+        names: dict[int, str],
+        resamples: int,
+        kind: Kind = KINDS["box"],
+        sigmas: Sequence[float] | None = None,
     ) -> None:
+        self.box: Scores | None = None  # of the boxes, where something else is compared
+        self._kind, self._sigmas = kind, sigmas
         if not any((~truth.crowd).any() for truth in truths):
             raise LabelError(f"none of the {len(truths)} images has an object to be found")
         self._truths, self._found, self._names, self._resamples = truths, found, names, resamples
-        self._coco = _coco(truths, found, len(names))
+        self._coco = as_coco(kind, truths, found, len(names))
         whole = self._evaluated("all")
         self._precision = whole.eval["precision"][..., 0, 0]  # IoU x recall x class
         self._recalls: np.ndarray = whole.params.recThrs
-        self._matches = _matches(whole, len(truths), len(names))
+        self._matches = matches_of(whole, len(truths), len(names))
+
+    @property
+    def metric(self) -> str:
+        """Name of the figure that models of this task are compared by."""
+        return self._kind.metric
+
+    @property
+    def value(self) -> float:
+        """That figure, 0 to 1: `map50_95`."""
+        return self.map50_95
 
     @property
     def map50_95(self) -> float:
@@ -127,10 +166,11 @@ class Scores:
         by_size = self._evaluated(*_SIZES).eval["precision"]
         precision, recall, f1 = (float(values.mean()) for values in curves["best"])
         return Metrics(
+            metric=self.metric,
             images=len(self._truths),
             instances=int(sum(matches.truths.sum() for matches in self._matches)),
             map50_95=self.map50_95,
-            map50_95_ci=_interval(self._matches, self._recalls, self._resamples) if self._resamples else None,
+            map50_95_ci=interval(self._matches, self._recalls, self._resamples) if self._resamples else None,
             map50=self.map50,
             map75=_mean(self._precision[5]),
             map_small=_mean(by_size[:, :, :, 0]),
@@ -143,6 +183,7 @@ class Scores:
             f1=f1,
             best_conf=self.best_conf,
             classes=per_class,
+            box=self.box and self.box.metrics,
         )
 
     @property
@@ -163,186 +204,112 @@ class Scores:
         The draws are the same for all models that are scored on as many images, so that the differences of two are
         those of a paired bootstrap (Efron 1979).
         """
-        drawn = _drawn(len(self._truths), count)
-        both = np.array([_weighted_aps(self._matches, self._recalls, weights) for weights in drawn])
+        every = drawn(len(self._truths), count)
+        both = np.array([weighted_aps(self._matches, self._recalls, weights) for weights in every])
         return both.mean(axis=1), both[:, 0]
 
     def save_plots(self, folder: Path) -> None:
-        """Writes PR, F1, P and R curves and the confusion matrix as PNG files."""
+        """Writes PR, F1, P and R curves (also of the boxes, as Box_*) and the confusion matrix as PNG files."""
+        self._save_curves(folder, "")
+        if self.box:
+            self.box._save_curves(folder, "Box_")
+        with without_a_screen():
+            self._confusion.plot(normalize=True, save_dir=str(folder))
+
+    def _save_curves(self, folder: Path, prefix: str) -> None:
         from ultralytics.utils.metrics import plot_mc_curve, plot_pr_curve
 
         curves, conf = self._curves, self._curves["conf"]
         names = {row: self._names[int(cls)] for row, cls in enumerate(curves["classes"])}
-        with _without_a_screen():
-            plot_pr_curve(conf, curves["pr"], curves["ap"], folder / "PR_curve.png", names)
+        with without_a_screen():
+            plot_pr_curve(conf, curves["pr"], curves["ap"], folder / f"{prefix}PR_curve.png", names)
             for name, label in (("f1", "F1"), ("precision", "Precision"), ("recall", "Recall")):
-                plot_mc_curve(conf, curves[name], folder / f"{label}_curve.png", names, ylabel=label)
-            self._confusion.plot(normalize=True, save_dir=str(folder))
+                plot_mc_curve(conf, curves[name], folder / f"{prefix}{label}_curve.png", names, ylabel=label)
 
     def _evaluated(self, *sizes: str) -> Any:
-        """pycocotools' COCOeval of the objects of each size, at most 100 detections of an image."""
-        from pycocotools.cocoeval import COCOeval
-
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
-            evaluated = COCOeval(*self._coco, "bbox")
-            ranges = dict(zip(evaluated.params.areaRngLbl, evaluated.params.areaRng, strict=True))
-            evaluated.params.areaRngLbl, evaluated.params.areaRng = list(sizes), [ranges[size] for size in sizes]
-            evaluated.params.maxDets = [100]
-            evaluated.evaluate()
-            evaluated.accumulate()
-        return evaluated
+        return evaluated(self._kind, self._coco, self._sigmas, sizes)
 
     @cached_property
     def _curves(self) -> dict[str, Any]:
         """Ultralytics' curves of each class of `classes`, and precision, recall and F1 at the best mean F1: `best`."""
         from ultralytics.utils.metrics import ap_per_class
 
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a class of which nothing is found
+            _, _, *best, ap, present, precision, recall, f1, conf, pr = ap_per_class(*self._counted())
+        curves = {"conf": conf, "precision": precision, "recall": recall, "f1": f1, "pr": pr, "ap": ap}
+        return {**curves, "classes": present, "best": best}
+
+    def _counted(self) -> tuple[np.ndarray, ...]:
+        """What Ultralytics' `ap_per_class` takes: hits (n, 10), scores (n,), classes (n,), classes of the objects.
+
+        Boxes are matched by pycocotools, which knows crowds; the others as Ultralytics' val does.
+        """
+        if self._kind.name != "box":
+            seen = [one.detections for one in self._found]
+            hits = np.concatenate([(one.hits or {})[self._kind.name] for one in self._found])
+            targets = np.concatenate([truth.classes[~truth.crowd] for truth in self._truths])
+            columns = (np.concatenate([getattr(one, name) for one in seen]) for name in ("scores", "classes"))
+            return (hits, *columns, targets)
         hits = np.concatenate([(m.hit & ~m.ignored)[:, ~m.ignored[0]] for m in self._matches], axis=1).T
         confs = np.concatenate([m.scores[~m.ignored[0]] for m in self._matches])
         classes = np.concatenate([np.full((~m.ignored[0]).sum(), cls) for cls, m in enumerate(self._matches)])
         targets = np.concatenate([np.full(m.truths.sum(), cls) for cls, m in enumerate(self._matches)])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a class of which nothing is found
-            _, _, *best, ap, present, precision, recall, f1, conf, pr = ap_per_class(hits, confs, classes, targets)
-        curves = {"conf": conf, "precision": precision, "recall": recall, "f1": f1, "pr": pr, "ap": ap}
-        return {**curves, "classes": present, "best": best}
+        return hits, confs, classes, targets
 
     @cached_property
     def _confusion(self) -> Any:
-        return _confusion(self._truths, self._found, self._names)
+        return _confusion(self._truths, self._found, self._names, self._kind.name == "rotated")
 
 
 def score(
     truths: Sequence[Sample],
-    found: Sequence[Detections],
+    found: Sequence[Detections | Found],
     names: dict[int, str],
     *,
     resamples: int = 200,
+    task: str = "detect",
+    sigmas: Sequence[float] | None = None,
 ) -> Scores:
     """Compares detections with labels.
 
     Args:
         truths: labels of each image, boxes in pixels.
-        found: detections of each, of a low threshold (0.001 is customary) and of every class of a box.
+        found: detections of each, of a low threshold (0.001 is customary) and of every class of a box; as they are, or
+            as `keep` makes them smaller.
         names: of the classes, 0 to n - 1.
         resamples: of the images, for the confidence interval; 0 leaves it out.
+        task: "detect", "segment", "pose" or "obb": what is compared. Those that segment and find poses are also
+            compared by their boxes (`Scores.box`).
+        sigmas: of the keypoints, for OKS; None takes COCO's for 17 and 1 / K for K others, as Ultralytics does.
 
     Raises LabelError where there is nothing to be found.
     """
-    return Scores(truths, found, names, resamples)
+    kept = [
+        one if isinstance(one, Found) else keep(truth, one, None, sigmas)
+        for truth, one in zip(truths, found, strict=True)
+    ]
+    first, *others = [Scores(truths, kept, names, resamples, KINDS[kind], sigmas) for kind in TASK_KINDS[task]]
+    first.box = others[0] if others else None
+    return first
 
 
-def _coco(truths: Sequence[Sample], found: Sequence[Detections], classes: int) -> tuple[Any, Any]:
-    """Labels and detections as pycocotools' COCO."""
-    from pycocotools.coco import COCO
-
-    notes: list[dict[str, Any]] = []
-    rows = []
-    for image, (truth, detections) in enumerate(zip(truths, found, strict=True), 1):
-        for box, cls, crowd, area in zip(truth.boxes, truth.classes, truth.crowd, truth.area, strict=True):
-            x1, y1, x2, y2 = box.tolist()
-            notes.append(
-                {
-                    "id": len(notes) + 1,
-                    "image_id": image,
-                    "category_id": int(cls),
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "area": float(area),
-                    "iscrowd": int(crowd),
-                }
-            )
-        boxes = detections.boxes.astype(np.float64)
-        sizes = boxes[:, 2:] - boxes[:, :2]
-        columns = (np.full(len(boxes), image), boxes[:, :2], sizes, detections.scores, detections.classes)
-        rows.append(np.column_stack([np.asarray(column, np.float64) for column in columns]))
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress and a table
-        coco = COCO()
-        coco.dataset = {
-            "info": {},
-            "images": [{"id": image + 1} for image in range(len(truths))],
-            "categories": [{"id": cls, "name": str(cls)} for cls in range(classes)],
-            "annotations": notes,
-        }
-        coco.createIndex()
-        results = coco.loadRes(np.concatenate(rows)) if sum(map(len, rows)) else COCO()
-        if not results.dataset:
-            results.dataset = {**coco.dataset, "annotations": []}
-            results.createIndex()
-    return coco, results
-
-
-def _matches(evaluated: Any, images: int, classes: int) -> list[_Matches]:
-    """pycocotools' own matching, of objects of all sizes."""
-    out = []
-    for cls in range(classes):
-        of_class = evaluated.evalImgs[cls * images : (cls + 1) * images]
-        there = [(image, one) for image, one in enumerate(of_class) if one is not None]
-        counts = [len(one["dtScores"]) for _, one in there]
-        scores = np.array([value for _, one in there for value in one["dtScores"]], np.float64)
-        image = np.repeat([image for image, _ in there], counts).astype(np.int64)
-        order = np.argsort(-scores, kind="mergesort")  # pycocotools' order of ties
-        empty = np.zeros((10, 0), bool)
-        hit = np.concatenate([empty, *(one["dtMatches"] > 0 for _, one in there)], axis=1)
-        ignored = np.concatenate([empty, *(one["dtIgnore"].astype(bool) for _, one in there)], axis=1)
-        truths = np.zeros(images, np.int64)
-        for at, one in there:
-            truths[at] = int((np.asarray(one["gtIgnore"]) == 0).sum())
-        out.append(_Matches(scores[order], image[order], hit[:, order], ignored[:, order], truths))
-    return out
-
-
-def _interval(matches: list[_Matches], recalls: np.ndarray, resamples: int) -> tuple[float, float]:
-    """mAP50-95 and 1.96 of its standard errors about it, from images drawn with replacement (Efron 1979).
-
-    Not the percentiles of the draws: an image drawn twice and a class not drawn at all both raise a draw's mAP.
-    """
-    images = len(matches[0].truths)
-    draws = [_weighted_aps(matches, recalls, weights).mean() for weights in _drawn(images, resamples)]
-    error = float(np.nanstd(draws, ddof=1))
-    middle = float(_weighted_aps(matches, recalls, np.ones(images, np.int64)).mean())
-    return max(middle - 1.96 * error, 0.0), min(middle + 1.96 * error, 1.0)
-
-
-def _drawn(images: int, count: int) -> np.ndarray:
-    """(count, images): how often each image is in each draw of as many."""
-    return np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=count)
-
-
-def _weighted_aps(matches: list[_Matches], recalls: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(10,): mAP at IoU 0.50, 0.55, ... where image i counts `weights[i]` times; all ones gives pycocotools' own."""
-    means = []
-    for one in matches:
-        total = int(weights @ one.truths)
-        if total == 0:
-            continue
-        weight = weights[one.image]
-        found = np.cumsum(one.hit * ~one.ignored * weight, axis=1)
-        false = np.cumsum(~one.hit * ~one.ignored * weight, axis=1)
-        precision = found / np.maximum(found + false, 1)
-        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        envelope = np.column_stack([envelope, np.zeros(len(envelope))])
-        at = [np.searchsorted(row, recalls, side="left") for row in found / total]
-        means.append([row[where].mean() for row, where in zip(envelope, at, strict=True)])
-    return np.mean(means, axis=0) if means else np.full(10, np.nan)
-
-
-def _confusion(truths: Sequence[Sample], found: Sequence[Detections], names: dict[int, str]) -> Any:
+def _confusion(truths: Sequence[Sample], found: Sequence[Found], names: dict[int, str], rotated: bool) -> Any:
     import torch
     from ultralytics.utils.metrics import ConfusionMatrix
 
-    confusion = ConfusionMatrix(names)
-    for truth, detections in zip(truths, found, strict=True):
-        counted = ~truth.crowd
+    confusion = ConfusionMatrix(names, task="obb" if rotated else "detect")
+    for truth, one in zip(truths, found, strict=True):
+        counted, seen = ~truth.crowd, one.detections
+        there = rotated_truths(truth) if rotated else truth.boxes.astype(np.float32)
+        boxes = seen.rotated if rotated else seen.boxes
         confusion.process_batch(
             {
-                "bboxes": torch.from_numpy(detections.boxes),
-                "conf": torch.from_numpy(detections.scores),
-                "cls": torch.from_numpy(detections.classes),
+                "bboxes": torch.from_numpy(boxes),
+                "conf": torch.from_numpy(seen.scores),
+                "cls": torch.from_numpy(seen.classes),
             },
-            {
-                "bboxes": torch.from_numpy(truth.boxes[counted].astype(np.float32)),
-                "cls": torch.from_numpy(truth.classes[counted]),
-            },
+            {"bboxes": torch.from_numpy(there[counted]), "cls": torch.from_numpy(truth.classes[counted])},
         )
     return confusion
 
@@ -353,7 +320,8 @@ def _mean(precision: np.ndarray) -> float:
 
 
 @contextlib.contextmanager
-def _without_a_screen() -> Any:
+def without_a_screen() -> Any:
+    """Within it, matplotlib draws without a display and without warnings."""
     import matplotlib
 
     before = matplotlib.get_backend()

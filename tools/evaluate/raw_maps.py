@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import yolort
 
@@ -12,7 +14,8 @@ MOST_CHANGED = 0.95
 
 
 def raw_maps(detector: yolort.Detector, images: np.ndarray) -> list[np.ndarray]:
-    """The maps of (n, 3, height, width) float32: boxes and scores of each level in turn, (n, c, h, w) each."""
+    """The maps of (n, 3, height, width) float32: boxes, scores and what the task adds of each level in turn, and the
+    prototypes of masks, (n, c, h, w) each."""
     batch = max(detector.batch, 1)
     rows = [detector.infer(np.repeat(image[None], batch, axis=0)) for image in images]
     return [np.concatenate([row[index][:1] for row in rows]) for index in range(len(rows[0]))]
@@ -22,18 +25,28 @@ def map_error(reg_max: int, exact: list[np.ndarray], got: list[np.ndarray]) -> f
     """What a change of raw maps does to detections: 0 and more, without a unit.
 
     The mean over the scores of |difference|, each by how much detection depends on it (the larger of the two scores),
-    and the shift of box sides, in strides, by the same weight. `reg_max`: bins of a box side in the maps.
+    and the shift of box sides, in strides, by the same weight; of what the task adds (mask coefficients, keypoints,
+    angles) the change by the spread of its values, by the same weight, and of prototypes by theirs. Of a classifier's
+    scores, (n, classes), it is that of the scores.
+
+    `reg_max`: bins of a box side in the maps.
     """
     total = weight = 0.0
-    for index in range(0, len(exact), 2):
-        boxes = [yolort.box_sides(maps[index], reg_max) for maps in (exact, got)]
-        scores = [_sigmoid(maps[index + 1]) for maps in (exact, got)]
+    rest = 0.0
+    for pair in zip(_levels(exact), _levels(got), strict=True):
+        if len(pair[0]) == 1:
+            rest += _spread_error(*(one[0] for one in pair))
+            continue
+        boxes = [yolort.box_sides(maps[0], reg_max) for maps in pair]
+        scores = [_sigmoid(maps[1]) for maps in pair]
         sure = np.maximum(*scores)
         best = sure.max(1)
         total += float((sure * np.abs(scores[0] - scores[1])).sum())
         total += float((best * np.abs(boxes[0] - boxes[1]).mean(1)).sum())
+        if len(pair[0]) == 3:
+            total += float(best.sum()) * _spread_error(*(maps[2] for maps in pair), best[:, None])
         weight += float(best.sum())
-    return total / max(weight, 1e-12)
+    return total / max(weight, 1e-12) + rest
 
 
 def changed(exact: list[np.ndarray], got: list[np.ndarray]) -> float:
@@ -41,20 +54,44 @@ def changed(exact: list[np.ndarray], got: list[np.ndarray]) -> float:
 
     Of scores, the sum of |difference| by that of the larger one, each by how much detection depends on it (as in
     `map_error`); of boxes, the square root of their squared differences by what varies in them. The larger of the two.
+    Of a classifier's scores, (n, classes), that of the scores.
     """
     difference, whole, error, varying = 0.0, 0.0, 0.0, 0.0
-    for index in range(0, len(exact), 2):
-        scores = [_sigmoid(maps[index + 1]) for maps in (exact, got)]
-        boxes = [maps[index].astype(np.float64) for maps in (exact, got)]
+    for maps, others in zip(_levels(exact), _levels(got), strict=True):
+        if len(maps) == 1 and maps[0].ndim == 2:
+            scores = [maps[0].astype(np.float64), others[0].astype(np.float64)]
+        elif len(maps) == 1:  # prototypes
+            if not np.isfinite(others[0]).all():
+                return float("nan")
+            continue
+        else:
+            scores = [_sigmoid(maps[1]), _sigmoid(others[1])]
         sure = np.maximum(*scores)
-        best = sure.max(1, keepdims=True)
         difference += float((sure * np.abs(scores[0] - scores[1])).sum())
         whole += float(np.square(sure).sum())
+        if len(maps) == 1:
+            continue
+        boxes = [maps[0].astype(np.float64), others[0].astype(np.float64)]
+        best = sure.max(1, keepdims=True)
         error += float((best * np.square(boxes[0] - boxes[1])).sum())
         # Biases alone, of a model that sees nothing, are no boxes.
         varying += float((best * np.square(boxes[0] - boxes[0].mean((2, 3), keepdims=True))).sum())
+        if len(maps) == 3 and not np.isfinite(others[2]).all():
+            return float("nan")
     shares = np.array([difference / max(whole, 1e-30), np.sqrt(error / max(varying, 1e-30))])
     return float(np.minimum(shares, 1).max())
+
+
+def _levels(maps: list[np.ndarray]) -> list[list[np.ndarray]]:
+    """The maps of each level: boxes, scores and what the task adds; prototypes, and a classifier's scores, alone."""
+    return [list(group) for _, group in itertools.groupby(maps, key=lambda one: one.shape[2:])]
+
+
+def _spread_error(exact: np.ndarray, got: np.ndarray, weight: np.ndarray | float = 1.0) -> float:
+    """The weighted root mean square of differences, by that of what varies in the exact values."""
+    a, b = exact.astype(np.float64), got.astype(np.float64)
+    varies = a - a.mean(axis=tuple(range(2, a.ndim)), keepdims=True) if a.ndim > 2 else a
+    return float(np.sqrt((weight * np.square(a - b)).sum() / max((weight * np.square(varies)).sum(), 1e-30)))
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from yolort import Detections, View, _atomic
 from yolort.tools.data.samples import Sample
-from yolort.tools.evaluate.evaluator import THRESHOLDS, Evaluator
-from yolort.tools.evaluate.metrics import Metrics, Scores, score
+from yolort.tools.evaluate.detectors import task_of
+from yolort.tools.evaluate.evaluator import THRESHOLDS, AnyScores, Evaluator
 
 __all__ = ["Augmentation", "Validation", "validate"]
 
@@ -30,7 +30,7 @@ class Augmentation:
     """What test-time augmentation is compared with: the same detector on the same images without it."""
 
     views: list[View]
-    plain: Scores  # without
+    plain: AnyScores  # without
     ms: tuple[float, float]  # median of an image: without, with
     latency_ratio: float  # median over the images of with / without, measured one behind the other
 
@@ -50,7 +50,7 @@ class Validation:
 
     def __init__(
         self,
-        scores: Scores,
+        scores: AnyScores,
         unreadable: list[str],
         described: dict[str, Any],
         augmentation: Augmentation | None = None,
@@ -63,8 +63,8 @@ class Validation:
         self.notes = list(notes)  # why the figures may be lower than the model could reach
 
     @property
-    def metrics(self) -> Metrics:
-        """The figures."""
+    def metrics(self) -> Any:
+        """The figures: `Metrics`, or `ClassifiedMetrics` of a classifier."""
         return self.scores.metrics
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def validate(
 
     Args:
         model: what `Detector` loads; or a checkpoint (.pt), run by Ultralytics, for the baseline.
-        data: see `load_dataset`.
+        data: see `load_dataset`; the labels are read for the task of the model.
         split: see `load_dataset`.
         images: see `load_dataset`.
         resamples: see `score`.
@@ -124,21 +124,21 @@ def validate(
         ImageError: none of the images can be read.
         ModelError, EngineError, ValueError: see `Detector`.
     """
-    evaluator = Evaluator(data, split, images, image_bytes=0)
+    task = task_of(model)
+    evaluator = Evaluator(data, split, images, task=task, image_bytes=0)
     detector = evaluator.open(model, **options)
-    run = evaluator.run(detector, progress)
-    found = run.found[max(run.found)]
-    scores = score(run.truths, found, run.dataset.names, resamples=resamples)
+    run = evaluator.run(detector, progress, resamples)
     augmentation = None
-    if detector.views:
+    if views := getattr(detector, "views", []):
         augmentation = Augmentation(
-            detector.views,
-            score(run.truths, run.found[False], run.dataset.names, resamples=resamples),
+            views,
+            run.scores(False),
             (float(np.median(run.ms[False])), float(np.median(run.ms[True]))),
             float(np.median(np.divide(run.ms[True], run.ms[False]))),
         )
-    thresholds = {key: options.get(key, default) for key, default in THRESHOLDS.items()}
+    thresholds = {key: options.get(key, default) for key, default in THRESHOLDS.items()} if task != "classify" else {}
     described = {
+        "task": task,
         "model": str(model),
         "engine": detector.engine,
         "device": detector.device,
@@ -148,12 +148,14 @@ def validate(
         "split": split,
         **thresholds,
     }
-    notes = [*run.dataset.notes, *_caps(detector, thresholds, found)]
+    notes = list(run.dataset.notes)
+    if task != "classify":
+        notes += _caps(detector, thresholds, [one.detections for one in run.found[max(run.found)]])
     if resized := list(evaluator.resized.values()):
         notes.append(
             f"{len(resized)} image(s) are of another size than the data say, so boxes may not fit: {resized[0]}"
         )
-    return Validation(scores, list(evaluator.unreadable.values()), described, augmentation, notes)
+    return Validation(run.scores(), list(evaluator.unreadable.values()), described, augmentation, notes)
 
 
 _USUAL_CONF = 0.01  # up to which a threshold costs no mAP worth telling

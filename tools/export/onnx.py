@@ -22,17 +22,18 @@ __all__ = ["to_fp16", "to_onnx"]
 def to_onnx(cut: nn.Module, request: Request, described: dict[str, Any], built: Path, _folder: Path) -> Iterator[str]:
     """Writes an ONNX file: input `images`, outputs box0, cls0, ... or output0; metadata_props."""
     onnx, onnxslim = need_package("onnx"), need_package("onnxslim")
-    levels = len(json.loads(described["yolort"])["strides"])
+    classifies = described["task"] == "classify"
+    levels = len(json.loads(described["yolort"]).get("strides", ()))
     kinds = ("box", "cls") if described["task"] == "detect" else ("box", "cls", "extra")
     raw = [f"{kind}{level}" for level in range(levels) for kind in kinds]
-    outputs = raw if request.head.startswith("raw") else ["output0"]
+    outputs = raw if request.head.startswith("raw") and not classifies else ["output0"]
     prototypes = ["prototypes"] if described["task"] == "segment" else []
     axes: dict[str, dict[int, str]] = {}
     if request.dynamic:
         axes = {"images": {0: "batch", 2: "height", 3: "width"}}
         for name in outputs:
             rest = {2: f"height_{name[-1]}", 3: f"width_{name[-1]}"} if name in raw else {2: "anchors"}
-            axes[name] = {0: "batch", **(rest if request.head != "end2end" else {1: "rows"})}
+            axes[name] = {0: "batch", **({} if classifies else rest if request.head != "end2end" else {1: "rows"})}
         for name in prototypes:
             axes[name] = {0: "batch", 2: f"height_{name}", 3: f"width_{name}"}
     with quiet():

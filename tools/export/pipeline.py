@@ -32,9 +32,9 @@ from yolort.tools.export.verify import images_to_compare, verify
 from yolort.tools.models.checkpoints import (
     Checkpoint,
     channels_of,
-    detect_head,
     find_checkpoint,
     load_checkpoint,
+    stride_of,
     task_of,
 )
 from yolort.tools.models.heads import HEADS, complexity, with_head
@@ -65,16 +65,16 @@ def export(
     engine: EngineOptions | None = None,
     data: str | Path | None = None,
 ) -> Path:
-    """Converts a detector to what `yolort.Detector` loads, checks it against torch and returns its path.
+    """Converts a model to what `yolort.Detector` or `Classifier` loads, checks it against torch and returns its path.
 
     Args:
-        model: an Ultralytics checkpoint (`.pt`) that detects, segments, finds poses or oriented boxes, or architecture
-            (`.yaml`) that detects; see `load_checkpoint`.
+        model: an Ultralytics checkpoint (`.pt`) that detects, segments, finds poses or oriented boxes, or classifies,
+            or architecture (`.yaml`) that detects; see `load_checkpoint`.
         format: "onnx", "ncnn", "openvino" or "engine", which TensorRT builds on the GPU that it is for.
         precision: "fp32", or "fp16": weights of half the size. ONNX then computes in fp16 too, between inputs and
             outputs of fp32, and TensorRT where that is faster; NCNN and OpenVINO compute in what the runtime is told.
         head: what the graph ends in, see `with_head`. "raw" and "raw-e2e" are for yolort, "boxes" and "end2end" load
-            in Ultralytics as well. NCNN has no top-k, and so no "end2end".
+            in Ultralytics as well. NCNN has no top-k, and so no "end2end". Classifiers have no other than "raw".
         imgsz: one side or (height, width) in pixels, 32..8192, multiples of the largest stride; None takes the size of
             the training, else 640.
         batch: images of one run, 1..128; NCNN has no batches.
@@ -110,8 +110,8 @@ def export(
     target = _target(path, Path(model), FORMATS[format], output)
     with _atomic.workspace(target) as folder:
         source = load_checkpoint(model, tasks=True)
-        detect = detect_head(source.model, tasks=True)
-        size = input_size(imgsz if imgsz is not None else source.side, int(max(detect.stride)))
+        detect: Any = source.model.model[-1]  # type: ignore[index]
+        size = input_size(imgsz if imgsz is not None else source.side, stride_of(source.model))
         request = Request(format, precision, head, size, batch, dynamic, opset or 17, engine, channels_of(source.model))
         cut = with_head(source.model, head, dynamic=dynamic, without_split=format != "ncnn")
         described = _metadata(source, cut, request, known_keypoints(source, data))
@@ -162,15 +162,17 @@ def _metadata(source: Checkpoint, cut: nn.Module, request: Request, keypoints: d
     import ultralytics
 
     model: Any = source.model
-    detect, task = detect_head(model, tasks=True), task_of(model)
-    strides = [int(stride) for stride in detect.stride]
+    detect, task = model.model[-1], task_of(model)
     written = FORMATS[request.format]
+    picture = {"shape": [request.batch, request.channels, *request.size], "colour": "rgb", "scale": 255}
+    if task == "classify":
+        head = {"head": "boxes", "input": picture}  # nothing to decode: the graph ends in scores
+    else:
+        strides = [int(stride) for stride in detect.stride]
+        head = {"head": request.head, "strides": strides, "reg_max": detect.reg_max, "input": {**picture, "pad": 114}}
     contract = {
         "format": _CONTRACT,
-        "head": request.head,
-        "strides": strides,
-        "reg_max": detect.reg_max,
-        "input": {"shape": [request.batch, request.channels, *request.size], "colour": "rgb", "scale": 255, "pad": 114},
+        **head,
         "precision": request.precision,
         "engine": "any" if written.portable else written.engine,
         **keypoints,
@@ -182,9 +184,9 @@ def _metadata(source: Checkpoint, cut: nn.Module, request: Request, keypoints: d
         "date": datetime.now().astimezone().isoformat(),
         "version": ultralytics.__version__,
         "license": source.license,
-        "stride": max(strides),
+        "stride": stride_of(model),
         "task": task,
-        **({} if task == "detect" else {"head": type(detect).__name__}),
+        **({} if task in ("detect", "classify") else {"head": type(detect).__name__}),
         **({"kpt_shape": list(detect.kpt_shape)} if task == "pose" else {}),
         "batch": request.batch,
         "imgsz": list(request.size),

@@ -38,16 +38,20 @@ def verify(cut: nn.Module, request: Request, detect: Any, built: Path, images: n
 
     ExportError where they exceed the tolerance, or are not numbers, or where a shape differs.
     """
+    classifies = not hasattr(detect, "stride")
+    if classifies:
+        images = np.rint(images * 255).astype(np.float32) / 255  # a classifier takes whole numbers
     runs = [(request.batch, images)]
     if request.dynamic:
-        taller = [(0, 0), (0, 0), (0, int(max(detect.stride))), (0, 0)]
+        taller = [(0, 0), (0, 0), (0, 32 if classifies else int(max(detect.stride))), (0, 0)]
         runs.append((request.batch + 1, np.pad(images, taller)))
     worst_box = worst_score = 0.0
     for batch, at in runs:
         try:
             runner, (height, width) = FORMATS[request.format].engine, at.shape[2:]
             precision = "fp32" if runner in ("ncnn", "openvino") else None  # the others compute in what the file holds
-            detector = yolort.Detector(built, engine=runner, precision=precision, imgsz=(height, width))
+            opened = _Scores if classifies else yolort.Detector
+            detector = opened(built, engine=runner, precision=precision, imgsz=(height, width))
         except yolort.EngineError as error:
             _log.warning("the export is not compared with torch: %s", error)
             return "not run here"
@@ -63,13 +67,32 @@ def verify(cut: nn.Module, request: Request, detect: Any, built: Path, images: n
             shapes = [array.shape for array in expected], [array.shape for array in got]
             if shapes[0] != shapes[1]:
                 raise ExportError(f"the export has outputs of shapes {shapes[1]}, torch has {shapes[0]}")
-            box, score = _difference(request.head, detect, expected, got)
+            differ = (
+                _score_difference(expected, got) if classifies else _difference(request.head, detect, expected, got)
+            )
+            box, score = differ
             worst_box, worst_score = _larger(worst_box, box), _larger(worst_score, score)
     accepted = _TOLERANCES[request.precision]
     report = f"largest difference from torch: {worst_box:.2g} pixels, {worst_score:.2g} of a score"
     if not (worst_box <= accepted[0] and worst_score <= accepted[1]):
         raise ExportError(f"{report}; accepted are {accepted[0]} and {accepted[1]}")
     return f"{report} ({len(images)} images)"
+
+
+class _Scores:
+    """A `Classifier` that is given what its network takes."""
+
+    def __init__(self, model: Path, **options: Any) -> None:
+        self._classifier = yolort.Classifier(model, **options)
+
+    def infer(self, batch: np.ndarray) -> list[np.ndarray]:
+        """Scores, (n, classes), of (n, 3, height, width) float32: whole numbers by 255, of the size of the network."""
+        images = np.rint(batch[:, ::-1].transpose(0, 2, 3, 1) * 255).astype(np.uint8)
+        return [np.stack([one.probs for one in self._classifier([np.ascontiguousarray(image) for image in images])])]
+
+
+def _score_difference(expected: list[np.ndarray], got: list[np.ndarray]) -> tuple[float, float]:
+    return 0.0, float(np.abs(expected[0] - got[0]).max())
 
 
 def _larger(a: float, b: float) -> float:

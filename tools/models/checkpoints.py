@@ -1,11 +1,9 @@
-"""Reads the detectors of Ultralytics: checkpoints (.pt) and architectures (.yaml)."""
+"""Reads the models of Ultralytics: checkpoints (.pt) and architectures (.yaml)."""
 
 from __future__ import annotations
 
 import contextlib
-import pickletools
 import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +11,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from yolort import Error
 from yolort.tools._hash import sha256
 from yolort.tools.models.architectures import MAX_CHANNELS, ArchitectureError, build, other_way
+from yolort.tools.models.pickles import CheckpointError, check_pickle
 
 __all__ = [
     "Checkpoint",
@@ -27,33 +25,17 @@ __all__ = [
     "load_checkpoint",
     "read_checkpoint",
     "restricted",
+    "stride_of",
     "task_of",
 ]
 
-#: What the pickle of a checkpoint may call. Ultralytics' allow-list has classes too: they are made without a call
-#: (NEWOBJ), and called they would read other files (`DistillationModel("evil.pt", ...)`) or build any network.
-_CALLED = frozenset(
-    {
-        *("collections OrderedDict", "_codecs encode"),
-        *(f"{module} {name}" for module in ("builtins", "__builtin__") for name in ("set", "getattr")),
-        *("torch Size", "torch device", "torch._utils _rebuild_parameter", "torch._utils _rebuild_tensor_v2"),
-        *("torch.serialization _get_layout", "torch._utils _rebuild_parameter_with_state"),
-        *("ultralytics.utils IterableSimpleNamespace", "ultralytics.yolo.utils IterableSimpleNamespace"),
-        *("numpy dtype", "numpy.core.multiarray scalar", "numpy._core.multiarray scalar"),
-        *(f"{module} {flavour}Path" for module in ("pathlib", "pathlib._local") for flavour in ("Posix", "Windows")),
-    }
-)
 #: Heads beside those that detect, and their tasks.
 _TASKS = {f"{name}{version}": name.lower() for name in ("Segment", "Pose", "OBB") for version in ("", "26")}
-_MAX_PICKLE = 16 << 20  # bytes; that of YOLO26x has 1 MiB
+_CLASSIFIER_STRIDE = 32  # of the last map; Ultralytics' own attribute is 1
 _MAX_CLASSES = 65_536
 _MAX_KEYPOINTS = 4096
 _MAX_STRIDE = 512
 _MAX_NUMBERS = 1 << 29  # 2 GiB of float32; YOLO26x has 59 million
-
-
-class CheckpointError(Error):
-    """The file is no detector of Ultralytics', or a damaged one."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +44,17 @@ class Checkpoint:
 
     name: str  # file name
     sha256: str  # of the file
-    model: nn.Module  # ultralytics DetectionModel
+    model: nn.Module  # ultralytics DetectionModel, or ClassificationModel
     imgsz: int | None  # the size it was trained at, where the file tells
     license: str
     train_args: dict[str, Any] = field(default_factory=dict)  # Ultralytics' arguments of the training
 
     @property
     def side(self) -> int:
-        """`imgsz`, or 640 where the file does not tell; CheckpointError where none can be trained at that."""
-        side = 640 if self.imgsz is None else self.imgsz
-        stride = int(max(detect_head(self.model, tasks=True).stride))
+        """`imgsz`, or 640 (of a classifier 224) where the file does not tell; CheckpointError where none can be trained
+        at that."""
+        default = 224 if task_of(self.model) == "classify" else 640
+        side, stride = default if self.imgsz is None else self.imgsz, stride_of(self.model)
         if not 32 <= side <= 8192 or (self.imgsz is not None and side % stride):
             raise CheckpointError(
                 f"{self.name} says that it was trained at an imgsz of {str(side)[:40]}, which is no multiple of "
@@ -88,7 +71,7 @@ def load_checkpoint(model: str | Path, *, tasks: bool = False) -> Checkpoint:
     file runs no code. That needs torch 2.6: on an older one Ultralytics falls back to plain unpickling, which runs
     whatever the file says; use only files you trust.
 
-    With `tasks`, checkpoints that segment, find poses or oriented boxes are read as well.
+    With `tasks`, checkpoints that segment, find poses or oriented boxes, or classify are read as well.
 
     Raises FileNotFoundError, ValueError for another kind of file, CheckpointError for one that is no detector.
     """
@@ -137,12 +120,16 @@ def find_checkpoint(model: Path) -> Path:
 
 def read_checkpoint(path: Path, *, tasks: bool = False) -> dict[str, Any]:
     """The contents of a checkpoint: model, optimizer, arguments; CheckpointError where it is none of a detector."""
-    named = _check_pickle(path)
+    named = check_pickle(path)
     classes = {name for module, name in named if module == "ultralytics.nn.tasks" and name.endswith("Model")}
-    known = classes & {"SegmentationModel", "PoseModel", "OBBModel"} if tasks else set()
+    known = classes & {"SegmentationModel", "PoseModel", "OBBModel", "ClassificationModel"} if tasks else set()
     if not known and not any(name.endswith("DetectionModel") for name in classes):
         found = f"it holds a {', '.join(sorted(classes))}" if classes else "it holds no Ultralytics model"
-        can = "those that detect, segment, find poses or oriented boxes can" if tasks else "detection checkpoints can"
+        can = (
+            "those that detect, segment, find poses or oriented boxes, or classify can"
+            if tasks
+            else "detection checkpoints can"
+        )
         raise CheckpointError(f"{path} cannot be used: {found}; only {can}{other_way(found)}")
 
     from ultralytics.nn.tasks import torch_safe_load
@@ -176,7 +163,7 @@ def restricted() -> Iterator[None]:
     load = tasks.torch_safe_load
 
     def load_safely(path: str | Path, *_: Any, **__: Any) -> tuple[dict[str, Any], str]:
-        _check_pickle(Path(path))
+        check_pickle(Path(path))
         return load(path, safe_only=True)  # type: ignore[no-any-return]
 
     def no_cache(path: Path) -> dict[str, Any]:
@@ -206,10 +193,11 @@ def _check_size(path: Path, network: Any) -> None:
 
 def _check_state(network: Any, trained: Any, tasks: bool) -> None:
     """CheckpointError for a detector that lacks what the others have; makes its names {0: text, 1: ...}."""
-    detect = detect_head(network, tasks=tasks)
+    is_classifier = tasks and task_of(network) == "classify"
+    detect = network.model[-1] if is_classifier else detect_head(network, tasks=tasks)
     if not isinstance(trained, dict):
         raise CheckpointError(f"its 'train_args' are a {type(trained).__name__}")
-    count = detect.nc
+    count = detect.linear.out_features if is_classifier else detect.nc
     if not _is_whole(count, 1, _MAX_CLASSES):
         raise CheckpointError(f"its head has {str(count)[:40]} classes, expected 1 to {_MAX_CLASSES}")
     names = getattr(network, "names", None)
@@ -235,6 +223,12 @@ def _check_state(network: Any, trained: Any, tasks: bool) -> None:
         lost = [one % index for one in sources if one != -1 and one % index not in network.save]
         if lost or layer.i != index:
             raise CheckpointError(f"layer {index} is not connected to layer {lost[0] if lost else index - 1}")
+    if not is_classifier:
+        _check_head(network, detect)
+
+
+def _check_head(network: Any, detect: Any) -> None:
+    """CheckpointError for a head that lacks what the others have."""
     strides = detect.stride
     if not isinstance(detect.f, (list, tuple)) or not _is_whole(detect.nl, len(detect.f), len(detect.f)):
         raise CheckpointError(f"its head takes {str(detect.f)[:40]}, expected a list of {str(detect.nl)[:40]} layers")
@@ -259,8 +253,8 @@ def _is_whole(value: Any, low: int, high: int) -> bool:
 @torch.no_grad()
 def _try(network: Any) -> None:
     """Runs every layer on a small image, as the network itself would; nothing is kept of it."""
-    detect = network.model[-1]
-    side = max(64, 2 * int(max(detect.stride)))
+    detect, is_classifier = network.model[-1], task_of(network) == "classify"
+    side = max(64, 2 * stride_of(network))
     x: Any = torch.zeros(1, channels_of(network), side, side)
     outputs: list[Any] = []
     for layer in network.model:
@@ -270,10 +264,14 @@ def _try(network: Any) -> None:
                 if not isinstance(layer.f, int)
                 else outputs[layer.f]
             )
-        if layer is detect:
+        if layer is detect and not is_classifier:
             break
         x = layer(x)
         outputs.append(x)
+    if is_classifier:
+        if x[0].shape != (1, detect.linear.out_features):
+            raise CheckpointError(f"it gives scores of the shape {list(x[0].shape)}")
+        return
     for prefix in ("", "one2one_"):
         if getattr(detect, f"{prefix}cv2", None) is None:
             continue  # a branch that it does not have
@@ -285,59 +283,6 @@ def _try(network: Any) -> None:
                 given = convolution(feature)
                 if given.shape[:2] != (1, channels):
                     raise CheckpointError(f"its head gives {list(given.shape)}, expected {channels} channels")
-
-
-def _check_pickle(path: Path) -> set[tuple[str, str]]:
-    """The (module, name) of everything that a checkpoint refers to; CheckpointError if it would call what none calls.
-
-    The pickle is read as torch reads it, from the same record, and not run.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            records = archive.infolist()
-        if any(record.compress_type != zipfile.ZIP_STORED for record in records):
-            raise CheckpointError(f"{path} cannot be used: its records are compressed, which torch.save never does")
-        if any(record.file_size > _MAX_PICKLE for record in records if record.filename.lower().endswith(".pkl")):
-            raise CheckpointError(f"{path} cannot be used: it describes more than {_MAX_PICKLE >> 20} MiB of objects")
-        with path.open("rb") as file:
-            named, called = _references(torch._C.PyTorchFileReader(file).get_record("data.pkl"))
-    except (zipfile.BadZipFile, ValueError, LookupError, EOFError, RuntimeError, OSError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{path} is not a PyTorch checkpoint, or a damaged one") from error
-    if foreign := sorted(map(str, called - _CALLED)):
-        raise CheckpointError(f"{path} cannot be used: it calls {foreign[0]}, which no checkpoint of a detector does")
-    return {(module, name) for module, _, name in (one.partition(" ") for one in named)}
-
-
-def _references(pickled: bytes) -> tuple[set[str], set[str | None]]:
-    """What a pickle names ("module name"), and what of it is called; None is called where that is not a name."""
-    named: set[str] = set()
-    called: set[str | None] = set()
-    stack: list[Any] = []  # names, None for any other value, and marks
-    memo: dict[Any, Any] = {}
-    for opcode, argument, _ in pickletools.genops(pickled):
-        if opcode.name == "GLOBAL":
-            named.add(str(argument))
-            stack.append(argument)
-        elif opcode.name == "MARK":
-            stack.append(pickletools.markobject)
-        elif "PUT" in opcode.name:
-            memo[argument] = stack[-1]
-        elif "GET" in opcode.name:
-            stack.append(memo[argument])
-        elif opcode.name == "REDUCE":
-            called.add(stack[-2])
-            stack[-2:] = [None]
-        else:
-            taken = list(opcode.stack_before)
-            if pickletools.markobject in taken:
-                while stack.pop() is not pickletools.markobject:
-                    pass
-                taken = taken[: taken.index(pickletools.markobject)]
-            del stack[len(stack) - len(taken) :]
-            stack += [None] * len(opcode.stack_after)
-    return named, called
 
 
 def _build(path: Path, name: str) -> Any:
@@ -371,8 +316,19 @@ def channels_of(model: Any) -> int:
 
 
 def task_of(model: Any) -> str:
-    """What a model finds: "detect", "segment", "pose" or "obb"."""
-    return _TASKS.get(type(model.model[-1]).__name__, "detect")
+    """What a model finds: "detect", "segment", "pose", "obb" or "classify"."""
+    from ultralytics.nn.modules.head import Classify
+    from ultralytics.nn.tasks import ClassificationModel
+
+    if isinstance(model, ClassificationModel) and type(model.model[-1]) is Classify:
+        return "classify"
+    layers = getattr(model, "model", None)
+    return _TASKS.get(type(layers[-1]).__name__, "detect") if isinstance(layers, nn.Sequential) else "detect"
+
+
+def stride_of(model: Any) -> int:
+    """What the sides of a model's input must be multiples of."""
+    return _CLASSIFIER_STRIDE if task_of(model) == "classify" else int(max(detect_head(model, tasks=True).stride))
 
 
 def extra_branch(detect: Any, prefix: str = "") -> nn.ModuleList | None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import yolort
 from torch import nn
-from yolort.tools.models.checkpoints import channels_of, detect_head, extra_branch
+from yolort.tools.models.checkpoints import channels_of, detect_head, extra_branch, task_of
 from yolort.tools.models.split_conv import split_block
 
 __all__ = ["HEADS", "ExportError", "complexity", "with_head"]
@@ -45,7 +45,7 @@ class _RawMaps(nn.Module):
 
 
 def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False, without_split: bool = False) -> nn.Module:
-    """A copy of an Ultralytics `DetectionModel` that ends in `head`, Conv and BatchNorm fused.
+    """A copy of an Ultralytics `DetectionModel` that ends in `head`, or of a `ClassificationModel`; BatchNorm is fused.
 
     Takes (B, channels, H, W) float32, mostly RGB in 0..1, with H and W multiples of the largest stride. `model` is not
     changed.
@@ -61,6 +61,8 @@ def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False, wit
       one-to-one branch.
       In both the values of the other tasks follow, decoded; prototypes are a second output.
 
+    A classifier has "raw" only: it returns (B, nc), scores in 0..1.
+
     `dynamic` keeps the grid of the decoded heads from being that of the traced size. `without_split` gives C2f and its
     kin two convolutions of half the channels in place of one and a Split.
 
@@ -71,7 +73,10 @@ def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False, wit
         raise ValueError(f"head must be one of {', '.join(HEADS)}, not {head!r}")
     one_to_one = head in ("raw-e2e", "end2end")
     prefix = "one2one_" if one_to_one else ""
-    if getattr(detect_head(model, tasks=True), f"{prefix}cv2", None) is None:
+    classifies = task_of(model) == "classify"
+    if classifies and head != "raw":
+        raise ExportError(f'a classifier ends in its scores, and has no head "{head}"; leave it out')
+    if not classifies and getattr(detect_head(model, tasks=True), f"{prefix}cv2", None) is None:
         branch = "one-to-one" if one_to_one else "one-to-many"
         other = {"raw": "raw-e2e", "raw-e2e": "raw", "boxes": "end2end", "end2end": "boxes"}[head]
         raise ExportError(f'head "{head}" needs the {branch} branch, which this model lacks; use "{other}"')
@@ -81,7 +86,9 @@ def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False, wit
     cut = copy.deepcopy(model).float().eval().requires_grad_(False)
     layers: Any = cut.model
     detect = layers[-1]
-    if head.startswith("raw"):
+    if classifies:
+        detect.export = True
+    elif head.startswith("raw"):
         maps: Any = _RawMaps(detect, prefix)
         if maps.fused:
             maps.prototypes.fuse()  # drops what only training needs

@@ -50,8 +50,8 @@ class Graph:
 
     @property
     def heads(self) -> list[onnx.NodeProto]:
-        """The convolutions that give the graph's outputs."""
-        return [self.producer[output] for output in self.outputs if output in self.producer]
+        """What gives the graph's outputs, before activation: convolutions, of raw maps and prototypes."""
+        return [self.producer[name] for name in map(self.source, self.outputs) if name in self.producer]
 
     @property
     def convolutions(self) -> list[onnx.NodeProto]:

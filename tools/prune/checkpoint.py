@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 from yolort import _atomic
-from yolort.tools.models.checkpoints import Checkpoint
+from yolort.tools.models.checkpoints import Checkpoint, task_of
 from yolort.tools.prune.prunable import PruneError, widths
 
 __all__ = ["check_widths"]
@@ -23,7 +23,8 @@ def check_widths(model: Any, path: str | Path) -> None:
     if not told:
         return
     wanted, found = told["widths"], widths(model)
-    outputs = {name for name in found if re.search(r"\.(one2one_)?cv3\.\d+\.2$", name)}  # as wide as there are classes
+    of_classes = r"\.((one2one_)?cv3\.\d+|proto\.semseg)\.2$"  # as wide as there are classes
+    outputs = {name for name in found if re.search(of_classes, name)}
     wrong = next((name for name in found if name not in outputs and wanted.get(name, found[name]) != found[name]), None)
     if wrong is not None:
         raise PruneError(
@@ -51,7 +52,7 @@ def save(model: nn.Module, source: Checkpoint, side: int, path: Path) -> Path:
             "ema": None,
             "updates": None,
             "optimizer": None,
-            "train_args": {**source.train_args, "imgsz": side, "task": "detect"},
+            "train_args": {**source.train_args, "imgsz": side, "task": task_of(model)},
             "version": ultralytics.__version__,
             "license": source.license,
         },

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from yolort.tools.data.dataset import write_for_ultralytics
 from yolort.tools.evaluate.raw_maps import map_error
-from yolort.tools.models.checkpoints import detect_head, restricted
+from yolort.tools.models.checkpoints import restricted, task_of
 from yolort.tools.prune.prunable import PrunableModel
 
 __all__ = ["METHODS", "add_gradients", "channel_importance", "least_important", "measure_sensitivity", "multiply_adds"]
@@ -90,14 +90,15 @@ def measure_sensitivity(
     """How much each unit pruned alone changes what is detected: `map_error` at each level, 0 and more.
 
     `importance` is what `channel_importance` gives, `images` (n, 3, H, W) in 0..1, `levels` shares
-    of the unit's channels. The convolutions that read a channel get zero weights for it, which is the same as its
-    absence, and their own back afterwards.
+    of the unit's channels. What reads a channel gets zero weights for it, which is the same as its absence, and its own
+    back afterwards.
     """
-    reg_max = detect_head(opened.network).reg_max
+    reg_max = getattr(opened.network.model[-1], "reg_max", 1)
 
     def maps() -> list[np.ndarray]:
         with torch.inference_mode():
-            return [output.numpy() for output in opened.network(images)]
+            outputs = opened.network(images)
+        return [output.numpy() for output in outputs[: len(outputs) - opened.hidden]]
 
     exact = maps()
     errors: dict[str, np.ndarray] = {}
@@ -111,13 +112,12 @@ def measure_sensitivity(
                 for root, channels in zip(unit.roots, chosen, strict=True)
                 for reader in opened.readers(root, channels)
             ]
-            own = {conv: conv.weight.detach().clone() for conv, _ in readers}
-            with torch.no_grad():
-                for conv, channels in readers:
-                    conv.weight[:, channels] = 0
-                found.append(map_error(reg_max, exact, maps()))
-                for conv, weight in own.items():
-                    conv.weight.copy_(weight)
+            own = [(weight, channels, weight[channels].clone()) for weight, channels in readers]
+            for weight, channels, _ in own:
+                weight[channels] = 0
+            found.append(map_error(reg_max, exact, maps()))
+            for weight, channels, before in own:
+                weight[channels] = before
         errors[unit.name] = np.array(found)
     return errors
 
@@ -162,7 +162,7 @@ def add_gradients(model: nn.Module, data: str | Path, side: int, batch: int, see
 
     network: Any = model
     given = getattr(network, "args", None) or {}
-    settings = get_cfg(overrides={"imgsz": side, "task": "detect", "seed": seed, "workers": 0})
+    settings = get_cfg(overrides={"imgsz": side, "task": task_of(model), "seed": seed, "workers": 0})
     with tempfile.TemporaryDirectory(prefix="yolort-") as folder, restricted():
         described = check_det_dataset(write_for_ultralytics(data, Path(folder)), autodownload=False)
         images = build_yolo_dataset(settings, described["train"], batch, described, mode="val", rect=False, stride=32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from yolort.tools.evaluate.evaluator import Evaluator
+from yolort.tools.export.pipeline import export
 
 __all__ = ["MEASURED_LOSS", "RECOVERED", "Cost", "Pruned", "cost", "guidance", "sensitive"]
 
@@ -35,11 +37,12 @@ _UNEVEN = 10  # times the median: units that should not be pruned like the other
 
 @dataclass(frozen=True)
 class Cost:
-    """mAP50-95 on the split val, 0 to 1, before and after; the change with the 95 % interval of a paired bootstrap."""
+    """Accuracy on the split val, 0 to 1, before and after; the change with the 95 % interval of a paired bootstrap."""
 
     before: float | None  # None: the model had other classes than the data
     after: float
     interval: tuple[float, float] | None  # of after - before
+    metric: str = "mAP50-95"  # what is measured
 
 
 @dataclass
@@ -61,16 +64,20 @@ class Pruned:
 
 
 def cost(before: Path, after: Path, evaluator: Evaluator, side: int) -> Cost:
-    """Scores two checkpoints in PyTorch. Raises what `Evaluator.run` raises."""
-    detectors = [evaluator.open(path, imgsz=(side, side)) for path in (before, after)]
-    scores = evaluator.score(detectors[1])
-    classes = [sorted(str(name).casefold() for name in one.names.values()) for one in detectors]
-    if classes[0] != classes[1]:  # a fine-tuning gave it the classes of the data
-        return Cost(None, scores.map50_95, None)
-    reference = evaluator.score(detectors[0])
+    """Scores two checkpoints: detectors in PyTorch, models of other tasks exported. Raises what `Evaluator.run` raises."""
+    with tempfile.TemporaryDirectory(prefix="yolort-") as folder:
+        models = [before, after]
+        if evaluator.dataset.task != "detect":
+            models = [export(one, imgsz=side, output=Path(folder) / f"{k}.onnx") for k, one in enumerate(models)]
+        detectors = [evaluator.open(path, imgsz=(side, side)) for path in models]
+        scores = evaluator.score(detectors[1])
+        classes = [sorted(str(name).casefold() for name in one.names.values()) for one in detectors]
+        if classes[0] != classes[1]:  # a fine-tuning gave it the classes of the data
+            return Cost(None, scores.value, None, evaluator.metric)
+        reference = evaluator.score(detectors[0])
     drawn = scores.draws(_DRAWS)[0] - reference.draws(_DRAWS)[0]
-    mean, error = scores.map50_95 - reference.map50_95, _NORMAL * float(drawn.std(ddof=1))
-    return Cost(reference.map50_95, scores.map50_95, (mean - error, mean + error))
+    mean, error = scores.value - reference.value, _NORMAL * float(drawn.std(ddof=1))
+    return Cost(reference.value, scores.value, (mean - error, mean + error), evaluator.metric)
 
 
 def guidance(network: Any, taken: float, finetuned: bool) -> list[str]:

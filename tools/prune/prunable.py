@@ -1,12 +1,12 @@
-"""Opens an Ultralytics detector for channel pruning, and closes it into the stock modules again.
+"""Opens an Ultralytics model for channel pruning, and closes it into the stock modules again.
 
     opened = open_model(model)
     for unit in opened.units:
         opened.remove(unit, [[0, 3]] * len(unit.roots))
-    pruned = opened.close()           # a DetectionModel that stock Ultralytics loads
+    pruned = opened.close()           # a model that stock Ultralytics loads
 
 torch-pruning finds what depends on a channel by tracing the network. Three things in the way of that are put aside:
-the Detect head, which reshapes its maps (here it returns them raw); the first convolution of C2f, C3k2 and C2PSA, whose
+the head, which reshapes its maps (here it returns them raw); the first convolution of C2f, C3k2 and C2PSA, whose
 output is cut in two (here it is two convolutions, that stay equally wide); and attention, whose heads fix its width
 (here a convolution while the network is traced; what it adds to keeps its width).
 """
@@ -23,7 +23,7 @@ from typing import Any
 import torch
 import yolort
 from torch import nn
-from yolort.tools.models.checkpoints import channels_of, detect_head
+from yolort.tools.models.checkpoints import channels_of, detect_head, task_of
 from yolort.tools.models.split_conv import merge_block, split_block
 
 __all__ = ["ChannelGroup", "PrunableModel", "PruneError", "open_model", "widths"]
@@ -36,21 +36,64 @@ class PruneError(yolort.Error):
     """The model cannot be pruned as asked, or the pruned one is not what it should be."""
 
 
-def _raw_head(detect: Any) -> None:
-    """Has a Detect head return the last convolutions' maps of all its branches, (B, C, H, W) each."""
-    heads = [(detect.cv2, detect.cv3)]
-    if getattr(detect, "one2one_cv2", None) is not None:
-        heads.append((detect.one2one_cv2, detect.one2one_cv3))
+def _raw_head(head: Any) -> int:
+    """Has a head return its maps, in the order of `PrunableModel.network`; how many of them only a training uses."""
+    if hasattr(head, "linear"):
+
+        def scores(features: Any) -> list[torch.Tensor]:
+            joined = torch.cat(features, 1) if isinstance(features, list) else features
+            logits = head.linear(head.pool(head.conv(joined)).flatten(1))
+            return [logits.softmax(1), logits]
+
+        head.forward = scores
+        return 1
+    prefixes = [prefix for prefix in ("", "one2one_") if getattr(head, f"{prefix}cv2", None) is not None]
+    prototypes = getattr(head, "proto", None)
+    has_regions = getattr(prototypes, "semseg", None) is not None
 
     def forward(features: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        return [
-            branch[level](feature)
-            for boxes_and_scores in heads
-            for level, feature in enumerate(features)
-            for branch in boxes_and_scores
-        ]
+        maps, hidden = [], []
+        for prefix in prefixes:
+            boxes, classes, extra, last, sigma = (
+                getattr(head, prefix + name, None) for name in ("cv2", "cv3", "cv4", "cv4_kpts", "cv4_sigma")
+            )
+            for level, feature in enumerate(features):
+                maps += [boxes[level](feature), classes[level](feature)]
+                if extra is not None:
+                    trunk = extra[level](feature)
+                    maps.append(trunk if last is None else last[level](trunk))
+                    hidden += [] if sigma is None else [sigma[level](trunk)]
+        if has_regions:
+            prototypes.training = True  # of itself only: it then returns both
+            masks, regions = prototypes(features)
+            prototypes.training = False
+            return [*maps, masks, *hidden, regions]
+        if prototypes is not None:
+            maps.append(prototypes(features if hasattr(prototypes, "feat_fuse") else features[0]))
+        return maps + hidden
 
-    detect.forward = forward
+    head.forward = forward
+    sigmas = [getattr(head, f"{prefix}cv4_sigma", None) for prefix in prefixes]
+    return has_regions + sum(len(one) for one in sigmas if one is not None)
+
+
+def _last_layers(head: Any) -> set[nn.Module]:
+    """What makes the maps of a head, and so keeps its width."""
+    if hasattr(head, "linear"):
+        return set()
+    lists = [
+        branches
+        for prefix in ("", "one2one_")
+        for name in ("cv2", "cv3", "cv4", "cv4_kpts", "cv4_sigma")
+        if (branches := getattr(head, prefix + name, None)) is not None
+    ]
+    found = {branch[-1] if isinstance(branch, nn.Sequential) else branch for branches in lists for branch in branches}
+    prototypes = getattr(head, "proto", None)
+    if prototypes is not None:
+        found.add(prototypes.cv3.conv)
+        regions = getattr(prototypes, "semseg", None)
+        found |= set() if regions is None else {regions[-1]}
+    return {layer for layer in found if isinstance(layer, nn.Conv2d)}  # the last of a trunk is none
 
 
 def widths(model: nn.Module) -> dict[str, int]:
@@ -75,11 +118,13 @@ class PrunableModel:
     """A copy of a model between `open_model` and `close`.
 
     `network` takes (B, 3, H, W) and returns the raw maps of every branch of the head, (B, C, H/s, W/s) each: box and
-    class map of each level, the one-to-many branch first.
+    class map, and what the task adds, of each level, the one-to-many branch first; then prototypes, and at last the
+    `hidden` ones that only a training uses. Of a classifier scores, (B, classes), and logits, hidden.
     """
 
-    def __init__(self, network: Any, graph: Any, units: list[ChannelGroup]) -> None:
+    def __init__(self, network: Any, graph: Any, units: list[ChannelGroup], hidden: int = 0) -> None:
         self.network = network
+        self.hidden = hidden  # how many of the outputs
         self.graph = graph  # torch_pruning.DependencyGraph
         self.units = units
 
@@ -90,17 +135,22 @@ class PrunableModel:
         every = range(root.out_channels) if channels is None else channels
         return self.graph.get_pruning_group(root, torch_pruning.prune_conv_out_channels, list(every))
 
-    def readers(self, root: nn.Conv2d, channels: Sequence[int]) -> list[tuple[nn.Conv2d, list[int]]]:
-        """The convolutions that read these channels, and which of their input channels those are.
+    def readers(self, root: nn.Conv2d, channels: Sequence[int]) -> list[tuple[torch.Tensor, list[int]]]:
+        """The weights that read these channels, with their input channels first (views), and which of those.
 
-        A network whose readers have zero weights there computes what it does without the channels.
+        A network whose readers are zero there computes what it does without the channels.
         """
         import torch_pruning
 
-        return [
+        reading = (torch_pruning.prune_conv_in_channels, torch_pruning.prune_linear_in_channels)
+        layers = [
             (item.dep.target.module, item.idxs)
             for item in self.group(root, channels).items
-            if item.dep.handler == torch_pruning.prune_conv_in_channels
+            if item.dep.handler in reading
+        ]
+        return [
+            (layer.weight.data if getattr(layer, "transposed", False) else layer.weight.data.transpose(0, 1), idxs)
+            for layer, idxs in layers
         ]
 
     def produces(self, item: Any) -> bool:
@@ -136,16 +186,16 @@ class PrunableModel:
         for one, other in zip(before, after, strict=True):
             if one.shape != other.shape or (one - other).abs().max() > _TOLERANCE * max(1.0, float(one.abs().max())):
                 raise PruneError("the merged modules do not compute what the split ones do; please report this")
-        del detect_head(model).forward
+        del model.model[-1].forward
         self.network = self.graph = None
         closed: nn.Module = model
         return closed
 
 
 def open_model(model: nn.Module) -> PrunableModel:
-    """Copies a DetectionModel and opens the copy; gradients are copied too.
+    """Copies a DetectionModel, of any task, or a ClassificationModel and opens the copy; gradients are copied too.
 
-    Raises CheckpointError where it is no detector, PruneError where it has layers that are not known here, or is fused.
+    Raises CheckpointError where it is neither, PruneError where it has layers that are not known here, or is fused.
     """
     import torch_pruning
     from ultralytics.nn.modules import block as blocks
@@ -155,9 +205,10 @@ def open_model(model: nn.Module) -> PrunableModel:
         *(convs.Conv, convs.DWConv, convs.Concat, nn.Upsample),
         *(blocks.C2f, blocks.C3, blocks.C3k2, blocks.C2PSA, blocks.SPPF),
     )
-    original: Any = detect_head(model) and model
+    classifies = task_of(model) == "classify"
+    original: Any = model if classifies else detect_head(model, tasks=True) and model
     foreign = sorted({type(layer).__name__ for layer in original.model[:-1] if type(layer) not in known})
-    if foreign or detect_head(model).cv2 is None:
+    if foreign or (not classifies and original.model[-1].cv2 is None):
         why = (
             f"it has layers that are not known here ({', '.join(foreign)})"
             if foreign
@@ -170,8 +221,7 @@ def open_model(model: nn.Module) -> PrunableModel:
         raise PruneError(f"this model cannot be pruned: it takes images of {channels_of(original)} channels, not of 3")
 
     network = _copy_with_gradients(original).float().eval()
-    detect = detect_head(network)
-    _raw_head(detect)
+    hidden = _raw_head(network.model[-1])
     split = []
     for module in network.modules():
         if isinstance(module, (blocks.C2f, blocks.C2PSA)):
@@ -181,8 +231,8 @@ def open_model(model: nn.Module) -> PrunableModel:
     with _traceable(network, blocks.Attention) as stand_ins:
         example = torch.zeros(1, 3, _TRACED, _TRACED)
         graph.build_dependency(network, example_inputs=example, verbose=False)
-    fixed = {branch[-1] for branches in _branches(detect) for branch in branches} | set(stand_ins)
-    return PrunableModel(network, graph, list(_units(network, graph, fixed, split)))
+    fixed = _last_layers(network.model[-1]) | set(stand_ins)
+    return PrunableModel(network, graph, list(_units(network, graph, fixed, split)), hidden)
 
 
 def _copy_with_gradients(model: Any) -> Any:
@@ -190,12 +240,6 @@ def _copy_with_gradients(model: Any) -> Any:
     for one, original in zip(network.parameters(), model.parameters(), strict=True):
         one.grad = None if original.grad is None else original.grad.detach().clone()
     return network
-
-
-def _branches(detect: Any) -> list[Any]:
-    """The lists of branches of a head, an entry a level."""
-    names = ("cv2", "cv3", "one2one_cv2", "one2one_cv3")
-    return [branches for name in names if (branches := getattr(detect, name, None)) is not None]
 
 
 @contextmanager

@@ -21,11 +21,12 @@ from torch import nn
 from yolort import _atomic
 from yolort.images import ImageError
 from yolort.tools._formats import ENGINES
+from yolort.tools._ultralytics import need_torchvision
 from yolort.tools.data.dataset import load_dataset, splits
 from yolort.tools.data.samples import LabelError
 from yolort.tools.evaluate.evaluator import Evaluator
 from yolort.tools.export.pipeline import input_size
-from yolort.tools.models.checkpoints import detect_head, load_checkpoint
+from yolort.tools.models.checkpoints import load_checkpoint, stride_of, task_of
 from yolort.tools.models.heads import complexity, with_head
 from yolort.tools.prune.checkpoint import check_widths
 from yolort.tools.prune.importance import (
@@ -77,10 +78,10 @@ def prune(
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
     **training: Any,
 ) -> Pruned:
-    """Takes the least important channels out of a detector, and writes what is left as a checkpoint.
+    """Takes the least important channels out of a model, and writes what is left as a checkpoint.
 
     Args:
-        model: an Ultralytics detection checkpoint (`.pt`).
+        model: an Ultralytics checkpoint (`.pt`) of any task.
         method: what makes a channel important, see `channel_importance`; "taylor" needs `data`.
         ratio: the share of channels to take out, above 0 and at most 0.95. Of this, `target_flops` and `target_latency`
             exactly one.
@@ -103,21 +104,22 @@ def prune(
         batch: images of one step of training, and of a gradient.
         imgsz: side in pixels, 32 to 8192, a multiple of the largest stride; None takes that of the training, else 640.
         measure: measure how sensitive each unit is, for the guidance ("sensitivity" does so anyway), and, with `data`,
-            mAP50-95 before and after.
+            the accuracy before and after: mAP50-95 of boxes, masks, poses or oriented boxes, or top-1.
         seed: of "random" and of the training.
         output: path of the checkpoint; None puts `<stem>-pruned.pt` beside the model.
         progress: wraps the units that are measured, for a progress bar.
         **training: other arguments of `yolort.tools.train` (`gamma`, `class_weights`, `sampling`, ...) and of
             Ultralytics' trainer (`lr0`, `optimizer`, ...).
 
-    The output convolutions of the head and the inside of attention are never pruned. Maps before and after merging into
+    The outputs of the head, the transposed convolution of prototypes and the inside of attention are never pruned. Maps before and after merging into
     stock modules agree to 1e-4, else there is an error and no file; the file appears whole or not at all.
 
     Raises:
         FileNotFoundError, ValueError: no such file; arguments that are wrong or exclude each other.
-        CheckpointError: the model is no detector, or the file no checkpoint.
+        CheckpointError: the file is no checkpoint, or none of a model that yolort knows.
+        ModuleNotFoundError: a classifier is to be trained, and torchvision cannot be imported.
         PruneError: the model or the ratio cannot be pruned; the target cannot be met; the widths were lost.
-        LabelError: `data` is damaged, or "taylor" or `distill` meet classes that are not the model's.
+        LabelError: `data` is damaged, or not of the model's task, or "taylor" or `distill` meet classes that are not the model's.
     """
     _check_arguments(method, ratio, target_flops, target_latency, engine, allocate, round_to, steps)
     _check_training(method, data, finetune, distill, unstructured, ratio, training)
@@ -125,14 +127,17 @@ def prune(
         training = _checked(training)
     if Path(model).suffix != ".pt":
         raise ValueError(f"model must be a checkpoint (.pt), not '{model}'; random weights are not worth pruning")
-    source = load_checkpoint(model)
+    source = load_checkpoint(model, tasks=True)
+    task = task_of(source.model)
     check_widths(source.model, model)
-    side = input_size(imgsz if imgsz is not None else source.side, int(max(detect_head(source.model).stride)))[0]
+    if task == "classify" and (finetune or method == "taylor"):
+        need_torchvision()
+    side = input_size(imgsz if imgsz is not None else source.side, stride_of(source.model))[0]
     target = Path(output) if output is not None else Path(model).with_name(f"{Path(model).stem}-pruned.pt")
     if target.suffix != ".pt":
         raise ValueError(f"output must end in .pt, not '{target}'")
     if data is not None:
-        labelled = load_dataset(data, "train")
+        labelled = load_dataset(data, "train", task=task)
         if method == "taylor" or distill:  # without them a training gives the model the classes of the data
             network: Any = source.model
             labelled.with_classes_of(network.names)
@@ -140,7 +145,7 @@ def prune(
     evaluator = None
     if data is not None and measure:
         if "val" in splits(data):
-            evaluator = Evaluator(data)
+            evaluator = Evaluator(data, task=task)
         else:
             notes.append("the data have no split val: the accuracy was not measured")
     read = [model, data] if data is not None else [model]
@@ -327,7 +332,7 @@ def _finetuned(
         trainer=keeping_zeros(trainer, model) if keep_zeros else trainer,
         **training,
     )
-    trained = load_checkpoint(best).model
+    trained = load_checkpoint(best, tasks=True).model
     check_widths(trained, best)
     return trained
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from yolort.tools.models.checkpoints import detect_head
 
 __all__ = ["keeping_zeros", "masked", "sparsity"]
 
@@ -63,5 +62,6 @@ def _clear(model: nn.Module, zeros: Mapping[str, torch.Tensor]) -> None:
 
 def _convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
     """All but the fixed one that decodes boxes."""
-    decoder = getattr(detect_head(model).dfl, "conv", None)
+    network: Any = model
+    decoder = getattr(getattr(network.model[-1], "dfl", None), "conv", None)
     return {name: conv for name, conv in model.named_modules() if isinstance(conv, nn.Conv2d) and conv is not decoder}

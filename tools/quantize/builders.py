@@ -102,14 +102,11 @@ class NcnnBuilder(Builder):
         self.source, self._calibration, self._per_channel, self._stock = source, calibration, per_channel, stock
         self._layers = ncnn_model.read(source)
         self._tensors = ncnn_int8.convolutions(self._layers, calibration)
-        taken = {blob for layer in self._layers for blob in layer.bottoms}
+        self._heads = ncnn_int8.heads(self._layers)
         self.layers = {
             layer.name: layer.name
             for layer in self._layers
-            if layer.weights is not None and not set(layer.tops).isdisjoint(taken)
-        }
-        self._heads = {
-            layer.name for layer in self._layers if layer.weights is not None and layer.name not in self.layers
+            if layer.weights is not None and layer.name not in self._heads
         }
         self.attention = ncnn_int8.attention(self._layers)
         self.stem, self.int8_stem = ncnn_int8.first_convolutions(self._layers), not stock

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeAlias
 
-import yolort
+import numpy as np
+from yolort.tools.data.dataset import letterboxed
+from yolort.tools.evaluate.detectors import open_detector
 from yolort.tools.evaluate.evaluator import THRESHOLDS, Evaluator
+from yolort.tools.evaluate.raw_maps import raw_maps
 from yolort.tools.quantize.builders import Builder
 
 __all__ = ["Comparison"]
+
+Score: TypeAlias = "tuple[float, float | None]"  # accuracy, and confidence of the best F1: None of a classifier
 
 
 class Comparison:
@@ -24,17 +30,17 @@ class Comparison:
         self.builder, self.engine, self.evaluator = builder, engine, evaluator
         self._path = folder / f"built{builder.ending}"
         self._built: frozenset[str] | None = None
-        self._detector: yolort.Detector | None = None
-        self._scores: dict[frozenset[str], tuple[float, float]] = {}
+        self._detector: Any | None = None
+        self._scores: dict[frozenset[str], Score] = {}
 
     @cached_property
-    def source(self) -> yolort.Detector:
+    def source(self) -> Any:
         """The float model. Raises what `Detector` raises."""
         return self._open(self.builder.source)
 
     @cached_property
-    def source_score(self) -> tuple[float, float]:
-        """mAP50-95 of the float model and its confidence of the best F1, 0 to 1."""
+    def source_score(self) -> Score:
+        """Accuracy of the float model, by the metric of its task, and its confidence of the best F1, 0 to 1."""
         return self._score(self.source)
 
     def build(self, floats: Collection[str]) -> Path:
@@ -46,23 +52,29 @@ class Comparison:
             self._built = kept
         return self._path
 
-    def open(self, floats: Collection[str]) -> yolort.Detector:
+    def open(self, floats: Collection[str]) -> Any:
         """A detector of `build`. Raises what `Detector` raises."""
         path = self.build(floats)
         self._detector = self._detector or self._open(path)
         return self._detector
 
-    def score(self, floats: Collection[str]) -> tuple[float, float]:
-        """mAP50-95 of `build` and its confidence of the best F1, 0 to 1."""
+    def score(self, floats: Collection[str]) -> Score:
+        """Accuracy of `build`, by the metric of its task, and its confidence of the best F1, 0 to 1."""
         kept = frozenset(floats)
         if kept not in self._scores:
             self._scores[kept] = self._score(self.open(kept))
         return self._scores[kept]
 
-    def _open(self, path: Path) -> yolort.Detector:
-        return yolort.Detector(path, engine=self.engine, precision="fp32", tuned=False, **THRESHOLDS)
+    def _open(self, path: Path) -> Any:
+        return open_detector(path, engine=self.engine, precision="fp32", tuned=False, **THRESHOLDS)
 
-    def _score(self, detector: yolort.Detector) -> tuple[float, float]:
+    def _score(self, detector: Any) -> Score:
         assert self.evaluator
         scores = self.evaluator.score(detector)
-        return scores.map50_95, scores.best_conf
+        return scores.value, scores.best_conf
+
+    def maps(self, detector: Any, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What a model puts out for images, (height, width, 3) BGR uint8: raw maps, or the scores of a classifier."""
+        if detector.task == "classify":
+            return [np.array([detector(image).probs for image in images])]
+        return raw_maps(detector, letterboxed(images, detector.imgsz, detector.channels))

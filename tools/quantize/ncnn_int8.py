@@ -18,8 +18,9 @@ from yolort.tools.quantize.calibrate import Calibration, Convolution
 from yolort.tools.quantize.ncnn_model import Layer, write
 from yolort.tools.quantize.rounding import bias_shift, round_weights
 
-__all__ = ["attention", "convolutions", "first_convolutions", "write_int8"]
+__all__ = ["attention", "convolutions", "first_convolutions", "heads", "write_int8"]
 
+_ACTIVATIONS = ("Swish", "Sigmoid", "ReLU")
 _FUSED_ACTIVATIONS = ("0", "1", "2")  # none, ReLU, leaky ReLU: what ncnn applies before it requantises
 
 
@@ -50,6 +51,20 @@ def convolutions(layers: list[Layer], calibration: Calibration) -> dict[str, lis
                 )
             out[layer.name] = [one for one in found if one is not None]
     return out
+
+
+def heads(layers: list[Layer]) -> set[str]:
+    """Names of the convolutions that give what the model puts out, activated or not."""
+    taken = {blob for layer in layers for blob in layer.bottoms}
+    made = {top: layer for layer in layers for top in layer.tops}
+    found = set()
+    for name in made.keys() - taken:
+        layer = made[name]
+        while layer.type in _ACTIVATIONS and layer.bottoms[0] in made:
+            layer = made[layer.bottoms[0]]
+        if layer.weights is not None:
+            found.add(layer.name)
+    return found
 
 
 def first_convolutions(layers: list[Layer]) -> set[str]:

@@ -15,6 +15,8 @@ MAGIC = "7767517"
 _MAX_PARAM, _MAX_LAYERS = 1 << 20, 2000  # of cpp/src/engines/ncnn/param_file.cpp
 _FLOAT, _INT8 = (0).to_bytes(4, "little"), (0x000D4B38).to_bytes(4, "little")
 CONVOLUTIONS = ("Convolution", "ConvolutionDepthWise")
+#: Layers with weights that stay float, and the key of their number of outputs and of that of their weights.
+_FLOATS = {"Deconvolution": ("0", "6"), "InnerProduct": ("0", "2")}
 _WITHOUT_WEIGHTS = {
     "BinaryOp", "Clip", "Concat", "Dropout", "GELU", "HardSigmoid", "HardSwish", "Input", "Interp", "MatMul", "Mish",
     "Noop", "Padding", "Permute", "Pooling", "Reduction", "ReLU", "Reshape", "Sigmoid", "Slice", "Softmax", "Split",
@@ -108,6 +110,13 @@ def read(folder: Path) -> list[Layer]:
             layer.weights = take(layer, count).reshape(outputs, -1, down, across)
             if layer.number("5", 0):
                 layer.bias = take(layer, outputs)
+        elif layer.type in _FLOATS:
+            outputs, count = (layer.number(key, 0) for key in _FLOATS[layer.type])
+            bias = outputs if layer.number("5" if layer.type == "Deconvolution" else "1", 0) else 0
+            if data[at : at + 4] != _FLOAT:
+                raise GraphError(f"{folder}: layer '{layer.name}' is not FP32; INT8 is made of an FP32 export")
+            at += 4
+            layer.plain = _FLOAT + take(layer, count + bias).tobytes()
         elif layer.type == "MemoryData":
             sides = [layer.number(key, 0) for key in ("0", "1", "2")]
             layer.plain = take(layer, int(np.prod([side for side in sides if side]))).tobytes()

@@ -23,11 +23,12 @@ import yolort
 from yolort import _atomic, _core
 from yolort.tools import _system
 from yolort.tools._formats import FORMATS, QUANTIZED, TARGETS
-from yolort.tools.data.dataset import letterboxed, sample_image
+from yolort.tools.data.dataset import sample_image
 from yolort.tools.evaluate.benchmark import Case, benchmark, disturbed
+from yolort.tools.evaluate.detectors import task_of
 from yolort.tools.evaluate.evaluator import Evaluator
 from yolort.tools.evaluate.paired import Ratio
-from yolort.tools.evaluate.raw_maps import MOST_CHANGED, changed, raw_maps
+from yolort.tools.evaluate.raw_maps import MOST_CHANGED, changed
 from yolort.tools.models.onnx_graph import Graph
 from yolort.tools.quantize.builders import Builder, NcnnBuilder, OnnxBuilder
 from yolort.tools.quantize.calibrate import Calibration, float_graph
@@ -60,7 +61,8 @@ class Quantized:
     floats: dict[str, str]  # convolutions that stay float, beside those of the head, and why
     megabytes: tuple[float, float]  # before, after
     changed: float = float("nan")  # 0 to 1: how much of what is detected on the embedded picture
-    map50_95: tuple[float, float] | None = None  # float, INT8; 0 to 1
+    accuracy: tuple[float, float] | None = None  # float, INT8; 0 to 1, by `metric`
+    metric: str = ""  # of the task: "mAP50-95", "mask mAP50-95", "keypoint mAP50-95" or "top-1"
     conf: tuple[float, float] | None = None  # confidence of the best F1: float, INT8
     ms: tuple[float, float] | None = None  # p50 end to end on the target's engine: float, INT8
     ratio: Ratio | None = None  # of these times, INT8 to float
@@ -111,8 +113,8 @@ def quantize(
             Otherwise maps stay INT8 from convolution to convolution, by layers that only yolort has.
         data: labeled images to measure accuracy on before and after, see `load_dataset`.
         split: of `data`, see `load_dataset`.
-        max_drop: of mAP50-95, in points of 100; needs `data`. The convolutions that cost most accuracy for the time
-            they save are kept float, until the drop is within it.
+        max_drop: of accuracy by the metric of the model's task, in points of 100; needs `data`. The convolutions that
+            cost most accuracy for the time they save are kept float, until the drop is within it.
         allow_overlap: score on images that were calibrated on.
         measure: time both models on the target's engine, where it is here.
         output: path of the artefact; None puts `<stem>-int8<ending>` beside the model.
@@ -140,7 +142,7 @@ def quantize(
     _atomic.check(destination, sources=read, folder=FORMATS[format].is_folder)
     evaluator = None
     if data is not None:
-        evaluator = Evaluator(data, split)
+        evaluator = Evaluator(data, split, task=task_of(model))
         if known is not None and not allow_overlap:
             known.check_images([sample.path for sample in evaluator.dataset.samples], str(data))
     if format == "cache":
@@ -176,7 +178,9 @@ def _check_arguments(
     if mode != "static" and format != "onnx":
         raise ValueError(f"mode {mode!r} is for onnx")
     if max_drop is not None and (not has_data or not 0 <= max_drop <= 100):
-        raise ValueError("max_drop is in points of mAP50-95, 0 to 100, and needs data to measure it on")
+        raise ValueError(
+            "max_drop is in points of the task's metric, such as mAP50-95, 0 to 100, and needs data to measure it on"
+        )
     if mode == "static" and not calibrated:
         raise ValueError("static INT8 needs a calibration; yolort calibrate makes one")
 
@@ -236,9 +240,12 @@ def _make(
         if max_drop is not None:
             floats = _within(comparison, excluded, max_drop, progress)
         before, after = comparison.source_score, comparison.score(floats)
-        result.map50_95, result.conf = (before[0], after[0]), (before[1], after[1])
-        note |= {"data": Path(evaluator.data).name, "map50_95": [round(before[0], 5), round(after[0], 5)]}
-        note["conf"] = round(after[1], 3)
+        result.accuracy, result.metric = (before[0], after[0]), evaluator.metric
+        note |= {"data": Path(evaluator.data).name, "metric": evaluator.metric}
+        note["accuracy"] = [round(before[0], 5), round(after[0], 5)]
+        if before[1] is not None and after[1] is not None:
+            result.conf = before[1], after[1]
+            note["conf"] = round(after[1], 3)
     result.floats = {name: floats[key] for key, name in builder.layers.items() if key in floats}
     note["float"] = list(result.floats)
     built = comparison.build(floats)
@@ -254,9 +261,8 @@ def _make(
 
 def _changed(comparison: Comparison, floats: Collection[str]) -> float:
     """Which share of what the float model detects on the embedded image is changed; QuantizeError if all of it is."""
-    channels = comparison.source.channels
-    image = letterboxed([sample_image(channels)], comparison.source.imgsz, channels)
-    share = changed(raw_maps(comparison.source, image), raw_maps(comparison.open(floats), image))
+    image = [sample_image(comparison.source.channels)]
+    share = changed(comparison.maps(comparison.source, image), comparison.maps(comparison.open(floats), image))
     if not share <= MOST_CHANGED:
         raise QuantizeError(
             "the INT8 model does not compute what the float one does: nothing that it detects on a picture is the "
@@ -271,17 +277,16 @@ def _within(
     max_drop: float,
     progress: Callable[[Sequence[Any]], Iterable[Any]],
 ) -> dict[str, str]:
-    """The convolutions to keep float so that mAP50-95 falls by at most `max_drop` points, and why."""
-    min_map = comparison.source_score[0] - max_drop / 100
-    if comparison.score(excluded)[0] >= min_map:
+    """The convolutions to keep float so that accuracy falls by at most `max_drop` points, and why."""
+    min_accuracy = comparison.source_score[0] - max_drop / 100
+    if comparison.score(excluded)[0] >= min_accuracy:
         return excluded
     assert comparison.evaluator
     source = comparison.source
-    labelled = comparison.evaluator.labelled(_SENSITIVITY_IMAGES, source.channels)
-    images = letterboxed(labelled, source.imgsz, source.channels)
-    floats = keep_float(comparison, excluded, min_map, images, progress)
+    images = comparison.evaluator.labelled(_SENSITIVITY_IMAGES, source.channels)
+    floats = keep_float(comparison, excluded, min_accuracy, images, progress)
     if floats is None:
-        raise QuantizeError(f"the drop of mAP50-95 stays above {max_drop} points whatever is kept float")
+        raise QuantizeError(f"the drop of accuracy stays above {max_drop} points whatever is kept float")
     return floats
 
 

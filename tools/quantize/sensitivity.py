@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from yolort.tools.evaluate.profile import profile
-from yolort.tools.evaluate.raw_maps import map_error, raw_maps
+from yolort.tools.evaluate.raw_maps import map_error
 from yolort.tools.quantize.comparison import Comparison
 
 __all__ = ["keep_float", "times"]
@@ -20,8 +20,8 @@ _MAX_TRIALS = 10  # of giving a layer back to INT8
 def keep_float(
     comparison: Comparison,
     excluded: Mapping[str, str],
-    min_map: float,
-    images: np.ndarray,
+    min_accuracy: float,
+    images: Sequence[np.ndarray],
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> dict[str, str] | None:
     """The convolutions to keep float, `excluded` among them, and why; None if not even all of them are enough.
@@ -29,23 +29,23 @@ def keep_float(
     Args:
         comparison: of the float model and its INT8 models.
         excluded: the convolutions that stay float whatever it costs, and why.
-        min_map: mAP50-95 to reach, 0 to 1.
-        images: (n, 3, height, width) float32, letterboxed, to measure sensitivity on.
+        min_accuracy: to reach, 0 to 1, by the metric of the task.
+        images: (height, width, 3) BGR uint8 each, to measure sensitivity on.
         progress: wraps the layers, for a progress bar.
 
     Each convolution is made INT8 while all others are float, and the error of the maps (`map_error`) is divided by the
     time that the convolution takes in the float model. Convolutions are ranked by that, and the fewest top-ranked ones
-    that reach `min_map` are found by bisection; then those of them that save most time are tried in INT8 again.
+    that reach `min_accuracy` are found by bisection; then those of them that save most time are tried in INT8 again.
     """
     layers = list(comparison.builder.layers)
     free = [layer for layer in layers if layer not in excluded]
     source = comparison.source
-    reg_max = int(json.loads(source.metadata["yolort"])["reg_max"])
-    exact = raw_maps(source, images)
+    reg_max = int(json.loads(source.metadata["yolort"]).get("reg_max", 1))
+    exact = comparison.maps(source, images)
     errors = {}
     for layer in progress(free):
         alone = comparison.open([other for other in layers if other != layer])
-        errors[layer] = map_error(reg_max, exact, raw_maps(alone, images))
+        errors[layer] = map_error(reg_max, exact, comparison.maps(alone, images))
     taken = times(comparison.builder.source, comparison.engine, free)
     order = sorted(free, key=lambda layer: -errors[layer] / taken[layer])
 
@@ -53,7 +53,7 @@ def keep_float(
         return {*excluded, *order[:count]}
 
     def enough(floats: Collection[str]) -> bool:
-        return comparison.score(floats)[0] >= min_map
+        return comparison.score(floats)[0] >= min_accuracy
 
     count = _fewest(len(order), lambda count: enough(kept(count)))
     if count is None:

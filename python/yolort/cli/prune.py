@@ -21,7 +21,9 @@ from yolort.cli._output import percent, print_table, progress, say, show_log
 
 # Long because each option is a parameter with its help.
 def prune(
-    model: Annotated[Path, typer.Argument(help="A checkpoint (.pt) of YOLOv8, YOLO11 or YOLO26.", show_default=False)],
+    model: Annotated[
+        Path, typer.Argument(help="A checkpoint (.pt) of YOLOv8, YOLO11 or YOLO26, of any task.", show_default=False)
+    ],
     settings: Annotated[
         list[str] | None, typer.Argument(help="Ultralytics training settings for --finetune: lr0=0.001 mosaic=0")
     ] = None,
@@ -49,7 +51,9 @@ def prune(
     ] = False,
     data: Annotated[
         str | None,
-        typer.Option(help="A data.yaml: for taylor, --finetune, --allocate sensitivity, and mAP before and after."),
+        typer.Option(
+            help="A data.yaml: for taylor, --finetune, --allocate sensitivity, and accuracy before and after."
+        ),
     ] = None,
     finetune: Annotated[int, typer.Option(help="Epochs of training afterwards.")] = 0,
     distill: Annotated[bool, typer.Option(help="Fine-tune with the unpruned model as teacher.")] = False,
@@ -60,7 +64,7 @@ def prune(
     imgsz: Annotated[
         int | None, typer.Option(help="Side of the network's input; default: that of the training.")
     ] = None,
-    measure: Annotated[bool, typer.Option(help="Measure how sensitive each layer is, and mAP on --data.")] = True,
+    measure: Annotated[bool, typer.Option(help="Measure how sensitive each layer is, and accuracy on --data.")] = True,
     seed: Seed = 0,
     output: Annotated[Path | None, typer.Option(help="Default: <model>-pruned.pt beside the model.")] = None,
 ) -> None:
@@ -109,7 +113,9 @@ def _print_pruned(done: Any) -> None:
         if done.cost.interval:
             low, high = (100 * value for value in done.cost.interval)
             change = f"{100 * (done.cost.after - before):+.2f} ({low:+.2f} to {high:+.2f})"
-        rows.append(["mAP50-95 on val", "-" if before is None else percent(before), percent(done.cost.after), change])
+        rows.append(
+            [f"{done.cost.metric} on val", "-" if before is None else percent(before), percent(done.cost.after), change]
+        )
     print_table(["", "before", "after", ""], rows)
     for remark in done.notes:
         say(f"note: {remark}")

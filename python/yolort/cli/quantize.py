@@ -51,7 +51,11 @@ def quantize(
         bool, typer.Option("--stock", help="NCNN: write only layers that every build of ncnn runs.")
     ] = False,
     max_drop: Annotated[
-        float | None, typer.Option(help="Keep layers float until mAP50-95 falls by no more points; needs --data.")
+        float | None,
+        typer.Option(
+            help="Points of accuracy (mAP50-95 of boxes, masks or keypoints; top-1) that may be lost: layers stay "
+            "float until that is met; needs --data."
+        ),
     ] = None,
     data: Annotated[str | None, typer.Option(help="Labelled images to measure accuracy on before and after.")] = None,
     split: Split = "val",
@@ -95,9 +99,9 @@ def print_quantized(done: Any) -> None:
     if done.ms:
         speed = done.ratio.speedup() if done.ratio else "-"
         rows.append(["time, p50", *(f"{ms:.2f} ms" for ms in done.ms), speed])
-    if done.map50_95:
-        drop = 100 * (done.map50_95[0] - done.map50_95[1])
-        rows.append(["mAP50-95", *map(percent, done.map50_95), f"drop {drop:.2f}"])
+    if done.accuracy:
+        drop = 100 * (done.accuracy[0] - done.accuracy[1])
+        rows.append([done.metric, *map(percent, done.accuracy), f"drop {drop:.2f}"])
     if done.conf:
         rows.append(["conf of the best F1", *(f"{conf:.3f}" for conf in done.conf), f"recommended: {done.conf[1]:.3f}"])
     print_table(["", "float", "INT8", ""], rows)

@@ -39,7 +39,13 @@ def val(
     model: Annotated[
         Path, typer.Argument(help="Exported model, or a .pt checkpoint for the baseline.", show_default=False)
     ],
-    data: Annotated[str, typer.Option(help="A data.yaml of Ultralytics, or COCO JSON.", show_default=False)],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="A data.yaml of Ultralytics, or COCO JSON; for a classifier a folder with a folder for each class.",
+            show_default=False,
+        ),
+    ],
     split: Split = "val",
     images: Annotated[Path | None, typer.Option(help="Folder of the images of COCO JSON; default: beside it.")] = None,
     save: Annotated[Path | None, typer.Option(help="Folder for metrics.json and the plots.")] = None,
@@ -62,7 +68,7 @@ def val(
     merge: Merge = None,
     scale_model: ScaleModel = None,
 ) -> None:
-    """Measure accuracy on labelled images, through the runtime that ships; of augmentation, gain and cost."""
+    """Measure accuracy on labelled images, by the metric of the model's task; of augmentation, gain and cost."""
     from yolort.tools import validate
 
     if save:
@@ -106,19 +112,44 @@ def _report(done: Any, save: Path | None, as_json: bool) -> None:
 
 def _print_metrics(done: Any) -> None:
     metrics = done.metrics
-    rows: list[list[object]] = [
+    what = done.described
+    facts: list[list[object]] = [["model", f"{what['model']}: {what['engine']}, {what['device']}, {what['precision']}"]]
+    if what["task"] == "classify":
+        rows: list[list[object]] = [
+            [row.name, row.images, percent(row.top1), percent(row.top5)] for row in metrics.classes if row.images
+        ]
+        print_table(["class", "images", "top-1", "top-5"], rows)
+        facts += [
+            ["data", f"{metrics.images} images"],
+            ["top-1", _with_interval(metrics)],
+            ["top-5", percent(metrics.top5)],
+        ]
+        print_table([], facts)
+        return
+    rows = [
         [row.name, row.images, row.instances, *map(percent, (row.map50_95, row.map50, row.precision, row.recall))]
         for row in metrics.classes
         if row.instances
     ]
-    print_table(["class", "images", "instances", "mAP50-95", "mAP50", "precision", "recall"], rows)
-    interval = metrics.map50_95_ci
+    print_table(["class", "images", "instances", metrics.metric, "mAP50", "precision", "recall"], rows)
+    facts.append(["data", f"{metrics.images} images, {metrics.instances} instances"])
+    facts += _facts(metrics)
+    if metrics.box:
+        facts += [[f"boxes: {name}", *rest] for name, *rest in _facts(metrics.box)]
+    if done.augmentation:
+        facts += _augmentation_facts(done.augmentation, metrics)
+    print_table([], facts)
+
+
+def _with_interval(metrics: Any) -> str:
+    interval = metrics.value_ci
     about = f" (95 %: {percent(interval[0])} to {percent(interval[1])})" if interval else ""
-    what = done.described
-    facts: list[list[object]] = [
-        ["model", f"{what['model']}: {what['engine']}, {what['device']}, {what['precision']}"],
-        ["data", f"{metrics.images} images, {metrics.instances} instances"],
-        ["mAP50-95", f"{percent(metrics.map50_95)}{about}"],
+    return f"{percent(metrics.value)}{about}"
+
+
+def _facts(metrics: Any) -> list[list[object]]:
+    return [
+        [metrics.metric, _with_interval(metrics)],
         ["mAP50, mAP75", f"{percent(metrics.map50)}, {percent(metrics.map75)}"],
         ["small, medium, large", ", ".join(map(percent, (metrics.map_small, metrics.map_medium, metrics.map_large)))],
         ["by Ultralytics' formula", f"{percent(metrics.map50_95_ultralytics)}, {percent(metrics.map50_ultralytics)}"],
@@ -127,16 +158,13 @@ def _print_metrics(done: Any) -> None:
             f"precision {percent(metrics.precision)}, recall {percent(metrics.recall)}, F1 {percent(metrics.f1)}",
         ],
     ]
-    if done.augmentation:
-        facts += _augmentation_facts(done.augmentation, metrics.map50_95)
-    print_table([], facts)
 
 
-def _augmentation_facts(how: Any, map50_95: float) -> list[list[object]]:
+def _augmentation_facts(how: Any, metrics: Any) -> list[list[object]]:
     views = ", ".join(f"{view.scale}{' mirrored' if view.flip else ''}" for view in how.views)
-    plain = how.plain.metrics.map50_95
+    plain = how.plain.metrics.value
     return [
         ["views", views],
-        ["mAP50-95 without augmentation", f"{percent(plain)}; gain {100 * (map50_95 - plain):+.2f}"],
+        [f"{metrics.metric} without augmentation", f"{percent(plain)}; gain {100 * (metrics.value - plain):+.2f}"],
         ["time, p50", f"{how.ms[1]:.1f} ms, {how.ms[0]:.1f} ms without: {how.latency_ratio:.2f} x"],
     ]

@@ -12,7 +12,7 @@ pytest.importorskip("pycocotools")
 pytest.importorskip("ultralytics")
 
 from yolort.tools.demo.dataset import write_dataset
-from yolort.tools.evaluate.detectors import open_detector
+from yolort.tools.evaluate import evaluator as evaluator_module
 from yolort.tools.evaluate.evaluator import Evaluator
 from yolort.tools.evaluate.validate import validate
 
@@ -70,7 +70,7 @@ def test_an_image_that_cannot_be_read_is_listed_once(tmp_path: Path) -> None:
     assert str(broken) in evaluator.unreadable[broken]
 
 
-def test_models_of_other_tasks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(yolort.Detector, "task", "segment")
-    with pytest.raises(ValueError, match="its task is segment"):
-        open_detector(yolort.demo_model(), engine="onnxruntime")
+def test_models_of_other_tasks_are_refused(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluator_module, "task_of", lambda _: "segment")
+    with pytest.raises(ValueError, match="its task is segment, but the labels were read for detect"):
+        Evaluator(scenes).open(yolort.demo_model(), engine="onnxruntime")

@@ -19,7 +19,7 @@ for package in ("onnx", "onnxslim", "onnxruntime"):
 from yolort.tools.export.keypoints import known_keypoints  # noqa: E402
 from yolort.tools.export.pipeline import export  # noqa: E402
 from yolort.tools.models.checkpoints import CheckpointError, detect_head, load_checkpoint  # noqa: E402
-from yolort.tools.models.heads import with_head  # noqa: E402
+from yolort.tools.models.heads import ExportError, with_head  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -119,11 +119,43 @@ def test_the_data_set_of_the_training_is_known_if_ultralytics_ships_it(checkpoin
         known_keypoints(load_checkpoint(checkpoint("yolo26n-obb"), tasks=True), tmp_path / "data.yaml")
 
 
+@pytest.mark.parametrize("format", ["onnx", "ncnn", "openvino"])
+@pytest.mark.parametrize("architecture", ["yolov8n-cls", "yolo11n-cls", "yolo26n-cls"])
+def test_a_classifier_gives_the_scores_of_torch(
+    checkpoint: Make, architecture: str, format: str, tmp_path: Path
+) -> None:
+    pytest.importorskip({"ncnn": "pnnx", "onnx": "onnx"}.get(format, format))
+    path = checkpoint(architecture)
+    ending = {"onnx": ".onnx"}.get(format, f"_{format}_model")
+    model = export(path, format=format, imgsz=64, output=tmp_path / f"x{ending}")
+    engine = {"onnx": "onnxruntime"}.get(format, format)
+    classifier = yolort.Classifier(model, engine=engine, precision=None if format == "onnx" else "fp32")
+    image = np.random.default_rng(3).integers(0, 255, (64, 64, 3), np.uint8)
+    network: Any = load_checkpoint(path, tasks=True).model
+    given = torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1))[None]).float() / 255
+    with torch.inference_mode():
+        expected = network.eval()(given)[0][0].numpy()
+    np.testing.assert_allclose(classifier(image).probs, expected, atol=1e-4)
+    assert np.ptp(expected) > 1e-3
+    assert classifier.names[0] == "driver's cab"
+
+
+def test_a_classifier_has_one_head(checkpoint: Make, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match='a classifier ends in its scores, and has no head "end2end"; leave it out'):
+        export(checkpoint("yolov8n-cls"), head="end2end", output=tmp_path / "x.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dynamic_classifier_takes_batches(checkpoint: Make, tmp_path: Path) -> None:
+    model = export(checkpoint("yolo26n-cls"), dynamic=True, imgsz=64, output=tmp_path / "x.onnx")
+    assert len(yolort.Classifier(model, engine="onnxruntime", imgsz=96)([IMAGE, IMAGE, IMAGE])) == 3
+
+
 def test_other_tools_take_detectors_only(checkpoint: Make) -> None:
     with pytest.raises(CheckpointError, match="SegmentationModel; only detection checkpoints can"):
         load_checkpoint(checkpoint("yolo26n-seg"))
-    with pytest.raises(CheckpointError, match="those that detect, segment, find poses or oriented boxes can"):
-        load_checkpoint(checkpoint("yolo26n-cls"), tasks=True)
+    with pytest.raises(CheckpointError, match="ClassificationModel; only detection checkpoints can"):
+        load_checkpoint(checkpoint("yolo26n-cls"))
 
 
 def test_raw_maps_of_a_model_that_segments(checkpoint: Make) -> None:

@@ -42,7 +42,7 @@ def test_one_step(format: str, named: Path, blocks: Path, tmp_path: Path) -> Non
         pytest.skip(f"no {engine} here")
     done = export_int8(named, blocks, format=format, imgsz=64, measure=False)
     assert done.path == tmp_path / f"blocks-int8{ENDINGS[format]}"
-    assert done.map50_95 is not None
+    assert done.accuracy is not None
     detector = yolort.Detector(done.path, engine=engine, tuned=False)
     assert detector.names == {0: "red", 1: "green", 2: "blue"}
     assert detector.imgsz == (64, 64)

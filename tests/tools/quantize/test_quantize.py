@@ -220,7 +220,7 @@ def test_exclude_and_measure(calibration: Calibration, scenes: Path, tmp_path: P
     assert Counter(done.floats.values()) == kept
     assert done.ms and min(done.ms) > 0
     assert done.ratio and done.ratio.low <= done.ratio.value <= done.ratio.high
-    assert done.map50_95 and done.conf
+    assert done.accuracy and done.conf
     noted = json.loads(yolort.Detector(done.path).metadata["yolort"])["quantization"]
     assert noted["float"] == list(done.floats)
     assert noted["conf"] == pytest.approx(done.conf[1], abs=1e-3)

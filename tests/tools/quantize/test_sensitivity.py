@@ -30,8 +30,8 @@ def test_max_drop(calibration: Calibration, scenes: Path, tmp_path: Path) -> Non
     done = quantize(
         ONNX, spoilt, data=scenes, max_drop=3, measure=False, output=tmp_path / "int8.onnx", target="onnxruntime"
     )
-    assert done.map50_95
-    assert done.map50_95[0] - done.map50_95[1] <= 0.03
+    assert done.accuracy
+    assert done.accuracy[0] - done.accuracy[1] <= 0.03
     taking = [one.name.partition(":")[2] for one in read_graph(ONNX).convolutions if one.input[0] == node.input[0]]
     assert set(taking) & set(done.floats)
     assert 0 < len(done.floats) < 20
