@@ -80,7 +80,7 @@ def test_masks_of_another_place() -> None:
     other = Rectangles(BOXES + np.array([[0.0, 0, 0, 0], [-70, 0, -70, 0]]))
     m = score([truth(outlines=corners(BOXES))], [found(masks=other)], NAMES, task="segment").metrics
     assert m.value == pytest.approx(0.5)
-    assert m.map50_95_ultralytics == pytest.approx(0.995 / 2, abs=0.06)  # at a quarter the edges are coarse
+    assert 0.3 < m.map50_95_ultralytics < 0.5  # at a quarter of 120 x 160 the edges are coarse
     assert m.box is not None
     assert m.box.value == pytest.approx(1)
 
