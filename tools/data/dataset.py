@@ -30,6 +30,7 @@ from yolort.tools.data.yolo import read_description, read_yolo, yolo_files
 __all__ = [
     "check_trained_on",
     "data_sha256",
+    "fill_input",
     "image_size",
     "letterboxed",
     "list_images",
@@ -104,6 +105,26 @@ def letterboxed(images: Sequence[str | Path | np.ndarray], size: tuple[int, int]
         pixels = image if isinstance(image, np.ndarray) else yolort.images.read(image, channels)
         _core.letterbox(pixels, out[index : index + 1])
     return out
+
+
+def fill_input(image: np.ndarray, out: np.ndarray, task: str = "detect") -> None:
+    """Writes an image, (height, width, 3) BGR uint8, into `out`, (channels, height, width) float32, as the network of a
+    task takes it: letterboxed; of a square classifier the middle of the image whose shorter side fits."""
+    if task != "classify":
+        _core.letterbox(image, out[None])
+        return
+    from PIL import Image
+
+    height, width = out.shape[1:]
+    picture = Image.fromarray(image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1]))
+    size = (width, height)
+    if height == width:
+        shorter = min(picture.size)
+        size = tuple(int(height * side / shorter) for side in picture.size)  # type: ignore[assignment]
+    resized = np.asarray(picture.resize(size, Image.Resampling.BILINEAR), np.float32) / 255
+    top, left = (round((side - to) / 2) for side, to in zip(resized.shape[:2], (height, width), strict=True))
+    middle = resized[top : top + height, left : left + width]
+    out[:] = middle if middle.ndim == 2 else middle.transpose(2, 0, 1)
 
 
 def sample_image(channels: int = 3) -> np.ndarray:

@@ -177,6 +177,8 @@ def align_folders(dataset: Dataset, names: dict[int, str]) -> Dataset:
         if not _unnamed(names):
             notes = (*notes, "class names: no folder has the name of a class; they are compared in alphabetical order")
             warnings.warn(notes[-1], stacklevel=3)
+    elif twice := [name for name in dataset.names.values() if [*map(str.casefold, names.values())].count(name) > 1]:
+        notes = (*notes, f"class names: the model has {twice[0]!r} twice; images of it count for the last of the two")
     kept = [sample for sample in dataset.samples if int(sample.classes[0]) in known]
     if len(kept) < len(dataset.samples):
         others = {cls: name for cls, name in dataset.names.items() if cls not in known}

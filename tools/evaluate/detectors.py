@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from yolort import Classifier, Detector, _checks, _core
 
-__all__ = ["open_detector", "task_of"]
+__all__ = ["common_task", "open_detector", "task_of"]
 
 #: The options of `Detector` that only say how to augment, and their defaults.
 _AUGMENTATION: dict[str, Any] = {"scales": (), "flip": True, "merge": "wbf", "scale_models": ()}
@@ -28,6 +29,17 @@ def task_of(model: str | Path) -> str:
     from yolort.tools.models.checkpoints import task_of as task_of_network
 
     return task_of_network(load_checkpoint(model, tasks=True).model)
+
+
+def common_task(models: Iterable[str]) -> str:
+    """The task of all models; ValueError if they have several: one data set has the labels of one."""
+    tasks: dict[str, str] = {}
+    for model in dict.fromkeys(models):
+        tasks.setdefault(task_of(model), model)
+    if len(tasks) > 1:
+        named = ", ".join(f"{model}: {task}" for task, model in tasks.items())
+        raise ValueError(f"data are labeled for one task, but the models have several ({named}); measure each alone")
+    return next(iter(tasks))
 
 
 def open_detector(model: str | Path, **options: Any) -> Any:

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 import yolort
-from yolort import _atomic, _core
+from yolort import _atomic
 from yolort.tools._hash import array_sha256, sha256, text_sha256
-from yolort.tools.data.dataset import list_images, splits
+from yolort.tools.data.dataset import fill_input, list_images, splits
 from yolort.tools.models.onnx_graph import Graph, read_graph
 from yolort.tools.quantize.activations import Activations, CalibrationError, Range
 
@@ -198,8 +198,8 @@ def calibrate(
     """Runs a detector over training images and measures the range of each activation.
 
     Args:
-        model: an FP32 ONNX file with raw head, as `yolort export` writes it; or a checkpoint (.pt) or architecture
-            (.yaml), which is exported to one first, with `head` and `imgsz`.
+        model: an FP32 ONNX file with raw head, as `yolort export` writes it, or a classifier exported by Ultralytics;
+            or a checkpoint (.pt) or architecture (.yaml), which is exported to one first, with `head` and `imgsz`.
         data: a `data.yaml`, COCO JSON, a .txt of paths, a folder or a glob pattern; labels are not needed.
         split: of a `data.yaml`.
         images: maximum number of images, 2 or more; a fixed random sample if there are more.
@@ -304,7 +304,7 @@ def observe(
                     unreadable.append(str(error))
                     continue
                 blank += int(image.min()) == int(image.max())
-                _core.letterbox(image, pictures[filled : filled + 1])
+                fill_input(image, pictures[filled], graph.task)
                 hashes.append(sha256(path))
                 filled += 1
             if filled:

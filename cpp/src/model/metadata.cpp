@@ -236,8 +236,9 @@ class MetadataReader {
       layout.head = Head::boxes;
     } else if (head == "end2end") {
       layout.head = Head::end2end;
-    } else {
-      fail(spec_, "metadata 'yolort.head' is '" + head + "', expected raw, raw-e2e, boxes or end2end");
+    } else if (head != "probs" || layout.task != Task::classify) {
+      fail(spec_,
+           "metadata 'yolort.head' is '" + head + "', expected raw, raw-e2e, boxes or end2end (classify: probs)");
     }
     layout.nms = head == "raw" || head == "boxes";
     if (own.find("precision")) spec_.precision = text_of(own, "precision");

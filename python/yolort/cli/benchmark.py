@@ -31,7 +31,7 @@ def benchmark(
     ] = None,
     device: Annotated[str | None, typer.Option(help="These: cpu,vulkan; default: each engine's own.")] = None,
     threads: Annotated[str | None, typer.Option(help="A row for each: 1,2,4; pinned. Default: one a core.")] = None,
-    data: Annotated[str | None, typer.Option(help="Measure mAP on this data.yaml or COCO JSON too.")] = None,
+    data: Annotated[str | None, typer.Option(help="Measure accuracy on these labeled images too (see val).")] = None,
     split: Split = "val",
     image: ImageFile = None,
     imgsz: Imgsz = None,

@@ -53,9 +53,9 @@ def row(name: str, milliseconds: list[float], **facts: Any) -> Row:
 
 def made() -> Benchmark:
     first = row("a<b>$x$.onnx", [1.0, 2, 3, 4, 100], parameters=1_500_000, gflops=4.25)
-    first.accuracy = {"map50_95": 0.5, "map50": 0.75, "map50_95_ci": [0.45, 0.55]}
+    first.accuracy = {"metric": "mAP50-95", "value": 0.5, "map50": 0.75, "value_ci": [0.45, 0.55]}
     second = row("folder/c_ncnn_model", [10.0] * 5)
-    second.accuracy = {"map50_95": 0.4, "map50": 0.6, "map50_95_ci": None}
+    second.accuracy = {"metric": "mAP50-95", "value": 0.4, "map50": 0.6, "value_ci": None}
     second.images_per_second = {"batch 8": 123.456}
     broken = Row(Case("d.onnx", "openvino"), error="<script>it|broke</script>")
     return Benchmark([first, second, broken], {"processor": "<b>CPU</b>"}, {"runs": 5, "data": None})
