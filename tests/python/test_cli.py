@@ -127,7 +127,7 @@ def test_videos(folder: Path, model: Path, tmp_path: Path) -> None:
     assert "mine.mp4" in run("stream", video, "--model", model, "--save", foreign, code=2).stderr
     assert foreign.read_bytes() == b"a film"
     assert "written as .mp4" in run("stream", video, "--model", model, "--save", tmp_path / "x.avi", code=2).stderr
-    assert "one video" in run("stream", video, video, "--model", model, "--save", drawn, code=2).stderr
+    assert "a single video" in run("stream", video, video, "--model", model, "--save", drawn, code=2).stderr
 
 
 def test_predict_augmented(folder: Path, model: Path) -> None:
@@ -320,7 +320,7 @@ def test_options_of_serve_that_cannot_be_right(tmp_path: Path) -> None:
     pytest.importorskip("fastapi")
     (tmp_path / "key").write_bytes(b"\xff\xfe")
     model = yolort.demo_model()
-    assert "key is no text in UTF-8" in run("serve", model, "--api-key-file", tmp_path / "key", code=2).stderr
+    assert "key is not UTF-8 text" in run("serve", model, "--api-key-file", tmp_path / "key", code=2).stderr
     assert "--host 999.1.1.1: no such address" in run("serve", model, "--host", "999.1.1.1", code=2).stderr
 
 

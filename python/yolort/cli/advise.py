@@ -13,11 +13,11 @@ from yolort.cli._output import say
 
 
 def advise(
-    data: Annotated[str | None, typer.Option(help="A data.yaml: its training images are counted.")] = None,
-    max_latency: Annotated[float | None, typer.Option(help="Milliseconds an image, end to end.")] = None,
+    data: Annotated[str | None, typer.Option(help="A data.yaml, whose training images are counted.")] = None,
+    max_latency: Annotated[float | None, typer.Option(help="Latency target in ms per image, end to end.")] = None,
     imgsz: Side = 640,
 ) -> None:
-    """Say where to start on this machine, each line with what was measured for it; nothing is run."""
+    """Suggest where to start on this machine, and cite the measurement behind each suggestion; runs no model."""
     from yolort.tools.search.advise import advise as run
     from yolort.tools.search.advise import device
 
