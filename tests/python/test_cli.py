@@ -203,7 +203,7 @@ def test_formats_that_cannot_be_encoded_are_saved_as_png(model: Path, tmp_path: 
         (folder / name).write_bytes(jpeg)
     yolort.images.write(folder / "a.png", yolort.images.read(folder / "a.jpg"))
     done = run("predict", folder, "--model", model, "--save", out)
-    assert "images are written as .png in the place of .jfif, .mpo, which cannot be encoded here" in done.stderr
+    assert "images are written as .png because OpenCV cannot encode .jfif, .mpo here" in done.stderr
     assert sorted(path.name for path in out.iterdir()) == ["a-2.png", "a.jpg", "a.png", "b.png"]
     assert all(yolort.images.read(path).shape == (480, 640, 3) for path in out.iterdir())
     done = run("predict", folder / "a.mpo", "--model", model, "--save", tmp_path / "x.mpo")
