@@ -116,7 +116,7 @@ class Detections:
             shape: (height, width) of the whole image.
 
         Raises:
-            ValueError: there are masks, and the part is not within the image.
+            ValueError: there are masks, and the region is not within the image.
         """
         offset = np.array([left, top], np.float32)
         keypoints, rotated = self.keypoints, self.rotated

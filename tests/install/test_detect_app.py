@@ -37,7 +37,7 @@ def test_pictures_and_folders(app: Path, picture: np.ndarray, here: np.ndarray, 
     folder.mkdir()
     write_pnm(folder / "b.ppm", picture)
     write_pnm(folder / "a.PGM", np.full((30, 50), 114, np.uint8))
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     single = write_pnm(tmp_path / "single.ppm", picture)
     told = [json.loads(line) for line in run(app, MODEL, single, folder).splitlines()]
     assert [one["path"] for one in told] == [str(single), str(folder / "a.PGM"), str(folder / "b.ppm")]
@@ -130,7 +130,7 @@ def test_annotated_images(static_prefix: Path, task: str, tmp_path: Path) -> Non
     np.testing.assert_allclose(ours, theirs, atol=1)
     run(app, model, file, "--save", tmp_path / "drawn")  # replaces its own
     (tmp_path / "drawn" / "gray.png").write_bytes(b"mine")
-    assert "yolort did not write it" in run(app, model, file, "--save", tmp_path / "drawn", status=1)
+    assert "was not written by yolort" in run(app, model, file, "--save", tmp_path / "drawn", status=1)
     assert (tmp_path / "drawn" / "gray.png").read_bytes() == b"mine"
 
 
@@ -166,9 +166,9 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes_on(app: Path, picture_fil
     ("words", "message"),
     [
         ([MODEL], "at least one source"),
-        ([MODEL, "-"], "--size goes with"),
-        ([MODEL, "a.jpg", "--size", "1x1"], "--size goes with"),
-        ([MODEL, "-", "a.jpg", "--size", "1x1"], "only source"),
+        ([MODEL, "-"], "--size and frames"),
+        ([MODEL, "a.jpg", "--size", "1x1"], "--size and frames"),
+        ([MODEL, "-", "a.jpg", "--size", "1x1"], "cannot be combined"),
         ([MODEL, "-", "--size", "0x10"], "--size 0x10: expected 1 to 65535"),
         ([MODEL, "-", "--size", "10"], "--size 10: expected two whole numbers"),
         ([MODEL, "-", "--size", "1x1", "--format", "yuv"], "--format yuv: expected bgr"),

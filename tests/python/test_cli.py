@@ -180,8 +180,8 @@ def test_equal_names_do_not_overwrite_each_other(folder: Path, model: Path, tmp_
         (["--no-flip"], "--augment"),
         (["--scale-model", "nothing.onnx"], "nothing.onnx"),
         (["--engine-option", "spin"], "expected name=value"),
-        (["--engine-option", "spin=1"], "takes none"),
-        (["--precision", "int8+bf16"], "holds no INT8"),
+        (["--engine-option", "spin=1"], "has no options"),
+        (["--precision", "int8+bf16"], "is not an INT8 model"),
     ],
 )
 def test_wrong_use_is_one_line(folder: Path, model: Path, arguments: list[str], message: str) -> None:
