@@ -172,14 +172,14 @@ void test_convolutions_that_are_refused() {
   refused({"Convolution c 1 1 in a 0=8 1=3 3=1000000 6=216"}, "parameter 3 is out of range");
   refused({"Convolution c 1 1 in a 0=8 1=3 4=2147483647 6=216"}, "parameter 4 is out of range");
   refused({"Convolution c 1 1 in a 0=-8 1=3 6=216"}, "parameter 0 is out of range");
-  refused({"Convolution c 1 1 in a 0=8 1=3 6=216 19=1"}, "parameter 19 is not known");
+  refused({"Convolution c 1 1 in a 0=8 1=3 6=216 19=1"}, "parameter 19 is not supported");
   refused({"Convolution c 1 1 in a 0=8 6=24"}, "parameter 1 is out of range");
   refused({"Convolution c 1 1 in a 0=8 1=3"}, "parameter 6 is out of range");
   for (const char* scales : {"3", "100", "103", "-1"}) {
     refused({"Convolution c 1 1 in a 0=8 1=3 6=216 8=" + std::string(scales)}, "parameter 8 is");
   }
-  refused({"Convolution c 1 1 in a 0=8 1=3 6=216 31=4"}, "parameter 31 is not known");
-  refused({"Convolution c 1 1 in a 0=8 1=3 6=216 -23330=4,3,9,9,8"}, "parameter 30 is not known");
+  refused({"Convolution c 1 1 in a 0=8 1=3 6=216 31=4"}, "parameter 31 is not supported");
+  refused({"Convolution c 1 1 in a 0=8 1=3 6=216 -23330=4,3,9,9,8"}, "parameter 30 is not supported");
   refused({"ConvolutionDepthWise c 1 1 in a 0=8 1=3 6=72 7=2"}, "groups");
   refused({"ConvolutionDepthWise c 1 1 in a 0=6 1=3 6=54 7=3"}, "groups");
   refused({"ConvolutionDepthWise c 1 1 in a 0=3 1=5 6=75 7=3"}, "3 x 3 kernel");

@@ -75,7 +75,7 @@ def test_frames_of_many_channels(app: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(detections(line)[0][2:], [8, 8, 24, 24])
     assert yolort.images.read(tmp_path / "drawn" / "frame-0.png").shape == (32, 32, 3)
     message = run(app, model, "-", "--size", "32x32", stdin=frame[: 32 * 32 * 3], status=1)
-    assert "it has 3 channel(s), the model takes 6" in message
+    assert "it has 3 channel(s), but the model takes 6" in message
 
 
 def assert_alike(a: object, b: object) -> None:
@@ -178,7 +178,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes_on(app: Path, picture_fil
         ([MODEL, "a.jpg", "--conf", "half"], "--conf half: expected a number"),
         ([MODEL, "a.jpg", "--threads", "2x"], "--threads 2x: expected a whole number"),
         ([MODEL, "a.jpg", "--rect", "maybe"], "--rect maybe: expected yes or no"),
-        ([MODEL, "a.jpg", "--speed", "9"], "there is no option --speed"),
+        ([MODEL, "a.jpg", "--speed", "9"], "unknown option --speed"),
         ([MODEL, "a.jpg", "--conf"], "--conf has no value"),
         ([MODEL, "a.jpg", "--skeleton", "0,1"], "--skeleton 0,1: expected pairs of keypoints"),
     ],
