@@ -51,7 +51,7 @@ class _Queue:
                 raise RuntimeError("this Batcher is closed")
             if len(self._jobs) >= self._size:
                 raise QueueFullError(
-                    f"queue: {self._size} images wait already; try again later, or allow more with queue="
+                    f"queue: {self._size} images are already waiting; try again later, or raise queue="
                 )
             self._jobs.append(job)
             self._changed.notify_all()
@@ -171,7 +171,7 @@ class Batcher(Generic[Result]):
     def submit_lazily(self, fetch: Callable[[], Array], **settings: Unpack[Settings]) -> Future[Result]:
         """The same for an image that a worker obtains by calling `fetch` when its turn has come."""
         if not self.running:
-            raise RuntimeError("this Batcher is closed, or was made before the process forked")
+            raise RuntimeError("this Batcher is closed, or was created before the process forked")
         future: Future[Result] = Future()
         self._queue.put(_Job(fetch, _checks.settings(settings, self._names), future))
         return future

@@ -227,7 +227,7 @@ class Detections:
         import supervision
 
         if self.keypoints is None:
-            raise ValueError("there are no keypoints: the model is not one for poses")
+            raise ValueError("there are no keypoints: the model is not a pose model")
         return supervision.KeyPoints(
             xy=self.keypoints[..., :2],
             keypoint_confidence=self.keypoints[..., 2] if self.keypoints.shape[2] == 3 else None,

@@ -53,7 +53,7 @@ class Frame(Generic[Result]):
     def detections(self) -> Detections:
         """`result` of a Detector; raises TypeError if it is a Classification."""
         if not isinstance(self.result, Detections):
-            raise TypeError("this frame was classified: see its result")
+            raise TypeError("this frame has a Classification; use frame.result")
         return self.result
 
 
@@ -260,7 +260,9 @@ class Stream(Iterator[Frame[Result]]):
         return frame
 
     def close(self) -> None:
-        """Stop reading, drop the images in the pipeline and wait for the threads; a loop that waits for a frame ends."""
+        """Stop reading, drop the images in the pipeline and wait for the threads; a loop that waits for a frame
+        ends.
+        """
         self._finalizer()
 
     def __enter__(self) -> Stream[Result]:
@@ -271,7 +273,9 @@ class Stream(Iterator[Frame[Result]]):
 
     def _take(self) -> Frame[Result] | None:
         if self._finalizer.alive and not self._pipeline.batcher.running:
-            raise RuntimeError("this Stream was made before the process forked; make it in the process that uses it")
+            raise RuntimeError(
+                "this Stream was created before the process forked; create it in the process that uses it"
+            )
         try:
             frame = self._pipeline.take()
         except BaseException:  # Ctrl-C, too
