@@ -57,7 +57,7 @@ Masks select(const Masks& self, const std::vector<py::ssize_t>& indices) {
 /// The masks in the pixels of an image of which theirs is the part that begins at `left`, `top`.
 Masks in_image(Masks self, int left, int top, int height, int width) {
   if (left < 0 || top < 0 || left > width - self.width || top > height - self.height) {
-    throw std::invalid_argument("the part is not within the image");
+    throw std::invalid_argument("the region is not within the image");
   }
   for (Mask& mask : self.masks) {
     mask.x += left;

@@ -126,7 +126,7 @@ def test_what_is_no_image(detector: yolort.Detector, bad: object, error: type[Ex
 
 def test_a_checkpoint_is_told_how_to_export(tmp_path: Path) -> None:
     (tmp_path / "yolo26n.pt").write_bytes(b"PK")
-    with pytest.raises(yolort.ModelError, match=r"is exported first: yolort export .*yolo26n\.pt"):
+    with pytest.raises(yolort.ModelError, match=r"must be exported first: yolort export .*yolo26n\.pt"):
         yolort.Detector(tmp_path / "yolo26n.pt")
 
 
@@ -260,7 +260,7 @@ def test_arrays_of_a_gpu_on_an_engine_of_the_cpu(detector: yolort.Detector, kind
             detector(array)
         with pytest.raises(TypeError, match="CUDA memory"):
             letterbox(array, 64, 64)
-    with pytest.raises(ValueError, match="not packed within a row"):
+    with pytest.raises(ValueError, match="not contiguous within a row"):
         detector(kind((30, 40, 3), strides=(40, 1, 1200)))
     with pytest.raises(ValueError, match=r"shape \(3, 30, 40\) has its channels first"):
         detector(kind((3, 30, 40)))

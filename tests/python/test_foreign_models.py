@@ -116,7 +116,7 @@ def test_rtdetr_of_two_classes_that_gives_a_score_for_each(tmp_path: Path) -> No
     rows = np.array([[0.3, 0.25, 0.4, 0.5, 0.75, 0.2]], np.float32)
     data = {**metadata(NAMES[:2]), "head": "RTDETRDecoder"}
     detector = opened(write_onnx(tmp_path, {"output0": rows}, data))
-    with pytest.raises(yolort.ModelError, match="which is no whole number"):
+    with pytest.raises(yolort.ModelError, match="which is not a whole number"):
         detector(IMAGE)
 
 

@@ -134,7 +134,7 @@ def test_models_that_are_no_file(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "model.ncnn.param").write_text("7767517\n")
     os.mkfifo(folder / "model.ncnn.bin")
-    with pytest.raises(yolort.ModelError, match="are no file"):
+    with pytest.raises(yolort.ModelError, match="are not a file"):
         yolort.Detector(folder)
 
 

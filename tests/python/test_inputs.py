@@ -236,7 +236,7 @@ def test_results_are_saved_without_the_image(detector: yolort.Detector, image: n
     np.testing.assert_array_equal(yolort.images.read(tmp_path / "drawn.png"), found.draw(image))
     np.testing.assert_array_equal(found.plot(), found.draw())
     assert [crop.shape for crop in found.crops()] == [crop.shape for crop in found.crops(image)]
-    with pytest.raises(ValueError, match="give the image; only an image file is read again"):
+    with pytest.raises(ValueError, match="pass the image; it can only be read again from a file"):
         detector(image).save(tmp_path / "other.png")
 
 

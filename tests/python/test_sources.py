@@ -95,7 +95,7 @@ def test_a_password_stays_secret_where_no_stream_is_taken(url: str) -> None:
     ):
         with pytest.raises((FileNotFoundError, yolort.ImageError)) as error:
             use()
-        assert "is no file; a call of a Detector takes" in str(error.value) or "is malformed" in str(error.value)
+        assert "is not a file; calls of a Detector accept" in str(error.value) or "is malformed" in str(error.value)
         assert "p@ss" not in "".join(traceback.format_exception_only(error.value))
 
 
@@ -183,7 +183,7 @@ def test_urls_without_secrets_stay(url: str) -> None:
     ],
 )
 def test_malformed_urls(url: str) -> None:
-    with pytest.raises(yolort.SourceError, match="is no URL that can be opened: its host or port is malformed"):
+    with pytest.raises(yolort.SourceError, match="is not a valid URL: its host or port is malformed"):
         split(url)
 
 
@@ -254,7 +254,9 @@ def test_what_is_said_of_videos_and_bytes_in_the_place_of_images(videos: Path) -
     encoded = cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
     assert detector(encoded).shape == (64, 64)
     for use in (yolort.images.read, yolort.images.find):
-        with pytest.raises(ValueError, match=r"the bytes of an image file, expected its path; yolort\.images\.decode"):
+        with pytest.raises(
+            ValueError, match=r"expected a path, got the bytes of an image file; use yolort\.images\.decode"
+        ):
             use(encoded)
     image = videos / "x.mjpeg"
     image.write_bytes(encoded)

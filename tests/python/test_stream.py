@@ -327,6 +327,6 @@ def test_a_forked_process_has_no_part_in_it() -> None:
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert "this Stream was made before the process forked" in lines[0]
-    assert "this Batcher is closed, or was made before the process forked" in lines[1]
+    assert "this Stream was created before the process forked" in lines[0]
+    assert "this Batcher is closed, or was created before the process forked" in lines[1]
     assert lines[2] == "99"

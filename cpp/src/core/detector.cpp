@@ -42,14 +42,14 @@ ModelError unknown_names(const ModelSpec& spec) {
 void check_options(const Options& options) {
   if (options.threads && (*options.threads < 1 || *options.threads > max_threads())) {
     throw std::invalid_argument("threads is " + std::to_string(*options.threads) + ", expected 1 to " +
-                                std::to_string(max_threads()) + ", 4 for each core here");
+                                std::to_string(max_threads()) + ", 4 per core");
   }
   const std::string& precision_asked = options.precision;
   static const std::set<std::string> precisions = {
       "", "fp32", "fp16", "fp16-storage", "bf16", "int8", "int8+fp16", "int8+fp16-storage", "int8+bf16"};
   if (!precisions.count(precision_asked)) {
     throw std::invalid_argument("precision is \"" + precision_asked +
-                                "\", expected fp32, fp16, fp16-storage, bf16, or int8 of an INT8 model, alone or as "
+                                "\", expected fp32, fp16, fp16-storage, bf16, or for an INT8 model int8 or "
                                 "int8+bf16");
   }
 }
@@ -149,7 +149,7 @@ void Detector::Impl::take_keypoints(const Options& options) {
   const auto take = [&](const char* name, const auto& asked, auto& known) {
     if (asked.empty()) return;
     if (spec.layout.task != Task::pose) {
-      throw std::invalid_argument(std::string(name) + " is for models that find poses; the task of \"" + spec.path +
+      throw std::invalid_argument(std::string(name) + " is only for pose models; the task of \"" + spec.path +
                                   "\" is " + to_text(spec.layout.task));
     }
     const std::string problem = problem_of(asked, spec.layout.kpt_shape[0]);
@@ -181,7 +181,7 @@ void Detector::Impl::open_first(const Options& options) {
         open(choice.entry, options);
         if (!tuned) engine_why = choice.why;
         if (!failures.empty()) {
-          warn(spec.path + " runs on " + engine_name + ", as another engine failed: " + first_failure);
+          warn(spec.path + " runs on " + engine_name + ", because another engine failed: " + first_failure);
         }
         return;
       } catch (const ModelError& what) {
@@ -198,7 +198,7 @@ void Detector::Impl::open(const EngineEntry& entry, const Options& options) {
   engine_name = entry.name;
   output_shapes.clear();
   if (!options.engine_options.empty() && !entry.takes_options) {
-    throw std::invalid_argument("engine_options: engine \"" + engine_name + "\" takes none");
+    throw std::invalid_argument("engine_options: engine \"" + engine_name + "\" has no options");
   }
   Options own = options;
   own.precision = float_precision(spec, entry, options.precision);
@@ -302,7 +302,8 @@ std::vector<Detections> Detector::detect(const std::vector<Image>& images, const
 
 std::vector<Detections> Detector::detect(const std::vector<Image>& images, const Thresholds& thresholds, bool augment) {
   if (augment && impl_->views.empty()) {
-    throw std::invalid_argument("augment: this Detector was made without; construct it with augment or scales");
+    throw std::invalid_argument(
+        "augment: this Detector was constructed without augmentation; construct it with augment or scales");
   }
   check_thresholds(thresholds, impl_->spec.layout.classes);
   for (const Image& image : images) {

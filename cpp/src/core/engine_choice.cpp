@@ -87,7 +87,7 @@ std::string joined(const std::string& list, const std::string& word) {
   }
   if (available.empty()) available = "none";
   if (!wanted.name.empty() && refusals.empty()) {
-    throw std::invalid_argument(wanted.source + " \"" + wanted.name + "\" is not known; engines are: " + known);
+    throw std::invalid_argument(wanted.source + " \"" + wanted.name + "\" is unknown; engines are: " + known);
   }
   if (!wanted.name.empty()) {
     throw EngineError("engine \"" + wanted.name + "\" " + refusals + ". Available for it: " + available);
@@ -135,13 +135,14 @@ std::string float_precision(const ModelSpec& spec, const EngineEntry& entry, con
   const std::string held = file_precision(spec);
   if (entry.computes_as_written) {
     if (asked.empty() || is_as_written(spec, asked)) return {};
-    throw std::invalid_argument("precision \"" + asked + "\": " + entry.name + " computes in what the file holds, " +
-                                held + "; export it so");
+    throw std::invalid_argument("precision \"" + asked + "\": " + entry.name +
+                                " computes in the precision of the file, " + held +
+                                "; export the model in that precision");
   }
   if (asked.rfind("int8", 0) != 0) return asked;
   if (held != "int8") {
     throw std::invalid_argument("precision \"" + asked + "\": model \"" + spec.path +
-                                "\" holds no INT8; yolort quantize makes one that does");
+                                "\" is not an INT8 model; create one with yolort quantize");
   }
   return asked == "int8" ? "fp32" : asked.substr(asked.find('+') + 1);
 }

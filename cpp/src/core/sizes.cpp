@@ -36,7 +36,7 @@ void Detector::Impl::resolve_imgsz(const Options& options) {
   const std::int64_t elements = std::int64_t{spec.input.channels} * spec.height * spec.width;
   if (spec.height > max_imgsz || spec.width > max_imgsz || std::max(fixed.batch, 1) > max_input_elements / elements) {
     throw ModelError("model \"" + spec.path + "\" takes " + std::to_string(fixed.batch) + " images of " +
-                     size_text({spec.height, spec.width}) + ", more than is run here");
+                     size_text({spec.height, spec.width}) + ", more than is supported");
   }
   const bool rounded = (!fixed.height && spec.height != asked[0]) || (!fixed.width && spec.width != asked[1]);
   if (rounded) {
@@ -51,7 +51,7 @@ void Detector::Impl::resolve_rect(const Options& options) {
   const bool dynamic = !fixed.height && !fixed.width && !spec.input.stretch.value_or(false);
   if (options.rect == true && spec.input.stretch.value_or(false)) {
     throw std::invalid_argument("rect: images are stretched to the input of model \"" + spec.path +
-                                "\", which leaves nothing to pad; leave rect out");
+                                "\", so there is no padding; leave rect out");
   }
   if (options.rect == true && !dynamic) {
     throw std::invalid_argument("rect: the input of model \"" + spec.path + "\" is fixed to " +

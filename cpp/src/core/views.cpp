@@ -20,9 +20,10 @@ void Detector::Impl::find_counterparts(bool flip) {
   if (spec.layout.task != Task::pose || !flip) return;
   spec.layout.flip_idx = counterparts(spec.layout, spec.names);
   if (!spec.layout.flip_idx.empty()) return;
-  throw std::invalid_argument("flip: model \"" + spec.path +
-                              "\" does not say which keypoints are left and right of each other (no 'flip_idx' in its "
-                              "metadata); give flip_idx, or switch flip off");
+  throw std::invalid_argument(
+      "flip: model \"" + spec.path +
+      "\" does not record which keypoints are mirror images of each other (no 'flip_idx' in its "
+      "metadata); pass flip_idx, or set flip to false");
 }
 
 /// Opens what the views run on and runs each once, so that a size that the network cannot take fails here.

@@ -199,11 +199,11 @@ void CudaPipeline::await(const Image& image) {
   if (cuda.pointer_attribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address) != CUDA_SUCCESS ||
       type == CU_MEMORYTYPE_HOST ||
       cuda.pointer_attribute(&ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, address) != CUDA_SUCCESS) {
-    throw std::invalid_argument("image: said to be in CUDA memory, but its pointer is not");
+    throw std::invalid_argument("image: its memory is set to CUDA, but its pointer is not in CUDA memory");
   }
   if (ordinal != device_->index()) {
     throw std::invalid_argument("image: it is on cuda:" + std::to_string(ordinal) +
-                                ", and the Detector on cuda:" + std::to_string(device_->index()));
+                                ", but the Detector on cuda:" + std::to_string(device_->index()));
   }
   if (!image.stream) return;
   cuda.check(cuda.event_record(arrived_, static_cast<CUstream>(image.stream), 0), "waiting for an image");

@@ -39,7 +39,7 @@ class YamlParser : YamlScanner {
     const std::size_t start = line_start();
     if (fresh && text_.substr(start, at_ - start).find('\t') != npos) fail("a tab indents the line");
     if (fresh && at_item()) return parse_items(column(), depth);
-    if (fresh && peek() == '?' && blank_at(1)) fail("keys with '? ' are not read");
+    if (fresh && peek() == '?' && blank_at(1)) fail("keys with '? ' are not supported");
     if (fresh && at_key()) return parse_mapping(column(), depth);
     if (peek() == '|' || peek() == '>') return {block_scalar(indent)};
     if (peek() == '[' || peek() == '{') return parse_flow(depth);
@@ -87,7 +87,7 @@ class YamlParser : YamlScanner {
   Value parse_mapping(int indent, int depth) {
     Dict dict;
     while (!at_end() && !at_marker('-') && column() == indent && !at_item()) {
-      if (peek() == '?' && blank_at(1)) fail("keys with '? ' are not read");
+      if (peek() == '?' && blank_at(1)) fail("keys with '? ' are not supported");
       if (!at_key()) fail("expected 'key: value'");
       count_.add();
       const std::string_view key_tag = take_tag();
@@ -168,7 +168,7 @@ class YamlParser : YamlScanner {
       skip_blanks();
       return tag;
     }
-    fail("the tag " + std::string(tag) + " is not read");
+    fail("the tag " + std::string(tag) + " is not supported");
   }
 
   /// `!!str 08` is text, `!!int "8"` a number.

@@ -49,7 +49,7 @@ void read_maps(HeadLayout& layout, const std::vector<Tensor>& outputs, std::size
   const bool fits =
       count % maps == 0 && count <= maps * max_levels &&
       std::all_of(outputs.begin(), outputs.end(), [](const Tensor& map) { return map.shape.size() == 4; });
-  if (!fits) throw ModelError("the outputs " + shapes_text(outputs) + " are not the maps of a head");
+  if (!fits) throw ModelError("the outputs " + shapes_text(outputs) + " are not the raw maps of a head");
   layout.reg_max = outputs[0].shape[1] / 4;
   for (std::size_t i = 0; i < count; i += maps) {
     layout.strides.push_back(std::max(height / std::max(outputs[i].shape[2], 1), 1));
@@ -177,8 +177,8 @@ HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tens
     guess_head(layout, classes, shape, height, width);
   } else if (layout.head == Head::unknown) {
     throw ModelError("the outputs " + shapes_text(outputs) +
-                     " are those of no head known here (1 x (4 + classes) x anchors, 1 x rows x 6), and the model "
-                     "carries no metadata that says more; export it with yolort export");
+                     " do not match a known head (1 x (4 + classes) x anchors, 1 x rows x 6), and the model "
+                     "has no metadata that names its head; export it with yolort export");
   }
   const bool one = count == 1 && shape.size() == 3;
   if (layout.head == Head::boxes && one && classes == 0) layout.classes = shape[1] - 4 - layout.extra;

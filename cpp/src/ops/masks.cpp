@@ -219,7 +219,7 @@ void check_mask_memory(const std::vector<Mask>& masks) {
   throw std::invalid_argument("the masks of " + std::to_string(masks.size()) + " detections in one image take " +
                               std::to_string(bytes >> 20) + " MiB, more than the " +
                               std::to_string(max_mask_bytes >> 20) +
-                              " that are allowed; lower max_det, raise conf, or detect in a smaller image");
+                              " allowed; lower max_det, raise conf, or use a smaller image");
 }
 
 Mask around(const std::vector<const Mask*>& masks) {

@@ -36,20 +36,20 @@ from yolort.cli._output import note, percent, print_table, progress, report_erro
 
 
 def val(
-    model: Annotated[
-        Path, typer.Argument(help="Exported model, or a .pt checkpoint for the baseline.", show_default=False)
-    ],
+    model: Annotated[Path, typer.Argument(help="Exported model, or a .pt checkpoint as baseline.", show_default=False)],
     data: Annotated[
         str,
         typer.Option(
-            help="A data.yaml of Ultralytics, or COCO JSON; for a classifier a folder with a folder for each class.",
+            help="A data.yaml in Ultralytics' format, or COCO JSON; for a classifier, a folder with one folder per class.",
             show_default=False,
         ),
     ],
     split: Split = "val",
-    images: Annotated[Path | None, typer.Option(help="Folder of the images of COCO JSON; default: beside it.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Image folder for COCO JSON; default: the folder of the JSON file.")
+    ] = None,
     save: Annotated[Path | None, typer.Option(help="Folder for metrics.json and the plots.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     engine: Engine = None,
     device: Device = None,
     threads: Threads = None,
@@ -61,14 +61,16 @@ def val(
     imgsz: Imgsz = None,
     rect: Rect = None,
     input: Input = None,
-    resamples: Annotated[int, typer.Option(min=0, help="Resamples of the images for the interval; 0: none.")] = 200,
+    resamples: Annotated[
+        int, typer.Option(min=0, help="Number of bootstrap resamples for the interval; 0 disables it.")
+    ] = 200,
     augment: Augment = False,
     scales: Scales = None,
     flip: Flip = None,
     merge: Merge = None,
     scale_model: ScaleModel = None,
 ) -> None:
-    """Measure accuracy on labelled images, by the metric of the model's task; of augmentation, gain and cost."""
+    """Measure accuracy on labeled images by the metric of the task; with augmentation, also its gain and cost."""
     from yolort.tools import validate
 
     if save:
@@ -106,7 +108,7 @@ def _report(done: Any, save: Path | None, as_json: bool) -> None:
     for reason in done.unreadable:
         report_error(reason)
     if done.unreadable:
-        report_error(f"{len(done.unreadable)} image(s) cannot be read and are left out")
+        report_error(f"{len(done.unreadable)} image(s) could not be read and were skipped")
         raise typer.Exit(1)
 
 

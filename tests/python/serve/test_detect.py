@@ -53,7 +53,7 @@ def test_thresholds_out_of_range(client: Any, query: str, message: str) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"this is no image", SAMPLE[:20], b"GIF89a" + bytes(50)])
 def test_what_is_no_image(client: Any, body: bytes) -> None:
-    assert "the image is empty, damaged or none of" in error_of(client.post("/detect", content=body), 400)
+    assert "the image is empty, damaged or not one of" in error_of(client.post("/detect", content=body), 400)
 
 
 def test_an_image_whose_header_lies(client: Any) -> None:
@@ -114,8 +114,8 @@ COMMENT = b"\xff\xfe\x00\x02"
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
-        (jpeg(COMMENT * 5000), 400, "damaged or none of"),
-        (jpeg(b"\xff" * 100_000), 400, "damaged or none of"),
+        (jpeg(COMMENT * 5000), 400, "damaged or not one of"),
+        (jpeg(b"\xff" * 100_000), 400, "damaged or not one of"),
         (SAMPLE + b"\xff\xda" * 101, 413, "more than 100 scans"),
         (b"II*\0\x08\0\0\0" + bytes(100), 400, "none of BMP, JPEG, PNG, WebP"),
     ],
@@ -177,7 +177,7 @@ def test_forms_as_clients_write_them(client: Any, expected: yolort.Detections) -
         ((field, end), "no file"),
         ((file,), "no file"),
         ((part('filename="a"; name="conf"', b"x")[:40],), "no file"),
-        ((file, b"--x\r\nno head\r\n", end), "does not end"),
+        ((file, b"--x\r\nno head\r\n", end), "is not terminated"),
         ((field * 20, file, end), "more than 16 parts"),
         ((part('name="conf"', bytes(5000)), file, end), "longer than 4096"),
         ((b"",), "no file"),

@@ -50,15 +50,15 @@ def test_infer_refuses_damaged_bodies(client: Any) -> None:
         headers = {"Inference-Header-Content-Length": length}
         assert "Inference-Header-Content-Length" in error_of(client.post(url, content=b"{}", headers=headers), 400)
     tensor = {"name": "images", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 6}}
-    assert "ends within an element" in error_of(infer(client, tensor, b"\xff\xff\xff\xff12"), 400)
+    assert "is truncated" in error_of(infer(client, tensor, b"\xff\xff\xff\xff12"), 400)
     assert "parameters: warp" in error_of(infer(client, PIXELS, parameters={"warp": 9}), 400)
 
 
 @pytest.mark.parametrize(
     ("tensor", "binary", "status", "message"),
     [
-        ({**NOTHING, "data": []}, b"", 400, "expected one image or more"),
-        ({**NOTHING, "parameters": {"binary_data_size": 0}}, b"", 400, "expected one image or more"),
+        ({**NOTHING, "data": []}, b"", 400, "expected at least one image"),
+        ({**NOTHING, "parameters": {"binary_data_size": 0}}, b"", 400, "expected at least one image"),
         ({**NOTHING, "shape": [9], "parameters": {"binary_data_size": 36}}, bytes(36), 413, "more than the 4"),
         ({**NOTHING, "shape": [4], "parameters": {"binary_data_size": 36}}, bytes(36), 413, "more than the 4 elements"),
         ({**PIXELS, "shape": [0, 4, 4, 3], "data": []}, b"", 400, "expected shape"),

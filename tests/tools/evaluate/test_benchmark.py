@@ -242,7 +242,7 @@ def test_command(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"")
     for arguments, says in (
         ((tmp_path / "bad.onnx",), "empty"),
-        ((NCNN, "--report", tmp_path / "r.pdf"), "expected an ending"),
+        ((NCNN, "--report", tmp_path / "r.pdf"), "expected a file ending"),
         ((NCNN, "--report", tmp_path / "a" / "r.md"), "no such folder"),
         ((NCNN, "--threads", "two"), "--threads"),
         ((NCNN, "--engine", "warp"), "no engine here"),

@@ -193,7 +193,7 @@ def test_results_replace_only_results(scenes: Path, tmp_path: Path, monkeypatch:
             done.save(target)
     assert sorted(path.name for path in target.iterdir()) == before
     (target / "thesis.txt").write_text("")
-    with pytest.raises(FileExistsError, match=r"thesis\.txt.*the result is kept as"):
+    with pytest.raises(FileExistsError, match=r"thesis\.txt.*the result was saved as"):
         done.save(target)
     with pytest.raises(FileNotFoundError, match="no such folder"):
         done.save(tmp_path / "a" / "b")

@@ -88,4 +88,4 @@ def test_the_command_refuses(named: Path) -> None:
         return done.stderr
 
     assert "needs --data, a data.yaml" in error("--precision", "int8")
-    assert "several sizes are those of augmentation: --scales" in error("--imgsz", "64,96,128")
+    assert "to augment with several sizes, use --scales" in error("--imgsz", "64,96,128")
