@@ -67,6 +67,21 @@ def heads(layers: list[Layer]) -> set[str]:
     return found
 
 
+def score_branches(layers: list[Layer], classes: int) -> set[str]:
+    """Names of the convolutions between the neck and the scores: the outputs with a channel for each class."""
+    made = {top: layer for layer in layers for top in layer.tops}
+    last = heads(layers)
+    out = set()
+    for layer in layers:
+        if layer.name not in last or layer.weights is None or len(layer.weights) != classes:
+            continue
+        while len(layer.bottoms) == len(layer.tops) == 1 and layer.bottoms[0] in made:
+            layer = made[layer.bottoms[0]]  # up to what splits a map of the neck
+            if layer.weights is not None:
+                out.add(layer.name)
+    return out
+
+
 def first_convolutions(layers: list[Layer]) -> set[str]:
     """Names of the stem."""
     return stem(Step(layer.name, layer.weights is not None, layer.bottoms, layer.tops) for layer in layers)

@@ -211,6 +211,7 @@ def _excluded(builder: Builder, patterns: Sequence[str], mode: str, int8_stem: b
     excluded = dict.fromkeys(_matching(builder.layers, patterns), "excluded")
     if mode == "static":
         excluded |= dict.fromkeys(builder.attention, "attention")
+        excluded |= dict.fromkeys(builder.scores, "scores without NMS")
         if not (builder.int8_stem if int8_stem is None else int8_stem):
             excluded |= dict.fromkeys(builder.stem & set(builder.layers), "stem")
     return excluded

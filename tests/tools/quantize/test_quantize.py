@@ -251,6 +251,22 @@ def test_stem(form: str, calibration: Calibration, tmp_path: Path) -> None:
         assert len(stem) == 3
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_scores_without_nms_stay_float(checkpoint: Callable[[str], Path], scenes: Path, tmp_path: Path) -> None:
+    """The four convolutions before the scores of each level, and the stem; with NMS both are INT8."""
+    model = checkpoint("yolo26n")
+    reasons = {}
+    for head in ("raw", "raw-e2e"):
+        source = export(model, format="ncnn", head=head, imgsz=64, output=tmp_path / f"{head}_ncnn_model")
+        ranges = calibrate(model, scenes, head=head, imgsz=64)
+        output = tmp_path / f"{head}-int8_ncnn_model"
+        done = quantize(source, ranges, format="ncnn", measure=False, output=output)
+        reasons[head] = list(done.floats.values())
+    assert "scores without NMS" not in reasons["raw"] and "stem" not in reasons["raw"]
+    assert reasons["raw-e2e"].count("scores without NMS") == 3 * 4 and reasons["raw-e2e"].count("stem") == 3
+
+
 def left_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
