@@ -31,7 +31,7 @@ def export(
     ] = "fp32",
     max_drop: Annotated[
         float | None,
-        typer.Option(help="Points of mAP50-95 that int8 may lose; keeps layers float until it is met."),
+        typer.Option(help="Points of accuracy that int8 may lose; keeps layers float until it is met."),
     ] = None,
     head: Annotated[
         str,
