@@ -66,11 +66,11 @@ def cost(before: Path, after: Path, evaluator: Evaluator, side: int) -> Cost:
     scores = evaluator.score(detectors[1])
     classes = [sorted(str(name).casefold() for name in one.names.values()) for one in detectors]
     if classes[0] != classes[1]:  # a fine-tuning gave it the classes of the data
-        return Cost(None, scores.map50_95, None)
+        return Cost(None, scores.value, None)
     reference = evaluator.score(detectors[0])
     drawn = scores.draws(_DRAWS)[0] - reference.draws(_DRAWS)[0]
-    mean, error = scores.map50_95 - reference.map50_95, _NORMAL * float(drawn.std(ddof=1))
-    return Cost(reference.map50_95, scores.map50_95, (mean - error, mean + error))
+    mean, error = scores.value - reference.value, _NORMAL * float(drawn.std(ddof=1))
+    return Cost(reference.value, scores.value, (mean - error, mean + error))
 
 
 def guidance(network: Any, taken: float, finetuned: bool) -> list[str]:
