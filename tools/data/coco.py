@@ -38,12 +38,12 @@ def read_coco(path: Path, folder: Path | None, task: str = "detect") -> Dataset:
             if cls not in index or image not in rows:
                 what = f"category {cls}" if cls not in index else f"image {image}"
                 raise ValueError(f"{_which(note)} is of {what}, which is not listed")
-            found = _Object(box, index[cls], crowd, area)
+            one = _Object(box, index[cls], crowd, area)
             if task in ("segment", "obb"):
-                found.outline = coco_outline(_which(note), note, sizes[image], task)
+                one.outline = coco_outline(_which(note), note, sizes[image], task)
             elif task == "pose":
-                found.keypoints = coco_keypoints(_which(note), note, count)
-            rows[image].append(found)
+                one.keypoints = coco_keypoints(_which(note), note, count)
+            rows[image].append(one)
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise LabelError(f"{path} is no COCO JSON of detections: {error}") from error
     except KeyError as error:
@@ -89,7 +89,7 @@ def _keypoint_count(categories: list[dict[str, Any]], notes: list[dict[str, Any]
     """Of each object: as a category names them, or as many as an annotation has."""
     named = next((entry["keypoints"] for entry in categories if entry.get("keypoints")), None)
     if named is None:
-        flat = next((note["keypoints"] for note in notes if note.get("keypoints")), [])
+        flat: Any = next((note["keypoints"] for note in notes if note.get("keypoints")), [])
         named = flat[::3] if isinstance(flat, list) else []
     if not isinstance(named, list) or not 1 <= len(named) <= MAX_KEYPOINTS:
         raise ValueError("it has no keypoints, which poses need")

@@ -6,16 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from yolort import Classifier, Detector, _checks, _core
+from yolort import _checks, _core
+from yolort._open import open_model
 
 __all__ = ["common_task", "open_detector", "task_of"]
 
 #: The options of `Detector` that only say how to augment, and their defaults.
 _AUGMENTATION: dict[str, Any] = {"scales": (), "flip": True, "merge": "wbf", "scale_models": ()}
-
-
-#: The options of `Detector` that classifiers have no use for: thresholds and padding.
-_OF_DETECTORS = ("conf", "iou", "max_det", "multi_label", "classes", "agnostic", "rect")
 
 
 def task_of(model: str | Path) -> str:
@@ -48,13 +45,12 @@ def open_detector(model: str | Path, **options: Any) -> Any:
     Classifiers ignore thresholds. Raises ValueError for augmentation of a classifier, and what these raise.
     """
     if Path(model).suffix != ".pt":
-        if task_of(model) != "classify":
-            return Detector(model, **options)
-        options = {key: value for key, value in options.items() if key not in _OF_DETECTORS}
-        for key, default in {**_AUGMENTATION, "augment": False}.items():
-            if options.pop(key, default) not in (default, []):
-                raise ValueError(f"{model}: test-time augmentation ({key}) is for models that detect, not classifiers")
-        return Classifier(model, **options)
+        augments = {**_AUGMENTATION, "augment": False}
+        if task_of(model) == "classify" and (
+            given := [key for key in augments if options.get(key, augments[key]) not in (augments[key], [])]
+        ):
+            raise ValueError(f"{model}: test-time augmentation ({given[0]}) is for models that detect, not classifiers")
+        return open_model(model, **options)
     options.pop("tuned", None)
     other = {key: options.pop(key, None) for key in ("engine", "device", "precision")}
     other["device"] = _core.canonical_device(_checks.device(other["device"])) or None

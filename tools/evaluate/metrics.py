@@ -135,6 +135,11 @@ class Scores:
         return self.map50_95
 
     @property
+    def second(self) -> float:
+        """A figure beside it: `map50`."""
+        return self.map50
+
+    @property
     def map50_95(self) -> float:
         """COCO: mean over the classes and IoU 0.50, 0.55, ... 0.95."""
         return _mean(self._precision)
@@ -183,7 +188,7 @@ class Scores:
             f1=f1,
             best_conf=self.best_conf,
             classes=per_class,
-            box=self.box and self.box.metrics,
+            box=self.box.metrics if self.box else None,
         )
 
     @property

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import yolort
 from yolort import _atomic, _core
+from yolort._open import open_model
 from yolort.tools import _system
 from yolort.tools._processes import ChildError
 from yolort.tools.data.dataset import sample_image
@@ -45,8 +46,8 @@ def accurate(case: Case) -> bool:
     """Whether a precision keeps the accuracy: bf16 moves boxes that are decoded in bf16 by up to 3 pixels."""
     if case.precision != "bf16":
         return True
-    detector = yolort.Detector(case.model, engine=case.engine, tuned=False)
-    return detector.head.startswith("raw") or "bf16" in detector.precision
+    detector = open_model(case.model, engine=case.engine, tuned=False)
+    return detector.head.startswith(("raw", "probs")) or "bf16" in detector.precision
 
 
 def cost(precision: str) -> str:
@@ -167,7 +168,7 @@ def _check_same(model: Path, other: Path) -> None:
         raise ValueError(f"{other} is not beside {model}; put them into one folder")
     marks = []
     for path in (model, other):
-        detector = yolort.Detector(path, tuned=False)
+        detector = open_model(path, tuned=False)
         own = json.loads(detector.metadata.get("yolort") or "{}")
         source = (own.get("source") or {}).get("sha256")
         if not source:

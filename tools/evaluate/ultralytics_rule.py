@@ -137,8 +137,8 @@ class _Placed:
             inside = np.clip(places, 0, side - 1)
             reach = _RATIO / 2 / self._scale[axis] + 0.5
             near.append(np.where(np.abs(places - inside) <= reach, inside, -2.0).astype(np.float32))
-        grid = np.meshgrid(*near)
-        seen = cv2.remap(pixels.astype(np.float32), *grid, cv2.INTER_LINEAR)
+        x, y = np.meshgrid(*near)
+        seen = cv2.remap(pixels.astype(np.float32), x, y, cv2.INTER_LINEAR)
         # An edge between the two pixels beside a center is on either side of it: every other one counts.
         seen += np.where(np.indices(seen.shape).sum(0) % 2, _TIE, -_TIE)
         out[first[1] : last[1], first[0] : last[0]] = seen > 0.5

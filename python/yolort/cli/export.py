@@ -31,7 +31,7 @@ def export(
     ] = "fp32",
     max_drop: Annotated[
         float | None,
-        typer.Option(help="Allowed loss of mAP50-95 in points with int8; layers stay float until it is met."),
+        typer.Option(help="Allowed loss of accuracy in points with int8; layers stay float until it is met."),
     ] = None,
     head: Annotated[
         str,

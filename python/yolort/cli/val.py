@@ -40,7 +40,7 @@ def val(
     data: Annotated[
         str,
         typer.Option(
-            help="A data.yaml in Ultralytics' format, or COCO JSON; for a classifier, a folder with one folder per class.",
+            help="A data.yaml in Ultralytics' format, or COCO JSON; for a classifier, a folder with a folder per class.",
             show_default=False,
         ),
     ],

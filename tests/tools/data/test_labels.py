@@ -47,7 +47,9 @@ def test_polygons(tmp_path: Path) -> None:
     assert len(sample.classes) == 2  # the same line twice is one object, another polygon of the same box is another
     placed = sample.in_pixels(HEIGHT, WIDTH)
     assert placed.outlines is not None
-    np.testing.assert_allclose(placed.outlines[0][0], [[8, 8], [40, 8], [40, 24], [8, 24]])
+    (outline, _) = placed.outlines
+    assert isinstance(outline, list)
+    np.testing.assert_allclose(outline[0], [[8, 8], [40, 8], [40, 24], [8, 24]])
     np.testing.assert_allclose(placed.boxes[0], [8, 8, 40, 24])
     assert placed.size == (HEIGHT, WIDTH)
 

@@ -13,7 +13,7 @@ from yolort.tools.data.samples import LabelError, Sample
 pytest.importorskip("pycocotools")
 pytest.importorskip("ultralytics")
 
-from yolort.tools.evaluate import metrics
+from yolort.tools.evaluate import matching, metrics
 from yolort.tools.evaluate.metrics import score
 
 NAMES = {0: "cat", 1: "dog", 2: "cow"}
@@ -144,13 +144,13 @@ def test_the_weighted_map_is_that_of_pycocotools() -> None:
     truths, found = random_case()
     scores = score(truths, found, NAMES, resamples=0)
     matches, recalls = scores._matches, scores._recalls
-    same = metrics.weighted_aps(matches, recalls, np.ones(30, int)).mean()
+    same = matching.weighted_aps(matches, recalls, np.ones(30, int)).mean()
     assert same == pytest.approx(scores.map50_95, abs=1e-9)
     # An image that counts twice is one that is there twice; one that counts 0 times is not there.
     weights = np.ones(30, int)
     weights[3], weights[4] = 2, 0
     twice = score([*truths[:4], truths[3], *truths[5:]], [*found[:4], found[3], *found[5:]], NAMES, resamples=0)
-    weighted = metrics.weighted_aps(matches, recalls, weights).mean()
+    weighted = matching.weighted_aps(matches, recalls, weights).mean()
     assert weighted == pytest.approx(twice.map50_95, abs=2e-3)  # the order of ties
 
 

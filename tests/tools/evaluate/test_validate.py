@@ -232,3 +232,21 @@ def test_names_and_sizes_that_differ_are_noted(scenes: Path, tmp_path: Path) -> 
     assert done.stderr.count("class names:") == 1
     with pytest.warns(UserWarning, match="class names"):
         assert len(validate(yolort.demo_model(), changed, images=images, resamples=0).notes) == 2
+
+
+def test_rtdetr(tmp_path: Path) -> None:
+    """Rows of an RT-DETR export are shares of the image, which `val` scores like any other detection."""
+    from known_models import metadata, write_onnx
+    from PIL import Image
+
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    Image.new("RGB", (100, 50)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "labels" / "a.txt").write_text("2 0.3 0.25 0.4 0.5\n0 0.5 0.5 0.1 0.1\n")
+    rows = np.array([[0.3, 0.25, 0.4, 0.5, 0.75, 2], [0.9, 0.9, 0.1, 0.1, 0.2, 0]], np.float32)
+    described = {**metadata(), "head": "RTDETRDecoder"}
+    data = tmp_path / "data.yaml"
+    data.write_text(yaml.safe_dump({"val": "images", "names": described["names"]}))
+    done = validate(write_onnx(tmp_path, {"output0": rows}, described), data, engine="onnxruntime")
+    assert done.metrics.map50_95 == pytest.approx(0.5)  # of two objects one is found
+    assert [one.map50_95 for one in done.metrics.classes if one.instances] == [0, pytest.approx(1)]

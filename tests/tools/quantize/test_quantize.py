@@ -39,7 +39,7 @@ ONNX, NCNN = Path(yolort.demo_model("onnx")), Path(yolort.demo_model("ncnn"))
 
 
 def accuracy(model: Path, scenes: Path, engine: str) -> float:
-    return validate(model, scenes, resamples=0, engine=engine, precision="fp32").metrics.map50_95
+    return float(validate(model, scenes, resamples=0, engine=engine, precision="fp32").metrics.map50_95)
 
 
 @pytest.mark.slow
