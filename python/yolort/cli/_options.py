@@ -7,18 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-MODEL_HELP = "An .onnx, .engine or .tflite file, *_ncnn_model or *_openvino_model folder."
+MODEL_HELP = "Model: an .onnx, .engine or .tflite file, or a *_ncnn_model or *_openvino_model folder."
 Model = Annotated[Path, typer.Argument(help=MODEL_HELP, show_default=False)]
 Engine = Annotated[
-    str | None, typer.Option(help="ncnn, onnxruntime, openvino or tensorrt; default: the fastest available.")
+    str | None,
+    typer.Option(help="Engine: ncnn, onnxruntime, openvino or tensorrt; default: the fastest one available."),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, 0 or cuda:0 (a GPU), vulkan:1, ...")]
+Device = Annotated[str | None, typer.Option(help="Device: cpu, 0 or cuda:0 (a GPU), vulkan:1, ...")]
 Threads = Annotated[
     int | None, typer.Option(help="Number of CPU threads, at most four per core; default: one per core.")
 ]
 Precision = Annotated[
     str | None,
-    typer.Option(help="fp32, fp16, bf16, int8 or int8+bf16; default: the fastest one that keeps the accuracy."),
+    typer.Option(help="Precision: fp32, fp16, bf16, int8 or int8+bf16; default: the fastest that keeps the accuracy."),
 ]
 EngineOption = Annotated[
     list[str] | None,
