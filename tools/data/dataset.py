@@ -70,14 +70,14 @@ def load_dataset(data: str | Path, split: str = "val", images: str | Path | None
         dataset = read_coco(path, Path(images) if images else None)
     elif path.suffix.lower() in (".yaml", ".yml"):
         if images is not None:
-            raise ValueError("images is for COCO JSON; a data.yaml says where its images are")
+            raise ValueError("images applies only to COCO JSON; a data.yaml names its image folders")
         dataset = read_yolo(path, split)
     else:
         inside = sorted(file for ending in ("*.yaml", "*.yml", "*.json") for file in path.glob(ending))
         hint = f"; did you mean {inside[0]}?" if inside else ""
         raise ValueError(f"data must be a data.yaml or a COCO .json, not '{data}'{hint}")
     if not dataset.samples:
-        raise LabelError(f"{data}: the split holds no images")
+        raise LabelError(f"{data}: the split has no images")
     if not any(len(sample.classes) for sample in dataset.samples):
         raise LabelError(f"{data}: none of the {len(dataset.samples)} images has a label ({_label_hint(dataset)})")
     return replace(dataset, notes=(*dataset.notes, *_empty_boxes(dataset)))
@@ -123,7 +123,7 @@ def list_images(data: str | Path, split: str = "train") -> list[Path]:
     else:
         files = find(path)
     if not files:
-        raise LabelError(f"{data}: the split holds no images")
+        raise LabelError(f"{data}: the split has no images")
     return sorted(set(files))
 
 
@@ -146,7 +146,8 @@ def load_for_training(data: str | Path, split: str) -> Dataset:
     channels = read_description(path).get("channels") if path.is_file() and path.suffix != ".json" else None
     if channels not in (None, 3):
         raise LabelError(
-            f"{data}: 'channels' is {str(channels)[:40]}, but the networks here take images of 3 channels; without it "
+            f"{data}: 'channels' is {str(channels)[:40]}, but training supports only images with 3 channels; "
+            "without it "
             "gray images are read as color"
         )
     dataset = load_dataset(data, split)
@@ -154,7 +155,8 @@ def load_for_training(data: str | Path, split: str) -> Dataset:
     samples = [sample for sample in dataset.samples if sample.path in kept]
     if mixed := next((sample for sample in samples if sample.mixed), None):
         raise LabelError(
-            f"{label_files([mixed.path])[0]} holds boxes and polygons, and Ultralytics does not train on such a file; "
+            f"{label_files([mixed.path])[0]} contains boxes and polygons, which Ultralytics cannot train on in "
+            "one file; "
             "write all objects as boxes"
         )
     _check_readable(data, split, [sample.path for sample in samples])
@@ -169,7 +171,7 @@ def image_size(path: Path) -> tuple[int, int]:
     from PIL import Image
 
     if not path.is_file():  # a pipe would be waited for
-        raise FileNotFoundError(f"{path} is no file")
+        raise FileNotFoundError(f"{path} is not a file")
     install_nothing()
     try:
         with Image.open(path) as image:

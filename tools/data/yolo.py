@@ -59,9 +59,9 @@ def read_description(path: Path) -> dict[str, Any]:
     try:
         described = read_yaml(path)
     except ValueError as error:
-        raise LabelError(f"{path} is no YAML: {error}") from error
+        raise LabelError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(described, dict):
-        raise LabelError(f"{path} is no data.yaml: it has no keys")
+        raise LabelError(f"{path} is not a data.yaml: it has no keys")
     return described
 
 
@@ -74,7 +74,7 @@ def _names(path: Path, described: dict[str, Any]) -> dict[int, str]:
         names = numbered if len(numbered) == len(names) else names
     nested = [name for name in names.values() if isinstance(name, (dict, list))] if isinstance(names, dict) else []
     if nested:
-        raise LabelError(f"{path}: 'names' holds {str(nested[0])[:60]!r}, which is no name of a class")
+        raise LabelError(f"{path}: 'names' contains {str(nested[0])[:60]!r}, which is not a class name")
     if isinstance(names, dict) and (
         odd := [name for name in names.values() if isinstance(name, bool) or not isinstance(name, (str, int, float))]
     ):
@@ -130,13 +130,15 @@ def _box(where: str, words: list[str], classes: int) -> list[float]:
         )
     cls, *rest = values
     if cls != int(cls) or not 0 <= cls < classes:
-        raise LabelError(f"{where}: class {words[0]} is none of the {classes} classes")
+        raise LabelError(f"{where}: class {words[0]} is not one of the {classes} classes")
     if not all(-0.01 <= value <= 1.01 for value in rest):  # the tolerance of Ultralytics (data/utils.py)
-        raise LabelError(f"{where}: coordinates must be of the image's sides, 0 to 1, got {' '.join(words[1:])[:80]!r}")
+        raise LabelError(
+            f"{where}: coordinates must be relative to the image's sides, 0 to 1, got {' '.join(words[1:])[:80]!r}"
+        )
     if len(rest) == 4:
         x, y, w, h = rest
         if w < 0 or h < 0:  # Ultralytics leaves the image out without a word
-            raise LabelError(f"{where}: a box of {w:g} x {h:g}")
+            raise LabelError(f"{where}: a box has size {w:g} x {h:g}")
         return [cls, x - w / 2, y - h / 2, x + w / 2, y + h / 2]
     xs, ys = rest[::2], rest[1::2]
     return [cls, min(xs), min(ys), max(xs), max(ys)]

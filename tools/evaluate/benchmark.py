@@ -248,7 +248,9 @@ def cases(
                     for count in counts or (None,):
                         out.append(Case(model, engine, device, precision, count, imgsz, rect=rect))
     if not out:
-        raise ValueError("no engine here reads these models in the precisions asked for; yolort engines lists them")
+        raise ValueError(
+            "no engine here can run these models in the requested precisions; yolort engines lists the engines"
+        )
     return out
 
 

@@ -137,7 +137,7 @@ def _candidates(
     if not precisions:
         found = [case for case in found if accurate(case)]
     if any(case.engine == "torch" for case in found):
-        raise ValueError("tune takes what Detector loads; export the checkpoint first")
+        raise ValueError("tune needs an exported model; export the checkpoint first")
     return found
 
 
@@ -164,14 +164,14 @@ def _time(
 def _check_same(model: Path, other: Path) -> None:
     """ValueError where `other` is not an artefact of the same checkpoint beside `model`."""
     if other.resolve().parent != model.resolve().parent:
-        raise ValueError(f"{other} is not beside {model}; put them into one folder")
+        raise ValueError(f"{other} is not in the folder of {model}; put both into one folder")
     marks = []
     for path in (model, other):
         detector = yolort.Detector(path, tuned=False)
         own = json.loads(detector.metadata.get("yolort") or "{}")
         source = (own.get("source") or {}).get("sha256")
         if not source:
-            raise ValueError(f"{path} does not say what checkpoint it was made from; export it with yolort")
+            raise ValueError(f"{path} does not record its source checkpoint; export it with yolort")
         marks.append((source, detector.head, detector.imgsz, tuple(detector.names.values())))
     if marks[0] != marks[1]:
         raise ValueError(f"{other} is not the same model as {model}: another checkpoint, head, imgsz or names")

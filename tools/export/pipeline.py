@@ -132,7 +132,7 @@ def _check_arguments(
     if format not in EXPORTED:
         raise ValueError(f"format must be one of {', '.join(EXPORTED)}, not {format!r}")
     if precision not in PRECISIONS:
-        hint = "; INT8 is made by yolort.tools.export_int8 with data" if precision == "int8" else ""
+        hint = "; for INT8 use yolort.tools.export_int8 with data" if precision == "int8" else ""
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}{hint}")
     if head not in HEADS:
         raise ValueError(f"head must be one of {', '.join(HEADS)}, not {head!r}")
@@ -151,7 +151,7 @@ def _check_arguments(
         (engine or EngineOptions()).check()
         need_tensorrt()
     elif engine is not None:
-        raise ValueError(f'options of TensorRT are for format "engine", not "{format}"')
+        raise ValueError(f'TensorRT options need format "engine", not "{format}"')
 
 
 def _metadata(source: Checkpoint, cut: nn.Module, request: Request, keypoints: dict[str, Any]) -> dict[str, Any]:

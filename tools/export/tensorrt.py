@@ -42,7 +42,7 @@ class EngineOptions:
 
     Attributes:
         device: a GPU by its number or name, 1 or "cuda:1"; "" is the first.
-        workspace: MiB that one layer may take, 1 or more; None: all that the GPU has.
+        workspace: workspace per layer in MiB, at least 1; None: all GPU memory.
         timing_cache: a file of measured times, which makes the next build faster; it is read where it exists, and
             written.
         calibration: of `quantize(format="cache")`: INT8 without Q/DQ pairs, of TensorRT 8 and 10.
@@ -83,7 +83,7 @@ def need_tensorrt() -> None:
     """EngineError where no engine can be built here."""
     reason = next(engine.reason for engine in yolort.engines() if engine.name == "tensorrt")
     if reason:
-        raise yolort.EngineError(f"a TensorRT engine is built on the GPU that runs it: {reason}")
+        raise yolort.EngineError(f"a TensorRT engine must be built on the GPU that runs it: {reason}")
 
 
 def build_engine(
@@ -187,9 +187,9 @@ def _read(source: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
         graph = onnx.load(source)
         described = {entry.key: _value(entry.value) for entry in graph.metadata_props}
     except (DecodeError, ValueError, FileNotFoundError, onnx.checker.ValidationError) as error:
-        raise yolort.ModelError(f"{source} is no ONNX file: {error}") from error
+        raise yolort.ModelError(f"{source} is not an ONNX file: {error}") from error
     if not described.get("imgsz"):
-        raise yolort.ModelError(f"{source} carries no metadata (imgsz); export it with yolort export")
+        raise yolort.ModelError(f"{source} has no metadata (imgsz); export it with yolort export")
     return graph, described
 
 
@@ -216,8 +216,9 @@ def _compare(source: Path, built: Path, own: dict[str, Any], device: str | int) 
     share = changed(*(raw_maps(detector, image) for detector in detectors))
     if not share <= MOST_CHANGED:
         raise yolort.EngineError(
-            f"the engine changes {share:.0%} of what ONNX Runtime detects in the embedded picture; build it in another "
-            "precision, or quantise with more images"
+            f"the engine changes {share:.0%} of the detections of ONNX Runtime in the embedded image; build it "
+            "in another "
+            "precision, or quantize with more images"
         )
     return f"changed of what is detected on the embedded picture: {share:.1%}"
 

@@ -147,7 +147,7 @@ def prune(
     _atomic.check(target, sources=read)
     runs = target.with_name(f"{target.stem}-training")
     if finetune and runs.exists():
-        raise FileExistsError(f"{runs} holds an earlier training; move it, or choose another output")
+        raise FileExistsError(f"{runs} contains an earlier training; move it, or choose another output")
     with _atomic.workspace(target) as folder:
         job = Job(source, method, allocate, round_to, data, batch, side, seed, progress, folder, runs)
         if unstructured:
@@ -214,10 +214,12 @@ def _check_training(
     if data is None and (finetune or method == "taylor"):
         raise ValueError(f"{'finetune' if finetune else 'method taylor'} needs data, a data.yaml of labelled images")
     if (distill or training) and not finetune:
-        raise ValueError(f"{'distill' if distill else ', '.join(training)} is for the training; give finetune too")
+        raise ValueError(
+            f"{'distill' if distill else ', '.join(training)} needs finetune, because it applies to training"
+        )
     if unstructured and (ratio is None or method not in ("l1", "random")):
         raise ValueError(
-            "unstructured takes a ratio and the methods l1 and random: no target, since it makes no engine faster"
+            "unstructured needs a ratio and method l1 or random; targets do not apply, because no engine gets faster"
         )
 
 

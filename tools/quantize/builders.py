@@ -120,7 +120,7 @@ class NcnnBuilder(Builder):
             self._metadata = read_yaml(sidecar)
             self._contract = dict(json.loads(self._metadata["yolort"]))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise GraphError(f"{sidecar} is no metadata of a yolort export: {error}") from error
+            raise GraphError(f"{sidecar} is not the metadata of a yolort export: {error}") from error
         if self._contract.get("head") != calibration.head:
             raise CalibrationError(
                 f"{source} has the head {self._contract.get('head')}, and the calibration is for {calibration.head}"

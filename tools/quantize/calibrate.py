@@ -96,7 +96,8 @@ class Calibration:
         shared = [path for path in images if sha256(path) in known]
         if shared:
             raise CalibrationError(
-                f"{len(shared)} of the {len(images)} images of {what} were calibrated on, such as {shared[0]}: scores "
+                f"{len(shared)} of the {len(images)} images of {what} were used for calibration, such as "
+                f"{shared[0]}: scores "
                 "on them say nothing of other images. Calibrate on others, or allow it (--allow-overlap)"
             )
 
@@ -116,7 +117,7 @@ class Calibration:
         if not file.is_file():
             raise FileNotFoundError(f"no such file: {file}; yolort calibrate writes it")
         if file.stat().st_size > _MAX_JSON:
-            raise CalibrationError(f"{file} is larger than {_MAX_JSON >> 20} MiB, and so no calibration")
+            raise CalibrationError(f"{file} is larger than {_MAX_JSON >> 20} MiB, so it is not a calibration")
         try:
             read = json.loads(file.read_text(encoding="utf-8"))
             if not isinstance(read, dict) or not isinstance(read.get("format"), int):
@@ -129,7 +130,7 @@ class Calibration:
             return cls._of(read)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
             why = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
-            raise CalibrationError(f"{file} is no calibration, or a damaged one: {why}") from error
+            raise CalibrationError(f"{file} is not a calibration, or is damaged: {why}") from error
 
     @classmethod
     def _of(cls, read: dict[str, Any]) -> Calibration:
@@ -142,7 +143,7 @@ class Calibration:
             *(("a sum", value) for value in read.get("sums", [])),
         ):
             if not isinstance(value, list):  # text would be taken apart into its characters
-                raise ValueError(f"{name[:80]}: {repr(value)[:80]} is no list")
+                raise ValueError(f"{name[:80]}: {repr(value)[:80]} is not a list")
         ranges = {str(name): Range(*map(float, values)) for name, values in read["ranges"].items()}
         for name, one in ranges.items():
             if not (np.isfinite([one.low, one.high, one.peak]).all() and one.low <= 0 <= one.high and one.peak >= 0):
@@ -310,15 +311,15 @@ def observe(
             if filled:
                 activations.add(pictures[:filled])
     for reason in unreadable:
-        _log.warning("left out: %s", reason)
+        _log.warning("skipped: %s", reason)
     if not hashes:
         raise yolort.ImageError(f"none of the {len(chosen)} images can be read; the first: {unreadable[0]}")
     if len(hashes) < 2:
-        raise CalibrationError(f"{data}: one image cannot stand for all others; take a few hundred of the training's")
+        raise CalibrationError(f"{data}: one image is not representative; use a few hundred training images")
     if blank == len(hashes):
         raise CalibrationError(f"{data}: all {blank} images are of one colour; calibrate on images of the training")
     if len(hashes) < _FEW:
-        _log.warning("%d images are few: ranges may be too narrow; take 32 or more of the training's", len(hashes))
+        _log.warning("only %d images: ranges may be too narrow; use at least 32 training images", len(hashes))
     return Observation(graph, size, tuple(hashes), activations)
 
 
@@ -350,7 +351,7 @@ def float_graph(model: str | Path, head: str, imgsz: int | tuple[int, int] | Non
 def _choose(data: str | Path, split: str, count: int, allow_overlap: bool) -> list[Path]:
     files = list_images(data, split)
     if len(files) < 2:
-        raise CalibrationError(f"{data}: one image cannot stand for all others; take a few hundred of the training's")
+        raise CalibrationError(f"{data}: one image is not representative; use a few hundred training images")
     rows = np.random.default_rng(0).permutation(len(files))  # as well where all are taken: means are of the first
     files = [files[row] for row in rows[:count]]
     if not allow_overlap:
@@ -379,7 +380,8 @@ def _refuse_shared(files: list[Path], scored: list[Path], what: str) -> None:
             shared.append(path)
     if shared:
         raise CalibrationError(
-            f"{len(shared)} of the {len(files)} images are scored too ({what}), such as {shared[0]}: scores on them "
+            f"{len(shared)} of the {len(files)} images are also used for scoring ({what}), such as {shared[0]}: "
+            "scores on them "
             "would say nothing of other images. Calibrate on others, or allow it (--allow-overlap)"
         )
 

@@ -281,7 +281,7 @@ def _within(
     images = letterboxed(labelled, source.imgsz, source.channels)
     floats = keep_float(comparison, excluded, min_map, images, progress)
     if floats is None:
-        raise QuantizeError(f"the drop of mAP50-95 stays above {max_drop} points whatever is kept float")
+        raise QuantizeError(f"the drop of mAP50-95 exceeds {max_drop} points even with all candidate layers in float")
     return floats
 
 
@@ -340,7 +340,7 @@ def _ncnn_folder(model: Path, calibration: Calibration, folder: Path) -> Path:
     if model.is_dir():
         return model
     if model.suffix.lower() not in (".pt", ".yaml", ".yml"):
-        raise ValueError(f"{model}: for ncnn give the FP32 *_ncnn_model folder of the checkpoint, or the checkpoint")
+        raise ValueError(f"{model}: for ncnn pass the FP32 *_ncnn_model folder of the checkpoint, or the checkpoint")
     from yolort.tools.export.pipeline import export
 
     target = folder / f"{model.stem}_ncnn_model"

@@ -126,7 +126,7 @@ def optimize(
 def _check_limits(hours: float | None, trials: int | None, trial_minutes: float) -> None:
     """ValueError for a search without an end, or one that ends before it begins."""
     if hours is None and trials is None:
-        raise ValueError("give hours or trials: a search has no end of its own")
+        raise ValueError("set hours or trials: a search does not end by itself")
     for name, value in (("hours", hours), ("trials", trials), ("trial_minutes", trial_minutes)):
         if value is not None and value <= 0:
             raise ValueError(f"{name} must be above 0, not {value}")

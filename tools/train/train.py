@@ -127,7 +127,7 @@ def train(
         )
         options = replace(options, class_weights=tuple(weights.tolist()))
     if counted.absent:
-        _log.warning("no training object of: %s", ", ".join(counted.absent))
+        _log.warning("no training objects of: %s", ", ".join(counted.absent))
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     counted.save(folder)
@@ -160,9 +160,9 @@ def check_own_arguments(
 ) -> TrainOptions:
     """The options, without weights; ValueError for what is wrong or clashes with Ultralytics' settings."""
     if class_weights is not None and settings.get("cls_pw"):
-        raise ValueError("class_weights and Ultralytics' cls_pw both weigh the classes; give one")
+        raise ValueError("class_weights and Ultralytics' cls_pw both weight the classes; use only one")
     if scales is not None and settings.get("multi_scale"):
-        raise ValueError("scales and Ultralytics' multi_scale both choose the sides of a batch; give one")
+        raise ValueError("scales and Ultralytics' multi_scale both set the size of a batch; use only one")
     if settings.get("single_cls") and (class_weights is not None or sampling is not None):
         raise ValueError("single_cls leaves one class: class_weights and sampling have nothing to even out")
     check_weighting(class_weights, clip, beta)

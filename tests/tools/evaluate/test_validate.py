@@ -165,7 +165,7 @@ def test_wrong_use_is_one_line(scenes: Path, tmp_path: Path) -> None:
     for arguments, says in (
         ((tmp_path / "none.onnx", "--data", scenes), "none.onnx"),
         ((model, "--data", tmp_path / "none.yaml"), "no such file"),
-        ((model, "--data", tmp_path / "d.yaml"), "holds no images"),
+        ((model, "--data", tmp_path / "d.yaml"), "has no images"),
         ((model, "--data", scenes, "--split", "test"), "no split 'test'"),
         ((model, "--data", scenes, "--conf", 7), "conf"),
         ((model, "--data", scenes, "--scales", 2000), "larger than any input"),

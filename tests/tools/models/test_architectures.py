@@ -120,7 +120,7 @@ def layer(*parts: Any) -> dict[str, Any]:
         ({"backbone": "x"}, "no list of layers under 'backbone'"),
         ({"backbone": []}, "it cannot be built|takes"),
         ({"backbone": SMALL["backbone"] * 200}, "layers, expected 1 to 300"),
-        ({"head": None}, "it describes no detection model"),
+        ({"head": None}, "it does not describe a detection model"),
         ({"head": [[-1, 1, "WorldDetect", ["nc", 256, True]]]}, 'the head to ask for is "boxes"'),
         ({"head": [[-1, 1, "YOLOEDetect", ["nc", 512, True]]]}, 'the head to ask for is "boxes"'),
         ({"head": [[-1, 1, "RTDETRDecoder", ["nc"]]]}, 'the head to ask for is "end2end"'),
@@ -192,7 +192,7 @@ def test_what_is_nested_and_aliased_within_the_limits() -> None:
     [
         (BOMB + "names: *i\n", "more than 400000 values"),
         (BOMB.replace("[", "{? [").replace("]", "]}") + "names: [a]\n", ""),
-        ("a: &a [*a]\n", "alias stands for what it is in|unconstructable|recursive"),
+        ("a: &a [*a]\n", "alias contains itself|unconstructable|recursive"),
         ("[" * 1000 + "]" * 1000, "nested deeper|maximum nesting depth"),
         ("[" * 100_000, "nest|recursion"),
         ("[" * 60 + "]" * 60, "nested deeper than 50 levels"),
@@ -253,8 +253,8 @@ def test_aliases_of_a_data_yaml(key: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("names: [[a]]\nval: x\n", "'names' holds .*which is no name of a class"),
-        ("names: {0: {a: b}}\nval: x\n", "'names' holds"),
+        ("names: [[a]]\nval: x\n", "'names' contains .*which is not a class name"),
+        ("names: {0: {a: b}}\nval: x\n", "'names' contains"),
         ("names: [a]\nval: {a: b}\n", "'val' is .*expected a path"),
         ("names: [a]\nval: [[x]]\n", "'val' is .*expected a path"),
         ("names: [a]\npath: [x]\nval: x\n", "'path' is .*expected a path"),

@@ -147,7 +147,7 @@ def test_an_interrupted_run_is_resumed(
         train_module(given, blocks, epochs=3, output=run, trainer=training.interrupted(Trainer, 1), **training.QUICK)
     assert f"the last whole epoch is in {run / 'weights' / 'last.pt'}" in caplog.text
     assert training.without_yolort(run / "weights" / "last.pt", "yolo.model.model[0].conv.weight.shape[0]") == "12"
-    with pytest.raises(FileExistsError, match="holds a run; resume it, or choose another output"):
+    with pytest.raises(FileExistsError, match="contains a run; resume it, or choose another output"):
         train_module(given, blocks, epochs=3, output=run, **training.QUICK)
     best = train_module(given, blocks, epochs=3, output=run, resume=True, **training.QUICK)
     assert training.shapes(model_of(best)) == training.shapes(given)
@@ -321,7 +321,7 @@ def test_sides_that_no_training_is_of(imgsz: int, blocks: Path, tmp_path: Path) 
 
 def test_an_output_with_an_apostrophe(blocks: Path, tmp_path: Path) -> None:
     """Ultralytics takes it out of the path of the checkpoint, which it then asks a server for."""
-    with pytest.raises(ValueError, match="Ultralytics takes no path with an apostrophe"):
+    with pytest.raises(ValueError, match="Ultralytics does not support paths with an apostrophe"):
         train_module("yolo26n.yaml", blocks, epochs=1, imgsz=64, output=tmp_path / "bob's run")
     assert not (tmp_path / "bob's run").exists()
 
