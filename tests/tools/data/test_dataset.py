@@ -20,7 +20,7 @@ def test_yolo_labels(folder: Path) -> None:
     assert dataset.names == {0: "cat", 1: "dog"}
     a, b, c = dataset.samples
     assert [sample.path.name for sample in dataset.samples] == ["a.jpg", "b.jpg", "c.jpg"]
-    assert a.classes.tolist() == [1, 0]  # the line that stands twice counts once
+    assert a.classes.tolist() == [1, 0]  # the line that occurs twice counts once
     np.testing.assert_allclose(a.boxes, [[0.4, 0.3, 0.6, 0.7], [0, 0, 0.5, 0.5]])
     np.testing.assert_allclose(b.boxes, [[0.1, 0.2, 0.5, 0.8]])
     assert len(c.classes) == 0
@@ -35,7 +35,7 @@ def test_where_the_images_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "images/val": 3,
         "images": 3,
         "list.txt": 2,
-        ("list.txt", "images/val"): 3,  # none stands twice
+        ("list.txt", "images/val"): 3,  # none occurs twice
         str(folder / "images/val"): 3,
     }
     for val, count in sizes.items():
@@ -259,7 +259,7 @@ NOTE = {"id": 1, "image_id": 9, "category_id": 5, "bbox": [1, 2, 3, 4]}
         ({"images": [{"id": True, "file_name": "val/a.jpg"}]}, "id 'True' of image"),
         ({"images": [{"id": 9, "file_name": "val/a.jpg"}, {"id": 8, "file_name": "val/../val/a.jpg"}]},
          "images 9 and 8 are the same file"),
-        ({"categories": [{"id": 5, "name": "dog"}, {"id": 5, "name": "cat"}]}, "id 5 of category stands twice"),
+        ({"categories": [{"id": 5, "name": "dog"}, {"id": 5, "name": "cat"}]}, "id 5 of category occurs twice"),
         ({"categories": [{"id": 5.2, "name": "dog"}]}, "id '5.2' of category"),
         ({"annotations": [{**NOTE, "category_id": 5.5}]}, "id '5.5' of category"),
         ({"annotations": [{**NOTE, "category_id": 6}]}, "annotation 1 is of category 6, which is not listed"),

@@ -219,7 +219,7 @@ def test_images_that_cannot_be_read_are_left_out(
             seen.append(len(loader.dataset.labels))
             raise InterruptedError
 
-    with pytest.raises(InterruptedError), pytest.warns(UserWarning, match=r"left out: .*3\.png cannot be read") as told:
+    with pytest.raises(InterruptedError), pytest.warns(UserWarning, match=r"skipped: .*3\.png cannot be read") as told:
         train(
             checkpoint("yolov8n"),
             tmp_path / "set" / "data.yaml",
@@ -228,7 +228,7 @@ def test_images_that_cannot_be_read_are_left_out(
             trainer=Looking,
             **training.QUICK,
         )
-    assert len([one for one in told if "left out" in str(one.message)]) == 1
+    assert len([one for one in told if "skipped" in str(one.message)]) == 1
     assert seen == [11]
     for image in (tmp_path / "set" / "images" / "val").iterdir():
         image.write_bytes(b"no image")
@@ -331,7 +331,7 @@ def test_images_that_are_too_small(blocks: Path, tmp_path: Path) -> None:
     data = tmp_path / "set" / "data.yaml"
     images = sorted((tmp_path / "set" / "images" / "train").iterdir())
     Image.new("RGB", (1, 1)).save(images[0])
-    with pytest.warns(UserWarning, match="left out: .* has 1 x 1 pixels"):
+    with pytest.warns(UserWarning, match="skipped: .* has 1 x 1 pixels"):
         assert class_report(data, 64).total_images == 11
     for path in images:
         Image.new("RGB", (400, 3)).save(path)
