@@ -51,7 +51,7 @@ Region: TypeAlias = "Sequence[float] | Sequence[Sequence[float]] | npt.NDArray[A
 
 
 #: A threshold of scores, or one for each of some classes, by index or name.
-Conf: TypeAlias = "float | Mapping[int, float] | Mapping[str, float]"
+Conf: TypeAlias = "float | Mapping[int, float] | Mapping[str, float] | str | os.PathLike[str]"
 
 
 class Settings(TypedDict, total=False):

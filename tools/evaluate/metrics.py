@@ -112,6 +112,19 @@ class Scores:
 
         return float(self._curves["conf"][smooth(self._curves["f1"].mean(0), 0.1).argmax()])
 
+    @property
+    def class_confs(self) -> dict[str, float]:
+        """The confidence of the best F1 at IoU 0.5 of each class, by name; classes without a true detection are left
+        out, and of classes with the same name the lowest counts."""
+        from ultralytics.utils.metrics import smooth
+
+        out: dict[str, float] = {}
+        for cls, f1 in zip(self._curves["classes"], self._curves["f1"], strict=True):
+            if f1.max() > 0:
+                name, conf = self._names[int(cls)], round(float(self._curves["conf"][smooth(f1, 0.1).argmax()]), 4)
+                out[name] = min(conf, out.get(name, conf))
+        return out
+
     @cached_property
     def metrics(self) -> Metrics:
         """All figures."""

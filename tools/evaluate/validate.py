@@ -81,6 +81,18 @@ class Validation:
             "confusion": self.scores.confusion.astype(int).tolist(),
         }
 
+    def save_conf(self, path: str | Path) -> None:
+        """Writes the confidence of the best F1 of each class as JSON, which `Detector(conf=path)` reads.
+
+        Args:
+            path: the file to write, *.json; a file that yolort did not write is refused.
+
+        Raises:
+            FileExistsError: the file exists and yolort did not write it.
+        """
+        text = json.dumps({"writer": _atomic.MARK, "conf": self.scores.class_confs}, indent=1, allow_nan=False)
+        _atomic.write(path, text.encode())
+
     def save(self, folder: str | Path) -> None:
         """Writes metrics.json and the plots (PR, F1, P, R, confusion matrix) into a folder, all or nothing.
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from yolort import _class_conf
+
 MODEL_HELP = "Model: an .onnx, .engine or .tflite file, or a *_ncnn_model or *_openvino_model folder."
 Model = Annotated[Path, typer.Argument(help=MODEL_HELP, show_default=False)]
 Engine = Annotated[
@@ -83,7 +85,9 @@ Sampling = Annotated[
 BatchScales = Annotated[
     str | None, typer.Option("--scales", help="Range of the random size of each batch, relative to --imgsz: 0.5,1.5.")
 ]
-Conf = Annotated[float, typer.Option(help="Minimum score of a detection.")]
+Conf = Annotated[
+    str, typer.Option(help="Minimum score of a detection; or a .json file of scores per class, see val --save-conf.")
+]
 Iou = Annotated[float, typer.Option(help="IoU above which NMS drops the box with the lower score.")]
 Classes = Annotated[str | None, typer.Option(help="Classes to keep, as indices or names: 0,2,person.")]
 MaxDet = Annotated[int, typer.Option(help="Maximum number of detections per image.")]
@@ -93,6 +97,18 @@ TimedRuns = Annotated[int, typer.Option(help="Number of timed detections.")]
 Reports = Annotated[
     list[Path] | None, typer.Option(help="Report file: .html, .md, .csv or .json. Can be given several times.")
 ]
+
+
+def parse_conf(text: str) -> float | dict[str, float]:
+    """A score, or thresholds by class name from a file; ValueError, FileNotFoundError."""
+    try:
+        return float(text)
+    except ValueError:
+        if not text.endswith(".json"):
+            raise ValueError(
+                f"--conf is {text!r}, expected a score, 0 to 1, or a .json file of val --save-conf"
+            ) from None
+    return _class_conf.read(text)
 
 
 def parse_classes(text: str | None) -> list[int | str] | None:
