@@ -47,21 +47,21 @@ _UNSPELLABLE = re.compile(r"[\n-\r\x1c-\x1e\x85\u2028\u2029\ud800-\udfff]")
 
 
 def load_dataset(data: str | Path, split: str = "val", images: str | Path | None = None) -> Dataset:
-    """Reads the labels of a data set; the images are only looked for.
+    """Reads the labels of a data set; images are located but not read.
 
     Args:
         data: a `data.yaml` of Ultralytics (`path`, `train`, `val`, `test`, `names` or `nc`; a split is a folder, a list
             of paths in a .txt, or several of them; the labels of images/a/1.jpg are labels/a/1.txt, also where links
-            lead, or beside the images), the name of one that Ultralytics ships ("coco8.yaml"), which it then downloads
-            where it must, or a COCO JSON file. `path` is relative to the file, the working folder, or Ultralytics'
+            lead, or beside the images), the name of one that Ultralytics ships ("coco8.yaml"), which it downloads if
+            necessary, or a COCO JSON file. `path` is relative to the file, the working folder, or Ultralytics'
             `datasets_dir`; paths in a .txt to that file, the data set, or the working folder. Separators may be those
             of Windows, and a path may begin with a "../" too many, as Roboflow writes them.
         split: "train", "val" or "test", of a `data.yaml`.
         images: the folder of the images of a COCO JSON file; default: the JSON file's own, its images/, or,
-            of annotations/instances_X.json, the images/, X/ or images/X/ beside annotations/.
+            of annotations/instances_X.json, the folder images/, X/ or images/X/ beside annotations/.
 
     Raises:
-        FileNotFoundError: no such file, folder or split.
+        FileNotFoundError: a file, folder or split does not exist.
         LabelError: the description or a label file is damaged (with its line), there are no images, no labels at all,
             or a class that is not in `names`.
     """

@@ -238,7 +238,7 @@ def score(
         truths: labels of each image, boxes in pixels.
         found: detections of each, of a low threshold (0.001 is customary) and of every class of a box.
         names: of the classes, 0 to n - 1.
-        resamples: of the images, for the confidence interval; 0 leaves it out.
+        resamples: number of bootstrap resamples for the confidence interval; 0 omits it.
 
     Raises LabelError where there is nothing to be found.
     """

@@ -86,22 +86,22 @@ def tune(
     """Measures engines x precisions x threads and records the fastest for `Detector(model)`.
 
     Args:
-        model: an artefact.
-        others: artefacts of the same checkpoint beside it (an NCNN folder beside the ONNX file), which
-            `Detector(model)` then runs where one of them is fastest.
-        engines: only these.
-        precisions: only these; default: those that keep the accuracy of the model (`accurate`).
-        devices: these; default: each engine's own.
-        image: (height, width, 3) BGR uint8; None takes the embedded picture.
-        seconds: to measure in, 1 or more; loading comes on top.
-        under_load: measure and record also while other processes take the cores.
-        say: told that it waits for them, in a line.
+        model: an exported model.
+        others: artifacts of the same checkpoint in the same folder (an NCNN folder beside the ONNX file);
+            `Detector(model)` then runs one of them if it is fastest.
+        engines: engines to try; default: all.
+        precisions: precisions to try; default: those that keep the accuracy of the model (`accurate`).
+        devices: devices to try; default: the default of each engine.
+        image: (height, width, 3) BGR uint8; None: the embedded image.
+        seconds: time limit of the measurement, at least 1, not counting loading.
+        under_load: measure and record even if other processes use the cores.
+        say: called with a line of text when it waits for them.
 
-    The record is `<model>.tuned.json`, or where that cannot be written a file in the user's cache. It holds for this
-    processor with these cores.
+    The record is `<model>.tuned.json`, or a file in the user's cache if that cannot be written. It applies only to this
+    CPU model and core count.
 
-    Raises ValueError where nothing can be tuned, EngineError where nothing runs (with the reasons), BusyError while
-    other processes take the cores (nothing is recorded), and what `cases` raises.
+    Raises ValueError if nothing can be tuned, EngineError if nothing runs (with the reasons), BusyError if other
+    processes use the cores (nothing is recorded), and the errors of `cases`.
     """
     if not 1 <= seconds <= 3600:
         raise ValueError(f"seconds is {seconds}, expected 1 to 3600")

@@ -1,4 +1,4 @@
-"""What a checkpoint of poses does not say, and its data.yaml does: mirrored keypoints, and limbs."""
+"""Mirrored keypoints and limbs, which a data.yaml records and a pose checkpoint does not."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Calibration:
         return text_sha256(json.dumps(self._contents(), sort_keys=True))
 
     def check_graph(self, graph: Graph) -> None:
-        """Raises CalibrationError where `graph` is not the one that was calibrated."""
+        """Raises CalibrationError if `graph` is not the one that was calibrated."""
         if graph.sha256 != self.graph:
             same = self.source and self.source == graph.contract.get("source", {}).get("sha256")
             why = "another export of the same checkpoint" if same else "another model"
@@ -199,29 +199,29 @@ def calibrate(
     """Runs a detector over training images and measures the range of each activation.
 
     Args:
-        model: an FP32 ONNX file with raw head, as `yolort export` writes it; or a checkpoint (.pt) or architecture
-            (.yaml), which is exported to one first, with `head` and `imgsz`.
+        model: an FP32 ONNX file with a raw head, written by `yolort export`; or a checkpoint (.pt) or architecture
+            (.yaml), which is exported first, with `head` and `imgsz`.
         data: a `data.yaml`, COCO JSON, a .txt of paths, a folder or a glob pattern; labels are not needed.
-        split: of a `data.yaml`.
-        images: maximum number of images, 2 or more; a fixed random sample if there are more.
-        method: "minmax" takes the bounds of all values; "percentile" those without the (100 - `percentile`) % at
-            either end; "entropy" the threshold with the least Kullback-Leibler divergence (TensorRT's).
+        split: split of a `data.yaml`.
+        images: maximum number of images, at least 2; a fixed random sample is used if there are more.
+        method: "minmax" uses the bounds of all values, "percentile" clips (100 - `percentile`) % at either end, and
+            "entropy" minimizes the Kullback-Leibler divergence (as in TensorRT).
         percentile: 50 to 100.
-        batch: images of one run, of a model exported with --dynamic; another is run at its own.
-        imgsz: one side or (height, width) in pixels, of a dynamic model or a checkpoint; None takes its own.
-        allow_overlap: calibrate on images of the val or test split too, which makes scores on those too good.
+        batch: batch size, for a model exported with --dynamic; other models run at their own.
+        imgsz: one side or (height, width) in pixels, for a dynamic model or a checkpoint; None: its own.
+        allow_overlap: also accept images of the val or test split, which makes scores on them too good.
         progress: wraps the batches, for a progress bar.
 
     Counters take a few MiB; nothing grows with the number of images.
 
     Raises:
-        FileNotFoundError: no such model, data or image.
+        FileNotFoundError: the model, data or an image does not exist.
         ValueError: bad arguments.
-        GraphError: the model is none that can be calibrated.
+        GraphError: the model cannot be calibrated.
         LabelError: the description of the data is damaged, or lists no images.
         ImageError: none of the images can be read.
-        CalibrationError: fewer than two images, images that hold nothing, activations that are not finite, or images
-            of the evaluation splits.
+        CalibrationError: fewer than two images, blank images, non-finite activations, or images of the evaluation
+            splits.
     """
     _check_method(method, percentile)
     seen = observe(

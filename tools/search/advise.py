@@ -62,15 +62,15 @@ def device() -> Device:
 def advise(
     on: Device, *, imgsz: int = 640, max_latency: float | None = None, data: str | Path | None = None
 ) -> list[Advice]:
-    """A list, the first thing to do first.
+    """Suggestions for a machine, the most important first.
 
     Args:
-        on: the machine that the model is to run on.
-        imgsz: side of the network's input in pixels.
-        max_latency: milliseconds of an image, end to end.
-        data: a `data.yaml`: its training images are counted.
+        on: the machine that will run the model.
+        imgsz: side of the network input in pixels.
+        max_latency: latency target in milliseconds per image, end to end.
+        data: a `data.yaml`, whose training images are counted.
 
-    Raises ValueError for numbers out of range; LabelError, FileNotFoundError for data that cannot be read.
+    Raises ValueError for numbers out of range; LabelError or FileNotFoundError for unreadable data.
     """
     if imgsz < 32:
         raise ValueError(f"imgsz must be 32 or more, not {imgsz}")

@@ -179,7 +179,7 @@ def train_module(
     An interrupt (Ctrl-C) is passed on; `weights/last.pt` is then the last whole epoch and can be resumed.
 
     Raises:
-        FileNotFoundError, LabelError: as `load_dataset`; nothing to resume.
+        FileNotFoundError, LabelError: see `load_dataset`; also FileNotFoundError if there is no run to resume.
         FileExistsError: `output` holds a run.
         CheckpointError: `model` is no detector, or a fused one.
         ValueError: the run to resume is finished, or had a teacher if `trainer` has none; what `check_settings` says.
