@@ -97,8 +97,7 @@ class Calibration:
         if shared:
             raise CalibrationError(
                 f"{len(shared)} of the {len(images)} images of {what} were used for calibration, such as "
-                f"{shared[0]}: scores "
-                "on them say nothing of other images. Calibrate on others, or allow it (--allow-overlap)"
+                f"{shared[0]}; their scores would be too good. Score on others, or use --allow-overlap"
             )
 
     def save(self, path: str | Path) -> None:
@@ -317,7 +316,7 @@ def observe(
     if len(hashes) < 2:
         raise CalibrationError(f"{data}: one image is not representative; use a few hundred training images")
     if blank == len(hashes):
-        raise CalibrationError(f"{data}: all {blank} images are of one colour; calibrate on images of the training")
+        raise CalibrationError(f"{data}: all {blank} images have a single color; calibrate on training images")
     if len(hashes) < _FEW:
         _log.warning("only %d images: ranges may be too narrow; use at least 32 training images", len(hashes))
     return Observation(graph, size, tuple(hashes), activations)
@@ -380,9 +379,8 @@ def _refuse_shared(files: list[Path], scored: list[Path], what: str) -> None:
             shared.append(path)
     if shared:
         raise CalibrationError(
-            f"{len(shared)} of the {len(files)} images are also used for scoring ({what}), such as {shared[0]}: "
-            "scores on them "
-            "would say nothing of other images. Calibrate on others, or allow it (--allow-overlap)"
+            f"{len(shared)} of the {len(files)} images are also used for scoring ({what}), such as {shared[0]}; "
+            "their scores would be too good. Calibrate on others, or use --allow-overlap"
         )
 
 
