@@ -262,7 +262,7 @@ def test_arrays_of_a_gpu_on_an_engine_of_the_cpu(detector: yolort.Detector, kind
             letterbox(array, 64, 64)
     with pytest.raises(ValueError, match="not contiguous within a row"):
         detector(kind((30, 40, 3), strides=(40, 1, 1200)))
-    with pytest.raises(ValueError, match=r"shape \(3, 30, 40\) has its channels first"):
+    with pytest.raises(ValueError, match=r"shape \(3, 30, 40\) has the channels first"):
         detector(kind((3, 30, 40)))
     with pytest.raises(TypeError, match="expected uint8"):
         detector(kind((30, 40, 3), **({"bits": 32} if kind is DlpackArray else {"typestr": "<f4"})))

@@ -32,6 +32,7 @@ from yolort.cli._options import (
 )
 
 
+# Long because each option is a parameter with its help.
 def serve(
     model: Model,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 listens on all addresses.")] = "127.0.0.1",

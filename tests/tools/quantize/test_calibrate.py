@@ -203,7 +203,7 @@ def test_few_images_are_told(model: Path, tmp_path: Path, caplog: pytest.LogCapt
 
 @pytest.mark.slow
 def test_bad_images(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(CalibrationError, match="of one colour"):
+    with pytest.raises(CalibrationError, match="a single color"):
         calibrate(model, pictures(tmp_path / "black", 3, 0))
     with pytest.raises(CalibrationError, match="one image is not representative"):
         calibrate(model, pictures(tmp_path / "one", 1))
