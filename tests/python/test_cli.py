@@ -207,7 +207,7 @@ def test_formats_that_cannot_be_encoded_are_saved_as_png(model: Path, tmp_path: 
     assert sorted(path.name for path in out.iterdir()) == ["a-2.png", "a.jpg", "a.png", "b.png"]
     assert all(yolort.images.read(path).shape == (480, 640, 3) for path in out.iterdir())
     done = run("predict", folder / "a.mpo", "--model", model, "--save", tmp_path / "x.mpo")
-    assert ".mpo, which cannot be encoded" in done.stderr
+    assert "cannot encode .mpo" in done.stderr
     assert (tmp_path / "x.png").is_file()
 
 

@@ -67,7 +67,7 @@ def test_sbit_of_png(bits: int) -> None:
 def test_sixteen_bits_that_are_almost_black_are_told(ending: str) -> None:
     with pytest.warns(
         UserWarning,
-        match="16 bits, but no pixel above 4080 of 65535: the image is almost black; if it should not be, save it with 8",
+        match="16 bits, but no pixel above 4080 of 65535: the image is almost black; if it should not be",
     ):
         images.decode(encoded(ending, np.full((8, 8, 3), 4080, np.uint16)))
     images.decode(encoded(ending, np.full((8, 8, 3), 20_000, np.uint16)))

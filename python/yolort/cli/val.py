@@ -34,6 +34,7 @@ from yolort.cli._options import (
 from yolort.cli._output import note, percent, print_table, progress, report_error, say
 
 
+# Long because each option is a parameter with its help.
 def val(
     model: Annotated[Path, typer.Argument(help="Exported model, or a .pt checkpoint as baseline.", show_default=False)],
     data: Annotated[str, typer.Option(help="A data.yaml in Ultralytics' format, or COCO JSON.", show_default=False)],
