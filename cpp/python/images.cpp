@@ -56,8 +56,8 @@ struct Pixels {
   }
 };
 
-/// Takes HxW, HxWx1, HxWx3, HxWx4 or HxWxchannels of uint8. Rows may have any stride; pixels that are not packed within
-/// a row are copied.
+/// Accepts HxW, HxWx1, HxWx3, HxWx4 or HxWxchannels of uint8. Rows may have any stride; pixels that are not packed
+/// within a row are copied.
 HeldImage hold_array(py::array array, std::optional<PixelFormat> asked, int channels) {
   if (array.dtype().kind() != 'u' || array.itemsize() != 1) {
     throw py::type_error("image: expected uint8 pixels (0 to 255), got " + std::string(py::str(array.dtype())) +

@@ -243,16 +243,27 @@ def classes(value: Any, known: Mapping[int, str]) -> list[int]:
     return list(dict.fromkeys(indices))
 
 
+def conf_of_file(value: Any) -> Any:
+    """The thresholds by class name in a .json file if `value` is its path; otherwise `value`."""
+    if isinstance(value, os.PathLike) or (isinstance(value, str) and value.endswith(".json")):
+        from yolort import _class_conf  # rarely needed, and importing yolort stays quick
+
+        return _class_conf.read(path("conf", value))
+    return value
+
+
 def conf(value: Any, known: Mapping[int, str]) -> float | dict[int, float]:
     """A threshold of scores, or one for each of some classes, by index.
 
     Args:
-        value: a number, or a dict of numbers by class index or name.
+        value: a number, a dict of numbers by class index or name, or the path of a .json file of `val --save-conf`.
         known: the model's class names by index.
 
     Raises:
-        TypeError, ValueError: neither; a class that the model does not have.
+        TypeError, ValueError: none of these; a class that the model does not have.
+        FileNotFoundError: no such file.
     """
+    value = conf_of_file(value)
     if not isinstance(value, Mapping):
         return number("conf", value)
     if not value:

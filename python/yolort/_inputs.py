@@ -100,7 +100,7 @@ def _is_pattern(source: str | bytes | os.PathLike[str]) -> bool:
 
 
 def _is_path(item: bytes | bytearray | memoryview) -> bool:
-    """Whether bytes are those of a path, and not of an image file."""
+    """Whether `bytes` are a path rather than the contents of an image file."""
     from yolort import _image_header  # importing yolort stays quick
 
     return isinstance(item, bytes) and (os.path.exists(item) or _image_header.read(item) is None)

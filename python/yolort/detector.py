@@ -83,8 +83,9 @@ class Detector(Model[_core.Detector]):
             precision: precision to compute in, "fp32", "fp16", "bf16" or, on ncnn, "fp16-storage" (fp16 in memory,
                 computed in fp32); for an INT8 model "int8" (float layers in fp32) or "int8+bf16". onnxruntime and
                 tensorrt use the precision of the file. Default: the fastest one that keeps the accuracy.
-            conf: minimum score of a detection, 0 to 1; or a dict of thresholds by class index or name. Classes that are
-                not in the dict keep 0.25, or in a call the threshold of the constructor.
+            conf: minimum score of a detection, 0 to 1; or thresholds per class: a dict by class index or name, or the
+                path of a .json file that `yolort val --save-conf` wrote. Other classes keep 0.25, or in a call the
+                threshold of the constructor.
             iou: NMS drops a box whose IoU with a better one is above this, 0 to 1.
             max_det: maximum number of detections per image, at least 1.
             classes: classes to keep, as indices or names, one or several; a name selects all classes with that name.
@@ -128,9 +129,11 @@ class Detector(Model[_core.Detector]):
             EngineError: no engine here can run the model, or run it at one of the scales; the message says why.
             ValueError, TypeError: an argument is out of range, or no artifact can run a scale.
         """
+        conf = _checks.conf_of_file(conf)
+        base = _CONF if isinstance(conf, Mapping) else conf
         self._core = _core.Detector(
             _checks.contents("model", model) if format else _checks.path("model", model),
-            _checks.thresholds(_CONF if isinstance(conf, Mapping) else conf, iou, max_det, [], agnostic, multi_label),
+            _checks.thresholds(base, iou, max_det, [], agnostic, multi_label),
             format=_checks.text("format", format),
             engine=_checks.text("engine", engine),
             device=_checks.device(device),

@@ -117,7 +117,7 @@ def left_out(paths: Iterable[Path]) -> str:
         return ""
     kinds = sorted({path.suffix.lower() for path in others})
     hint = "; pip install pillow-heif to read HEIC" if set(kinds) & set(_HEIC) else ""
-    return f"left out {len(others)} image(s) of kinds that are not read here ({', '.join(kinds)}){hint}"
+    return f"skipped {len(others)} image(s) in unsupported formats ({', '.join(kinds)}){hint}"
 
 
 def find(source: str | bytes | os.PathLike[str], *, videos: bool = False) -> list[Path]:
@@ -140,12 +140,12 @@ def find(source: str | bytes | os.PathLike[str], *, videos: bool = False) -> lis
     path, kinds = Path(text), "images or videos" if videos else "images"
     if os.path.isdir(path):
         entries = list(path.iterdir())
-        nothing = f"folder {name} holds no {kinds} ({', '.join(sorted(endings() | (VIDEOS if videos else set())))})"
+        nothing = f"folder {name} has no {kinds} ({', '.join(sorted(endings() | (VIDEOS if videos else set())))})"
     elif os.path.exists(path):
         return [path]
     else:
         entries = list(_glob.matches(text))
-        nothing = f"{name} does not exist, and as a pattern it matches no {kinds}"
+        nothing = f"{name} does not exist and matches no {kinds} as a pattern"
     found = [entry for entry in entries if is_image(entry) or (videos and is_video(entry))]
     unread = left_out(entries)
     if not found:

@@ -35,7 +35,7 @@ def names(folder: Path) -> list[str]:
 
 def kept(error: pytest.ExceptionInfo[OSError]) -> Path:
     """Where the message says that the result is."""
-    found = re.search(r"the result is kept as (\S+?)(: '|$)", str(error.value))
+    found = re.search(r"the result was saved as (\S+?)(: '|$)", str(error.value))
     assert found, error.value
     return Path(found[1])
 

@@ -190,7 +190,7 @@ def test_a_file_system_without_hard_links(folder: Path, tmp_path: Path, monkeypa
     output.mkdir()
     claim(output, folder, tmp_path / "a.onnx")
     claim(output, folder, tmp_path / "a.onnx")
-    with pytest.raises(ValueError, match="holds the work on another"):
+    with pytest.raises(ValueError, match="has results for another"):
         claim(output, folder, tmp_path / "b.onnx")
 
 
@@ -205,7 +205,7 @@ def test_a_manifest_that_is_none(kind: str, folder: Path, tmp_path: Path) -> Non
         manifest.write_bytes(b"\xff\xfe")
     else:
         manifest.mkdir()
-    with pytest.raises(ValueError, match=r"out.* holds the work on another"):
+    with pytest.raises(ValueError, match=r"out.* has results for another"):
         claim(output, folder, tmp_path / "m.onnx")
 
 

@@ -208,7 +208,7 @@ class TestChannels:
         for wrong in (IMAGE, IMAGE[..., 0], np.zeros((8, 8, 4), np.uint8)):
             with pytest.raises(ValueError, match="the model takes 6"):
                 detector(wrong)
-        with pytest.raises(ValueError, match=r"\(height, width, 6\), as the model takes"):
+        with pytest.raises(ValueError, match=r"\(height, width, 6\), as the model needs"):
             detector(np.zeros((8, 8, 7), np.uint8))
 
     def test_files_that_have_not_so_many(self, make: Callable[..., yolort.Detector], tmp_path: Path) -> None:

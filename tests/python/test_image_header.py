@@ -41,7 +41,7 @@ def test_what_has_no_known_size_is_not_decoded(data: bytes, monkeypatch: pytest.
 
 def test_the_bound_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("YOLORT_MAX_PIXELS", "100")
-    with pytest.raises(yolort.ImageError, match="160 x 90 pixels, more than the 100"):
+    with pytest.raises(yolort.ImageError, match="160 x 90 pixels, more than the limit of 100"):
         images.decode(encoded(".png", COLOR))
     monkeypatch.setenv("YOLORT_MAX_PIXELS", "14400")
     assert images.decode(encoded(".png", COLOR)).shape == COLOR.shape

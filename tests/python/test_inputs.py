@@ -77,7 +77,7 @@ def test_what_is_no_image_says_what_is_expected(detector: yolort.Detector, image
         ({"region": [(0, 0), (1, 1)] * 9000}, "3 to 10000 corners"),
         ({"region": "all"}, "region: expected x1, y1, x2, y2"),
         ({"region": (0, 0, float("nan"), 4)}, "region: expected"),
-        ({"region": (99990, 0, 99999, 9)}, "lies outside the image"),
+        ({"region": (99990, 0, 99999, 9)}, "is outside the image"),
         ({"confidence": 0.5}, "confidence"),
     ],
 )

@@ -74,7 +74,7 @@ def test_a_folder(detector: yolort.Detector, scenes: list[np.ndarray], tmp_path:
     for name in ("b.png", "a.png"):
         yolort.images.write(tmp_path / name, scenes[0])
     (tmp_path / "aa.jpg").write_bytes(b"this is no JPEG")
-    with pytest.warns(UserWarning, match="left out: image .*aa.jpg"):
+    with pytest.warns(UserWarning, match="skipped: image .*aa.jpg"):
         frames = list(detector.stream(tmp_path))
     assert [frame.detections.path for frame in frames] == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
     assert_same(frames[0].detections, detector(scenes[0]))

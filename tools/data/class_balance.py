@@ -118,7 +118,7 @@ def class_report(data: str | Path, imgsz: int, split: str = "train") -> ClassRep
         pixels = sample.in_pixels(height, width)
         sides.append(np.sqrt(pixels.area) * imgsz / max(width, height))
     for reason in unreadable:
-        warnings.warn(f"left out: {reason}", stacklevel=2)
+        warnings.warn(f"skipped: {reason}", stacklevel=2)
     if not instances.any():  # `load_for_training` has found labels
         raise LabelError(f"{data}: no image of {split} that has labels can be read; {unreadable[0]}")
     classes = np.concatenate([sample.classes for sample in samples])
@@ -202,7 +202,7 @@ def sample_weights(
         share = (per_image > 0).mean(0)
         limit = float(np.median(share)) if threshold is None else threshold
         if not 0 <= limit <= 1:
-            raise ValueError(f"the threshold of repeat factors is a share of the images, 0 to 1, got {limit}")
+            raise ValueError(f"the repeat threshold must be a share of the images, 0 to 1, got {limit}")
         factor = np.maximum(1, np.sqrt(limit / share))
         weights[labelled] = np.where(per_image > 0, factor, 0).max(1)[labelled]
     else:
@@ -217,8 +217,9 @@ def _check_counts(counts: np.ndarray, names: dict[int, str] | None) -> None:
         shown = ", ".join((names or {}).get(int(cls), f"class {cls}") for cls in absent[:5])
         more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
         raise LabelError(
-            f"no object of {shown}{more} among the training labels: it has no frequency to weigh by; label some, or "
-            "take it out of the data.yaml"
+            f"no object of {shown}{more} among the training labels, so it has no frequency for weighting; label "
+            "some, or "
+            "remove it from the data.yaml"
         )
 
 

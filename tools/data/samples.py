@@ -134,7 +134,7 @@ class Dataset:
 def read_text(path: Path) -> str:
     if not path.is_file():
         if path.exists():
-            raise LabelError(f"{path} is no plain file")
+            raise LabelError(f"{path} is not a regular file")
         raise FileNotFoundError(f"no such file: {path}")
     limit = _MAX_BYTES[path.suffix.lower()]
     parts, size = [], 0
@@ -147,7 +147,7 @@ def read_text(path: Path) -> str:
     try:
         return b"".join(parts).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise LabelError(f"{path} is no text: {error}") from error
+        raise LabelError(f"{path} is not text: {error}") from error
 
 
 def listed(names: dict[int, str]) -> str:

@@ -257,7 +257,9 @@ def cases(
                     for count in counts or (None,):
                         out.append(Case(model, engine, device, precision, count, imgsz, rect=rect))
     if not out:
-        raise ValueError("no engine here reads these models in the precisions asked for; yolort engines lists them")
+        raise ValueError(
+            "no engine here can run these models in the requested precisions; yolort engines lists the engines"
+        )
     return out
 
 
@@ -276,22 +278,22 @@ def benchmark(
     latency_only: bool = False,
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> Benchmark:
-    """Measures every case; one that fails has the reason in its row, and the others go on.
+    """Measures every case. The row of a failed case has the reason; the others continue.
 
     Args:
-        models: artefacts and checkpoints, in all combinations of `cases`; or `chosen`, the cases themselves.
-        image: (height, width, 3) BGR uint8, decoded; None takes the embedded picture.
-        data: labeled images to measure accuracy on by the metric of the models' task, see `load_dataset`.
-        split: of `data`, see `load_dataset`.
-        runs: timed detections of one image.
-        warmup: detections before them that are not timed.
-        batch: above 1, throughput at that batch too, beside that of one image at a time.
-        workers: throughput of that many threads (up to four for each core), each with a clone that computes on one
-            core; None: one for each core; 1 leaves it out.
-        latency_only: leave out throughput, memory and what has to be installed.
+        models: artifacts and checkpoints, in all combinations of `cases`; or pass the cases as `chosen`.
+        image: (height, width, 3) BGR uint8, decoded; None: the embedded image.
+        data: labeled images for measuring accuracy by the metric of the task, see `load_dataset`.
+        split: split of `data`, see `load_dataset`.
+        runs: number of timed detections of one image.
+        warmup: number of detections before timing starts.
+        batch: if above 1, also measure throughput at this batch size.
+        workers: number of threads for the throughput measurement (up to four per core), each with a clone that computes
+            on one core; None: one per core; 1 skips it.
+        latency_only: skip throughput, memory and the list of required packages.
         progress: wraps the steps, for a progress bar.
 
-    Raises ValueError for counts out of range, and what `cases` and `load_dataset` raise.
+    Raises ValueError for counts out of range, and the errors of `cases` and `load_dataset`.
     """
     for name, value, minimum in (("runs", runs, 1), ("warmup", warmup, 0), ("batch", batch, 1)):
         _checks.integer(name, value, minimum, 1_000_000)

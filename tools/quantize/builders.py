@@ -119,7 +119,7 @@ class NcnnBuilder(Builder):
             self._contract = dict(json.loads(self._metadata["yolort"]))
             classes = len(self._metadata["names"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise GraphError(f"{sidecar} is no metadata of a yolort export: {error}") from error
+            raise GraphError(f"{sidecar} is not the metadata of a yolort export: {error}") from error
         if not stock and self._contract.get("head") == "raw-e2e":  # measured: docs/benchmarks/int8.md
             self.int8_stem = False
             self.scores = frozenset(ncnn_int8.score_branches(self._layers, classes))

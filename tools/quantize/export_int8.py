@@ -47,25 +47,25 @@ def export_int8(
     engine: EngineOptions | None = None,
     progress: Callable[[Sequence[Any], str], Iterable[Any]] = lambda items, _: items,
 ) -> Quantized:
-    """Makes an INT8 artifact of a checkpoint, and returns what `quantize` says of it.
+    """Exports a checkpoint to an INT8 artifact, and returns the result of `quantize`.
 
     Args:
         model: a checkpoint (.pt) or architecture (.yaml), see `export`.
-        data: a `data.yaml`: calibrated on its split train, scored on val; of poses `export` reads its `flip_idx` and
-            `skeleton` too.
+        data: a `data.yaml`, calibrated on its split train and scored on val; for poses, `export` also reads its
+            `flip_idx` and `skeleton`.
         format: "onnx" (for OpenVINO on x86), "openvino", "ncnn", or "engine", which TensorRT builds here.
         head: "raw" or "raw-e2e", see `export`.
         imgsz: see `export`.
-        method: of the calibration, see `calibrate`.
-        images: of the calibration, see `calibrate`.
-        max_drop: of accuracy by the metric of the task, in points of 100; see `quantize`.
+        method: calibration method, see `calibrate`.
+        images: number of calibration images, see `calibrate`.
+        max_drop: allowed loss of accuracy in points, by the metric of the task, see `quantize`.
         measure: time it beside the float model.
-        output: path of the artifact; None puts `<stem>-int8<ending>` beside the model.
-        engine: how TensorRT builds, of format "engine".
-        progress: wraps steps, with what they are, for a progress bar.
+        output: path of the artifact; None: `<stem>-int8<ending>` beside the model.
+        engine: TensorRT options, for format "engine".
+        progress: wraps steps, with a description, for a progress bar.
 
-    The artifact appears whole or not at all. Raises ValueError for a format or head that has no INT8, and what
-    `export`, `calibrate`, `quantize` and `build_engine` raise.
+    The artifact is written atomically. Raises ValueError for a format or head without INT8, and the errors of `export`,
+    `calibrate`, `quantize` and `build_engine`.
     """
     if format not in EXPORTED:
         raise ValueError(f"format must be one of {', '.join(EXPORTED)}, not {format!r}")

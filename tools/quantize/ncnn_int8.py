@@ -115,7 +115,7 @@ def write_int8(
         taken = tensors[layer.name][0].input
         found = calibration.ranges.get(taken)
         if found is None:
-            raise CalibrationError(f"the calibration has no range of '{taken}'")
+            raise CalibrationError(f"the calibration has no range for '{taken}'")
         values, scale = round_weights(layer.weights, per_channel=per_channel)
         shift = bias_shift(layer.weights, values, scale, calibration.means.get(taken), layer.groups)
         if layer.bias is not None:

@@ -27,7 +27,7 @@ def untrained(recipe: Recipe, base: Recipe) -> Recipe:
 
 
 def measure_time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
-    """Milliseconds, before any training after pruning, and MB."""
+    """Milliseconds (before any training that follows pruning) and MB."""
     pipeline = Pipeline(folder, data)
     reference = pipeline.case(base, seed)
     first = pipeline.latency([reference], _RUNS)[0]

@@ -56,8 +56,8 @@ void check_options(const Options& options) {
 
 }  // namespace
 
-/// Sets `options` and `spec` to what `yolort tune` recorded for this machine, if that can run here. Returns the path of
-/// the record.
+/// Applies the record of `yolort tune` for this machine to `options` and `spec`, if it can run here. Returns the path
+/// of the record.
 fs::path Detector::Impl::take_tuning(Options& options) {
   const bool open = options.tuned && spec.contents.empty() && options.engine.empty() && options.device.empty() &&
                     options.precision.empty() && !options.threads && options.engine_options.empty() &&
@@ -133,7 +133,7 @@ void Detector::Impl::load(ModelSpec model, Options options) {
   spec.contents = {};
 }
 
-/// A model that does not say its task is what it is opened as.
+/// A model without a recorded task gets the task it is opened for.
 void Detector::Impl::check_task() {
   if (classifies && !spec.metadata.count("task")) {
     spec.layout.task = Task::classify;
@@ -144,7 +144,7 @@ void Detector::Impl::check_task() {
                    (classifies ? "Detector" : "Classifier"));
 }
 
-/// What the options say of keypoints, or else the model, or else of COCO's.
+/// Keypoint settings from the options, otherwise from the model, otherwise COCO's.
 void Detector::Impl::take_keypoints(const Options& options) {
   const auto take = [&](const char* name, const auto& asked, auto& known) {
     if (asked.empty()) return;

@@ -44,12 +44,12 @@ bool reads(const EngineEntry& entry, const ModelSpec& spec) {
 
 std::string file_precision(const ModelSpec& spec) { return spec.precision.empty() ? "fp32" : spec.precision; }
 
-/// Nothing lower than what the file holds can be asked of an engine that computes in that: fp32 asks for no less.
+/// An engine that computes in the precision of the file cannot use a lower one; fp32 is always allowed.
 bool is_as_written(const ModelSpec& spec, const std::string& asked) {
   return asked == file_precision(spec) || asked == "fp32";
 }
 
-/// Whether it can do what is asked for beside the model.
+/// Whether the engine supports the requested options.
 bool can_do(const EngineEntry& entry, const ModelSpec& spec, const Options& options) {
   if (!options.engine_options.empty() && !entry.takes_options) return false;
   return !entry.computes_as_written || options.precision.empty() || is_as_written(spec, options.precision);

@@ -1,4 +1,4 @@
-// Rectangles: the size of the network input for each image, and what runs it.
+// Rectangles: the size of the network input for each image, and the engine that runs it.
 #include <algorithm>
 #include <cstdint>
 #include <string>
@@ -45,7 +45,7 @@ void Detector::Impl::resolve_imgsz(const Options& options) {
   }
 }
 
-/// Ultralytics pads to rectangles where every size can run (pre_transform in engine/predictor.py).
+/// Ultralytics pads to rectangles if every size can run (pre_transform in engine/predictor.py).
 void Detector::Impl::resolve_rect(const Options& options) {
   const InputShape fixed = engine->input_shape();
   const bool dynamic = !fixed.height && !fixed.width && !spec.input.stretch.value_or(false);
@@ -82,7 +82,7 @@ std::unique_ptr<Detector::Impl> Detector::Impl::clone_at(const Size& size, const
   return out;
 }
 
-/// What runs an input of this size: this, or one of those in `sizes`, where it replaces the one that ran longest ago.
+/// The engine for an input of this size: this, or an entry of `sizes`, which may replace the least recently used one.
 Detector::Impl& Detector::Impl::at(const Size& size) {
   if (size == Size{spec.height, spec.width}) return *this;
   const auto found = std::find_if(sizes.begin(), sizes.end(), [&](const std::unique_ptr<Impl>& runner) {

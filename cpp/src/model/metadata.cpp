@@ -167,7 +167,7 @@ class MetadataReader {
     } else if (!names.as<std::nullptr_t>()) {
       fail(spec_, "metadata 'names' is not a list or dict of class names");
     }
-    // What Ultralytics writes for a model that has none: 999 of them (default_class_names in nn/autobackend.py).
+    // Names that Ultralytics writes for a model without any: 999 of them (default_class_names in nn/autobackend.py).
     spec_.placeholders = !spec_.names.empty();
     for (std::size_t i = 0; i < spec_.names.size(); ++i) {
       spec_.placeholders = spec_.placeholders && spec_.names[i] == "class" + std::to_string(i);
@@ -250,7 +250,7 @@ class MetadataReader {
     read_input(own);
   }
 
-  /// What keypoints are in a mirrored image, and the limbs between them.
+  /// The counterparts of keypoints in a mirrored image, and the limbs.
   void read_keypoints(const Value& own) {
     const int count = spec_.layout.kpt_shape[0];
     const auto check = [&](const std::string& key, const std::string& problem) {

@@ -89,7 +89,7 @@ std::string HeadLayout::name() const {
 bool ModelSpec::may_be_cut() const {
   constexpr std::uintmax_t max_bytes = std::uintmax_t{1} << 31;  // which ONNX files cannot exceed
   const auto author = metadata.find("author");
-  // Keypoints and angles are computed in two ways, of which the class of the head says which.
+  // Keypoints and angles are encoded in one of two ways, depending on the class of the head.
   const bool known = layout.task == Task::detect || layout.task == Task::segment || metadata.count("head");
   return !whole && known && (layout.head == Head::boxes || layout.head == Head::end2end) && author != metadata.end() &&
          author->second == "Ultralytics" && model_bytes(*this) <= max_bytes;

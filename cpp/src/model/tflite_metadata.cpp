@@ -40,10 +40,10 @@ struct Archive {
 
   [[noreturn]] void damaged() const { fail(spec, "the archive with its metadata is damaged; export it again"); }
 
-  /// What metadata.json holds; nothing if there is none.
+  /// The contents of metadata.json; nothing if there is none.
   std::optional<std::string> metadata() const {
     if (file.size < end_record) return std::nullopt;
-    const std::string end = read(file.size - end_record, end_record);  // Ultralytics writes no comment behind it
+    const std::string end = read(file.size - end_record, end_record);  // Ultralytics writes no comment after it
     if (number(end, 0, 4) != 0x06054B50) return std::nullopt;
     const std::uint64_t size = number(end, 12, 4), start = number(end, 16, 4);
     if (size > max_directory) damaged();

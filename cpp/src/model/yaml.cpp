@@ -32,8 +32,7 @@ class YamlParser : YamlScanner {
 
   bool at_item() const { return peek() == '-' && blank_at(1); }
 
-  /// A node indented deeper than `indent`. `fresh`: only dashes stand before it in its line, so that it may be a
-  /// mapping.
+  /// A node indented deeper than `indent`. `fresh`: only dashes precede it in its line, so it may be a mapping.
   Value parse_node(int indent, bool fresh, int depth) {
     if (depth > parsing::max_depth) fail("nested deeper than " + std::to_string(parsing::max_depth) + " levels");
     const std::size_t start = line_start();
@@ -156,7 +155,7 @@ class YamlParser : YamlScanner {
 
   // ---- tags ----
 
-  /// Takes the tag that follows; empty if there is none.
+  /// Consumes the next tag; empty if there is none.
   std::string_view take_tag() {
     if (peek() != '!') return {};
     const std::size_t begin = at_;

@@ -65,7 +65,7 @@ std::string YamlScanner::plain_scalar(int indent, bool flow, bool keys) {
   }
 }
 
-/// Takes line breaks and the blanks around them. One break becomes a blank; of several, all but the first are kept.
+/// Consumes line breaks and the blanks around them. One break becomes a blank; of several, the first is dropped.
 std::string YamlScanner::fold() {
   const std::string_view first = take_break();
   std::string more;

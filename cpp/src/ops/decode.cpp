@@ -19,7 +19,7 @@ bool is_finite(const Box& box) {
   return std::isfinite(box.x1) && std::isfinite(box.y1) && std::isfinite(box.x2) && std::isfinite(box.y2);
 }
 
-/// A box of center and size, which stand in the places of the corners.
+/// A box given by center and size, stored in the fields of the corners.
 Box centered(const Box& box) {
   const float w = box.x2 / 2, h = box.y2 / 2;
   return {box.x1 - w, box.y1 - h, box.x1 + w, box.y1 + h};

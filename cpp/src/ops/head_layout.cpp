@@ -74,7 +74,7 @@ void resolve_raw(HeadLayout& layout, const std::vector<Tensor>& outputs, std::si
   if (!fits) no_fit(layout, expected, outputs);
 }
 
-/// What to do about outputs that no head explains.
+/// Advice for outputs that match no head.
 std::string next_step(const HeadLayout& layout, int classes, const std::vector<int>& shape) {
   if (shape.size() == 3 && layout.head == Head::boxes && shape[1] > 4 + layout.extra && shape[1] < shape[2] &&
       classes) {
@@ -95,9 +95,9 @@ bool has_anchors_of_v5(int rows, int height, int width) {
   return false;
 }
 
-/// Finds the head by the shape of the one output beside prototypes, if the metadata does not say it or it cannot be
-/// that one. Rows of 4 + 2 classes and of 5 + 1 class have the shape of end2end: the number of anchors tells the latter
-/// apart, and a class that is no whole number the former (see Decoder::add_row).
+/// Finds the head by the shape of the output besides prototypes, if the metadata does not name it or names one that
+/// does not fit. Rows of 4 + 2 classes and of 5 + 1 class have the shape of end2end: the latter is recognized by the
+/// number of anchors, and the former by a class that is not a whole number (see Decoder::add_row).
 void guess_head(HeadLayout& layout, int classes, const std::vector<int>& shape, int height, int width) {
   const auto is = [&](Head head, bool nms) {
     layout.head = head;

@@ -7,18 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-MODEL_HELP = "An .onnx, .engine or .tflite file, *_ncnn_model or *_openvino_model folder."
+from yolort import _class_conf
+
+MODEL_HELP = "Model: an .onnx, .engine or .tflite file, or a *_ncnn_model or *_openvino_model folder."
 Model = Annotated[Path, typer.Argument(help=MODEL_HELP, show_default=False)]
 Engine = Annotated[
-    str | None, typer.Option(help="ncnn, onnxruntime, openvino or tensorrt; default: the fastest available.")
+    str | None,
+    typer.Option(help="Engine: ncnn, onnxruntime, openvino or tensorrt; default: the fastest one available."),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, 0 or cuda:0 (a GPU), vulkan:1, ...")]
+Device = Annotated[str | None, typer.Option(help="Device: cpu, 0 or cuda:0 (a GPU), vulkan:1, ...")]
 Threads = Annotated[
     int | None, typer.Option(help="Number of CPU threads, at most four per core; default: one per core.")
 ]
 Precision = Annotated[
     str | None,
-    typer.Option(help="fp32, fp16, bf16, int8 or int8+bf16; default: the fastest one that keeps the accuracy."),
+    typer.Option(help="Precision: fp32, fp16, bf16, int8 or int8+bf16; default: the fastest that keeps the accuracy."),
 ]
 EngineOption = Annotated[
     list[str] | None,
@@ -82,7 +85,9 @@ Sampling = Annotated[
 BatchScales = Annotated[
     str | None, typer.Option("--scales", help="Range of the random size of each batch, relative to --imgsz: 0.5,1.5.")
 ]
-Conf = Annotated[float, typer.Option(help="Minimum score of a detection.")]
+Conf = Annotated[
+    str, typer.Option(help="Minimum score of a detection; or a .json file of scores per class, see val --save-conf.")
+]
 Iou = Annotated[float, typer.Option(help="IoU above which NMS drops the box with the lower score.")]
 Classes = Annotated[str | None, typer.Option(help="Classes to keep, as indices or names: 0,2,person.")]
 MaxDet = Annotated[int, typer.Option(help="Maximum number of detections per image.")]
@@ -92,6 +97,18 @@ TimedRuns = Annotated[int, typer.Option(help="Number of timed detections.")]
 Reports = Annotated[
     list[Path] | None, typer.Option(help="Report file: .html, .md, .csv or .json. Can be given several times.")
 ]
+
+
+def parse_conf(text: str) -> float | dict[str, float]:
+    """A score, or thresholds by class name from a file; ValueError, FileNotFoundError."""
+    try:
+        return float(text)
+    except ValueError:
+        if not text.endswith(".json"):
+            raise ValueError(
+                f"--conf is {text!r}, expected a score, 0 to 1, or a .json file of val --save-conf"
+            ) from None
+    return _class_conf.read(text)
 
 
 def parse_classes(text: str | None) -> list[int | str] | None:

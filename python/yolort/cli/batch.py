@@ -18,6 +18,7 @@ from yolort.cli._options import (
     Precision,
     Rect,
     parse_classes,
+    parse_conf,
 )
 from yolort.cli._output import report_error, say
 
@@ -38,7 +39,7 @@ def batch(
     device: Device = None,
     precision: Precision = None,
     rect: Rect = None,
-    conf: Conf = 0.25,
+    conf: Conf = "0.25",
     iou: Iou = 0.7,
     max_det: MaxDet = 300,
     classes: Classes = None,
@@ -51,7 +52,7 @@ def batch(
         "device": device,
         "precision": precision,
         "rect": rect,
-        "conf": conf,
+        "conf": parse_conf(conf),
         "iou": iou,
         "max_det": max_det,
         "classes": parse_classes(classes),

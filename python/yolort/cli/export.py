@@ -27,7 +27,10 @@ def export(
     ],
     format: Annotated[str, typer.Option(help="Output format: onnx, ncnn, openvino or engine (TensorRT).")] = "onnx",
     precision: Annotated[
-        str, typer.Option(help="fp32, fp16 (half the size) or int8 (a quarter, calibrated and measured on --data).")
+        str,
+        typer.Option(
+            help="Precision: fp32, fp16 (half the size) or int8 (a quarter, calibrated and measured on --data)."
+        ),
     ] = "fp32",
     max_drop: Annotated[
         float | None,
@@ -35,7 +38,9 @@ def export(
     ] = None,
     head: Annotated[
         str,
-        typer.Option(help="raw, boxes, or YOLO26's NMS-free raw-e2e and end2end. Ultralytics loads boxes and end2end."),
+        typer.Option(
+            help="Head: raw, boxes, or YOLO26's NMS-free raw-e2e and end2end. Ultralytics loads boxes and end2end."
+        ),
     ] = "raw",
     imgsz: Imgsz = None,
     batch: Annotated[int, typer.Option(help="Batch size.")] = 1,
@@ -53,7 +58,7 @@ def export(
             "flip_idx and skeleton; default: those of the training data, if known."
         ),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Default: beside the model.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File or folder to write; default: beside the model.")] = None,
     device: Annotated[str, typer.Option(help="GPU to build the engine for: cuda:1.", rich_help_panel=_ENGINE)] = "",
     workspace: Annotated[
         int | None, typer.Option(help="Workspace per layer in MiB; default: all GPU memory.", rich_help_panel=_ENGINE)

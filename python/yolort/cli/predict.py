@@ -40,6 +40,7 @@ from yolort.cli._options import (
     augmentation,
     keypoints,
     parse_classes,
+    parse_conf,
     parse_imgsz,
     runner,
 )
@@ -61,7 +62,7 @@ def predict(
     threads: Threads = None,
     precision: Precision = None,
     engine_option: EngineOption = None,
-    conf: Conf = 0.25,
+    conf: Conf = "0.25",
     iou: Iou = 0.7,
     max_det: MaxDet = 300,
     classes: Classes = None,
@@ -84,7 +85,7 @@ def predict(
         paths += [item] if _inputs.is_url(item) else yolort.images.find(item, videos=True)
     detector = open_model(
         model,
-        conf=conf,
+        conf=parse_conf(conf),
         iou=iou,
         max_det=max_det,
         classes=parse_classes(classes),

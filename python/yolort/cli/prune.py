@@ -74,7 +74,9 @@ def prune(
         bool, typer.Option(help="Measure the sensitivity of each layer, and accuracy on --data.")
     ] = True,
     seed: Seed = 0,
-    output: Annotated[Path | None, typer.Option(help="Default: <model>-pruned.pt beside the model.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write; default: <model>-pruned.pt beside the model.")
+    ] = None,
 ) -> None:
     """Remove the least important channels of a model; the result is a checkpoint that Ultralytics loads."""
     show_log()

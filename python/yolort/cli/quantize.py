@@ -21,7 +21,9 @@ def quantize(
             help="The .onnx or .pt passed to calibrate; for ncnn, its *_ncnn_model folder.", show_default=False
         ),
     ],
-    calibration: Annotated[Path | None, typer.Option(help="calibration.json; not needed for --dynamic.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Result of calibrate (calibration.json); not needed for --dynamic.")
+    ] = None,
     format: Annotated[
         str, typer.Option(help="Output format: onnx, ncnn, or cache (TensorRT's calibration cache).")
     ] = "onnx",
@@ -69,7 +71,9 @@ def quantize(
         bool, typer.Option(help="Allow scoring on images that were used for calibration.")
     ] = False,
     measure: Annotated[bool, typer.Option(help="Time both models on this machine.")] = True,
-    output: Annotated[Path | None, typer.Option(help="Default: <model>-int8 beside the model.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File or folder to write; default: <model>-int8 beside the model.")
+    ] = None,
 ) -> None:
     """Build an INT8 model, compare it with the float model, and say whether it is faster."""
     show_log()

@@ -27,10 +27,12 @@ from yolort.cli._options import (
     Threads,
     keypoints,
     parse_classes,
+    parse_conf,
     runner,
 )
 
 
+# Long because each option is a parameter with its help.
 def serve(
     model: Model,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 listens on all addresses.")] = "127.0.0.1",
@@ -46,7 +48,9 @@ def serve(
     engine_option: EngineOption = None,
     rect: Rect = None,
     input: Input = None,
-    conf: Annotated[float, typer.Option(help="Minimum score, if a request does not set one.")] = 0.25,
+    conf: Annotated[
+        str, typer.Option(help="Minimum score if a request does not set one; or a .json file, see val --save-conf.")
+    ] = "0.25",
     iou: Iou = 0.7,
     max_det: MaxDet = 300,
     classes: Classes = None,
@@ -83,7 +87,9 @@ def serve(
     except OSError as error:
         raise ValueError(f"--host {host}: no such address ({error.strerror})") from None
     chosen = runner(engine, device, threads, precision, engine_option, rect, input) | keypoints(None, skeleton)
-    detector = open_model(model, conf=conf, iou=iou, max_det=max_det, classes=parse_classes(classes), **chosen)
+    detector = open_model(
+        model, conf=parse_conf(conf), iou=iou, max_det=max_det, classes=parse_classes(classes), **chosen
+    )
     app = server.create_app(
         detector,
         name=name or model.resolve().stem,

@@ -29,6 +29,7 @@ from yolort.cli._options import (
     Rect,
     Threads,
     parse_classes,
+    parse_conf,
     runner,
 )
 from yolort.cli._output import say
@@ -57,7 +58,7 @@ def stream(
     rect: Rect = None,
     input: Input = None,
     save: Annotated[Path | None, typer.Option(help="File (.mp4) for the annotated frames of the source.")] = None,
-    conf: Conf = 0.25,
+    conf: Conf = "0.25",
     iou: Iou = 0.7,
     max_det: MaxDet = 300,
     classes: Classes = None,
@@ -76,7 +77,7 @@ def stream(
         _video.check(save, source)
     detector = open_model(
         model,
-        conf=conf,
+        conf=parse_conf(conf),
         iou=iou,
         max_det=max_det,
         classes=parse_classes(classes),

@@ -25,7 +25,7 @@ def sweep(
     model: Annotated[Path, typer.Argument(help="A checkpoint (.pt).", show_default=False)],
     data: Annotated[str, typer.Option(help="A data.yaml; calibrates on train, scores on val.", show_default=False)],
     images: Annotated[str, typer.Option(help="Sizes of the calibration set.")] = "100,500,1000,2000",
-    method: Annotated[str, typer.Option(help="Calibration methods.")] = "minmax,entropy,percentile",
+    method: Annotated[str, typer.Option(help="Calibration methods to compare.")] = "minmax,entropy,percentile",
     granularity: Annotated[str, typer.Option(help="Granularity of weight scales: channel,tensor.")] = "channel,tensor",
     target: Annotated[str, typer.Option(help="Targets: openvino,onnxruntime,arm,ncnn.")] = "openvino",
     head: Annotated[str, typer.Option(help="Head: raw or raw-e2e.")] = "raw",

@@ -12,7 +12,6 @@ import typer
 from yolort import _atomic
 from yolort.cli._options import (
     Augment,
-    Conf,
     Device,
     Engine,
     EngineOption,
@@ -35,12 +34,13 @@ from yolort.cli._options import (
 from yolort.cli._output import note, percent, print_table, progress, report_error, say
 
 
+# Long because each option is a parameter with its help.
 def val(
     model: Annotated[Path, typer.Argument(help="Exported model, or a .pt checkpoint as baseline.", show_default=False)],
     data: Annotated[
         str,
         typer.Option(
-            help="A data.yaml in Ultralytics' format, or COCO JSON; for a classifier, a folder with a folder per class.",
+            help="A data.yaml in Ultralytics' format, or COCO JSON; for classifiers a folder with a folder per class.",
             show_default=False,
         ),
     ],
@@ -49,13 +49,16 @@ def val(
         Path | None, typer.Option(help="Image folder for COCO JSON; default: the folder of the JSON file.")
     ] = None,
     save: Annotated[Path | None, typer.Option(help="Folder for metrics.json and the plots.")] = None,
+    save_conf: Annotated[
+        Path | None, typer.Option(help="File (.json) for the score per class with the best F1; --conf reads it.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     engine: Engine = None,
     device: Device = None,
     threads: Threads = None,
     precision: Precision = None,
     engine_option: EngineOption = None,
-    conf: Conf = 0.001,
+    conf: Annotated[float, typer.Option(help="Minimum score of a detection.")] = 0.001,
     iou: Iou = 0.7,
     max_det: MaxDet = 300,
     imgsz: Imgsz = None,
@@ -75,6 +78,10 @@ def val(
 
     if save:
         _atomic.check(save, sources=[model, data, *([images] if images else [])], folder=True)
+    if save_conf:
+        if save_conf.suffix != ".json":
+            raise ValueError(f"--save-conf {save_conf}: the file must be named *.json")
+        _atomic.check(save_conf, sources=[model, data])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "class names: ")  # it is among the notes
         done = validate(
@@ -91,7 +98,11 @@ def val(
             **runner(engine, device, threads, precision, engine_option, rect, input),
             **augmentation(augment, scales, flip, merge, scale_model),
         )
+    if save_conf:
+        done.save_conf(save_conf)
     _report(done, save, as_json)
+    if save_conf and not as_json:
+        say(f"written to {save_conf}")
 
 
 def _report(done: Any, save: Path | None, as_json: bool) -> None:

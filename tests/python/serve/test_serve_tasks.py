@@ -109,7 +109,7 @@ def test_masks_of_an_answer_are_bounded(tmp_path: Path) -> None:
         limits = serve.Limits(masks=limit)
         with TestClient(serve.create_app(detector, name="scenes", limits=limits)) as client:
             for answer in (client.post("/detect", content=FILE), infer(client, IMAGES)):
-                assert f"more than the {limit} of one answer" in error_of(answer, 413)
+                assert f"more than the {limit} of one response" in error_of(answer, 413)
             assert client.post("/detect?conf=0.95", content=FILE).status_code == 200
             assert infer(client, IMAGES, outputs=[{"name": "boxes"}]).status_code == (
                 200 if limit >= masks.nbytes else 413

@@ -91,6 +91,18 @@ def test_best_confidence() -> None:
     assert result.curves["f1"][100] == pytest.approx(2 / 3, abs=0.01)  # at conf 0.1: precision 0.5, recall 1
 
 
+def test_best_confidence_of_each_class() -> None:
+    """Dogs are found above 0.6 and confused below 0.4, cats above 0.8 and below 0.7; the cow is never found."""
+    boxes = [(100.0 * i, 0, 100.0 * i + 50, 50) for i in range(20)]
+    truths = [truth(*((*box, cls) for cls in (0, 1) for box in boxes[:10]), (0, 500, 50, 550, 2))]
+    rows = [(*box, start + i / 100, cls) for cls, start in ((0, 0.8), (1, 0.6)) for i, box in enumerate(boxes[:10])]
+    rows += [(*box, end - i / 100, cls) for cls, end in ((0, 0.7), (1, 0.4)) for i, box in enumerate(boxes[10:])]
+    found = score(truths, [detections(*rows)], NAMES, resamples=0).class_confs
+    assert list(found) == [NAMES[0], NAMES[1]]
+    assert 0.65 < found[NAMES[0]] < 0.82
+    assert 0.35 < found[NAMES[1]] < 0.62
+
+
 def test_crowds_are_not_scored() -> None:
     crowd = truth((0, 0, 200, 200, 0), crowd=True)
     both = Sample(

@@ -119,7 +119,14 @@ def test_a_checkpoint_detects_what_its_export_does(checkpoint: Any, tmp_path: Pa
 
 @pytest.mark.slow
 def test_command(scenes: Path, tmp_path: Path) -> None:
-    done = run(yolort.demo_model("ncnn"), "--data", scenes, "--save", tmp_path / "out", "--resamples", 10)
+    kept = tmp_path / "conf.json"
+    saving = ("--save", tmp_path / "out", "--save-conf", kept)
+    done = run(yolort.demo_model("ncnn"), "--data", scenes, *saving, "--resamples", 10)
+    confs = json.loads(kept.read_text())["conf"]
+    assert confs
+    assert all(0 < conf < 1 for conf in confs.values())
+    assert yolort.Detector(yolort.demo_model("ncnn"), conf=kept)(yolort.demo_image())
+    kept.unlink()
     assert "mAP50-95" in done.stdout
     assert "ncnn" in done.stdout
     saved = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -165,7 +172,7 @@ def test_wrong_use_is_one_line(scenes: Path, tmp_path: Path) -> None:
     for arguments, says in (
         ((tmp_path / "none.onnx", "--data", scenes), "none.onnx"),
         ((model, "--data", tmp_path / "none.yaml"), "no such file"),
-        ((model, "--data", tmp_path / "d.yaml"), "holds no images"),
+        ((model, "--data", tmp_path / "d.yaml"), "has no images"),
         ((model, "--data", scenes, "--split", "test"), "no split 'test'"),
         ((model, "--data", scenes, "--conf", 7), "conf"),
         ((model, "--data", scenes, "--scales", 2000), "larger than any input"),

@@ -32,7 +32,7 @@ std::FILE* yolort_stderr = [] {
 }();
 }
 
-/// Of openmp.cpp. Calling it also makes the linker take that file, which libncnn.a needs, out of libyolort.a.
+/// Defined in openmp.cpp. The call also makes the linker take that file, which libncnn.a needs, from libyolort.a.
 extern "C" int yolort_omp_get_max_threads();
 
 namespace yolort {
@@ -127,8 +127,8 @@ void set_precision(Network& network, const std::string& asked, int gpu, bool fas
   network.precision = precision;
 }
 
-/// The layers that give boxes and scores, which stay in fp32 if the rest is bf16. ncnn converts a layer's input by the
-/// options before the mask, so a masked layer would get bf16 data as if it were fp32. Therefore the mask holds only
+/// The layers that produce boxes and scores, which stay in fp32 if the rest is bf16. ncnn converts a layer's input by
+/// the options before the mask, so a masked layer would get bf16 data as if it were fp32. Therefore the mask holds only
 /// while the weights are laid out; after that the layer is marked as one that cannot take bf16, and ncnn converts for
 /// it.
 class FloatLayers {
@@ -327,7 +327,7 @@ EngineEntry ncnn_engine() {
   entry.precisions = [](const std::string& device) {
     const int gpu = parse_device(device);
     std::vector<std::string> out = precisions_of(gpu);
-    const auto is_slower = [&](const std::string& name) {  // storage alone, or bf16 without instructions for it
+    const auto is_slower = [&](const std::string& name) {  // only storage, or bf16 without bf16 instructions
       return gpu < 0 && (name == "fp16-storage" || (name == "bf16" && !has_bf16_arithmetic()));
     };
     out.erase(std::remove_if(out.begin(), out.end(), is_slower), out.end());

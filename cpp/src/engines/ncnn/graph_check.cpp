@@ -70,7 +70,7 @@ class Graph {
     const auto arity = [](int wanted, std::size_t got) {
       return wanted == any ? got >= 1 : got == static_cast<std::size_t>(wanted);
     };
-    // A Noop without outputs is legal; every other layer gives something.
+    // A Noop without outputs is legal; every other layer has outputs.
     if (!arity(known.bottoms, in.size()) ||
         (!arity(known.tops, layer.tops.size()) && !(layer.type == "Noop" && layer.tops.empty()))) {
       fail(layer, "has " + std::to_string(in.size()) + " inputs and " + std::to_string(layer.tops.size()) + " outputs");
@@ -90,7 +90,7 @@ class Graph {
     read(layer, weights);
     if (layer.type == "Split" && kinds_[layer.bottoms[0]] == Kind::map) {
       weights.input = weights.output = Kind::map;
-      // ncnn takes elements of four bytes for floats, which it may lay out anew.
+      // ncnn treats four-byte elements as floats, and may change their layout.
       if (shape[0] < 8) fail(layer, "takes an INT8 map of fewer than 8 channels");
     }
     expect_kind(layer, weights);

@@ -19,7 +19,7 @@ std::string of_this_version(const std::string& cache, std::int32_t version) {
   return "TRT-" + std::to_string(version) + cache.substr(method);
 }
 
-/// Hands over a calibration cache; there are no images to calibrate on.
+/// Supplies a calibration cache; there are no calibration images.
 template <class Calibrator>
 class Cached final : public Calibrator {
  public:
@@ -162,8 +162,8 @@ TensorrtPlan YOLORT_JOIN(build_tensorrt_, YOLORT_TENSORRT_MAJOR)(const TensorrtB
   Cached<trt::IInt8EntropyCalibrator2> entropy(ranges);
   Cached<trt::IInt8MinMaxCalibrator> min_max(ranges);
   const bool is_min_max = ranges.substr(0, ranges.find('\n')).find("MinMax") != std::string::npos;
-  // Those of libraries besides (cuBLAS, cuDNN) would have to be installed where the engine runs; convolutions gain
-  // nothing.
+  // Tactics of other libraries (cuBLAS, cuDNN) need them installed where the engine runs, and do not speed up
+  // convolutions.
   config->setTacticSources(1U << static_cast<int>(trt::TacticSource::kEDGE_MASK_CONVOLUTIONS) |
                            1U << static_cast<int>(trt::TacticSource::kJIT_CONVOLUTIONS));
   if (build.fp16) config->setFlag(trt::BuilderFlag::kFP16);

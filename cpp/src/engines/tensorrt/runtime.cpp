@@ -38,7 +38,7 @@ struct Port {
   Type type;
 };
 
-/// What clones share; destroyed from the last member to the first.
+/// State shared by clones; destroyed from the last member to the first.
 struct Plan {
   std::shared_ptr<const CudaDevice> device;
   std::shared_ptr<const CudaKernels> kernels;  ///< null: pre- and postprocessing are left to the CPU
