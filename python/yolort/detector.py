@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -130,7 +130,7 @@ class Detector(Model[_core.Detector]):
             ValueError, TypeError: an argument is out of range, or no artifact can run a scale.
         """
         conf = _checks.conf_of_file(conf)
-        base = _CONF if isinstance(conf, Mapping) else conf
+        base = _CONF if isinstance(conf, Mapping) else cast("float", conf)
         self._core = _core.Detector(
             _checks.contents("model", model) if format else _checks.path("model", model),
             _checks.thresholds(base, iou, max_det, [], agnostic, multi_label),

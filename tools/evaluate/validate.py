@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from yolort import Detections, View, _atomic
 from yolort.tools.data.samples import Sample
+from yolort.tools.evaluate.classified import ClassifiedScores
 from yolort.tools.evaluate.detectors import task_of
 from yolort.tools.evaluate.evaluator import THRESHOLDS, AnyScores, Evaluator
 
@@ -88,8 +89,11 @@ class Validation:
             path: the file to write, *.json; a file that yolort did not write is refused.
 
         Raises:
+            ValueError: the model is a classifier, whose scores have no threshold.
             FileExistsError: the file exists and yolort did not write it.
         """
+        if isinstance(self.scores, ClassifiedScores):
+            raise ValueError("a classifier has no confidence thresholds to save")
         text = json.dumps({"writer": _atomic.MARK, "conf": self.scores.class_confs}, indent=1, allow_nan=False)
         _atomic.write(path, text.encode())
 

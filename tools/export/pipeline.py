@@ -165,6 +165,7 @@ def _metadata(source: Checkpoint, cut: nn.Module, request: Request, keypoints: d
     detect, task = model.model[-1], task_of(model)
     written = FORMATS[request.format]
     picture = {"shape": [request.batch, request.channels, *request.size], "colour": "rgb", "scale": 255}
+    head: dict[str, Any]
     if task == "classify":
         head = {"head": "boxes", "input": picture}  # nothing to decode: the graph ends in scores
     else:

@@ -48,15 +48,16 @@ def _raw_head(head: Any) -> int:
         head.forward = scores
         return 1
     prefixes = [prefix for prefix in ("", "one2one_") if getattr(head, f"{prefix}cv2", None) is not None]
-    prototypes = getattr(head, "proto", None)
+    prototypes: Any = getattr(head, "proto", None)
     has_regions = getattr(prototypes, "semseg", None) is not None
 
     def forward(features: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         maps, hidden = [], []
         for prefix in prefixes:
-            boxes, classes, extra, last, sigma = (
+            branches: list[Any] = [
                 getattr(head, prefix + name, None) for name in ("cv2", "cv3", "cv4", "cv4_kpts", "cv4_sigma")
-            )
+            ]
+            boxes, classes, extra, last, sigma = branches
             for level, feature in enumerate(features):
                 maps += [boxes[level](feature), classes[level](feature)]
                 if extra is not None:

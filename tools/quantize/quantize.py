@@ -108,13 +108,13 @@ def quantize(
             products then saturate.
         exclude: names of convolutions that stay float; * and ? are wildcards.
         int8_stem: for mode "static", whether the first three convolutions are INT8; None: only on OpenVINO, TensorRT
-            and NCNN with our own layers, where it is worth it.
+            and NCNN with our own layers (there not without NMS), where it is worth it.
         stock: NCNN only: write only layers that every build of ncnn can run, and a table for ncnn's own tools.
             Otherwise maps stay INT8 between convolutions, with layers that only yolort has.
         data: labeled images for measuring accuracy before and after, see `load_dataset`.
         split: split of `data`, see `load_dataset`.
-        max_drop: allowed loss of accuracy in points, by the metric of the task; needs `data`. The convolutions that cost the most accuracy per
-            millisecond saved stay float, until the loss is within it.
+        max_drop: allowed loss of accuracy in points, by the metric of the task; needs `data`. The convolutions that
+            cost the most accuracy per millisecond saved stay float, until the loss is within it.
         allow_overlap: allow scoring on images that were used for calibration.
         measure: time both models on the target engine, if it is available.
         output: path of the artifact; None: `<stem>-int8<ending>` beside the model.
