@@ -124,7 +124,9 @@ class _MaskCount:
 async def _collect() -> None:
     """Collects garbage once a second. Automatic collections would stop all threads, often while JSON is parsed."""
     gc.collect()
-    gc.freeze()  # exclude everything imported and loaded so far from collections gc.disable() while True:
+    gc.freeze()  # exclude everything imported and loaded so far from collections
+    gc.disable()
+    while True:
         await asyncio.sleep(_COLLECT)
         await asyncio.to_thread(gc.collect)
 
