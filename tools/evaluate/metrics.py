@@ -240,7 +240,7 @@ def score(
         names: of the classes, 0 to n - 1.
         resamples: number of bootstrap resamples for the confidence interval; 0 omits it.
 
-    Raises LabelError where there is nothing to be found.
+    Raises LabelError if there are no objects.
     """
     return Scores(truths, found, names, resamples)
 
