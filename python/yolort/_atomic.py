@@ -52,7 +52,7 @@ def check(target: PathLike, *, sources: Iterable[PathLike] = (), folder: bool = 
         target: the output; its parent folder must exist.
         sources: what the work reads; a source must be neither the target nor in it. Missing ones are ignored.
         folder: the output is a folder, else a file.
-        update: the user asked for this file to be rewritten, whoever made it.
+        update: the user asked to rewrite this file, even if yolort did not write it.
 
     Raises:
         FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError: the place itself.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -129,8 +129,8 @@ class Detector(Model[_core.Detector]):
             EngineError: no engine here can run the model, or run it at one of the scales; the message says why.
             ValueError, TypeError: an argument is out of range, or no artifact can run a scale.
         """
-        conf = _checks.conf_of_file(conf)
-        base = _CONF if isinstance(conf, Mapping) else cast("float", conf)
+        of_classes = _checks.conf_of_file(conf)
+        base = _CONF if isinstance(of_classes, Mapping) else of_classes
         self._core = _core.Detector(
             _checks.contents("model", model) if format else _checks.path("model", model),
             _checks.thresholds(base, iou, max_det, [], agnostic, multi_label),
@@ -160,7 +160,7 @@ class Detector(Model[_core.Detector]):
         self._names = dict(enumerate(self._core.names))
         self._skeleton = tuple((start, end) for start, end in self._core.skeleton)
         self._settings: dict[str, Any] = {
-            "conf": _checks.conf(conf, self._names),
+            "conf": _checks.conf(of_classes, self._names),
             "iou": iou,
             "max_det": max_det,
             "classes": _checks.classes(classes, self._names),

@@ -223,7 +223,7 @@ def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image", channels: i
         )
     if header.format == "png":
         for count, (_, ends) in enumerate(_image_header.png_chunks(bytes_)):
-            if not ends or count > _MAX_CHUNKS:  # OpenCV takes as much memory as a chunk says it has bytes
+            if not ends or count > _MAX_CHUNKS:  # OpenCV allocates the size that a chunk declares
                 raise ImageError(f"{name} is damaged: a chunk is truncated, or there are too many")
     if header.format == "heic":
         return _decode_heic(data, name)

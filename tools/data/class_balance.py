@@ -17,7 +17,7 @@ from yolort.tools.data.samples import LabelError
 
 __all__ = ["ClassReport", "check_weighting", "class_report", "class_weights", "sample_weights", "to_json"]
 
-#: Sides of a square object, in pixels of the network's input, where COCO's small ends and large begins.
+#: Sides of a square object, in pixels of the network's input, at COCO's limits between small, medium and large.
 SIZES = (32.0, 96.0)
 
 

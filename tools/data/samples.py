@@ -91,7 +91,7 @@ class Dataset:
     def with_classes_of(self, names: dict[int, str]) -> Dataset:
         """The same with the class indices of a model.
 
-        The same names in another order, upper or lower case, are put into the model's. Of names that differ a
+        The same names in another order, upper or lower case, are matched to the model's. Of names that differ a
         UserWarning and a note tell the first; they are taken in the order in which they stand.
 
         Raises LabelError where the number of classes differs, or where both have all names but in another order and

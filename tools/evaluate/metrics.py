@@ -301,7 +301,7 @@ def score(
             compared by their boxes (`Scores.box`).
         sigmas: of the keypoints, for OKS; None takes COCO's for 17 and 1 / K for K others, as Ultralytics does.
 
-    Raises LabelError where there is nothing to be found.
+    Raises LabelError if there are no objects.
     """
     kept = [
         one if isinstance(one, Found) else keep(truth, one, None, sigmas)

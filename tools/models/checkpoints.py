@@ -91,7 +91,7 @@ def load_checkpoint(model: str | Path, *, tasks: bool = False) -> Checkpoint:
             _try(network)
     except CheckpointError as error:
         raise error if str(path) in str(error) else CheckpointError(f"{path} cannot be used: {error}") from None
-    except Exception as error:  # whatever the state of its objects leads to
+    except Exception as error:  # any exception that damaged objects cause
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{path} cannot be used: it is damaged ({type(error).__name__}: {reason})") from error
     imgsz = trained.get("imgsz")

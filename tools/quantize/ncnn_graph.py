@@ -356,7 +356,7 @@ def _is_plain(layer: Layer, sizes: Collection[int]) -> bool:
 
 
 def _with_splits(layers: list[Layer]) -> list[Layer]:
-    """The layers with a Split behind every blob that several inputs read."""
+    """The layers, with a Split after every blob that feeds several inputs."""
     uses: dict[str, int] = {}
     for layer in layers:
         for blob in layer.bottoms:

@@ -134,7 +134,7 @@ def write_int8(
 
 
 def _fuse_requantisation(layers: list[Layer], inputs: dict[str, float]) -> None:
-    """Where an INT8 convolution goes into another one and nowhere else, it gives INT8."""
+    """If an INT8 convolution feeds only another one, its output is INT8."""
     takers = {blob: layer for layer in layers for blob in layer.bottoms}  # a blob has one: else there is a Split
     for layer in layers:
         taker = takers.get(layer.tops[0]) if layer.name in inputs else None

@@ -19,7 +19,7 @@ The study is a YAML file:
     sets: [each, all]           # and leave-one-out, or lists of steps: [prune, int8]
 
 `each` asks what a step gives alone, compared with the baseline. `leave-one-out` asks what it gives beside all others:
-"all - prune" is compared with all steps. What follows from either may not hold for the other.
+"all - prune" is compared with all steps. Conclusions from one may not apply to the other.
 
 Every stage is kept by what it was made from, so that an interrupted study goes on where it was.
 """

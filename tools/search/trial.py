@@ -16,7 +16,7 @@ _RUNS = 60  # detections that a trial is timed with, in turns with the baseline
 def prepare(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
     """What is timed, in a process of its own."""
     pipeline = Pipeline(folder, data)
-    if recipe.engine != "tensorrt":  # whose engines are made on the machine that they are for
+    if recipe.engine != "tensorrt":  # whose engines must be built on the machine that runs them
         pipeline.case(untrained(recipe, base), seed)
     return {}
 

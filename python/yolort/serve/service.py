@@ -124,7 +124,7 @@ class _MaskCount:
 async def _collect() -> None:
     """Collects garbage once a second. Automatic collections would stop all threads, often while JSON is parsed."""
     gc.collect()
-    gc.freeze()  # what was imported and loaded is not looked at again
+    gc.freeze()  # exclude everything imported and loaded so far from collections
     gc.disable()
     while True:
         await asyncio.sleep(_COLLECT)
