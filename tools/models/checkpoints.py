@@ -371,7 +371,7 @@ def channels_of(model: Any) -> int:
 
 
 def task_of(model: Any) -> str:
-    """What a model finds: "detect", "segment", "pose" or "obb"."""
+    """Task of a model: "detect", "segment", "pose" or "obb"."""
     return _TASKS.get(type(model.model[-1]).__name__, "detect")
 
 
