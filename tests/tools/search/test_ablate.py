@@ -79,7 +79,7 @@ def test_a_study_is_read(tmp_path: Path) -> None:
         ({"colour": 1}, "unknown keys: colour; known are augment"),
         ({"steps": {}}, "steps must map"),
         ({"steps": {"x": 1}}, "step x must be a mapping"),
-        ({"steps": {"x": {"colour": 1}}}, "a recipe has no 'colour'"),
+        ({"steps": {"x": {"colour": 1}}}, "unknown key 'colour' in a recipe"),
         ({"steps": {"x": {"precision": "int3"}}}, "precision must be one of"),
         ({"steps": {"x": {"prune": 1.5}}}, "prune must be a share"),
         ({"steps": {"x": {"teacher": "t.pt"}}}, "set epochs"),

@@ -281,7 +281,7 @@ def test_arguments(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> Non
         with pytest.raises(ValueError, match=text):
             optimize(model, blocks, Budget(max_drop=1), folder=tmp_path, **options)
     if not next(one for one in yolort.engines() if one.name == "tensorrt").available:
-        with pytest.raises(yolort.EngineError, match="'tensorrt' is not here"):
+        with pytest.raises(yolort.EngineError, match="'tensorrt' is not available"):
             optimize(model, blocks, Budget(max_drop=1), folder=tmp_path, trials=1, engines=["tensorrt"])
 
 

@@ -75,7 +75,7 @@ def test_settings_of_a_file(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("epochs: 5", "hyp.yaml: epochs is not for this trainer; give the argument epochs"),
-        ("batch: 8", "hyp.yaml: batch=8 is an argument of its own here; give batch"),
+        ("batch: 8", "hyp.yaml: batch=8 is a separate argument of this function; use batch"),
         ("lr: 3", "hyp.yaml: Ultralytics' train has no argument 'lr'"),
         ("lr0: fast", "'lr0=fast' is of invalid type"),
         ("cfg: other.yaml", "no argument 'cfg'"),

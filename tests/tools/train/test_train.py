@@ -319,7 +319,7 @@ def test_train(architecture: str, checkpoint: Checkpoints, blocks: Path, tmp_pat
     assert written["counts"] == {"red": 12, "green": 12, "blue": 2}
     assert written["weights"] == pytest.approx({"red": 26 / 36, "green": 26 / 36, "blue": 2})
     assert (run / "classes.csv").is_file() and (run / "classes.png").is_file()
-    with pytest.raises(FileExistsError, match="holds a run"):
+    with pytest.raises(FileExistsError, match="contains a run"):
         train(given, blocks, epochs=2, output=run, **training.QUICK)
 
 
