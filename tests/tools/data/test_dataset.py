@@ -62,7 +62,7 @@ def test_the_heading_of_roboflows_categories_is_no_class(folder: Path) -> None:
         {"id": 2, "name": "cat", "supercategory": "pets"},
         {"id": 5, "name": "dog", "supercategory": "pets"},
     ]
-    with pytest.warns(UserWarning, match="category 0, 'pets', is no class"):
+    with pytest.warns(UserWarning, match="category 0, 'pets', is not a class"):
         dataset = load_dataset(coco(folder, categories=categories))
     assert dataset.names == {0: "cat", 1: "dog"}
     assert dataset.samples[1].classes.tolist() == [1, 0]
@@ -203,7 +203,7 @@ def test_files_that_are_none(folder: Path, tmp_path: Path) -> None:
     for content, says in (
         (b"a: [", "is not valid YAML"),
         (b"- 1", "has no keys"),
-        (b"\xff\xfe\x00", "is no YAML: 'utf-8'"),
+        (b"\xff\xfe\x00", "is not valid YAML: 'utf-8'"),
         (b"!!python/object/apply:os.system ['exit 1']", "is not valid YAML"),
         (b"x: &a [*a, *a]\n" * 2 + b"[" * 100000, "is not valid YAML"),
         (b" " * (2 << 20), "larger than 1 MiB"),
