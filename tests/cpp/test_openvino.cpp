@@ -71,7 +71,8 @@ void test_precision_that_runs() {
   CHECK(runs("bf16", "bf16", "FP32 BF16 BIN") == "bf16");
   CHECK_THROWS(runs("bf16", "", "FP32 FP16"), EngineError, "cannot compute in bf16 on gpu.0; it can in fp32, fp16");
   CHECK(openvino::precision_hint("fp32") == "f32");
-  CHECK_THROWS(openvino::precision_hint("fp16-storage"), std::invalid_argument, "not supported by openvino; expected one of: fp32, bf16");
+  CHECK_THROWS(openvino::precision_hint("fp16-storage"), std::invalid_argument,
+               "not supported by openvino; expected one of: fp32, bf16");
 }
 
 void test_settings() {
@@ -277,7 +278,8 @@ void test_refuses() {
   };
   CHECK_THROWS(with([](Options& o) { o.device = "abacus"; }), EngineError, "not available in OpenVINO here");
   CHECK_THROWS(with([](Options& o) { o.device = "cuda:7"; }), EngineError, "GPU(s) here");
-  CHECK_THROWS(with([](Options& o) { o.precision = "fp16-storage"; }), std::invalid_argument, "not supported by openvino");
+  CHECK_THROWS(with([](Options& o) { o.precision = "fp16-storage"; }), std::invalid_argument,
+               "not supported by openvino");
 }
 
 }  // namespace

@@ -91,7 +91,10 @@ def test_a_study_is_read(tmp_path: Path) -> None:
         ({"steps": {"x": {"class_weights": "median"}}}, "applies only to training; set epochs"),
         ({"steps": {"x": {"epochs": 1, "gamma": -1.0}}}, "gamma must be 0 or more"),
         ({"steps": {"x": {"calibration": "best"}}}, "calibration must be one of"),
-        ({"steps": {"x": {"augment_scales": [320, 640], "engine": "ncnn"}}}, "dynamic model, which ncnn does not support"),
+        (
+            {"steps": {"x": {"augment_scales": [320, 640], "engine": "ncnn"}}},
+            "dynamic model, which ncnn does not support",
+        ),
         ({"model": "m.yaml"}, "no weights yet"),
     ],
 )

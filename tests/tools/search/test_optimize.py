@@ -188,7 +188,9 @@ def test_a_foreign_record_is_left_alone(kind: str, checkpoint: Checkpoints, bloc
             opened.execute(f"create table {'notes' if kind == 'database' else 'studies'} (text)")
         opened.close()
     before = file.read_bytes() if file.is_file() else b""
-    says = r"study\.db is not the record of a search" if kind != "same name" else r"study\.db cannot be used: .*; move it"
+    says = (
+        r"study\.db is not the record of a search" if kind != "same name" else r"study\.db cannot be used: .*; move it"
+    )
     with pytest.raises(OSError, match=says) as caught:
         search(checkpoint, blocks, folder, trials=1)
     assert "\n" not in str(caught.value)
