@@ -268,7 +268,7 @@ void test_options_of_the_engine() {
   with.engine_options = settings;
   with.engine_option_count = 2;
   yolort_detector* detector = nullptr;
-  CHECK_FAILS(yolort_open(model.path.c_str(), &with, &detector), YOLORT_INVALID_ARGUMENT, "\"fake\" takes none");
+  CHECK_FAILS(yolort_open(model.path.c_str(), &with, &detector), YOLORT_INVALID_ARGUMENT, "\"fake\" has no options");
   with.engine_option_count = 3;
   CHECK_FAILS(yolort_open(model.path.c_str(), &with, &detector), YOLORT_INVALID_ARGUMENT, "a name without a value");
 }

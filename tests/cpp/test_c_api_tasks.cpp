@@ -118,7 +118,7 @@ void test_keypoints_of_a_model_that_does_not_say() {
   yolort_free(detector);
 
   CHECK(open("obb", {{{6, 1}, std::vector<float>(6)}}, &options, &detector) == YOLORT_INVALID_ARGUMENT && !detector);
-  CHECK(std::strstr(yolort_last_error(), "flip_idx is for models that find poses"));
+  CHECK(std::strstr(yolort_last_error(), "flip_idx is only for pose models"));
   options.skeleton_count = 1;
   CHECK(open("pose", outputs, &options, &detector) == YOLORT_INVALID_ARGUMENT);
   CHECK(std::strstr(yolort_last_error(), "options.skeleton has a limb with one keypoint"));

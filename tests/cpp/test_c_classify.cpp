@@ -94,7 +94,7 @@ void test_in_cpp() {
     Options rotated;
     rotated.augment = true;
     CHECK_THROWS(Classifier(ModelBytes{model->data(), model->size(), "tensorrt"}, rotated), std::invalid_argument,
-                 "of detecting");
+                 "only to detection");
     Image on_gpu{green, 1, 1};
     on_gpu.memory = Memory::cuda;
     CHECK_THROWS(classifier.classify(on_gpu), std::invalid_argument, "CUDA memory");

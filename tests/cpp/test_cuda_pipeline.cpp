@@ -185,7 +185,7 @@ void test_images_of_the_gpu() {
   wrong.memory = Memory::cuda;
   CHECK_THROWS(gpu.detect({wrong}, {}), std::invalid_argument, "its pointer is not");
   fake().ordinal = 1;
-  CHECK_THROWS(gpu.detect({device}, {}), std::invalid_argument, "it is on cuda:1, and the Detector on cuda:0");
+  CHECK_THROWS(gpu.detect({device}, {}), std::invalid_argument, "it is on cuda:1, but the Detector on cuda:0");
   fake().ordinal = 0;
 
   CudaBuffer pinned(gpu.device, CudaBuffer::Place::host);

@@ -134,7 +134,7 @@ void test_thresholds() {
   CHECK_THROWS((thresholds = {}, thresholds.max_det = 0, check_thresholds(thresholds, 3)), std::invalid_argument,
                "max_det");
   CHECK_THROWS((thresholds = {}, thresholds.classes = {3}, check_thresholds(thresholds, 3)), std::invalid_argument,
-               "no class");
+               "not a class");
 }
 
 void test_not_finite() {

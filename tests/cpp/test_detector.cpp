@@ -125,7 +125,7 @@ void test_refuses() {
     CHECK_THROWS(with([&](Options& o) { o.threads = threads; }), std::invalid_argument, "threads");
   }
   CHECK_THROWS(with([](Options& o) { o.conf = 2; }), std::invalid_argument, "conf");
-  CHECK_THROWS(with([](Options& o) { o.classes = {7}; }), std::invalid_argument, "no class");
+  CHECK_THROWS(with([](Options& o) { o.classes = {7}; }), std::invalid_argument, "not a class");
   CHECK_THROWS(with([](Options& o) { o.precision = "int3"; }), std::invalid_argument, "precision");
   CHECK_THROWS(with([](Options& o) { o.imgsz = {-32, 32}; }), std::invalid_argument, "imgsz");
   CHECK_THROWS(with([](Options& o) { o.imgsz = {32, 1 << 20}; }), std::invalid_argument, "imgsz");
@@ -225,7 +225,7 @@ void test_the_next_engine_takes_what_the_first_cannot_load() {
   const Detector detector(model, options());
   CHECK(detector.engine() == "fake");
   CHECK(detector.explain().find("\nfirst: an odd operator") != std::string::npos);
-  CHECK(told == model + " runs on fake, as another engine failed: an odd operator");
+  CHECK(told == model + " runs on fake, because another engine failed: an odd operator");
   Options named = options();
   named.engine = "first";
   CHECK_THROWS(Detector(model, named), ModelError, "an odd operator");

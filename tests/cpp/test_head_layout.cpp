@@ -27,7 +27,8 @@ void test_layouts() {
   CHECK(resolve_layout({}, 80, shapes({{1, 84, 8400}}), 640, 640).head == Head::boxes);
   const HeadLayout rows = resolve_layout({}, 80, shapes({{1, 300, 6}}), 640, 640);
   CHECK(rows.head == Head::end2end && !rows.nms);
-  CHECK_THROWS(resolve_layout({}, 80, shapes({{1, 84, 80, 80}, {1, 1}}), 640, 640), ModelError, "no head");
+  CHECK_THROWS(resolve_layout({}, 80, shapes({{1, 84, 80, 80}, {1, 1}}), 640, 640), ModelError,
+               "do not match a known head");
   CHECK_THROWS(resolve_layout({}, 80, shapes({{1, 85, 8400}}), 640, 640), ModelError, "4 + 80 classes");
   HeadLayout raw;
   raw.head = Head::raw;

@@ -66,7 +66,7 @@ void test_models_in_memory() {
   CHECK(spec.format == Format::onnx && spec.names.size() == 1 && spec.height == 64 && spec.width == 96);
   CHECK(spec.contents.data() == bytes.data() && spec.graph.empty());
   CHECK_THROWS(read_model(std::string_view(bytes).substr(0, bytes.size() - 1), "onnx"), ModelError, "truncated");
-  CHECK_THROWS(read_model(std::string_view(), "onnx"), ModelError, "model \"in memory\": it has no bytes");
+  CHECK_THROWS(read_model(std::string_view(), "onnx"), ModelError, "model \"in memory\": it is empty");
   CHECK_THROWS(read_model(bytes, "abacus"), std::invalid_argument, "expected onnx or tensorrt");
   const std::string header = R"({"names": {"0": "a"}, "imgsz": [32, 32]})";
   std::string plan(4, '\0');

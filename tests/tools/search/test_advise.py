@@ -81,9 +81,10 @@ def test_what_cannot_be() -> None:
             advise(XEON, **options)
 
 
-def test_every_model_has_a_time_of_the_reference() -> None:
-    """And it is the one that the page shows."""
-    assert set(REFERENCE.ms) == set(MODELS) and set(T4.ms) < set(MODELS)
+def test_times_of_the_reference_are_those_of_the_page() -> None:
+    assert {name for name in MODELS if name[-1] in "ns"} <= set(REFERENCE.ms) <= set(MODELS) and set(T4.ms) < set(
+        MODELS
+    )
     page = (ROOT / REFERENCE.page).read_text(encoding="utf-8")
     for name, ms in REFERENCE.ms.items():
         assert re.search(rf"\| {name}\.onnx \|[^|]+\|[^|]+\| ~?{ms:.2f} \|", page), name
