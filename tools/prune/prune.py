@@ -111,15 +111,16 @@ def prune(
         **training: other arguments of `yolort.tools.train` (`gamma`, `class_weights`, `sampling`, ...) and of
             Ultralytics' trainer (`lr0`, `optimizer`, ...).
 
-    The outputs of the head, the transposed convolution of prototypes and the inside of attention are never pruned. Maps before and after merging into
-    stock modules agree to 1e-4, else there is an error and no file; the file appears whole or not at all.
+    The outputs of the head, the transposed convolution of prototypes and the inside of attention are never pruned. Maps
+    before and after merging into stock modules agree to 1e-4, else there is an error and no file; the file appears
+    whole or not at all.
 
     Raises:
         FileNotFoundError, ValueError: no such file; arguments that are wrong or exclude each other.
         CheckpointError: the file is no checkpoint, or none of a model that yolort knows.
         ModuleNotFoundError: a classifier is to be trained, and torchvision cannot be imported.
         PruneError: the model or the ratio cannot be pruned; the target cannot be met; the widths were lost.
-        LabelError: `data` is damaged, or not of the model's task, or "taylor" or `distill` meet classes that are not the model's.
+        LabelError: `data` is damaged or not of the model's task, or "taylor" or `distill` meet other classes.
     """
     _check_arguments(method, ratio, target_flops, target_latency, engine, allocate, round_to, steps)
     _check_training(method, data, finetune, distill, unstructured, ratio, training)

@@ -52,7 +52,7 @@ def prune(
     data: Annotated[
         str | None,
         typer.Option(
-            help="A data.yaml: for taylor, --finetune, --allocate sensitivity, and accuracy before and after."
+            help="A data.yaml or folder of classes: for taylor, --finetune, sensitivity, accuracy before and after."
         ),
     ] = None,
     finetune: Annotated[int, typer.Option(help="Epochs of training afterwards.")] = 0,
