@@ -57,7 +57,7 @@ class StageCache:
                 return target
             work = target.with_name(f".{target.name}")
             if work.is_symlink():
-                raise FileExistsError(f"{work} is a link, which yolort has not made; delete it")
+                raise FileExistsError(f"{work} is a link that yolort did not create; delete it")
             if work.exists() and not resumable:
                 shutil.rmtree(work)
             work.mkdir(exist_ok=True)
@@ -87,7 +87,7 @@ def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[N
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
-            raise FileExistsError(f"{path} is a link, which yolort has not made; delete it") from None
+            raise FileExistsError(f"{path} is a link that yolort did not create; delete it") from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

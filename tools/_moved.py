@@ -98,7 +98,9 @@ class _Loader(Loader):
         successors: list[str] = vars(module)["_successors"]
         public = [path for path in successors if "._" not in path]
         where = f"is now {' and '.join(public)}" if public else "is no longer public"
-        warnings.warn(f"{module.__name__} {where}; the old path goes with the next release", DeprecationWarning, 2)
+        warnings.warn(
+            f"{module.__name__} {where}; the old path will be removed in the next release", DeprecationWarning, 2
+        )
         for path in successors:
             importlib.import_module(path)
 

@@ -57,7 +57,7 @@ def _count(node: yaml.Node, loader: Any, known: dict[int, tuple[int, int] | None
         raise ValueError(f"nested deeper than {_MAX_DEPTH} levels")
     where = f"in line {node.start_mark.line + 1}"
     if node.tag not in _TAGS:
-        raise ValueError(f"the tag '{node.tag.replace(_TAG, '!!')}' is not read, {where}")
+        raise ValueError(f"the tag '{node.tag.replace(_TAG, '!!')}' is not supported, {where}")
     if isinstance(node, yaml.ScalarNode):
         if node.tag != f"{_TAG}str" and len(node.value) > _MAX_SCALAR:
             raise ValueError(f"a number of {len(node.value)} characters, {where}")
@@ -65,7 +65,7 @@ def _count(node: yaml.Node, loader: Any, known: dict[int, tuple[int, int] | None
     if id(node) in known:
         found = known[id(node)]
         if found is None:
-            raise ValueError(f"an alias stands for what it is in, {where}")
+            raise ValueError(f"an alias contains itself, {where}")
         if depth + found[1] > _MAX_DEPTH:
             raise ValueError(f"nested deeper than {_MAX_DEPTH} levels")
         return found
@@ -76,7 +76,7 @@ def _count(node: yaml.Node, loader: Any, known: dict[int, tuple[int, int] | None
         nodes, below = _count(child, loader, known, depth + 1)
         total, levels = total + nodes, max(levels, below + 1)
         if total > _MAX_NODES:
-            raise ValueError(f"more than {_MAX_NODES} values, aliases counted as often as they stand")
+            raise ValueError(f"more than {_MAX_NODES} values, with aliases expanded")
     if isinstance(node, yaml.MappingNode):
         _check_keys(node, loader)
     known[id(node)] = total, levels
@@ -95,5 +95,5 @@ def _check_keys(node: yaml.MappingNode, loader: Any) -> None:
         value = _MERGE if key.tag == f"{_TAG}merge" else loader.construct_object(key)
         if value in keys:
             other = "" if keys[value] == key.value else f", as '{keys[value][:80]}' too"
-            raise ValueError(f"the key '{key.value[:80]}' stands twice{other}, in line {key.start_mark.line + 1}")
+            raise ValueError(f"the key '{key.value[:80]}' occurs twice{other}, in line {key.start_mark.line + 1}")
         keys[value] = key.value

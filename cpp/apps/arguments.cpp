@@ -131,7 +131,7 @@ Arguments parse_arguments(const std::vector<std::string>& words) {
          out.frame.width = width;
          out.frame.height = height;
          if (std::min(width, height) < 1 || std::max(width, height) > yolort::Image::max_side) {
-           throw UsageError("expected 1 to 65535 pixels a side");
+           throw UsageError("expected 1 to 65535 pixels per side");
          }
        }},
       {"--format", [&](const std::string& text) { set_format(text, out.frame); }},
@@ -159,7 +159,7 @@ Arguments parse_arguments(const std::vector<std::string>& words) {
       continue;
     }
     const auto option = known.find(word);
-    if (option == known.end()) throw UsageError("there is no option " + word);
+    if (option == known.end()) throw UsageError("unknown option " + word);
     if (++i == words.size()) throw UsageError(word + " has no value");
     try {
       option->second(words[i]);
@@ -169,7 +169,9 @@ Arguments parse_arguments(const std::vector<std::string>& words) {
   }
   const bool frames = std::count(out.sources.begin(), out.sources.end(), "-") > 0;
   if (out.sources.empty()) throw UsageError("a model and at least one source are needed");
-  if (frames && out.sources.size() > 1) throw UsageError("frames on the standard input (-) are the only source");
-  if (frames != (out.frame.width > 0)) throw UsageError("--size goes with frames on the standard input (-)");
+  if (frames && out.sources.size() > 1)
+    throw UsageError("the standard input (-) cannot be combined with other sources");
+  if (frames != (out.frame.width > 0))
+    throw UsageError("--size and frames on the standard input (-) must be used together");
   return out;
 }

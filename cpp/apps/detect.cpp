@@ -27,7 +27,7 @@ std::vector<fs::path> images_of(const fs::path& source) {
     if (std::find(known.begin(), known.end(), ending) != known.end()) out.push_back(entry.path());
   }
   std::sort(out.begin(), out.end());
-  if (out.empty()) throw yolort::ImageError("\"" + source.string() + "\" has no pictures of a kind that is read here");
+  if (out.empty()) throw yolort::ImageError("\"" + source.string() + "\" has no image files in a supported format");
   return out;
 }
 

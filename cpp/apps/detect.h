@@ -1,4 +1,4 @@
-// What yolort-detect does with its sources: it writes one line of JSON per image to the standard output.
+// Detects in the sources of yolort-detect, and writes one line of JSON per image to the standard output.
 #pragma once
 
 #include <filesystem>
@@ -8,14 +8,14 @@
 
 #include "yolort/yolort.h"
 
-/// Where results go: lines of JSON, and annotated images in a folder if one is given.
+/// Output of results: lines of JSON, and annotated images if a folder is given.
 class Output {
  public:
   /// Makes the folder. Throws std::filesystem::filesystem_error.
   Output(yolort::Detector& detector, const std::string& folder);
 
   /// Detects and writes. `about`: the first members of the JSON; `name`: of the image file, without its ending. Throws
-  /// what the Detector throws, and yolort::ImageError if the image cannot be written.
+  /// the exceptions of Detector, and yolort::ImageError if the image cannot be written.
   void detect(const yolort::Image& image, const std::string& about, const std::string& name);
 
  private:

@@ -1,4 +1,4 @@
-// Draws what was found, as Python's Detections.draw() does, but for the labels.
+// Draws detections like Python's Detections.draw(), without labels.
 #pragma once
 
 #include "images.h"
@@ -6,7 +6,7 @@
 
 namespace yolort {
 
-/// Draws transparent masks, boxes or turned boxes, and the keypoints with the limbs between them.
+/// Draws transparent masks, boxes or rotated boxes, and keypoints with their limbs.
 void draw(DecodedImage& image, const Detections& found, const Skeleton& skeleton);
 
 /// A copy of packed pixels of the host, of any format.

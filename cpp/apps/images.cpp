@@ -37,7 +37,7 @@ DecodedImage read_image(const std::filesystem::path& path) {
   std::error_code error;
   const auto kind = std::filesystem::status(path, error).type();
   if (kind == std::filesystem::file_type::not_found) throw refused("does not exist");
-  if (kind != std::filesystem::file_type::regular) throw refused("is no file");  // a pipe would be waited for
+  if (kind != std::filesystem::file_type::regular) throw refused("is not a file");  // a pipe would be waited for
   std::ifstream file(path, std::ios::binary);
   const std::uintmax_t size = std::filesystem::file_size(path, error);
   if (!file || error) throw refused("cannot be read");
@@ -53,10 +53,10 @@ DecodedImage read_image(const std::filesystem::path& path) {
   const int max_value = number(file);
   if (out.width < 1 || out.height < 1 || out.width > Image::max_side || out.height > Image::max_side ||
       max_value != 255) {
-    throw refused("is a PNM picture of another kind; expected 1 to 65535 pixels a side and 255 as the maximum");
+    throw refused("is an unsupported PNM file; expected 1 to 65535 pixels per side and 255 as the maximum");
   }
   const std::int64_t pixels = std::int64_t{out.width} * out.height;
-  if (pixels > max_image_pixels) throw refused("has more pixels than are read here");
+  if (pixels > max_image_pixels) throw refused("has more pixels than are allowed");
   if (size < static_cast<std::uintmax_t>(pixels) * channels) throw refused("is truncated");
   file.get();  // the one space after the header
   std::vector<std::uint8_t> bytes(static_cast<std::size_t>(pixels) * channels);

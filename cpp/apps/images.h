@@ -36,7 +36,7 @@ inline constexpr std::int64_t max_image_pixels = std::int64_t{1} << 27;
 /// Endings of the files that read_image() reads: ".ppm", ...; lower case.
 std::vector<std::string> image_endings();
 
-/// Binary PNM (P5, P6) of 8 bits, and what read_compressed() reads. Throws ImageError.
+/// Reads binary PNM (P5, P6) with 8 bits, and the formats of read_compressed(). Throws ImageError.
 DecodedImage read_image(const std::filesystem::path& path);
 
 /// JPEG and PNG, in a build with stb_image. The orientation in EXIF is not applied.

@@ -10,7 +10,7 @@ const std::vector<std::string>& compressed_endings() {
 
 DecodedImage read_compressed(const std::filesystem::path& path) {
   throw ImageError("\"" + path.string() +
-                   "\" is no binary PNM picture; this build reads nothing else (it was made without stb_image)");
+                   "\" is not a binary PNM file; this build supports no other format (it was built without stb_image)");
 }
 
 }  // namespace yolort

@@ -23,14 +23,14 @@ DecodedImage read_compressed(const std::filesystem::path& path) {
   if (!file) throw ImageError("\"" + path.string() + "\" cannot be read");
   const auto refused = [&] {
     const char* why = stbi_failure_reason();
-    return ImageError("\"" + path.string() + "\" is no JPEG, PNG or binary PNM picture that can be read" +
+    return ImageError("\"" + path.string() + "\" is not a readable JPEG, PNG or binary PNM file" +
                       (why ? ": " + std::string(why) : ""));
   };
   DecodedImage out;
   if (!stbi_info_from_file(file.get(), &out.width, &out.height, nullptr)) throw refused();
   if (std::int64_t{out.width} * out.height > max_image_pixels) {
     throw ImageError("\"" + path.string() + "\" has " + std::to_string(out.width) + " x " + std::to_string(out.height) +
-                     " pixels, more than are read here");
+                     " pixels, more than are allowed");
   }
   const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
       stbi_load_from_file(file.get(), &out.width, &out.height, nullptr, 3), stbi_image_free);

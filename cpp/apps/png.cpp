@@ -84,7 +84,7 @@ bool is_ours(const fs::path& path) {
 void write_png(const fs::path& path, const DecodedImage& image) {
   std::error_code error, ignored;
   if (fs::exists(fs::symlink_status(path, ignored)) && !is_ours(path)) {
-    throw ImageError("\"" + path.string() + "\" is there, and yolort did not write it; give another --save");
+    throw ImageError("\"" + path.string() + "\" exists and was not written by yolort; choose another --save");
   }
   const fs::path part = path.parent_path() / ("." + path.filename().string() + ".yolort");
   {

@@ -1,4 +1,5 @@
-// What the files of yolort._core share. They convert, release the GIL, call the core and wrap the result; nothing else.
+// Declarations shared by the files of yolort._core, which only convert, release the GIL, call the core and wrap the
+// result.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -32,12 +33,12 @@ void register_toolchain(py::module_& m);
 
 // ---- detector.cpp ----
 
-/// Throws what Ctrl-C throws in Python; only the main thread sees it. For Options::between_runs.
+/// Throws KeyboardInterrupt after Ctrl-C, in the main thread only. For Options::between_runs.
 void check_signals();
 
 // ---- images.cpp ----
 
-/// Pixels and what keeps them alive.
+/// Pixels, and the object that keeps them alive.
 struct HeldImage {
   py::object owner;
   Image image;
@@ -50,13 +51,14 @@ std::optional<PixelFormat> parse_format(const std::optional<std::string>& name);
 /// HxWx4 or, for a network of so many `channels`, HxWxchannels of uint8. Throws TypeError, std::invalid_argument.
 HeldImage hold_image(const py::handle& object, std::optional<PixelFormat> format, int channels);
 
-/// Images as the core takes them, and what keeps their pixels alive.
+/// Images for the core, and the objects that keep their pixels alive.
 struct HeldImages {
   std::vector<HeldImage> held;
   std::vector<Image> views;
 };
 
-/// `hold_image` of each, with the format of the same index. Throws what it throws, and std::invalid_argument.
+/// `hold_image` for each image, with the format of the same index. Throws the same exceptions, and
+/// std::invalid_argument.
 HeldImages hold_images(const py::sequence& images, const std::vector<std::optional<std::string>>& formats,
                        int channels);
 
@@ -78,7 +80,7 @@ py::array_t<T> to_array(const std::vector<Source>& values, std::vector<py::ssize
   return out;
 }
 
-// ---- what Detector and Classifier have in common ----
+// ---- shared by Detector and Classifier ----
 
 /// Opens `model`: a path or, with a format, a buffer of bytes.
 template <class Model>

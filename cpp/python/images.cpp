@@ -28,13 +28,13 @@ struct Pixels {
       const bool color = of_network == 1 || of_network == 3;
       throw std::invalid_argument("image: expected shape " +
                                   (color ? std::string("(height, width), (height, width, 3) or (height, width, 4)")
-                                         : "(height, width, " + std::to_string(of_network) + "), as the model takes") +
+                                         : "(height, width, " + std::to_string(of_network) + "), as the model needs") +
                                   ", got " + std::string(py::str(py::tuple(py::cast(shape)))));
     }
     const py::ssize_t height = shape[0], width = shape[1];
     if (height < 1 || width < 1 || height > Image::max_side || width > Image::max_side) {
       throw std::invalid_argument("image: " + std::to_string(width) + " x " + std::to_string(height) +
-                                  " pixels, expected 1 to " + std::to_string(Image::max_side) + " a side");
+                                  " pixels, expected 1 to " + std::to_string(Image::max_side) + " per side");
     }
     PixelFormat format = channels == 1 ? PixelFormat::gray : channels == 3 ? PixelFormat::bgr : PixelFormat::bgra;
     if (own) format = PixelFormat::channels;
@@ -42,8 +42,8 @@ struct Pixels {
       const bool four = *asked == PixelFormat::bgra || *asked == PixelFormat::rgba;
       const py::ssize_t needed = *asked == PixelFormat::gray ? 1 : four ? 4 : 3;
       if (needed != channels) {
-        throw std::invalid_argument("image: the format asked for has " + std::to_string(needed) +
-                                    " channel(s), the array " + std::to_string(channels));
+        throw std::invalid_argument("image: the requested format has " + std::to_string(needed) +
+                                    " channel(s), but the array has " + std::to_string(channels));
       }
       format = *asked;
     }
@@ -56,8 +56,8 @@ struct Pixels {
   }
 };
 
-/// Takes HxW, HxWx1, HxWx3, HxWx4 or HxWxchannels of uint8. Rows may have any stride; pixels that are not packed within
-/// a row are copied.
+/// Accepts HxW, HxWx1, HxWx3, HxWx4 or HxWxchannels of uint8. Rows may have any stride; pixels that are not packed
+/// within a row are copied.
 HeldImage hold_array(py::array array, std::optional<PixelFormat> asked, int channels) {
   if (array.dtype().kind() != 'u' || array.itemsize() != 1) {
     throw py::type_error("image: expected uint8 pixels (0 to 255), got " + std::string(py::str(array.dtype())) +
@@ -100,7 +100,7 @@ HeldImage hold_cuda_array(const py::object& object, std::optional<PixelFormat> a
     const auto* tensor = static_cast<const DlTensor*>(PyCapsule_GetPointer(owner.ptr(), "dltensor"));
     if (!tensor) throw py::error_already_set();
     if (tensor->device_type != dl_cuda && tensor->device_type != dl_cuda_managed) {
-      throw py::type_error("image: its __dlpack__ gives other memory than its __dlpack_device__ says");
+      throw py::type_error("image: __dlpack__ returned memory of another device than __dlpack_device__");
     }
     bytes = tensor->type_code == 1 && tensor->type_bits == 8 && tensor->type_lanes == 1;
     pixels.data = static_cast<const std::uint8_t*>(tensor->data) + tensor->byte_offset;
@@ -126,8 +126,9 @@ HeldImage hold_cuda_array(const py::object& object, std::optional<PixelFormat> a
   Image image = pixels.image(asked, channels);
   if (!pixels.packed) {
     throw std::invalid_argument(
-        "image: its pixels in CUDA memory are not packed within a row, height x width x channels; permute it and make "
-        "it contiguous");
+        "image: its pixels in CUDA memory are not contiguous within a row (height x width x channels); permute the "
+        "array and "
+        "make it contiguous");
   }
   image.memory = Memory::cuda;
   image.stream = reinterpret_cast<void*>(stream);

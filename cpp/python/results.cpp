@@ -17,7 +17,7 @@ struct Masks {
   const Mask& at(py::ssize_t index) const { return masks.at(static_cast<std::size_t>(index)); }
 };
 
-/// Writes a mask to an image of `step` pixels a row, where all is 0, from its first pixel on.
+/// Writes a mask to a zeroed image with `step` pixels per row.
 void unpack(const Mask& mask, bool* to, std::size_t step) {
   for (int y = 0; y < mask.height; ++y) {
     const std::uint8_t* bits = mask.bits.get() + static_cast<std::size_t>(y) * mask.row_bytes();
@@ -54,10 +54,10 @@ Masks select(const Masks& self, const std::vector<py::ssize_t>& indices) {
   return out;
 }
 
-/// The masks in the pixels of an image of which theirs is the part that begins at `left`, `top`.
+/// The masks in pixels of a larger image, of which theirs is the region at `left`, `top`.
 Masks in_image(Masks self, int left, int top, int height, int width) {
   if (left < 0 || top < 0 || left > width - self.width || top > height - self.height) {
-    throw std::invalid_argument("the part is not within the image");
+    throw std::invalid_argument("the region is not within the image");
   }
   for (Mask& mask : self.masks) {
     mask.x += left;

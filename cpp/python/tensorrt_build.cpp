@@ -68,7 +68,7 @@ std::tuple<py::bytes, py::bytes, std::string> build_engine(
   for (const EngineStatus& status : engines()) {
     if (status.name == "tensorrt") throw EngineError(status.reason);
   }
-  throw EngineError("this build knows no TensorRT");
+  throw EngineError("this build does not include TensorRT; see docs/guide/tensorrt.md");
 #endif
 }
 

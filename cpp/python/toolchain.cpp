@@ -1,4 +1,4 @@
-// What the tools and the package use besides detection.
+// Functions for the tools and the package besides detection.
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 

@@ -31,7 +31,8 @@ template <class Struct>
 void write_defaults(Struct from, Struct* to, size_t size, const char* name) {
   need(to, name);
   if (size < sizeof(from.struct_size) || size > 4096) {
-    throw std::invalid_argument(std::string("the size of ") + name + " is " + std::to_string(size) + "; give sizeof");
+    throw std::invalid_argument(std::string("the size of ") + name + " is " + std::to_string(size) +
+                                "; pass sizeof the struct");
   }
   from.struct_size = size;
   auto* bytes = reinterpret_cast<unsigned char*>(to);
@@ -50,8 +51,8 @@ Struct sized(const Struct* from, Struct out, const char* name) {
   if (!fits) {
     throw std::invalid_argument(std::string(name) + ".struct_size is " + std::to_string(size) +
                                 "; start from yolort_default_" + name +
-                                "(), or use a newer library: it asks for what "
-                                "this one does not know");
+                                "(), or use a newer library: it sets fields "
+                                "that this one does not know");
   }
   std::memcpy(&out, from, std::min(size, sizeof(Struct)));
   return out;

@@ -12,7 +12,7 @@ namespace yolort {
 /// Keeps the words for yolort_last_error().
 yolort_status failed(yolort_status status, const char* what) noexcept;
 
-/// Runs `call` and returns what it throws as a status.
+/// Runs `call` and converts its exceptions to a status.
 template <class Call>
 yolort_status guarded(Call call) noexcept {
   try {

@@ -52,7 +52,7 @@ def check(target: PathLike, *, sources: Iterable[PathLike] = (), folder: bool = 
         target: the output; its parent folder must exist.
         sources: what the work reads; a source must be neither the target nor in it. Missing ones are ignored.
         folder: the output is a folder, else a file.
-        update: the user asked for this file to be rewritten, whoever made it.
+        update: the user asked to rewrite this file, even if yolort did not write it.
 
     Raises:
         FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError: the place itself.
@@ -64,12 +64,12 @@ def check(target: PathLike, *, sources: Iterable[PathLike] = (), folder: bool = 
 def _check(path: Path, sources: dict[tuple[int, int], Path], folder: bool, update: bool) -> None:
     if _is_stream(path):
         if folder:
-            raise NotADirectoryError(f"{path} is a device or a pipe; this writes a folder")
+            raise NotADirectoryError(f"{path} is a device or a pipe, but the output is a folder")
         _check_source(path, path.stat(), sources)
         return
     place = _resolved(path)
     if place.is_symlink():
-        raise FileExistsError(f"{path} is a link that leads to itself; choose another output")
+        raise FileExistsError(f"{path} is a link to itself; choose another output")
     if not place.parent.is_dir():
         raise FileNotFoundError(f"no such folder: {place.parent}")
     if not os.access(place.parent, os.W_OK | os.X_OK):
@@ -78,30 +78,28 @@ def _check(path: Path, sources: dict[tuple[int, int], Path], folder: bool, updat
         return
     _check_source(path, place.stat(), sources)
     if place.is_dir() and (within := [source for source in sources.values() if place in _resolved(source).parents]):
-        raise FileExistsError(f"{path} holds what is read ({within[0]}); choose another output")
+        raise FileExistsError(f"{path} contains the input {within[0]}; choose another output")
     if place.is_dir() != folder:
         raise (NotADirectoryError if folder else IsADirectoryError)(
-            f"{path} is a {'file; this writes a folder' if folder else 'folder; this writes a file'}"
+            f"{path} is a {'file, but the output is a folder' if folder else 'folder, but the output is a file'}"
         )
     if folder and (foreign := _foreign(place)):
         some = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
         raise FileExistsError(
-            f"{path} holds files that yolort did not write there, or that have changed since ({some}); "
+            f"{path} contains files that yolort did not write, or that have changed since ({some}); "
             "move them or choose another output"
         )
     if folder or update:
         return
     if not is_ours(place):
-        raise FileExistsError(
-            f"{path} exists, and nothing in it says that yolort wrote it; delete it or choose another output"
-        )
+        raise FileExistsError(f"{path} exists and was not written by yolort; delete it or choose another output")
     if place.name in (_MANIFEST, *_manifest(place.parent)):
         raise FileExistsError(f"{path} is a part of {place.parent}; choose another output")
 
 
 def _check_source(path: Path, status: os.stat_result, sources: dict[tuple[int, int], Path]) -> None:
     if source := sources.get((status.st_dev, status.st_ino)):
-        raise FileExistsError(f"{path} is what is read ({source}); choose another output")
+        raise FileExistsError(f"{path} is the input {source}; choose another output")
 
 
 def check_all(targets: Iterable[PathLike], *, sources: Iterable[PathLike] = ()) -> None:
@@ -196,7 +194,7 @@ def place(built: Path, target: PathLike, *, sources: Iterable[PathLike] = (), up
         kept = _keep(built, path.name)
         if kept is None:
             raise
-        message = f"{error.strerror or error}; the result is kept as {kept}"
+        message = f"{error.strerror or error}; the result was saved as {kept}"
         if error.errno is None:
             raise type(error)(message) from error
         raise OSError(error.errno, message, str(path)) from error
@@ -303,7 +301,7 @@ def _rename(built: Path, target: Path) -> None:
     elif _exchange(built, target):
         if foreign := _foreign(built):  # added since the check
             _exchange(built, target)
-            raise FileExistsError(f"{target} was given {foreign[0]} just now; move it or choose another output")
+            raise FileExistsError(f"{target} now contains {foreign[0]}; move it or choose another output")
     else:
         aside = built.with_name("replaced")
         target.rename(aside)

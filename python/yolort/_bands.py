@@ -22,7 +22,7 @@ def decode(data: bytes, channels: int, name: str) -> npt.NDArray[np.uint8]:
     found = _npy(data) if data.startswith(b"\x93NUMPY") else _tiff(data, channels)
     what = f"the model takes {channels} channels: a TIFF of {channels} pages or bands, or a .npy array"
     if found is None or found.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"{name} cannot be read as height x width x {channels} of 8 or 16 bits; {what}")
+        raise ValueError(f"{name} cannot be read as height x width x {channels} with 8 or 16 bits; {what}")
     if found.ndim != 3 or found.shape[2] != channels:
         raise ValueError(f"{name} has shape {found.shape}; {what}")
     return np.ascontiguousarray(found >> 8 if found.dtype == np.uint16 else found, np.uint8)

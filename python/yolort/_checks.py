@@ -101,17 +101,19 @@ def path(name: str, value: object) -> str | bytes:
         from yolort import _image_header  # rarely needed, and importing yolort stays quick
 
         if _image_header.read(found) is not None:
-            raise ValueError(f"{name}: the bytes of an image file, expected its path; yolort.images.decode reads bytes")
+            raise ValueError(
+                f"{name}: expected a path, got the bytes of an image file; use yolort.images.decode for bytes"
+            )
     try:
         decoded = os.fsdecode(os.fsencode(found))
     except UnicodeEncodeError:
         raise ValueError(f"{name}: no file system has such a path: {shown(value)}") from None
     if "\0" in decoded:
-        raise ValueError(f"{name}: a path holds no NUL, got {_addresses.shown_path(decoded)}")
+        raise ValueError(f"{name}: a path cannot contain NUL, got {_addresses.shown_path(decoded)}")
     if _addresses.is_address(decoded) and not os.path.exists(decoded):
         raise FileNotFoundError(
-            f"{name} {_addresses.shown_path(decoded)} is no file; a call of a Detector takes http and https URLs of "
-            "images, Detector.stream URLs of videos and cameras"
+            f"{name} {_addresses.shown_path(decoded)} is not a file; calls of a Detector accept http and https URLs of "
+            "images, and Detector.stream accepts URLs of videos and cameras"
         )
     return found
 
@@ -156,7 +158,7 @@ def imgsz(value: object) -> tuple[int, int] | None:
         return side, side
     pair = [integer("imgsz", side) for side in value]
     if len(pair) != 2:
-        raise ValueError(f"imgsz: expected a side, or (height, width), got {shown(value)}")
+        raise ValueError(f"imgsz: expected a side or (height, width), got {shown(value)}")
     return pair[0], pair[1]
 
 
@@ -241,26 +243,37 @@ def classes(value: Any, known: Mapping[int, str]) -> list[int]:
     return list(dict.fromkeys(indices))
 
 
+def conf_of_file(value: Any) -> Any:
+    """The thresholds by class name in a .json file if `value` is its path; otherwise `value`."""
+    if isinstance(value, os.PathLike) or (isinstance(value, str) and value.endswith(".json")):
+        from yolort import _class_conf  # rarely needed, and importing yolort stays quick
+
+        return _class_conf.read(path("conf", value))
+    return value
+
+
 def conf(value: Any, known: Mapping[int, str]) -> float | dict[int, float]:
     """A threshold of scores, or one for each of some classes, by index.
 
     Args:
-        value: a number, or a dict of numbers by class index or name.
+        value: a number, a dict of numbers by class index or name, or the path of a .json file of `val --save-conf`.
         known: the model's class names by index.
 
     Raises:
-        TypeError, ValueError: neither; a class that the model does not have.
+        TypeError, ValueError: none of these; a class that the model does not have.
+        FileNotFoundError: no such file.
     """
+    value = conf_of_file(value)
     if not isinstance(value, Mapping):
         return number("conf", value)
     if not value:
-        raise ValueError("conf: expected a number, or a dict of one for each of some classes, got an empty one")
+        raise ValueError("conf: expected a number, or a dict of thresholds by class, got an empty dict")
     named = indices_of(known)
     out: dict[int, float] = {}
     for name, least in value.items():
         for index in _indices("conf", name, named):
             if index not in known:
-                raise ValueError(f"conf: {index} is no class of this model, which has 0 to {len(known) - 1}")
+                raise ValueError(f"conf: {index} is not a class of this model, expected 0 to {len(known) - 1}")
             out[index] = number("conf", least)
     return out
 

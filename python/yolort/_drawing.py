@@ -23,7 +23,7 @@ def image_of(
     """
     if given is None:
         if path is None or _addresses.is_address(path):
-            raise ValueError("image: give the image; only an image file is read again")
+            raise ValueError("image: pass the image; it can only be read again from a file")
         given = images.read(path)
     if given.ndim != 3 or given.shape[2] != 3 or (shape and given.shape[:2] != shape):
         raise ValueError(f"image: expected shape {(*(shape or ('height', 'width')), 3)}, got {given.shape}")

@@ -102,7 +102,9 @@ def register_engine(
         ValueError: an unknown format, or a name that is empty or one of yolort's own.
     """
     if not _checks.text("name", name) or name in _built_in:
-        raise ValueError(f"name is {name!r}, expected another than those of yolort's own: {', '.join(_built_in)}")
+        raise ValueError(
+            f"name is {name!r}, expected a name other than those of the built-in engines: {', '.join(_built_in)}"
+        )
     if isinstance(formats, str) or not formats or not set(formats) <= set(FORMATS):
         raise ValueError(f"formats is {formats!r}, expected a list of {', '.join(FORMATS)}")
     _core.register_engine(name, priority, list(formats), unavailable, load, devices, precisions)

@@ -71,7 +71,7 @@ def _fetch(url: str, name: str) -> bytes:
             while chunk := response.read1(_CHUNK):
                 data += chunk
                 if len(data) > MAX_BYTES:
-                    raise ImageError(f"{name} has more than {MAX_BYTES} bytes; download it, and give its path")
+                    raise ImageError(f"{name} has more than {MAX_BYTES} bytes; download it and pass its path")
                 if time.monotonic() > end:
                     raise _late(name)
     except urllib.error.HTTPError as error:

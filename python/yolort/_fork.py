@@ -25,7 +25,7 @@ class _ForkedCore:
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError(
-            "this Detector was loaded before the process forked, and its threads did not come along; "
+            "this Detector was loaded before the process forked, and its threads do not exist in this process; "
             'construct it in the process that uses it, or start processes with the method "spawn"'
         )
 

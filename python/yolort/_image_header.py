@@ -117,7 +117,7 @@ class _Entry(NamedTuple):
 
     tag: int
     values: int
-    value: int | None  #: the first; None if it is no whole number
+    value: int | None  #: the first value; None if it is not a whole number
 
 
 def _directory(data: memoryview) -> list[_Entry] | None:

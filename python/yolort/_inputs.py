@@ -48,7 +48,7 @@ def run_on(
         try:
             item = read(file, None, channels)
         except (images.ImageError, FileNotFoundError) as error:
-            warnings.warn(f"left out: {error}", stacklevel=3)
+            warnings.warn(f"skipped: {error}", stacklevel=3)
             continue
         out += run([item])
     return out
@@ -100,7 +100,7 @@ def _is_pattern(source: str | bytes | os.PathLike[str]) -> bool:
 
 
 def _is_path(item: bytes | bytearray | memoryview) -> bool:
-    """Whether bytes are those of a path, and not of an image file."""
+    """Whether `bytes` are a path rather than the contents of an image file."""
     from yolort import _image_header  # importing yolort stays quick
 
     return isinstance(item, bytes) and (os.path.exists(item) or _image_header.read(item) is None)
@@ -109,12 +109,12 @@ def _is_path(item: bytes | bytearray | memoryview) -> bool:
 def _of_pil(item: Any, channels: int) -> Input:
     """Its pixels as they are: an orientation in its EXIF data is not applied, so that boxes are in its own pixels."""
     if channels not in (1, 3):
-        raise images.ImageError(f"image: a PIL image, and the model takes {channels} channels; give an array")
+        raise images.ImageError(f"image: got a PIL image, but the model takes {channels} channels; pass an array")
     if item.mode == "L":
         return Input(np.asarray(item), format="gray")
     if item.mode not in _PIL_MODES:
         raise images.ImageError(
-            f"image: a PIL image of mode {item.mode!r} has more than 8 bits a channel; scale it to 0 to 255 first"
+            f"image: a PIL image of mode {item.mode!r} has more than 8 bits per channel; scale it to 0 to 255 first"
         )
     return Input(np.asarray(item.convert("RGB")), format="rgb")
 
@@ -123,7 +123,7 @@ def _channels_last(array: Array, channels: int) -> Array:
     shape, known = tuple(array.shape), (1, 3, 4, channels)
     if len(shape) == 3 and shape[0] in known and shape[2] not in known:
         raise ValueError(
-            f"image: shape {shape} has its channels first, expected (height, width, channels): "
+            f"image: shape {shape} has the channels first, expected (height, width, channels); use "
             "image.transpose(1, 2, 0), or image.permute(1, 2, 0) of a tensor"
         )
     return array

@@ -97,4 +97,6 @@ class Model(Generic[Core]):
 
     def __reduce__(self) -> Any:
         name = type(self).__name__
-        raise TypeError(f"a {name} cannot be pickled: send the path of its model, and construct it in that process")
+        raise TypeError(
+            f"a {name} cannot be pickled; send the path of its model, and construct it in the other process"
+        )

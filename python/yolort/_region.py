@@ -39,7 +39,7 @@ def crop(array: Array, corners: Corners | None) -> Part:
     right, bottom = min(math.ceil(max(xs)), width), min(math.ceil(max(ys)), height)
     if left >= right or top >= bottom:
         raise ValueError(
-            f"region: {min(xs):g}, {min(ys):g} to {max(xs):g}, {max(ys):g} lies outside the image, {width} x {height} "
+            f"region: {min(xs):g}, {min(ys):g} to {max(xs):g}, {max(ys):g} is outside the image of {width} x {height} "
             "pixels"
         )
     return Part(cast("Array", cast("Any", array)[top:bottom, left:right]), left, top)

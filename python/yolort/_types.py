@@ -51,7 +51,7 @@ Region: TypeAlias = "Sequence[float] | Sequence[Sequence[float]] | npt.NDArray[A
 
 
 #: A threshold of scores, or one for each of some classes, by index or name.
-Conf: TypeAlias = "float | Mapping[int, float] | Mapping[str, float]"
+Conf: TypeAlias = "float | Mapping[int, float] | Mapping[str, float] | str | os.PathLike[str]"
 
 
 class Settings(TypedDict, total=False):
@@ -68,7 +68,7 @@ class Settings(TypedDict, total=False):
     region: Region
 
 
-#: What is found in one image: `Detections` or `Classification`.
+#: The result for one image: `Detections` or `Classification`.
 Result = TypeVar("Result")
 
 
@@ -96,10 +96,10 @@ class Speed(NamedTuple):
 class View(NamedTuple):
     """One view of test-time augmentation, whose detections are merged with those of the others."""
 
-    scale: int  #: pixels: the longer side of what the image is fitted into
+    scale: int  #: longer side, in pixels, of the size that the image is fitted into
     flip: bool  #: mirrored, left to right
-    imgsz: tuple[int, int]  #: height, width of the network input around it; with rect its maximum
-    model: str  #: the artifact that runs it
+    imgsz: tuple[int, int]  #: height, width of the network input; with rect its maximum
+    model: str  #: the artifact that runs this view
 
 
 class LayerTime(NamedTuple):

@@ -105,7 +105,7 @@ def _run_on_ray(
     try:
         cpus = max(int(ray.cluster_resources().get("CPU", 1)), 1)
         if actors > cpus:
-            raise ValueError(f"actors is {actors}, expected at most {cpus}, one for each CPU of the cluster")
+            raise ValueError(f"actors is {actors}, expected at most {cpus}, one per CPU of the cluster")
         cpus //= actors
         data = ray.data.from_items([{"shard": json.dumps(shard)} for shard in shards], override_num_blocks=len(shards))
         rows: list[dict[str, int]] = data.map(
@@ -127,7 +127,7 @@ def split(source: str | os.PathLike[str], shard_size: int) -> list[Shard]:
     path = Path(source)
     tables = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.suffix == ".parquet" else []
     if path in tables and not path.is_file():  # a pipe would be waited for
-        raise FileNotFoundError(f"{os.fspath(path)!r} is no file")
+        raise FileNotFoundError(f"{os.fspath(path)!r} is not a file")
     tables = [table for table in tables if table.is_file()]
     if tables:
         from pyarrow import parquet
@@ -211,7 +211,9 @@ def _claim(folder: Path, shards: list[Shard], model: Path, column: str, options:
     manifest = folder / _MANIFEST
     if not manifest.exists():
         if any(folder.glob("part-*.jsonl")):
-            raise ValueError(f"{str(folder)!r} holds parts, but no {_MANIFEST} that tells of what; give another output")
+            raise ValueError(
+                f"{str(folder)!r} has parts, but no {_MANIFEST} that describes them; choose another output"
+            )
         with _atomic.workspace(manifest) as work:
             claim = work / _MANIFEST
             claim.write_text(mine, encoding="utf-8")
@@ -223,6 +225,6 @@ def _claim(folder: Path, shards: list[Shard], model: Path, column: str, options:
                 _atomic.write(manifest, mine)
     if not manifest.is_file() or manifest.read_bytes() != mine.encode():
         raise ValueError(
-            f"{str(folder)!r} holds the work on another source, model or options, or these files have changed since; "
-            "give another output"
+            f"{str(folder)!r} has results for another source, model or options, or these files have changed since; "
+            "choose another output"
         )

@@ -1,4 +1,4 @@
-"""One image at a time from many callers, run together: dynamic batching in front of a `Detector` or `Classifier`."""
+"""Dynamic batching: single images from many callers run together on a `Detector` or `Classifier`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORKERS = 2  # one letterboxes and decodes while the other's network runs
 
 
 class QueueFullError(Error):
-    """As many images wait as may: try again later."""
+    """The queue is full: try again later."""
 
 
 class _Job(NamedTuple):
@@ -31,7 +31,7 @@ class _Job(NamedTuple):
 
 
 class _Queue:
-    """Jobs in order, taken in batches of equal settings."""
+    """A queue of jobs, taken in batches of equal settings."""
 
     def __init__(self, size: int, max_batch: int, max_wait: float) -> None:
         self._size = size
@@ -51,13 +51,13 @@ class _Queue:
                 raise RuntimeError("this Batcher is closed")
             if len(self._jobs) >= self._size:
                 raise QueueFullError(
-                    f"queue: {self._size} images wait already; try again later, or allow more with queue="
+                    f"queue: {self._size} images are already waiting; try again later, or raise queue="
                 )
             self._jobs.append(job)
             self._changed.notify_all()
 
     def take(self) -> list[_Job]:
-        """The next batch; empty once closed and drained."""
+        """The next batch; empty after the queue is closed and drained."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._closed)
             batch: list[_Job] = []
@@ -99,10 +99,10 @@ class _Queue:
 
 
 class Batcher(Generic[Result]):
-    """Detects in single images from many threads or an event loop, several of them in one run of the network.
+    """Detects in single images from many threads or an event loop, several per run of the network.
 
-    Workers, each with a clone of the Detector, take what waits: a batch is what came while they were busy, up to
-    `max_batch` images of the same settings. Close it, or use it as a context manager.
+    Each worker has a clone of the Detector. A batch consists of the images that arrived while the workers were busy, up
+    to `max_batch` images with the same settings. Close it, or use it as a context manager.
 
     with yolort.Batcher(detector, max_batch=8) as batcher:
         future = batcher.submit(image)                        # a thread: future.result()
@@ -121,15 +121,16 @@ class Batcher(Generic[Result]):
         """Start the workers.
 
         Args:
-            detector: a `Detector` or `Classifier`; is cloned for each worker, and stays the caller's.
-            max_batch: images of one run at most, 1 or more; default: the batch that the model is fixed to; of a dynamic
-                one 8 on a GPU and 4 on a CPU. A batch may differ from single images in the last bits.
-            max_wait: seconds that a worker waits for a batch to fill once it has an image; 0 takes what is there.
-            queue: images that may wait, 1 or more; `submit` refuses more.
-            workers: threads that run the network, 1 to four for each core.
+            detector: a `Detector` or `Classifier`, which is cloned for each worker.
+            max_batch: maximum number of images per run, at least 1. Default: the fixed batch size of the model; for a
+                dynamic model 8 on a GPU and 4 on a CPU. Results of a batch may differ from those of single images in
+                the last bits.
+            max_wait: maximum time in seconds that a worker waits for a batch to fill; with 0 it starts at once.
+            queue: maximum number of waiting images, at least 1; `submit` refuses more.
+            workers: number of threads that run the network, 1 to four per core.
 
         Raises:
-            ValueError: one of them out of range.
+            ValueError: an argument is out of range.
             EngineError: the engine cannot be cloned.
         """
         if max_batch is None:
@@ -151,44 +152,44 @@ class Batcher(Generic[Result]):
         self._finalizer = weakref.finalize(self, _stop, self._queue, self._threads, True)
 
     def submit(self, image: Array, **settings: Unpack[Settings]) -> Future[Result]:
-        """Queue one image, and return at once.
+        """Queue one image and return at once.
 
         Args:
             image: an array as for `Detector`; it must not change until the future is done.
-            **settings: as of `Detector`; only images of equal settings run together.
+            **settings: see `Detector.__call__`; only images with equal settings run together.
 
         Returns:
-            A future of its result, or of what `Detector` raises for this image; `cancel()` works while it waits.
+            A future with the result or the exception for this image; `cancel()` works while the image waits.
 
         Raises:
-            QueueFullError: `queue` images wait.
-            TypeError, ValueError: a setting of a wrong type, or classes that the model does not have.
-            RuntimeError: closed, or the process has forked since, without the workers.
+            QueueFullError: `queue` images are already waiting.
+            TypeError, ValueError: a setting has the wrong type, or the model lacks one of the classes.
+            RuntimeError: the Batcher is closed, or the process has forked since it was created.
         """
         return self.submit_lazily(lambda: image, **settings)
 
     def submit_lazily(self, fetch: Callable[[], Array], **settings: Unpack[Settings]) -> Future[Result]:
-        """The same for an image that `fetch` gives, in a worker's thread, once its turn has come."""
+        """The same for an image that a worker obtains by calling `fetch` when its turn has come."""
         if not self.running:
-            raise RuntimeError("this Batcher is closed, or was made before the process forked")
+            raise RuntimeError("this Batcher is closed, or was created before the process forked")
         future: Future[Result] = Future()
         self._queue.put(_Job(fetch, _checks.settings(settings, self._names), future))
         return future
 
     @property
     def running(self) -> bool:
-        """Whether the workers live: until it is closed, and not in a forked process."""
+        """Whether the workers are running: True until closed, and False in a forked process."""
         return self._threads[0].is_alive()
 
     @property
     def waiting(self) -> int:
-        """Images in the queue."""
+        """Number of images in the queue."""
         return len(self._queue)
 
     def close(self, *, cancel: bool = False) -> None:
-        """Take no more images, finish those that wait (or cancel them), and stop the workers.
+        """Accept no more images, finish the waiting ones (or cancel them), and stop the workers.
 
-        Ctrl-C while it waits cancels those that wait.
+        Ctrl-C during this call cancels the waiting images.
         """
         if self._finalizer.alive:  # until the threads have ended: one that the interpreter's end meets in a run crashes
             try:

@@ -1,4 +1,4 @@
-"""What one image shows."""
+"""The classes of one image."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LABEL = 22  # pixels from one label to the next, of lines of one pixel
 
 
 class Classification:
-    """Scores of one image for every class.
+    """Scores of all classes for one image.
 
     Attributes:
-        probs: (classes,) float32, by class index; 0 to 1, and together 1, if the graph of the model sees to that.
+        probs: (classes,) float32 by class index; probabilities if the graph of the model ends in a softmax.
         names: class names by class index.
-        path: the file the image was read from, or None.
+        path: file or URL that the image was read from, or None.
         shape: (height, width) of the image in pixels, or None.
     """
 
@@ -38,7 +38,7 @@ class Classification:
         """Attributes as described above.
 
         Raises:
-            ValueError: the scores are not one for each of one or more classes.
+            ValueError: the shape is not (classes,), or there are no classes.
         """
         if probs.ndim != 1 or not len(probs):
             raise ValueError(f"expected probs (classes,), got {probs.shape}")
@@ -48,7 +48,7 @@ class Classification:
         self.shape = shape
 
     def top(self, count: int) -> list[int]:
-        """The `count` best classes, best first; of equal scores the lower index."""
+        """Indices of the `count` best classes, best first; ties are in order of the index."""
         order: list[int] = np.argsort(-self.probs, kind="stable")[:count].tolist()
         return order
 
@@ -80,7 +80,7 @@ class Classification:
         Raises:
             ImportError: OpenCV is not installed.
             FileNotFoundError, ImageError: the file cannot be read.
-            ValueError: no image is given and `path` is no file; or it is not (height, width, 3).
+            ValueError: no image is given and `path` is not a file, or the image is not (height, width, 3).
         """
         image = _drawing.image_of(image, self.path, None)
         images.opencv()
@@ -92,16 +92,16 @@ class Classification:
         return out
 
     def save(self, path: str | os.PathLike[str], image: npt.NDArray[np.uint8] | None = None) -> None:
-        """Write the image with the classes drawn, as `Detections.save` does.
+        """Write the image with the classes drawn; see `Detections.save`.
 
         Raises:
-            ImportError, FileNotFoundError, ValueError: as `draw`.
-            ImageError: the ending is unknown, or a file must not or cannot be read or written.
+            ImportError, FileNotFoundError, ValueError: see `draw`.
+            ImageError: the file ending is unknown, or the file cannot be read or written.
         """
         images.write(path, self.draw(image), sources=[self.path] if self.path else ())
 
     def to_dict(self, count: int = _SHOWN) -> dict[str, Any]:
-        """Plain numbers and text, ready for JSON, of the `count` best classes."""
+        """The `count` best classes as a dict of plain numbers and strings, ready for JSON."""
         classes = [
             {"class": cls, "name": self.names.get(cls, str(cls)), "score": float(self.probs[cls])}
             for cls in self.top(count)

@@ -1,4 +1,4 @@
-"""One classifying model on one engine."""
+"""One classification model on one engine."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Classifier(Model[_core.Classifier]):
     """Loads a model and classifies images with it.
 
-    Images are resized and cropped as Ultralytics does: the shorter side becomes that of the network input, whose middle
-    is kept; if the input is not square, both sides are resized. Threads and processes: as of `Detector`.
+    Images are prepared as in Ultralytics: for a square input the shorter side is resized and the center is cropped;
+    otherwise both sides are resized. Threads and processes: see `Detector`.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class Classifier(Model[_core.Classifier]):
             tuned: see `Detector`.
             engine_options: see `Detector`.
             channels: see `Detector`.
-            mean: see `Detector`; torchvision's models take (0.485, 0.456, 0.406).
-            std: see `Detector`; torchvision's models take (0.229, 0.224, 0.225).
-            resize: "stretch": both sides become those of the network input, also if that is square.
+            mean: see `Detector`; torchvision's models need (0.485, 0.456, 0.406).
+            std: see `Detector`; torchvision's models need (0.229, 0.224, 0.225).
+            resize: "stretch" resizes both sides to the network input, even if it is square.
 
         Raises:
-            FileNotFoundError, ModelError, EngineError, ValueError, TypeError: as `Detector`; ModelError for a model of
-                another task, which `Detector` opens.
+            FileNotFoundError, ModelError, EngineError, ValueError, TypeError: see `Detector`; also ModelError for a
+            model of another task, which `Detector` opens.
         """
         self._core = _core.Classifier(
             _checks.contents("model", model) if format else _checks.path("model", model),
@@ -95,11 +95,11 @@ class Classifier(Model[_core.Classifier]):
 
         Args:
             source: one image or several, see `Detector.__call__`.
-            format: the channel order of arrays: "bgr", "rgb", "bgra", "rgba" or "gray"; the others have theirs.
+            format: channel order of arrays: "bgr", "rgb", "bgra", "rgba" or "gray"; other images have their own.
 
         Returns:
-            Classification for one image, a list of them (in order, `path` set for files and URLs) for several. Images
-            of a folder or glob that cannot be read are left out, each with a UserWarning.
+            Classification for one image, a list of them (in order, `path` set for files and URLs) for several.
+            Unreadable images in a folder or glob are skipped, each with a UserWarning.
 
         Raises:
             FileNotFoundError, ImageError, TypeError, ValueError, EngineError: see `Detector.__call__`.
@@ -118,7 +118,7 @@ class Classifier(Model[_core.Classifier]):
         max_wait: float = 0.0,
         format: str | None = None,
     ) -> Stream[Classification]:
-        """Classify a flow of images, as `Detector.stream` detects in one; the result of a frame is its `result`."""
+        """Classify a stream of images; see `Detector.stream`. Each frame has its Classification in `result`."""
         from yolort.stream import Stream
 
         batching = {"max_batch": max_batch, "max_wait": max_wait}
@@ -126,12 +126,12 @@ class Classifier(Model[_core.Classifier]):
 
     @property
     def task(self) -> str:
-        """What the model does: "classify"."""
+        """Task of the model: "classify"."""
         return "classify"
 
     @property
     def head(self) -> str:
-        """What the model puts out: "probs"."""
+        """Form of the outputs: "probs"."""
         return "probs"
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What was found in one image."""
+"""The detections in one image."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Detections:
         boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of the original image, clipped to it.
         scores: (N,) float32, 0 to 1.
         classes: (N,) int32, keys of `names`.
-        masks: `Masks` of the detections, of a model that segments; else None.
-        keypoints: (N, K, 2 or 3) float32, of a pose model: x y in pixels of the original image, clipped to it, and if
-            the model has it the visibility, 0 to 1; else None.
-        rotated: (N, 5) float32, of a model of oriented boxes: center x y, width, height in pixels of the original
-            image, not clipped, and angle in radians, clockwise; `boxes` are their axis-aligned hulls. Else None.
+        masks: `Masks` for a segmentation model; otherwise None.
+        keypoints: (N, K, 2 or 3) float32 for a pose model: x y in pixels of the original image, clipped to it, and the
+            visibility, 0 to 1, if the model predicts it; otherwise None.
+        rotated: (N, 5) float32 for a model of oriented boxes: center x y, width, height in pixels of the original
+            image, not clipped, and angle in radians, clockwise; `boxes` are their axis-aligned hulls. Otherwise None.
         names: class names by class index.
-        skeleton: of poses, the limbs that `draw` shows: two keypoints each.
-        path: the file the image was read from, or None.
+        skeleton: for poses, the limbs that `draw` shows: two keypoints each.
+        path: file or URL that the image was read from, or None.
         shape: (height, width) of the image in pixels, or None.
     """
 
@@ -54,7 +54,7 @@ class Detections:
         """Columns as described above.
 
         Raises:
-            ValueError: the columns' shapes do not belong together.
+            ValueError: the shapes of the columns do not match.
         """
         n = len(scores)
         if boxes.shape != (n, 4) or scores.shape != (n,) or classes.shape != (n,):
@@ -108,15 +108,15 @@ class Detections:
         )
 
     def in_image(self, left: int, top: int, shape: tuple[int, int]) -> Detections:
-        """The same in the pixels of an image of which this one is the part that begins at `left`, `top`.
+        """The same detections in pixels of a larger image, of which this image is the region at `left`, `top`.
 
         Args:
-            left: pixels.
-            top: pixels.
-            shape: (height, width) of the whole image.
+            left: x of the region in the larger image, pixels.
+            top: y of the region in the larger image, pixels.
+            shape: (height, width) of the larger image, pixels.
 
         Raises:
-            ValueError: there are masks, and the part is not within the image.
+            ValueError: there are masks and the region is not within the larger image.
         """
         offset = np.array([left, top], np.float32)
         keypoints, rotated = self.keypoints, self.rotated
@@ -147,11 +147,11 @@ class Detections:
         return f"Detections({', '.join(f'{n} {name}' for name, n in counts.items()) or 'none'})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and text, ready for JSON.
+        """A dict of plain numbers and strings, ready for JSON.
 
-        Beside its box, score, class and name a detection has what the model's task adds: `mask` (COCO's compressed
-        RLE), `keypoints` ([x, y] or [x, y, visibility] of each), or `rotated` (center x y, width, height, angle) and
-        `corners`.
+        In addition to `box`, `score`, `class` and `name`, a detection has the values of the model's task: `mask`
+        (COCO's compressed RLE), `keypoints` (each [x, y] or [x, y, visibility]), or `rotated` (center x y, width,
+        height, angle) and `corners`.
         """
         detections = []
         for box, score, cls in self:
@@ -163,7 +163,7 @@ class Detections:
         return {"path": self.path, "shape": list(self.shape) if self.shape else None, "detections": detections}
 
     def _columns(self) -> dict[str, list[Any]]:
-        """The columns that the task adds, as plain values for each detection."""
+        """The additional columns of the task, as plain values per detection."""
         columns: dict[str, list[Any]] = {}
         if self.masks is not None:
             columns["mask"] = self.masks.rle()
@@ -180,7 +180,8 @@ class Detections:
         return json.dumps(self.to_dict(), **settings)
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """A row for each detection: x1, y1, x2, y2, score, class, name, and what `to_dict` has beside them.
+        """A pandas DataFrame with one row per detection: x1, y1, x2, y2, score, class, name, and the additional values
+        of `to_dict`.
 
         Raises:
             ImportError: pandas is not installed.
@@ -197,8 +198,8 @@ class Detections:
     def to_supervision(self) -> supervision.Detections:
         """The same as `supervision.Detections`, class names in `data["class_name"]`.
 
-        Masks become `mask`, (N, height, width) bool; the corners of turned boxes `data["xyxyxyxy"]`, which
-        `supervision.OrientedBoxAnnotator` draws. Keypoints are another type there: see `to_keypoints`.
+        Masks become `mask`, (N, height, width) bool; corners of rotated boxes become `data["xyxyxyxy"]`, which
+        `supervision.OrientedBoxAnnotator` draws. supervision has a separate type for keypoints: see `to_keypoints`.
 
         Raises:
             ImportError: supervision is not installed.
@@ -221,12 +222,12 @@ class Detections:
 
         Raises:
             ImportError: supervision is not installed.
-            ValueError: the model finds no keypoints.
+            ValueError: the model has no keypoints.
         """
         import supervision
 
         if self.keypoints is None:
-            raise ValueError("there are no keypoints: the model is not one for poses")
+            raise ValueError("there are no keypoints: the model is not a pose model")
         return supervision.KeyPoints(
             xy=self.keypoints[..., :2],
             keypoint_confidence=self.keypoints[..., 2] if self.keypoints.shape[2] == 3 else None,
@@ -239,18 +240,19 @@ class Detections:
         return np.array([self.names.get(cls, str(cls)) for cls in self.classes.tolist()], dtype=str)
 
     def draw(self, image: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
-        """A copy of the image with what was found: names and scores, boxes, masks, skeletons.
+        """A copy of the image with the detections drawn: names and scores, boxes, masks, skeletons.
 
-        Masks are transparent. Keypoints of a visibility below 0.5 are left out, and so are their limbs (`skeleton`).
+        Masks are transparent. Keypoints with a visibility below 0.5 are not drawn, and neither are their limbs
+        (`skeleton`).
 
         Args:
-            image: (height, width, 3) BGR uint8, the image that was detected in; default: the file at `path`, read anew.
+            image: the image, (height, width, 3) BGR uint8; default: the file at `path`, which is read again.
 
         Raises:
             ImportError: OpenCV is not installed.
             FileNotFoundError, ImageError: the file cannot be read.
-            ValueError: no image is given and `path` is no file; or it is not (height, width, 3), or not of the size
-                that was detected in.
+            ValueError: no image is given and `path` is not a file, or the image is not (height, width, 3) or has
+                another size.
         """
         image = _drawing.image_of(image, self.path, self.shape)
         cv2 = images.opencv()
@@ -277,13 +279,13 @@ class Detections:
     plot = draw
 
     def crops(self, image: npt.NDArray[np.uint8] | None = None) -> list[npt.NDArray[np.uint8]]:
-        """What the image shows in each box, (height, width, 3): views of it; of turned boxes straightened copies.
+        """The part of the image in each box, (height, width, 3): views, or straightened copies for rotated boxes.
 
         Args:
             image: see `draw`.
 
         Raises:
-            ImportError: OpenCV, which straightens, is not installed.
+            ImportError: OpenCV, which straightens rotated boxes, is not installed.
             FileNotFoundError, ImageError, ValueError: see `draw`.
         """
         image = _drawing.image_of(image, self.path, self.shape)
@@ -295,16 +297,16 @@ class Detections:
     def save(self, path: str | os.PathLike[str], image: npt.NDArray[np.uint8] | None = None) -> None:
         """Write the image with the detections drawn; the ending chooses the format.
 
-        The file appears whole or not at all, and replaces only an image that yolort wrote.
+        The file is written atomically and replaces only an image that yolort wrote.
 
         Args:
             path: the file to write.
-            image: as of `draw`.
+            image: see `draw`.
 
         Raises:
             ImportError: OpenCV is not installed.
-            FileNotFoundError, ValueError: as `draw`.
-            ImageError: the ending is unknown, or a file must not or cannot be read or written.
+            FileNotFoundError, ValueError: see `draw`.
+            ImageError: the file ending is unknown, or the file cannot be read or written.
         """
         images.write(path, self.draw(image), sources=[self.path] if self.path else ())
 
@@ -316,7 +318,7 @@ def from_columns(
     path: str | None,
     shape: tuple[int, int],
 ) -> Detections:
-    """What the core found in an image."""
+    """Detections from the columns of the core."""
     boxes, scores, classes, masks, keypoints, rotated = columns
     return Detections(
         boxes,

@@ -27,9 +27,9 @@ _CONF = 0.25
 class Detector(Model[_core.Detector]):
     """Loads a model and detects objects with it.
 
-    Threads may share a Detector, whose calls then wait for each other; give each thread its own `clone()` to run side
-    by side, or let a `Batcher` do so. Processes may not: construct it in the process that uses it. (ncnn on the CPU
-    lives on in a forked process, if no other thread was in a call.)
+    Threads may share a Detector; its calls then wait for each other. To run in parallel, give each thread its own
+    `clone()` or use a `Batcher`. Processes may not share one: construct it in the process that uses it. (ncnn on the
+    CPU keeps working in a forked process if no other thread was in a call.)
     """
 
     # Long because it documents every option; the body only checks and passes them on.
@@ -70,65 +70,70 @@ class Detector(Model[_core.Detector]):
 
         Args:
             model: an .onnx, .engine or .tflite file, an NCNN folder (`*_ncnn_model`) or .param, an OpenVINO folder
-                (`*_openvino_model`) or .xml: ours, or as Ultralytics exports them. With `format`, the bytes of one.
-            format: "onnx", or "tensorrt" for an .engine: `model` holds the bytes of such a file, which are read before
-                this returns. Default: `model` is a path.
+                (`*_openvino_model`) or .xml: ours, or as Ultralytics exports them. With `format`, the bytes of such a
+                file.
+            format: "onnx", or "tensorrt" for an .engine, if `model` is the bytes of such a file; they are not needed
+                after this call. Default: `model` is a path.
             engine: "onnxruntime", "openvino", "ncnn" or "tensorrt"; default: the environment variable YOLORT_ENGINE,
                 else the fastest one available for the model; `explain()` says which, and why.
             device: "cpu", or a GPU: its number, 0 or "0", "cuda:0", for ncnn "vulkan:0"; openvino also takes its own
                 names ("NPU"), onnxruntime its execution providers ("tensorrt:1", "openvino:GPU"). Default: the engine's
                 own.
-            threads: CPU threads, 1 to four for each core; default: one for each core.
-            precision: what to compute in, "fp32", "fp16", "bf16" or, on ncnn, "fp16-storage" (fp16 in memory,
-                computed in fp32); of an INT8 model what its float layers compute in, "int8" (fp32) or "int8+bf16".
-                onnxruntime and tensorrt compute in what the file holds. Default: the fastest that keeps the accuracy.
-            conf: keep detections with a score above this, 0 to 1; or a dict of one for each of some classes, by index
-                or name: the others have 0.25, or in a call that of the constructor.
+            threads: number of CPU threads, 1 to four per core; default: one per core.
+            precision: precision to compute in, "fp32", "fp16", "bf16" or, on ncnn, "fp16-storage" (fp16 in memory,
+                computed in fp32); for an INT8 model "int8" (float layers in fp32) or "int8+bf16". onnxruntime and
+                tensorrt use the precision of the file. Default: the fastest one that keeps the accuracy.
+            conf: minimum score of a detection, 0 to 1; or thresholds per class: a dict by class index or name, or the
+                path of a .json file that `yolort val --save-conf` wrote. Other classes keep 0.25, or in a call the
+                threshold of the constructor.
             iou: NMS drops a box whose IoU with a better one is above this, 0 to 1.
-            max_det: maximum number of detections per image, 1 or more.
-            classes: keep only these classes: indices or names (of all classes that have it), one or several;
-                default: all.
-            agnostic: NMS across classes.
-            multi_label: a detection for every class of a box above `conf`, not only for its best; for evaluation.
-            names: class names, for a model whose file carries none.
-            tuned: take what `yolort tune` recorded for this model and machine, if engine, device, precision and
-                threads are left open.
-            profile: time every layer, which slows the whole; see `layer_times`.
-            imgsz: network input as a side or (height, width) in pixels, for a dynamic model or one that does not say.
-                Sides of a dynamic model are rounded up to multiples of its stride; the logger `yolort` warns of that.
-            rect: pad each image only to the stride of the model, so that the network input is as small as its
-                proportions allow, within `imgsz`, as Ultralytics does; False: to `imgsz`. Images of equal padded shape
-                run together. Default: True if height and width of the model are dynamic, which True needs.
-            augment: test-time augmentation: detect in several views of each image and merge what they find; the
-                thresholds hold for the merged result. `scales` and `scale_models` ask for it as well.
-            scales: fit the image into each of these, 32 to 16384 pixels: longer sides of the network input, whose
-                proportions stay. A dynamic model runs at that size (padded to its stride), a fixed one with the image
-                in the middle of its input. Default: only the input size.
-            flip: look at each scale mirrored, too.
+            max_det: maximum number of detections per image, at least 1.
+            classes: classes to keep, as indices or names, one or several; a name selects all classes with that name.
+                Default: all.
+            agnostic: apply NMS across classes.
+            multi_label: report every class of a box above `conf`, not only its best; for evaluation.
+            names: class names, for a model without them.
+            tuned: use the record of `yolort tune` for this model and machine, if engine, device, precision and threads
+                are not given.
+            profile: time every layer, which slows down detection; see `layer_times`.
+            imgsz: network input as a side or (height, width) in pixels, for a dynamic model or one without metadata.
+                Sides of a dynamic model are rounded up to multiples of its stride; the logger `yolort` then warns.
+            rect: True pads each image only to the stride of the model, within `imgsz`, as Ultralytics does, and needs a
+                model with dynamic height and width; False pads to `imgsz`. Images of equal padded shape run together.
+                Default: True if height and width of the model are dynamic.
+            augment: test-time augmentation: detect in several views of each image and merge the detections; the
+                thresholds apply to the merged result. `scales` and `scale_models` also enable it.
+            scales: sizes to fit the image into: longer side of the network input, 32 to 16384 pixels; proportions are
+                kept. A dynamic model runs at that size (padded to its stride), a fixed one with the image centered in
+                its input. Default: only the input size.
+            flip: also mirror each scale.
             merge: "wbf", weighted boxes fusion (arXiv:1910.13302); or "nms", the best box of each object.
-            scale_models: more artefacts with the same classes, for the scales that are their input sizes.
-            flip_idx: of poses, for a model that does not say: which keypoint each one is in a mirrored view, as in
-                Ultralytics' data.yaml. Default: the model's, or COCO's for 17 keypoints of one class "person".
-            skeleton: the same of the limbs, two keypoints each, which `Detections.draw` shows.
-            engine_options: settings of the engine under its own names, which onnxruntime takes: options of the
-                execution provider on `device` (`{"trt_fp16_enable": True}`) and, with a dot in the name, of the session
+            scale_models: artifacts with the same classes, used for scales that equal their input sizes.
+            flip_idx: for poses: the index of each keypoint's counterpart in a mirrored image, as in Ultralytics'
+                data.yaml. Default: the model's, or COCO's for 17 keypoints of one class "person".
+            skeleton: for poses: the limbs, two keypoints each, that `Detections.draw` shows. Default: as for
+                `flip_idx`.
+            engine_options: settings of the engine under its own names. Only onnxruntime has them: options of the
+                execution provider of `device` (`{"trt_fp16_enable": True}`) and, with a dot in the name, of the session
                 (`{"session.intra_op.allow_spinning": False}`).
-            channels: channels of the network input, for a model whose metadata does not say it: "rgb" or "bgr", the
-                order of three; or their number, 1 (gray) to 512.
-            resize: "letterbox" (default), or "stretch": to the network input, whatever the proportions.
+            channels: channels of the network input, for a model whose metadata does not record them: the order "rgb" or
+                "bgr", or the number of channels, 1 (gray) to 512.
+            resize: "letterbox" (default), or "stretch" to the network input without keeping proportions.
             mean: the network input is (gray level / 255 - mean) / std; one value, or one per channel in the order of
-                the network. Default: 0, or what the metadata says.
-            std: see `mean`. Default: 1, or what the metadata says.
+                the network. Default: the value in the metadata, otherwise 0.
+            std: see `mean`. Default: the value in the metadata, otherwise 1.
 
         Raises:
             FileNotFoundError: no such model.
             ModelError: the model or its metadata is damaged, incomplete, or newer than this yolort.
-            EngineError: no engine here can run it, or not at one of the scales; the message says why.
-            ValueError, TypeError: an argument out of range, or a scale that no artefact can run.
+            EngineError: no engine here can run the model, or run it at one of the scales; the message says why.
+            ValueError, TypeError: an argument is out of range, or no artifact can run a scale.
         """
+        of_classes = _checks.conf_of_file(conf)
+        base = _CONF if isinstance(of_classes, Mapping) else of_classes
         self._core = _core.Detector(
             _checks.contents("model", model) if format else _checks.path("model", model),
-            _checks.thresholds(_CONF if isinstance(conf, Mapping) else conf, iou, max_det, [], agnostic, multi_label),
+            _checks.thresholds(base, iou, max_det, [], agnostic, multi_label),
             format=_checks.text("format", format),
             engine=_checks.text("engine", engine),
             device=_checks.device(device),
@@ -155,7 +160,7 @@ class Detector(Model[_core.Detector]):
         self._names = dict(enumerate(self._core.names))
         self._skeleton = tuple((start, end) for start, end in self._core.skeleton)
         self._settings: dict[str, Any] = {
-            "conf": _checks.conf(conf, self._names),
+            "conf": _checks.conf(of_classes, self._names),
             "iou": iou,
             "max_det": max_det,
             "classes": _checks.classes(classes, self._names),
@@ -189,32 +194,32 @@ class Detector(Model[_core.Detector]):
         """Detect objects.
 
         Args:
-            source: an image: an array of uint8, (height, width, 3) BGR, (height, width, 4) BGRA or (height, width)
-                gray, for a model of other `channels` (height, width, channels); a PIL image; the path, the http(s) URL
-                or the bytes of an image file. Or several: a list of those, an array (n, height, width, channels), a
-                folder or a glob pattern. An array is of numpy, or any that speaks DLPack or `__cuda_array_interface__`;
-                TensorRT takes those of its GPU as they are. Of a URL 64 MiB are read at most, for 30 seconds.
-            conf: instead of the constructor's, for this call.
+            source: one image: an array of uint8, (height, width, 3) BGR, (height, width, 4) BGRA or (height, width)
+                gray, or for a model with other `channels` (height, width, channels); a PIL image; the path, http(s) URL
+                or bytes of an image file. Or several: a list of these, an array (n, height, width, channels), a folder
+                or a glob pattern. Arrays may come from numpy or any library with DLPack or `__cuda_array_interface__`;
+                TensorRT reads arrays on its GPU without a copy. Downloads are limited to 64 MiB and 30 seconds.
+            conf: overrides the constructor's value for this call.
             iou: likewise.
             max_det: likewise.
             classes: likewise.
             agnostic: likewise.
             multi_label: likewise.
-            format: the channel order of arrays: "bgr", "rgb", "bgra", "rgba" or "gray"; the others have theirs.
-            augment: False for a plain look of a Detector constructed with test-time augmentation.
+            format: channel order of arrays: "bgr", "rgb", "bgra", "rgba" or "gray"; other images have their own.
+            augment: False disables test-time augmentation for this call.
             region: detect only in this part of each image: a rectangle x1, y1, x2, y2 or the corners (x, y) of a
-                polygon, pixels. The network sees the rectangle around it; of a polygon, boxes are kept whose center is
-                within.
+                polygon, in pixels. The network sees the surrounding rectangle; for a polygon, only boxes with their
+                center inside it are kept.
 
         Returns:
             Detections for one image, a list of them (in order, `path` set for files and URLs) for several, in pixels of
-            the whole image. Images of a folder or glob that cannot be read are left out, each with a UserWarning.
+            the whole image. Unreadable images in a folder or glob are skipped, each with a UserWarning.
 
         Raises:
-            FileNotFoundError: no such path, or nothing matches.
-            ImageError: the image, or one of a list, cannot be read.
-            TypeError, ValueError: an array that is no image, or a setting out of range.
-            EngineError: the engine failed, or gave NaN or infinity.
+            FileNotFoundError: the path does not exist, or nothing matches.
+            ImageError: the image, or one in a list, cannot be read.
+            TypeError, ValueError: an array is not an image, or a setting is out of range.
+            EngineError: the engine failed, or returned NaN or infinity.
         """
         given = Settings(
             conf=conf, iou=iou, max_det=max_det, classes=classes, agnostic=agnostic, multi_label=multi_label,
@@ -224,16 +229,16 @@ class Detector(Model[_core.Detector]):
         return run_on(source, format, self.channels, lambda inputs: self._detect(inputs, settings))
 
     def infer(self, tensor: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-        """Run only the network: for tools that compare or calibrate; a detection needs `detector(image)` only.
+        """Run only the network, for tools that compare or calibrate; to detect, call `detector(image)`.
 
         Args:
-            tensor: (batch, channels, height, width) float32, mostly RGB in 0 to 1, of `imgsz`; `batch` images if that
-                is fixed.
+            tensor: (batch, channels, height, width) float32, usually RGB in 0 to 1, of size `imgsz`; if `batch` is
+                fixed, it must match.
 
         Returns:
-            Copies of the outputs of the network, float32, in the model's order; what they hold depends on `head`. Of a
-            model whose graph decodes its boxes ("boxes", "end2end") they may be the maps before that, at which
-            onnxruntime, openvino and ncnn end if Ultralytics exported it.
+            Copies of the outputs of the network, float32, in the model's order; their meaning depends on `head`. If the
+            graph of an Ultralytics export decodes boxes ("boxes", "end2end"), onnxruntime, openvino and ncnn return the
+            maps before decoding.
 
         Raises:
             TypeError, ValueError: not float32, or another shape.
@@ -244,9 +249,9 @@ class Detector(Model[_core.Detector]):
         return self._core.infer(np.ascontiguousarray(tensor))
 
     def layer_times(self) -> list[LayerTime]:
-        """Means of every layer, in order of execution, over the runs since the last call; of a Detector made with
-        `profile=True`, else empty. With test-time augmentation: of the runs at `imgsz` only. ONNX Runtime reports once,
-        of the runs of all clones, and stops timing then; with `rect`, others report the last other size.
+        """Mean time of each layer, in order of execution, over the runs since the last call; empty without
+        `profile=True`. With test-time augmentation, only runs at `imgsz` count. ONNX Runtime reports once, for the runs
+        of all clones, and then stops timing; with `rect`, other engines report the last other size.
         """
         return [LayerTime(*row) for row in self._core.layer_times()]
 
@@ -269,18 +274,18 @@ class Detector(Model[_core.Detector]):
         augment: bool | None = None,
         region: Region = None,
     ) -> Stream[Detections]:
-        """Detect in a flow of images; reading, inference and the work between two frames overlap.
+        """Detect in a stream of images; reading, inference and your code between two frames overlap.
 
         Args:
             source: a video or image file, a folder or glob pattern of either, the index of a camera, a URL (rtsp, http,
-                ...), an iterable of arrays; or a list of sources, whose frames come as they are ready. A camera or
-                network stream that is lost is opened again until it answers.
-            policy: "all" gives every image, and reads no faster than they are taken; "latest" drops those that are
-                overtaken by a newer one, and plays a video file at its own rate. Default: "latest" of what is live
-                (camera, URL), else "all".
-            buffer: images of a source that may be on their way under "all", 1 or more.
-            workers: clones that run side by side, 1 or more; default: 2; 1 for a single source under "latest", whose
-                images then wait for no other's run.
+                ...), an iterable of arrays; or a list of sources, whose frames come as they are ready. A lost camera or
+                network stream is reopened until it answers.
+            policy: "all" delivers every image and reads no faster than you consume them; "latest" drops images for
+                which a newer one is available, and plays video files at their own rate. Default: "latest" for cameras
+                and URLs, otherwise "all".
+            buffer: maximum number of images read ahead per source under "all", at least 1.
+            workers: number of clones that run in parallel, at least 1. Default: 2, or 1 for a single source under
+                "latest", which keeps its images fresher.
             max_batch: see `Batcher`.
             max_wait: see `Batcher`.
             conf: see `__call__`.
@@ -291,16 +296,17 @@ class Detector(Model[_core.Detector]):
             multi_label: see `__call__`.
             augment: see `__call__`.
             region: see `__call__`.
-            format: the channel order of iterables of arrays, not of files, cameras and URLs.
+            format: channel order of arrays from iterables; files, cameras and URLs have their own.
 
         Returns:
-            An iterator of `Frame`, also an asynchronous one and a context manager: each source in its own order.
+            An iterator of `Frame`, which is also an asynchronous iterator and a context manager; each source keeps its
+            order.
 
         Raises:
-            FileNotFoundError, TypeError, ValueError: no such file, no source, or an option out of range.
-            While iterating: SourceError if it cannot be opened at first, and what a call raises.
+            FileNotFoundError, TypeError, ValueError: a file or source does not exist, or an option is out of range.
+            While iterating: SourceError if a source cannot be opened at the start, and the errors of a call.
         """
-        from yolort.stream import Stream  # threads, queues and futures, which a plain detection needs not
+        from yolort.stream import Stream  # threads, queues and futures, which plain detection does not need
 
         batching = {"max_batch": max_batch, "max_wait": max_wait}
         settings = Settings(
@@ -316,22 +322,22 @@ class Detector(Model[_core.Detector]):
 
     @property
     def head(self) -> str:
-        """What the model puts out: "raw", "raw-e2e", "boxes", "end2end", "rows" or "indexed"."""
+        """Form of the outputs: "raw", "raw-e2e", "boxes", "end2end", "rows" or "indexed"."""
         return self._core.head
 
     @property
     def task(self) -> str:
-        """What the model finds: "detect", "segment", "pose" or "obb"."""
+        """Task of the model: "detect", "segment", "pose" or "obb"."""
         return self._core.task
 
     @property
     def skeleton(self) -> tuple[tuple[int, int], ...]:
-        """The limbs of poses, two keypoints each: the model's own, or COCO's for 17 keypoints of one class "person"."""
+        """Limbs of poses, two keypoints each: the model's own, or COCO's for 17 keypoints of one class "person"."""
         return self._skeleton
 
     @property
     def views(self) -> list[View]:
-        """The views of test-time augmentation, each with where it runs; empty without."""
+        """The views of test-time augmentation, each with the artifact that runs it; empty without augmentation."""
         return [View(*view) for view in self._core.views]
 
     def __repr__(self) -> str:
@@ -342,7 +348,7 @@ class Detector(Model[_core.Detector]):
         )
 
     def _thresholds(self, settings: Mapping[str, Any]) -> _core.Thresholds:
-        """Those of the constructor with what a call sets in their place."""
+        """The thresholds of the constructor, overridden by those of a call."""
         chosen = {name: settings.get(name, default) for name, default in self._settings.items()}
         own = self._settings["conf"]
         of_others = _CONF if isinstance(own, Mapping) else own

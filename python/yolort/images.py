@@ -117,7 +117,7 @@ def left_out(paths: Iterable[Path]) -> str:
         return ""
     kinds = sorted({path.suffix.lower() for path in others})
     hint = "; pip install pillow-heif to read HEIC" if set(kinds) & set(_HEIC) else ""
-    return f"left out {len(others)} image(s) of kinds that are not read here ({', '.join(kinds)}){hint}"
+    return f"skipped {len(others)} image(s) in unsupported formats ({', '.join(kinds)}){hint}"
 
 
 def find(source: str | bytes | os.PathLike[str], *, videos: bool = False) -> list[Path]:
@@ -140,12 +140,12 @@ def find(source: str | bytes | os.PathLike[str], *, videos: bool = False) -> lis
     path, kinds = Path(text), "images or videos" if videos else "images"
     if os.path.isdir(path):
         entries = list(path.iterdir())
-        nothing = f"folder {name} holds no {kinds} ({', '.join(sorted(endings() | (VIDEOS if videos else set())))})"
+        nothing = f"folder {name} has no {kinds} ({', '.join(sorted(endings() | (VIDEOS if videos else set())))})"
     elif os.path.exists(path):
         return [path]
     else:
         entries = list(_glob.matches(text))
-        nothing = f"{name} does not exist, and as a pattern it matches no {kinds}"
+        nothing = f"{name} does not exist and matches no {kinds} as a pattern"
     found = [entry for entry in entries if is_image(entry) or (videos and is_video(entry))]
     unread = left_out(entries)
     if not found:
@@ -183,10 +183,10 @@ def read(path: str | bytes | os.PathLike[str], channels: int = 3) -> npt.NDArray
         status = os.stat(place)
         if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
             kind = "folder" if stat.S_ISDIR(status.st_mode) else "device, a pipe or a socket"
-            raise ImageError(f"{name} is a {kind}, no file")
+            raise ImageError(f"{name} is a {kind}, not a file")
         video = "; yolort stream and Detector.stream read videos" if is_video(os.fsdecode(place)) else ""
         if status.st_size > MAX_BYTES:
-            raise ImageError(f"{name} has {status.st_size} bytes, more than the {MAX_BYTES} that are read{video}")
+            raise ImageError(f"{name} has {status.st_size} bytes, more than the limit of {MAX_BYTES}{video}")
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         with open(os.open(place, flags), "rb") as file:
             data = file.read(MAX_BYTES) or b""
@@ -195,7 +195,7 @@ def read(path: str | bytes | os.PathLike[str], channels: int = 3) -> npt.NDArray
     except OSError as error:
         raise ImageError(f"{name} cannot be read: {error.strerror or error}") from None
     if video and _image_header.read(data) is None:
-        raise ImageError(f"{name} is no image, but its ending is that of a video{video}")
+        raise ImageError(f"{name} is not an image; its ending is that of a video{video}")
     return decode(data, name, channels)
 
 
@@ -215,16 +215,16 @@ def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image", channels: i
     header = _image_header.read(bytes_)
     limit = _max_pixels()
     if header is None:  # what has no size that is known is not decoded
-        raise ImageError(f"{name} is empty, damaged or of an unknown format")
+        raise ImageError(f"{name} is empty, damaged or in an unknown format")
     if header.width * header.height > limit:
         raise ImageError(
-            f"{name} has {header.width} x {header.height} pixels, more than the {limit} that are decoded; "
-            "YOLORT_MAX_PIXELS allows more"
+            f"{name} has {header.width} x {header.height} pixels, more than the limit of {limit}; "
+            "raise it with YOLORT_MAX_PIXELS"
         )
     if header.format == "png":
         for count, (_, ends) in enumerate(_image_header.png_chunks(bytes_)):
-            if not ends or count > _MAX_CHUNKS:  # OpenCV takes as much memory as a chunk says it has bytes
-                raise ImageError(f"{name} is damaged: it ends within a chunk, or has too many")
+            if not ends or count > _MAX_CHUNKS:  # OpenCV allocates the size that a chunk declares
+                raise ImageError(f"{name} is damaged: a chunk is truncated, or there are too many")
     if header.format == "heic":
         return _decode_heic(data, name)
     layout = _image_header.layout(header.format, bytes_)
@@ -233,7 +233,7 @@ def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image", channels: i
     if _netpbm.is_binary(bytes_):
         found = _netpbm.decode(bytes_, (header.width, header.height))
         if found is None:
-            raise ImageError(f"{name} is empty, damaged or of an unknown format")
+            raise ImageError(f"{name} is empty, damaged or in an unknown format")
         return np.ascontiguousarray(_to_bytes(found[0], name, found[1]))
     return _decode_with_opencv(data, header.format, layout, name)
 
@@ -253,7 +253,7 @@ def _decode_with_opencv(
     if image is None and format == "jpeg":
         image = _without_end_marker(bytes(data), flags, name)
     if image is None:
-        raise ImageError(unread if layout.unusual else f"{name} is empty, damaged or of an unknown format")
+        raise ImageError(unread if layout.unusual else f"{name} is empty, damaged or in an unknown format")
     if layout.inverted and image.dtype != np.uint8:
         if image.dtype != np.uint16:
             raise ImageError(unread)
@@ -261,7 +261,7 @@ def _decode_with_opencv(
     if layout.multiplied:
         whole = _imdecode(data, cv2.IMREAD_UNCHANGED, name)
         if whole is not None and (whole[..., 3:] != 255).any():
-            raise ImageError(f"{name}: OpenCV multiplies the colors of its pixels by their alpha; save it as PNG")
+            raise ImageError(f"{name}: OpenCV would multiply its colors by alpha; save it as PNG")
     image = _to_bytes(image, name, layout.white)
     if image.ndim == 2:
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
@@ -313,7 +313,7 @@ def _to_bytes(image: npt.NDArray[Any], name: str, white: int = 0) -> npt.NDArray
     if white == 255:
         return image
     if image.dtype.kind != "f" and image.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f"{name} has pixels of {image.dtype}, which are not read; save it with 8 bits")
+        raise ImageError(f"{name} has pixels of type {image.dtype}, which is not supported; save it with 8 bits")
     out = np.empty(image.shape, np.uint8)
     bright = 0
     for at in range(0, len(image), _ROWS):
@@ -330,9 +330,9 @@ def _to_bytes(image: npt.NDArray[Any], name: str, white: int = 0) -> npt.NDArray
         what = f"{name} has 16 bits, but no pixel above {brightest} of 65535"
         if brightest < 256:
             raise ImageError(f"{what}; save it with 8 bits")
-        warnings.warn(f"{what}: it is almost black; save it with 8 bits if that is its white", stacklevel=2)
+        warnings.warn(f"{what}: the image is almost black; if it should not be, save it with 8 bits", stacklevel=2)
     if bright > image.size / 2:
-        raise ImageError(f"{name} has fractions for pixels, but most are above 1, which is white; save it with 8 bits")
+        raise ImageError(f"{name} has floating-point pixels, but most exceed 1 (white); save it with 8 bits")
     return out
 
 

@@ -1,4 +1,4 @@
-"""The masks of what was found in one image."""
+"""The masks of the detections in one image."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from yolort import _core, images
 
 
 class Masks:
-    """One mask for each detection, in the pixels of the original image.
+    """One mask per detection, in pixels of the original image.
 
-    A mask is kept as the bits of the pixels within its box; an index or boolean mask selects some, which share them.
+    A mask is stored as one bit per pixel of its box. An index or boolean mask selects some masks, which share the bits.
     """
 
     __slots__ = ("_core",)
@@ -29,12 +29,12 @@ class Masks:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that the bits of all masks take."""
+        """Memory used by the bits of all masks, in bytes."""
         return self._core.nbytes
 
     @property
     def area(self) -> npt.NDArray[np.int64]:
-        """(N,) int64, the number of pixels of each."""
+        """(N,) int64, number of pixels per mask."""
         return self._core.area()
 
     def __len__(self) -> int:
@@ -46,19 +46,20 @@ class Masks:
         return Masks(self._core.select(np.atleast_1d(indices).tolist()))
 
     def in_image(self, left: int, top: int, shape: tuple[int, int]) -> Masks:
-        """The same masks in the pixels of an image, (height, width), of which theirs is the part that begins at `left`,
-        `top`. ValueError if it is not within the image."""
+        """The same masks in pixels of a larger image, (height, width), of which this image is the region at `left`,
+        `top`. Raises ValueError if the region is not within it.
+        """
         return Masks(self._core.in_image(left, top, *shape))
 
     def __repr__(self) -> str:
         return f"Masks(shape={self.shape})"
 
     def to_dense(self) -> npt.NDArray[np.bool_]:
-        """(N, height, width) bool, a byte for each pixel of the image and mask."""
+        """(N, height, width) bool, one byte per image pixel and mask."""
         return self._core.to_dense()
 
     def crop(self, index: int) -> tuple[int, int, npt.NDArray[np.bool_]]:
-        """Left, top, and the pixels (height, width) of the rectangle that holds a mask.
+        """left, top and the pixels, (height, width) bool, of the rectangle that contains a mask.
 
         Raises:
             IndexError: no such mask.
@@ -70,7 +71,7 @@ class Masks:
         return [{"size": list(self._core.shape), "counts": counts} for counts in self._core.rle()]
 
     def polygons(self) -> list[list[npt.NDArray[np.int32]]]:
-        """The outlines of each mask: for each part of it the corners, (n, 2) int32 x y. Holes are filled.
+        """The outlines of each mask: a list of parts, each (n, 2) int32 x y of its corners. Holes are filled.
 
         Raises:
             ImportError: OpenCV is not installed.

@@ -62,7 +62,7 @@ def split(source: StreamSource | Sequence[StreamSource]) -> list[Source]:
             raise ValueError("source: the list of sources is empty")
         if len(source) > _MAX_SOURCES:
             raise ValueError(
-                f"source: {len(source)} sources, each of which is read in a thread; at most {_MAX_SOURCES} go. Images "
+                f"source: {len(source)} sources, but each needs a thread; expected at most {_MAX_SOURCES}. Images "
                 "that belong together are one source: a folder, a pattern, or an iterator of arrays"
             )
         return [_open(item) for item in source]
@@ -131,7 +131,7 @@ class Files:
             except (images.ImageError, FileNotFoundError, SourceError) as error:
                 if self._single:
                     raise
-                _tell(self.problems, f"left out: {error}")
+                _tell(self.problems, f"skipped: {error}")
                 continue
             yield SourceImage(image, path=os.fspath(path))
 
@@ -149,7 +149,7 @@ class Video:
         self._name = f"camera {address}" if isinstance(address, int) else _addresses.shown_path(os.fspath(address))
         self.live = not isinstance(address, Path)
         if isinstance(address, str) and not _is_url(address):
-            raise SourceError(f"source {self._name} is no URL that can be opened: its host or port is malformed")
+            raise SourceError(f"source {self._name} is not a valid URL: its host or port is malformed")
         if isinstance(address, Path) and not address.stat().st_size:  # also those of /proc, some of which wait
             raise SourceError(f"source {self._name} is empty")
 

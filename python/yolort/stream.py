@@ -1,5 +1,6 @@
-"""Detection or classification in a flow of images: reading, inference and the consumer's work overlap, in bounded
-memory."""
+"""Detection or classification in a stream of images: reading, inference and the consumer's work overlap, in bounded
+memory.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +31,15 @@ _JOIN = 15.0  # seconds for a reader that stands in a system call; a daemon, it 
 
 @dataclass(frozen=True, eq=False)
 class Frame(Generic[Result]):
-    """One image of a stream and what was found in it.
+    """One image of a stream and its result.
 
     Attributes:
-        image: the array that was detected in, (height, width, 3) BGR uint8 for all but an iterator of other arrays.
-        result: what was found, `Detections` or `Classification`; `path` is set for image files.
-        index: number of the image in its source, from 0; under "latest" those that were dropped are counted, too.
-        source: index of the source in the list given to `stream`, else 0.
-        time: seconds from the start of the video, if the source reports it, else None.
-        captured: `time.monotonic()` when the image had been read.
+        image: the array, (height, width, 3) BGR uint8 unless the source is an iterator of other arrays.
+        result: `Detections` or `Classification`; its `path` is set for image files.
+        index: number of the image in its source, from 0; dropped images under "latest" are counted, too.
+        source: index of the source in the list given to `stream`, otherwise 0.
+        time: seconds from the start of the video, if the source reports it, otherwise None.
+        captured: `time.monotonic()` after the image was read.
     """
 
     image: npt.NDArray[np.uint8]
@@ -50,15 +51,15 @@ class Frame(Generic[Result]):
 
     @property
     def detections(self) -> Detections:
-        """`result` of a Detector. TypeError: it is that of a Classifier."""
+        """`result` of a Detector; raises TypeError if it is a Classification."""
         if not isinstance(self.result, Detections):
-            raise TypeError("this frame was classified: see its result")
+            raise TypeError("this frame has a Classification; use frame.result")
         return self.result
 
 
 @dataclass(eq=False)
 class _Entry:
-    """An image on its way; until a worker starts on it, "latest" may put a newer one in its place."""
+    """An image in the pipeline; until a worker starts on it, "latest" may replace it by a newer one."""
 
     image: SourceImage
     index: int
@@ -69,7 +70,7 @@ class _Entry:
 
 @dataclass(eq=False)
 class _Track:
-    """One source: its images on their way in order, and how it ended."""
+    """One source: its images in the pipeline, in order, and how it ended."""
 
     source: Source
     number: int
@@ -80,7 +81,7 @@ class _Track:
 
 
 class _Pipeline:
-    """What readers, workers and the consumer share."""
+    """State shared by readers, workers and the consumer."""
 
     def __init__(self, tracks: list[_Track], batcher: Batcher[Any], buffer: int, settings: dict[str, Any]) -> None:
         self.tracks = tracks
@@ -93,7 +94,7 @@ class _Pipeline:
         self.dropped = 0
 
     def read(self, track: _Track) -> None:
-        """A reader's thread."""
+        """The thread of a reader."""
         try:
             start: float | None = None
             last = 0.0
@@ -115,7 +116,7 @@ class _Pipeline:
                 self.changed.notify_all()
 
     def offer(self, track: _Track, entry: _Entry) -> bool:
-        """Send an image on its way, once there is room; False when the stream stops."""
+        """Add an image to the pipeline once there is room; returns False when the stream stops."""
         with self.changed:
             if track.latest and track.entries and not track.entries[-1].started:
                 waiting = track.entries[-1]
@@ -150,7 +151,7 @@ class _Pipeline:
             self.changed.notify_all()
 
     def take(self) -> Frame[Any] | None:
-        """Wait for the next result, of the sources in turns; None at the end."""
+        """Wait for the next result, taking the sources in turns; None at the end."""
         with self.changed:
             while not self.stopping.is_set():
                 for track in self.tracks:
@@ -187,10 +188,10 @@ def _frame(track: _Track, entry: _Entry) -> Frame[Any]:
 
 
 class Stream(Iterator[Frame[Result]]):
-    """Frames of one or more sources, in the order of each; made by `Detector.stream`.
+    """Frames of one or more sources, each in its own order; created by `Detector.stream`.
 
-    Iterate over it, in a `for` or an `async for`. It stops when the sources end, on an error or Ctrl-C, on `close()`,
-    at the end of a `with`, and when the loop over it is left and it is forgotten.
+    Iterate over it with `for` or `async for`. It stops when the sources end, on an error or Ctrl-C, on `close()`, at
+    the end of a `with`, and when its last reference is dropped.
     """
 
     def __init__(
@@ -230,12 +231,12 @@ class Stream(Iterator[Frame[Result]]):
 
     @property
     def dropped(self) -> int:
-        """Images that "latest" has left out so far."""
+        """Number of images that "latest" has dropped so far."""
         return self._pipeline.dropped
 
     @property
     def problems(self) -> list[str]:
-        """What could not be read so far, a sentence each: files that were left out, videos that ended early."""
+        """One sentence for each source that could not be read completely so far: skipped files, truncated videos."""
         return [problem for track in self._tracks for problem in track.source.problems]
 
     def __iter__(self) -> Stream[Result]:
@@ -259,7 +260,9 @@ class Stream(Iterator[Frame[Result]]):
         return frame
 
     def close(self) -> None:
-        """Stop reading, drop what is on its way, and wait for the threads; a loop that waits for a frame ends."""
+        """Stop reading, drop the images in the pipeline and wait for the threads; a loop that waits for a frame
+        ends.
+        """
         self._finalizer()
 
     def __enter__(self) -> Stream[Result]:
@@ -270,7 +273,9 @@ class Stream(Iterator[Frame[Result]]):
 
     def _take(self) -> Frame[Result] | None:
         if self._finalizer.alive and not self._pipeline.batcher.running:
-            raise RuntimeError("this Stream was made before the process forked; make it in the process that uses it")
+            raise RuntimeError(
+                "this Stream was created before the process forked; create it in the process that uses it"
+            )
         try:
             frame = self._pipeline.take()
         except BaseException:  # Ctrl-C, too

@@ -47,7 +47,7 @@ def main(
     def scored(path: Path) -> float:
         kept = path.with_suffix(".json")
         if not kept.is_file():
-            kept.write_text(json.dumps(evaluator.score(evaluator.open(path, imgsz=imgsz)).map50_95))
+            kept.write_text(json.dumps(evaluator.score(evaluator.open(path, imgsz=imgsz)).value))
         return 100 * float(json.loads(kept.read_text()))
 
     rows: list[str] = []

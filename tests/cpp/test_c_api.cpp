@@ -86,7 +86,7 @@ void test_defaults() {
   CHECK(yolort_default_thresholds(&thresholds, offsetof(yolort_thresholds, max_det)) == YOLORT_OK);
   CHECK(thresholds.max_det == 7 && thresholds.struct_size == offsetof(yolort_thresholds, max_det));
   CHECK_FAILS(yolort_default_options(nullptr, sizeof options), YOLORT_INVALID_ARGUMENT, "options is NULL");
-  CHECK_FAILS(yolort_default_options(&options, 0), YOLORT_INVALID_ARGUMENT, "give sizeof");
+  CHECK_FAILS(yolort_default_options(&options, 0), YOLORT_INVALID_ARGUMENT, "pass sizeof");
 }
 
 void test_engines() {
@@ -254,7 +254,7 @@ void test_a_model_in_memory() {
   CHECK(yolort_results_get(results, 0, &count) && count == 1);
   yolort_results_free(results);
   yolort_free(detector);
-  CHECK_FAILS(yolort_open_memory(bytes.data(), 0, "onnx", &with, &detector), YOLORT_MODEL_ERROR, "no bytes");
+  CHECK_FAILS(yolort_open_memory(bytes.data(), 0, "onnx", &with, &detector), YOLORT_MODEL_ERROR, "it is empty");
   CHECK_FAILS(yolort_open_memory(bytes.data(), 2, "onnx", &with, &detector), YOLORT_MODEL_ERROR, "in memory");
   CHECK_FAILS(yolort_open_memory(bytes.data(), 3, "ncnn", &with, &detector), YOLORT_INVALID_ARGUMENT, "format is");
   CHECK_FAILS(yolort_open_memory(bytes.data(), 3, nullptr, &with, &detector), YOLORT_INVALID_ARGUMENT, "format");

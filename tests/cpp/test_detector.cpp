@@ -143,7 +143,7 @@ void test_refuses() {
   FakeEngine::extra_classes = 0;
 
   FakeEngine::batch = 1 << 30;
-  CHECK_THROWS(with([](Options&) {}), ModelError, "more than is run here");
+  CHECK_THROWS(with([](Options&) {}), ModelError, "more than is supported");
   FakeEngine::batch = 0;
 
   Detector detector(model, options());

@@ -94,9 +94,10 @@ void test_precisions_of_int8_models() {
   CHECK(float_precision(int8, free, "bf16") == "bf16" && float_precision(int8, free, "").empty());
   CHECK(float_precision(int8, as_written, "int8").empty() && float_precision(int8, as_written, "fp32").empty());
   CHECK(float_precision(fp16, as_written, "fp16").empty() && float_precision(fp16, as_written, "fp32").empty());
-  CHECK_THROWS(float_precision(fp32, free, "int8+bf16"), std::invalid_argument, "holds no INT8");
+  CHECK_THROWS(float_precision(fp32, free, "int8+bf16"), std::invalid_argument, "is not an INT8 model");
   CHECK_THROWS(float_precision(fp16, as_written, "bf16"), std::invalid_argument, "in what the file holds, fp16");
-  CHECK_THROWS(float_precision(int8, as_written, "int8+bf16"), std::invalid_argument, "export it so");
+  CHECK_THROWS(float_precision(int8, as_written, "int8+bf16"), std::invalid_argument,
+               "export the model in that precision");
 }
 
 void test_explanations() {

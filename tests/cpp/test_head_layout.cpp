@@ -47,7 +47,7 @@ void test_maps_of_a_cut_head() {
   const HeadLayout found = resolve_layout(layout_of(Head::raw, Task::segment), 3, shapes(all), 640, 640);
   CHECK(found.reg_max == 16 && found.strides == (std::vector<int>{8, 16}) && found.extra == 32);
   CHECK_THROWS(resolve_layout(layout_of(Head::raw, Task::pose, 51), 3, shapes({all[0], all[1]}), 640, 640), ModelError,
-               "not the maps of a head");
+               "not the raw maps of a head");
   CHECK_THROWS(resolve_layout(layout_of(Head::raw, Task::pose, 51), 3, shapes({all[0], all[1], all[2]}), 640, 640),
                ModelError, "(1, 51, 80, 80)");
 }

@@ -21,13 +21,14 @@ void test_options() {
   options.mean = {0.5f};
   options.stddev = {0.25f, 0.5f, 1};
   const InputFormat format = asked(options);
-  CHECK(format.channels == 3 && format.bgr && format.stretch && format.mean.size() == 1 && format.stddev.size() == 3);
+  CHECK(format.channels == 3 && format.bgr && format.stretch == true && format.mean.size() == 1 &&
+        format.stddev.size() == 3);
   InputFormat said;
   said.stretch = said.bgr = true;
   Options other;
   other.channels = "rgb";
   other.resize = "letterbox";
-  CHECK(!asked(other, said).stretch && !asked(other, said).bgr);
+  CHECK(asked(other, said).stretch == false && !asked(other, said).bgr);
   options.channels = "6";
   CHECK(asked(options).channels == 6);
   for (const char* text : {"0", "513", "-1", "3x", "gray", "rgba"}) {

@@ -254,8 +254,8 @@ void test_channels_that_do_not_fit() {
   check_channels(six, 6);
   check_channels({pixels, 2, 2, 0, PixelFormat::bgra}, 4);
   check_channels({pixels, 2, 2}, 1);
-  CHECK_THROWS(check_channels(six, 3), std::invalid_argument, "it has 6 channel(s), the model takes 3");
-  CHECK_THROWS(check_channels({pixels, 2, 2}, 6), std::invalid_argument, "it has 3 channel(s), the model takes 6");
+  CHECK_THROWS(check_channels(six, 3), std::invalid_argument, "it has 6 channel(s), but the model takes 3");
+  CHECK_THROWS(check_channels({pixels, 2, 2}, 6), std::invalid_argument, "it has 3 channel(s), but the model takes 6");
   six.channels = 0;
   CHECK_THROWS(check_image(six), std::invalid_argument, "0 channels");
   six.channels = 6;

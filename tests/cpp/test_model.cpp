@@ -202,13 +202,13 @@ void test_how_pixels_become_the_input() {
   const InputFormat own = read_onnx({{"names", "{0: 'a'}"}, {"yolort", R"({"format": 1, "head": "boxes", "input":
       {"colour": "bgr", "resize": "stretch", "mean": [0.5, 0, 1], "std": 0.25}})"}})
                               .input;
-  CHECK(own.bgr && own.stretch && own.mean == (std::vector<float>{0.5f, 0, 1}) &&
+  CHECK(own.bgr && own.stretch == true && own.mean == (std::vector<float>{0.5f, 0, 1}) &&
         own.stddev == (std::vector<float>{0.25f}));
 }
 
 void test_tasks() {
   const ModelSpec detr = read_onnx({{"names", "{0: 'a'}"}, {"head", "RTDETRDecoder"}, {"end2end", "False"}});
-  CHECK(detr.layout.transformer && detr.layout.head == Head::end2end && !detr.layout.nms && detr.input.stretch);
+  CHECK(detr.layout.transformer && detr.layout.head == Head::end2end && !detr.layout.nms && !detr.input.stretch);
   const ModelSpec classify = read_onnx({{"names", "{0: 'a'}"}, {"task", "classify"}});
   CHECK(classify.layout.task == Task::classify && classify.layout.head == Head::probs);
 }

@@ -88,8 +88,8 @@ void test_int8() {
   check_lines({alone}, 2, int8_weights(9));  // of 8 outputs, of the input
   check_lines({on, "Convolution d 1 1 a b 0=1 1=1 6=8 8=2"}, 3,
               int8_weights(10) + weights(0x000D4B38, 8) + std::string(8, '\0'));
-  CHECK_THROWS(check_lines({alone}, 2, int8_weights(8)), ModelError, "more weights than the .bin holds");
-  CHECK_THROWS(check_lines({on}, 2, int8_weights(9)), ModelError, "more weights than the .bin holds");
+  CHECK_THROWS(check_lines({alone}, 2, int8_weights(8)), ModelError, "more weights than the .bin contains");
+  CHECK_THROWS(check_lines({on}, 2, int8_weights(9)), ModelError, "more weights than the .bin contains");
   CHECK_THROWS(check_lines({alone}, 2), ModelError, "no INT8 weights");
   // Other layers would read fp32 out of its bytes.
   CHECK_THROWS(check_lines({on, "Swish s 1 1 a b"}, 3, int8_weights(10)), ModelError, "INT8 blob");
@@ -140,15 +140,15 @@ void test_int8_maps() {
   refused_map({convolution + "0=8 1=3 6=288 -23310=3,4,4,0"}, "range of channels");
   refused_map({convolution + "0=8 1=3 6=288 -23310=3,-4,8,0"}, "range of channels");
   refused_map({convolution + "0=8 1=3 6=288 -23310=3,0,3,0"}, "range of channels");
-  refused_map({convolution + "0=8 1=3 6=288 -23310=3,0,4,1"}, "do not go together");
-  refused_map({convolution + "0=8 1=2 6=128 -23310=3,0,4,0"}, "do not go together");
+  refused_map({convolution + "0=8 1=3 6=288 -23310=3,0,4,1"}, "do not match");
+  refused_map({convolution + "0=8 1=2 6=128 -23310=3,0,4,0"}, "do not match");
   refused_map({convolution + "0=8 1=3 6=280 -23310=3,0,4,0"}, "weights do not fit");
   refused_map({convolution + "0=6 1=3 6=216 -23310=3,0,4,0"}, "multiple of 4");
   refused_map({convolution + "0=8 1=3 6=288 7=1 8=1 -23310=3,0,4,0"}, "plain floats");
   refused_map({convolution + "0=8 1=3 5=256 6=288 -23310=3,0,4,0"}, "parameter 5");
-  refused_map({convolution + "0=16 1=3 6=576 -23310=3,0,4,0"}, "more weights than the .bin holds");
+  refused_map({convolution + "0=16 1=3 6=576 -23310=3,0,4,0"}, "more weights than the .bin contains");
   refused_map({on_map, "Int8Depthwise w 1 1 b c 0=8 1=3 6=72 -23310=3,0,4,0"}, "weights do not fit");
-  refused_map({on_map, "Int8MaxPool p 1 1 b c 1=4 -23310=3,0,8,0"}, "kernel is not known");
+  refused_map({on_map, "Int8MaxPool p 1 1 b c 1=4 -23310=3,0,8,0"}, "kernel is not supported");
   refused({"Int8MaxPool p 1 1 in a 1=5 -23310=3,0,4,0"}, "range of channels");
   refused({"Int8Quantize q 1 1 in a 1=1.0 5=999"}, "parameter 5");
   refused({"Int8Quantize q 1 1 in a 5=0"}, "has no parameter 1");
@@ -165,21 +165,21 @@ void test_int8_maps() {
 
 void test_convolutions_that_are_refused() {
   refused({"Convolution c 1 1 in a 0=8 1=3 6=100"}, "weights, which do not fit");
-  refused({"Convolution c 1 1 in a 0=8 1=3 12=20 6=216"}, "larger than the map");
+  refused({"Convolution c 1 1 in a 0=8 1=3 12=20 6=216"}, "larger than its input map");
   refused({"Deconvolution c 1 1 in a 0=8 1=2 3=2 6=100"}, "weights, which do not fit");
   refused({"Deconvolution c 1 1 in a 0=8 1=2 3=2 4=1 6=96"}, "parameter 4 is out of range");
   refused({"Deconvolution c 1 1 in a 0=8 1=2 3=2 6=96", "Reshape r 1 1 a b 0=96 1=64 2=7"}, "does not hold the 49152");
   refused({"Convolution c 1 1 in a 0=8 1=3 3=1000000 6=216"}, "parameter 3 is out of range");
   refused({"Convolution c 1 1 in a 0=8 1=3 4=2147483647 6=216"}, "parameter 4 is out of range");
   refused({"Convolution c 1 1 in a 0=-8 1=3 6=216"}, "parameter 0 is out of range");
-  refused({"Convolution c 1 1 in a 0=8 1=3 6=216 19=1"}, "parameter 19 is not known");
+  refused({"Convolution c 1 1 in a 0=8 1=3 6=216 19=1"}, "parameter 19 is not supported");
   refused({"Convolution c 1 1 in a 0=8 6=24"}, "parameter 1 is out of range");
   refused({"Convolution c 1 1 in a 0=8 1=3"}, "parameter 6 is out of range");
   for (const char* scales : {"3", "100", "103", "-1"}) {
     refused({"Convolution c 1 1 in a 0=8 1=3 6=216 8=" + std::string(scales)}, "parameter 8 is");
   }
-  refused({"Convolution c 1 1 in a 0=8 1=3 6=216 31=4"}, "parameter 31 is not known");
-  refused({"Convolution c 1 1 in a 0=8 1=3 6=216 -23330=4,3,9,9,8"}, "parameter 30 is not known");
+  refused({"Convolution c 1 1 in a 0=8 1=3 6=216 31=4"}, "parameter 31 is not supported");
+  refused({"Convolution c 1 1 in a 0=8 1=3 6=216 -23330=4,3,9,9,8"}, "parameter 30 is not supported");
   refused({"ConvolutionDepthWise c 1 1 in a 0=8 1=3 6=72 7=2"}, "groups");
   refused({"ConvolutionDepthWise c 1 1 in a 0=6 1=3 6=54 7=3"}, "groups");
   refused({"ConvolutionDepthWise c 1 1 in a 0=3 1=5 6=75 7=3"}, "3 x 3 kernel");
@@ -206,7 +206,7 @@ void test_layers_that_are_refused() {
   refused({"MatMul m 1 1 in a"}, "1 inputs");
   refused({"MemoryData m 1 1 in a 0=4"}, "1 inputs");
   refused({"MemoryData m 0 1 a 0=100000 1=100000 2=1000"}, "2^28");
-  refused({"MemoryData m 0 1 a"}, "without elements");
+  refused({"MemoryData m 0 1 a"}, "an empty blob");
   refused({"Reshape r 1 1 in a 0=7 1=8"}, "4608 elements");
   refused({"Reshape r 1 1 in a 0=-1 1=-1"}, "two open sides");
   refused({"Reshape r 1 1 in a 2=3"}, "gap");
@@ -216,7 +216,7 @@ void test_layers_that_are_refused() {
   refused({"Slice s 1 1 in a -23300=1,1 1=7"}, "parameter 1");
   refused({"Interp i 1 1 in a 0=1 1=1e9 2=1"}, "scale");
   refused({"Interp i 1 1 in a 0=1 3=16000 4=16000"}, "2^28");
-  refused({"Pooling p 1 1 in a 0=0 1=99 5=1"}, "larger than the map");
+  refused({"Pooling p 1 1 in a 0=0 1=99 5=1"}, "larger than its input map");
   refused({"Concat c 1 1 in a 0=-9"}, "parameter 0");
   refused({"Reshape r 1 1 in a 0=48 1=32 11=3"}, "gap");
   refused({"Reshape r 1 1 in a 0=48 1=2 11=16 2=3", "Permute p 1 1 a b 0=24"}, "parameter 0");
@@ -224,7 +224,7 @@ void test_layers_that_are_refused() {
   refused({"Reshape r 1 1 in a 0=48 1=2 11=16 2=3", "Split s 1 2 a b c", "BinaryOp d 2 1 b c e 0=0"}, "at most 3");
   refused({"Padding p 1 1 in a 0=-1"}, "parameter 0");
   refused({"Padding p 1 1 in a 0=1 6=3"}, "parameter 6");
-  refused({"Reduction r 1 1 in a 0=4 1=0 -23303=1,3"}, "no such side");
+  refused({"Reduction r 1 1 in a 0=4 1=0 -23303=1,3"}, "axis out of range");
   refused({"Reduction r 1 1 in a 0=11"}, "parameter 0");
   refused({"InnerProduct i 1 1 in a 0=5 2=15"}, "blob of 1 dimensions");
   refused({"Flatten f 1 1 in a", "InnerProduct i 1 1 a b 0=5 2=15"}, "which do not fit the 4608");
@@ -233,9 +233,9 @@ void test_layers_that_are_refused() {
 void test_blobs_that_are_refused() {
   refused({"Input i 0 1 a"}, "has 2 inputs");
   refused({"Noop n 1 2 in a b"}, "2 outputs");
-  refused({"Swish s 1 1 nothing a"}, "no layer before it gives");
-  refused({"Swish s 1 1 in a", "Swish t 1 1 in b"}, "another layer takes");
-  refused({"BinaryOp b 2 1 in in a"}, "another layer takes");
+  refused({"Swish s 1 1 nothing a"}, "no earlier layer produces");
+  refused({"Swish s 1 1 in a", "Swish t 1 1 in b"}, "another layer consumes");
+  refused({"BinaryOp b 2 1 in in a"}, "another layer consumes");
   refused({"Swish s 1 1 in in"}, "again");
   CHECK_THROWS(
       check_lines({"Split s 1 2 in a b", conv.substr(0, 22) + "a c" + conv.substr(26), "Concat c 2 1 b c d"}, 5),
@@ -243,7 +243,7 @@ void test_blobs_that_are_refused() {
 }
 
 void test_lines_that_are_refused() {
-  refused({"LSTM l 1 1 in a"}, "not among the layers");
+  refused({"LSTM l 1 1 in a"}, "not a supported layer");
   refused({"Swish s 1 1 in"}, "ends before");
   refused({"Swish s -1 1 in a"}, "not a line");
   refused({"Swish s 999999999 1 in a"}, "ends before");
@@ -257,15 +257,15 @@ void test_lines_that_are_refused() {
   refused({"ReLU r 1 1 in a 0=,"}, "no parameter");
   refused({"ReLU r 1 1 in a 0=1 0=2"}, "twice");
   refused({"ReLU r 1 1 in a 99=1"}, "0 to 31");
-  refused({"Slice s 1 1 in a -23300=5,1 1=0"}, "length it says");
+  refused({"Slice s 1 1 in a -23300=5,1 1=0"}, "declared length");
 }
 
 void test_weights_that_are_refused() {
   for (const unsigned tag : {0u, 0x01306B47u, 1u}) {
     const std::size_t bytes = tag == 0 ? 4 * 216 : tag == 1 ? 1024 + 216 : 2 * 216;
-    CHECK_THROWS(check_lines({conv}, 2, weights(tag, bytes - 1)), ModelError, "more weights than the .bin holds");
+    CHECK_THROWS(check_lines({conv}, 2, weights(tag, bytes - 1)), ModelError, "more weights than the .bin contains");
   }
-  CHECK_THROWS(check_lines({conv}, 2, ""), ModelError, "more weights than the .bin holds");
+  CHECK_THROWS(check_lines({conv}, 2, ""), ModelError, "more weights than the .bin contains");
   // ncnn takes INT8 weights for a layer with scales, and reads those outside its memory.
   CHECK_THROWS(check_lines({conv}, 2, weights(0x000D4B38, 4 * 216)), ModelError, "INT8 weights without scales");
 }

@@ -53,11 +53,12 @@ void test_refuses() {
     change(changed);
     return Detector(model, changed);
   };
-  CHECK_THROWS(with([](Options& o) { o.device = "vulkan"; }), std::invalid_argument, "none of onnxruntime's");
-  CHECK_THROWS(with([](Options& o) { o.precision = "fp16"; }), std::invalid_argument, "export it so");
+  CHECK_THROWS(with([](Options& o) { o.device = "vulkan"; }), std::invalid_argument, "not supported by onnxruntime");
+  CHECK_THROWS(with([](Options& o) { o.precision = "fp16"; }), std::invalid_argument,
+               "export the model in that precision");
   CHECK_THROWS(with([](Options& o) { o.device = "cuda"; }), EngineError, "pip install onnxruntime-gpu");
   CHECK_THROWS(with([](Options& o) { o.engine_options = {{"device_id", "0"}}; }), std::invalid_argument,
-               "CPU takes none");
+               "CPU provider has no options");
   const FakeModel empty("onnxruntime");
   Options named = options();
   named.names = {"zero"};

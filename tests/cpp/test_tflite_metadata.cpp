@@ -76,8 +76,8 @@ void test_damaged_archives() {
   }
   CHECK_THROWS(read(with_archive(packed, 8, text.size() + 1, "metadata.json")), ModelError, "damaged");
   CHECK_THROWS(read(with_archive(packed, 8, 1u << 30, "metadata.json")), ModelError, "larger than 8 MiB");
-  CHECK_THROWS(read(with_archive(packed, 12, text.size(), "metadata.json")), ModelError, "unknown way");
-  CHECK_THROWS(read(with_archive("[1]", 0, 3, "metadata.json")), ModelError, "no JSON object");
+  CHECK_THROWS(read(with_archive(packed, 12, text.size(), "metadata.json")), ModelError, "unknown format");
+  CHECK_THROWS(read(with_archive("[1]", 0, 3, "metadata.json")), ModelError, "not a JSON object");
 }
 
 void test_inflate() {

@@ -49,7 +49,7 @@ void test_plan() {
 
   CHECK_THROWS(plan_views({640, 1024}, true, {fixed, large}), std::invalid_argument,
                "1024 is larger than any input: model \"fixed\" is fixed to 640 x 640, model \"large\"");
-  CHECK_THROWS(plan_views({640, 640}, true, {fixed}), std::invalid_argument, "640 stands there twice");
+  CHECK_THROWS(plan_views({640, 640}, true, {fixed}), std::invalid_argument, "640 is given twice");
   for (const int scale : {0, -640, 31, 16385}) {
     CHECK_THROWS(plan_views({scale}, true, {dynamic}), std::invalid_argument, std::to_string(scale) + " is out of");
   }

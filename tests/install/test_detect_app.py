@@ -37,7 +37,7 @@ def test_pictures_and_folders(app: Path, picture: np.ndarray, here: np.ndarray, 
     folder.mkdir()
     write_pnm(folder / "b.ppm", picture)
     write_pnm(folder / "a.PGM", np.full((30, 50), 114, np.uint8))
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     single = write_pnm(tmp_path / "single.ppm", picture)
     told = [json.loads(line) for line in run(app, MODEL, single, folder).splitlines()]
     assert [one["path"] for one in told] == [str(single), str(folder / "a.PGM"), str(folder / "b.ppm")]
@@ -75,7 +75,7 @@ def test_frames_of_many_channels(app: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(detections(line)[0][2:], [8, 8, 24, 24])
     assert yolort.images.read(tmp_path / "drawn" / "frame-0.png").shape == (32, 32, 3)
     message = run(app, model, "-", "--size", "32x32", stdin=frame[: 32 * 32 * 3], status=1)
-    assert "it has 3 channel(s), the model takes 6" in message
+    assert "it has 3 channel(s), but the model takes 6" in message
 
 
 def assert_alike(a: object, b: object) -> None:
@@ -130,7 +130,7 @@ def test_annotated_images(static_prefix: Path, task: str, tmp_path: Path) -> Non
     np.testing.assert_allclose(ours, theirs, atol=1)
     run(app, model, file, "--save", tmp_path / "drawn")  # replaces its own
     (tmp_path / "drawn" / "gray.png").write_bytes(b"mine")
-    assert "yolort did not write it" in run(app, model, file, "--save", tmp_path / "drawn", status=1)
+    assert "was not written by yolort" in run(app, model, file, "--save", tmp_path / "drawn", status=1)
     assert (tmp_path / "drawn" / "gray.png").read_bytes() == b"mine"
 
 
@@ -166,9 +166,9 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes_on(app: Path, picture_fil
     ("words", "message"),
     [
         ([MODEL], "at least one source"),
-        ([MODEL, "-"], "--size goes with"),
-        ([MODEL, "a.jpg", "--size", "1x1"], "--size goes with"),
-        ([MODEL, "-", "a.jpg", "--size", "1x1"], "only source"),
+        ([MODEL, "-"], "--size and frames"),
+        ([MODEL, "a.jpg", "--size", "1x1"], "--size and frames"),
+        ([MODEL, "-", "a.jpg", "--size", "1x1"], "cannot be combined"),
         ([MODEL, "-", "--size", "0x10"], "--size 0x10: expected 1 to 65535"),
         ([MODEL, "-", "--size", "10"], "--size 10: expected two whole numbers"),
         ([MODEL, "-", "--size", "1x1", "--format", "yuv"], "--format yuv: expected bgr"),
@@ -178,7 +178,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes_on(app: Path, picture_fil
         ([MODEL, "a.jpg", "--conf", "half"], "--conf half: expected a number"),
         ([MODEL, "a.jpg", "--threads", "2x"], "--threads 2x: expected a whole number"),
         ([MODEL, "a.jpg", "--rect", "maybe"], "--rect maybe: expected yes or no"),
-        ([MODEL, "a.jpg", "--speed", "9"], "there is no option --speed"),
+        ([MODEL, "a.jpg", "--speed", "9"], "unknown option --speed"),
         ([MODEL, "a.jpg", "--conf"], "--conf has no value"),
         ([MODEL, "a.jpg", "--skeleton", "0,1"], "--skeleton 0,1: expected pairs of keypoints"),
     ],

@@ -123,7 +123,7 @@ def test_ray_on_this_machine(folder: Path, tmp_path: Path) -> None:
     assert names == [str(folder / f"{name}.jpg") for name in "abcde"]
     other = run("--conf", "0.9")
     assert other.returncode == 2
-    assert "work on another source, model or options" in other.stderr
+    assert "results for another source, model or options" in other.stderr
 
 
 @pytest.mark.slow
@@ -150,7 +150,7 @@ def test_work_on_files_that_changed_is_other_work(folder: Path, tmp_path: Path) 
         before = changed.read_bytes()
         changed.write_bytes(before[::-1])
         os.utime(changed, (1, 1))
-        with pytest.raises(ValueError, match="or these files have changed since; give another output"):
+        with pytest.raises(ValueError, match="or these files have changed since; choose another output"):
             claim(output, folder, model)
         status = (1_700_000_000, 1_700_000_000)
         changed.write_bytes(before)
@@ -190,7 +190,7 @@ def test_a_file_system_without_hard_links(folder: Path, tmp_path: Path, monkeypa
     output.mkdir()
     claim(output, folder, tmp_path / "a.onnx")
     claim(output, folder, tmp_path / "a.onnx")
-    with pytest.raises(ValueError, match="holds the work on another"):
+    with pytest.raises(ValueError, match="has results for another"):
         claim(output, folder, tmp_path / "b.onnx")
 
 
@@ -205,7 +205,7 @@ def test_a_manifest_that_is_none(kind: str, folder: Path, tmp_path: Path) -> Non
         manifest.write_bytes(b"\xff\xfe")
     else:
         manifest.mkdir()
-    with pytest.raises(ValueError, match=r"out.* holds the work on another"):
+    with pytest.raises(ValueError, match=r"out.* has results for another"):
         claim(output, folder, tmp_path / "m.onnx")
 
 

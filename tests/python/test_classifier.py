@@ -119,7 +119,7 @@ def test_a_result_is_saved_without_the_image(tmp_path: Path) -> None:
     image = yolort.images.read(yolort.demo_image())
     found.save(tmp_path / "drawn.png")
     np.testing.assert_array_equal(yolort.images.read(tmp_path / "drawn.png"), found.draw(image))
-    with pytest.raises(ValueError, match="give the image"):
+    with pytest.raises(ValueError, match="pass the image"):
         yolort.Classification(found.probs).draw()
 
 
@@ -141,7 +141,7 @@ def test_streams_and_batches(classifier: yolort.Classifier) -> None:
     with classifier.stream(iter(images)) as stream:
         frames = list(stream)
     assert [frame.result.top1 for frame in frames] == [2] * 5
-    with pytest.raises(TypeError, match="see its result"):
+    with pytest.raises(TypeError, match="use frame.result"):
         _ = frames[0].detections
     with yolort.Batcher(classifier) as batcher:
         assert batcher.submit(images[0]).result().name == "owl"

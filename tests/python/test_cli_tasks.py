@@ -102,7 +102,7 @@ def test_options_of_poses(image: Path, tmp_path: Path) -> None:
     del data["yolort"]
     foreign = write_ncnn(tmp_path, outputs, data)
     command = ["predict", image, "--model", foreign, "--augment"]
-    assert "give flip_idx, or switch flip off" in run(*command, code=2)
+    assert "pass flip_idx, or set flip to false" in run(*command, code=2)
     assert "2 thing" in run(*command, "--no-flip")
     assert "thing" in run(*command, "--flip-idx", "0,2,1", "--skeleton", "0-1,1-2")
     assert "expected keypoints such as 0,2,1" in run(*command, "--flip-idx", "left", code=2)
@@ -115,4 +115,4 @@ def test_other_tasks_are_refused_in_a_sentence(image: Path, tmp_path: Path) -> N
         folder.mkdir()
         model = write_ncnn(folder, {"out0": np.zeros((5, 4), np.float32)}, metadata(["a"]) | {"task": other})
         message = run("predict", image, "--model", model, code=2)
-        assert f"its task is '{other}'; yolort runs models that detect, segment, pose, obb and classify" in message
+        assert f"its task is '{other}'; yolort supports detect, segment, pose, obb and classify" in message

@@ -72,7 +72,7 @@ def test_the_command_line_reference_has_every_command_and_option(generate: Modul
         it.name or it.callback.__name__ for it in commands if it.callback
     ]
     assert "| `--max-det INTEGER` |" in page
-    assert "| `--json` | One JSON object" in page
+    assert "| `--json` | Print one JSON object" in page
     assert not re.findall(r"^\| `\S.*` +\|  \|$", page, re.MULTILINE)  # each has a description
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,12 +99,24 @@ def test_rtdetr_by_its_metadata(tmp_path: Path, engine: str) -> None:
     assert not detector.rect
 
 
+@pytest.mark.parametrize("where", ["metadata", "option"])
+def test_rtdetr_whose_images_are_padded(tmp_path: Path, where: str) -> None:
+    """What the model or the user says goes before what is usual for RT-DETR."""
+    rows = np.array([[0.5, 0.5, 0.4, 0.25, 0.75, 2]], np.float32)
+    data = {**metadata(), "head": "RTDETRDecoder"}
+    if where == "metadata":
+        data["yolort"] = json.dumps({"format": 1, "head": "end2end", "input": {"resize": "letterbox"}})
+    options = {"resize": "letterbox"} if where == "option" else {}
+    detector = opened(write_onnx(tmp_path, {"output0": rows}, data), **options)
+    check_box(detector(IMAGE), [30, 12.5, 70, 37.5], 0.75, 2)  # of 100 x 50 pixels in a square of 100
+
+
 def test_rtdetr_of_two_classes_that_gives_a_score_for_each(tmp_path: Path) -> None:
     """Its rows have the shape of those with a score and a class; nothing is found silently."""
     rows = np.array([[0.3, 0.25, 0.4, 0.5, 0.75, 0.2]], np.float32)
     data = {**metadata(NAMES[:2]), "head": "RTDETRDecoder"}
     detector = opened(write_onnx(tmp_path, {"output0": rows}, data))
-    with pytest.raises(yolort.ModelError, match="which is no whole number"):
+    with pytest.raises(yolort.ModelError, match="which is not a whole number"):
         detector(IMAGE)
 
 
@@ -195,7 +208,7 @@ class TestChannels:
         for wrong in (IMAGE, IMAGE[..., 0], np.zeros((8, 8, 4), np.uint8)):
             with pytest.raises(ValueError, match="the model takes 6"):
                 detector(wrong)
-        with pytest.raises(ValueError, match=r"\(height, width, 6\), as the model takes"):
+        with pytest.raises(ValueError, match=r"\(height, width, 6\), as the model needs"):
             detector(np.zeros((8, 8, 7), np.uint8))
 
     def test_files_that_have_not_so_many(self, make: Callable[..., yolort.Detector], tmp_path: Path) -> None:

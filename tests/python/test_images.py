@@ -52,10 +52,10 @@ def test_what_is_left_out_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(encoded(".jpg", COLOR))
     for name in ("b.cr2", "c.psd", "notes.txt", "labels.json"):
         (tmp_path / name).write_bytes(b"x")
-    with pytest.warns(UserWarning, match=r"left out 2 image\(s\) of kinds that are not read here \(\.cr2, \.psd\)$"):
+    with pytest.warns(UserWarning, match=r"skipped 2 image\(s\) in unsupported formats \(\.cr2, \.psd\)$"):
         assert len(images.find(tmp_path)) == 1
     (tmp_path / "a.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=r"holds no images.*left out 2 image"):
+    with pytest.raises(FileNotFoundError, match=r"has no images.*skipped 2 image"):
         images.find(tmp_path)
 
 
@@ -134,7 +134,7 @@ def test_models_that_are_no_file(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "model.ncnn.param").write_text("7767517\n")
     os.mkfifo(folder / "model.ncnn.bin")
-    with pytest.raises(yolort.ModelError, match="are no file"):
+    with pytest.raises(yolort.ModelError, match="are not a file"):
         yolort.Detector(folder)
 
 

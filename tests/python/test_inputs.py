@@ -77,7 +77,7 @@ def test_what_is_no_image_says_what_is_expected(detector: yolort.Detector, image
         ({"region": [(0, 0), (1, 1)] * 9000}, "3 to 10000 corners"),
         ({"region": "all"}, "region: expected x1, y1, x2, y2"),
         ({"region": (0, 0, float("nan"), 4)}, "region: expected"),
-        ({"region": (99990, 0, 99999, 9)}, "lies outside the image"),
+        ({"region": (99990, 0, 99999, 9)}, "is outside the image"),
         ({"confidence": 0.5}, "confidence"),
     ],
 )
@@ -236,7 +236,7 @@ def test_results_are_saved_without_the_image(detector: yolort.Detector, image: n
     np.testing.assert_array_equal(yolort.images.read(tmp_path / "drawn.png"), found.draw(image))
     np.testing.assert_array_equal(found.plot(), found.draw())
     assert [crop.shape for crop in found.crops()] == [crop.shape for crop in found.crops(image)]
-    with pytest.raises(ValueError, match="give the image; only an image file is read again"):
+    with pytest.raises(ValueError, match="pass the image; it can only be read again from a file"):
         detector(image).save(tmp_path / "other.png")
 
 

@@ -52,5 +52,5 @@ def test_netpbm_that_is_damaged() -> None:
     for data in (netpbm("P6", RGB, 255)[:-1], netpbm("P7", RGB, 255)[:-1], b"P6\n4 4\n0\n" + bytes(48),
                  b"P6\n4 4\n70000\n" + bytes(96), b"P7\nWIDTH 4\nHEIGHT 4\nENDHDR\n" + bytes(48),
                  b"P7\nWIDTH 2\nHEIGHT 2\nDEPTH 5\nMAXVAL 255\nENDHDR\n" + bytes(20)):  # fmt: skip
-        with pytest.raises(yolort.ImageError, match="empty, damaged or of an unknown format"):
+        with pytest.raises(yolort.ImageError, match="empty, damaged or in an unknown format"):
             images.decode(data)

@@ -95,7 +95,7 @@ def test_a_password_stays_secret_where_no_stream_is_taken(url: str) -> None:
     ):
         with pytest.raises((FileNotFoundError, yolort.ImageError)) as error:
             use()
-        assert "is no file; a call of a Detector takes" in str(error.value) or "is malformed" in str(error.value)
+        assert "is not a file; calls of a Detector accept" in str(error.value) or "is malformed" in str(error.value)
         assert "p@ss" not in "".join(traceback.format_exception_only(error.value))
 
 
@@ -158,7 +158,7 @@ def test_the_only_image_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(b"no image")
     with pytest.raises(yolort.ImageError, match=r"x\.jpg"):
         next(iter(split(str(tmp_path / "x.jpg"))[0].read(threading.Event())))
-    with pytest.warns(UserWarning, match="left out"):
+    with pytest.warns(UserWarning, match="skipped"):
         assert not list(split(str(tmp_path))[0].read(threading.Event()))
 
 
@@ -183,7 +183,7 @@ def test_urls_without_secrets_stay(url: str) -> None:
     ],
 )
 def test_malformed_urls(url: str) -> None:
-    with pytest.raises(yolort.SourceError, match="is no URL that can be opened: its host or port is malformed"):
+    with pytest.raises(yolort.SourceError, match="is not a valid URL: its host or port is malformed"):
         split(url)
 
 
@@ -196,7 +196,7 @@ def test_a_url_that_does_not_answer_is_named_without_secrets() -> None:
 
 
 def test_a_list_that_holds_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="holds no images"):
+    with pytest.raises(FileNotFoundError, match="has no images"):
         split([str(tmp_path)])
 
 
@@ -234,14 +234,14 @@ def test_folders_and_patterns_of_videos(videos: Path) -> None:
     (videos / "c.avi").write_bytes((videos / "a.avi").read_bytes())
     cv2.imwrite(str(videos / "d.png"), np.zeros((64, 64, 3), np.uint8))
     detector = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
-    said = r"left out: source '.*b\.avi' cannot be opened"
+    said = r"skipped: source '.*b\.avi' cannot be opened"
     with pytest.warns(UserWarning, match=said), detector.stream(videos) as stream:
         frames = list(stream)
     assert [Path(str(frame.detections.path)).name for frame in frames] == ["a.avi"] * 40 + ["c.avi"] * 40 + ["d.png"]
     assert [frame.index for frame in frames] == list(range(81))
     assert len(stream.problems) == 1
     assert len(list(detector.stream(videos / "[ac].avi", policy="latest"))) > 1
-    with pytest.raises(FileNotFoundError, match=r"gone\.mp4' does not exist, and as a pattern it matches no images or"):
+    with pytest.raises(FileNotFoundError, match=r"gone\.mp4' does not exist and matches no images or"):
         detector.stream(videos / "gone.mp4")
 
 
@@ -254,7 +254,9 @@ def test_what_is_said_of_videos_and_bytes_in_the_place_of_images(videos: Path) -
     encoded = cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
     assert detector(encoded).shape == (64, 64)
     for use in (yolort.images.read, yolort.images.find):
-        with pytest.raises(ValueError, match=r"the bytes of an image file, expected its path; yolort\.images\.decode"):
+        with pytest.raises(
+            ValueError, match=r"expected a path, got the bytes of an image file; use yolort\.images\.decode"
+        ):
             use(encoded)
     image = videos / "x.mjpeg"
     image.write_bytes(encoded)

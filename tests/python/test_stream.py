@@ -74,7 +74,7 @@ def test_a_folder(detector: yolort.Detector, scenes: list[np.ndarray], tmp_path:
     for name in ("b.png", "a.png"):
         yolort.images.write(tmp_path / name, scenes[0])
     (tmp_path / "aa.jpg").write_bytes(b"this is no JPEG")
-    with pytest.warns(UserWarning, match="left out: image .*aa.jpg"):
+    with pytest.warns(UserWarning, match="skipped: image .*aa.jpg"):
         frames = list(detector.stream(tmp_path))
     assert [frame.detections.path for frame in frames] == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
     assert_same(frames[0].detections, detector(scenes[0]))
@@ -327,6 +327,6 @@ def test_a_forked_process_has_no_part_in_it() -> None:
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert "this Stream was made before the process forked" in lines[0]
-    assert "this Batcher is closed, or was made before the process forked" in lines[1]
+    assert "this Stream was created before the process forked" in lines[0]
+    assert "this Batcher is closed, or was created before the process forked" in lines[1]
     assert lines[2] == "99"

@@ -233,7 +233,7 @@ def test_coco_s_skeleton(target: Target, make_model: Make) -> None:
 @pytest.mark.parametrize("task", ["detect", "segment", "obb"])
 def test_options_of_poses_are_refused_elsewhere(task: str, target: Target, make_model: Make) -> None:
     for option in ({"flip_idx": [0]}, {"skeleton": [[0, 1]]}):
-        with pytest.raises(ValueError, match=f"is for models that find poses; the task of .* is {task}"):
+        with pytest.raises(ValueError, match=f"is only for pose models; the task of .* is {task}"):
             target.detector(make_model(*task_model(task)), **option)
 
 

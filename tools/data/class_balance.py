@@ -17,7 +17,7 @@ from yolort.tools.data.samples import LabelError
 
 __all__ = ["ClassReport", "check_weighting", "class_report", "class_weights", "sample_weights", "to_json"]
 
-#: Sides of a square object, in pixels of the network's input, where COCO's small ends and large begins.
+#: Sides of a square object, in pixels of the network's input, at COCO's limits between small, medium and large.
 SIZES = (32.0, 96.0)
 
 
@@ -122,7 +122,7 @@ def class_report(data: str | Path, imgsz: int, split: str = "train", task: str =
         area = pixels.area if task != "classify" else np.array([float(width * height)])
         sides.append(np.sqrt(area) * imgsz / max(width, height))
     for reason in unreadable:
-        warnings.warn(f"left out: {reason}", stacklevel=2)
+        warnings.warn(f"skipped: {reason}", stacklevel=2)
     if not instances.any():  # `load_for_training` has found labels
         raise LabelError(f"{data}: no image of {split} that has labels can be read; {unreadable[0]}")
     classes = np.concatenate([sample.classes for sample in samples])
@@ -206,7 +206,7 @@ def sample_weights(
         share = (per_image > 0).mean(0)
         limit = float(np.median(share)) if threshold is None else threshold
         if not 0 <= limit <= 1:
-            raise ValueError(f"the threshold of repeat factors is a share of the images, 0 to 1, got {limit}")
+            raise ValueError(f"the repeat threshold must be a share of the images, 0 to 1, got {limit}")
         factor = np.maximum(1, np.sqrt(limit / share))
         weights[labelled] = np.where(per_image > 0, factor, 0).max(1)[labelled]
     else:
@@ -221,8 +221,9 @@ def _check_counts(counts: np.ndarray, names: dict[int, str] | None) -> None:
         shown = ", ".join((names or {}).get(int(cls), f"class {cls}") for cls in absent[:5])
         more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
         raise LabelError(
-            f"no object of {shown}{more} among the training labels: it has no frequency to weigh by; label some, or "
-            "take it out of the data.yaml"
+            f"no object of {shown}{more} among the training labels, so it has no frequency for weighting; label "
+            "some, or "
+            "remove it from the data.yaml"
         )
 
 

@@ -37,17 +37,17 @@ def read_coco(path: Path, folder: Path | None, task: str = "detect") -> Dataset:
             cls, image = _id("category", note["category_id"]), _id("image", note["image_id"])
             if cls not in index or image not in rows:
                 what = f"category {cls}" if cls not in index else f"image {image}"
-                raise ValueError(f"{_which(note)} is of {what}, which is not listed")
-            found = _Object(box, index[cls], crowd, area)
+                raise ValueError(f"{_which(note)} refers to {what}, which is not listed")
+            one = _Object(box, index[cls], crowd, area)
             if task in ("segment", "obb"):
-                found.outline = coco_outline(_which(note), note, sizes[image], task)
+                one.outline = coco_outline(_which(note), note, sizes[image], task)
             elif task == "pose":
-                found.keypoints = coco_keypoints(_which(note), note, count)
-            rows[image].append(found)
+                one.keypoints = coco_keypoints(_which(note), note, count)
+            rows[image].append(one)
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise LabelError(f"{path} is no COCO JSON of detections: {error}") from error
+        raise LabelError(f"{path} is not COCO JSON with detections: {error}") from error
     except KeyError as error:
-        raise LabelError(f"{path} is no COCO JSON of detections: {error} is missing") from error
+        raise LabelError(f"{path} is not COCO JSON with detections: {error} is missing") from error
     if not 0 < len(names) <= MAX_CLASSES:
         raise LabelError(f"{path} has {len(names)} categories")
     samples = []
@@ -89,7 +89,7 @@ def _keypoint_count(categories: list[dict[str, Any]], notes: list[dict[str, Any]
     """Of each object: as a category names them, or as many as an annotation has."""
     named = next((entry["keypoints"] for entry in categories if entry.get("keypoints")), None)
     if named is None:
-        flat = next((note["keypoints"] for note in notes if note.get("keypoints")), [])
+        flat: Any = next((note["keypoints"] for note in notes if note.get("keypoints")), [])
         named = flat[::3] if isinstance(flat, list) else []
     if not isinstance(named, list) or not 1 <= len(named) <= MAX_KEYPOINTS:
         raise ValueError("it has no keypoints, which poses need")
@@ -105,7 +105,7 @@ def _image_file(path: Path, file_name: str, folder: Path | None) -> Path:
             if (place / name).is_file():
                 return place / name
     raise FileNotFoundError(
-        f"{path}: image '{file_name}' is not in {', '.join(map(str, places))}; say where with images="
+        f"{path}: image '{file_name}' is not in {', '.join(map(str, places))}; pass the folder with images="
     )
 
 
@@ -120,7 +120,8 @@ def _categories(path: Path, read: dict[str, Any]) -> list[dict[str, Any]]:
         and all(note["category_id"] != heading["id"] for note in read["annotations"])
     ):
         warnings.warn(
-            f"{path}: category {heading['id']}, '{str(heading['name'])[:60]}', is no class: it has no objects and is "
+            f"{path}: category {heading['id']}, '{str(heading['name'])[:60]}', is not a class: it has no "
+            "objects and is "
             "the supercategory of all others",
             stacklevel=4,
         )
@@ -130,7 +131,7 @@ def _categories(path: Path, read: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _id(what: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
-        raise ValueError(f"the id {str(value)[:60]!r} of {what} is no whole number")
+        raise ValueError(f"the id {str(value)[:60]!r} of {what} is not a whole number")
     return int(value)
 
 
@@ -139,7 +140,7 @@ def _ids(what: str, entries: Iterable[dict[str, Any]]) -> list[int]:
     found = [_id(what, one["id"]) for one in entries]
     if len(set(found)) < len(found):
         twice = next(one for one, count in Counter(found).items() if count > 1)
-        raise ValueError(f"the id {twice} of {what} stands twice")
+        raise ValueError(f"the id {twice} of {what} occurs twice")
     return found
 
 

@@ -30,6 +30,7 @@ from yolort.tools.data.yolo import read_description, read_yolo, yolo_files
 __all__ = [
     "check_trained_on",
     "data_sha256",
+    "fill_input",
     "image_size",
     "letterboxed",
     "list_images",
@@ -52,25 +53,25 @@ _UNSPELLABLE = re.compile(r"[\n-\r\x1c-\x1e\x85\u2028\u2029\ud800-\udfff]")
 def load_dataset(
     data: str | Path, split: str = "val", images: str | Path | None = None, *, task: str = "detect"
 ) -> Dataset:
-    """Reads the labels of a data set; the images are only looked for.
+    """Reads the labels of a data set; images are located but not read.
 
     Args:
         data: a `data.yaml` of Ultralytics (`path`, `train`, `val`, `test`, `names` or `nc`; a split is a folder, a list
             of paths in a .txt, or several of them; the labels of images/a/1.jpg are labels/a/1.txt, also where links
-            lead, or beside the images), the name of one that Ultralytics ships ("coco8.yaml"), which it then downloads
-            where it must, or a COCO JSON file. `path` is relative to the file, the working folder, or Ultralytics'
+            lead, or beside the images), the name of one that Ultralytics ships ("coco8.yaml"), which it downloads if
+            necessary, or a COCO JSON file. `path` is relative to the file, the working folder, or Ultralytics'
             `datasets_dir`; paths in a .txt to that file, the data set, or the working folder. Separators may be those
             of Windows, and a path may begin with a "../" too many, as Roboflow writes them.
         split: "train", "val" or "test", of a `data.yaml`.
         images: the folder of the images of a COCO JSON file; default: the JSON file's own, its images/, or,
-            of annotations/instances_X.json, the images/, X/ or images/X/ beside annotations/.
+            of annotations/instances_X.json, the folder images/, X/ or images/X/ beside annotations/.
         task: what the labels are read for. "detect" takes the boxes of any; "segment" needs polygons (in COCO JSON also
             run lengths), "pose" keypoints as `kpt_shape` says, "obb" polygons, of whose corners the smallest rectangle
             is taken. For "classify" `data` is a folder with train/, val/ and test/, or one of these, in which each
             folder is a class.
 
     Raises:
-        FileNotFoundError: no such file, folder or split.
+        FileNotFoundError: a file, folder or split does not exist.
         LabelError: the description or a label file is damaged or not of the task (with its line), there are no images,
             no labels at all, or a class that is not in `names`.
     """
@@ -83,14 +84,14 @@ def load_dataset(
         dataset = read_coco(path, Path(images) if images else None, task)
     elif path.suffix.lower() in (".yaml", ".yml"):
         if images is not None:
-            raise ValueError("images is for COCO JSON; a data.yaml says where its images are")
+            raise ValueError("images applies only to COCO JSON; a data.yaml names its image folders")
         dataset = read_yolo(path, split, task)
     else:
         inside = sorted(file for ending in ("*.yaml", "*.yml", "*.json") for file in path.glob(ending))
         hint = f"; did you mean {inside[0]}?" if inside else ""
         raise ValueError(f"data must be a data.yaml or a COCO .json, not '{data}'{hint}")
     if not dataset.samples:
-        raise LabelError(f"{data}: the split holds no images")
+        raise LabelError(f"{data}: the split has no images")
     if not any(len(sample.classes) for sample in dataset.samples):
         raise LabelError(f"{data}: none of the {len(dataset.samples)} images has a label ({_label_hint(dataset)})")
     return dataset if task == "classify" else replace(dataset, notes=(*dataset.notes, *_empty_boxes(dataset)))
@@ -106,6 +107,26 @@ def letterboxed(images: Sequence[str | Path | np.ndarray], size: tuple[int, int]
         pixels = image if isinstance(image, np.ndarray) else yolort.images.read(image, channels)
         _core.letterbox(pixels, out[index : index + 1])
     return out
+
+
+def fill_input(image: np.ndarray, out: np.ndarray, task: str = "detect") -> None:
+    """Writes an image, (height, width, 3) BGR uint8, into `out`, (channels, height, width) float32, as the network of a
+    task takes it: letterboxed; of a square classifier the middle of the image whose shorter side fits."""
+    if task != "classify":
+        _core.letterbox(image, out[None])
+        return
+    from PIL import Image
+
+    height, width = out.shape[1:]
+    picture = Image.fromarray(image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1]))
+    size = (width, height)
+    if height == width:
+        shorter = min(picture.size)
+        size = tuple(int(height * side / shorter) for side in picture.size)  # type: ignore[assignment]
+    resized = np.asarray(picture.resize(size, Image.Resampling.BILINEAR), np.float32) / 255
+    top, left = (round((side - to) / 2) for side, to in zip(resized.shape[:2], (height, width), strict=True))
+    middle = resized[top : top + height, left : left + width]
+    out[:] = middle if middle.ndim == 2 else middle.transpose(2, 0, 1)
 
 
 def sample_image(channels: int = 3) -> np.ndarray:
@@ -140,7 +161,7 @@ def list_images(data: str | Path, split: str = "train") -> list[Path]:
     else:
         files = find(path)
     if not files:
-        raise LabelError(f"{data}: the split holds no images")
+        raise LabelError(f"{data}: the split has no images")
     return sorted(set(files))
 
 
@@ -165,7 +186,8 @@ def load_for_training(data: str | Path, split: str, task: str = "detect") -> Dat
     channels = read_description(path).get("channels") if path.is_file() and path.suffix != ".json" else None
     if channels not in (None, 3):
         raise LabelError(
-            f"{data}: 'channels' is {str(channels)[:40]}, but the networks here take images of 3 channels; without it "
+            f"{data}: 'channels' is {str(channels)[:40]}, but training supports only images with 3 channels; "
+            "without it "
             "gray images are read as color"
         )
     dataset = load_dataset(data, split, task=task)
@@ -173,7 +195,8 @@ def load_for_training(data: str | Path, split: str, task: str = "detect") -> Dat
     samples = [sample for sample in dataset.samples if sample.path in kept]
     if mixed := next((sample for sample in samples if sample.mixed), None):
         raise LabelError(
-            f"{label_files([mixed.path])[0]} holds boxes and polygons, and Ultralytics does not train on such a file; "
+            f"{label_files([mixed.path])[0]} contains boxes and polygons, which Ultralytics cannot train on in "
+            "one file; "
             "write all objects as boxes"
         )
     _check_readable(data, split, [sample.path for sample in samples])
@@ -188,7 +211,7 @@ def image_size(path: Path) -> tuple[int, int]:
     from PIL import Image
 
     if not path.is_file():  # a pipe would be waited for
-        raise FileNotFoundError(f"{path} is no file")
+        raise FileNotFoundError(f"{path} is not a file")
     install_nothing()
     try:
         with Image.open(path) as image:

@@ -97,7 +97,7 @@ def _values(where: str, words: list[str], form: LabelFormat) -> tuple[float, ...
         raise LabelError(f"{where}: a box of {row[3]:g} x {row[4]:g}")
     if not _inside(row, form, is_box):
         what = "the center and the sides of what they enclose " if form.task == "obb" else ""
-        raise LabelError(f"{where}: coordinates must be of the image's sides, {what}0 to 1, got {shown!r}")
+        raise LabelError(f"{where}: coordinates must be relative to the image's sides, {what}0 to 1, got {shown!r}")
     if form.task in ("segment", "obb") and _is_flat(row):
         raise LabelError(f"{where}: the {'mask' if form.task == 'segment' else 'oriented box'} is empty, got {shown!r}")
     if is_box and len(row) > 5 and form.kpt_shape and form.kpt_shape[1] == 3:

@@ -91,7 +91,7 @@ class Dataset:
     def with_classes_of(self, names: dict[int, str]) -> Dataset:
         """The same with the class indices of a model.
 
-        The same names in another order, upper or lower case, are put into the model's. Of names that differ a
+        The same names in another order, upper or lower case, are matched to the model's. Of names that differ a
         UserWarning and a note tell the first; they are taken in the order in which they stand.
 
         Raises LabelError where the number of classes differs, or where both have all names but in another order and
@@ -134,7 +134,7 @@ class Dataset:
 def read_text(path: Path) -> str:
     if not path.is_file():
         if path.exists():
-            raise LabelError(f"{path} is no plain file")
+            raise LabelError(f"{path} is not a regular file")
         raise FileNotFoundError(f"no such file: {path}")
     limit = _MAX_BYTES[path.suffix.lower()]
     parts, size = [], 0
@@ -147,7 +147,7 @@ def read_text(path: Path) -> str:
     try:
         return b"".join(parts).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise LabelError(f"{path} is no text: {error}") from error
+        raise LabelError(f"{path} is not text: {error}") from error
 
 
 def listed(names: dict[int, str]) -> str:
@@ -177,6 +177,8 @@ def align_folders(dataset: Dataset, names: dict[int, str]) -> Dataset:
         if not _unnamed(names):
             notes = (*notes, "class names: no folder has the name of a class; they are compared in alphabetical order")
             warnings.warn(notes[-1], stacklevel=3)
+    elif twice := [name for name in dataset.names.values() if [*map(str.casefold, names.values())].count(name) > 1]:
+        notes = (*notes, f"class names: the model has {twice[0]!r} twice; images of it count for the last of the two")
     kept = [sample for sample in dataset.samples if int(sample.classes[0]) in known]
     if len(kept) < len(dataset.samples):
         others = {cls: name for cls, name in dataset.names.items() if cls not in known}

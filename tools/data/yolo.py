@@ -67,9 +67,9 @@ def read_description(path: Path) -> dict[str, Any]:
     try:
         described = read_yaml(path)
     except ValueError as error:
-        raise LabelError(f"{path} is no YAML: {error}") from error
+        raise LabelError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(described, dict):
-        raise LabelError(f"{path} is no data.yaml: it has no keys")
+        raise LabelError(f"{path} is not a data.yaml: it has no keys")
     return described
 
 
@@ -82,7 +82,7 @@ def _names(path: Path, described: dict[str, Any]) -> dict[int, str]:
         names = numbered if len(numbered) == len(names) else names
     nested = [name for name in names.values() if isinstance(name, (dict, list))] if isinstance(names, dict) else []
     if nested:
-        raise LabelError(f"{path}: 'names' holds {str(nested[0])[:60]!r}, which is no name of a class")
+        raise LabelError(f"{path}: 'names' contains {str(nested[0])[:60]!r}, which is not a class name")
     if isinstance(names, dict) and (
         odd := [name for name in names.values() if isinstance(name, bool) or not isinstance(name, (str, int, float))]
     ):

@@ -279,9 +279,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Another seed, other scenes.")] = 0,
     objects: Annotated[str, typer.Option(help="Least and most objects of a scene.")] = "3,12",
     size_weights: Annotated[str, typer.Option(help="Weights of small, medium and large objects.")] = "0.3,0.45,0.25",
-    class_weights: Annotated[
-        str | None, typer.Option(help="A weight for each class; equal shares when left out.")
-    ] = None,
+    class_weights: Annotated[str | None, typer.Option(help="Weight of each class; default: equal weights.")] = None,
     processes: Annotated[int, typer.Option(help="Processes that make scenes.")] = 1,
 ) -> None:
     """Write a data set of procedural scenes: images, YOLO labels, data.yaml and COCO JSON, or folders of classes."""

@@ -21,6 +21,7 @@ from yolort import _checks, _core
 from yolort.tools import _system
 from yolort.tools._processes import ChildError, interruptible
 from yolort.tools.data.dataset import load_dataset, sample_image
+from yolort.tools.evaluate.detectors import common_task
 from yolort.tools.evaluate.paired import Ratio
 from yolort.tools.evaluate.row import Case, Row
 from yolort.tools.evaluate.worker import Worker
@@ -45,8 +46,10 @@ _COLUMNS = (
     ("pre ms", "pre_p50_ms", "{:.2f}"),
     ("inference ms", "inference_p50_ms", "{:.2f}"),
     ("post ms", "post_p50_ms", "{:.2f}"),
-    ("mAP50-95", "map50_95", "{:.2f}"),
+    ("{metric}", "value", "{:.2f}"),
     ("mAP50", "map50", "{:.2f}"),
+    ("box mAP50-95", "box_map50_95", "{:.2f}"),
+    ("top-5", "top5", "{:.2f}"),
     ("peak MiB", "rss_mib", "{:.0f}"),
     ("model MiB", "engine_mib", "{:.0f}"),
     ("GPU MiB", "gpu_mib", "{:.0f}"),
@@ -56,8 +59,8 @@ _COLUMNS = (
     ("needs", "install", "{}"),
     ("needs MB", "install_mb", "{:.0f}"),
 )
-_ACCURACY = 12  # the columns after which throughput is put
-_SCALES = {"parameters": 1e-6, "map50_95": 100, "map50": 100}
+_ACCURACY = 14  # the columns after which throughput is put
+_SCALES = {"parameters": 1e-6, **dict.fromkeys(("value", "map50", "box_map50_95", "top5"), 100)}
 
 
 @dataclass
@@ -91,8 +94,8 @@ class Benchmark:
         ratio = self.ratio(fastest)
         if self.reference is not None and ratio is not None:
             said += f", {ratio.speedup()} as {self.reference.name}" if ratio.verdict == "faster" else ""
-        if fastest.accuracy.get("map50_95") is not None:
-            said += f", {100 * fastest.accuracy['map50_95']:.2f} mAP50-95"
+        if fastest.accuracy.get("value") is not None:
+            said += f", {100 * fastest.accuracy['value']:.2f} {fastest.accuracy['metric']}"
         close = [row.name for row in others if (ratio := row.ratio(fastest)) and not ratio.verdict]
         return f"{said}." + (f" Not measurably slower: {', '.join(close)}." if close else "")
 
@@ -130,7 +133,13 @@ class Benchmark:
                 shown = value * _SCALES[key] if key in _SCALES and value is not None else value
                 name.append("-" if shown is None else mark + form.format(shown))
             cells.append(name)
-        return ["model", "engine", "precision", *(heading for heading, _, _ in columns)], cells
+        headings = [heading.format(metric=self.metric) for heading, _, _ in columns]
+        return ["model", "engine", "precision", *headings], cells
+
+    @property
+    def metric(self) -> str:
+        """Name of the figure that the models' accuracy is given in, by their task."""
+        return next((str(row.accuracy["metric"]) for row in self.rows if row.accuracy), "accuracy")
 
     def _speedup(self, row: Row) -> str | None:
         if row is self.reference:
@@ -248,7 +257,9 @@ def cases(
                     for count in counts or (None,):
                         out.append(Case(model, engine, device, precision, count, imgsz, rect=rect))
     if not out:
-        raise ValueError("no engine here reads these models in the precisions asked for; yolort engines lists them")
+        raise ValueError(
+            "no engine here can run these models in the requested precisions; yolort engines lists the engines"
+        )
     return out
 
 
@@ -267,30 +278,31 @@ def benchmark(
     latency_only: bool = False,
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> Benchmark:
-    """Measures every case; one that fails has the reason in its row, and the others go on.
+    """Measures every case. The row of a failed case has the reason; the others continue.
 
     Args:
-        models: artefacts and checkpoints, in all combinations of `cases`; or `chosen`, the cases themselves.
-        image: (height, width, 3) BGR uint8, decoded; None takes the embedded picture.
-        data: labeled images to measure mAP on, see `load_dataset`.
-        split: of `data`, see `load_dataset`.
-        runs: timed detections of one image.
-        warmup: detections before them that are not timed.
-        batch: above 1, throughput at that batch too, beside that of one image at a time.
-        workers: throughput of that many threads (up to four for each core), each with a clone that computes on one
-            core; None: one for each core; 1 leaves it out.
-        latency_only: leave out throughput, memory and what has to be installed.
+        models: artifacts and checkpoints, in all combinations of `cases`; or pass the cases as `chosen`.
+        image: (height, width, 3) BGR uint8, decoded; None: the embedded image.
+        data: labeled images for measuring accuracy by the metric of the task, see `load_dataset`.
+        split: split of `data`, see `load_dataset`.
+        runs: number of timed detections of one image.
+        warmup: number of detections before timing starts.
+        batch: if above 1, also measure throughput at this batch size.
+        workers: number of threads for the throughput measurement (up to four per core), each with a clone that computes
+            on one core; None: one per core; 1 skips it.
+        latency_only: skip throughput, memory and the list of required packages.
         progress: wraps the steps, for a progress bar.
 
-    Raises ValueError for counts out of range, and what `cases` and `load_dataset` raise.
+    Raises ValueError for counts out of range, and the errors of `cases` and `load_dataset`.
     """
     for name, value, minimum in (("runs", runs, 1), ("warmup", warmup, 0), ("batch", batch, 1)):
         _checks.integer(name, value, minimum, 1_000_000)
     workers = _checks.count("workers", workers if workers is not None else _system.cores())
-    if data is not None:
-        load_dataset(data, split)  # what is wrong with it is said before anything is measured
-    setup = _system.describe()
     rows = [Row(case) for case in (cases(models) if chosen is None else chosen)]
+    if data is not None:
+        # What is wrong with it is said before anything is measured.
+        load_dataset(data, split, task=common_task([row.case.model for row in rows]))
+    setup = _system.describe()
     if image is None:
         image = sample_image()
     for row in rows:

@@ -41,7 +41,7 @@ class Point:
 
     name: str
     ms: float
-    map50_95: float  # of 100
+    map50_95: float  # of 100, or another figure of accuracy
     ms_interval: tuple[float, float] | None = None  # 95 %
     map_interval: tuple[float, float] | None = None  # 95 %
     mark: str = ""  # "best" or "reference" are marked
@@ -57,7 +57,7 @@ def split(rows: Sequence[Timed]) -> str:
     return _both(partial(_split, rows=rows), rows)
 
 
-def pareto(points: Sequence[Point]) -> str:
+def pareto(points: Sequence[Point], metric: str = "mAP50-95") -> str:
     """Accuracy against latency; a line joins the points that no other beats in both, bars are 95 % intervals.
 
     Of more than a few points, those of the line, the best and the reference are named.
@@ -66,7 +66,7 @@ def pareto(points: Sequence[Point]) -> str:
     named = [
         point for at, point in enumerate(points) if len(points) <= _MAX_NAMED or point.mark or at == 0 or point in best
     ]
-    return _both(partial(_pareto, points=points, named=named, best=best), named)
+    return _both(partial(_pareto, points=points, named=named, best=best, metric=metric), named)
 
 
 def intervals(rows: Sequence[tuple[str, float, float, float]], unit: str) -> str:
@@ -151,7 +151,9 @@ def front(items: Iterable[Item], figures: Callable[[Item], tuple[float, float]])
     return best
 
 
-def _pareto(figure: Any, points: Sequence[Point], named: Sequence[Point], best: Sequence[Point], narrow: bool) -> None:
+def _pareto(
+    figure: Any, points: Sequence[Point], named: Sequence[Point], best: Sequence[Point], metric: str, narrow: bool
+) -> None:
     axes = figure.add_subplot()
     axes.plot(
         [one.ms for one in best], [one.map50_95 for one in best], color=_GRAY, linewidth=1.5, zorder=1, label="front"
@@ -174,7 +176,7 @@ def _pareto(figure: Any, points: Sequence[Point], named: Sequence[Point], best: 
             linewidths=0.5, zorder=2,
         )  # fmt: skip
     axes.set_xlabel("ms, median")
-    axes.set_ylabel("mAP50-95 (of 100)")
+    axes.set_ylabel(f"{metric} (of 100)")
     axes.margins(0.12)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower left" if narrow else "outside right center", frameon=False)

@@ -79,6 +79,11 @@ class ClassifiedScores:
         """Top-1, 0 to 1."""
         return float(self._top1.mean())
 
+    @property
+    def second(self) -> float:
+        """Top-5, 0 to 1."""
+        return float(self._top5.mean())
+
     @cached_property
     def metrics(self) -> ClassifiedMetrics:
         """All figures."""

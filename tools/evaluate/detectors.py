@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from yolort import Classifier, Detector, _checks, _core
+from yolort import _checks, _core
+from yolort._open import open_model
 
-__all__ = ["open_detector", "task_of"]
+__all__ = ["common_task", "open_detector", "task_of"]
 
 #: The options of `Detector` that only say how to augment, and their defaults.
 _AUGMENTATION: dict[str, Any] = {"scales": (), "flip": True, "merge": "wbf", "scale_models": ()}
-
-
-#: The options of `Detector` that classifiers have no use for: thresholds and padding.
-_OF_DETECTORS = ("conf", "iou", "max_det", "multi_label", "classes", "agnostic", "rect")
 
 
 def task_of(model: str | Path) -> str:
@@ -30,19 +28,29 @@ def task_of(model: str | Path) -> str:
     return task_of_network(load_checkpoint(model, tasks=True).model)
 
 
+def common_task(models: Iterable[str]) -> str:
+    """The task of all models; ValueError if they have several: one data set has the labels of one."""
+    tasks: dict[str, str] = {}
+    for model in dict.fromkeys(models):
+        tasks.setdefault(task_of(model), model)
+    if len(tasks) > 1:
+        named = ", ".join(f"{model}: {task}" for task, model in tasks.items())
+        raise ValueError(f"data are labeled for one task, but the models have several ({named}); measure each alone")
+    return next(iter(tasks))
+
+
 def open_detector(model: str | Path, **options: Any) -> Any:
     """`Detector`, `Classifier`, or `TorchDetector` for a checkpoint, with the options of `Detector`.
 
     Classifiers ignore thresholds. Raises ValueError for augmentation of a classifier, and what these raise.
     """
     if Path(model).suffix != ".pt":
-        if task_of(model) != "classify":
-            return Detector(model, **options)
-        options = {key: value for key, value in options.items() if key not in _OF_DETECTORS}
-        for key, default in {**_AUGMENTATION, "augment": False}.items():
-            if options.pop(key, default) not in (default, []):
-                raise ValueError(f"{model}: test-time augmentation ({key}) is for models that detect, not classifiers")
-        return Classifier(model, **options)
+        augments = {**_AUGMENTATION, "augment": False}
+        if task_of(model) == "classify" and (
+            given := [key for key in augments if options.get(key, augments[key]) not in (augments[key], [])]
+        ):
+            raise ValueError(f"{model}: test-time augmentation ({given[0]}) is for models that detect, not classifiers")
+        return open_model(model, **options)
     options.pop("tuned", None)
     other = {key: options.pop(key, None) for key in ("engine", "device", "precision")}
     other["device"] = _core.canonical_device(_checks.device(other["device"])) or None

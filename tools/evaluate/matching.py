@@ -205,7 +205,7 @@ def _results(kind: Kind, seen: Found, array: np.ndarray) -> list[dict[str, Any]]
         points = seen.detections.keypoints
         assert points is not None
         flat = np.concatenate([points[..., :2], np.ones((*points.shape[:2], 1), np.float32)], axis=2)
-        return [{"keypoints": one} for one in flat.reshape(len(points), -1).tolist()]
+        return [{"keypoints": one.ravel().tolist()} for one in flat]
     rotated = seen.detections.rotated
     assert rotated is not None
     return [{"bbox": row[1:5].tolist(), "rotated": one} for row, one in zip(array, rotated.tolist(), strict=True)]

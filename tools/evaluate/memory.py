@@ -16,12 +16,12 @@ _SECONDS = 600  # in which the probe has to end
 _PROBE = """
 import json, sys
 import numpy as np
-import yolort
+from yolort._open import open_model
 {memory_mib}
 model, options, shape = json.loads(sys.argv[1])
 image = np.zeros(shape, np.uint8)
 before = memory_mib("VmRSS")
-detector = yolort.Detector(model, **options)
+detector = open_model(model, **options)
 for _ in range(8):
     detector(image)
 print(json.dumps([before, memory_mib("VmHWM")]))

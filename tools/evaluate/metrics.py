@@ -135,6 +135,11 @@ class Scores:
         return self.map50_95
 
     @property
+    def second(self) -> float:
+        """A figure beside it: `map50`."""
+        return self.map50
+
+    @property
     def map50_95(self) -> float:
         """COCO: mean over the classes and IoU 0.50, 0.55, ... 0.95."""
         return _mean(self._precision)
@@ -150,6 +155,19 @@ class Scores:
         from ultralytics.utils.metrics import smooth
 
         return float(self._curves["conf"][smooth(self._curves["f1"].mean(0), 0.1).argmax()])
+
+    @property
+    def class_confs(self) -> dict[str, float]:
+        """The confidence of the best F1 at IoU 0.5 of each class, by name; classes without a true detection are left
+        out, and of classes with the same name the lowest counts."""
+        from ultralytics.utils.metrics import smooth
+
+        out: dict[str, float] = {}
+        for cls, f1 in zip(self._curves["classes"], self._curves["f1"], strict=True):
+            if f1.max() > 0:
+                name, conf = self._names[int(cls)], round(float(self._curves["conf"][smooth(f1, 0.1).argmax()]), 4)
+                out[name] = min(conf, out.get(name, conf))
+        return out
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -183,7 +201,7 @@ class Scores:
             f1=f1,
             best_conf=self.best_conf,
             classes=per_class,
-            box=self.box and self.box.metrics,
+            box=self.box.metrics if self.box else None,
         )
 
     @property
@@ -278,12 +296,12 @@ def score(
         found: detections of each, of a low threshold (0.001 is customary) and of every class of a box; as they are, or
             as `keep` makes them smaller.
         names: of the classes, 0 to n - 1.
-        resamples: of the images, for the confidence interval; 0 leaves it out.
+        resamples: number of bootstrap resamples for the confidence interval; 0 omits it.
         task: "detect", "segment", "pose" or "obb": what is compared. Those that segment and find poses are also
             compared by their boxes (`Scores.box`).
         sigmas: of the keypoints, for OKS; None takes COCO's for 17 and 1 / K for K others, as Ultralytics does.
 
-    Raises LabelError where there is nothing to be found.
+    Raises LabelError if there are no objects.
     """
     kept = [
         one if isinstance(one, Found) else keep(truth, one, None, sigmas)

@@ -82,20 +82,20 @@ def profile(
     """Times every layer of a model.
 
     Args:
-        model: what `Detector` loads, or a checkpoint (.pt), whose modules are timed in PyTorch.
-        image: (height, width, 3) BGR uint8; None takes the embedded picture.
-        runs: that count, behind a tenth of them that do not.
-        trace: write a Chrome trace (chrome://tracing, Perfetto) there: the profile of ONNX Runtime or torch.profiler;
-            of other engines the layers of a mean run, one after the other.
-        operators: of a checkpoint, the table of torch.profiler in `Profile.operators`: the operators of one run, the
+        model: a model for `Detector`, or a checkpoint (.pt), whose modules are timed in PyTorch.
+        image: (height, width, 3) BGR uint8; None: the embedded image.
+        runs: number of timed runs, after a tenth as many for warm-up.
+        trace: path for a Chrome trace (chrome://tracing, Perfetto): the profile of ONNX Runtime or torch.profiler; for
+            other engines the layers of a mean run, one after the other.
+        operators: for a checkpoint, fill `Profile.operators` with torch.profiler's table: the operators of one run, the
             longest first.
-        shapes: the same with the shapes of inputs, in the trace too.
-        memory: the same with the memory that is allocated.
-        stacks: the same with where in the source an operator was called.
-        **options: of `Detector`: engine, device, threads, precision, imgsz.
+        shapes: the same, grouped by input shape, also in the trace.
+        memory: the same, with allocated memory.
+        stacks: the same, grouped by source location.
+        **options: options of `Detector`: engine, device, threads, precision, imgsz.
 
-    Raises ValueError for `runs` and for operators of an artifact, EngineError where the engine cannot time layers,
-    OSError where the trace cannot be written, and what `Detector` raises.
+    Raises ValueError for `runs` and for operators of an artifact, EngineError if the engine cannot time layers, OSError
+    if the trace cannot be written, and the errors of `Detector`.
     """
     _checks.integer("runs", runs, 1, 100_000)
     if image is None:

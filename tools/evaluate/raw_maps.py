@@ -35,7 +35,7 @@ def map_error(reg_max: int, exact: list[np.ndarray], got: list[np.ndarray]) -> f
     rest = 0.0
     for pair in zip(_levels(exact), _levels(got), strict=True):
         if len(pair[0]) == 1:
-            rest += _spread_error(*(one[0] for one in pair))
+            rest += _spread_error(pair[0][0], pair[1][0])
             continue
         boxes = [yolort.box_sides(maps[0], reg_max) for maps in pair]
         scores = [_sigmoid(maps[1]) for maps in pair]
@@ -44,7 +44,7 @@ def map_error(reg_max: int, exact: list[np.ndarray], got: list[np.ndarray]) -> f
         total += float((sure * np.abs(scores[0] - scores[1])).sum())
         total += float((best * np.abs(boxes[0] - boxes[1]).mean(1)).sum())
         if len(pair[0]) == 3:
-            total += float(best.sum()) * _spread_error(*(maps[2] for maps in pair), best[:, None])
+            total += float(best.sum()) * _spread_error(pair[0][2], pair[1][2], best[:, None])
         weight += float(best.sum())
     return total / max(weight, 1e-12) + rest
 

@@ -26,7 +26,7 @@ _LOWER_IS_BETTER = (
     *("p50 ms", "mean ms", "std ms", "p95 ms", "p99 ms", "pre ms", "inference ms", "post ms"),
     *("peak MiB", "model MiB", "GPU MiB", "file MB", "needs MB"),
 )
-_HIGHER_IS_BETTER = ("mAP50-95", "mAP50", "images/s")
+_HIGHER_IS_BETTER = ("mAP50", "mask mAP50", "keypoint mAP50", "box mAP50", "top-", "images/s")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def render(benchmark: Benchmark) -> str:
         shown.append(("Latency of one image", charts.latencies(timed)))
         shown.append(("Time of each part", charts.split(timed)))
     if any(row.accuracy for row in measured):
-        shown.append(("Accuracy against latency", charts.pareto([_point(row) for row in measured if row.accuracy])))
+        points = [_point(row) for row in measured if row.accuracy]
+        shown.append(("Accuracy against latency", charts.pareto(points, benchmark.metric)))
     settings = {key: value for key, value in benchmark.settings.items() if value is not None}
     return page(
         "yolort benchmark",
@@ -98,9 +99,9 @@ def render(benchmark: Benchmark) -> str:
 
 
 def _point(row: Row) -> charts.Point:
-    interval = row.accuracy.get("map50_95_ci")
+    interval = row.accuracy.get("value_ci")
     low_high = (100 * interval[0], 100 * interval[1]) if interval else None
-    return charts.Point(row.name, row.p50, 100 * (row.accuracy["map50_95"] or 0), map_interval=low_high)
+    return charts.Point(row.name, row.p50, 100 * (row.accuracy["value"] or 0), map_interval=low_high)
 
 
 def _best(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> set[tuple[int, int]]:

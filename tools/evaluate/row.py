@@ -105,6 +105,7 @@ class Row:
         out |= {key: self.memory.get(key) for key in ("rss_mib", "engine_mib", "gpu_mib")}
         out["install"], out["install_mb"] = self.install or (None, None)
         out["other_processes_cores"] = None if self.others is None else round(self.others, 2)
-        for key in ("map50_95", "map50_95_ci", "map50"):
+        for key in ("map50_95", "map50_95_ci", "map50", "top1", "top1_ci", "top5", "metric", "value", "value_ci"):
             out[key] = self.accuracy.get(key)
+        out["box_map50_95"] = (self.accuracy.get("box") or {}).get("map50_95")
         return out

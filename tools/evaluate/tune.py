@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import yolort
 from yolort import _atomic, _core
+from yolort._open import open_model
 from yolort.tools import _system
 from yolort.tools._processes import ChildError
 from yolort.tools.data.dataset import sample_image
@@ -45,8 +46,8 @@ def accurate(case: Case) -> bool:
     """Whether a precision keeps the accuracy: bf16 moves boxes that are decoded in bf16 by up to 3 pixels."""
     if case.precision != "bf16":
         return True
-    detector = yolort.Detector(case.model, engine=case.engine, tuned=False)
-    return detector.head.startswith("raw") or "bf16" in detector.precision
+    detector = open_model(case.model, engine=case.engine, tuned=False)
+    return detector.head.startswith(("raw", "probs")) or "bf16" in detector.precision
 
 
 def cost(precision: str) -> str:
@@ -86,22 +87,22 @@ def tune(
     """Measures engines x precisions x threads and records the fastest for `Detector(model)`.
 
     Args:
-        model: an artefact.
-        others: artefacts of the same checkpoint beside it (an NCNN folder beside the ONNX file), which
-            `Detector(model)` then runs where one of them is fastest.
-        engines: only these.
-        precisions: only these; default: those that keep the accuracy of the model (`accurate`).
-        devices: these; default: each engine's own.
-        image: (height, width, 3) BGR uint8; None takes the embedded picture.
-        seconds: to measure in, 1 or more; loading comes on top.
-        under_load: measure and record also while other processes take the cores.
-        say: told that it waits for them, in a line.
+        model: an exported model.
+        others: artifacts of the same checkpoint in the same folder (an NCNN folder beside the ONNX file);
+            `Detector(model)` then runs one of them if it is fastest.
+        engines: engines to try; default: all.
+        precisions: precisions to try; default: those that keep the accuracy of the model (`accurate`).
+        devices: devices to try; default: the default of each engine.
+        image: (height, width, 3) BGR uint8; None: the embedded image.
+        seconds: time limit of the measurement, at least 1, not counting loading.
+        under_load: measure and record even if other processes use the cores.
+        say: called with a line of text when it waits for them.
 
-    The record is `<model>.tuned.json`, or where that cannot be written a file in the user's cache. It holds for this
-    processor with these cores.
+    The record is `<model>.tuned.json`, or a file in the user's cache if that cannot be written. It applies only to this
+    CPU model and core count.
 
-    Raises ValueError where nothing can be tuned, EngineError where nothing runs (with the reasons), BusyError while
-    other processes take the cores (nothing is recorded), and what `cases` raises.
+    Raises ValueError if nothing can be tuned, EngineError if nothing runs (with the reasons), BusyError if other
+    processes use the cores (nothing is recorded), and the errors of `cases`.
     """
     if not 1 <= seconds <= 3600:
         raise ValueError(f"seconds is {seconds}, expected 1 to 3600")
@@ -137,7 +138,7 @@ def _candidates(
     if not precisions:
         found = [case for case in found if accurate(case)]
     if any(case.engine == "torch" for case in found):
-        raise ValueError("tune takes what Detector loads; export the checkpoint first")
+        raise ValueError("tune needs an exported model; export the checkpoint first")
     return found
 
 
@@ -164,14 +165,14 @@ def _time(
 def _check_same(model: Path, other: Path) -> None:
     """ValueError where `other` is not an artefact of the same checkpoint beside `model`."""
     if other.resolve().parent != model.resolve().parent:
-        raise ValueError(f"{other} is not beside {model}; put them into one folder")
+        raise ValueError(f"{other} is not in the folder of {model}; put both into one folder")
     marks = []
     for path in (model, other):
-        detector = yolort.Detector(path, tuned=False)
+        detector = open_model(path, tuned=False)
         own = json.loads(detector.metadata.get("yolort") or "{}")
         source = (own.get("source") or {}).get("sha256")
         if not source:
-            raise ValueError(f"{path} does not say what checkpoint it was made from; export it with yolort")
+            raise ValueError(f"{path} does not record its source checkpoint; export it with yolort")
         marks.append((source, detector.head, detector.imgsz, tuple(detector.names.values())))
     if marks[0] != marks[1]:
         raise ValueError(f"{other} is not the same model as {model}: another checkpoint, head, imgsz or names")

@@ -132,9 +132,13 @@ class _Placed:
             ((np.arange(first[axis], last[axis]) + 0.5) * _RATIO - self._offset[axis]) / self._scale[axis] - 0.5 - start
             for axis, start in enumerate((left, top))
         ]
-        x, y = (np.clip(places, 0, side - 1) for places, side in zip(at, pixels.shape[::-1], strict=True))
-        grid = [np.ascontiguousarray(one, np.float32) for one in np.meshgrid(x, y)]
-        seen = cv2.remap(pixels.astype(np.float32), *grid, cv2.INTER_LINEAR)
+        near = []  # places, moved into the rectangle from where its edge is within half of a smaller pixel
+        for axis, (places, side) in enumerate(zip(at, pixels.shape[::-1], strict=True)):
+            inside = np.clip(places, 0, side - 1)
+            reach = _RATIO / 2 / self._scale[axis] + 0.5
+            near.append(np.where(np.abs(places - inside) <= reach, inside, -2.0).astype(np.float32))
+        x, y = np.meshgrid(*near)
+        seen = cv2.remap(pixels.astype(np.float32), x, y, cv2.INTER_LINEAR)
         # An edge between the two pixels beside a center is on either side of it: every other one counts.
         seen += np.where(np.indices(seen.shape).sum(0) % 2, _TIE, -_TIE)
         out[first[1] : last[1], first[0] : last[0]] = seen > 0.5

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from yolort import Detections, View, _atomic
 from yolort.tools.data.samples import Sample
+from yolort.tools.evaluate.classified import ClassifiedScores
 from yolort.tools.evaluate.detectors import task_of
 from yolort.tools.evaluate.evaluator import THRESHOLDS, AnyScores, Evaluator
 
@@ -81,11 +82,26 @@ class Validation:
             "confusion": self.scores.confusion.astype(int).tolist(),
         }
 
+    def save_conf(self, path: str | Path) -> None:
+        """Writes the confidence of the best F1 of each class as JSON, which `Detector(conf=path)` reads.
+
+        Args:
+            path: the file to write, *.json; a file that yolort did not write is refused.
+
+        Raises:
+            ValueError: the model is a classifier, whose scores have no threshold.
+            FileExistsError: the file exists and yolort did not write it.
+        """
+        if isinstance(self.scores, ClassifiedScores):
+            raise ValueError("a classifier has no confidence thresholds to save")
+        text = json.dumps({"writer": _atomic.MARK, "conf": self.scores.class_confs}, indent=1, allow_nan=False)
+        _atomic.write(path, text.encode())
+
     def save(self, folder: str | Path) -> None:
         """Writes metrics.json and the plots (PR, F1, P, R, confusion matrix) into a folder, all or nothing.
 
-        A folder of an earlier run is replaced; one that holds anything else is refused with FileExistsError, and what
-        was to be saved is kept where the message says.
+        A folder of an earlier run is replaced. A folder with anything else is refused with FileExistsError, and the
+        message says where the result was saved instead.
         """
         with _atomic.writing(folder) as built:
             built.mkdir()
@@ -104,10 +120,10 @@ def validate(
     progress: Callable[[Sequence[Sample]], Iterable[Sample]] = iter,
     **options: Any,
 ) -> Validation:
-    """Runs a model over labelled images and scores what it finds.
+    """Runs a model on labeled images and scores its detections.
 
     Args:
-        model: what `Detector` loads; or a checkpoint (.pt), run by Ultralytics, for the baseline.
+        model: a model for `Detector`; or a checkpoint (.pt), run by Ultralytics, as the baseline.
         data: see `load_dataset`; the labels are read for the task of the model.
         split: see `load_dataset`.
         images: see `load_dataset`.
@@ -115,9 +131,9 @@ def validate(
         progress: wraps the samples, for a progress bar.
         **options: options of `Detector`. Thresholds default to those of Ultralytics' val (conf 0.001, iou 0.7,
             max_det 300, multi_label). With test-time augmentation, each image is run with and without it, for
-            `Validation.augmentation`. Checkpoints take only `augment`, which is Ultralytics' own.
+            `Validation.augmentation`. Checkpoints support only `augment`, which is Ultralytics' own.
 
-    `Validation.unreadable` counts images that cannot be read; they are left out.
+    `Validation.unreadable` lists images that could not be read and were skipped.
 
     Raises:
         FileNotFoundError, LabelError: see `load_dataset`, and `Dataset.with_classes_of` for other classes.

@@ -121,7 +121,8 @@ class _Runner:
         result = validate(model, data, split=split, **options)
         if result.unreadable:
             raise ValueError(f"{len(result.unreadable)} image(s) of {data} cannot be read: {result.unreadable[0]}")
-        return result.metrics.to_dict()
+        figures: dict[str, Any] = result.metrics.to_dict()
+        return figures
 
     def memory(self) -> dict[str, float | None]:
         """MiB: the peak, how much of it came with the model, and this process's on the GPU, if nvidia-smi says."""

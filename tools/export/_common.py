@@ -23,7 +23,7 @@ __all__ = ["Request", "describe_sizes", "need_package", "quiet", "write_sidecar"
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be made, checked."""
+    """The checked arguments of an export."""
 
     format: str
     precision: str

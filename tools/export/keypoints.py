@@ -1,4 +1,4 @@
-"""What a checkpoint of poses does not say, and its data.yaml does: mirrored keypoints, and limbs."""
+"""Mirrored keypoints and limbs, which a data.yaml records and a pose checkpoint does not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def known_keypoints(source: Checkpoint, data: str | Path | None) -> dict[str, An
     """
     if task_of(source.model) != "pose":
         if data is not None:
-            raise ValueError(f"data: only models of poses need one; the task of {source.name} is another")
+            raise ValueError(f"data: only pose models need it, and {source.name} has another task")
         return {}
     path = _shipped(source.train_args.get("data")) if data is None else Path(data)
     if path is None:
@@ -46,11 +46,11 @@ def _shipped(name: object) -> Path | None:
 def _read(path: Path, count: int) -> dict[str, Any]:
     read = read_yaml(path)
     if not isinstance(read, dict):
-        raise ValueError("it is no data.yaml")
+        raise ValueError("it is not a data.yaml")
     found: dict[str, Any] = {}
     if (flip := read.get("flip_idx")) is not None:
         if not _are_keypoints(flip, count) or [flip[other] for other in flip] != list(range(count)):
-            raise ValueError(f"flip_idx is {str(flip)[:80]}, expected for each of {count} keypoints its counterpart")
+            raise ValueError(f"flip_idx is {str(flip)[:80]}, expected the counterpart of each of the {count} keypoints")
         found["flip_idx"] = flip
     if (skeleton := read.get("skeleton")) is not None:
         pairs = isinstance(skeleton, list) and all(_are_keypoints(limb, count) and len(limb) == 2 for limb in skeleton)

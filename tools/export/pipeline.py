@@ -65,43 +65,43 @@ def export(
     engine: EngineOptions | None = None,
     data: str | Path | None = None,
 ) -> Path:
-    """Converts a model to what `yolort.Detector` or `Classifier` loads, checks it against torch and returns its path.
+    """Exports a model for `yolort.Detector` or `Classifier`, compares it with torch and returns its path.
 
     Args:
-        model: an Ultralytics checkpoint (`.pt`) that detects, segments, finds poses or oriented boxes, or classifies,
-            or architecture (`.yaml`) that detects; see `load_checkpoint`.
-        format: "onnx", "ncnn", "openvino" or "engine", which TensorRT builds on the GPU that it is for.
-        precision: "fp32", or "fp16": weights of half the size. ONNX then computes in fp16 too, between inputs and
-            outputs of fp32, and TensorRT where that is faster; NCNN and OpenVINO compute in what the runtime is told.
-        head: what the graph ends in, see `with_head`. "raw" and "raw-e2e" are for yolort, "boxes" and "end2end" load
-            in Ultralytics as well. NCNN has no top-k, and so no "end2end". Classifiers have no other than "raw".
-        imgsz: one side or (height, width) in pixels, 32..8192, multiples of the largest stride; None takes the size of
-            the training, else 640.
-        batch: images of one run, 1..128; NCNN has no batches.
-        dynamic: any batch and any size that is a multiple of the largest stride; `imgsz` is then the default. Not for
-            NCNN; of TensorRT `engine` says how many images and what sides at most.
-        output: path of the artefact, `*.onnx` or a folder `*_ncnn_model`, `*_openvino_model`; None puts
-            `<stem><ending>` beside the source.
-        opset: for ONNX and OpenVINO, 13..20; None takes 17.
-        images: pictures to compare with torch on; none takes the embedded picture and noise.
-        engine: how TensorRT builds, of format "engine". `build_engine` does it with an ONNX file.
-        data: of poses, a data.yaml of Ultralytics whose `flip_idx` (which keypoint each one is in a mirrored image) and
-            `skeleton` (limbs: pairs of keypoints, from 0) the artefact then knows. None takes the one that the
+        model: an Ultralytics checkpoint (`.pt`) of any task, or an architecture (`.yaml`) for detection; see
+            `load_checkpoint`.
+        format: "onnx", "ncnn", "openvino" or "engine" (TensorRT, built on the GPU that will run it).
+        precision: "fp32", or "fp16" with weights of half the size. ONNX then also computes in fp16, between fp32 inputs
+            and outputs; TensorRT does so if that is faster; NCNN and OpenVINO compute in the precision set at run time.
+        head: end of the graph, see `with_head`. "raw" and "raw-e2e" are for yolort, "boxes" and "end2end" load in
+            Ultralytics as well. NCNN has no top-k and therefore no "end2end"; classifiers have only "raw".
+        imgsz: one side or (height, width) in pixels, 32..8192, multiples of the largest stride; None: the size of the
+            training, otherwise 640.
+        batch: batch size, 1..128; NCNN supports only 1.
+        dynamic: accept any batch size and any size that is a multiple of the largest stride; `imgsz` is then the
+            default. Not for NCNN; for TensorRT, `engine` sets the largest batch and size.
+        output: path of the artifact, `*.onnx` or a folder `*_ncnn_model`, `*_openvino_model`; None: `<stem><ending>`
+            beside the source.
+        opset: for ONNX and OpenVINO, 13..20; None: 17.
+        images: images for the comparison with torch; if empty, the embedded image and noise.
+        engine: TensorRT options, for format "engine". For an ONNX file use `build_engine`.
+        data: for pose models, a data.yaml with `flip_idx` (counterpart of each keypoint in a mirrored image) and
+            `skeleton` (limbs: pairs of keypoints, from 0), which are written into the artifact. None: the one that the
             checkpoint was trained on, if Ultralytics ships it.
 
-    The artefact is built in a hidden folder beside `output`, run on its engine, and renamed into place when boxes and
-    scores agree with torch's: within 0.25 pixels and 0.0025 for fp32, 12 pixels and 0.05 for fp16. Whatever interrupts
-    it, `output` is the old artefact or the new one, never a part of one; a killed process can leave the hidden folder.
-    Where the swap of two folders is not atomic (not Linux), a kill between two renames can leave the old folder in
-    there. What was fused, the sizes and the differences are logged.
+    The artifact is built in a hidden folder beside `output`, run on its engine, and renamed into place if boxes and
+    scores agree with torch: within 0.25 pixels and 0.0025 for fp32, 12 pixels and 0.05 for fp16. After any
+    interruption, `output` is either the old artifact or the new one, never a part of one; a killed process can leave
+    the hidden folder behind. On systems other than Linux, where two folders cannot be swapped atomically, a kill
+    between two renames can leave the old folder inside it. Fused layers, sizes and differences are logged.
 
     Raises:
-        FileNotFoundError: no such `model`, image or folder.
+        FileNotFoundError: `model`, an image or a folder does not exist.
         ValueError: bad arguments.
         OSError: `output` cannot be written or would replace something else.
         ModuleNotFoundError: a converter is not installed.
-        CheckpointError: the model is no detector.
-        ExportError: it cannot be exported, or the result differs from torch.
+        CheckpointError: the model is not a detector.
+        ExportError: the model cannot be exported, or the result differs from torch.
         EngineError: TensorRT cannot build here.
     """
     batch = _checks.integer("batch", batch, 1, _MAX_BATCH)
@@ -132,7 +132,7 @@ def _check_arguments(
     if format not in EXPORTED:
         raise ValueError(f"format must be one of {', '.join(EXPORTED)}, not {format!r}")
     if precision not in PRECISIONS:
-        hint = "; INT8 is made by yolort.tools.export_int8 with data" if precision == "int8" else ""
+        hint = "; for INT8 use yolort.tools.export_int8 with data" if precision == "int8" else ""
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}{hint}")
     if head not in HEADS:
         raise ValueError(f"head must be one of {', '.join(HEADS)}, not {head!r}")
@@ -151,7 +151,7 @@ def _check_arguments(
         (engine or EngineOptions()).check()
         need_tensorrt()
     elif engine is not None:
-        raise ValueError(f'options of TensorRT are for format "engine", not "{format}"')
+        raise ValueError(f'TensorRT options need format "engine", not "{format}"')
 
 
 def _metadata(source: Checkpoint, cut: nn.Module, request: Request, keypoints: dict[str, Any]) -> dict[str, Any]:
@@ -165,6 +165,7 @@ def _metadata(source: Checkpoint, cut: nn.Module, request: Request, keypoints: d
     detect, task = model.model[-1], task_of(model)
     written = FORMATS[request.format]
     picture = {"shape": [request.batch, request.channels, *request.size], "colour": "rgb", "scale": 255}
+    head: dict[str, Any]
     if task == "classify":
         head = {"head": "boxes", "input": picture}  # nothing to decode: the graph ends in scores
     else:

@@ -38,20 +38,20 @@ _QUANTISED = {"QuantizeLinear", "DequantizeLinear"}
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions:
-    """How TensorRT builds.
+    """Options of a TensorRT build.
 
     Attributes:
         device: a GPU by its number or name, 1 or "cuda:1"; "" is the first.
-        workspace: MiB that one layer may take, 1 or more; None: all that the GPU has.
-        timing_cache: a file of measured times, which makes the next build faster; it is read where it exists, and
-            written.
-        calibration: of `quantize(format="cache")`: INT8 without Q/DQ pairs, of TensorRT 8 and 10.
-        version_compatible: later versions of TensorRT can run it too, slower.
-        hardware_compatible: other GPUs from Ampere on can run it too, slower.
-        level: of optimisation, 0 (fast to build) to 5 (fast to run); None: TensorRT's own, 3.
-        max_batch: images of one run, of a dynamic model: 1 to 1024.
-        max_imgsz: height, width of the largest input, of a dynamic model; None: twice the usual one.
-        progress: told of each step of each phase (name, step, steps) by TensorRT 10 and later; False ends the build.
+        workspace: workspace per layer in MiB, at least 1; None: all GPU memory.
+        timing_cache: a file of measured times, which makes the next build faster; read if it exists, and written.
+        calibration: result of `quantize(format="cache")`, for INT8 without Q/DQ pairs on TensorRT 8 and 10.
+        version_compatible: later versions of TensorRT can also run it, more slowly.
+        hardware_compatible: other GPUs from Ampere on can also run it, more slowly.
+        level: optimization level, 0 (fast to build) to 5 (fast to run); None: TensorRT's own, 3.
+        max_batch: largest batch of a dynamic model, 1 to 1024.
+        max_imgsz: height, width of the largest input of a dynamic model; None: twice the usual one.
+        progress: called for each step of each phase (name, step, steps), with TensorRT 10 and later; returning False
+            ends the build.
     """
 
     device: str | int = ""
@@ -83,7 +83,7 @@ def need_tensorrt() -> None:
     """EngineError where no engine can be built here."""
     reason = next(engine.reason for engine in yolort.engines() if engine.name == "tensorrt")
     if reason:
-        raise yolort.EngineError(f"a TensorRT engine is built on the GPU that runs it: {reason}")
+        raise yolort.EngineError(f"a TensorRT engine must be built on the GPU that runs it: {reason}")
 
 
 def build_engine(
@@ -96,18 +96,18 @@ def build_engine(
     """Builds an engine from an ONNX detector, ours or Ultralytics', and returns its path.
 
     Args:
-        model: the .onnx file; its metadata go along. One with Q/DQ pairs (`quantize` with target "gpu") gives INT8.
-        precision: "fp32", or "fp16": what is not INT8 may compute in FP16.
-        output: `*.engine`; None puts `<stem>.engine` beside the model.
-        options: see there.
+        model: the .onnx file, whose metadata is kept. A file with Q/DQ pairs (`quantize` with target "gpu") gives INT8.
+        precision: "fp32", or "fp16", with which layers that are not INT8 may compute in FP16.
+        output: `*.engine`; None: `<stem>.engine` beside the model.
+        options: see `EngineOptions`.
 
-    The engine appears whole or not at all, and, of a raw head, only where its maps of a picture are more or less those
-    of ONNX Runtime.
+    The engine is written atomically, and for a raw head only if its maps of an image are close to those of ONNX
+    Runtime.
 
     Raises:
-        FileNotFoundError, ValueError, OSError: as `export`.
-        ModelError: the file is damaged, or no detector.
-        EngineError: TensorRT cannot build here, or gives an engine that detects something else.
+        FileNotFoundError, ValueError, OSError: see `export`.
+        ModelError: the file is damaged or not a detector.
+        EngineError: TensorRT cannot build here, or the engine's detections differ.
     """
     options = options or EngineOptions()
     options.check()
@@ -187,9 +187,9 @@ def _read(source: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
         graph = onnx.load(source)
         described = {entry.key: _value(entry.value) for entry in graph.metadata_props}
     except (DecodeError, ValueError, FileNotFoundError, onnx.checker.ValidationError) as error:
-        raise yolort.ModelError(f"{source} is no ONNX file: {error}") from error
+        raise yolort.ModelError(f"{source} is not an ONNX file: {error}") from error
     if not described.get("imgsz"):
-        raise yolort.ModelError(f"{source} carries no metadata (imgsz); export it with yolort export")
+        raise yolort.ModelError(f"{source} has no metadata (imgsz); export it with yolort export")
     return graph, described
 
 
@@ -216,8 +216,9 @@ def _compare(source: Path, built: Path, own: dict[str, Any], device: str | int) 
     share = changed(*(raw_maps(detector, image) for detector in detectors))
     if not share <= MOST_CHANGED:
         raise yolort.EngineError(
-            f"the engine changes {share:.0%} of what ONNX Runtime detects in the embedded picture; build it in another "
-            "precision, or quantise with more images"
+            f"the engine changes {share:.0%} of the detections of ONNX Runtime in the embedded image; build it "
+            "in another "
+            "precision, or quantize with more images"
         )
     return f"changed of what is detected on the embedded picture: {share:.1%}"
 

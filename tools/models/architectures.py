@@ -112,9 +112,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         read = read_yaml(path)
     except ValueError as error:
-        raise ArchitectureError(f"it is no YAML: {error}") from error
+        raise ArchitectureError(f"it is not valid YAML: {error}") from error
     if not isinstance(read, dict) or not isinstance(read.get("head"), list):
-        raise ArchitectureError("it describes no detection model: there is no list of layers under 'head'")
+        raise ArchitectureError("it does not describe a detection model: it has no list of layers under 'head'")
     described = {str(key): value for key, value in read.items()}
     for key in ("nc", "reg_max", "depth_multiple", "width_multiple"):
         if key in described and not _is_number(described[key], 0):

@@ -64,16 +64,16 @@ class Checkpoint:
 
 
 def load_checkpoint(model: str | Path, *, tasks: bool = False) -> Checkpoint:
-    """Reads a checkpoint, or builds an architecture, which then has random but repeatable weights.
+    """Reads a checkpoint, or builds an architecture with random but reproducible weights.
 
     `model` is a `.pt` file or a `.yaml`: a file, or the name of one that Ultralytics ships (`yolo26n.yaml`).
     Checkpoints are unpickled with `weights_only=True` and Ultralytics' list of known classes, so that a hostile
     file runs no code. That needs torch 2.6: on an older one Ultralytics falls back to plain unpickling, which runs
     whatever the file says; use only files you trust.
 
-    With `tasks`, checkpoints that segment, find poses or oriented boxes, or classify are read as well.
+    With `tasks`, checkpoints for segmentation, poses, oriented boxes and classification are accepted, too.
 
-    Raises FileNotFoundError, ValueError for another kind of file, CheckpointError for one that is no detector.
+    Raises FileNotFoundError, ValueError for another kind of file, CheckpointError if it is not a detector.
     """
     path, name = find_checkpoint(Path(model)), Path(model).name
     if path.suffix == ".pt":
@@ -91,7 +91,7 @@ def load_checkpoint(model: str | Path, *, tasks: bool = False) -> Checkpoint:
             _try(network)
     except CheckpointError as error:
         raise error if str(path) in str(error) else CheckpointError(f"{path} cannot be used: {error}") from None
-    except Exception as error:  # whatever the state of its objects leads to
+    except Exception as error:  # any exception that damaged objects cause
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{path} cannot be used: it is damaged ({type(error).__name__}: {reason})") from error
     imgsz = trained.get("imgsz")

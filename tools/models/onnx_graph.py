@@ -1,4 +1,4 @@
-"""A float ONNX detector as the INT8 tools see it: who gives and takes each tensor, and its metadata."""
+"""A float ONNX model as the INT8 tools see it: who gives and takes each tensor, and its metadata."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ class Graph:
         self.sha256 = hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
         self.metadata = {entry.key: entry.value for entry in model.metadata_props}
         self.contract: dict[str, Any] = _contract(self.metadata)
+        self.task = self.metadata.get("task", "detect")
+        if self.task == "classify":  # the whole graph, as Ultralytics exports it
+            self.contract = {"format": 1, "head": "probs", **self.contract}
         self.opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
         for index, node in enumerate(model.graph.node):
             node.name = f"{index}:{node.name or node.op_type}"[:200]
@@ -126,8 +129,8 @@ def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
 
 
 def read_graph(path: str | Path) -> Graph:
-    """Reads an FP32 ONNX file with the head "raw" or "raw-e2e", as `yolort export` writes it; its weights may
-    be in other files of its folder (external data).
+    """Reads an FP32 ONNX file with the head "raw" or "raw-e2e", as `yolort export` writes it, or of a classifier, as
+    Ultralytics exports it; its weights may be in other files of its folder (external data).
 
     Raises FileNotFoundError; GraphError for anything else.
     """
@@ -154,6 +157,10 @@ def read_graph(path: str | Path) -> Graph:
         raise GraphError(f"{file} holds FP16; use the FP32 export")
     read = Graph(model, file.name)
     head = read.contract.get("head")
+    if read.task == "classify":
+        if not read.convolutions:
+            raise GraphError(f"{file}: expected a graph with convolutions, which INT8 is made of")
+        return read
     if head not in ("raw", "raw-e2e"):
         found = f"its head is '{head}'" if head else "it is no export of yolort"
         raise GraphError(

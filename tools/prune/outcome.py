@@ -64,7 +64,7 @@ class Pruned:
 
 
 def cost(before: Path, after: Path, evaluator: Evaluator, side: int) -> Cost:
-    """Scores two checkpoints: detectors in PyTorch, other models exported. Raises what `Evaluator.run` raises."""
+    """Scores two checkpoints, detectors in PyTorch, other models exported. Raises what `Evaluator.run` raises."""
     with tempfile.TemporaryDirectory(prefix="yolort-") as folder:
         models = [before, after]
         if evaluator.dataset.task != "detect":

@@ -94,7 +94,7 @@ class Planner:
         kept = {unit.name: self._rounded(unit, shares[unit.name]) for unit in opened.units}
         if kept == self.dense:
             raise PruneError(
-                f"ratio {ratio:.3g} takes nothing out: no width falls by a multiple of {self.job.round_to}; raise the "
+                f"ratio {ratio:.3g} removes nothing: no width shrinks by a multiple of {self.job.round_to}; raise the "
                 "ratio or lower round_to"
             )
         return kept
@@ -161,7 +161,7 @@ class Planner:
         low, high = 0.0, most
         if gone(high) < ratio:
             raise PruneError(
-                f"ratio {ratio:.3g} is more than allocate={self.job.allocate!r} takes out ({gone(high):.3g}); lower it"
+                f"ratio {ratio:.3g} is more than allocate={self.job.allocate!r} can remove ({gone(high):.3g}); lower it"
             )
         for _ in range(50):
             middle = (low + high) / 2
@@ -201,7 +201,7 @@ def check_latency(job: Job, dense: Mapping[str, int], target: float, engine: str
     if fastest > target:
         raise PruneError(
             f"target_latency {target:g} ms cannot be met on {engine}: with {planner.most():.0%} of the channels gone "
-            f"an image still takes {fastest:.2f} ms. Take a smaller input (imgsz), or a faster engine"
+            f"an image still takes {fastest:.2f} ms. Use a smaller input (imgsz) or a faster engine"
         )
 
 
@@ -215,7 +215,7 @@ def ratio_for_latency(planner: Planner, target: float, engine: str) -> tuple[flo
     first = timed([dense], engine)[0]
     if first <= target:
         raise PruneError(
-            f"the model takes {first:.2f} ms on {engine} as it is; there is nothing to prune for {target} ms"
+            f"the unpruned model takes {first:.2f} ms on {engine}; nothing needs to be pruned for {target} ms"
         )
     known: dict[tuple[int, ...], float] = {}
 

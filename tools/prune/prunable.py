@@ -48,15 +48,16 @@ def _raw_head(head: Any) -> int:
         head.forward = scores
         return 1
     prefixes = [prefix for prefix in ("", "one2one_") if getattr(head, f"{prefix}cv2", None) is not None]
-    prototypes = getattr(head, "proto", None)
+    prototypes: Any = getattr(head, "proto", None)
     has_regions = getattr(prototypes, "semseg", None) is not None
 
     def forward(features: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         maps, hidden = [], []
         for prefix in prefixes:
-            boxes, classes, extra, last, sigma = (
+            branches: list[Any] = [
                 getattr(head, prefix + name, None) for name in ("cv2", "cv3", "cv4", "cv4_kpts", "cv4_sigma")
-            )
+            ]
+            boxes, classes, extra, last, sigma = branches
             for level, feature in enumerate(features):
                 maps += [boxes[level](feature), classes[level](feature)]
                 if extra is not None:
@@ -106,7 +107,7 @@ class ChannelGroup:
     """Channels that can only go together: of all convolutions that a sum joins, or of both halves of a split block."""
 
     name: str  # of the first convolution, or of the one that is split
-    roots: tuple[nn.Conv2d, ...]  # one; of a split block one a half, which lose equally many channels
+    roots: tuple[nn.Conv2d, ...]  # one, or one per half of a split block, which are pruned equally
 
     @property
     def width(self) -> int:
@@ -185,7 +186,7 @@ class PrunableModel:
             after = model(image)
         for one, other in zip(before, after, strict=True):
             if one.shape != other.shape or (one - other).abs().max() > _TOLERANCE * max(1.0, float(one.abs().max())):
-                raise PruneError("the merged modules do not compute what the split ones do; please report this")
+                raise PruneError("the merged modules differ from the split ones; please report this")
         del model.model[-1].forward
         self.network = self.graph = None
         closed: nn.Module = model
@@ -216,9 +217,9 @@ def open_model(model: nn.Module) -> PrunableModel:
         )
         raise PruneError(f"this model cannot be pruned: {why}; YOLOv8, YOLO11 and YOLO26 can")
     if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
-        raise PruneError("this model cannot be pruned: it is fused; take the checkpoint of the training")
+        raise PruneError("this model cannot be pruned: it is fused; use the checkpoint of the training")
     if channels_of(original) != 3:
-        raise PruneError(f"this model cannot be pruned: it takes images of {channels_of(original)} channels, not of 3")
+        raise PruneError(f"this model cannot be pruned: it takes images with {channels_of(original)} channels, not 3")
 
     network = _copy_with_gradients(original).float().eval()
     hidden = _raw_head(network.model[-1])

@@ -78,49 +78,50 @@ def prune(
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
     **training: Any,
 ) -> Pruned:
-    """Takes the least important channels out of a model, and writes what is left as a checkpoint.
+    """Removes the least important channels of a model and writes the result as a checkpoint.
 
     Args:
         model: an Ultralytics checkpoint (`.pt`) of any task.
-        method: what makes a channel important, see `channel_importance`; "taylor" needs `data`.
-        ratio: the share of channels to take out, above 0 and at most 0.95. Of this, `target_flops` and `target_latency`
-            exactly one.
-        target_flops: GFLOPs of an image (2 a multiply-add), or a share of what they are now: "60%". The nearest widths
-            are taken, and a note says what it became.
-        target_latency: milliseconds of an image end to end, p50, on `engine`. Candidates are exported and timed there;
-            the narrowest first, so that a target that cannot be met is refused at once.
+        method: how channels are ranked, see `channel_importance`; "taylor" needs `data`.
+        ratio: share of channels to remove, above 0 and at most 0.95. Give exactly one of `ratio`, `target_flops` and
+            `target_latency`.
+        target_flops: target GFLOPs per image (2 per multiply-add), or a share of the current GFLOPs: "60%". The nearest
+            widths are used, and a note reports the result.
+        target_latency: target milliseconds per image, end to end, p50, on `engine`. Candidates are exported and timed
+            there, the narrowest first, so that an impossible target is refused at once.
         engine: "ncnn", "onnxruntime", "openvino" or "tensorrt".
-        allocate: how the ratio is spread. "uniform": the same for every unit; "global": by importance over all units,
-            each compared with its own mean; "sensitivity": so that each unit pruned alone changes what is detected by
-            as much for the multiply-adds that it has, measured on pictures of `data`'s training split, or else the
-            embedded one.
-        round_to: widths are multiples of this, where they were; engines compute 8 or 16 channels at once.
-        steps: the ratio is reached in that many equal steps, importance (and `finetune`'s epochs) shared among them.
-        unstructured: set the smallest weights to zero instead, and keep them there in the training; `ratio` is then of
-            weights. Nothing gets faster by it.
-        data: a `data.yaml`: for "taylor", `finetune`, pictures for the sensitivity, and the accuracy before and after.
-        finetune: epochs of training afterwards, on `data`; the runs stay in `<stem of output>-training`.
-        distill: with the model as it was before as teacher.
-        batch: images of one step of training, and of a gradient.
-        imgsz: side in pixels, 32 to 8192, a multiple of the largest stride; None takes that of the training, else 640.
-        measure: measure how sensitive each unit is, for the guidance ("sensitivity" does so anyway), and, with `data`,
-            the accuracy before and after: mAP50-95 of boxes, masks, poses or oriented boxes, or top-1.
-        seed: of "random" and of the training.
+        allocate: distribution of the ratio. "uniform": equal for all units; "global": by importance over all units,
+            each relative to its own mean; "sensitivity": most where the change of the detections per multiply-add saved
+            is lowest, measured on training images of `data`, or on the embedded image.
+        round_to: widths that are multiples of this stay so; engines compute 8 or 16 channels at once.
+        steps: number of equal steps to the ratio; importance is measured anew in each, and `finetune`'s epochs are
+            divided among them.
+        unstructured: set the smallest weights to zero instead, and keep them at zero in training; `ratio` is then a
+            share of the weights. No engine gets faster.
+        data: a `data.yaml`, for "taylor", `finetune`, the sensitivity, and the accuracy before and after.
+        finetune: number of epochs to train on `data` afterwards; the runs stay in `<stem of output>-training`.
+        distill: fine-tune with the unpruned model as teacher.
+        batch: images per training step, and per gradient.
+        imgsz: side in pixels, 32 to 8192, a multiple of the largest stride; None: that of the training, otherwise 640.
+        measure: measure the sensitivity of each unit, for the guidance ("sensitivity" always does), and, with `data`,
+            mAP50-95 before and after.
+        seed: random seed of "random" and of the training.
         output: path of the checkpoint; None puts `<stem>-pruned.pt` beside the model.
-        progress: wraps the units that are measured, for a progress bar.
+        progress: wraps the measured units, for a progress bar.
         **training: other arguments of `yolort.tools.train` (`gamma`, `class_weights`, `sampling`, ...) and of
             Ultralytics' trainer (`lr0`, `optimizer`, ...).
 
-    The outputs of the head, the transposed convolution of prototypes and the inside of attention are never pruned. Maps
-    before and after merging into stock modules agree to 1e-4, else there is an error and no file; the file appears
-    whole or not at all.
+    The output convolutions of the head, the transposed convolution of the prototypes and the inside of attention
+    are never pruned. Maps before and after merging into stock modules must agree to 1e-4; otherwise an error is
+    raised and no file is written. The file is written atomically.
 
     Raises:
-        FileNotFoundError, ValueError: no such file; arguments that are wrong or exclude each other.
-        CheckpointError: the file is no checkpoint, or none of a model that yolort knows.
+        FileNotFoundError, ValueError: a file does not exist, or arguments are wrong or cannot be combined.
+        CheckpointError: the file is not a checkpoint, or not of a model that yolort knows.
         ModuleNotFoundError: a classifier is to be trained, and torchvision cannot be imported.
         PruneError: the model or the ratio cannot be pruned; the target cannot be met; the widths were lost.
-        LabelError: `data` is damaged or not of the model's task, or "taylor" or `distill` meet other classes.
+        LabelError: `data` is damaged or not of the model's task, or its classes differ from the model's with "taylor"
+            or `distill`.
     """
     _check_arguments(method, ratio, target_flops, target_latency, engine, allocate, round_to, steps)
     _check_training(method, data, finetune, distill, unstructured, ratio, training)
@@ -153,7 +154,7 @@ def prune(
     _atomic.check(target, sources=read)
     runs = target.with_name(f"{target.stem}-training")
     if finetune and runs.exists():
-        raise FileExistsError(f"{runs} holds an earlier training; move it, or choose another output")
+        raise FileExistsError(f"{runs} contains an earlier training; move it, or choose another output")
     with _atomic.workspace(target) as folder:
         job = Job(source, method, allocate, round_to, data, batch, side, seed, progress, folder, runs)
         if unstructured:
@@ -220,10 +221,12 @@ def _check_training(
     if data is None and (finetune or method == "taylor"):
         raise ValueError(f"{'finetune' if finetune else 'method taylor'} needs data, a data.yaml of labelled images")
     if (distill or training) and not finetune:
-        raise ValueError(f"{'distill' if distill else ', '.join(training)} is for the training; give finetune too")
+        raise ValueError(
+            f"{'distill' if distill else ', '.join(training)} needs finetune, because it applies to training"
+        )
     if unstructured and (ratio is None or method not in ("l1", "random")):
         raise ValueError(
-            "unstructured takes a ratio and the methods l1 and random: no target, since it makes no engine faster"
+            "unstructured needs a ratio and method l1 or random; targets do not apply, because no engine gets faster"
         )
 
 

@@ -49,7 +49,7 @@ _PLANE, _ONE_CHANNEL = "yolort:plane", "yolort:one-channel"  # constants: axes, 
 _KINDS = ("low", "high", "mean")  # of each channel, measured
 _AVERAGED = 64  # images: enough for a mean, which costs time
 
-#: Operators whose bounds and histogram follow from what they take.
+#: Operators whose bounds and histogram follow from their inputs.
 _DERIVED = {
     "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Concat", "Resize", "MaxPool", "Sigmoid",
     "Softmax",

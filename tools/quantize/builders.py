@@ -33,6 +33,7 @@ class Builder:
     attention: set[str]  # those of attention: 8 bits cost them accuracy, and save no time
     stem: set[str]  # the first of them
     int8_stem: bool  # whether those gain by it
+    scores: frozenset[str] = frozenset()  # those that scores without NMS come from: 8 bits make doubles of objects
     source: Path  # the float artefact
 
     def build(self, path: Path, floats: Collection[str]) -> None:
@@ -116,8 +117,12 @@ class NcnnBuilder(Builder):
         try:
             self._metadata = read_yaml(sidecar)
             self._contract = dict(json.loads(self._metadata["yolort"]))
+            classes = len(self._metadata["names"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise GraphError(f"{sidecar} is no metadata of a yolort export: {error}") from error
+            raise GraphError(f"{sidecar} is not the metadata of a yolort export: {error}") from error
+        if not stock and self._contract.get("head") == "raw-e2e":  # measured: docs/benchmarks/int8.md
+            self.int8_stem = False
+            self.scores = frozenset(ncnn_int8.score_branches(self._layers, classes))
         if self._contract.get("head") != calibration.head:
             raise CalibrationError(
                 f"{source} has the head {self._contract.get('head')}, and the calibration is for {calibration.head}"

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 import yolort
-from yolort import _atomic, _core
+from yolort import _atomic
 from yolort.tools._hash import array_sha256, sha256, text_sha256
-from yolort.tools.data.dataset import list_images, splits
+from yolort.tools.data.dataset import fill_input, list_images, splits
 from yolort.tools.models.onnx_graph import Graph, read_graph
 from yolort.tools.quantize.activations import Activations, CalibrationError, Range
 
@@ -81,7 +81,7 @@ class Calibration:
         return text_sha256(json.dumps(self._contents(), sort_keys=True))
 
     def check_graph(self, graph: Graph) -> None:
-        """Raises CalibrationError where `graph` is not the one that was calibrated."""
+        """Raises CalibrationError if `graph` is not the one that was calibrated."""
         if graph.sha256 != self.graph:
             same = self.source and self.source == graph.contract.get("source", {}).get("sha256")
             why = "another export of the same checkpoint" if same else "another model"
@@ -96,8 +96,8 @@ class Calibration:
         shared = [path for path in images if sha256(path) in known]
         if shared:
             raise CalibrationError(
-                f"{len(shared)} of the {len(images)} images of {what} were calibrated on, such as {shared[0]}: scores "
-                "on them say nothing of other images. Calibrate on others, or allow it (--allow-overlap)"
+                f"{len(shared)} of the {len(images)} images of {what} were used for calibration, such as "
+                f"{shared[0]}; their scores would be too good. Score on others, or use --allow-overlap"
             )
 
     def save(self, path: str | Path) -> None:
@@ -116,7 +116,7 @@ class Calibration:
         if not file.is_file():
             raise FileNotFoundError(f"no such file: {file}; yolort calibrate writes it")
         if file.stat().st_size > _MAX_JSON:
-            raise CalibrationError(f"{file} is larger than {_MAX_JSON >> 20} MiB, and so no calibration")
+            raise CalibrationError(f"{file} is larger than {_MAX_JSON >> 20} MiB, so it is not a calibration")
         try:
             read = json.loads(file.read_text(encoding="utf-8"))
             if not isinstance(read, dict) or not isinstance(read.get("format"), int):
@@ -129,7 +129,7 @@ class Calibration:
             return cls._of(read)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
             why = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
-            raise CalibrationError(f"{file} is no calibration, or a damaged one: {why}") from error
+            raise CalibrationError(f"{file} is not a calibration, or is damaged: {why}") from error
 
     @classmethod
     def _of(cls, read: dict[str, Any]) -> Calibration:
@@ -142,7 +142,7 @@ class Calibration:
             *(("a sum", value) for value in read.get("sums", [])),
         ):
             if not isinstance(value, list):  # text would be taken apart into its characters
-                raise ValueError(f"{name[:80]}: {repr(value)[:80]} is no list")
+                raise ValueError(f"{name[:80]}: {repr(value)[:80]} is not a list")
         ranges = {str(name): Range(*map(float, values)) for name, values in read["ranges"].items()}
         for name, one in ranges.items():
             if not (np.isfinite([one.low, one.high, one.peak]).all() and one.low <= 0 <= one.high and one.peak >= 0):
@@ -198,29 +198,29 @@ def calibrate(
     """Runs a detector over training images and measures the range of each activation.
 
     Args:
-        model: an FP32 ONNX file with raw head, as `yolort export` writes it; or a checkpoint (.pt) or architecture
-            (.yaml), which is exported to one first, with `head` and `imgsz`.
+        model: an FP32 ONNX file with a raw head, written by `yolort export`, or a classifier exported by Ultralytics;
+            or a checkpoint (.pt) or architecture (.yaml), which is exported first, with `head` and `imgsz`.
         data: a `data.yaml`, COCO JSON, a .txt of paths, a folder or a glob pattern; labels are not needed.
-        split: of a `data.yaml`.
-        images: maximum number of images, 2 or more; a fixed random sample if there are more.
-        method: "minmax" takes the bounds of all values; "percentile" those without the (100 - `percentile`) % at
-            either end; "entropy" the threshold with the least Kullback-Leibler divergence (TensorRT's).
+        split: split of a `data.yaml`.
+        images: maximum number of images, at least 2; a fixed random sample is used if there are more.
+        method: "minmax" uses the bounds of all values, "percentile" clips (100 - `percentile`) % at either end, and
+            "entropy" minimizes the Kullback-Leibler divergence (as in TensorRT).
         percentile: 50 to 100.
-        batch: images of one run, of a model exported with --dynamic; another is run at its own.
-        imgsz: one side or (height, width) in pixels, of a dynamic model or a checkpoint; None takes its own.
-        allow_overlap: calibrate on images of the val or test split too, which makes scores on those too good.
+        batch: batch size, for a model exported with --dynamic; other models run at their own.
+        imgsz: one side or (height, width) in pixels, for a dynamic model or a checkpoint; None: its own.
+        allow_overlap: also accept images of the val or test split, which makes scores on them too good.
         progress: wraps the batches, for a progress bar.
 
     Counters take a few MiB; nothing grows with the number of images.
 
     Raises:
-        FileNotFoundError: no such model, data or image.
+        FileNotFoundError: the model, data or an image does not exist.
         ValueError: bad arguments.
-        GraphError: the model is none that can be calibrated.
+        GraphError: the model cannot be calibrated.
         LabelError: the description of the data is damaged, or lists no images.
         ImageError: none of the images can be read.
-        CalibrationError: fewer than two images, images that hold nothing, activations that are not finite, or images
-            of the evaluation splits.
+        CalibrationError: fewer than two images, blank images, non-finite activations, or images of the evaluation
+            splits.
     """
     _check_method(method, percentile)
     seen = observe(
@@ -304,21 +304,21 @@ def observe(
                     unreadable.append(str(error))
                     continue
                 blank += int(image.min()) == int(image.max())
-                _core.letterbox(image, pictures[filled : filled + 1])
+                fill_input(image, pictures[filled], graph.task)
                 hashes.append(sha256(path))
                 filled += 1
             if filled:
                 activations.add(pictures[:filled])
     for reason in unreadable:
-        _log.warning("left out: %s", reason)
+        _log.warning("skipped: %s", reason)
     if not hashes:
         raise yolort.ImageError(f"none of the {len(chosen)} images can be read; the first: {unreadable[0]}")
     if len(hashes) < 2:
-        raise CalibrationError(f"{data}: one image cannot stand for all others; take a few hundred of the training's")
+        raise CalibrationError(f"{data}: one image is not representative; use a few hundred training images")
     if blank == len(hashes):
-        raise CalibrationError(f"{data}: all {blank} images are of one colour; calibrate on images of the training")
+        raise CalibrationError(f"{data}: all {blank} images have a single color; calibrate on training images")
     if len(hashes) < _FEW:
-        _log.warning("%d images are few: ranges may be too narrow; take 32 or more of the training's", len(hashes))
+        _log.warning("only %d images: ranges may be too narrow; use at least 32 training images", len(hashes))
     return Observation(graph, size, tuple(hashes), activations)
 
 
@@ -350,7 +350,7 @@ def float_graph(model: str | Path, head: str, imgsz: int | tuple[int, int] | Non
 def _choose(data: str | Path, split: str, count: int, allow_overlap: bool) -> list[Path]:
     files = list_images(data, split)
     if len(files) < 2:
-        raise CalibrationError(f"{data}: one image cannot stand for all others; take a few hundred of the training's")
+        raise CalibrationError(f"{data}: one image is not representative; use a few hundred training images")
     rows = np.random.default_rng(0).permutation(len(files))  # as well where all are taken: means are of the first
     files = [files[row] for row in rows[:count]]
     if not allow_overlap:
@@ -379,8 +379,8 @@ def _refuse_shared(files: list[Path], scored: list[Path], what: str) -> None:
             shared.append(path)
     if shared:
         raise CalibrationError(
-            f"{len(shared)} of the {len(files)} images are scored too ({what}), such as {shared[0]}: scores on them "
-            "would say nothing of other images. Calibrate on others, or allow it (--allow-overlap)"
+            f"{len(shared)} of the {len(files)} images are also used for scoring ({what}), such as {shared[0]}; "
+            "their scores would be too good. Calibrate on others, or use --allow-overlap"
         )
 
 

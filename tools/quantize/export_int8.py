@@ -17,6 +17,7 @@ import yolort
 from yolort import _atomic
 from yolort.tools._formats import EXPORTED, FORMATS
 from yolort.tools.data.dataset import sample_image
+from yolort.tools.evaluate.detectors import task_of
 from yolort.tools.export.openvino import save_folder
 from yolort.tools.export.pipeline import export
 from yolort.tools.export.tensorrt import EngineOptions, build_engine, need_tensorrt
@@ -46,24 +47,25 @@ def export_int8(
     engine: EngineOptions | None = None,
     progress: Callable[[Sequence[Any], str], Iterable[Any]] = lambda items, _: items,
 ) -> Quantized:
-    """Makes an INT8 artifact of a checkpoint, and returns what `quantize` says of it.
+    """Exports a checkpoint to an INT8 artifact, and returns the result of `quantize`.
 
     Args:
         model: a checkpoint (.pt) or architecture (.yaml), see `export`.
-        data: a `data.yaml`: calibrated on its split train, scored on val.
+        data: a `data.yaml`, calibrated on its split train and scored on val; for poses, `export` also reads its
+            `flip_idx` and `skeleton`.
         format: "onnx" (for OpenVINO on x86), "openvino", "ncnn", or "engine", which TensorRT builds here.
         head: "raw" or "raw-e2e", see `export`.
         imgsz: see `export`.
-        method: of the calibration, see `calibrate`.
-        images: of the calibration, see `calibrate`.
-        max_drop: of mAP50-95, in points of 100; see `quantize`.
+        method: calibration method, see `calibrate`.
+        images: number of calibration images, see `calibrate`.
+        max_drop: allowed loss of accuracy in points, by the metric of the task, see `quantize`.
         measure: time it beside the float model.
-        output: path of the artifact; None puts `<stem>-int8<ending>` beside the model.
-        engine: how TensorRT builds, of format "engine".
-        progress: wraps steps, with what they are, for a progress bar.
+        output: path of the artifact; None: `<stem>-int8<ending>` beside the model.
+        engine: TensorRT options, for format "engine".
+        progress: wraps steps, with a description, for a progress bar.
 
-    The artifact appears whole or not at all. Raises ValueError for a format or head that has no INT8, and what
-    `export`, `calibrate`, `quantize` and `build_engine` raise.
+    The artifact is written atomically. Raises ValueError for a format or head without INT8, and the errors of `export`,
+    `calibrate`, `quantize` and `build_engine`.
     """
     if format not in EXPORTED:
         raise ValueError(f"format must be one of {', '.join(EXPORTED)}, not {format!r}")
@@ -79,15 +81,18 @@ def export_int8(
         raise ValueError(f"the output must be named *{ending}, not '{output}'")
     read = [source, Path(data)]
     _atomic.check(target, sources=read, folder=FORMATS[format].is_folder)
+    described = Path(data) if task_of(model) == "pose" and Path(data).suffix in (".yaml", ".yml") else None
     with _atomic.workspace(target) as work:
-        onnx = export(model, head=head, imgsz=imgsz, output=work / "float.onnx")
+        onnx = export(model, head=head, imgsz=imgsz, output=work / "float.onnx", data=described)
         calibration = calibrate(
             onnx, data, method=method, images=images, progress=lambda steps: progress(steps, "calibrating")
         )
         kind = "ncnn" if format == "ncnn" else "onnx"
         floats = onnx
         if kind == "ncnn":
-            floats = export(model, format="ncnn", head=head, imgsz=imgsz, output=work / "float_ncnn_model")
+            floats = export(
+                model, format="ncnn", head=head, imgsz=imgsz, output=work / "float_ncnn_model", data=described
+            )
         done = quantize(
             floats,
             calibration,
@@ -119,7 +124,7 @@ def _to_openvino(onnx: Path, built: Path) -> Path:
     """The INT8 ONNX file as an OpenVINO folder with the same metadata; the engine must load it."""
     detector = yolort.Detector(onnx, engine="openvino", tuned=False)
     described: dict[str, Any] = dict(detector.metadata)
-    for key in ("imgsz", "batch", "stride", "channels"):
+    for key in {"imgsz", "batch", "stride", "channels", "kpt_shape"} & set(described):
         described[key] = json.loads(described[key])
     described["names"] = detector.names
     for key in ("end2end", "dynamic"):

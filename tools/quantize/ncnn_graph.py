@@ -235,7 +235,7 @@ class _Converter:
         found = []
         for name in names:
             if name not in self.calibration.ranges:
-                raise CalibrationError(f"the calibration has no range of '{name}'")
+                raise CalibrationError(f"the calibration has no range for '{name}'")
             found.append(self.calibration.ranges[name])
         low, high = min(one.low for one in found), max(one.high for one in found)
         return Range(low, high, max(one.peak for one in found))
@@ -356,7 +356,7 @@ def _is_plain(layer: Layer, sizes: Collection[int]) -> bool:
 
 
 def _with_splits(layers: list[Layer]) -> list[Layer]:
-    """The layers with a Split behind every blob that several inputs read."""
+    """The layers, with a Split after every blob that feeds several inputs."""
     uses: dict[str, int] = {}
     for layer in layers:
         for blob in layer.bottoms:

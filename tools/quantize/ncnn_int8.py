@@ -67,6 +67,21 @@ def heads(layers: list[Layer]) -> set[str]:
     return found
 
 
+def score_branches(layers: list[Layer], classes: int) -> set[str]:
+    """Names of the convolutions between the neck and the scores: the outputs with a channel for each class."""
+    made = {top: layer for layer in layers for top in layer.tops}
+    last = heads(layers)
+    out = set()
+    for layer in layers:
+        if layer.name not in last or layer.weights is None or len(layer.weights) != classes:
+            continue
+        while len(layer.bottoms) == len(layer.tops) == 1 and layer.bottoms[0] in made:
+            layer = made[layer.bottoms[0]]  # up to what splits a map of the neck
+            if layer.weights is not None:
+                out.add(layer.name)
+    return out
+
+
 def first_convolutions(layers: list[Layer]) -> set[str]:
     """Names of the stem."""
     return stem(Step(layer.name, layer.weights is not None, layer.bottoms, layer.tops) for layer in layers)
@@ -100,7 +115,7 @@ def write_int8(
         taken = tensors[layer.name][0].input
         found = calibration.ranges.get(taken)
         if found is None:
-            raise CalibrationError(f"the calibration has no range of '{taken}'")
+            raise CalibrationError(f"the calibration has no range for '{taken}'")
         values, scale = round_weights(layer.weights, per_channel=per_channel)
         shift = bias_shift(layer.weights, values, scale, calibration.means.get(taken), layer.groups)
         if layer.bias is not None:
@@ -119,7 +134,7 @@ def write_int8(
 
 
 def _fuse_requantisation(layers: list[Layer], inputs: dict[str, float]) -> None:
-    """Where an INT8 convolution goes into another one and nowhere else, it gives INT8."""
+    """If an INT8 convolution feeds only another one, its output is INT8."""
     takers = {blob: layer for layer in layers for blob in layer.bottoms}  # a blob has one: else there is a Split
     for layer in layers:
         taker = takers.get(layer.tops[0]) if layer.name in inputs else None

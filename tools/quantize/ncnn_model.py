@@ -48,7 +48,7 @@ class Layer:
         """A whole number of the line; GraphError where it is none."""
         text = self.keys.get(key, str(fallback))
         if not text.isdecimal() or len(text) > 10:
-            raise GraphError(f"layer '{self.name}': {key}={text[:20]} is no number")
+            raise GraphError(f"layer '{self.name}': {key}={text[:20]} is not a number")
         return int(text)
 
     def line(self) -> str:
@@ -91,7 +91,7 @@ def read(folder: Path) -> list[Layer]:
     def take(layer: Layer, count: int) -> np.ndarray:
         nonlocal at
         if count < 0 or at + 4 * count > len(data):
-            raise GraphError(f"{weights}: layer '{layer.name}' has more weights than the file holds")
+            raise GraphError(f"{weights}: layer '{layer.name}' has more weights than the file contains")
         at += 4 * count
         return np.frombuffer(data, "<f4", count, at - 4 * count)
 
@@ -101,7 +101,9 @@ def read(folder: Path) -> list[Layer]:
             across, groups = layer.number("1", 0), layer.groups
             down = layer.number("11", across)
             if "8" in layer.keys or data[at : at + 4] != _FLOAT:
-                raise GraphError(f"{folder}: layer '{layer.name}' is not FP32; INT8 is made of an FP32 export")
+                raise GraphError(
+                    f"{folder}: layer '{layer.name}' is not FP32; INT8 models are built from an FP32 export"
+                )
             if not outputs or not across or not down or count % (outputs * across * down) or not count:
                 raise GraphError(f"{folder}: layer '{layer.name}' has {count} weights, which do not fit its shape")
             if groups not in (1, outputs):
@@ -145,5 +147,5 @@ def _parse(line: str) -> Layer:
             raise ValueError
         keys = dict(word.split("=", 1) for word in words[4 + bottoms + tops :])
     except (ValueError, IndexError) as error:
-        raise GraphError(f"'{line[:80]}' is no line of a .param") from error
+        raise GraphError(f"'{line[:80]}' is not a line of a .param") from error
     return Layer(words[0], words[1], words[4 : 4 + bottoms], words[4 + bottoms : 4 + bottoms + tops], keys)

@@ -24,7 +24,7 @@ __all__ = ["PLACEMENTS", "Placement", "dynamic", "static", "weights_only"]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the Q/DQ pairs stand in models for a target, and of what kind they are."""
+    """The placement and kind of Q/DQ pairs for a target."""
 
     operators: tuple[str, ...]  # that get Q/DQ; of one alone, only what it takes is quantised
     signed: bool  # activations

@@ -90,44 +90,44 @@ def quantize(
     output: str | Path | None = None,
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> Quantized:
-    """Makes an INT8 model.
+    """Builds an INT8 model.
 
     Args:
-        model: the FP32 export that was calibrated (.onnx), for `ncnn` the *_ncnn_model folder of the same checkpoint;
-            or the checkpoint, which is then exported as it was for the calibration.
-        calibration: what `calibrate` wrote; none for the modes "dynamic" and "weights".
-        format: "onnx", "ncnn", or "cache", the calibration cache that TensorRT 8 and 10 take for implicit INT8.
-        target: of ONNX, the engine that it has to be fast on: "openvino", "onnxruntime", "arm" (ONNX Runtime on ARM,
-            signed activations), "gpu" (TensorRT, symmetric). None takes "openvino" on x86, or "onnxruntime" where
-            `mode` is not "static", and "arm" on ARM. Any engine can run the file; times are taken only on the engine
-            and kind of processor that it is for.
-        mode: "static"; of ONNX also "dynamic" (activation ranges of each image) and "weights" (stored in INT8,
-            computed in float).
-        per_channel: a weight scale for each output channel.
-        reduce_range: of ONNX for x86, weights of 7 bits; None takes them where this machine lacks VNNI, since INT8
+        model: the calibrated FP32 export (.onnx); for `ncnn` the *_ncnn_model folder of the same checkpoint; or the
+            checkpoint, which is exported in the same way as for the calibration.
+        calibration: result of `calibrate`; None for the modes "dynamic" and "weights".
+        format: "onnx", "ncnn", or "cache", a calibration cache for implicit INT8 of TensorRT 8 and 10.
+        target: for ONNX, the engine that the model is optimized for: "openvino", "onnxruntime", "arm" (ONNX Runtime on
+            ARM, signed activations), "gpu" (TensorRT, symmetric). None: "arm" on ARM; on x86 "openvino", or
+            "onnxruntime" if `mode` is not "static". Any engine can run the file; times are measured only on the target
+            engine and kind of processor.
+        mode: "static"; for ONNX also "dynamic" (activation ranges at run time) and "weights" (stored in INT8, computed
+            in float).
+        per_channel: use one weight scale per output channel.
+        reduce_range: for ONNX on x86, round weights to 7 bits; None: only if this machine lacks VNNI, because INT8
             products then saturate.
-        exclude: names of convolutions (* and ? match) that stay float.
-        int8_stem: of mode "static", whether the first three convolutions behind the image are INT8; None: where that
-            is worth it: OpenVINO, TensorRT and NCNN with layers of our own.
+        exclude: names of convolutions that stay float; * and ? are wildcards.
+        int8_stem: for mode "static", whether the first three convolutions are INT8; None: only on OpenVINO, TensorRT
+            and NCNN with our own layers (there not without NMS), where it is worth it.
         stock: NCNN only: write only layers that every build of ncnn can run, and a table for ncnn's own tools.
-            Otherwise maps stay INT8 from convolution to convolution, by layers that only yolort has.
-        data: labeled images to measure accuracy on before and after, see `load_dataset`.
-        split: of `data`, see `load_dataset`.
-        max_drop: of accuracy by the metric of the model's task, in points of 100; needs `data`. The convolutions that
-            cost most accuracy for the time they save are kept float, until the drop is within it.
-        allow_overlap: score on images that were calibrated on.
-        measure: time both models on the target's engine, where it is here.
-        output: path of the artefact; None puts `<stem>-int8<ending>` beside the model.
+            Otherwise maps stay INT8 between convolutions, with layers that only yolort has.
+        data: labeled images for measuring accuracy before and after, see `load_dataset`.
+        split: split of `data`, see `load_dataset`.
+        max_drop: allowed loss of accuracy in points, by the metric of the task; needs `data`. The convolutions that
+            cost the most accuracy per millisecond saved stay float, until the loss is within it.
+        allow_overlap: allow scoring on images that were used for calibration.
+        measure: time both models on the target engine, if it is available.
+        output: path of the artifact; None: `<stem>-int8<ending>` beside the model.
         progress: wraps the steps of the search for `max_drop`, for a progress bar.
 
-    The artefact appears whole or not at all, and only where its maps of a picture are those of the float model, more or
-    less; its metadata hold the target, the calibration, the convolutions kept float and, with `data`, the recommended
+    The artifact is written atomically, and only if its maps of an image are close to those of the float model. Its
+    metadata records the target, the calibration, the convolutions kept in float and, with `data`, the recommended
     `conf`.
 
     Raises:
-        FileNotFoundError, ValueError, OSError: as `export`.
-        GraphError: the model is none that can be quantised.
-        CalibrationError: the calibration is damaged, of another model, or has images of `data`.
+        FileNotFoundError, ValueError, OSError: see `export`.
+        GraphError: the model cannot be quantized.
+        CalibrationError: the calibration is damaged, belongs to another model, or contains images of `data`.
         QuantizeError: the result is wrong, or `max_drop` cannot be met.
         LabelError, ImageError: see `load_dataset` and `validate`.
     """
@@ -211,6 +211,7 @@ def _excluded(builder: Builder, patterns: Sequence[str], mode: str, int8_stem: b
     excluded = dict.fromkeys(_matching(builder.layers, patterns), "excluded")
     if mode == "static":
         excluded |= dict.fromkeys(builder.attention, "attention")
+        excluded |= dict.fromkeys(builder.scores, "scores without NMS")
         if not (builder.int8_stem if int8_stem is None else int8_stem):
             excluded |= dict.fromkeys(builder.stem & set(builder.layers), "stem")
     return excluded
@@ -286,7 +287,7 @@ def _within(
     images = comparison.evaluator.labelled(_SENSITIVITY_IMAGES, source.channels)
     floats = keep_float(comparison, excluded, min_accuracy, images, progress)
     if floats is None:
-        raise QuantizeError(f"the drop of accuracy stays above {max_drop} points whatever is kept float")
+        raise QuantizeError(f"the drop of accuracy exceeds {max_drop} points even with all candidate layers in float")
     return floats
 
 
@@ -345,7 +346,7 @@ def _ncnn_folder(model: Path, calibration: Calibration, folder: Path) -> Path:
     if model.is_dir():
         return model
     if model.suffix.lower() not in (".pt", ".yaml", ".yml"):
-        raise ValueError(f"{model}: for ncnn give the FP32 *_ncnn_model folder of the checkpoint, or the checkpoint")
+        raise ValueError(f"{model}: for ncnn pass the FP32 *_ncnn_model folder of the checkpoint, or the checkpoint")
     from yolort.tools.export.pipeline import export
 
     target = folder / f"{model.stem}_ncnn_model"

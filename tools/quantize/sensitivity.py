@@ -40,7 +40,7 @@ def keep_float(
     layers = list(comparison.builder.layers)
     free = [layer for layer in layers if layer not in excluded]
     source = comparison.source
-    reg_max = int(json.loads(source.metadata["yolort"]).get("reg_max", 1))
+    reg_max = int(json.loads(source.metadata.get("yolort") or "{}").get("reg_max", 1))
     exact = comparison.maps(source, images)
     errors = {}
     for layer in progress(free):

@@ -49,25 +49,26 @@ def sweep(
     runs: int = 100,
     progress: Callable[[Sequence[Any], str], Iterable[Any]] = lambda items, _: items,
 ) -> Benchmark:
-    """Makes the INT8 model of every combination, and measures accuracy and latency of all of them in one benchmark.
+    """Builds an INT8 model for every combination, and measures accuracy and latency of all of them in one benchmark.
 
     Args:
         model: a checkpoint (.pt) or architecture (.yaml).
-        data: a `data.yaml`: calibrated on its split "train", scored on "val".
-        images: calibration-set sizes; where the data have fewer, all of them are taken.
-        methods: calibration methods, of `METHODS`.
-        granularities: of the weight scales, of `GRANULARITIES`.
-        targets: those of `quantize`, but for "gpu", and "ncnn"; each is measured on its engine.
+        data: a `data.yaml`, calibrated on its split "train" and scored on "val".
+        images: sizes of the calibration set; if there are fewer images, all are used.
+        methods: calibration methods, see `METHODS`.
+        granularities: granularities of weight scales, see `GRANULARITIES`.
+        targets: those of `quantize` except "gpu", and "ncnn"; each is measured on its engine.
         head: see `export`.
         imgsz: see `export`.
-        runs: detections that are timed.
-        progress: wraps steps, with what they are, for a progress bar.
+        runs: number of timed detections.
+        progress: wraps steps, with a description, for a progress bar.
 
-    Rows are named `<target>-<method>-<images>-<granularity>`. With them stand the float model in every precision of the
-    engine and, of ONNX, INT8 weights only, dynamic INT8 and the naive recipe: the graph with its decoder, quantised by
-    onnxruntime.quantization.quantize_static with its defaults. A recipe that fails has the reason in its row.
+    Rows are named `<target>-<method>-<images>-<granularity>`. Further rows show the float model in every precision of
+    the engine and, for ONNX, INT8 weights only, dynamic INT8 and the naive recipe: the graph with its decoder,
+    quantised by onnxruntime.quantization.quantize_static with its defaults. A recipe that fails has the reason in its
+    row.
 
-    Raises ValueError for choices that there are not, and what `calibrate`, `export` and `benchmark` raise.
+    Raises ValueError for unknown choices, and the errors of `calibrate`, `export` and `benchmark`.
     """
     _check_choices("methods", methods, METHODS)
     _check_choices("granularities", granularities, GRANULARITIES)

@@ -19,7 +19,7 @@ The study is a YAML file:
     sets: [each, all]           # and leave-one-out, or lists of steps: [prune, int8]
 
 `each` asks what a step gives alone, compared with the baseline. `leave-one-out` asks what it gives beside all others:
-"all - prune" is compared with all steps. What follows from either may not hold for the other.
+"all - prune" is compared with all steps. Conclusions from one may not apply to the other.
 
 Every stage is kept by what it was made from, so that an interrupted study goes on where it was.
 """
@@ -312,20 +312,20 @@ def ablate(
     ray_workers: int | None = None,
     progress: Callable[[Sequence[Any], str], Iterable[Any]] = lambda items, _: items,
 ) -> Ablation:
-    """Makes and measures the baseline and every set of steps, each with every seed.
+    """Builds and measures the baseline and every set of steps, each with every seed.
 
     Args:
         study: see `read_study`.
-        folder: where every stage is kept: a study that is run again makes nothing twice.
-        runs: detections that are timed, of all variants in turns, of the first seed.
-        ray: address of a Ray cluster, whose nodes see `folder` and the data: all but the times is made there, side by
-            side. "auto", "local": see `jobs`.
-        ray_workers: stages at a time; None: one a node.
-        progress: wraps steps, with what they are, for a progress bar.
+        folder: folder for the results of all stages; a study that is run again repeats no work.
+        runs: number of timed detections per variant, in turns, for the first seed.
+        ray: address of a Ray cluster, whose nodes see `folder` and the data; everything except timing runs there in
+            parallel. "auto" and "local" work as in Ray.
+        ray_workers: number of parallel stages; None: one per node.
+        progress: wraps steps, with a description, for a progress bar.
 
-    A variant that fails has the reason in its row, and the others go on.
+    The row of a failed variant has the reason; the others continue.
 
-    Raises FileNotFoundError, StudyError, LabelError; OSError where the folder cannot be written.
+    Raises FileNotFoundError, StudyError, LabelError; OSError if the folder cannot be written.
     """
     chosen = study if isinstance(study, Study) else read_study(study)
     pipeline = Pipeline(folder, chosen.data)

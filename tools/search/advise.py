@@ -70,17 +70,17 @@ def advise(
     data: str | Path | None = None,
     timings: Timings | None = None,
 ) -> list[Advice]:
-    """A list, the first thing to do first.
+    """Suggestions for a machine, the most important first.
 
     Args:
-        on: the machine that the model is to run on.
-        imgsz: side of the network's input in pixels.
-        max_latency: milliseconds of an image, end to end.
-        min_map: mAP50-95 on COCO in points, 0 to 100, that the model is to reach at least.
-        data: a `data.yaml`: its training images are counted.
-        timings: how long the models take; None takes those of docs/benchmarks/versions.md, of another machine.
+        on: the machine that will run the model.
+        imgsz: side of the network input in pixels.
+        max_latency: latency target in milliseconds per image, end to end.
+        min_map: minimum mAP50-95 on COCO in points, 0 to 100.
+        data: a `data.yaml`, whose training images are counted.
+        timings: how long the models take; None: the times of docs/benchmarks/versions.md, from another machine.
 
-    Raises ValueError for numbers out of range; LabelError, FileNotFoundError for data that cannot be read.
+    Raises ValueError for numbers out of range; LabelError or FileNotFoundError for unreadable data.
     """
     if imgsz < 32:
         raise ValueError(f"imgsz must be 32 or more, not {imgsz}")

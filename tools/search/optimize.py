@@ -67,32 +67,32 @@ def optimize(
     progress: Callable[[str], None] = lambda _: None,
     **training: Any,
 ) -> Optimized:
-    """Searches for the artifact that is best within a budget, and returns all that was tried.
+    """Searches for the best artifact within a budget, and returns all trials.
 
     Args:
-        model: the checkpoint (.pt) that is to be deployed, trained on `data`, or else with `epochs`.
-        data: a `data.yaml` with labelled images in train and val.
-        budget: what is allowed.
-        folder: where everything is kept; a search that is started again in it goes on.
-        engines: only these; None takes all that are here.
-        siblings: other sizes of the model, trained on `data` too, or else with `epochs`.
-        imgsz: side of the input; None takes that of the training.
-        epochs: of training of the model and its siblings before anything else.
-        finetune: epochs after pruning, with the unpruned model as teacher, and of siblings and smaller inputs with the
-            model as teacher (beyond `epochs`); 0: neither is tried.
-        hours: no trial starts later than this.
-        trials: maximum number, including earlier runs; one of `hours` and `trials` must be given.
-        trial_minutes: a trial whose building and timing, or training and scoring, takes longer is ended and listed as
+        model: the checkpoint (.pt) to deploy, trained on `data` unless `epochs` is given.
+        data: a `data.yaml` with labeled images in train and val.
+        budget: limits of latency, accuracy loss and size.
+        folder: folder for all results; a search restarted in it resumes.
+        engines: engines to consider; None: all available.
+        siblings: other sizes of the model, trained on `data` unless `epochs` is given.
+        imgsz: side of the input; None: that of the training.
+        epochs: number of epochs to train the model and its siblings first.
+        finetune: number of epochs after pruning, with the unpruned model as teacher, and for siblings and smaller
+            inputs with the model as teacher (in addition to `epochs`); 0 tries neither.
+        hours: start no trial after this many hours.
+        trials: maximum number of trials, including earlier runs; `hours` or `trials` must be given.
+        trial_minutes: timeout for building and timing, or training and scoring, of a trial, which is then listed as
             failed.
-        seed: of training and search.
-        ray: address of a Ray cluster, whose nodes see `folder` and the data: trainings, exports and accuracies run
-            there, side by side; times are taken here, between them. "auto", "local": see `jobs`.
-        ray_workers: trials at a time; None: one a node.
-        progress: told of each trial, in a line.
+        seed: random seed of training and search.
+        ray: address of a Ray cluster, whose nodes see `folder` and the data. Training, export and accuracy run there in
+            parallel; times are measured here, between them. "auto" and "local" work as in Ray.
+        ray_workers: number of parallel trials; None: one per node.
+        progress: called with a line of text for each trial.
         **training: other arguments of Ultralytics' train.
 
-    Raises ValueError, FileNotFoundError, CheckpointError, LabelError for what cannot be searched; EngineError where no
-    engine is here.
+    Raises ValueError, FileNotFoundError, CheckpointError or LabelError for unusable arguments, and EngineError if no
+    engine is available.
     """
     _check_limits(hours, trials, trial_minutes)
     source = load_checkpoint(model)
@@ -126,7 +126,7 @@ def optimize(
 def _check_limits(hours: float | None, trials: int | None, trial_minutes: float) -> None:
     """ValueError for a search without an end, or one that ends before it begins."""
     if hours is None and trials is None:
-        raise ValueError("give hours or trials: a search has no end of its own")
+        raise ValueError("set hours or trials: a search does not end by itself")
     for name, value in (("hours", hours), ("trials", trials), ("trial_minutes", trial_minutes)):
         if value is not None and value <= 0:
             raise ValueError(f"{name} must be above 0, not {value}")

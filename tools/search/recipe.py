@@ -81,11 +81,11 @@ class Recipe:
         if not 0 <= self.prune < 1:
             raise ValueError(f"prune must be a share of channels, 0 to 0.95, not {self.prune}")
         if self.teacher and not self.epochs:
-            raise ValueError("a teacher teaches in a training; give epochs")
+            raise ValueError("a teacher needs training epochs; set epochs")
         if self.finetune and not self.prune:
-            raise ValueError("finetune is of a pruned model; give prune, or epochs")
+            raise ValueError("finetune needs a pruned model; set prune, or use epochs")
         if Path(self.model).suffix != ".pt" and not self.epochs:
-            raise ValueError(f"{self.model} has no weights yet; give epochs")
+            raise ValueError(f"{self.model} has no weights yet; set epochs")
         if self.scales is not None:
             object.__setattr__(self, "scales", tuple(self.scales))
         self._check_augmentation()
@@ -98,7 +98,7 @@ class Recipe:
     def _check_augmentation(self) -> None:
         object.__setattr__(self, "augment_scales", tuple(_checks.sides("augment_scales", self.augment_scales)))
         if self.augment_scales and ENGINES[self.engine].format != "onnx":
-            raise ValueError(f"augment_scales needs a dynamic model, which {self.engine} has not; give augment")
+            raise ValueError(f"augment_scales needs a dynamic model, which {self.engine} does not support; use augment")
 
     def _check_training(self) -> None:
         from yolort.tools.train.settings import check_settings
@@ -107,7 +107,7 @@ class Recipe:
         object.__setattr__(self, "train", check_settings(self.train, here=False))
         check_own_arguments(self.train, **self._balancing)
         if self._balancing and not self.epochs and not self.finetune:
-            raise ValueError(f"{', '.join(self._balancing)}: of a training; give epochs or finetune")
+            raise ValueError(f"{', '.join(self._balancing)}: applies only to training; set epochs or finetune")
 
     @property
     def _balancing(self) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class Recipe:
         known = {one.name for one in fields(self)}
         for name in changes:
             if name not in known:
-                raise ValueError(f"a recipe has no {name!r}; it has {', '.join(sorted(known))}")
+                raise ValueError(f"unknown key {name!r} in a recipe; known keys: {', '.join(sorted(known))}")
         merged = {**self.train, **changes.get("train", {})}
         return replace(self, **{**changes, "train": merged})
 

@@ -42,7 +42,7 @@ def _check(file: Path) -> None:
     from optuna.storages._rdb.models import BaseModel
 
     tables = {"alembic_version", *BaseModel.metadata.tables}
-    why = "it is no plain file"
+    why = "it is not a regular file"
     if file.is_file() and not file.is_symlink():
         try:
             # Immutable: also where a process was killed in a write, which only a writer can undo.
@@ -54,4 +54,4 @@ def _check(file: Path) -> None:
             why = f"it holds the table '{foreign[0][:80]}'"
         except sqlite3.DatabaseError as error:
             why = str(error)
-    raise FileExistsError(f"{file} is no record of a search ({why}); move it or choose another folder")
+    raise FileExistsError(f"{file} is not the record of a search ({why}); move it or choose another folder")

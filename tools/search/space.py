@@ -26,7 +26,7 @@ def search_space(
             raise ValueError(f"engines are {', '.join(ENGINES)}, not {name!r}")
         if name not in able:
             reason = next((one.reason for one in yolort.engines() if one.name == name), "unknown")
-            raise yolort.EngineError(f"engine {name!r} is not here: {reason}")
+            raise yolort.EngineError(f"engine {name!r} is not available: {reason}")
     runs = [f"{name} {precision}" for name in wanted for precision in able[name]]
     sides = [max(32, round(side * scale / 32) * 32) for scale in _SIDES]
     return {

@@ -292,7 +292,7 @@ class Validate(Stage):
     def run(self, inputs: Sequence[Path], data: Data, output: Path) -> None:
         scores = data.evaluator.score(data.evaluator.open(inputs[0], **self.options, tuned=False))
         draws50_95, draws50 = scores.draws(_DRAWS)
-        np.savez(output, figures=[scores.map50_95, scores.map50], draws50_95=draws50_95, draws50=draws50)
+        np.savez(output, figures=[scores.value, scores.second], draws50_95=draws50_95, draws50=draws50)
 
     def command(self, inputs: Sequence[str], data: str, output: str) -> list[object]:
         options: list[object] = []

@@ -52,9 +52,9 @@ def read_study(path: str | Path) -> Study:
     try:
         said = read_yaml(path)
     except ValueError as error:
-        raise StudyError(f"{path} is no YAML: {error}") from error
+        raise StudyError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(said, dict):
-        raise StudyError(f"{path} is no study: it has no keys")
+        raise StudyError(f"{path} is not a study: it has no keys")
     own = {"data", "seeds", "baseline", "steps", "sets"}
     recipe_keys = {one.name for one in fields(Recipe)}
     unknown = sorted(str(key) for key in said if key not in own | recipe_keys)
@@ -66,7 +66,7 @@ def read_study(path: str | Path) -> Study:
     if missing:
         raise StudyError(f"{path} lacks {', '.join(missing)}")
     if not isinstance(said["steps"], dict) or not said["steps"]:
-        raise StudyError(f"{path}: steps must be a mapping of names to what they change")
+        raise StudyError(f"{path}: steps must map names to changes of the recipe")
     steps = {str(name): _found(path, changes, f"step {name}") for name, changes in said["steps"].items()}
     seeds = said.get("seeds", [0])
     if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) for seed in seeds):
@@ -90,7 +90,7 @@ def _beside(path: Path, name: Any) -> Path:
 
 def _found(path: Path, changes: Any, where: str) -> dict[str, Any]:
     if not isinstance(changes, dict):
-        raise StudyError(f"{path}: {where} must be a mapping of what it changes, not {changes!r}")
+        raise StudyError(f"{path}: {where} must be a mapping of changes to the recipe, not {changes!r}")
     return {
         key: str(_beside(path, value)) if key in ("model", "teacher") and value else value
         for key, value in changes.items()
@@ -109,7 +109,7 @@ def _sets(path: Path, said: Any, steps: Mapping[str, Any]) -> tuple[tuple[tuple[
             made.append(names)
         elif one == "leave-one-out":
             if len(names) < 2:
-                raise StudyError(f"{path}: leave-one-out compares with all steps, of which there must be two or more")
+                raise StudyError(f"{path}: leave-one-out needs at least two steps")
             made.append(names)
             left_out = names
         elif isinstance(one, list) and one and all(name in steps for name in one):

@@ -16,7 +16,7 @@ _RUNS = 60  # detections that a trial is timed with, in turns with the baseline
 def prepare(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
     """What is timed, in a process of its own."""
     pipeline = Pipeline(folder, data)
-    if recipe.engine != "tensorrt":  # whose engines are made on the machine that they are for
+    if recipe.engine != "tensorrt":  # whose engines must be built on the machine that runs them
         pipeline.case(untrained(recipe, base), seed)
     return {}
 
@@ -27,7 +27,7 @@ def untrained(recipe: Recipe, base: Recipe) -> Recipe:
 
 
 def measure_time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
-    """Milliseconds, before any training after pruning, and MB."""
+    """Milliseconds (before any training that follows pruning) and MB."""
     pipeline = Pipeline(folder, data)
     reference = pipeline.case(base, seed)
     first = pipeline.latency([reference], _RUNS)[0]

@@ -92,6 +92,4 @@ def check_trainable(model: Any) -> None:
     if model.is_fused() or (not classifies and detect_head(model, tasks=True).cv2 is None):
         raise CheckpointError("the model is fused for inference and cannot be trained; use the checkpoint it came from")
     if channels_of(model) != 3:
-        raise CheckpointError(
-            f"the model takes images of {channels_of(model)} channels; only those of 3 can be trained on"
-        )
+        raise CheckpointError(f"the model takes images with {channels_of(model)} channels; training supports only 3")

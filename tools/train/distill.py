@@ -52,22 +52,22 @@ def distill(
     box: float = 1.0,
     **arguments: Any,
 ) -> Path:
-    """Trains a student with a teacher and returns its best checkpoint, a plain one of Ultralytics' without the teacher.
+    """Trains a student with a teacher and returns its best checkpoint, a plain Ultralytics one without the teacher.
 
     Args:
-        teacher: a DetectionModel or checkpoint with the classes of `data` (in any order), best one trained on them.
-        student: as `train_module` takes it: a checkpoint, an architecture, or a module, a pruned one too.
+        teacher: a DetectionModel or checkpoint with the classes of `data` (in any order), preferably trained on them.
+        student: a checkpoint, an architecture or a module, which may be pruned; see `train_module`.
         data: see `train_module`.
         epochs: see `train_module`.
         imgsz: see `train_module`.
         feature: gain of the feature loss (Ultralytics' `dis`).
         logit: gain of the loss on class logits, a multiple of Ultralytics' `cls`.
         box: gain of the loss on boxes, a multiple of Ultralytics' `box`.
-        **arguments: of `train` (seed, output, resume, trainer, gamma, class_weights, sampling, scales, ...) and of
-            Ultralytics' train.
+        **arguments: arguments of `train` (seed, output, resume, trainer, gamma, class_weights, sampling, scales, ...)
+            and of Ultralytics' train.
 
     Raises:
-        TeacherError: the teacher has other classes than the data, or other levels or strides than the student.
+        TeacherError: the teacher's classes differ from the data, or its levels or strides from the student.
         ValueError: a gain is negative.
         FileExistsError, CheckpointError, WidthError, LabelError: see `train`.
     """

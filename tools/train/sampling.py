@@ -63,7 +63,8 @@ def sides_within(scales: tuple[float, float], imgsz: int, stride: int) -> range:
     sides = range(math.ceil(low - 1e-6) * stride, math.floor(high + 1e-6) * stride + 1, stride)
     if not sides or sides[-1] < stride:
         raise ValueError(
-            f"scales {scales[0]:g},{scales[1]:g} of {imgsz} pixels hold no multiple of the stride, {stride}; widen them"
+            f"scales {scales[0]:g},{scales[1]:g} of {imgsz} pixels contain no multiple of the stride, {stride}; "
+            "widen the range"
         )
     return sides
 

@@ -78,7 +78,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         read = read_yaml(file)
     except ValueError as error:
-        raise ValueError(f"cfg: {file} is no YAML: {error}") from error
+        raise ValueError(f"cfg: {file} is not valid YAML: {error}") from error
     if not isinstance(read, dict) or not all(isinstance(name, str) for name in read):
         raise ValueError(f"cfg: {file} has no settings, expected lines of 'name: value'")
     return read
@@ -86,9 +86,9 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _check_name(name: str, value: Any, origin: str, arguments: Collection[str]) -> None:
     if name in arguments:
-        raise ValueError(f"{origin}{name}={str(value)[:60]} is an argument of its own here; give {name}")
+        raise ValueError(f"{origin}{name}={str(value)[:60]} is a separate argument of this function; use {name}")
     if name in _OWN:
-        raise ValueError(f"{origin}{name} is not for this trainer; give {_OWN[name]}")
+        raise ValueError(f"{origin}{name} is not available in this trainer; use {_OWN[name]}")
     if name == "cfg" or (name not in DEFAULT_CFG_DICT and name != "augmentations"):
         near = difflib.get_close_matches(name, [known for known in DEFAULT_CFG_DICT if known not in _OWN])
         hint = f"; did you mean {' or '.join(near)}?" if near else ""

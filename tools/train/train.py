@@ -40,7 +40,7 @@ OWN_ARGUMENTS = ("gamma", "alpha", "class_weights", "beta", "clip", "sampling", 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What `weighting` adds to a trainer; as it stands here: nothing."""
+    """The changes that `weighting` makes to a trainer; by default none."""
 
     gamma: float = 0.0  # of the focal loss
     alpha: float | None = None  # of the focal loss
@@ -82,10 +82,10 @@ def train(
     on_report: Callable[[ClassReport], object] = lambda _: None,
     **arguments: Any,
 ) -> Path:
-    """Trains a model of any task and returns its best checkpoint, a plain one of Ultralytics'.
+    """Trains a model of any task and returns its best checkpoint, a plain Ultralytics one.
 
-    Writes, beside what `train_module` does, `classes.csv` and `classes.png` (class counts and object sizes of the
-    training images) and, where there are class weights, `class_weights.json` into `output`.
+    In addition to the files of `train_module`, writes `classes.csv` and `classes.png` (class counts and object sizes of
+    the training images) and, with class weights, `class_weights.json` into `output`.
 
     Args:
         model: see `train_module`.
@@ -97,20 +97,20 @@ def train(
         resume: see `train_module`.
         trainer: see `train_module`.
         gamma: exponent of `FocalLoss`; 0 keeps Ultralytics' cross-entropy.
-        alpha: weight of positives in `FocalLoss`; None weighs all alike. Not for classifiers.
+        alpha: weight of positives in `FocalLoss`; None weights all equally. Not for classifiers.
         class_weights: "median", "inverse" or "effective" (with `beta`), within `clip`, see `classes.class_weights`;
-            they weigh the class loss, where Ultralytics' own `cls_pw` does, which then must be off.
-        sampling: "balanced" or "repeat" (with `repeat_threshold`), see `classes.sample_weights`; images are drawn with
-            replacement, as many an epoch as there are, mosaic and its like draw their parts in the same way.
-        scales: each batch is resized to a random multiple of the stride between these multiples of `imgsz`; much like
-            Ultralytics' `multi_scale=0.5`, (0.5, 1.5) stays within 0.5 and 1.5, whatever the stride. Not for
+            they weight the class loss like Ultralytics' `cls_pw`, which must then be off.
+        sampling: "balanced" or "repeat" (with `repeat_threshold`), see `classes.sample_weights`; an epoch draws as many
+            images as there are, with replacement; mosaic and similar augmentations draw their parts in the same way.
+        scales: each batch is resized to a random multiple of the stride between these multiples of `imgsz`; (0.5, 1.5)
+            resembles Ultralytics' `multi_scale=0.5`, but stays within 0.5 and 1.5 for every stride. Not for
             classifiers.
         on_report: called with the `class_report` of the training images before the training starts.
-        **arguments: of `train_module` and of Ultralytics' train, its gains `box`, `cls` and `dfl` among them.
+        **arguments: arguments of `train_module` and of Ultralytics' train, including its gains `box`, `cls` and `dfl`.
 
     Raises:
-        LabelError: a label out of range (with file and line), a class without objects where frequencies count.
-        ValueError: an option out of range.
+        LabelError: a label out of range (with file and line), or a class without objects when frequencies are used.
+        ValueError: an option is out of range.
         FileExistsError, CheckpointError, WidthError, ModuleNotFoundError: see `train_module`.
     """
     settings = check_settings(arguments)
@@ -132,7 +132,7 @@ def train(
         )
         options = replace(options, class_weights=tuple(weights.tolist()))
     if counted.absent:
-        _log.warning("no training object of: %s", ", ".join(counted.absent))
+        _log.warning("no training objects of: %s", ", ".join(counted.absent))
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     counted.save(folder)
@@ -165,9 +165,9 @@ def check_own_arguments(
 ) -> TrainOptions:
     """The options, without weights; ValueError for what is wrong or clashes with Ultralytics' settings."""
     if class_weights is not None and settings.get("cls_pw"):
-        raise ValueError("class_weights and Ultralytics' cls_pw both weigh the classes; give one")
+        raise ValueError("class_weights and Ultralytics' cls_pw both weight the classes; use only one")
     if scales is not None and settings.get("multi_scale"):
-        raise ValueError("scales and Ultralytics' multi_scale both choose the sides of a batch; give one")
+        raise ValueError("scales and Ultralytics' multi_scale both set the size of a batch; use only one")
     if settings.get("single_cls") and (class_weights is not None or sampling is not None):
         raise ValueError("single_cls leaves one class: class_weights and sampling have nothing to even out")
     check_weighting(class_weights, clip, beta)

@@ -118,7 +118,9 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         self._shapes = _shapes(student)
         self.model = self.wrap(student.to(self.device).train())
         if stored is not None and isinstance(stored, DistillationModel) != isinstance(self.model, DistillationModel):
-            raise ValueError(f"{self.args.model}: resume with a teacher what had one, and without what had none")
+            raise ValueError(
+                f"{self.args.model}: resume a distillation with its teacher, and a plain training without one"
+            )
         if isinstance(stored, DistillationModel):
             model: Any = self.model
             model.projector.load_state_dict(stored.projector.state_dict())
@@ -244,7 +246,7 @@ def train_module(
     An interrupt (Ctrl-C) is passed on; `weights/last.pt` is then the last whole epoch and can be resumed.
 
     Raises:
-        FileNotFoundError, LabelError: as `load_dataset`; nothing to resume.
+        FileNotFoundError, LabelError: see `load_dataset`; also FileNotFoundError if there is no run to resume.
         FileExistsError: `output` holds a run.
         CheckpointError: `model` is of no task that yolort knows, or fused.
         ModuleNotFoundError: `model` is a classifier, and torchvision cannot be imported.
@@ -356,17 +358,17 @@ def check_output(folder: Path, resume: bool) -> Path:
     except UnicodeEncodeError:
         raise ValueError(f"output: Ultralytics takes no path that is not UTF-8: {str(last.parents[1])!r}") from None
     if "'" in str(last):  # `attempt_download_asset` takes them out and finds no checkpoint
-        raise ValueError(f"output: Ultralytics takes no path with an apostrophe: {last.parents[1]}")
+        raise ValueError(f"output: Ultralytics does not support paths with an apostrophe: {last.parents[1]}")
     if not resume:
         if last.exists():
-            raise FileExistsError(f"{folder} holds a run; resume it, or choose another output")
+            raise FileExistsError(f"{folder} contains a run; resume it, or choose another output")
         if folder.exists():
             if not folder.is_dir():
                 raise NotADirectoryError(f"{folder} is a file; a training writes a folder")
             foreign = [entry.name for entry in folder.iterdir() if not (entry.is_file() and _atomic.is_ours(entry))]
             begun = (folder / "data.yaml").is_file() and _atomic.is_ours(folder / "data.yaml")
             if foreign and not begun:
-                raise FileExistsError(f"{folder} holds other files ({sorted(foreign)[0]}); choose another output")
+                raise FileExistsError(f"{folder} contains other files ({sorted(foreign)[0]}); choose another output")
         return last
     if not last.is_file():
         raise FileNotFoundError(f"nothing to resume: there is no {last}")

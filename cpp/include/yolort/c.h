@@ -12,15 +12,15 @@
  *   yolort_free(detector);
  *
  * Contracts of all functions:
- * - They return a yolort_status if they can fail, and then leave what they should have given as NULL; the words are
- *   in yolort_last_error(). No C++ exception leaves them. A null pointer where one is needed is
- *   YOLORT_INVALID_ARGUMENT; functions that cannot fail answer NULL or 0 to it.
- * - Text is UTF-8 as far as the model's is, ends in a zero byte and belongs to the library; where nothing else is said
- *   it lives as long as the detector.
- * - Options come from yolort_default_options() and yolort_default_thresholds(), and are then changed; NULL is the
+ * - Functions that can fail return a yolort_status. On failure they set their output to NULL, and yolort_last_error()
+ *   returns the message. They never throw a C++ exception. A null pointer for a required argument is
+ *   YOLORT_INVALID_ARGUMENT; functions that cannot fail return NULL or 0 for it.
+ * - Strings are zero-terminated, belong to the library and are UTF-8 if the model's text is. Unless stated otherwise,
+ *   they live as long as the detector.
+ * - Set options with yolort_default_options() and yolort_default_thresholds(), then change fields. NULL means the
  *   defaults.
- * - Calls on one detector wait for each other; give each thread its own yolort_clone(). Results belong to nobody: any
- *   thread may read and free them, after their detector too.
+ * - Calls on one detector wait for each other; give each thread its own yolort_clone(). Results are independent: any
+ *   thread may read and free them, even after their detector is freed.
  */
 #pragma once
 
@@ -33,13 +33,13 @@
 extern "C" {
 #endif
 
-/* Of this header, and the soname of the shared library. It changes when a program must be compiled again, not when
- * functions, or fields at the end of the structs with a struct_size, are added. */
+/* ABI number of this header, and the soname of the shared library. It changes when programs must be recompiled, not
+ * when functions, or fields at the end of the structs with a struct_size, are added. */
 #define YOLORT_ABI_VERSION 2
 
-/* YOLORT_ABI_VERSION of the library that runs. */
+/* YOLORT_ABI_VERSION of the loaded library. */
 YOLORT_API int32_t yolort_abi_version(void);
-/* "0.1.0"; lives forever. */
+/* "0.1.0"; never freed. */
 YOLORT_API const char* yolort_version(void);
 
 typedef int32_t yolort_status;
@@ -50,10 +50,10 @@ enum {
   YOLORT_MODEL_ERROR = 3,    /* the model is missing parts, damaged, hostile or newer than this library */
   YOLORT_ENGINE_ERROR = 4,   /* no engine can run the model here, or the engine failed */
   YOLORT_OUT_OF_MEMORY = 5,
-  YOLORT_INTERNAL_ERROR = 6 /* anything else: a fault of the library */
+  YOLORT_INTERNAL_ERROR = 6 /* anything else: a bug in the library */
 };
 
-/* What the last call of this thread that failed said: what, where and what to do. Empty before the first; valid until
+/* The message of the calling thread's last failure: what, where and what to do. Empty before the first; valid until
  * the next one of this thread. */
 YOLORT_API const char* yolort_last_error(void);
 
@@ -63,7 +63,7 @@ YOLORT_API const char* yolort_last_error(void);
  * the last; both live until the next call of this thread. */
 YOLORT_API const char* yolort_engine_at(size_t position, const char** reason);
 
-/* What yolort_options.device may be for an engine, by position, the default first; after a space the name of the
+/* Valid values of yolort_options.device for an engine, by position, the default first; a space precedes the name of the
  * hardware. NULL past the last, and if the engine is not available (see yolort_last_error()). Opens the drivers at
  * the first position; lives until the next call of this thread. */
 YOLORT_API const char* yolort_device_at(const char* engine, size_t position);
@@ -72,17 +72,17 @@ YOLORT_API const char* yolort_device_at(const char* engine, size_t position);
 
 typedef struct yolort_detector yolort_detector;
 
-/* What counts as a detection. */
+/* Thresholds of a detection. */
 typedef struct yolort_thresholds {
   size_t struct_size;     /* set by yolort_default_thresholds() */
   float conf;             /* keep scores above this, 0 to 1; 0.25 */
   float iou;              /* NMS drops a box whose IoU with a better one is above this, 0 to 1; 0.7 */
   int32_t max_det;        /* maximum number per image, 1 or more; 300 */
-  int32_t agnostic;       /* not 0: NMS across classes */
-  int32_t multi_label;    /* not 0: every class of a box above conf, not only its best */
+  int32_t agnostic;       /* not 0: apply NMS across classes */
+  int32_t multi_label;    /* not 0: report every class of a box above conf, not only its best */
   const int32_t* classes; /* keep only these; NULL: all */
   size_t class_count;
-  const float* class_conf; /* a conf for each class of the model, which replaces conf; NULL: conf for all */
+  const float* class_conf; /* a threshold per class of the model, which replaces conf; NULL: conf for all */
   size_t class_conf_count;
 } yolort_thresholds;
 
@@ -101,30 +101,30 @@ typedef struct yolort_options {
   const char* engine;       /* "ncnn", "onnxruntime", ...; NULL: $YOLORT_ENGINE, else the best available */
   const char* device;       /* "cpu"; "0", "cuda:1" or "vulkan": a GPU; NULL: the engine's default */
   const char* precision;    /* "fp32", "fp16", "bf16"; NULL: the fastest that keeps the accuracy */
-  int32_t threads;          /* 1 to four for each core; 0: one for each core */
-  int32_t height, width;    /* of the network input, for a dynamic model or one that does not say; 0: its own */
-  int32_t tuned;            /* not 0, the default: take what `yolort tune` recorded */
-  const char* const* names; /* class names, for a model that carries none; NULL: the model's */
+  int32_t threads;          /* 1 to four per core; 0: one per core */
+  int32_t height, width;    /* network input, for a dynamic model or one without metadata; 0: the model's */
+  int32_t tuned;            /* not 0, the default: use the record of `yolort tune` */
+  const char* const* names; /* class names, for a model without them; NULL: the model's */
   size_t name_count;
-  const yolort_thresholds* thresholds; /* for calls that give none; NULL: the defaults */
+  const yolort_thresholds* thresholds; /* used by calls without thresholds; NULL: the defaults */
   const int32_t* scales;               /* test-time augmentation: longer sides of the input, 32 to 16384 pixels */
   size_t scale_count;
   int32_t augment;                 /* not 0: test-time augmentation, at the input size if `scales` is NULL */
-  int32_t merge;                   /* what the views find: YOLORT_WBF or YOLORT_NMS */
-  int32_t flip;                    /* not 0, the default: each scale mirrored, too */
-  const char* const* scale_models; /* artifacts with the same classes, for the scales that are their input sizes */
+  int32_t merge;                   /* how views are merged: YOLORT_WBF or YOLORT_NMS */
+  int32_t flip;                    /* not 0, the default: also mirror each scale */
+  const char* const* scale_models; /* artifacts with the same classes, used for scales that equal their input sizes */
   size_t scale_model_count;
   const char* const* engine_options; /* settings of the engine under its own names: name, value, name, value, ... */
-  size_t engine_option_count;        /* texts of engine_options: two for each setting */
+  size_t engine_option_count;        /* strings in engine_options: two per setting */
   int32_t rect;                      /* YOLORT_RECT_AUTO, ... */
-  const int32_t* flip_idx;           /* of poses: which keypoint each one is in a mirrored image; NULL: the model's */
+  const int32_t* flip_idx;           /* for poses: each keypoint's counterpart in a mirrored image; NULL: the model's */
   size_t flip_idx_count;
-  const int32_t* skeleton; /* of poses: the limbs, two keypoints each; NULL: the model's, see yolort_skeleton() */
-  size_t skeleton_count;   /* numbers of skeleton: two for each limb */
-  /* How pixels become the network input, for a model whose metadata does not say it. */
-  const char* channels; /* order of three channels, "rgb" or "bgr"; or their number, "1" to "512"; NULL: the model's */
-  const char* resize; /* "letterbox", or "stretch": to the network input, whatever the proportions; NULL: the model's */
-  const float* mean;  /* the input is (grey level / 255 - mean) / stddev: one value, or one per channel; NULL: 0 */
+  const int32_t* skeleton; /* for poses: the limbs, two keypoints each; NULL: the model's, see yolort_skeleton() */
+  size_t skeleton_count;   /* values in skeleton: two per limb */
+  /* Input format, for a model whose metadata does not record it. */
+  const char* channels; /* channel order, "rgb" or "bgr", or the number of channels, "1" to "512"; NULL: the model's */
+  const char* resize;   /* "letterbox", or "stretch" without keeping proportions; NULL: the model's */
+  const float* mean;    /* the input is (grey level / 255 - mean) / stddev: one value, or one per channel; NULL: 0 */
   size_t mean_count;
   const float* stddev; /* NULL: 1 */
   size_t stddev_count;
@@ -133,9 +133,9 @@ typedef struct yolort_options {
 /* Sets all fields to their defaults. `size`: sizeof(yolort_options). */
 YOLORT_API yolort_status yolort_default_options(yolort_options* options, size_t size);
 
-/* Opens a model: an .onnx or .engine file, an NCNN folder or .param. `options` may be NULL; nothing of it is kept. */
+/* Opens a model: an .onnx or .engine file, an NCNN folder or .param. `options` may be NULL and is not kept. */
 YOLORT_API yolort_status yolort_open(const char* model, const yolort_options* options, yolort_detector** detector);
-/* Opens a model in memory, whose bytes are read during this call only. `format`: "onnx", or "tensorrt" for those of an
+/* Opens a model in memory, whose bytes are read only during this call. `format`: "onnx", or "tensorrt" for those of an
  * .engine file. */
 YOLORT_API yolort_status yolort_open_memory(const void* model, size_t size, const char* format,
                                             const yolort_options* options, yolort_detector** detector);
@@ -144,7 +144,7 @@ YOLORT_API yolort_status yolort_clone(const yolort_detector* detector, yolort_de
 /* NULL is allowed. */
 YOLORT_API void yolort_free(yolort_detector* detector);
 
-/* ---- what was opened ---- */
+/* ---- the opened model ---- */
 
 /* Number of classes. */
 YOLORT_API size_t yolort_name_count(const yolort_detector* detector);
@@ -155,11 +155,11 @@ YOLORT_API const char* yolort_device(const yolort_detector* detector);    /* "cp
 YOLORT_API const char* yolort_precision(const yolort_detector* detector); /* "fp32", "bf16" */
 YOLORT_API const char* yolort_head(const yolort_detector* detector);      /* "raw", "boxes", "end2end", ... */
 YOLORT_API const char* yolort_task(const yolort_detector* detector);      /* "detect", "segment", "pose" or "obb" */
-/* The limbs of poses, for drawing: two keypoints each. `count`: of the limbs, 0 if they are unknown (then NULL). */
+/* The limbs of poses, for drawing: two keypoints each. `count`: number of limbs; if they are unknown 0, and NULL. */
 YOLORT_API const int32_t* yolort_skeleton(const yolort_detector* detector, size_t* count);
-/* A text of the model's own metadata; NULL if it has none of that key. */
+/* A value of the model's metadata; NULL if it lacks the key. */
 YOLORT_API const char* yolort_metadata(const yolort_detector* detector, const char* key);
-/* Channels of the network input: 3, 1 of a gray image, or more. */
+/* Channels of the network input: 3, 1 for gray images, or more. */
 YOLORT_API int32_t yolort_channels(const yolort_detector* detector);
 /* Height and width of the network input, pixels. */
 YOLORT_API yolort_status yolort_imgsz(const yolort_detector* detector, int32_t* height, int32_t* width);
@@ -175,7 +175,7 @@ enum {
   YOLORT_BGRA = 2,
   YOLORT_RGBA = 3,
   YOLORT_GRAY = 4,
-  YOLORT_CHANNELS = 5 /* yolort_image.channels of them, in the order of the network */
+  YOLORT_CHANNELS = 5 /* yolort_image.channels channels, in the network's order */
 };
 /* yolort_image.memory */
 enum { YOLORT_HOST = 0, YOLORT_CUDA = 1 };
@@ -186,9 +186,9 @@ typedef struct yolort_image {
   int32_t width, height; /* pixels, 1 to 65535 */
   ptrdiff_t stride;      /* bytes from one row to the next (may be negative); 0: rows are packed */
   int32_t format;        /* YOLORT_BGR, ... */
-  int32_t memory;        /* YOLORT_CUDA: pixels of the GPU that the detector runs on */
-  void* stream;          /* CUDA stream that writes pixels of a GPU; NULL: they are written */
-  int32_t channels;      /* of YOLORT_CHANNELS, else unused: 1 to 512 */
+  int32_t memory;        /* YOLORT_CUDA: pixels on the detector's GPU */
+  void* stream;          /* CUDA stream that writes GPU pixels; NULL: already written */
+  int32_t channels;      /* only for YOLORT_CHANNELS: 1 to 512 */
 } yolort_image;
 
 typedef struct yolort_detection {
@@ -197,14 +197,14 @@ typedef struct yolort_detection {
   int32_t class_id;     /* see yolort_name() */
 } yolort_detection;
 
-/* The pixels of an object: a bit for each pixel of a rectangle of the image. */
+/* The pixels of an object: one bit per pixel of a rectangle in the image. */
 typedef struct yolort_mask {
   int32_t x, y, width, height; /* the rectangle, pixels of the image */
   size_t row_bytes;            /* from one row of bits to the next */
   const uint8_t* bits;         /* the lowest bit of a byte is its leftmost pixel */
 } yolort_mask;
 
-/* A box turned around its center. */
+/* A box rotated around its center. */
 typedef struct yolort_rotated_box {
   float cx, cy, width, height; /* pixels of the image; not clipped */
   float angle;                 /* radians, clockwise */
@@ -219,11 +219,11 @@ YOLORT_API yolort_status yolort_detect(yolort_detector* detector, const yolort_i
 /* The detections in one of the images, best score first, `count` of them; they live as long as the results. NULL where
  * there are none, or no such image. */
 YOLORT_API const yolort_detection* yolort_results_get(const yolort_results* results, size_t image, size_t* count);
-/* What the task of the model adds to each of these detections, in the same order and for as long. NULL where there are
+/* Additional results of the model's task, in the order and with the lifetime of the detections. NULL if there are
  * no detections, or the model has another task. */
 YOLORT_API const yolort_mask* yolort_results_masks(const yolort_results* results, size_t image);
 YOLORT_API const yolort_rotated_box* yolort_results_rotated(const yolort_results* results, size_t image);
-/* `keypoints` of each detection, of `values` each: x y in pixels of the image, and of 3 the visibility, 0 to 1. */
+/* `keypoints` per detection, of `values` each: x y in pixels of the image and, if 3, the visibility, 0 to 1. */
 YOLORT_API const float* yolort_results_keypoints(const yolort_results* results, size_t image, int32_t* keypoints,
                                                  int32_t* values);
 /* The corners x y x y x y x y of a box, in order around it. */
@@ -235,7 +235,7 @@ YOLORT_API void yolort_results_free(yolort_results* results);
 
 typedef struct yolort_classifier yolort_classifier;
 
-/* As yolort_open() and its kin. Thresholds and keypoints have no meaning here; rect and test-time augmentation are
+/* The counterparts of yolort_open() and so on. Thresholds and keypoints are ignored; rect and augmentation are
    refused. */
 YOLORT_API yolort_status yolort_open_classifier(const char* model, const yolort_options* options,
                                                 yolort_classifier** classifier);
@@ -252,7 +252,7 @@ YOLORT_API const char* yolort_classifier_engine(const yolort_classifier* classif
 /* Writes the scores of `count` images, yolort_class_count() of each, one image after the other. */
 YOLORT_API yolort_status yolort_classify(yolort_classifier* classifier, const yolort_image* images, size_t count,
                                          float* probs);
-/* Writes the `count` best of the classes, best first, by the scores of one image. */
+/* Writes the `count` best classes of one image, best first, given its scores. */
 YOLORT_API yolort_status yolort_top(const float* probs, size_t classes, int32_t* best, size_t count);
 
 #ifdef __cplusplus

@@ -19,7 +19,7 @@ struct __attribute__((visibility("hidden"))) Classifier::Impl {
   template <class Model>
   void load(const Model& model, const Options& options) {
     if (options.augment || !options.scales.empty() || !options.scale_models.empty() || options.rect == true) {
-      throw std::invalid_argument("augment, scales, scale_models and rect are of detecting; leave them out");
+      throw std::invalid_argument("augment, scales, scale_models and rect apply only to detection; leave them out");
     }
     network->classifies = true;
     network->load(model, options);

@@ -42,22 +42,22 @@ ModelError unknown_names(const ModelSpec& spec) {
 void check_options(const Options& options) {
   if (options.threads && (*options.threads < 1 || *options.threads > max_threads())) {
     throw std::invalid_argument("threads is " + std::to_string(*options.threads) + ", expected 1 to " +
-                                std::to_string(max_threads()) + ", 4 for each core here");
+                                std::to_string(max_threads()) + ", 4 per core");
   }
   const std::string& precision_asked = options.precision;
   static const std::set<std::string> precisions = {
       "", "fp32", "fp16", "fp16-storage", "bf16", "int8", "int8+fp16", "int8+fp16-storage", "int8+bf16"};
   if (!precisions.count(precision_asked)) {
     throw std::invalid_argument("precision is \"" + precision_asked +
-                                "\", expected fp32, fp16, fp16-storage, bf16, or int8 of an INT8 model, alone or as "
+                                "\", expected fp32, fp16, fp16-storage, bf16, or for an INT8 model int8 or "
                                 "int8+bf16");
   }
 }
 
 }  // namespace
 
-/// Sets `options` and `spec` to what `yolort tune` recorded for this machine, if that can run here. Returns the path of
-/// the record.
+/// Applies the record of `yolort tune` for this machine to `options` and `spec`, if it can run here. Returns the path
+/// of the record.
 fs::path Detector::Impl::take_tuning(Options& options) {
   const bool open = options.tuned && spec.contents.empty() && options.engine.empty() && options.device.empty() &&
                     options.precision.empty() && !options.threads && options.engine_options.empty() &&
@@ -133,7 +133,7 @@ void Detector::Impl::load(ModelSpec model, Options options) {
   spec.contents = {};
 }
 
-/// A model that does not say its task is what it is opened as.
+/// A model without a recorded task gets the task it is opened for.
 void Detector::Impl::check_task() {
   if (classifies && !spec.metadata.count("task")) {
     spec.layout.task = Task::classify;
@@ -144,12 +144,12 @@ void Detector::Impl::check_task() {
                    (classifies ? "Detector" : "Classifier"));
 }
 
-/// What the options say of keypoints, or else the model, or else of COCO's.
+/// Keypoint settings from the options, otherwise from the model, otherwise COCO's.
 void Detector::Impl::take_keypoints(const Options& options) {
   const auto take = [&](const char* name, const auto& asked, auto& known) {
     if (asked.empty()) return;
     if (spec.layout.task != Task::pose) {
-      throw std::invalid_argument(std::string(name) + " is for models that find poses; the task of \"" + spec.path +
+      throw std::invalid_argument(std::string(name) + " is only for pose models; the task of \"" + spec.path +
                                   "\" is " + to_text(spec.layout.task));
     }
     const std::string problem = problem_of(asked, spec.layout.kpt_shape[0]);
@@ -181,7 +181,7 @@ void Detector::Impl::open_first(const Options& options) {
         open(choice.entry, options);
         if (!tuned) engine_why = choice.why;
         if (!failures.empty()) {
-          warn(spec.path + " runs on " + engine_name + ", as another engine failed: " + first_failure);
+          warn(spec.path + " runs on " + engine_name + ", because another engine failed: " + first_failure);
         }
         return;
       } catch (const ModelError& what) {
@@ -198,7 +198,7 @@ void Detector::Impl::open(const EngineEntry& entry, const Options& options) {
   engine_name = entry.name;
   output_shapes.clear();
   if (!options.engine_options.empty() && !entry.takes_options) {
-    throw std::invalid_argument("engine_options: engine \"" + engine_name + "\" takes none");
+    throw std::invalid_argument("engine_options: engine \"" + engine_name + "\" has no options");
   }
   Options own = options;
   own.precision = float_precision(spec, entry, options.precision);
@@ -215,7 +215,7 @@ void Detector::Impl::open(const EngineEntry& entry, const Options& options) {
   head = engine->is_cut() ? spec.layout.name() : "";
   if (engine->is_cut()) spec.layout.head = Head::raw;
   probe();
-  if (spec.layout.transformer && options.resize.empty()) spec.input.stretch = true;
+  if (!spec.input.stretch) spec.input.stretch = spec.layout.transformer;
   resolve_rect(options);
   if (head.empty()) head = spec.layout.name();
   precision_why = tuned                                                    ? "yolort tune recorded it"
@@ -302,7 +302,8 @@ std::vector<Detections> Detector::detect(const std::vector<Image>& images, const
 
 std::vector<Detections> Detector::detect(const std::vector<Image>& images, const Thresholds& thresholds, bool augment) {
   if (augment && impl_->views.empty()) {
-    throw std::invalid_argument("augment: this Detector was made without; construct it with augment or scales");
+    throw std::invalid_argument(
+        "augment: this Detector was constructed without augmentation; construct it with augment or scales");
   }
   check_thresholds(thresholds, impl_->spec.layout.classes);
   for (const Image& image : images) {

@@ -1,5 +1,5 @@
-// The implementation of Detector: core/detector.cpp loads, core/inference.cpp runs, core/sizes.cpp says at which size,
-// core/input_format.cpp of which channels, core/views.cpp runs several views.
+// The implementation of Detector: core/detector.cpp loads, core/inference.cpp runs, core/sizes.cpp chooses the size,
+// core/input_format.cpp the channels, and core/views.cpp runs several views.
 #pragma once
 
 #include <array>
@@ -57,7 +57,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   int threads = available_cores();
   bool rect = false;  ///< images are padded only to the stride; spec.height and spec.width bound the input
 
-  // What runs: each clone has its own; guarded by the mutex.
+  // The running engine, which each clone has its own of; guarded by the mutex.
   std::unique_ptr<Engine> engine;
   Letterbox letterbox;
   Decoder decoder;
@@ -68,8 +68,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   /// trust them.
   std::vector<std::vector<int>> output_shapes;
 
-  /// With `rect`: what runs the other sizes, the one that ran last first. An engine keeps what it has bound for one
-  /// size.
+  /// With `rect`: the engines for other sizes, most recently used first. An engine keeps its bindings for one size.
   static constexpr std::size_t max_sizes = 8;
   std::list<std::unique_ptr<Impl>> sizes;
   /// `output_shapes` of each size that ever ran, so that none is probed twice.
@@ -135,7 +134,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   void resolve_rect(const Options& options);
   void probe();
   void name_classes();
-  /// A clone without views, whose input has another size. `what` asks for it, for the error.
+  /// A clone without views, with another input size. `what` names the setting that needs it, for the error.
   std::unique_ptr<Impl> clone_at(const Size& size, const std::string& what) const;
   Impl& at(const Size& size);
   Job place(const Image& image, double fraction = 1, bool flip = false) const;

@@ -18,8 +18,8 @@ struct Rule {
   const char *engine, *why;
 };
 constexpr Rule rules[] = {
-    {[](const ModelSpec& spec) { return spec.layout.task == Task::classify && spec.precision != "int8"; }, "onnxruntime",
-     "the fastest for classifiers in ONNX"},
+    {[](const ModelSpec& spec) { return spec.layout.task == Task::classify && spec.precision != "int8"; },
+     "onnxruntime", "the fastest for classifiers in ONNX"},
     {[](const ModelSpec&) { return is_x86 && has_bf16_arithmetic(); }, "openvino",
      "the fastest for ONNX on x86 with bf16 instructions"},
     {[](const ModelSpec& spec) { return is_x86 && spec.precision == "int8"; }, "openvino",
@@ -44,12 +44,12 @@ bool reads(const EngineEntry& entry, const ModelSpec& spec) {
 
 std::string file_precision(const ModelSpec& spec) { return spec.precision.empty() ? "fp32" : spec.precision; }
 
-/// Nothing lower than what the file holds can be asked of an engine that computes in that: fp32 asks for no less.
+/// An engine that computes in the precision of the file cannot use a lower one; fp32 is always allowed.
 bool is_as_written(const ModelSpec& spec, const std::string& asked) {
   return asked == file_precision(spec) || asked == "fp32";
 }
 
-/// Whether it can do what is asked for beside the model.
+/// Whether the engine supports the requested options.
 bool can_do(const EngineEntry& entry, const ModelSpec& spec, const Options& options) {
   if (!options.engine_options.empty() && !entry.takes_options) return false;
   return !entry.computes_as_written || options.precision.empty() || is_as_written(spec, options.precision);
@@ -87,7 +87,7 @@ std::string joined(const std::string& list, const std::string& word) {
   }
   if (available.empty()) available = "none";
   if (!wanted.name.empty() && refusals.empty()) {
-    throw std::invalid_argument(wanted.source + " \"" + wanted.name + "\" is not known; engines are: " + known);
+    throw std::invalid_argument(wanted.source + " \"" + wanted.name + "\" is unknown; engines are: " + known);
   }
   if (!wanted.name.empty()) {
     throw EngineError("engine \"" + wanted.name + "\" " + refusals + ". Available for it: " + available);
@@ -135,13 +135,14 @@ std::string float_precision(const ModelSpec& spec, const EngineEntry& entry, con
   const std::string held = file_precision(spec);
   if (entry.computes_as_written) {
     if (asked.empty() || is_as_written(spec, asked)) return {};
-    throw std::invalid_argument("precision \"" + asked + "\": " + entry.name + " computes in what the file holds, " +
-                                held + "; export it so");
+    throw std::invalid_argument("precision \"" + asked + "\": " + entry.name +
+                                " computes in the precision of the file, " + held +
+                                "; export the model in that precision");
   }
   if (asked.rfind("int8", 0) != 0) return asked;
   if (held != "int8") {
     throw std::invalid_argument("precision \"" + asked + "\": model \"" + spec.path +
-                                "\" holds no INT8; yolort quantize makes one that does");
+                                "\" is not an INT8 model; create one with yolort quantize");
   }
   return asked == "int8" ? "fp32" : asked.substr(asked.find('+') + 1);
 }

@@ -17,14 +17,14 @@ struct EngineChoice {
   std::string why;  ///< a clause for the user
 };
 
-/// The engine that is asked for (option, then $YOLORT_ENGINE); otherwise, of those available that can do what else is
-/// asked for, the one the model was made for, or the fastest by measurement, or the one with the highest priority.
-/// Not one of `failures`. Throws EngineError or std::invalid_argument, naming the alternatives.
+/// The requested engine (option, then $YOLORT_ENGINE). Otherwise, among the available engines that support the options,
+/// the one the model was made for, or the fastest by measurement, or the one with the highest priority; never one of
+/// `failures`. Throws EngineError or std::invalid_argument, naming the alternatives.
 EngineChoice choose_engine(const ModelSpec& spec, const Options& options, const EngineFailures& failures = {});
 
 /// The precision to ask an engine for, if the user asks for `asked`: that of the float layers, "fp32" for "int8" and
-/// "bf16" for "int8+bf16"; "" for an engine that computes in what the file holds. Throws std::invalid_argument for what
-/// the file does not hold.
+/// "bf16" for "int8+bf16"; "" for an engine that computes in the precision of the file. Throws std::invalid_argument
+/// for other precisions.
 std::string float_precision(const ModelSpec& spec, const EngineEntry& entry, const std::string& asked);
 
 /// A line for each engine but `chosen`: whether it could run the model, and why not. Opens their libraries.

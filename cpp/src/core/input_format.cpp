@@ -8,7 +8,7 @@
 namespace yolort {
 namespace {
 
-/// 0 if it is no number of channels.
+/// 0 if it is not a valid number of channels.
 int channel_count(const std::string& text) {
   int count = 0;
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), count);

@@ -1,4 +1,4 @@
-// How pixels become the network input: what the model says, and what the caller asks for.
+// How pixels become the network input, from the metadata and the caller's options.
 #pragma once
 
 #include "model/model.h"
@@ -6,7 +6,7 @@
 
 namespace yolort {
 
-/// Sets what the options say. Throws std::invalid_argument.
+/// Applies the options. Throws std::invalid_argument.
 void ask_input(InputFormat& format, const Options& options);
 
 /// Completes the format with the channels that the engine takes, and checks that it fits them. Throws ModelError,

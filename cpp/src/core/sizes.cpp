@@ -1,4 +1,4 @@
-// Rectangles: the size of the network input for each image, and what runs it.
+// Rectangles: the size of the network input for each image, and the engine that runs it.
 #include <algorithm>
 #include <cstdint>
 #include <string>
@@ -36,7 +36,7 @@ void Detector::Impl::resolve_imgsz(const Options& options) {
   const std::int64_t elements = std::int64_t{spec.input.channels} * spec.height * spec.width;
   if (spec.height > max_imgsz || spec.width > max_imgsz || std::max(fixed.batch, 1) > max_input_elements / elements) {
     throw ModelError("model \"" + spec.path + "\" takes " + std::to_string(fixed.batch) + " images of " +
-                     size_text({spec.height, spec.width}) + ", more than is run here");
+                     size_text({spec.height, spec.width}) + ", more than is supported");
   }
   const bool rounded = (!fixed.height && spec.height != asked[0]) || (!fixed.width && spec.width != asked[1]);
   if (rounded) {
@@ -45,13 +45,13 @@ void Detector::Impl::resolve_imgsz(const Options& options) {
   }
 }
 
-/// Ultralytics pads to rectangles where every size can run (pre_transform in engine/predictor.py).
+/// Ultralytics pads to rectangles if every size can run (pre_transform in engine/predictor.py).
 void Detector::Impl::resolve_rect(const Options& options) {
   const InputShape fixed = engine->input_shape();
-  const bool dynamic = !fixed.height && !fixed.width && !spec.input.stretch;
-  if (options.rect == true && spec.input.stretch) {
+  const bool dynamic = !fixed.height && !fixed.width && !spec.input.stretch.value_or(false);
+  if (options.rect == true && spec.input.stretch.value_or(false)) {
     throw std::invalid_argument("rect: images are stretched to the input of model \"" + spec.path +
-                                "\", which leaves nothing to pad; leave rect out");
+                                "\", so there is no padding; leave rect out");
   }
   if (options.rect == true && !dynamic) {
     throw std::invalid_argument("rect: the input of model \"" + spec.path + "\" is fixed to " +
@@ -82,7 +82,7 @@ std::unique_ptr<Detector::Impl> Detector::Impl::clone_at(const Size& size, const
   return out;
 }
 
-/// What runs an input of this size: this, or one of those in `sizes`, where it replaces the one that ran longest ago.
+/// The engine for an input of this size: this, or an entry of `sizes`, which may replace the least recently used one.
 Detector::Impl& Detector::Impl::at(const Size& size) {
   if (size == Size{spec.height, spec.width}) return *this;
   const auto found = std::find_if(sizes.begin(), sizes.end(), [&](const std::unique_ptr<Impl>& runner) {
@@ -99,7 +99,7 @@ Detector::Impl& Detector::Impl::at(const Size& size) {
 }
 
 Job Detector::Impl::place(const Image& image, double fraction, bool flip) const {
-  const auto fit = spec.input.stretch ? Geometry::stretch : Geometry::fit;
+  const auto fit = spec.input.stretch.value_or(false) ? Geometry::stretch : Geometry::fit;
   const Geometry square = fit(image.width, image.height, spec.width, spec.height, fraction, flip);
   return {&image, rect ? square.trimmed(spec.stride) : square};
 }

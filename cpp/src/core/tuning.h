@@ -1,4 +1,4 @@
-// What `yolort tune` measured to be fastest for a model on a machine; Detector takes it by default.
+// The fastest settings for a model on a machine, as measured by `yolort tune`; Detector uses them by default.
 #pragma once
 
 #include <filesystem>

@@ -1,4 +1,4 @@
-// Test-time augmentation: merges what the views of an image find.
+// Test-time augmentation: merges the detections of an image's views.
 #pragma once
 
 #include <vector>
@@ -12,8 +12,8 @@ namespace yolort {
 Thresholds view_thresholds(const Thresholds& thresholds, Merge merge, std::size_t views);
 
 /// Merges the detections of each view of an image (best score first, in pixels of the image). A single view is returned
-/// unchanged. Keypoints and turned boxes are those of the best view of an object: a mean of angles, or of points that
-/// one view guesses, has no meaning. Masks that Merge::wbf fuses are joined. Throws std::invalid_argument if the masks
+/// unchanged. Keypoints and rotated boxes come from the best view of an object, because a mean of angles or of guessed
+/// points is meaningless. Masks that Merge::wbf fuses are joined. Throws std::invalid_argument if the masks
 /// take more than max_mask_bytes.
 Detections merge_views(const std::vector<Detections>& views, Merge merge, const Thresholds& thresholds,
                        const HeadLayout& layout);

@@ -17,7 +17,7 @@ int long_side(const Artifact& artifact) { return std::max(artifact.height, artif
 
 void check_scales(const std::vector<int>& scales) {
   if (scales.size() > max_scales) {
-    throw std::invalid_argument("scales: " + std::to_string(scales.size()) + " of them, expected at most " +
+    throw std::invalid_argument("scales: " + std::to_string(scales.size()) + " given, expected at most " +
                                 std::to_string(max_scales));
   }
   std::set<int> seen;
@@ -28,7 +28,7 @@ void check_scales(const std::vector<int>& scales) {
                                   ", the longer side of the network input in pixels");
     }
     if (!seen.insert(scale).second) {
-      throw std::invalid_argument("scales: " + std::to_string(scale) + " stands there twice");
+      throw std::invalid_argument("scales: " + std::to_string(scale) + " is given twice");
     }
   }
 }
@@ -40,8 +40,8 @@ void check_scales(const std::vector<int>& scales) {
              size_text(artifact.height, artifact.width);
   }
   throw std::invalid_argument("scales: " + std::to_string(scale) + " is larger than any input: " + sizes +
-                              "; export the model with dynamic shapes (ONNX, OpenVINO, TensorRT), or give an artifact "
-                              "of that size in scale_models");
+                              "; export the model with dynamic shapes (ONNX, OpenVINO, TensorRT), or add an artifact "
+                              "of that size to scale_models");
 }
 
 PlacedView place(int scale, const std::vector<Artifact>& artifacts) {

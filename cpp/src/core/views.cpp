@@ -1,4 +1,4 @@
-// Test-time augmentation: opens what the views run on, and runs them.
+// Test-time augmentation: opens the artifacts of the views, and runs the views.
 #include <algorithm>
 #include <array>
 #include <map>
@@ -15,17 +15,18 @@ Artifact Detector::Impl::artifact() const {
   return {spec.path, spec.height, spec.width, fixed.height || fixed.width, spec.stride};
 }
 
-/// What the keypoints are in mirrored views, if there are any.
+/// The counterparts of keypoints in mirrored views, if there are any.
 void Detector::Impl::find_counterparts(bool flip) {
   if (spec.layout.task != Task::pose || !flip) return;
   spec.layout.flip_idx = counterparts(spec.layout, spec.names);
   if (!spec.layout.flip_idx.empty()) return;
-  throw std::invalid_argument("flip: model \"" + spec.path +
-                              "\" does not say which keypoints are left and right of each other (no 'flip_idx' in its "
-                              "metadata); give flip_idx, or switch flip off");
+  throw std::invalid_argument(
+      "flip: model \"" + spec.path +
+      "\" does not record which keypoints are mirror images of each other (no 'flip_idx' in its "
+      "metadata); pass flip_idx, or set flip to false");
 }
 
-/// Opens what the views run on and runs each once, so that a size that the network cannot take fails here.
+/// Opens the artifacts of the views and runs each once, so that an unsupported size fails here.
 void Detector::Impl::prepare_views(const Options& options) {
   if (!options.augment && options.scales.empty() && options.scale_models.empty()) return;
   merge = options.merge;

@@ -62,7 +62,7 @@ CudaDevice::CudaDevice(int index) : index_(index) {
   int count = 0, major = 0, minor = 0;
   cuda.check(cuda.device_count(&count), "counting the GPUs");
   if (index < 0 || index >= count) {
-    throw EngineError("there are " + std::to_string(count) + " NVIDIA GPUs here, and no cuda:" + std::to_string(index));
+    throw EngineError("there are " + std::to_string(count) + " NVIDIA GPUs here, but no cuda:" + std::to_string(index));
   }
   cuda.check(cuda.device_get(&device_, index), "finding the GPU");
   char name[256] = {};

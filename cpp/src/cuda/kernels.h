@@ -97,7 +97,7 @@ YOLORT_BOTH inline void add(const LaunchParams& params, int image, std::uint32_t
   to.angle = angle;
 }
 
-/// Where an anchor's values lie beside box and scores: the map, and the first value and the distance to the next in it.
+/// The location of an anchor's additional values: the map, the first value in it, and the distance to the next one.
 struct Extra {
   Map map;
   std::int64_t first, step;
@@ -270,7 +270,7 @@ YOLORT_BOTH inline void suppress_turned(const LaunchParams& params, const Candid
   });
 }
 
-/// Copies what else there is of the boxes that are left; see ExtraValues.
+/// Copies the additional values of the remaining boxes; see ExtraValues.
 template <class Block>
 YOLORT_BOTH inline void gather(const LaunchParams& params, int image, int kept, const Block& block) {
   if (params.turned) return;

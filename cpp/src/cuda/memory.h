@@ -1,4 +1,4 @@
-// What lies where in buffers that the host fills for a GPU.
+// Layout of the buffers that the host fills for a GPU.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// What the kernels of a GPU get, and what they share.
+// The parameters and shared types of the GPU kernels.
 #pragma once
 
 #include <cmath>
@@ -19,7 +19,7 @@ constexpr int max_levels = 8;
 /// Maximum number of candidates per image; with more, the CPU decodes.
 constexpr int max_candidates = 16384;
 
-/// Where an image lies, and how it goes into the network input; see Geometry and Letterbox.
+/// The position of an image in memory and in the network input; see Geometry and Letterbox.
 struct Source {
   const std::uint8_t* pixels;  ///< of the GPU
   std::int64_t stride;         ///< bytes from one row to the next; may be negative
@@ -64,7 +64,7 @@ struct MaskSpan {
   int values;               ///< where its coefficients start
 };
 
-/// What the kernels need for the masks of one image. Masks are launched once the host knows how large they are.
+/// The kernels' parameters for the masks of one image. Masks are launched once the host knows how large they are.
 struct MaskParams {
   Map prototypes;
   int image;          ///< of the batch
@@ -133,7 +133,7 @@ YOLORT_BOTH inline float at(const Map& map, std::int64_t index) {
 
 YOLORT_BOTH inline bool finite(float value) { return value - value == 0; }
 
-/// Adds one; returns what was there.
+/// Adds one; returns the previous value.
 YOLORT_BOTH inline int count_up(int* counter) {
 #ifdef __CUDA_ARCH__
   return atomicAdd(counter, 1);

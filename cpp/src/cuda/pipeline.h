@@ -44,10 +44,10 @@ class CudaPipeline {
   /// Whether it can decode such outputs.
   static bool takes(const Batch& batch, const std::vector<Tensor>& outputs);
 
-  /// Detects. `network` queues on the stream what reads `input` and writes `outputs`, all in GPU memory. The second
-  /// time in a row that it is called with the same tensors, everything is captured into a CUDA graph, which runs from
-  /// then on; a network that cannot be captured is queued each time. If the GPU finds what only the CPU can handle
-  /// (more candidates than kernels.h allows) or has to report (NaN), the outputs are copied and decoded there.
+  /// Detects. `network` queues on the stream the work that reads `input` and writes `outputs`, all in GPU memory. The
+  /// second time in a row that it is called with the same tensors, everything is captured into a CUDA graph, which runs
+  /// from then on; a network that cannot be captured is queued each time. If the CPU has to take over (more candidates
+  /// than kernels.h allows, or NaN), the outputs are copied and decoded there.
   void detect(const Batch& batch, const Tensor& input, const std::vector<Tensor>& outputs,
               const std::function<void()>& network, std::vector<Detections>& out, Speed& speed);
 

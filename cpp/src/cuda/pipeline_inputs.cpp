@@ -1,4 +1,4 @@
-// What the GPU gets for a batch: the LaunchParams, and the pixels.
+// The GPU inputs of a batch: the LaunchParams and the pixels.
 #include <algorithm>
 #include <cstring>
 #include <iterator>
@@ -116,8 +116,7 @@ void CudaPipeline::fill_params(const Batch& batch, const Tensor& input, const st
   params.masks.for_cpu = params.found_counts + slots;
 }
 
-/// Says where the images go in the network input. Of a host image that is shrunk, only the rows that are needed are
-/// sent.
+/// Places the images in the network input. If a host image shrinks, only the rows that the resize reads are uploaded.
 void CudaPipeline::fill_sources(const Batch& batch) {
   sources_.assign(batch.images.size(), {});
   offsets_.clear();
@@ -190,7 +189,7 @@ void CudaPipeline::send(const Image& image, const cuda::Source& source, std::siz
   }
 }
 
-/// Checks an image in GPU memory, and makes the stream wait for what writes it.
+/// Checks an image in GPU memory, and makes the stream wait for pending writes to it.
 void CudaPipeline::await(const Image& image) {
   const Cuda& cuda = Cuda::get();
   CUmemorytype type{};
@@ -199,11 +198,11 @@ void CudaPipeline::await(const Image& image) {
   if (cuda.pointer_attribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address) != CUDA_SUCCESS ||
       type == CU_MEMORYTYPE_HOST ||
       cuda.pointer_attribute(&ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, address) != CUDA_SUCCESS) {
-    throw std::invalid_argument("image: said to be in CUDA memory, but its pointer is not");
+    throw std::invalid_argument("image: its memory is set to CUDA, but its pointer is not in CUDA memory");
   }
   if (ordinal != device_->index()) {
     throw std::invalid_argument("image: it is on cuda:" + std::to_string(ordinal) +
-                                ", and the Detector on cuda:" + std::to_string(device_->index()));
+                                ", but the Detector on cuda:" + std::to_string(device_->index()));
   }
   if (!image.stream) return;
   cuda.check(cuda.event_record(arrived_, static_cast<CUstream>(image.stream), 0), "waiting for an image");

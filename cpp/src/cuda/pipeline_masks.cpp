@@ -17,7 +17,7 @@ std::pair<int, int> range(const std::vector<std::int32_t>& first, int from, int 
   return {low, high + 3};
 }
 
-/// Where the masks of an image are computed, and how much there is of each; a mask without pixels has none.
+/// The placement and size of the masks of an image; a mask without pixels has size 0.
 struct Plan {
   std::vector<cuda::MaskSpan> spans;
   std::int64_t grids = 0, bits = 0;           ///< values, bytes
@@ -61,7 +61,7 @@ void write_samples(const Samples& samples, cuda::Sample* to) {
 
 }  // namespace
 
-/// Sets the masks of what was found in an image, and drops what has none.
+/// Sets the masks of the detections in an image, and drops detections without a mask.
 void CudaPipeline::add_masks(const Tensor& prototypes, const Geometry& geometry, std::size_t image, Detections& found) {
   for (const Box& box : found.boxes) found.masks.push_back(pixels_of(box));
   check_mask_memory(found.masks);

@@ -15,7 +15,7 @@ const Types convolutions = {"Conv", "Convolution"};
 const Types shapes = {"Shape", "ShapeOf"};
 const Types movers = {"Reshape", "Transpose", "Permute"};
 const Types softmaxes = {"Softmax", "SoftMax"};
-/// What a tail may consist of: arithmetic of anchors, boxes, keypoints and angles, and the choice of the best of an
+/// Operators that a tail may contain: arithmetic on anchors, boxes, keypoints and angles, and the top-k of an
 /// end-to-end head.
 const Types decoders = {"Add",           "BinaryOp",
                         "Broadcast",     "Cast",
@@ -111,7 +111,8 @@ class Tail {
            });
   }
 
-  /// Collects what joins the levels, and other concatenations. False: something else than decoding leads to the output.
+  /// Collects the concatenations of the levels and others. Returns false if the path to the output contains more than
+  /// decoding.
   bool walk(const std::string& output) {
     levels_.clear();
     concatenations_.clear();
@@ -153,7 +154,7 @@ class Tail {
     return out;
   }
 
-  /// Takes the coefficients, keypoints or angles out of the levels: the head concatenates them behind boxes and scores.
+  /// Extracts the coefficients, keypoints or angles from the levels: the head concatenates them after boxes and scores.
   const GraphNode* take_extra() {
     constexpr std::size_t max_kinds = 3;
     if (levels_.size() > max_kinds) return nullptr;

@@ -1,4 +1,4 @@
-// What the graph of a model file computes, without its weights.
+// The graph of a model file, without its weights.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@ struct GraphNode {
   std::string type;                  ///< in the words of its format
   std::vector<std::string> inputs;   ///< names of tensors; of a constant none
   std::vector<std::string> outputs;  ///< names of tensors
-  bool to_int8 = false;              ///< it gives signed 8-bit numbers (QuantizeLinear, Convert)
+  bool to_int8 = false;              ///< it outputs signed 8-bit numbers (QuantizeLinear, Convert)
 };
 
 struct Graph {
@@ -24,9 +24,9 @@ struct Graph {
 /// Whether activations, and not only weights, are rounded to signed 8 bits.
 bool rounds_activations_to_int8(const Graph& graph);
 
-/// The maps from which the tail of a graph decodes what a head of Ultralytics for this task finds, in the order of
-/// Head::raw: of each level the boxes, the classes, and the coefficients, keypoints or angles; then the prototypes.
-/// They may be in any tensors; empty: the tail is none of those (another head, NMS in the graph, INT8 up to the end).
+/// The maps from which the tail of a graph decodes the results of an Ultralytics head for this task, in the order of
+/// Head::raw: for each level the boxes, the classes, and the coefficients, keypoints or angles; then the prototypes.
+/// They may be in any tensors. Empty if the tail is not known (another head, NMS in the graph, INT8 up to the end).
 std::vector<std::string> find_raw_maps(const Graph& graph, Task task = Task::detect);
 
 /// The maps of a model at which an engine ends instead of at the outputs; empty: it runs the graph as a whole.

@@ -78,7 +78,7 @@ class LiteralParser {
     const char quote = text_[at_++];
     std::string out;
     while (true) {
-      if (done()) fail("a string does not end");
+      if (done()) fail("a string has no closing quote");
       char c = text_[at_++];
       if (c == quote) return out;
       if (c == '\\') {
@@ -90,7 +90,7 @@ class LiteralParser {
   }
 
   void parse_escape(std::string& out) {
-    if (done()) fail("a string does not end");
+    if (done()) fail("a string has no closing quote");
     char c = text_[at_++];
     switch (c) {
       case 'n': out += '\n'; return;
@@ -101,7 +101,7 @@ class LiteralParser {
       case 'a': out += '\a'; return;
       case 'v': out += '\v'; return;
       case '0':
-        if (!done() && text_[at_] >= '0' && text_[at_] <= '9') fail("octal escapes are not read");
+        if (!done() && text_[at_] >= '0' && text_[at_] <= '9') fail("octal escapes are not supported");
         out += '\0';
         return;
       case 'x': parsing::append_utf8(out, parse_hex(2)); return;

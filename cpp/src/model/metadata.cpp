@@ -66,7 +66,6 @@ class MetadataReader {
     if (spec_.layout.transformer) {
       spec_.layout.head = Head::end2end;
       spec_.layout.nms = false;
-      spec_.input.stretch = true;
     }
     spec_.layout.normalized = spec_.format == Format::tflite;  // as Ultralytics exports it, for the sake of INT8
     if (nms && is_true(*nms)) {  // Ultralytics unrolls the loop over the images: further ones would get no detections
@@ -122,11 +121,10 @@ class MetadataReader {
         layout.task = each;
         known = true;
       }
-      if (!known)
-        fail(spec_, "its task is '" + name + "'; yolort runs models that detect, segment, pose, obb and classify");
+      if (!known) fail(spec_, "its task is '" + name + "'; yolort supports detect, segment, pose, obb and classify");
     }
     if (spec_.format == Format::tflite && layout.task != Task::detect) {
-      fail(spec_, "its task is '" + to_text(layout.task) + "'; of .tflite files yolort runs those that detect");
+      fail(spec_, "its task is '" + to_text(layout.task) + "'; for .tflite files yolort supports only detect");
     }
     if (layout.task == Task::obb) layout.extra = 1;
     if (layout.task == Task::pose) {
@@ -162,14 +160,14 @@ class MetadataReader {
       const auto last = static_cast<std::int64_t>(dict->size()) - 1;
       for (const auto& [key, value] : *dict) {
         std::int64_t index = integer(number_of(key), "names", 0, last);
-        if (seen[index]) fail(spec_, "metadata 'names': class " + std::to_string(index) + " stands twice");
+        if (seen[index]) fail(spec_, "metadata 'names': class " + std::to_string(index) + " occurs twice");
         seen[index] = true;
         spec_.names[index] = name_of(value);
       }
     } else if (!names.as<std::nullptr_t>()) {
-      fail(spec_, "metadata 'names' is no list or dict of class names");
+      fail(spec_, "metadata 'names' is not a list or dict of class names");
     }
-    // What Ultralytics writes for a model that has none: 999 of them (default_class_names in nn/autobackend.py).
+    // Names that Ultralytics writes for a model without any: 999 of them (default_class_names in nn/autobackend.py).
     spec_.placeholders = !spec_.names.empty();
     for (std::size_t i = 0; i < spec_.names.size(); ++i) {
       spec_.placeholders = spec_.placeholders && spec_.names[i] == "class" + std::to_string(i);
@@ -196,7 +194,8 @@ class MetadataReader {
     const Value imgsz = get("imgsz");
     if (imgsz.as<std::nullptr_t>()) return;
     const List* list = imgsz.as<List>();
-    if (list && list->size() != 1 && list->size() != 2) fail(spec_, "metadata 'imgsz' is no size or [height, width]");
+    if (list && list->size() != 1 && list->size() != 2)
+      fail(spec_, "metadata 'imgsz' is neither a size nor [height, width]");
     const Value& height = list ? list->front() : imgsz;
     const Value& width = list ? list->back() : imgsz;
     spec_.height = static_cast<int>(integer(height, "imgsz", 1, max_imgsz));
@@ -227,7 +226,7 @@ class MetadataReader {
       layout.reg_max = static_cast<int>(integer(required(own, "reg_max"), "yolort.reg_max", 1, 64));
       const Value& strides = required(own, "strides");
       if (!strides.as<List>() || strides.as<List>()->empty() || strides.as<List>()->size() > max_levels) {
-        fail(spec_, "metadata 'yolort.strides' is no list of 1 to 8 strides");
+        fail(spec_, "metadata 'yolort.strides' is not a list of 1 to 8 strides");
       }
       for (const Value& stride : *strides.as<List>()) {
         layout.strides.push_back(static_cast<int>(integer(stride, "yolort.strides", 1, max_stride)));
@@ -237,8 +236,9 @@ class MetadataReader {
       layout.head = Head::boxes;
     } else if (head == "end2end") {
       layout.head = Head::end2end;
-    } else {
-      fail(spec_, "metadata 'yolort.head' is '" + head + "', expected raw, raw-e2e, boxes or end2end");
+    } else if (head != "probs" || layout.task != Task::classify) {
+      fail(spec_,
+           "metadata 'yolort.head' is '" + head + "', expected raw, raw-e2e, boxes or end2end (classify: probs)");
     }
     layout.nms = head == "raw" || head == "boxes";
     if (own.find("precision")) spec_.precision = text_of(own, "precision");
@@ -250,7 +250,7 @@ class MetadataReader {
     read_input(own);
   }
 
-  /// What keypoints are in a mirrored image, and the limbs between them.
+  /// The counterparts of keypoints in a mirrored image, and the limbs.
   void read_keypoints(const Value& own) {
     const int count = spec_.layout.kpt_shape[0];
     const auto check = [&](const std::string& key, const std::string& problem) {
@@ -262,10 +262,10 @@ class MetadataReader {
     }
     if (const Value* skeleton = own.find("skeleton")) {
       const List* limbs = skeleton->as<List>();
-      if (!limbs) fail(spec_, "metadata 'yolort.skeleton' is no list of pairs of keypoints");
+      if (!limbs) fail(spec_, "metadata 'yolort.skeleton' is not a list of pairs of keypoints");
       for (const Value& limb : *limbs) {
         const std::vector<int> ends = integers(limb, "yolort.skeleton");
-        if (ends.size() != 2) fail(spec_, "metadata 'yolort.skeleton' is no list of pairs of keypoints");
+        if (ends.size() != 2) fail(spec_, "metadata 'yolort.skeleton' is not a list of pairs of keypoints");
         spec_.skeleton.push_back({ends[0], ends[1]});
       }
       check("yolort.skeleton", problem_of(spec_.skeleton, count));
@@ -288,14 +288,14 @@ class MetadataReader {
     const auto expect = [&](const char* key, const char* wanted) {
       const Value* value = input->find(key);
       if (value && to_text(*value) != wanted) {
-        fail(spec_, std::string("metadata 'yolort.input.") + key + "' is " + to_text(*value) + ", this yolort feeds " +
-                        wanted);
+        fail(spec_, std::string("metadata 'yolort.input.") + key + "' is " + to_text(*value) +
+                        ", but this yolort supports " + wanted);
       }
     };
     expect("scale", "255");
     expect("pad", "114");
     spec_.input.bgr = choice(*input, "colour", "rgb", "bgr");
-    spec_.input.stretch = choice(*input, "resize", "letterbox", "stretch");
+    if (input->find("resize")) spec_.input.stretch = choice(*input, "resize", "letterbox", "stretch");
     spec_.input.mean = numbers(*input, "mean");
     spec_.input.stddev = numbers(*input, "std");
   }
@@ -315,7 +315,7 @@ class MetadataReader {
     const List one = {*value};
     for (const Value& item : value->as<List>() ? *value->as<List>() : one) {
       const std::int64_t* whole = item.as<std::int64_t>();
-      if (!whole && !item.as<double>()) fail(spec_, "metadata 'yolort.input." + key + "' is no list of numbers");
+      if (!whole && !item.as<double>()) fail(spec_, "metadata 'yolort.input." + key + "' is not a list of numbers");
       out.push_back(whole ? static_cast<float>(*whole) : static_cast<float>(*item.as<double>()));
     }
     return out;
@@ -329,7 +329,7 @@ class MetadataReader {
 
   std::string text_of(const Value& own, const std::string& key) const {
     const std::string* text = required(own, key).as<std::string>();
-    if (!text) fail(spec_, "metadata 'yolort." + key + "' is no text");
+    if (!text) fail(spec_, "metadata 'yolort." + key + "' is not text");
     return *text;
   }
 

@@ -89,7 +89,7 @@ std::string HeadLayout::name() const {
 bool ModelSpec::may_be_cut() const {
   constexpr std::uintmax_t max_bytes = std::uintmax_t{1} << 31;  // which ONNX files cannot exceed
   const auto author = metadata.find("author");
-  // Keypoints and angles are computed in two ways, of which the class of the head says which.
+  // Keypoints and angles are encoded in one of two ways, depending on the class of the head.
   const bool known = layout.task == Task::detect || layout.task == Task::segment || metadata.count("head");
   return !whole && known && (layout.head == Head::boxes || layout.head == Head::end2end) && author != metadata.end() &&
          author->second == "Ultralytics" && model_bytes(*this) <= max_bytes;
@@ -133,9 +133,9 @@ ModelSpec read_model(const std::string& model) {
   } else if (ending == ".tflite") {
     spec.format = Format::tflite;
   } else if (ending == ".pt") {
-    fail(spec, "a checkpoint of PyTorch is exported first: yolort export " + path.string());
+    fail(spec, "PyTorch checkpoints must be exported first: yolort export " + path.string());
   } else if (ending != ".onnx") {
-    fail(spec, folder ? "the folder holds no .param (NCNN) or .xml (OpenVINO) file"
+    fail(spec, folder ? "the folder has no .param (NCNN) or .xml (OpenVINO) file"
                       : "unknown model format '" + ending +
                             "'; give an .onnx or .tflite file, a TensorRT .engine, an NCNN folder or .param, or an "
                             "OpenVINO folder or .xml");
@@ -147,7 +147,8 @@ ModelSpec read_model(const std::string& model) {
     spec.graph = find_graph(spec, path, spec.format == Format::ncnn ? ".param" : ".xml");
     spec.weights = fs::path(spec.graph).replace_extension(".bin");
     if (!fs::exists(spec.weights, error)) fail(spec, "its weights " + spec.weights.string() + " are missing");
-    if (!fs::is_regular_file(spec.weights, error)) fail(spec, "its weights " + spec.weights.string() + " are no file");
+    if (!fs::is_regular_file(spec.weights, error))
+      fail(spec, "its weights " + spec.weights.string() + " are not a file");
   }
   if (!fs::is_regular_file(spec.graph, error) || fs::file_size(spec.graph, error) == 0 || error)
     fail(spec, "the file is empty or cannot be read");
@@ -167,7 +168,7 @@ ModelSpec read_model(std::string_view contents, const std::string& format) {
   } else {
     throw std::invalid_argument("format is \"" + format + "\", expected onnx or tensorrt for a model in memory");
   }
-  if (contents.empty()) fail(spec, "it has no bytes");
+  if (contents.empty()) fail(spec, "it is empty");
   read_metadata(spec);
   return spec;
 }

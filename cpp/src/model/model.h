@@ -1,4 +1,4 @@
-// What a model file says about itself.
+// Model metadata.
 #pragma once
 
 #include <array>
@@ -7,6 +7,7 @@
 #include <istream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,16 +25,17 @@ enum class Head {
   raw,      ///< box and class maps of each level, as the last convolutions leave them
   boxes,    ///< batch x (4 + classes) x anchors: cx cy w h in input pixels, scores
   end2end,  ///< batch x rows x 6: x1 y1 x2 y2 score class
-  rows,     ///< batch x anchors x (4 + classes): what `boxes` has, a row for each anchor
-  indexed,  ///< rows x 7: image of the batch, x1 y1 x2 y2 class score
+  rows,     ///< batch x anchors x (4 + classes): the values of `boxes`, one row per anchor
+  indexed,  ///< rows x 7: index in the batch, x1 y1 x2 y2 class score
   probs,    ///< batch x classes, of Task::classify
 };
 
 /// How pixels become numbers of the network input.
 struct InputFormat {
-  int channels = 0;      ///< 0: the model does not say
-  bool bgr = false;      ///< blue first, of three channels
-  bool stretch = false;  ///< both sides of an image become those of the input: no padding
+  int channels = 0;  ///< 0: unknown
+  bool bgr = false;  ///< blue first, of three channels
+  /// Both sides of an image become those of the input: no padding. Unset: whether the model is RT-DETR.
+  std::optional<bool> stretch;
   /// (grey level / 255 - mean) / stddev; one for all channels, or one each in the order of the network. Empty: 0 and 1.
   std::vector<float> mean, stddev;
 };
@@ -49,12 +51,12 @@ struct HeadLayout {
   bool direct = false;             ///< raw: keypoints and angles as in Pose26 and OBB26 of YOLO26
   bool nms = true;                 ///< raw one-to-one branches (`raw-e2e`) and end2end need none
   bool normalized = false;         ///< boxes, rows, centered end2end: cx cy w h are shares of the input
-  bool centered = false;           ///< end2end: cx cy w h in place of the corners; those of obb always are
-  bool objectness = false;         ///< rows: after the box the score of there being an object, a factor of the others
+  bool centered = false;           ///< end2end: cx cy w h instead of the corners; always so for obb
+  bool objectness = false;         ///< rows: an objectness score follows the box and multiplies the others
   bool transformer = false;        ///< RT-DETR: the boxes are normalized and need no NMS
   int classes = 0;
   int reg_max = 0;           ///< raw: bins of a box side; 1 means the distance itself
-  std::vector<int> strides;  ///< raw: input pixels per cell, level by level; empty: the shapes of the maps say
+  std::vector<int> strides;  ///< raw: input pixels per cell, level by level; empty: from the shapes of the maps
 
   std::string name() const;
   /// Outputs of each level of a raw head.
@@ -67,23 +69,23 @@ struct ModelSpec {
   Format format = Format::onnx;
   std::filesystem::path graph;     ///< .onnx, .param, .xml, .engine or .tflite
   std::filesystem::path weights;   ///< .bin of NCNN and OpenVINO
-  std::uintmax_t plan = 0;         ///< of .engine: where TensorRT's own bytes start
-  std::vector<std::string> names;  ///< empty: the model does not say
+  std::uintmax_t plan = 0;         ///< for .engine: offset of the plan
+  std::vector<std::string> names;  ///< empty: unknown
   bool placeholders = false;       ///< the names are class0, class1, ... and may be more than the classes
-  Skeleton skeleton;               ///< pose; empty: the model does not say
-  int height = 0, width = 0;       ///< 0: the model does not say
+  Skeleton skeleton;               ///< pose; empty: unknown
+  int height = 0, width = 0;       ///< 0: unknown
   int stride = 32;                 ///< sides of a dynamic input are multiples of it
   InputFormat input;
   HeadLayout layout;
-  int max_batch = 0;      ///< maximum number of images per run if the shapes of the graph do not say; 0: any
-  std::string precision;  ///< what the file holds; empty: the model does not say
+  int max_batch = 0;      ///< maximum number of images per run if the graph's shapes do not fix it; 0: any
+  std::string precision;  ///< that of the file; empty: unknown
   std::string engine;     ///< the one it was made for; empty or unknown: any
-  std::string source;     ///< SHA-256 of the checkpoint it was made from; empty: the model does not say
+  std::string source;     ///< SHA-256 of the source checkpoint; empty: unknown
   std::map<std::string, std::string> metadata;
   bool whole = false;  ///< run the graph up to its own outputs, even if they are decoded in it
 
-  /// Whether an engine may end at the maps of find_raw_maps() instead of the outputs: Ultralytics wrote it, so that
-  /// what the graph does with them is known, it is decoded in the graph, and small enough to be rewritten in memory.
+  /// Whether an engine may stop at the maps of find_raw_maps(): the model is an Ultralytics export, so its decoding is
+  /// known; it decodes in the graph; and it is small enough to be rewritten in memory.
   bool may_be_cut() const;
 };
 
@@ -107,7 +109,7 @@ inline int channels_of(const ModelSpec& spec, int in_graph) {
 /// Total size of the files of a model in bytes; 0 for a model in memory.
 std::uintmax_t model_bytes(const ModelSpec& spec);
 
-/// The error for a model without an input size if none was given.
+/// The error if neither the model nor the caller has an input size.
 ModelError unknown_imgsz(const ModelSpec& spec);
 
 /// Finds the files and reads the metadata; nothing of the network itself. Throws FileNotFound, ModelError.

@@ -11,7 +11,7 @@ Dict read_plan_header(ModelSpec& spec) {
   const auto [file, size] = open_graph(spec);
   unsigned char start[5] = {};
   file->read(reinterpret_cast<char*>(start), 5);
-  if (!*file) fail(spec, "no TensorRT engine, or a truncated one; build it again");
+  if (!*file) fail(spec, "not a TensorRT engine, or truncated; build it again");
   if (start[4] != '{') return {};
   const std::uint64_t length = start[0] | start[1] << 8 | start[2] << 16 | static_cast<std::uint64_t>(start[3]) << 24;
   if (length > size - 4) fail(spec, "its metadata header is longer than the file, which is truncated; build it again");
@@ -28,7 +28,7 @@ Dict read_plan_header(ModelSpec& spec) {
   } catch (const ParseError& what) {
     fail(spec, std::string("its metadata header: ") + what.what());
   }
-  fail(spec, "its metadata header is no JSON object");
+  fail(spec, "its metadata header is not a JSON object");
 }
 
 }  // namespace yolort

@@ -14,18 +14,18 @@ struct ProtobufField {
   std::uint64_t end = 0;    ///< of bytes: the position behind them
 };
 
-/// Reads from a stream of `size` bytes without loading what is skipped. Throws ParseError.
+/// Reads from a stream of `size` bytes without loading skipped fields. Throws ParseError.
 class ProtobufReader {
  public:
   ProtobufReader(std::istream& in, std::uint64_t size) : in_(in), size_(size) {}
 
   std::uint64_t size() const { return size_; }
-  /// Where the next byte is read.
+  /// Position of the next byte.
   std::uint64_t position() const { return at_; }
   /// Bytes of a field that are not read yet.
   std::uint64_t remaining(const ProtobufField& field) const { return field.end - at_; }
-  /// The next field of the message that ends there; false at its end. What it holds as bytes has to be read or skipped
-  /// before the one after it.
+  /// The next field of the message that ends there; false at its end. Its bytes must be read or skipped before the next
+  /// call.
   bool next(std::uint64_t end, ProtobufField& field);
   void skip(const ProtobufField& field);
   /// The bytes of a field, at most `max_bytes`.

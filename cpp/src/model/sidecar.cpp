@@ -22,7 +22,7 @@ Dict read_sidecar(const ModelSpec& spec) {
   } catch (const ParseError& what) {
     fail(spec, std::string("metadata.yaml: ") + what.what());
   }
-  fail(spec, "metadata.yaml holds no 'key: value' lines");
+  fail(spec, "metadata.yaml has no 'key: value' lines");
 }
 
 }  // namespace yolort

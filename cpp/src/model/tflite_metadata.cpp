@@ -40,10 +40,10 @@ struct Archive {
 
   [[noreturn]] void damaged() const { fail(spec, "the archive with its metadata is damaged; export it again"); }
 
-  /// What metadata.json holds; nothing if there is none.
+  /// The contents of metadata.json; nothing if there is none.
   std::optional<std::string> metadata() const {
     if (file.size < end_record) return std::nullopt;
-    const std::string end = read(file.size - end_record, end_record);  // Ultralytics writes no comment behind it
+    const std::string end = read(file.size - end_record, end_record);  // Ultralytics writes no comment after it
     if (number(end, 0, 4) != 0x06054B50) return std::nullopt;
     const std::uint64_t size = number(end, 12, 4), start = number(end, 16, 4);
     if (size > max_directory) damaged();
@@ -65,7 +65,7 @@ struct Archive {
     const std::string local = read(start, local_record);
     const std::string bytes = read(start + local_record + number(local, 26, 2) + number(local, 28, 2), packed);
     if (method == 0) return bytes;
-    if (method != 8) fail(spec, "its metadata is packed in an unknown way; export it again");
+    if (method != 8) fail(spec, "its metadata is compressed in an unknown format; export it again");
     std::optional<std::string> text = inflate_raw(bytes, size);
     if (!text) damaged();
     return std::move(*text);
@@ -83,7 +83,7 @@ Dict read_tflite_metadata(const ModelSpec& spec) {
   } catch (const ParseError& what) {
     fail(spec, "its metadata.json: " + std::string(what.what()));
   }
-  fail(spec, "its metadata.json is no JSON object");
+  fail(spec, "its metadata.json is not a JSON object");
 }
 
 }  // namespace yolort

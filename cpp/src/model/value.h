@@ -1,4 +1,4 @@
-// Metadata values, as the parsers of literals (model/literal.h) and YAML (model/yaml.h) give them. The text is
+// Metadata values, as returned by the parsers of literals (model/literal.h) and YAML (model/yaml.h). The text is
 // untrusted: nothing is evaluated, depth and size are bounded.
 #pragma once
 
@@ -29,17 +29,17 @@ struct Value {
   const Value* find(std::string_view key) const;
 };
 
-/// What is wrong and at which character or line.
+/// The fault, and the character or line where it is.
 struct ParseError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// What both parsers need.
+/// Shared by both parsers.
 namespace parsing {
 
 inline constexpr int max_depth = 32;
 inline constexpr std::size_t max_size = 8 << 20;    ///< bytes: 65,536 names of 128 bytes
-inline constexpr std::size_t max_values = 1 << 19;  ///< in one text; a Value takes some 100 bytes
+inline constexpr std::size_t max_values = 1 << 19;  ///< in one text; a Value takes about 100 bytes
 
 /// Throws ParseError for more than max_size.
 void check_size(std::string_view text);

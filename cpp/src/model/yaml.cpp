@@ -32,14 +32,13 @@ class YamlParser : YamlScanner {
 
   bool at_item() const { return peek() == '-' && blank_at(1); }
 
-  /// A node indented deeper than `indent`. `fresh`: only dashes stand before it in its line, so that it may be a
-  /// mapping.
+  /// A node indented deeper than `indent`. `fresh`: only dashes precede it in its line, so it may be a mapping.
   Value parse_node(int indent, bool fresh, int depth) {
     if (depth > parsing::max_depth) fail("nested deeper than " + std::to_string(parsing::max_depth) + " levels");
     const std::size_t start = line_start();
     if (fresh && text_.substr(start, at_ - start).find('\t') != npos) fail("a tab indents the line");
     if (fresh && at_item()) return parse_items(column(), depth);
-    if (fresh && peek() == '?' && blank_at(1)) fail("keys with '? ' are not read");
+    if (fresh && peek() == '?' && blank_at(1)) fail("keys with '? ' are not supported");
     if (fresh && at_key()) return parse_mapping(column(), depth);
     if (peek() == '|' || peek() == '>') return {block_scalar(indent)};
     if (peek() == '[' || peek() == '{') return parse_flow(depth);
@@ -87,7 +86,7 @@ class YamlParser : YamlScanner {
   Value parse_mapping(int indent, int depth) {
     Dict dict;
     while (!at_end() && !at_marker('-') && column() == indent && !at_item()) {
-      if (peek() == '?' && blank_at(1)) fail("keys with '? ' are not read");
+      if (peek() == '?' && blank_at(1)) fail("keys with '? ' are not supported");
       if (!at_key()) fail("expected 'key: value'");
       count_.add();
       const std::string_view key_tag = take_tag();
@@ -156,7 +155,7 @@ class YamlParser : YamlScanner {
 
   // ---- tags ----
 
-  /// Takes the tag that follows; empty if there is none.
+  /// Consumes the next tag; empty if there is none.
   std::string_view take_tag() {
     if (peek() != '!') return {};
     const std::size_t begin = at_;
@@ -168,7 +167,7 @@ class YamlParser : YamlScanner {
       skip_blanks();
       return tag;
     }
-    fail("the tag " + std::string(tag) + " is not read");
+    fail("the tag " + std::string(tag) + " is not supported");
   }
 
   /// `!!str 08` is text, `!!int "8"` a number.

@@ -9,9 +9,9 @@ namespace yolort {
 Value YamlScanner::scalar(int indent, bool flow, bool keys) {
   const char c = peek();
   if (c == '"' || c == '\'') return {quoted_scalar()};
-  if (c == '&' || c == '*') fail("anchors and aliases are not read");
+  if (c == '&' || c == '*') fail("anchors and aliases are not supported");
   if (is_one_of(c, ",[]{}#|>%@`!") || (is_one_of(c, "-?:") && (blank_at(1) || (flow && c != '-')))) {
-    fail(std::string("no value begins with '") + c + "'");
+    fail(std::string("a value cannot begin with '") + c + "'");
   }
   const std::string text = plain_scalar(indent, flow, keys);
   if (text.empty()) fail("a value is missing");
@@ -65,7 +65,7 @@ std::string YamlScanner::plain_scalar(int indent, bool flow, bool keys) {
   }
 }
 
-/// Takes line breaks and the blanks around them. One break becomes a blank; of several, all but the first are kept.
+/// Consumes line breaks and the blanks around them. One break becomes a blank; of several, the first is dropped.
 std::string YamlScanner::fold() {
   const std::string_view first = take_break();
   std::string more;
@@ -82,7 +82,7 @@ std::string YamlScanner::quoted_scalar() {
   const char quote = text_[at_++];
   std::string out;
   while (true) {
-    if (done()) fail("a string does not end");
+    if (done()) fail("a string has no closing quote");
     if (peek() == quote) {
       ++at_;
       if (quote == '"' || peek() != '\'') return out;

@@ -9,7 +9,7 @@
 
 namespace yolort {
 
-/// Follows PyYAML's scanner: what is a line break, how lines are folded, where a plain scalar ends.
+/// Follows PyYAML's scanner for line breaks, line folding and the end of plain scalars.
 class YamlScanner {
  protected:
   explicit YamlScanner(std::string_view text) : text_(text) {
@@ -42,7 +42,7 @@ class YamlScanner {
   bool blank_at(std::size_t ahead) const {
     return at_ + ahead >= text_.size() || is_one_of(peek(ahead), " \t") || break_length(at_ + ahead) > 0;
   }
-  /// Takes the line break that follows, and returns it.
+  /// Consumes the next line break and returns it.
   std::string_view take_break() {
     const std::size_t length = break_length(at_);
     const std::string_view taken = text_.substr(at_, length);

@@ -26,7 +26,7 @@ std::vector<std::int64_t> run_lengths(const Mask& mask, int width, int height) {
       if ((*byte >> x % 8 & 1) != inside) turn(column + mask.y + y);
     }
     if (inside && mask.y + mask.height < height) turn(column + mask.y + mask.height);
-    // At the foot of the image a run goes on at the head of the next column, if the mask is there.
+    // At the bottom of a column, a run continues at the top of the next column if the mask does.
     if (inside && mask.y > 0) turn(column + height);
   }
   if (inside) turn(static_cast<std::int64_t>(mask.x + mask.width) * height);
@@ -39,7 +39,7 @@ std::vector<std::int64_t> run_lengths(const Mask& mask, int width, int height) {
 
 std::string Mask::rle(int image_width, int image_height) const {
   if (x < 0 || y < 0 || width > image_width - x || height > image_height - y) {
-    throw std::invalid_argument("the mask does not lie in an image of " + std::to_string(image_width) + " x " +
+    throw std::invalid_argument("the mask does not fit in an image of " + std::to_string(image_width) + " x " +
                                 std::to_string(image_height) + " pixels");
   }
   const std::vector<std::int64_t> runs = run_lengths(*this, image_width, image_height);

@@ -5,7 +5,7 @@
 
 namespace yolort {
 
-/// Where an image lies in the network input. The rounding is that of Ultralytics' LetterBox (data/augment.py) and
+/// The position of an image in the network input. The rounding is that of Ultralytics' LetterBox (data/augment.py) and
 /// scale_boxes (utils/ops.py), half to even.
 struct Geometry {
   int source_width = 0, source_height = 0;
@@ -25,7 +25,7 @@ struct Geometry {
   Geometry trimmed(int stride) const;
   /// From network input to original image, clipped.
   Box to_image(const Box& box) const;
-  /// The same for a turned box, which is not clipped.
+  /// The same for a rotated box, which is not clipped.
   RotatedBox to_image(const RotatedBox& box) const;
   /// A box of the original image, cut at its edges.
   Box clip(const Box& box) const;

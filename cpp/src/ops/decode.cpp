@@ -19,7 +19,7 @@ bool is_finite(const Box& box) {
   return std::isfinite(box.x1) && std::isfinite(box.y1) && std::isfinite(box.x2) && std::isfinite(box.y2);
 }
 
-/// A box of center and size, which stand in the places of the corners.
+/// A box given by center and size, stored in the fields of the corners.
 Box centered(const Box& box) {
   const float w = box.x2 / 2, h = box.y2 / 2;
   return {box.x1 - w, box.y1 - h, box.x1 + w, box.y1 + h};
@@ -92,7 +92,7 @@ void check_thresholds(const Thresholds& thresholds, int classes) {
   for (const float conf : thresholds.class_conf) unit("conf of a class", conf);
   if (!thresholds.class_conf.empty() && thresholds.class_conf.size() != static_cast<std::size_t>(classes)) {
     throw std::invalid_argument("class_conf has " + std::to_string(thresholds.class_conf.size()) +
-                                " values, and the model " + std::to_string(classes) + " classes");
+                                " values, but the model has " + std::to_string(classes) + " classes");
   }
   unit("iou", thresholds.iou);
   if (thresholds.max_det < 1) {
@@ -100,7 +100,7 @@ void check_thresholds(const Thresholds& thresholds, int classes) {
   }
   for (int cls : thresholds.classes) {
     if (cls < 0 || cls >= classes) {
-      throw std::invalid_argument("classes: " + std::to_string(cls) + " is no class of this model, which has 0 to " +
+      throw std::invalid_argument("classes: " + std::to_string(cls) + " is not a class of this model, expected 0 to " +
                                   std::to_string(classes - 1));
     }
   }
@@ -250,14 +250,14 @@ void Decoder::add_row(const HeadLayout& layout, const Box& box, float score, flo
   if (!(score > lowest_)) return;
   if (!is_finite(box) || !std::isfinite(cls)) throw not_finite();
   if (cls < 0 || cls >= static_cast<float>(layout.classes)) {
-    throw ModelError("a row has class " + std::to_string(cls) + ", but the model names " +
-                     std::to_string(layout.classes) + " classes; give names= with the names of all");
+    throw ModelError("a row has class " + std::to_string(cls) + ", but the model has names for only " +
+                     std::to_string(layout.classes) + " classes; pass names= with all class names");
   }
   if (layout.transformer && cls != std::floor(cls)) {
     throw ModelError(
         "a row has class " + std::to_string(cls) +
-        ", which is no whole number; an RT-DETR of two classes whose rows hold a score for each of them is "
-        "not known here");
+        ", which is not a whole number; RT-DETR with two classes and one score per class in its rows is not "
+        "supported");
   }
   const int index = static_cast<int>(cls);
   if (score > (floors_.empty() ? thresholds.conf : floors_[static_cast<std::size_t>(index)])) {

@@ -16,11 +16,11 @@ namespace yolort {
 /// Throws std::invalid_argument naming the setting that is out of range.
 void check_thresholds(const Thresholds& thresholds, int classes);
 
-/// What a score must be above to count for a class, and for any class.
+/// The score thresholds per class, and the lowest of them.
 float conf_of(const Thresholds& thresholds, int cls);
 float lowest_conf(const Thresholds& thresholds);
 
-/// What a score must be above, by class; infinity where the class is not wanted. Empty: conf for all.
+/// Score thresholds by class; infinity for classes that are not wanted. Empty: conf for all.
 std::vector<float> score_floors(const Thresholds& thresholds, int classes);
 
 /// The logit of a score, slightly lower so that rounding loses no candidate; the score itself is compared later.
@@ -30,12 +30,12 @@ float logit(float score);
 /// (DFL, arXiv:2006.04388). `bins`: reg_max values, `stride` apart.
 float box_side(const float* bins, std::ptrdiff_t stride, int reg_max);
 
-/// Whether an anchor can give a detection for each class: if asked for, and for one-to-one branches (Ultralytics
+/// Whether an anchor can produce a detection per class: if requested, and for one-to-one branches (Ultralytics
 /// Detect.get_topk_index).
 bool is_multi_label(const HeadLayout& layout, const Thresholds& thresholds);
 
-/// What was found, in pixels of the image. `values`: HeadLayout::extra of each candidate, unless that is the angle; of
-/// `outputs` only the shapes are read. Masks are left to MaskDecoder. Throws EngineError for boxes that overflow.
+/// The detections, in pixels of the image. `values`: HeadLayout::extra of each candidate, unless that is the angle.
+/// Only the shapes of `outputs` are read. Masks are left to MaskDecoder. Throws EngineError for boxes that overflow.
 Detections to_detections(const HeadLayout& layout, const std::vector<Tensor>& outputs, const Geometry& geometry,
                          const std::vector<Candidate>& candidates, std::vector<float> values);
 

@@ -1,4 +1,4 @@
-// Turned boxes as Gaussians (arXiv:2106.06072), as functions that nvcc compiles for a GPU as well.
+// Rotated boxes as Gaussians (arXiv:2106.06072), as functions that nvcc compiles for a GPU as well.
 #pragma once
 
 #include <cmath>
@@ -20,7 +20,7 @@ struct GaussianBox {
 /// Ultralytics' eps.
 constexpr float gaussian_epsilon = 1e-7f;
 
-/// Of the box with these corners, turned by `angle` around its center.
+/// The Gaussian of the box with these corners, rotated by `angle` around its center.
 YOLORT_BOTH inline GaussianBox gaussian_box(const float (&box)[4], float angle, int cls) {
   const float width = box[2] - box[0], height = box[3] - box[1];
   const float along = width * width / 12, across = height * height / 12;
@@ -51,7 +51,7 @@ YOLORT_BOTH inline float distance(const GaussianBox& p, const GaussianBox& q) {
 /// The distance at which the probabilistic IoU, 1 - sqrt(1 - exp(-distance) + epsilon), is `iou`.
 YOLORT_BOTH inline float distance_of(float iou) { return -logf(1 + gaussian_epsilon - (1 - iou) * (1 - iou)); }
 
-/// Whether the distance of the centers alone is `limit` or more: no covariance is wider than its trace.
+/// Whether the distance of the centers by itself is at least `limit`: no covariance is wider than its trace.
 YOLORT_BOTH inline bool is_far(const GaussianBox& p, const GaussianBox& q, float limit) {
   const float dx = q.x - p.x, dy = q.y - p.y;
   return 0.25f * (dx * dx + dy * dy) > limit * (p.a + q.a + p.b + q.b);
@@ -75,7 +75,7 @@ YOLORT_BOTH inline void turn_around(float x, float y, float angle, float (&box)[
   box[3] = cy + height / 2;
 }
 
-/// The angle that an output of a raw head stands for, radians. `direct`: of OBB26.
+/// The angle for an output of a raw head, in radians. `direct`: encoded as in OBB26.
 YOLORT_BOTH inline float angle_of(float value, bool direct) {
   return direct ? value : (1 / (1 + expf(-value)) - 0.25f) * 3.14159265358979f;
 }

@@ -49,7 +49,7 @@ void read_maps(HeadLayout& layout, const std::vector<Tensor>& outputs, std::size
   const bool fits =
       count % maps == 0 && count <= maps * max_levels &&
       std::all_of(outputs.begin(), outputs.end(), [](const Tensor& map) { return map.shape.size() == 4; });
-  if (!fits) throw ModelError("the outputs " + shapes_text(outputs) + " are not the maps of a head");
+  if (!fits) throw ModelError("the outputs " + shapes_text(outputs) + " are not the raw maps of a head");
   layout.reg_max = outputs[0].shape[1] / 4;
   for (std::size_t i = 0; i < count; i += maps) {
     layout.strides.push_back(std::max(height / std::max(outputs[i].shape[2], 1), 1));
@@ -74,7 +74,7 @@ void resolve_raw(HeadLayout& layout, const std::vector<Tensor>& outputs, std::si
   if (!fits) no_fit(layout, expected, outputs);
 }
 
-/// What to do about outputs that no head explains.
+/// Advice for outputs that match no head.
 std::string next_step(const HeadLayout& layout, int classes, const std::vector<int>& shape) {
   if (shape.size() == 3 && layout.head == Head::boxes && shape[1] > 4 + layout.extra && shape[1] < shape[2] &&
       classes) {
@@ -95,9 +95,9 @@ bool has_anchors_of_v5(int rows, int height, int width) {
   return false;
 }
 
-/// Finds the head by the shape of the one output beside prototypes, if the metadata does not say it or it cannot be
-/// that one. Rows of 4 + 2 classes and of 5 + 1 class have the shape of end2end: the number of anchors tells the latter
-/// apart, and a class that is no whole number the former (see Decoder::add_row).
+/// Finds the head by the shape of the output besides prototypes, if the metadata does not name it or names one that
+/// does not fit. Rows of 4 + 2 classes and of 5 + 1 class have the shape of end2end: the latter is recognized by the
+/// number of anchors, and the former by a class that is not a whole number (see Decoder::add_row).
 void guess_head(HeadLayout& layout, int classes, const std::vector<int>& shape, int height, int width) {
   const auto is = [&](Head head, bool nms) {
     layout.head = head;
@@ -177,8 +177,8 @@ HeadLayout resolve_layout(HeadLayout layout, int classes, const std::vector<Tens
     guess_head(layout, classes, shape, height, width);
   } else if (layout.head == Head::unknown) {
     throw ModelError("the outputs " + shapes_text(outputs) +
-                     " are those of no head known here (1 x (4 + classes) x anchors, 1 x rows x 6), and the model "
-                     "carries no metadata that says more; export it with yolort export");
+                     " do not match a known head (1 x (4 + classes) x anchors, 1 x rows x 6), and the model "
+                     "has no metadata that names its head; export it with yolort export");
   }
   const bool one = count == 1 && shape.size() == 3;
   if (layout.head == Head::boxes && one && classes == 0) layout.classes = shape[1] - 4 - layout.extra;

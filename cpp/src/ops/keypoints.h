@@ -23,8 +23,8 @@ std::vector<int> counterparts(const HeadLayout& layout, const std::vector<std::s
 /// else nothing.
 Skeleton limbs_of(const ModelSpec& spec);
 
-/// What is wrong with a flip_idx or a skeleton for a model with `keypoints` keypoints, as the end of a sentence; empty:
-/// nothing.
+/// The fault in a flip_idx or a skeleton for a model with `keypoints` keypoints, as the end of a sentence; empty if
+/// valid.
 std::string problem_of(const std::vector<int>& flip_idx, int keypoints);
 std::string problem_of(const Skeleton& skeleton, int keypoints);
 

@@ -52,7 +52,7 @@ int channels_of(const Image& image) {
 void check_image(const Image& image) {
   if (image.width < 1 || image.height < 1 || image.width > Image::max_side || image.height > Image::max_side) {
     throw std::invalid_argument("image: " + std::to_string(image.width) + " x " + std::to_string(image.height) +
-                                " pixels, expected 1 to " + std::to_string(Image::max_side) + " a side");
+                                " pixels, expected 1 to " + std::to_string(Image::max_side) + " per side");
   }
   if (!image.pixels) throw std::invalid_argument("image: no pixels (null pointer)");
   const int channels = channels_of(image);
@@ -62,7 +62,7 @@ void check_image(const Image& image) {
   }
   const std::ptrdiff_t packed = static_cast<std::ptrdiff_t>(image.width) * channels;
   if (image.stride != 0 && std::abs(image.stride) < packed) {
-    throw std::invalid_argument("image: a stride of " + std::to_string(image.stride) + " bytes is less than a row's " +
+    throw std::invalid_argument("image: a stride of " + std::to_string(image.stride) + " bytes is less than a row of " +
                                 std::to_string(packed));
   }
 }
@@ -71,8 +71,8 @@ void check_channels(const Image& image, int channels) {
   const int own = channels_of(image);
   const bool color = image.format != PixelFormat::channels && (channels == 3 || channels == 1);
   if (color || own == channels) return;
-  throw std::invalid_argument("image: it has " + std::to_string(own) + " channel(s), the model takes " +
-                              std::to_string(channels) + "; give height x width x " + std::to_string(channels) +
+  throw std::invalid_argument("image: it has " + std::to_string(own) + " channel(s), but the model takes " +
+                              std::to_string(channels) + "; pass height x width x " + std::to_string(channels) +
                               " values");
 }
 

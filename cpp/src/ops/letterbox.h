@@ -19,8 +19,8 @@ int channels_of(const Image& image);
 /// Throws std::invalid_argument for pixels, sides or strides that cannot be an image.
 void check_image(const Image& image);
 
-/// Throws std::invalid_argument for an image that is none of those that a network of so many channels takes: any of
-/// three or four in color for 3 and for 1, gray for both, else as many as the network has.
+/// Throws std::invalid_argument if an image does not fit a network with this many channels: networks with 1 or 3
+/// channels accept gray, color and color with alpha; others need their own number of channels.
 void check_channels(const Image& image, int channels);
 
 /// Gray levels as OpenCV's BGR2GRAY computes them (imgproc/src/color_rgb.simd.hpp), packed rows.
@@ -64,9 +64,9 @@ class Letterbox {
   Columns columns_;
   std::vector<int> first_row_;                ///< upper source row of each output row; may be -1, meaning 0
   std::vector<std::int16_t> row_weights_[2];  ///< Q11
-  /// The last columns of the source row would be read past its end: they read a copy of its last bytes instead.
+  /// The last columns read a copy of the last bytes of the source row, to avoid over-reads.
   std::size_t body_ = 0;          ///< the number of other columns; they are the last ones of a mirrored row
-  std::int32_t tail_offset_ = 0;  ///< where the copy starts in the row
+  std::int32_t tail_offset_ = 0;  ///< first column of the copy
   std::vector<std::uint8_t> tail_[2];
   std::vector<ChannelGroup> groups_;
   std::vector<Affine> affine_;

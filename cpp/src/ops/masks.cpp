@@ -18,7 +18,7 @@ namespace {
 /// With fewer mask pixels in an image, one thread is done sooner than another one is woken.
 constexpr std::size_t min_shared_pixels = std::size_t{1} << 18;
 
-/// Where a sample of a bilinear resize lies, as in PyTorch's interpolate (align_corners=False).
+/// Position of a sample of a bilinear resize, as in PyTorch's interpolate (align_corners=False).
 struct Position {
   int first, next;
   float fraction;  ///< weight of the next
@@ -52,7 +52,7 @@ Samples samples(int size, int factor, int start, int fitted, int source, bool mi
   return out;
 }
 
-/// How much the prototypes, of which each covers 4 pixels, are enlarged so that the padding is whole pixels.
+/// The factor by which the prototypes, each of which covers 4 pixels, are enlarged so that the padding is whole pixels.
 int enlargement(const Geometry& g) {
   const int sides = g.left | g.top | g.new_width | g.new_height;
   return sides % 2 ? 4 : sides % 4 ? 2 : 1;
@@ -131,7 +131,7 @@ void MaskDecoder::prepare(const Tensor& prototypes, int index, const Geometry& g
   geometry_ = geometry;
 }
 
-/// Weights the prototypes by the coefficients, where the mask needs them.
+/// Weights the prototypes by the coefficients, in the region that the mask needs.
 void MaskDecoder::find_grid(const Mask& mask, const float* coefficients, Grid& grid) const {
   const auto ends = std::minmax(samples_.columns.first[static_cast<std::size_t>(mask.x)],
                                 samples_.columns.first[static_cast<std::size_t>(mask.x + mask.width - 1)]);
@@ -153,8 +153,8 @@ void MaskDecoder::find_grid(const Mask& mask, const float* coefficients, Grid& g
   if (!finite) throw not_finite();
 }
 
-/// Samples `n` pixels from column `x` on from the row. Where all values that a block of pixels lies between have one
-/// sign, so have its pixels.
+/// Samples `n` pixels from column `x` on from the row. If all values around a block of pixels have the same sign, so
+/// have its pixels.
 void MaskDecoder::fill_row(const Grid& grid, std::size_t x, std::size_t n, std::uint8_t* bits) const {
   constexpr std::size_t block = 64;
   for (std::size_t i = 0; i < n; i += block) {
@@ -219,7 +219,7 @@ void check_mask_memory(const std::vector<Mask>& masks) {
   throw std::invalid_argument("the masks of " + std::to_string(masks.size()) + " detections in one image take " +
                               std::to_string(bytes >> 20) + " MiB, more than the " +
                               std::to_string(max_mask_bytes >> 20) +
-                              " that are allowed; lower max_det, raise conf, or detect in a smaller image");
+                              " allowed; lower max_det, raise conf, or use a smaller image");
 }
 
 Mask around(const std::vector<const Mask*>& masks) {

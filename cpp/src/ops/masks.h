@@ -22,14 +22,14 @@ void check_mask_memory(const std::vector<Mask>& masks);
 
 /// Memory of the bits of a mask, bytes.
 std::size_t bytes_of(const Mask& mask);
-/// Bits that are 0; many of them take memory only once they are written.
+/// Zero bits; large blocks use memory only once they are written.
 std::shared_ptr<std::uint8_t> make_bits(std::size_t bytes);
 /// The pixels whose upper left corner lies in the box; no bits yet.
 Mask pixels_of(const Box& box);
 /// Leaves out the detections whose mask has no pixel.
 void drop_empty(Detections& found);
 
-/// Where the pixels of an image lie in prototypes of this size.
+/// The position of an image's pixels in prototypes of this size.
 struct MaskSamples {
   Samples columns, rows;
 };

@@ -13,7 +13,7 @@ struct Candidate {
   float score;
   int cls;
   std::uint32_t anchor = 0;  ///< see ExtraValues
-  float angle = 0;           ///< radians: the box is turned by it around its center
+  float angle = 0;           ///< rotation of the box around its center, radians
 };
 
 /// 0 to 1; NaN for two boxes without area.

@@ -61,7 +61,7 @@ void AntialiasedResize::prepare(const ClassifierGeometry& geometry, int step) {
   top_ = down_.first.front();
   height_ = down_.first.back() + down_.counts.back() - top_;
   for (std::int32_t& first : across_.first) first -= left_;
-  // After the last column windows may read what does not count.
+  // Windows may read past the last column; those values have weight 0.
   row_.assign((static_cast<std::size_t>(columns_) + across_.taps) * static_cast<std::size_t>(step) + row_slack, 0);
   resized_.resize(static_cast<std::size_t>(height_) * across_.first.size() * 3);
 }
@@ -87,7 +87,8 @@ void AntialiasedResize::operator()(const Image& image, const Tensor& input, int 
     to_gray(image, gray_);
     return (*this)({gray_.data(), image.width, image.height, 0, PixelFormat::gray}, input, index, format);
   }
-  prepare(ClassifierGeometry::fit(image.width, image.height, width, height, format.stretch), channels_of(image));
+  prepare(ClassifierGeometry::fit(image.width, image.height, width, height, format.stretch.value_or(false)),
+          channels_of(image));
   const std::vector<Affine> affine = affine_of(channels, format);
   const std::size_t row = 3 * static_cast<std::size_t>(width);
   values_.resize(row);

@@ -11,7 +11,7 @@
 
 namespace yolort {
 
-/// One side of an image that is resized: `target` pixels of `source`, of which `count` from `first` on are kept.
+/// One resized dimension: `source` pixels become `target`, of which `count` are kept, beginning with `first`.
 struct ResizedSide {
   int source = 0, target = 0, first = 0, count = 0;
   bool operator==(const ResizedSide& other) const {
@@ -41,8 +41,8 @@ class AntialiasedResize {
  public:
   explicit AntialiasedResize(const Kernels& kernels = yolort::kernels()) : kernels_(&kernels) {}
 
-  /// Writes image `index` of the batch in `input` (batch x channels x height x width). Gray levels are those that
-  /// Pillow gives, of inputs that are not square within 1: each row is resized and rounded, and then each column. The
+  /// Writes image `index` of the batch in `input` (batch x channels x height x width). Gray levels equal Pillow's
+  /// (within 1 for inputs that are not square): each row is resized and rounded, then each column. The
   /// image has passed check_channels().
   void operator()(const Image& image, const Tensor& input, int index, const InputFormat& format);
 

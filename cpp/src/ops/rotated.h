@@ -1,4 +1,4 @@
-// Boxes that are turned around their center.
+// Boxes rotated around their center.
 #pragma once
 
 #include <vector>
@@ -10,7 +10,7 @@
 
 namespace yolort {
 
-/// The box of a candidate, turned by its angle; in the coordinates of the candidate.
+/// The box of a candidate, rotated by its angle, in the coordinates of the candidate.
 RotatedBox rotated_box(const Candidate& candidate);
 
 /// Sets the angle of a candidate from the extra value of its anchor. In a raw head, that of Ultralytics' OBB or OBB26,
@@ -20,7 +20,7 @@ void turn(Candidate& candidate, const HeadLayout& layout, const Cell& cell, floa
 /// The smallest axis-aligned box around it.
 Box hull(const RotatedBox& box);
 
-/// The probabilistic IoU of turned boxes (arXiv:2106.06072, equations 2 to 8), 0 to 1.
+/// The probabilistic IoU of rotated boxes (arXiv:2106.06072, equations 2 to 8), 0 to 1.
 float probabilistic_iou(const RotatedBox& a, const RotatedBox& b);
 
 /// Fast-NMS (arXiv:1904.02689) by probabilistic IoU, as Ultralytics' fast_nms: drops each of the candidates, which are

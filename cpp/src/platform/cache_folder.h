@@ -1,4 +1,4 @@
-// Where files are kept that can be made again.
+// The folder for files that can be recreated.
 #pragma once
 
 #include <filesystem>

@@ -32,7 +32,7 @@ std::string canonical_device(const std::string& device) {
     throw std::invalid_argument(
         "device is \"" + device +
         "\", expected one device: cpu, cuda, cuda:1 (or 0, 1: the number of a GPU), vulkan:0, or "
-        "another name of the engine's; yolort.devices(engine) lists what is here");
+        "another device of the engine; yolort.devices(engine) lists the available devices");
   }
   if (kind == "cpu" || (kind == "vulkan" && !numbered)) return kind;
   return kind + ":" + std::to_string(std::stoi(digits));

@@ -1,4 +1,4 @@
-// Where a model runs, as users write it.
+// Device names as users write them.
 #pragma once
 
 #include <string>

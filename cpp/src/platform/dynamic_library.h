@@ -10,9 +10,9 @@ namespace yolort {
 /// open_library() searches the folders of those. Thread-safe.
 void add_package_folder(const std::filesystem::path& folder);
 
-/// Opens a library by its file name on Linux, which stands for that of the system here. A name without a version
-/// ("libx.so") stands for "libx.so.<version>", too; of several in one folder, the newest. Searches the folders in
-/// YOLORT_LIBRARY_PATH, then where the system finds libraries (LD_LIBRARY_PATH, ldconfig), then the packages in the
+/// Opens a library by its file name on Linux, which is mapped to the name on this system. A name without a version
+/// ("libx.so") also matches "libx.so.<version>"; of several in one folder, the newest is opened. Searches the folders
+/// in YOLORT_LIBRARY_PATH, then the system's search path (LD_LIBRARY_PATH, ldconfig), then the packages in the
 /// folders of add_package_folder() and in the active virtual environment (VIRTUAL_ENV, CONDA_PREFIX). It stays open.
 /// Null if it is not found or cannot be loaded; if it is there, but damaged or in need of another library that is
 /// missing, `why` says so.
@@ -21,7 +21,7 @@ void* open_library(const std::string& name, std::string* why = nullptr);
 /// A function of an open library; null if it has none of that name.
 void* find_function(void* library, const char* name);
 
-/// Where the library lies that has this function; empty if that is unknown.
+/// The path of the library that contains this function; empty if unknown.
 std::string library_path(const void* function);
 
 }  // namespace yolort

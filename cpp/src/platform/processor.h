@@ -1,4 +1,4 @@
-// What the processor offers.
+// Features of the processor.
 #pragma once
 
 namespace yolort {

@@ -1,4 +1,5 @@
-// What operating systems do differently: system_posix.cpp and system_windows.cpp. No other source asks which one it is.
+// The operating system interface, implemented in system_posix.cpp and system_windows.cpp. No other source depends on
+// the system.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,7 @@ extern const char list_separator;
 extern const char* const library_path_variable;
 /// Folders of libraries that are searched last.
 extern const std::vector<std::filesystem::path> library_folders;
-/// A file that swallows what is written to it.
+/// The null device.
 extern const char* const null_device;
 
 /// The file name here of a library that is named as on Linux: "libx.so.1" is libx.1.dylib on macOS, x.dll on Windows.
@@ -33,8 +34,8 @@ std::string library_file(const void* function);
 /// Folders named site-packages in an environment of Python.
 std::vector<std::filesystem::path> site_packages(const std::filesystem::path& environment);
 
-/// Has the function called in every child that this process forks. False if that is impossible. Where there is no fork
-/// it is never called.
+/// Registers a function to be called in every child that this process forks. Returns false if that is impossible. It is
+/// never called on systems without fork.
 bool after_fork(void (*in_child)());
 
 /// Makes the folder if it is missing. False if it cannot be written, is another user's, or (POSIX) others may write to

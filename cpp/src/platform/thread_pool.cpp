@@ -1,8 +1,7 @@
 // libgomp splits a loop into one part per thread and spins until each thread has done its own. Beside another busy
 // process one of the threads is not running, and the rest burn their time slices waiting for it: now and then a YOLO26n
-// frame takes seconds instead of milliseconds. Here the parts are claimed: any running thread, the caller included,
-// takes the next one. A thread that the kernel does not run costs nothing, and waiting threads sleep after a short
-// spin.
+// frame takes seconds instead of milliseconds. This pool lets any running thread, including the caller, take the next
+// part, so a stalled thread delays nobody. Waiting threads sleep after a short spin.
 #include "platform/thread_pool.h"
 
 #include <atomic>

@@ -1,4 +1,4 @@
-// The threads of this process for parallel loops: one for each core, of which the caller is one.
+// The threads of this process for parallel loops: one per core, including the caller.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What a user should know, and no exception is needed for.
+// Warnings to the user.
 #pragma once
 
 #include <functional>

@@ -38,7 +38,7 @@ const Zlib& zlib() {
     }
     return out;
   }();
-  if (!instance.start || !instance.inflate || !instance.end) throw EngineError("libz.so.1 is not found; install zlib");
+  if (!instance.start || !instance.inflate || !instance.end) throw EngineError("libz.so.1 was not found; install zlib");
   return instance;
 }
 

@@ -7,7 +7,7 @@
 
 namespace yolort {
 
-/// What a raw deflate stream (RFC 1951) holds; nothing if it is damaged, or not exactly `size` bytes. Throws
+/// The contents of a raw deflate stream (RFC 1951); nothing if it is damaged or its size differs from `size`. Throws
 /// EngineError if there is no zlib.
 std::optional<std::string> inflate_raw(const std::string& deflated, std::size_t size);
 

@@ -1,4 +1,4 @@
-"""How errors of subcommands look."""
+"""Formats the errors of subcommands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from yolort.cli._output import report_error
 
 
 def with_clear_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """What a user can mend is one line, not a traceback; YOLORT_TRACEBACK=1 shows it all the same."""
+    """Prints errors that a user can fix as one line instead of a traceback; YOLORT_TRACEBACK=1 shows the traceback."""
 
     @functools.wraps(command)
     def wrapped(**arguments: Any) -> None:
@@ -23,7 +23,7 @@ def with_clear_errors(command: Callable[..., None]) -> Callable[..., None]:
         except ModuleNotFoundError as error:
             if os.environ.get("YOLORT_TRACEBACK"):
                 raise
-            hint = "" if "pip install" in str(error) else '; the toolchain has it: pip install "yolort-runtime[tools]"'
+            hint = "" if "pip install" in str(error) else '; install the toolchain: pip install "yolort-runtime[tools]"'
             report_error(f"{error}{hint}")
             raise typer.Exit(2) from None
         except UnicodeEncodeError as error:

@@ -1,5 +1,5 @@
-"""All that the command prints. Text from models, files and their names reaches a terminal with control characters
-made visible: an escape sequence in a class name is shown, and does nothing.
+"""All output of the command. Control characters in text from models, files and file names are escaped, so an escape
+sequence in a class name is shown and has no effect.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PIPE_WIDTH = 500  # characters; tables take only what they need
-#: Control characters but for the line feed, separators of lines and paragraphs, marks that turn the direction of text,
-#: and halves of surrogate pairs (bytes of a file name that are no text).
+#: Control characters except the line feed, line and paragraph separators, text direction marks, and halves of
+#: surrogate pairs (bytes of a file name that are not valid text).
 _HIDDEN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -52,7 +52,7 @@ def note(text: object) -> None:
 
 
 def set_up() -> None:
-    """For the whole process: what cannot be encoded is shown escaped, and warnings are made visible."""
+    """Sets up the process: characters that cannot be encoded are escaped, and warnings are printed as one line."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -60,7 +60,7 @@ def set_up() -> None:
 
 
 def show_log() -> None:
-    """Shows the log of yolort from INFO on, that of others from WARNING on."""
+    """Shows yolort's log from INFO on, and other logs from WARNING on."""
 
     class Visible(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
@@ -79,7 +79,7 @@ def progress(items: Sequence[T], description: str = "detecting") -> Iterable[T]:
 
 
 def _bars(*, quiet: bool = False) -> Progress:
-    """Bars on standard error if that is a terminal; standard output stays where it goes."""
+    """Progress bars on standard error if it is a terminal; standard output is not redirected."""
     from rich.progress import Progress
 
     console = Console(stderr=True)
@@ -88,8 +88,8 @@ def _bars(*, quiet: bool = False) -> Progress:
 
 @contextmanager
 def phases() -> Iterator[Callable[[str, int, int], bool]]:
-    """Shows the steps of phases that run within each other, on standard error if that is a terminal: called with each
-    (name of the phase, step, steps).
+    """Shows nested phases as progress bars on standard error if it is a terminal. The yielded function is called with
+    (name of the phase, step, number of steps).
     """
     tasks: dict[str, TaskID] = {}
     with _bars() as bars:
@@ -106,7 +106,7 @@ def phases() -> Iterator[Callable[[str, int, int], bool]]:
 
 
 def print_table(columns: list[str], rows: list[list[object]]) -> None:
-    """Cells are shown as they are: text from a model file is no markup. A file or pipe gets every row in one line."""
+    """Prints cells as plain text, never as markup. In a file or pipe, each row takes one line."""
     from rich.table import Table
     from rich.text import Text
 

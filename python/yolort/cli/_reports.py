@@ -1,4 +1,4 @@
-"""Outcomes of long measurements: shown also when they are interrupted, and written as reports."""
+"""Results of long measurements: shown even after an interruption, and written as reports."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from yolort.cli._output import note, report_error, say
 
 @contextmanager
 def showing(show: Callable[[Any], None]) -> Iterator[Callable[[Any], None]]:
-    """Shows the outcome of a long search; one that is interrupted shows what it has so far, and stays interrupted."""
+    """Shows the result of a long search. On an interruption, shows the partial result and re-raises."""
     try:
         yield show
     except (KeyboardInterrupt, SystemExit) as stop:
         if (outcome := getattr(stop, "outcome", None)) is not None:
-            note("interrupted; this is what was finished")
+            note("interrupted; partial result:")
             show(outcome)
         raise
 
@@ -26,12 +26,12 @@ def showing(show: Callable[[Any], None]) -> Iterator[Callable[[Any], None]]:
 def check_reports(report: list[Path] | None, forms: Collection[str], *sources: str | Path | None) -> None:
     for path in report or ():
         if path.suffix not in forms:
-            raise ValueError(f"--report {path}: expected an ending of {', '.join(forms)}")
+            raise ValueError(f"--report {path}: expected a file ending in {', '.join(forms)}")
     _atomic.check_all(report or (), sources=[source for source in sources if source is not None])
 
 
 def save_reports(done: Any, report: list[Path] | None) -> None:
-    """Writes every report, also after one that cannot be written; the first error is raised at the end."""
+    """Writes all reports, even if one of them fails; raises the first error at the end."""
     first: OSError | None = None
     for path in report or ():
         try:

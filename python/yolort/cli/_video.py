@@ -1,4 +1,4 @@
-"""Frames of videos and cameras as lines of JSON, and with what was found drawn on them as a new video."""
+"""Frames of videos and cameras as lines of JSON, or annotated as a new video."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from yolort import _addresses, _atomic
 if TYPE_CHECKING:
     from yolort.stream import Frame
 
-_CAMERA_RATE = 25.0  # frames a second of what reports none
+_CAMERA_RATE = 25.0  # frames per second, for sources that report none
 
 
 def line(source: str, frame: Frame[Any]) -> str:
-    """What was found in a frame of a source, as JSON."""
+    """The detections in a frame of a source, as JSON."""
     about = {"source": _addresses.without_secrets(source), "index": frame.index, "time": frame.time}
     return json.dumps({**about, **frame.result.to_dict()})
 
 
 def check(path: Path, sources: Iterable[str]) -> None:
-    """ValueError, OSError for a place where no video can be written."""
+    """Raises ValueError or OSError if no video can be written to this path."""
     if path.suffix.lower() != ".mp4":
-        raise ValueError(f"--save {path}: a video is written as .mp4")
+        raise ValueError(f"--save {path}: videos are written as .mp4; use that ending")
     _atomic.check(path, sources=sources)
 
 
 def rate(source: str) -> float:
-    """Frames a second of a video file; 25 of anything else."""
+    """Frames per second of a video file; 25 for other sources."""
     if not Path(source).is_file():
         return _CAMERA_RATE
     cv2 = yolort.images.opencv()
@@ -49,7 +49,7 @@ def rate(source: str) -> float:
 def writing(
     path: Path, sources: Iterable[str], frames_per_second: float
 ) -> Iterator[Callable[[npt.NDArray[np.uint8]], None]]:
-    """A function that adds an image, (height, width, 3) BGR; the file appears at the end, whole or not at all.
+    """Yields a function that adds an image, (height, width, 3) BGR. The file is written atomically at the end.
 
     Raises ImageError if OpenCV cannot write videos, ValueError for images of different sizes.
     """
@@ -67,7 +67,8 @@ def writing(
                 raise yolort.ImageError(f"OpenCV cannot write the video {path}: it has no MPEG-4 encoder")
         if size != (width, height):
             raise ValueError(
-                f"--save {path}: a frame has {width} x {height} pixels, and the first {size[0]} x {size[1]}"
+                f"--save {path}: all frames must have the same size, but one has {width} x {height} pixels and "
+                f"the first {size[0]} x {size[1]}"
             )
         writer.write(image)
 
@@ -78,6 +79,6 @@ def writing(
             if writer is not None:
                 writer.release()
         if writer is None:
-            raise ValueError(f"--save {path}: there is no frame to write")
+            raise ValueError(f"--save {path}: the source has no frames")
         with open(built, "ab") as file:  # a box that players skip
             file.write(struct.pack(">I4s", 8 + len(_atomic.MARK), b"free") + _atomic.MARK.encode())

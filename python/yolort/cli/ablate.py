@@ -18,16 +18,20 @@ from yolort.cli._reports import check_reports, save_reports, showing
 
 
 def ablate(
-    study: Annotated[Path, typer.Argument(help="A YAML file: baseline, steps, seeds.", show_default=False)],
-    folder: Annotated[Path, typer.Option(help="Where every stage is kept; a study goes on where it was.")] = Path(
-        "runs/ablation"
-    ),
+    study: Annotated[
+        Path, typer.Argument(help="YAML file with the baseline, the steps and the seeds.", show_default=False)
+    ],
+    folder: Annotated[
+        Path, typer.Option(help="Folder for the results of all stages; an interrupted study resumes there.")
+    ] = Path("runs/ablation"),
     runs: TimedRuns = 100,
     ray: Ray = None,
     ray_workers: RayWorkers = None,
     report: Reports = None,
 ) -> None:
-    """Measure what each step (distil, prune, INT8, ...) is worth against one baseline, over seeds, with intervals."""
+    """Measure what each step (distill, prune, INT8, ...) contributes over a baseline, over several seeds, with
+    intervals.
+    """
     show_log()
     from yolort.tools.search.ablate import REPORT_WRITERS
     from yolort.tools.search.ablate import ablate as run

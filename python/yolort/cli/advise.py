@@ -13,8 +13,8 @@ from yolort.cli._reports import check_reports
 
 
 def advise(
-    data: Annotated[str | None, typer.Option(help="A data.yaml: its training images are counted.")] = None,
-    max_latency: Annotated[float | None, typer.Option(help="Milliseconds per image, end to end.")] = None,
+    data: Annotated[str | None, typer.Option(help="A data.yaml, whose training images are counted.")] = None,
+    max_latency: Annotated[float | None, typer.Option(help="Latency target in ms per image, end to end.")] = None,
     min_map: Annotated[float | None, typer.Option(help="Minimum mAP50-95 of the model on COCO, in points.")] = None,
     imgsz: Side = 640,
     measure: Annotated[
@@ -24,7 +24,7 @@ def advise(
     timings: Annotated[Path | None, typer.Option(help="The .json report of an earlier --measure.")] = None,
     report: Reports = None,
 ) -> None:
-    """Say which model, engine and precision to start with on this machine, each line with what was measured for it."""
+    """Suggest a model, an engine and a precision for this machine, and cite the measurement behind each suggestion."""
     from yolort.cli.benchmark import finish_benchmark
     from yolort.tools.evaluate.benchmark import REPORT_WRITERS
     from yolort.tools.search import versions

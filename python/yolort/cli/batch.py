@@ -18,28 +18,33 @@ from yolort.cli._options import (
     Precision,
     Rect,
     parse_classes,
+    parse_conf,
 )
 from yolort.cli._output import report_error, say
 
 
 def batch(
-    source: Annotated[str, typer.Argument(help="A folder or pattern of images, or Parquet.", show_default=False)],
+    source: Annotated[
+        str, typer.Argument(help="A folder or glob pattern of images, or a Parquet file.", show_default=False)
+    ],
     model: Annotated[Path, typer.Option(help=MODEL_HELP)],
-    output: Annotated[Path, typer.Option(help="Folder for part-00000.jsonl and so on; a second run goes on there.")],
+    output: Annotated[
+        Path, typer.Option(help="Folder for part-00000.jsonl and so on; running the command again resumes there.")
+    ],
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster; default: Ray on this machine.")] = None,
-    actors: Annotated[int, typer.Option(min=1, help="Detectors in the cluster.")] = 1,
-    shard_size: Annotated[int, typer.Option(min=1, help="Image files of one output file.")] = 256,
+    actors: Annotated[int, typer.Option(min=1, help="Number of Detectors in the cluster.")] = 1,
+    shard_size: Annotated[int, typer.Option(min=1, help="Number of image files per output file.")] = 256,
     column: Annotated[str, typer.Option(help="Parquet column that holds image files.")] = "image",
     engine: Engine = None,
     device: Device = None,
     precision: Precision = None,
     rect: Rect = None,
-    conf: Conf = 0.25,
+    conf: Conf = "0.25",
     iou: Iou = 0.7,
     max_det: MaxDet = 300,
     classes: Classes = None,
 ) -> None:
-    """Detect in very many images on a Ray cluster; what is done is kept, and done once."""
+    """Detect in very many images on a Ray cluster; an interrupted run can be resumed."""
     from yolort.batch import run
 
     options = {
@@ -47,7 +52,7 @@ def batch(
         "device": device,
         "precision": precision,
         "rect": rect,
-        "conf": conf,
+        "conf": parse_conf(conf),
         "iou": iou,
         "max_det": max_det,
         "classes": parse_classes(classes),
@@ -55,7 +60,7 @@ def batch(
     done = run(
         source, model, output, ray_address=ray, actors=actors, shard_size=shard_size, column=column, options=options
     )
-    say(f"{done.images} image(s) in {done.shards - done.skipped} shard(s); {done.skipped} shard(s) were there already")
+    say(f"{done.images} image(s) in {done.shards - done.skipped} shard(s); {done.skipped} shard(s) existed already")
     if done.failed:
-        report_error(f"{done.failed} of {done.images} image(s) failed; their lines say why")
+        report_error(f"{done.failed} of {done.images} image(s) failed; their lines contain the error")
         raise typer.Exit(1)

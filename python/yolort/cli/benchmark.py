@@ -24,24 +24,28 @@ from yolort.cli._reports import check_reports, save_reports, showing
 
 def benchmark(
     models: Annotated[list[Path], typer.Argument(help="Exported models and .pt checkpoints.", show_default=False)],
-    engine: Annotated[str | None, typer.Option(help="Only these: ncnn,openvino; default: all.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Engines to measure: ncnn,openvino; default: all.")] = None,
     precision: Annotated[
         str | None,
-        typer.Option(help="Only these of fp32, bf16, fp16, fp16-storage; default: those worth it on the device."),
+        typer.Option(help="Precisions to measure: fp32, bf16, fp16, fp16-storage; default depends on the device."),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="These: cpu,vulkan; default: each engine's own.")] = None,
-    threads: Annotated[str | None, typer.Option(help="A row for each: 1,2,4; pinned. Default: one a core.")] = None,
-    data: Annotated[str | None, typer.Option(help="Measure mAP on this data.yaml or COCO JSON too.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Devices to measure on: cpu,vulkan; default: the engine's default device.")
+    ] = None,
+    threads: Annotated[
+        str | None, typer.Option(help="Thread counts, one row each, pinned to cores: 1,2,4; default: one per core.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Labeled images on which to measure accuracy too (see val).")] = None,
     split: Split = "val",
     image: ImageFile = None,
     imgsz: Imgsz = None,
     rect: Rect = None,
-    batch: Annotated[int, typer.Option(help="Throughput at this batch too.")] = 1,
+    batch: Annotated[int, typer.Option(help="Batch size for the additional throughput column.")] = 1,
     workers: Annotated[
-        int | None, typer.Option(help="Throughput of this many threads of one core each; default: one for each core.")
+        int | None, typer.Option(help="Number of one-core threads for the throughput column; default: one per core.")
     ] = None,
-    runs: Annotated[int, typer.Option(help="Detections that count.")] = 200,
-    warmup: Annotated[int, typer.Option(help="Detections before them.")] = 50,
+    runs: Annotated[int, typer.Option(help="Number of timed detections.")] = 200,
+    warmup: Annotated[int, typer.Option(help="Number of detections before timing starts.")] = 50,
     report: Reports = None,
 ) -> None:
     """Measure latency, throughput, memory and accuracy: one row per model, engine and precision."""

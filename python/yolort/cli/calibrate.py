@@ -18,20 +18,20 @@ from yolort.cli._output import progress, say, show_log
 
 def calibrate(
     model: Annotated[
-        Path, typer.Argument(help="An FP32 .onnx with raw head, or a checkpoint (.pt).", show_default=False)
+        Path, typer.Argument(help="An FP32 .onnx with a raw head, or a .pt checkpoint.", show_default=False)
     ],
     data: Annotated[
-        str, typer.Option(help="Images of the training: a data.yaml, COCO JSON, a folder, a .txt.", show_default=False)
+        str, typer.Option(help="Training images: a data.yaml, COCO JSON, a folder or a .txt list.", show_default=False)
     ],
     split: Split = "train",
     images: Annotated[int, typer.Option(help="Maximum number of images (fixed random sample).")] = 512,
-    method: Annotated[str, typer.Option(help="minmax, entropy or percentile.")] = "percentile",
+    method: Annotated[str, typer.Option(help="Calibration method: minmax, entropy or percentile.")] = "percentile",
     percentile: Annotated[float, typer.Option(help="Clip activations beyond this percentile.")] = 99.999,
-    batch: Annotated[int, typer.Option(help="Images per run, for a model exported with --dynamic.")] = 8,
-    head: Annotated[str, typer.Option(help="Head of a checkpoint: raw or raw-e2e.")] = "raw",
+    batch: Annotated[int, typer.Option(help="Batch size, for a model exported with --dynamic.")] = 8,
+    head: Annotated[str, typer.Option(help="Head to export a checkpoint with: raw or raw-e2e.")] = "raw",
     imgsz: Imgsz = None,
     output: Annotated[Path, typer.Option(help="File to write.")] = Path("calibration.json"),
-    allow_overlap: Annotated[bool, typer.Option(help="Take images of the val and test splits too.")] = False,
+    allow_overlap: Annotated[bool, typer.Option(help="Also accept images of the val and test splits.")] = False,
 ) -> None:
     """Measure activation ranges for INT8 on training images, once for every format."""
     show_log()

@@ -18,8 +18,8 @@ from yolort.cli._output import print_table, say
 
 def demo(
     engine: Engine = None,
-    save: Annotated[Path, typer.Option(help="Where the annotated image goes.")] = Path("yolort-demo.jpg"),
-    runs: Annotated[int, typer.Option(min=1, help="Timed runs an engine.")] = 20,
+    save: Annotated[Path, typer.Option(help="File for the annotated image.")] = Path("yolort-demo.jpg"),
+    runs: Annotated[int, typer.Option(min=1, help="Number of timed runs per engine.")] = 20,
 ) -> None:
     """Detect in the embedded image with the embedded model, on every engine."""
     _atomic.check(save)

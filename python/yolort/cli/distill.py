@@ -28,7 +28,9 @@ from yolort.cli._output import say, show_log
 
 def distill(
     teacher: Annotated[Path, typer.Option(help="A checkpoint trained on these classes.", show_default=False)],
-    student: Annotated[Path, typer.Option(help="A checkpoint, a pruned one too, or architecture.", show_default=False)],
+    student: Annotated[
+        Path, typer.Option(help="Checkpoint (may be pruned) or architecture (.yaml).", show_default=False)
+    ],
     data: Data,
     settings: Annotated[
         list[str] | None, typer.Argument(help="Ultralytics training settings: lr0=0.01 patience=20", show_default=False)
@@ -37,9 +39,9 @@ def distill(
     imgsz: Side = 640,
     batch: Batch = 16,
     seed: Seed = 0,
-    feature: Annotated[float, typer.Option(help="Gain of the features (Ultralytics' dis).")] = 6.0,
-    logit: Annotated[float, typer.Option(help="Gain of the class logits, times Ultralytics' cls.")] = 1.0,
-    box: Annotated[float, typer.Option(help="Gain of the boxes, times Ultralytics' box.")] = 1.0,
+    feature: Annotated[float, typer.Option(help="Gain of the feature loss (Ultralytics' dis).")] = 6.0,
+    logit: Annotated[float, typer.Option(help="Gain of the logit loss, multiplied by Ultralytics' cls.")] = 1.0,
+    box: Annotated[float, typer.Option(help="Gain of the box loss, multiplied by Ultralytics' box.")] = 1.0,
     gamma: Gamma = 0.0,
     class_weights: ClassWeights = None,
     sampling: Sampling = None,

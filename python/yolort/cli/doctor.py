@@ -1,4 +1,4 @@
-"""`yolort doctor`, and what `yolort --version` prints."""
+"""`yolort doctor`, and the output of `yolort --version`."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _LOW_MEMORY = 1 << 30  # bytes
 
 
 def doctor(
-    fail: Annotated[bool, typer.Option("--fail", help="Exit with 1 if anything is slow or cannot run.")] = False,
+    fail: Annotated[bool, typer.Option("--fail", help="Exit with 1 if the section 'slow' is not empty.")] = False,
 ) -> None:
-    """Show what is installed, what is missing and what is slow here, in a form to paste into an issue."""
+    """Show what is installed, what is missing and what slows this machine down; paste the output into bug reports."""
     from yolort.tools import _system
 
     facts, limits, engines = _system.describe(), _system.limits(), yolort.engines()
@@ -72,7 +72,7 @@ def build() -> list[str]:
 
 
 def environment() -> list[str]:
-    """The environment variables of yolort; of keys only that they are set, since the output goes into issues."""
+    """yolort's environment variables. Keys are only shown as set, because the output goes into bug reports."""
     found = sorted((name, value) for name, value in os.environ.items() if name.startswith("YOLORT_"))
     return [f"{name}={'(set)' if name.endswith('_KEY') else value}" for name, value in found]
 
@@ -85,21 +85,21 @@ def missing(engines: Sequence[yolort.EngineStatus]) -> list[str]:
 
 
 def slow(facts: Mapping[str, str], limits: Limits, engines: Sequence[yolort.EngineStatus]) -> list[str]:
-    """What makes detection slower than this machine could be, and what to do about it."""
+    """Reasons why detection is slower than it could be on this machine, and what to do about them."""
     from yolort.tools import _system
 
     cores, load = _system.cores(), _system.busy_cores()
     available = {status.name for status in engines if status.available}
     found = []
     if _core.simd() == "scalar":
-        found.append("no SIMD: the processor has no AVX2 or NEON, or YOLORT_SIMD forbids it")
+        found.append("no SIMD: the processor has neither AVX2 nor NEON, or YOLORT_SIMD disables them")
     if facts["governor"] == "powersave":
         found.append("the governor is powersave: cpupower frequency-set --governor performance")
     if load is not None and _system.Load.disturbs(load):
-        found.append(f"other processes take {load:.1f} of {cores} cores")
+        found.append(f"other processes use {load:.1f} of {cores} cores")
     if limits.cores and limits.cores < cores:
         found.append(
-            f"the container may use {limits.cores:g} of {cores} cores: set threads={max(int(limits.cores), 1)}"
+            f"the container is limited to {limits.cores:g} of {cores} cores: set threads={max(int(limits.cores), 1)}"
         )
     if limits.memory and limits.memory < _LOW_MEMORY:
         found.append(f"the container has {limits.memory / 2**20:.0f} MiB of memory")

@@ -23,43 +23,48 @@ _ENGINE = "TensorRT engines"
 # Long because each option is a parameter with its help.
 def export(
     model: Annotated[
-        Path, typer.Argument(help="A checkpoint (.pt) or architecture (.yaml); for an engine, .onnx too.")
+        Path, typer.Argument(help="A .pt checkpoint or .yaml architecture; for --format engine, also an .onnx.")
     ],
-    format: Annotated[str, typer.Option(help="onnx, ncnn, openvino or engine (TensorRT).")] = "onnx",
+    format: Annotated[str, typer.Option(help="Output format: onnx, ncnn, openvino or engine (TensorRT).")] = "onnx",
     precision: Annotated[
-        str, typer.Option(help="fp32; fp16: half the size; int8: a quarter, calibrated and measured on --data.")
+        str,
+        typer.Option(
+            help="Precision: fp32, fp16 (half the size) or int8 (a quarter, calibrated and measured on --data)."
+        ),
     ] = "fp32",
     max_drop: Annotated[
         float | None,
-        typer.Option(help="Points of mAP50-95 that int8 may lose; keeps layers float until it is met."),
+        typer.Option(help="Allowed loss of accuracy in points with int8; layers stay float until it is met."),
     ] = None,
     head: Annotated[
         str,
         typer.Option(
-            help="raw or boxes; raw-e2e or end2end: YOLO26's NMS-free branch. Ultralytics loads boxes and end2end."
+            help="Head: raw, boxes, or YOLO26's NMS-free raw-e2e and end2end. Ultralytics loads boxes and end2end."
         ),
     ] = "raw",
     imgsz: Imgsz = None,
     batch: Annotated[int, typer.Option(help="Batch size.")] = 1,
-    dynamic: Annotated[bool, typer.Option(help="Any batch and any size; --imgsz is the default.")] = False,
+    dynamic: Annotated[
+        bool, typer.Option(help="Accept any batch size and input size; --imgsz is the default size.")
+    ] = False,
     opset: Annotated[int | None, typer.Option(help="ONNX opset; default: 17.")] = None,
     images: Annotated[
-        str | None, typer.Option(help="Images to compare with PyTorch on; default: the embedded one and noise.")
+        str | None, typer.Option(help="Images for the comparison with PyTorch; default: the embedded image and noise.")
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
-            help="A data.yaml. int8: calibrate on train, measure mAP on val. Of a pose model: its flip_idx "
-            "and skeleton; default: those of the training, if known."
+            help="A data.yaml. For int8: calibrates on train, measures mAP on val. For a pose model: "
+            "flip_idx and skeleton; default: those of the training data, if known."
         ),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Default: beside the model.")] = None,
-    device: Annotated[str, typer.Option(help="GPU that TensorRT builds for: cuda:1.", rich_help_panel=_ENGINE)] = "",
+    output: Annotated[Path | None, typer.Option(help="File or folder to write; default: beside the model.")] = None,
+    device: Annotated[str, typer.Option(help="GPU to build the engine for: cuda:1.", rich_help_panel=_ENGINE)] = "",
     workspace: Annotated[
         int | None, typer.Option(help="Workspace per layer in MiB; default: all GPU memory.", rich_help_panel=_ENGINE)
     ] = None,
     timing_cache: Annotated[
-        Path | None, typer.Option(help="File of measured times, read and written.", rich_help_panel=_ENGINE)
+        Path | None, typer.Option(help="TensorRT timing cache, read and written.", rich_help_panel=_ENGINE)
     ] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="Calibration cache of quantize --format cache.", rich_help_panel=_ENGINE)
@@ -68,17 +73,17 @@ def export(
         int | None, typer.Option(help="TensorRT optimization level, 0 to 5.", rich_help_panel=_ENGINE)
     ] = None,
     version_compatible: Annotated[
-        bool, typer.Option(help="Later versions of TensorRT can run it.", rich_help_panel=_ENGINE)
+        bool, typer.Option(help="Make the engine run on later versions of TensorRT.", rich_help_panel=_ENGINE)
     ] = False,
     hardware_compatible: Annotated[
-        bool, typer.Option(help="Other GPUs from Ampere on can run it.", rich_help_panel=_ENGINE)
+        bool, typer.Option(help="Make the engine run on other GPUs, from Ampere on.", rich_help_panel=_ENGINE)
     ] = False,
     max_batch: Annotated[int, typer.Option(help="Largest batch with --dynamic.", rich_help_panel=_ENGINE)] = 16,
     max_imgsz: Annotated[
         str | None, typer.Option(help="Largest input with --dynamic; default: twice --imgsz.", rich_help_panel=_ENGINE)
     ] = None,
 ) -> None:
-    """Turn an Ultralytics checkpoint into a model that `Detector` loads, and compare it with PyTorch.
+    """Export an Ultralytics checkpoint to a model that `Detector` loads, and compare it with PyTorch.
 
     An ONNX file, such as quantize --target gpu writes, can be turned into an engine as well.
     """
@@ -108,7 +113,9 @@ def export(
         if batch != 1 or dynamic or opset or images or calibration:
             raise ValueError("--precision int8 takes no --batch, --dynamic, --opset, --images or --calibration")
         if data is None:
-            raise ValueError("--precision int8 needs --data, a data.yaml: images to calibrate on, and to measure on")
+            raise ValueError(
+                "--precision int8 needs --data, a data.yaml with images for calibration and for measuring accuracy"
+            )
         from yolort.tools import export_int8
 
         size, engine = parse_imgsz(imgsz), engine_options(None)
@@ -120,7 +127,8 @@ def export(
         if engine and model.suffix == ".onnx":
             if head != "raw" or batch != 1 or dynamic or imgsz or opset or images or data:
                 raise ValueError(
-                    "the ONNX file fixes --head, --imgsz, --batch, --dynamic, --opset, --images, --data: leave them out"
+                    "leave out --head, --imgsz, --batch, --dynamic, --opset, --images and --data: the ONNX file "
+                    "fixes them"
                 )
             from yolort.tools.export import build_engine
 

@@ -19,9 +19,9 @@ from yolort.detector import Detector
 def info(
     model: Model,
     engine: Engine = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show what a model is and which engine runs it."""
+    """Show a model's task, classes and metadata, and the engine that runs it."""
     detector = open_model(model, engine=engine)
     facts: dict[str, Any] = {
         "model": str(model),

@@ -33,7 +33,7 @@ from yolort.cli import (
 from yolort.cli._errors import with_clear_errors
 from yolort.cli._output import say
 
-_HELP = "Run YOLO detectors on NCNN, ONNX Runtime and OpenVINO, and make, measure and choose models for them."
+_HELP = "Run YOLO models on NCNN, ONNX Runtime, OpenVINO and TensorRT; train, export, quantize and measure them."
 _COMMANDS = (
     demo.demo,
     predict.predict,
@@ -80,7 +80,7 @@ def _options(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", is_eager=True, callback=_print_version, help="Print version, build and engines, and stop."
+            "--version", is_eager=True, callback=_print_version, help="Print version, build and engines, and exit."
         ),
     ] = False,
 ) -> None:

@@ -21,26 +21,28 @@ from yolort.cli._reports import check_reports, save_reports, showing
 
 # Long because each option is a parameter with its help.
 def optimize(
-    model: Annotated[Path, typer.Argument(help="The checkpoint (.pt) that is to be deployed.", show_default=False)],
+    model: Annotated[Path, typer.Argument(help="The .pt checkpoint to deploy.", show_default=False)],
     data: Data,
     settings: Annotated[
         list[str] | None, typer.Argument(help="Ultralytics training settings: lr0=0.001 batch=16", show_default=False)
     ] = None,
-    max_latency: Annotated[float | None, typer.Option(help="Milliseconds an image, p50, end to end.")] = None,
-    max_drop: Annotated[float | None, typer.Option(help="Points of mAP50-95 that may be lost.")] = None,
-    max_size: Annotated[float | None, typer.Option(help="MB of the artifact.")] = None,
-    engine: Annotated[str | None, typer.Option(help="Only these: ncnn,openvino; default: all that are here.")] = None,
-    sibling: Annotated[
-        list[Path] | None, typer.Option(help="Another size of the model. Can be given several times.")
+    max_latency: Annotated[float | None, typer.Option(help="Latency target in ms per image (p50, end to end).")] = None,
+    max_drop: Annotated[float | None, typer.Option(help="Allowed loss of mAP50-95 in points.")] = None,
+    max_size: Annotated[float | None, typer.Option(help="Maximum size of the artifact in MB.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Engines to consider: ncnn,openvino; default: all available.")
     ] = None,
-    imgsz: Annotated[int | None, typer.Option(help="Side of the input; default: that of the training.")] = None,
-    epochs: Annotated[int, typer.Option(help="Train the models on the data first.")] = 0,
-    finetune: Annotated[int, typer.Option(help="Epochs after pruning, and of distilling others.")] = 10,
+    sibling: Annotated[
+        list[Path] | None, typer.Option(help="The same model in another size. Can be given several times.")
+    ] = None,
+    imgsz: Annotated[int | None, typer.Option(help="Side of the network input; default: that of the training.")] = None,
+    epochs: Annotated[int, typer.Option(help="Number of epochs to train the models on the data first.")] = 0,
+    finetune: Annotated[int, typer.Option(help="Number of epochs after pruning, and for distillation.")] = 10,
     hours: Annotated[float | None, typer.Option(help="Start no trial after this many hours.")] = None,
     trials: Annotated[int | None, typer.Option(help="Maximum number of trials, including earlier runs.")] = None,
     trial_minutes: Annotated[float, typer.Option(help="Timeout per trial, in minutes.")] = 60.0,
     seed: Seed = 0,
-    folder: Annotated[Path, typer.Option(help="Where all is kept; a search goes on where it was.")] = Path(
+    folder: Annotated[Path, typer.Option(help="Folder for all results; an interrupted search resumes there.")] = Path(
         "runs/optimize"
     ),
     ray: Ray = None,
@@ -49,7 +51,7 @@ def optimize(
         list[Path] | None, typer.Option(help="Report file: .html, .md or .json. Can be given several times.")
     ] = None,
 ) -> None:
-    """Find the best artifact within a budget of latency, accuracy and size, and say how to make it."""
+    """Find the best artifact within a budget of latency, accuracy and size, and print the commands to reproduce it."""
     show_log()
     from yolort.tools import optimize as run
     from yolort.tools.search.outcome import REPORT_WRITERS, Budget
@@ -61,7 +63,7 @@ def optimize(
         print_table(headings, [list(row) for row in cells])
         say("\n".join([*done.findings(), *done.commands()]))
         if done.artifact:
-            say(f"it is {done.artifact}")
+            say(f"artifact: {done.artifact}")
         save_reports(done, report)
 
     with showing(show) as shown:

@@ -40,6 +40,7 @@ from yolort.cli._options import (
     augmentation,
     keypoints,
     parse_classes,
+    parse_conf,
     parse_imgsz,
     runner,
 )
@@ -53,19 +54,19 @@ def predict(
     ],
     model: Annotated[Path, typer.Option(help=MODEL_HELP)],
     save: Annotated[
-        Path | None, typer.Option(help="Folder for annotated images and videos; or a file, for one.")
+        Path | None, typer.Option(help="Folder for annotated images and videos, or a file name for a single source.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object an image, on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per image.")] = False,
     engine: Engine = None,
     device: Device = None,
     threads: Threads = None,
     precision: Precision = None,
     engine_option: EngineOption = None,
-    conf: Conf = 0.25,
+    conf: Conf = "0.25",
     iou: Iou = 0.7,
     max_det: MaxDet = 300,
     classes: Classes = None,
-    agnostic: Annotated[bool, typer.Option(help="NMS across classes.")] = False,
+    agnostic: Annotated[bool, typer.Option(help="Apply NMS across classes.")] = False,
     imgsz: Imgsz = None,
     rect: Rect = None,
     input: Input = None,
@@ -77,14 +78,14 @@ def predict(
     flip_idx: FlipIdx = None,
     skeleton: Skeleton = None,
 ) -> None:
-    """Detect objects in images, with their masks, keypoints or oriented boxes if the model finds them; or classify
-    images, if the model does that."""
+    """Detect objects in images and videos, with masks, keypoints or oriented boxes if the model has them; or classify
+    images with a classifier."""
     paths: list[Path | str] = []
     for item in source:
         paths += [item] if _inputs.is_url(item) else yolort.images.find(item, videos=True)
     detector = open_model(
         model,
-        conf=conf,
+        conf=parse_conf(conf),
         iou=iou,
         max_det=max_det,
         classes=parse_classes(classes),
@@ -96,7 +97,7 @@ def predict(
     )
     targets = _targets(save, paths) if save else {}
     failures = 0
-    for path in paths if sys.stdout.isatty() else progress(paths):  # the lines show on a terminal how far it is
+    for path in paths if sys.stdout.isatty() else progress(paths):  # on a terminal, the printed lines show the progress
         try:
             if isinstance(path, Path) and yolort.images.is_video(path):
                 _predict_video(detector, path, targets.get(path), as_json)
@@ -145,10 +146,10 @@ def _summary(found: yolort.Detections | yolort.Classification) -> str:
 
 
 def _targets(save: Path, paths: list[Path | str]) -> dict[Path | str, Path]:
-    """Where each annotated image or video goes; the folder is made, and nothing is written over that must not be."""
+    """The file for each annotated image or video. Creates the folder; refuses to overwrite files of others."""
     if save.suffix.lower() in {*yolort.images.endings(), ".mp4"} and not save.is_dir():
         if len(paths) > 1:
-            raise ValueError(f"--save {save} is one file, and there are {len(paths)} sources; give a folder")
+            raise ValueError(f"--save {save} is a single file, but there are {len(paths)} sources; give a folder")
         wanted = {paths[0]: save}
     else:
         wanted = {path: save / _name(path) for path in paths}
@@ -165,7 +166,7 @@ def _targets(save: Path, paths: list[Path | str]) -> dict[Path | str, Path]:
         }
     )
     if others:
-        note(f"annotated images are written as .png in the place of {', '.join(others)}, which cannot be encoded here")
+        note(f"annotated images are written as .png because OpenCV cannot encode {', '.join(others)} here")
     targets = _distinct(
         {path: to.with_suffix(".png") if to.suffix.lower() in others else to for path, to in wanted.items()}
     )
@@ -182,7 +183,7 @@ def _name(source: Path | str) -> str:
 
 
 def _distinct(targets: dict[Path | str, Path]) -> dict[Path | str, Path]:
-    """The same without two of a name; the second a.jpg becomes a-2.jpg."""
+    """The same targets with unique names; the second a.jpg becomes a-2.jpg."""
     out: dict[Path | str, Path] = {}
     taken: set[Path] = set()
     for path, target in targets.items():

@@ -31,17 +31,23 @@ def profile(
     precision: Precision = None,
     imgsz: Imgsz = None,
     image: ImageFile = None,
-    runs: Annotated[int, typer.Option(help="Detections that count.")] = 50,
-    top: Annotated[int, typer.Option(min=1, help="Layers that are shown.")] = 15,
+    runs: Annotated[int, typer.Option(help="Number of timed detections.")] = 50,
+    top: Annotated[int, typer.Option(min=1, help="Number of layers to show.")] = 15,
     trace: Annotated[Path | None, typer.Option(help="Write a Chrome trace (.json) for Perfetto.")] = None,
     operators: Annotated[
-        bool, typer.Option("--operators", help="Print torch.profiler's table of operators (.pt only).")
+        bool, typer.Option("--operators", help="Print torch.profiler's operator table (.pt only).")
     ] = False,
-    shapes: Annotated[bool, typer.Option("--shapes", help="The same for each shape of inputs.")] = False,
-    memory: Annotated[bool, typer.Option("--memory", help="The same with the memory that operators allocate.")] = False,
-    stacks: Annotated[bool, typer.Option("--stacks", help="The same for each place in the source.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Every layer, as one JSON object.")] = False,
-    nsys: Annotated[Path | None, typer.Option(help="Run in Nsight Systems, and write its report there.")] = None,
+    shapes: Annotated[bool, typer.Option("--shapes", help="Print the operator table grouped by input shape.")] = False,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Add the memory that operators allocate to the table.")
+    ] = False,
+    stacks: Annotated[
+        bool, typer.Option("--stacks", help="Print the operator table grouped by source location.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all layers as one JSON object.")] = False,
+    nsys: Annotated[
+        Path | None, typer.Option(help="Run under Nsight Systems and write its report to this file.")
+    ] = None,
 ) -> None:
     """Show where the time of one image goes, layer by layer."""
     from yolort.tools import profile as run
@@ -86,9 +92,9 @@ def _print_profile(done: Any, top: int) -> None:
     what = done.described
     say(f"{what['model']}: {what['engine']}, {what['device']}, {what['precision']}, {what['runs']} runs")
     say(f"pre {done.pre:.2f} ms, inference {done.inference:.2f} ms, post {done.post:.2f} ms (medians)")
-    rest = f"outside them {done.outside:.2f} ms"
+    rest = f"{done.outside:.2f} ms outside the layers"
     if done.outside is None:
-        rest = "more than the inference: layers that run at the same time are each counted in full"
+        rest = "more than the inference time: layers that run in parallel are each counted in full"
     say(f"layers {whole:.2f} ms, {rest}")
     if done.operators:
         say(done.operators)

@@ -22,53 +22,66 @@ from yolort.cli._output import percent, print_table, progress, say, show_log
 # Long because each option is a parameter with its help.
 def prune(
     model: Annotated[
-        Path, typer.Argument(help="A checkpoint (.pt) of YOLOv8, YOLO11 or YOLO26, of any task.", show_default=False)
+        Path, typer.Argument(help="A .pt checkpoint of YOLOv8, YOLO11 or YOLO26, of any task.", show_default=False)
     ],
     settings: Annotated[
         list[str] | None, typer.Argument(help="Ultralytics training settings for --finetune: lr0=0.001 mosaic=0")
     ] = None,
-    ratio: Annotated[float | None, typer.Option(help="Share of channels to take out; or one of the targets.")] = None,
-    target_flops: Annotated[
-        str | None, typer.Option(help="GFLOPs of an image, or 60% of what they are; the nearest widths.")
+    ratio: Annotated[
+        float | None, typer.Option(help="Share of channels to remove (or give one of the targets).")
     ] = None,
-    target_latency: Annotated[float | None, typer.Option(help="Milliseconds an image, timed on --engine.")] = None,
+    target_flops: Annotated[
+        str | None,
+        typer.Option(help="Target GFLOPs per image, or a percentage such as 60%; the nearest widths are used."),
+    ] = None,
+    target_latency: Annotated[
+        float | None, typer.Option(help="Latency target in ms per image, timed on --engine.")
+    ] = None,
     engine: Annotated[
         str | None, typer.Option(help="Engine that --target-latency is timed on: ncnn, onnxruntime, ...")
     ] = None,
     method: Annotated[
-        str, typer.Option(help="l1, random, group-norm, bn, or taylor, which needs --data.")
+        str, typer.Option(help="Ranking of channels: l1, random, group-norm, bn, or taylor (needs --data).")
     ] = "group-norm",
     allocate: Annotated[
-        str, typer.Option(help="uniform: every layer by the ratio; global: by importance; sensitivity: as measured.")
+        str,
+        typer.Option(
+            help="Distribution over the layers: uniform, global (by importance) or sensitivity (as measured)."
+        ),
     ] = "uniform",
-    round_to: Annotated[int, typer.Option(help="Widths are multiples of this.")] = 8,
+    round_to: Annotated[int, typer.Option(help="Number of which all widths are multiples.")] = 8,
     steps: Annotated[
         int, typer.Option(help="Number of prune-and-fine-tune rounds; --finetune is divided among them.")
     ] = 1,
     unstructured: Annotated[
         bool,
-        typer.Option(help="Zero single weights, and keep them in --finetune: for comparison; nothing gets faster."),
+        typer.Option(
+            help="Zero single weights and keep them zero in --finetune; for comparison only, nothing gets faster."
+        ),
     ] = False,
     data: Annotated[
         str | None,
         typer.Option(
-            help="A data.yaml or folder of classes: for taylor, --finetune, sensitivity, accuracy before and after."
+            help="A data.yaml, or folder of classes, for taylor, --finetune, --allocate sensitivity, and accuracy "
+            "before and after."
         ),
     ] = None,
-    finetune: Annotated[int, typer.Option(help="Epochs of training afterwards.")] = 0,
+    finetune: Annotated[int, typer.Option(help="Number of epochs to train after pruning.")] = 0,
     distill: Annotated[bool, typer.Option(help="Fine-tune with the unpruned model as teacher.")] = False,
     gamma: Gamma = 0.0,
     class_weights: ClassWeights = None,
     sampling: Sampling = None,
     batch: Batch = 16,
-    imgsz: Annotated[
-        int | None, typer.Option(help="Side of the network's input; default: that of the training.")
-    ] = None,
-    measure: Annotated[bool, typer.Option(help="Measure how sensitive each layer is, and accuracy on --data.")] = True,
+    imgsz: Annotated[int | None, typer.Option(help="Side of the network input; default: that of the training.")] = None,
+    measure: Annotated[
+        bool, typer.Option(help="Measure the sensitivity of each layer, and accuracy on --data.")
+    ] = True,
     seed: Seed = 0,
-    output: Annotated[Path | None, typer.Option(help="Default: <model>-pruned.pt beside the model.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write; default: <model>-pruned.pt beside the model.")
+    ] = None,
 ) -> None:
-    """Take the least important channels out of a model; it stays a checkpoint that Ultralytics loads."""
+    """Remove the least important channels of a model; the result is a checkpoint that Ultralytics loads."""
     show_log()
     from yolort.tools import prune as run
 

@@ -21,8 +21,12 @@ def quantize(
             help="The .onnx or .pt passed to calibrate; for ncnn, its *_ncnn_model folder.", show_default=False
         ),
     ],
-    calibration: Annotated[Path | None, typer.Option(help="calibration.json; none for --dynamic.")] = None,
-    format: Annotated[str, typer.Option(help="onnx, ncnn, or cache: TensorRT's calibration cache.")] = "onnx",
+    calibration: Annotated[
+        Path | None, typer.Option(help="Result of calibrate (calibration.json); not needed for --dynamic.")
+    ] = None,
+    format: Annotated[
+        str, typer.Option(help="Output format: onnx, ncnn, or cache (TensorRT's calibration cache).")
+    ] = "onnx",
     target: Annotated[
         str | None,
         typer.Option(
@@ -31,16 +35,20 @@ def quantize(
         ),
     ] = None,
     dynamic: Annotated[
-        bool, typer.Option(help="Compute activation ranges for each image; several times slower than float.")
+        bool, typer.Option(help="Compute activation ranges at run time; several times slower than float.")
     ] = False,
-    weights_only: Annotated[bool, typer.Option(help="Only store the weights in INT8.")] = False,
+    weights_only: Annotated[bool, typer.Option(help="Store only the weights in INT8; compute in float.")] = False,
     per_channel: Annotated[
-        bool, typer.Option("--per-channel/--per-tensor", help="A weight scale for each output channel.")
+        bool, typer.Option("--per-channel/--per-tensor", help="Use one weight scale per output channel, or per tensor.")
     ] = True,
     reduce_range: Annotated[
-        bool | None, typer.Option(help="Weights of 7 bits, for x86 without VNNI. Default: if this machine has none.")
+        bool | None,
+        typer.Option(help="Round weights to 7 bits, for x86 without VNNI; default: yes if this machine lacks VNNI."),
     ] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="Convolutions that stay float; * and ? match.")] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="Convolutions that stay float; * and ? are wildcards. Can be given several times."),
+    ] = None,
     int8_stem: Annotated[
         bool | None,
         typer.Option(
@@ -48,27 +56,31 @@ def quantize(
         ),
     ] = None,
     stock: Annotated[
-        bool, typer.Option("--stock", help="NCNN: write only layers that every build of ncnn runs.")
+        bool, typer.Option("--stock", help="For ncnn: write only layers that every build of ncnn supports.")
     ] = False,
     max_drop: Annotated[
         float | None,
         typer.Option(
-            help="Points of accuracy (mAP50-95 of boxes, masks or keypoints; top-1) that may be lost: layers stay "
-            "float until that is met; needs --data."
+            help="Allowed loss of accuracy in points (mAP50-95 of boxes, masks or keypoints; top-1); layers stay float "
+            "until it is met. Needs --data."
         ),
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Labelled images to measure accuracy on before and after.")] = None,
+    data: Annotated[str | None, typer.Option(help="Labeled images for measuring accuracy before and after.")] = None,
     split: Split = "val",
-    allow_overlap: Annotated[bool, typer.Option(help="Score on images that were calibrated on.")] = False,
-    measure: Annotated[bool, typer.Option(help="Time both models here.")] = True,
-    output: Annotated[Path | None, typer.Option(help="Default: <model>-int8 beside the model.")] = None,
+    allow_overlap: Annotated[
+        bool, typer.Option(help="Allow scoring on images that were used for calibration.")
+    ] = False,
+    measure: Annotated[bool, typer.Option(help="Time both models on this machine.")] = True,
+    output: Annotated[
+        Path | None, typer.Option(help="File or folder to write; default: <model>-int8 beside the model.")
+    ] = None,
 ) -> None:
-    """Make an INT8 model, check it against the float one, and say whether it is faster."""
+    """Build an INT8 model, compare it with the float model, and say whether it is faster."""
     show_log()
     from yolort.tools import quantize as run
 
     if dynamic and weights_only:
-        raise ValueError("--dynamic and --weights-only exclude each other")
+        raise ValueError("--dynamic and --weights-only cannot be combined")
     done = run(
         model,
         calibration,

@@ -29,6 +29,7 @@ from yolort.cli._options import (
     Rect,
     Threads,
     parse_classes,
+    parse_conf,
     runner,
 )
 from yolort.cli._output import say
@@ -41,13 +42,12 @@ if TYPE_CHECKING:
 def stream(
     source: Annotated[
         list[str],
-        typer.Argument(
-            help="Videos, images, folders or glob patterns of them, camera indices, URLs.", show_default=False
-        ),
+        typer.Argument(help="Videos, images, folders, glob patterns, camera indices or URLs.", show_default=False),
     ],
     model: Annotated[Path, typer.Option(help=MODEL_HELP)],
     policy: Annotated[
-        Literal["all", "latest"] | None, typer.Option(help="Default: latest of cameras and URLs, else all.")
+        Literal["all", "latest"] | None,
+        typer.Option(help="Frames to process: all or latest; default: latest for cameras and URLs, otherwise all."),
     ] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
     engine: Engine = None,
@@ -57,23 +57,27 @@ def stream(
     engine_option: EngineOption = None,
     rect: Rect = None,
     input: Input = None,
-    save: Annotated[Path | None, typer.Option(help="Write the annotated frames of the source to this .mp4.")] = None,
-    conf: Conf = 0.25,
+    save: Annotated[Path | None, typer.Option(help="File (.mp4) for the annotated frames of the source.")] = None,
+    conf: Conf = "0.25",
     iou: Iou = 0.7,
     max_det: MaxDet = 300,
     classes: Classes = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Clones of the Detector; default: 2, or 1.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of Detector clones; default: 2, or 1 for a single live source.")
+    ] = None,
     max_batch: MaxBatch = None,
     max_wait: MaxWait = 0.0,
 ) -> None:
-    """Detect in videos and cameras, or classify their images: one JSON object a frame, on standard output."""
+    """Detect in videos and cameras, or classify their frames; prints one JSON object per frame."""
     if save is not None:
         if len(source) > 1:
-            raise ValueError(f"--save {save} is one video, and there are {len(source)} sources")
+            raise ValueError(
+                f"--save {save} is a single video, but there are {len(source)} sources; save one source at a time"
+            )
         _video.check(save, source)
     detector = open_model(
         model,
-        conf=conf,
+        conf=parse_conf(conf),
         iou=iou,
         max_det=max_det,
         classes=parse_classes(classes),
@@ -95,7 +99,7 @@ def stream(
         except KeyboardInterrupt:
             if not save:
                 raise
-            stopped = True  # what was recorded is kept
+            stopped = True  # the frames recorded so far are kept
     if stopped:
         raise typer.Exit(130)
     if stream.problems:

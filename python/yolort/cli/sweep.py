@@ -23,17 +23,17 @@ from yolort.cli.benchmark import finish_benchmark
 
 def sweep(
     model: Annotated[Path, typer.Argument(help="A checkpoint (.pt).", show_default=False)],
-    data: Annotated[str, typer.Option(help="A data.yaml: calibrated on train, scored on val.", show_default=False)],
-    images: Annotated[str, typer.Option(help="Calibration-set sizes.")] = "100,500,1000,2000",
-    method: Annotated[str, typer.Option(help="Calibration methods.")] = "minmax,entropy,percentile",
+    data: Annotated[str, typer.Option(help="A data.yaml; calibrates on train, scores on val.", show_default=False)],
+    images: Annotated[str, typer.Option(help="Sizes of the calibration set.")] = "100,500,1000,2000",
+    method: Annotated[str, typer.Option(help="Calibration methods to compare.")] = "minmax,entropy,percentile",
     granularity: Annotated[str, typer.Option(help="Granularity of weight scales: channel,tensor.")] = "channel,tensor",
-    target: Annotated[str, typer.Option(help="openvino,onnxruntime,arm,ncnn.")] = "openvino",
-    head: Annotated[str, typer.Option(help="raw or raw-e2e.")] = "raw",
+    target: Annotated[str, typer.Option(help="Targets: openvino,onnxruntime,arm,ncnn.")] = "openvino",
+    head: Annotated[str, typer.Option(help="Head: raw or raw-e2e.")] = "raw",
     imgsz: Imgsz = None,
     runs: TimedRuns = 100,
     report: Reports = None,
 ) -> None:
-    """Compare INT8 recipes: calibration-set size x method x granularity, weights only, dynamic, the naive one."""
+    """Compare INT8 recipes: calibration-set size x method x granularity, weights only, dynamic, and naive."""
     show_log()
     from yolort.tools import sweep as run
     from yolort.tools.evaluate.benchmark import REPORT_WRITERS

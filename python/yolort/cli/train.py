@@ -28,7 +28,7 @@ from yolort.cli._output import print_table, say, show_log
 # Long because each option is a parameter with its help.
 def train(
     model: Annotated[
-        Path, typer.Argument(help="A checkpoint (.pt), a pruned one too, or architecture (.yaml).", show_default=False)
+        Path, typer.Argument(help="A .pt checkpoint (may be pruned) or .yaml architecture.", show_default=False)
     ],
     data: Data,
     settings: Annotated[
@@ -43,19 +43,21 @@ def train(
     alpha: Annotated[float | None, typer.Option(help="Focal loss alpha, between 0 and 1.")] = None,
     class_weights: ClassWeights = None,
     beta: Annotated[
-        float, typer.Option(help="Beta of effective-number weights: closer to 1, more weight for rare classes.")
+        float, typer.Option(help="Beta of effective-number weights; values closer to 1 give rare classes more weight.")
     ] = 0.999,
-    clip: Annotated[str, typer.Option(help="Least and greatest class weight.")] = "0.1,10",
+    clip: Annotated[str, typer.Option(help="Minimum and maximum class weight.")] = "0.1,10",
     sampling: Sampling = None,
     repeat_threshold: Annotated[
         float | None,
-        typer.Option(help="Repeat threshold: classes in a smaller share of the images, 0 to 1, are repeated."),
+        typer.Option(
+            help="Repeat threshold: classes that occur in a smaller share of the images (0 to 1) are repeated."
+        ),
     ] = None,
     scales: BatchScales = None,
     output: Run = Path("runs/train"),
     resume: Resume = False,
 ) -> None:
-    """Train with Ultralytics, and with focal loss, class weights and balanced sampling where classes are rare."""
+    """Train with Ultralytics; optionally with focal loss, class weights and balanced sampling for rare classes."""
     show_log()
     from yolort.tools import train as run
     from yolort.tools.data import ClassReport
@@ -64,8 +66,8 @@ def train(
         headings, rows = report.table()
         print_table(headings, rows)
         say(
-            f"{report.total_images} images, {report.empty_images} of them empty; {report.ratio:.1f} : 1 objects of "
-            "classes"
+            f"{report.total_images} images, {report.empty_images} of them without objects; class imbalance "
+            f"{report.ratio:.1f} : 1"
         )
 
     best = run(

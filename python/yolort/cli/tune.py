@@ -19,21 +19,25 @@ def tune(
     model: Annotated[Path, typer.Argument(help="Model to tune.", show_default=False)],
     others: Annotated[
         list[Path] | None,
-        typer.Argument(help="Other artefacts of the same model, beside it, that may run instead.", show_default=False),
+        typer.Argument(
+            help="Other artifacts of the same model, in the same folder, that may run instead.", show_default=False
+        ),
     ] = None,
-    engine: Annotated[str | None, typer.Option(help="Only these: ncnn,openvino.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Engines to try: ncnn,openvino; default: all.")] = None,
     precision: Annotated[
         str | None,
-        typer.Option(help="Only these of fp32, bf16, fp16, fp16-storage; default: those that keep the accuracy."),
+        typer.Option(help="Precisions to try: fp32, bf16, fp16, fp16-storage; default: those that keep the accuracy."),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="These: cpu,vulkan; default: each engine's own.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Devices to measure on: cpu,vulkan; default: the engine's default device.")
+    ] = None,
     image: ImageFile = None,
-    seconds: Annotated[float, typer.Option(help="Time to measure in.")] = 45,
+    seconds: Annotated[float, typer.Option(help="Time limit of the measurement, in seconds.")] = 45,
     under_load: Annotated[
-        bool, typer.Option("--under-load", help="Measure and record also while other processes take the cores.")
+        bool, typer.Option("--under-load", help="Measure and record even if other processes use the cores.")
     ] = False,
 ) -> None:
-    """Find the fastest engine, precision and thread count for a model here; Detector uses it from then on."""
+    """Find the fastest engine, precision and thread count on this machine; Detector uses them from then on."""
     from yolort.tools.evaluate.tune import cost
     from yolort.tools.evaluate.tune import tune as run
 
@@ -65,4 +69,4 @@ def tune(
         say(f"not measurably slower: {', '.join(str(row.case) for row in done.equals)}")
     if lost := cost(done.best.facts["precision"]):
         say(f"accuracy: {lost}")
-    say(f'yolort.Detector("{model}") runs it; tuned=False, or an engine of your own, does not')
+    say(f'yolort.Detector("{model}") now uses it; pass tuned=False or engine= to override it')

@@ -12,7 +12,6 @@ import typer
 from yolort import _atomic
 from yolort.cli._options import (
     Augment,
-    Conf,
     Device,
     Engine,
     EngineOption,
@@ -35,44 +34,54 @@ from yolort.cli._options import (
 from yolort.cli._output import note, percent, print_table, progress, report_error, say
 
 
+# Long because each option is a parameter with its help.
 def val(
-    model: Annotated[
-        Path, typer.Argument(help="Exported model, or a .pt checkpoint for the baseline.", show_default=False)
-    ],
+    model: Annotated[Path, typer.Argument(help="Exported model, or a .pt checkpoint as baseline.", show_default=False)],
     data: Annotated[
         str,
         typer.Option(
-            help="A data.yaml of Ultralytics, or COCO JSON; for a classifier a folder with a folder for each class.",
+            help="A data.yaml in Ultralytics' format, or COCO JSON; for classifiers a folder with a folder per class.",
             show_default=False,
         ),
     ],
     split: Split = "val",
-    images: Annotated[Path | None, typer.Option(help="Folder of the images of COCO JSON; default: beside it.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Image folder for COCO JSON; default: the folder of the JSON file.")
+    ] = None,
     save: Annotated[Path | None, typer.Option(help="Folder for metrics.json and the plots.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    save_conf: Annotated[
+        Path | None, typer.Option(help="File (.json) for the score per class with the best F1; --conf reads it.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     engine: Engine = None,
     device: Device = None,
     threads: Threads = None,
     precision: Precision = None,
     engine_option: EngineOption = None,
-    conf: Conf = 0.001,
+    conf: Annotated[float, typer.Option(help="Minimum score of a detection.")] = 0.001,
     iou: Iou = 0.7,
     max_det: MaxDet = 300,
     imgsz: Imgsz = None,
     rect: Rect = None,
     input: Input = None,
-    resamples: Annotated[int, typer.Option(min=0, help="Resamples of the images for the interval; 0: none.")] = 200,
+    resamples: Annotated[
+        int, typer.Option(min=0, help="Number of bootstrap resamples for the interval; 0 disables it.")
+    ] = 200,
     augment: Augment = False,
     scales: Scales = None,
     flip: Flip = None,
     merge: Merge = None,
     scale_model: ScaleModel = None,
 ) -> None:
-    """Measure accuracy on labelled images, by the metric of the model's task; of augmentation, gain and cost."""
+    """Measure accuracy on labeled images by the metric of the task; with augmentation, also its gain and cost."""
     from yolort.tools import validate
 
     if save:
         _atomic.check(save, sources=[model, data, *([images] if images else [])], folder=True)
+    if save_conf:
+        if save_conf.suffix != ".json":
+            raise ValueError(f"--save-conf {save_conf}: the file must be named *.json")
+        _atomic.check(save_conf, sources=[model, data])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "class names: ")  # it is among the notes
         done = validate(
@@ -89,7 +98,11 @@ def val(
             **runner(engine, device, threads, precision, engine_option, rect, input),
             **augmentation(augment, scales, flip, merge, scale_model),
         )
+    if save_conf:
+        done.save_conf(save_conf)
     _report(done, save, as_json)
+    if save_conf and not as_json:
+        say(f"written to {save_conf}")
 
 
 def _report(done: Any, save: Path | None, as_json: bool) -> None:
@@ -106,7 +119,7 @@ def _report(done: Any, save: Path | None, as_json: bool) -> None:
     for reason in done.unreadable:
         report_error(reason)
     if done.unreadable:
-        report_error(f"{len(done.unreadable)} image(s) cannot be read and are left out")
+        report_error(f"{len(done.unreadable)} image(s) could not be read and were skipped")
         raise typer.Exit(1)
 
 

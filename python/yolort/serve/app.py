@@ -64,7 +64,7 @@ def create_app(
         ValueError: an empty or non-ASCII API key, a name with other than letters, digits, and "._-".
     """
     if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key != ""):
-        raise ValueError("the API key must be printable ASCII, one character or more, without spaces around it")
+        raise ValueError("the API key must be non-empty printable ASCII without leading or trailing spaces")
     if not name or not all(character.isalnum() or character in "._-" for character in name):
         raise ValueError(f'name is {name!r}, expected letters, digits and "._-"')
     workers = _checks.count("workers", workers)
@@ -100,7 +100,7 @@ def _add_page(app: FastAPI) -> None:
 
 def _check_name(service: Service, model: str, version: str) -> None:
     if model != service.name:
-        raise HTTPException(404, f"there is no model {model[:80]!r} here; the one served is {service.name!r}")
+        raise HTTPException(404, f"there is no model {model[:80]!r} here; this server runs {service.name!r}")
     if version != protocol.VERSION:
         raise HTTPException(404, f"model {model!r} has no version {version[:80]!r}; it has {protocol.VERSION!r}")
 
@@ -252,7 +252,7 @@ def _with_fields(options: DetectOptions, fields: dict[str, str]) -> DetectOption
     """The options of a query with those of a form."""
     query = options.model_dump(exclude_none=True)
     if twice := sorted(query.keys() & fields.keys()):
-        raise HTTPException(400, f"{', '.join(twice)}: in the query and in the form; give one")
+        raise HTTPException(400, f"{', '.join(twice)}: given in the query and in the form; give only one")
     try:
         return DetectOptions.model_validate({**query, **fields})
     except ValidationError as reason:

@@ -34,14 +34,14 @@ def parse_form(body: bytearray, content_type: str) -> tuple[memoryview, dict[str
             break
         end = body.find(b"\r\n\r\n", start, min(after, start + _MAX_PART_HEAD))
         if end < 0:
-            raise HTTPException(400, "the form is damaged: the head of a part does not end")
+            raise HTTPException(400, "the form is damaged: the head of a part is not terminated")
         disposition = _DISPOSITION.search(str(body[start:end], "latin-1"))
         about = _parameters(disposition[1]) if disposition else {}
         content = memoryview(body)[end + 4 : after - len(mark)]
         name = about.get("name")
         if about.keys() & {"filename", "filename*"}:
             if file is not None:
-                raise HTTPException(400, "the form holds more than one file")
+                raise HTTPException(400, "the form has more than one file")
             file = content
         elif name is None or len(content) > _MAX_FIELD:
             raise HTTPException(400, f"the form is damaged: a field without a name, or longer than {_MAX_FIELD} bytes")
@@ -50,7 +50,7 @@ def parse_form(body: bytearray, content_type: str) -> tuple[memoryview, dict[str
         else:
             fields[name] = str(content, "utf-8", "replace")
     if file is None:
-        raise HTTPException(400, "the form holds no file")
+        raise HTTPException(400, "the form has no file")
     return file, fields
 
 

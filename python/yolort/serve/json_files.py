@@ -69,5 +69,5 @@ def from_base64(text: memoryview) -> bytearray:
             out += base64.b64decode(rest[:groups], validate=True)
             rest = rest[groups:]
     except (ValueError, binascii.Error):
-        raise images.ImageError("images: BYTES in JSON are image files in base64") from None
+        raise images.ImageError("images: BYTES in JSON must be base64-encoded image files") from None
     return out

@@ -95,7 +95,7 @@ def check_pixels(data: bytes | bytearray | memoryview, limits: Limits) -> None:
     """Refuses by the header what is no image, or too large to decode. ImageError, TooLargeError."""
     header = _image_header.read(memoryview(data))
     if header is None or header.format not in _FORMATS:
-        raise ImageError(f"the image is empty, damaged or none of {', '.join(_FORMATS.values())}")
+        raise ImageError(f"the image is empty, damaged or not one of {', '.join(_FORMATS.values())}")
     check_size(header.height, header.width, limits)
     if header.format == "jpeg":
         max_scans = min(_MAX_SCANS, _MAX_SCANNED // max(header.height * header.width, 1))
@@ -109,7 +109,7 @@ def check_pixels(data: bytes | bytearray | memoryview, limits: Limits) -> None:
         for count, (kind, _) in enumerate(_image_header.png_chunks(data)):
             texts += kind in (b"zTXt", b"iTXt", b"tEXt")
             if texts > _MAX_TEXTS or count > _MAX_CHUNKS:
-                raise TooLargeError(f"the image has more than {_MAX_TEXTS} texts, or {_MAX_CHUNKS} chunks")
+                raise TooLargeError(f"the image has more than {_MAX_TEXTS} text chunks, or {_MAX_CHUNKS} chunks")
 
 
 def check_size(height: int, width: int, limits: Limits) -> None:
@@ -122,6 +122,7 @@ def check_masks(length: int, limits: Limits) -> None:
     """TooLargeError for more bytes of masks than one answer has."""
     if length > limits.masks:
         raise TooLargeError(
-            f"the masks take {length} bytes, more than the {limits.masks} of one answer; ask for fewer with max_det or "
+            f"the masks take {length} bytes, more than the {limits.masks} of one response; ask for fewer with "
+            "max_det or "
             "conf, or send smaller images"
         )

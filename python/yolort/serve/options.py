@@ -31,7 +31,7 @@ class DetectOptions(BaseModel):
         """As of a call of `detector`. HTTPException, which says `where`, for what it does not take."""
         settings: dict[str, Any] = self.model_dump(exclude_none=True)
         if settings and isinstance(detector, Classifier):
-            raise HTTPException(400, f"{where}.{next(iter(settings))}: a model that classifies has no such threshold")
+            raise HTTPException(400, f"{where}.{next(iter(settings))}: a classifier does not have this threshold")
         if self.classes is not None:
             settings["classes"] = _classes(self.classes, detector, where)
         return cast(Settings, settings)
@@ -45,7 +45,7 @@ def _classes(text: str, detector: Model, where: str) -> list[int]:
         indices = named.get(part) if number is None else [number]
         if indices is None:
             raise HTTPException(
-                400, f"{where}.classes: {part[:80]!r} is no class of this model, which has {len(detector.names)}"
+                400, f"{where}.classes: {part[:80]!r} is not one of the {len(detector.names)} classes of this model"
             )
         found += indices
     return list(dict.fromkeys(found))

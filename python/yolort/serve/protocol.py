@@ -143,7 +143,7 @@ def parse(
     values = lists + text.count(b",") + text.count(b":")
     for count, limit, what in ((values, limits.values, "values"), (lists, _MAX_LISTS, "lists and objects")):
         if count > limit:
-            raise HTTPException(413, f"the JSON holds {count} {what}, more than the {limit} allowed; send binary data")
+            raise HTTPException(413, f"the JSON has {count} {what}, more than the {limit} allowed; send binary data")
     try:
         asked = InferRequest.model_validate_json(text)
     except ValidationError as reason:
@@ -158,7 +158,7 @@ def parse(
     for output in asked.outputs or ():  # which are all known now
         output.parameters = _only(output.parameters, "binary_data")
     if (rows := len(fetchers) * (settings.get("max_det") or 0)) > limits.detections:
-        raise HTTPException(413, f"max_det: {rows} detections are more than the {limits.detections} of one answer")
+        raise HTTPException(413, f"max_det: {rows} detections exceed the limit of {limits.detections} per response")
     return asked, fetchers, settings
 
 
@@ -168,11 +168,11 @@ def _check_outputs(asked: InferRequest, detector: Model) -> None:
     asked.outputs = asked.outputs or [Output.model_construct(name=name, parameters={}) for name in known]
     names = [output.name for output in asked.outputs]
     if len(set(names)) < len(names):
-        raise HTTPException(400, "outputs: one of them is named twice")
+        raise HTTPException(400, "outputs: an output is named twice")
     for name in names:
         if name not in known:
             raise HTTPException(
-                400, f"outputs: a model of task {detector.task!r} has {', '.join(known)}, and no {name}"
+                400, f"outputs: a model of task {detector.task!r} has only {', '.join(known)}, not {name}"
             )
 
 
@@ -188,10 +188,10 @@ def _fetchers(
     if (tensor.data is None) == (size is None) or (size is not None and not sent):
         raise HTTPException(400, f"images: expected either data, or binary_data_size of the {len(binary)} bytes sent")
     if tensor.data is not None and len(binary):
-        raise HTTPException(400, f"images: the data stand in the JSON, but {len(binary)} bytes come behind it")
+        raise HTTPException(400, f"images: the data are in the JSON, but {len(binary)} bytes follow it")
     count = tensor.shape[0] if tensor.datatype == "BYTES" or len(tensor.shape) == 4 else 1
     if count > limits.images:
-        raise HTTPException(413, f"images: {count} are more than the {limits.images} of one request")
+        raise HTTPException(413, f"images: {count} exceed the limit of {limits.images} per request")
     if tensor.datatype == "BYTES":
         if tensor.data is None:
             files: list[Fetch] = [partial(decode, file, limits) for file in _split_bytes(binary, limits.images)]
@@ -199,11 +199,11 @@ def _fetchers(
             written = (texts.get(item, memoryview(item.encode())) for item in tensor.data)
             files = [partial(_decode_base64, text, limits) for text in written]
         else:
-            raise HTTPException(400, "images: BYTES in JSON are image files in base64")
+            raise HTTPException(400, "images: BYTES in JSON must be base64-encoded image files")
         if tensor.shape != [len(files)]:
             raise HTTPException(400, f"images: expected shape [{len(files)}], got {tensor.shape}")
         if not files:
-            raise HTTPException(400, "images: expected one image or more, got none")
+            raise HTTPException(400, "images: expected at least one image, got none")
         return files
     if len(tensor.shape) < 3 or tensor.shape[-1] != bands or 0 in tensor.shape:
         raise HTTPException(400, f"images: expected shape [(count,) height, width, {bands}], got {tensor.shape}")
@@ -251,7 +251,7 @@ def _split_bytes(binary: memoryview, max_count: int) -> Iterator[memoryview]:
         at += 4 + length
         count += 1
         if at > len(binary):
-            raise HTTPException(400, "images: the binary data ends within an element")
+            raise HTTPException(400, "images: the binary data is truncated")
         if count > max_count:
-            raise HTTPException(413, f"images: the binary data holds more than the {max_count} elements of one request")
+            raise HTTPException(413, f"images: the binary data exceeds the limit of {max_count} elements per request")
         yield binary[at - length : at]

@@ -61,9 +61,9 @@ class Service:
     def running(self) -> Batcher[Any]:
         """The workers. HTTPException if they do not run."""
         if self.batcher is None:
-            raise HTTPException(503, "the lifespan of this application has not begun: see docs/guide/serving.md")
+            raise HTTPException(503, "the lifespan of this application was not started: see docs/guide/serving.md")
         if not self.batcher.running:
-            raise HTTPException(503, "the workers do not run: the server is stopping")
+            raise HTTPException(503, "the workers are not running: the server is shutting down")
         return self.batcher
 
     async def body_of(self, request: Request) -> bytearray:
@@ -124,7 +124,7 @@ class _MaskCount:
 async def _collect() -> None:
     """Collects garbage once a second. Automatic collections would stop all threads, often while JSON is parsed."""
     gc.collect()
-    gc.freeze()  # what was imported and loaded is not looked at again
+    gc.freeze()  # exclude everything imported and loaded so far from collections
     gc.disable()
     while True:
         await asyncio.sleep(_COLLECT)

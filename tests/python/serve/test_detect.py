@@ -53,7 +53,7 @@ def test_thresholds_out_of_range(client: Any, query: str, message: str) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"this is no image", SAMPLE[:20], b"GIF89a" + bytes(50)])
 def test_what_is_no_image(client: Any, body: bytes) -> None:
-    assert "the image is empty, damaged or none of" in error_of(client.post("/detect", content=body), 400)
+    assert "the image is empty, damaged or not one of" in error_of(client.post("/detect", content=body), 400)
 
 
 def test_an_image_whose_header_lies(client: Any) -> None:
@@ -77,7 +77,7 @@ def test_options_of_a_form(client: Any, expected: yolort.Detections) -> None:
     parts = [("max_det", (None, "1")), ("file", ("scene.jpg", SAMPLE)), ("conf", (None, "0.3"))]
     for files in (parts, parts[::-1]):
         assert client.post("/detect", files=files).json()["detections"] == best
-    assert "conf: in the query and in the form" in error_of(client.post("/detect?conf=0.1", files=parts), 400)
+    assert "conf: given in the query and in the form" in error_of(client.post("/detect?conf=0.1", files=parts), 400)
     for name, value in (("conf", "x"), ("warp", "9")):
         wrong = [(name, (None, value)), ("file", ("scene.jpg", SAMPLE))]
         assert f"form.{name}" in error_of(client.post("/detect", files=wrong), 400)
@@ -114,10 +114,10 @@ COMMENT = b"\xff\xfe\x00\x02"
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
-        (jpeg(COMMENT * 5000), 400, "damaged or none of"),
-        (jpeg(b"\xff" * 100_000), 400, "damaged or none of"),
+        (jpeg(COMMENT * 5000), 400, "damaged or not one of"),
+        (jpeg(b"\xff" * 100_000), 400, "damaged or not one of"),
         (SAMPLE + b"\xff\xda" * 101, 413, "more than 100 scans"),
-        (b"II*\0\x08\0\0\0" + bytes(100), 400, "none of BMP, JPEG, PNG, WebP"),
+        (b"II*\0\x08\0\0\0" + bytes(100), 400, "not one of BMP, JPEG, PNG, WebP"),
     ],
 )
 def test_images_that_cost_time(client: Any, body: bytes, status: int, message: str) -> None:
@@ -143,7 +143,9 @@ def test_texts_of_png_files_are_bounded(client: Any) -> None:
     plain = png(40, 40)
     assert client.post("/detect", content=plain[:33] + text * 2 + empty * 99 + plain[33:]).status_code == 200
     for chunks in (text * 33, empty * 100_001):
-        assert "more than 32 texts" in error_of(client.post("/detect", content=plain[:33] + chunks + plain[33:]), 413)
+        assert "more than 32 text chunks" in error_of(
+            client.post("/detect", content=plain[:33] + chunks + plain[33:]), 413
+        )
 
 
 def test_forms_as_clients_write_them(client: Any, expected: yolort.Detections) -> None:
@@ -177,7 +179,7 @@ def test_forms_as_clients_write_them(client: Any, expected: yolort.Detections) -
         ((field, end), "no file"),
         ((file,), "no file"),
         ((part('filename="a"; name="conf"', b"x")[:40],), "no file"),
-        ((file, b"--x\r\nno head\r\n", end), "does not end"),
+        ((file, b"--x\r\nno head\r\n", end), "is not terminated"),
         ((field * 20, file, end), "more than 16 parts"),
         ((part('name="conf"', bytes(5000)), file, end), "longer than 4096"),
         ((b"",), "no file"),

@@ -21,7 +21,7 @@ from yolort.serve import protocol
         ({"shape": [2, -3, 3]}, 400, "inputs.0.shape"),
         ({"shape": [2**31, 2**31, 3]}, 400, "inputs.0.shape"),
         ({"shape": [1000, 1000, 3]}, 413, "1000 x 1000 pixels"),
-        ({"shape": [5, 1, 1, 3]}, 413, "5 are more than the 4"),
+        ({"shape": [5, 1, 1, 3]}, 413, "5 exceed the limit of 4"),
         ({"shape": [2, 2, 3]}, 400, "not UINT8 of shape"),
         ({"data": [300] * 18}, 400, "not UINT8"),
         ({"data": ["x"] * 18}, 400, "not UINT8"),
@@ -50,17 +50,22 @@ def test_infer_refuses_damaged_bodies(client: Any) -> None:
         headers = {"Inference-Header-Content-Length": length}
         assert "Inference-Header-Content-Length" in error_of(client.post(url, content=b"{}", headers=headers), 400)
     tensor = {"name": "images", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 6}}
-    assert "ends within an element" in error_of(infer(client, tensor, b"\xff\xff\xff\xff12"), 400)
+    assert "is truncated" in error_of(infer(client, tensor, b"\xff\xff\xff\xff12"), 400)
     assert "parameters: warp" in error_of(infer(client, PIXELS, parameters={"warp": 9}), 400)
 
 
 @pytest.mark.parametrize(
     ("tensor", "binary", "status", "message"),
     [
-        ({**NOTHING, "data": []}, b"", 400, "expected one image or more"),
-        ({**NOTHING, "parameters": {"binary_data_size": 0}}, b"", 400, "expected one image or more"),
-        ({**NOTHING, "shape": [9], "parameters": {"binary_data_size": 36}}, bytes(36), 413, "more than the 4"),
-        ({**NOTHING, "shape": [4], "parameters": {"binary_data_size": 36}}, bytes(36), 413, "more than the 4 elements"),
+        ({**NOTHING, "data": []}, b"", 400, "expected at least one image"),
+        ({**NOTHING, "parameters": {"binary_data_size": 0}}, b"", 400, "expected at least one image"),
+        ({**NOTHING, "shape": [9], "parameters": {"binary_data_size": 36}}, bytes(36), 413, "exceed the limit of 4"),
+        (
+            {**NOTHING, "shape": [4], "parameters": {"binary_data_size": 36}},
+            bytes(36),
+            413,
+            "exceeds the limit of 4 elements",
+        ),
         ({**PIXELS, "shape": [0, 4, 4, 3], "data": []}, b"", 400, "expected shape"),
         ({**PIXELS, "shape": [0, 3, 3], "data": []}, b"", 400, "expected shape"),
         ({**PIXELS, "shape": [True, 6, 3]}, b"", 400, "inputs.0.shape"),

@@ -73,4 +73,4 @@ def test_pixels_of_many_channels(tmp_path: Path) -> None:
         assert columns(infer(client, pixels))["counts"].tolist() == [1]
         wrong = {"name": "pixels", "datatype": "UINT8", "shape": [32, 32, 3], "data": [0] * (32 * 32 * 3)}
         assert "expected shape [(count,) height, width, 6]" in error_of(infer(client, wrong), 400)
-        assert "it has 3 channel(s), the model takes 6" in error_of(client.post("/detect", content=FILE), 400)
+        assert "it has 3 channel(s), but the model takes 6" in error_of(client.post("/detect", content=FILE), 400)

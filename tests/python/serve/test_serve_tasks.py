@@ -93,7 +93,7 @@ def test_nothing_found_has_all_columns(client: Any, task: str) -> None:
 def test_a_column_of_another_task_is_refused(client: Any, task: str) -> None:
     other = next(column for column in ADDED.values() if column != ADDED[task])
     message = error_of(infer(client, IMAGES, outputs=[{"name": other}]), 400)
-    assert f"a model of task '{task}' has counts, boxes, scores, classes, {ADDED[task]}, and no {other}" in message
+    assert f"a model of task '{task}' has only counts, boxes, scores, classes, {ADDED[task]}, not {other}" in message
 
 
 def test_masks_of_an_answer_are_bounded(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_masks_of_an_answer_are_bounded(tmp_path: Path) -> None:
         limits = serve.Limits(masks=limit)
         with TestClient(serve.create_app(detector, name="scenes", limits=limits)) as client:
             for answer in (client.post("/detect", content=FILE), infer(client, IMAGES)):
-                assert f"more than the {limit} of one answer" in error_of(answer, 413)
+                assert f"more than the {limit} of one response" in error_of(answer, 413)
             assert client.post("/detect?conf=0.95", content=FILE).status_code == 200
             assert infer(client, IMAGES, outputs=[{"name": "boxes"}]).status_code == (
                 200 if limit >= masks.nbytes else 413

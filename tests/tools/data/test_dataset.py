@@ -20,7 +20,7 @@ def test_yolo_labels(folder: Path) -> None:
     assert dataset.names == {0: "cat", 1: "dog"}
     a, b, c = dataset.samples
     assert [sample.path.name for sample in dataset.samples] == ["a.jpg", "b.jpg", "c.jpg"]
-    assert a.classes.tolist() == [1, 0]  # the line that stands twice counts once
+    assert a.classes.tolist() == [1, 0]  # the line that occurs twice counts once
     np.testing.assert_allclose(a.boxes, [[0.4, 0.3, 0.6, 0.7], [0, 0, 0.5, 0.5]])
     np.testing.assert_allclose(b.boxes, [[0.1, 0.2, 0.5, 0.8]])
     assert len(c.classes) == 0
@@ -35,7 +35,7 @@ def test_where_the_images_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "images/val": 3,
         "images": 3,
         "list.txt": 2,
-        ("list.txt", "images/val"): 3,  # none stands twice
+        ("list.txt", "images/val"): 3,  # none occurs twice
         str(folder / "images/val"): 3,
     }
     for val, count in sizes.items():
@@ -86,7 +86,7 @@ def test_coco(folder: Path) -> None:
     assert b.in_pixels(5, 5) is b
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
-    with pytest.raises(FileNotFoundError, match="say where with images="):
+    with pytest.raises(FileNotFoundError, match="pass the folder with images="):
         load_dataset(coco(elsewhere, images=[{"id": 9, "file_name": "none.jpg"}]))
     assert load_dataset(coco(elsewhere), images=folder / "images").samples[0].path == a.path
 
@@ -186,7 +186,7 @@ def test_boxes_of_no_size_are_noted(folder: Path) -> None:
         ({"names": []}, LabelError, "'names' must list"),
         ({"nc": 3}, LabelError, "'nc' is 3, but 'names' lists 2 classes"),
         ({"nc": "two"}, LabelError, "'nc' is two, but 'names' lists 2 classes"),
-        ({"val": "empty"}, LabelError, "holds no images"),
+        ({"val": "empty"}, LabelError, "has no images"),
         ({"val": "unlabelled"}, LabelError, "none of the 1 images has a label"),
     ],
 )
@@ -201,11 +201,11 @@ def test_bad_descriptions(folder: Path, keys: dict[str, Any], error: type[Except
 def test_files_that_are_none(folder: Path, tmp_path: Path) -> None:
     bad = folder / "bad.yaml"
     for content, says in (
-        (b"a: [", "is no YAML"),
+        (b"a: [", "is not valid YAML"),
         (b"- 1", "has no keys"),
         (b"\xff\xfe\x00", "is no YAML: 'utf-8'"),
-        (b"!!python/object/apply:os.system ['exit 1']", "is no YAML"),
-        (b"x: &a [*a, *a]\n" * 2 + b"[" * 100000, "is no YAML"),
+        (b"!!python/object/apply:os.system ['exit 1']", "is not valid YAML"),
+        (b"x: &a [*a, *a]\n" * 2 + b"[" * 100000, "is not valid YAML"),
         (b" " * (2 << 20), "larger than 1 MiB"),
     ):
         bad.write_bytes(content)
@@ -219,7 +219,7 @@ def test_files_that_are_none(folder: Path, tmp_path: Path) -> None:
     describe(folder / "images")
     with pytest.raises(ValueError, match=r"did you mean .*images/data\.yaml\?"):
         load_dataset(folder / "images")
-    with pytest.raises(ValueError, match="images is for COCO"):
+    with pytest.raises(ValueError, match="images applies only to COCO"):
         load_dataset(describe(folder), images=folder)
 
 
@@ -237,13 +237,13 @@ def test_files_that_are_none(folder: Path, tmp_path: Path) -> None:
     ],
 )
 def test_bad_coco(folder: Path, changes: dict[str, Any]) -> None:
-    with pytest.raises(LabelError, match="is no COCO JSON"):
+    with pytest.raises(LabelError, match="is not COCO JSON"):
         load_dataset(coco(folder, **changes))
     (folder / "instances.json").write_text("[{}]")
     with pytest.raises(LabelError, match="expected an object with images"):
         load_dataset(folder / "instances.json")
     (folder / "instances.json").write_text("[" * 100000)
-    with pytest.raises(LabelError, match="is no COCO JSON"):
+    with pytest.raises(LabelError, match="is not COCO JSON"):
         load_dataset(folder / "instances.json")
 
 
@@ -254,12 +254,12 @@ NOTE = {"id": 1, "image_id": 9, "category_id": 5, "bbox": [1, 2, 3, 4]}
     ("changes", "says"),
     [
         ({"images": [{"id": 9, "file_name": "val/a.jpg"}, {"id": 9, "file_name": "val/b.jpg"}]}, "id 9 of image"),
-        ({"images": [{"id": 9.5, "file_name": "val/a.jpg"}]}, "id '9.5' of image is no whole number"),
-        ({"images": [{"id": "9", "file_name": "val/a.jpg"}]}, "id '9' of image is no whole number"),
+        ({"images": [{"id": 9.5, "file_name": "val/a.jpg"}]}, "id '9.5' of image is not a whole number"),
+        ({"images": [{"id": "9", "file_name": "val/a.jpg"}]}, "id '9' of image is not a whole number"),
         ({"images": [{"id": True, "file_name": "val/a.jpg"}]}, "id 'True' of image"),
         ({"images": [{"id": 9, "file_name": "val/a.jpg"}, {"id": 8, "file_name": "val/../val/a.jpg"}]},
          "images 9 and 8 are the same file"),
-        ({"categories": [{"id": 5, "name": "dog"}, {"id": 5, "name": "cat"}]}, "id 5 of category stands twice"),
+        ({"categories": [{"id": 5, "name": "dog"}, {"id": 5, "name": "cat"}]}, "id 5 of category occurs twice"),
         ({"categories": [{"id": 5.2, "name": "dog"}]}, "id '5.2' of category"),
         ({"annotations": [{**NOTE, "category_id": 5.5}]}, "id '5.5' of category"),
         ({"annotations": [{**NOTE, "category_id": 6}]}, "annotation 1 is of category 6, which is not listed"),
@@ -332,15 +332,15 @@ def test_names_that_ultralytics_cannot_be_told() -> None:
 def test_label_files_that_are_no_plain_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = folder / "labels" / "val" / "c.txt"
     os.mkfifo(file)
-    with pytest.raises(LabelError, match=r"c\.txt is no plain file"):
+    with pytest.raises(LabelError, match=r"c\.txt is not a regular file"):
         load_dataset(describe(folder))
     file.unlink()
     file.mkdir()
-    with pytest.raises(LabelError, match=r"c\.txt is no plain file"):
+    with pytest.raises(LabelError, match=r"c\.txt is not a regular file"):
         load_dataset(describe(folder))
     file.rmdir()
     os.mkfifo(folder / "list.txt")
-    with pytest.raises(LabelError, match=r"list\.txt is no plain file"):
+    with pytest.raises(LabelError, match=r"list\.txt is not a regular file"):
         load_dataset(describe(folder, val="list.txt"))
     file.symlink_to("/proc/self/maps")  # it says that it has no bytes
     monkeypatch.setitem(samples._MAX_BYTES, ".txt", 200)

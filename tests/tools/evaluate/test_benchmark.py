@@ -53,9 +53,9 @@ def row(name: str, milliseconds: list[float], **facts: Any) -> Row:
 
 def made() -> Benchmark:
     first = row("a<b>$x$.onnx", [1.0, 2, 3, 4, 100], parameters=1_500_000, gflops=4.25)
-    first.accuracy = {"map50_95": 0.5, "map50": 0.75, "map50_95_ci": [0.45, 0.55]}
+    first.accuracy = {"metric": "mAP50-95", "value": 0.5, "map50": 0.75, "value_ci": [0.45, 0.55]}
     second = row("folder/c_ncnn_model", [10.0] * 5)
-    second.accuracy = {"map50_95": 0.4, "map50": 0.6, "map50_95_ci": None}
+    second.accuracy = {"metric": "mAP50-95", "value": 0.4, "map50": 0.6, "value_ci": None}
     second.images_per_second = {"batch 8": 123.456}
     broken = Row(Case("d.onnx", "openvino"), error="<script>it|broke</script>")
     return Benchmark([first, second, broken], {"processor": "<b>CPU</b>"}, {"runs": 5, "data": None})
@@ -69,7 +69,7 @@ def test_every_combination_is_a_case() -> None:
     assert len(set(made)) == len(made)
     assert all(case.precision == "fp32" for case in cases([NCNN], precisions=["fp32"]))
     assert [case.device for case in cases([NCNN], precisions=["fp32"], devices=["cpu", "vulkan"])] == ["cpu", "vulkan"]
-    with pytest.raises(ValueError, match="no engine here reads"):
+    with pytest.raises(ValueError, match="no engine here can run"):
         cases([NCNN], engines=["onnxruntime"])
     with pytest.raises(FileNotFoundError):
         cases(["none.onnx"])
@@ -242,7 +242,7 @@ def test_command(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"")
     for arguments, says in (
         ((tmp_path / "bad.onnx",), "empty"),
-        ((NCNN, "--report", tmp_path / "r.pdf"), "expected an ending"),
+        ((NCNN, "--report", tmp_path / "r.pdf"), "expected a file ending"),
         ((NCNN, "--report", tmp_path / "a" / "r.md"), "no such folder"),
         ((NCNN, "--threads", "two"), "--threads"),
         ((NCNN, "--engine", "warp"), "no engine here"),

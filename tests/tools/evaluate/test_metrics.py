@@ -13,7 +13,7 @@ from yolort.tools.data.samples import LabelError, Sample
 pytest.importorskip("pycocotools")
 pytest.importorskip("ultralytics")
 
-from yolort.tools.evaluate import metrics
+from yolort.tools.evaluate import matching, metrics
 from yolort.tools.evaluate.metrics import score
 
 NAMES = {0: "cat", 1: "dog", 2: "cow"}
@@ -91,6 +91,18 @@ def test_best_confidence() -> None:
     assert result.curves["f1"][100] == pytest.approx(2 / 3, abs=0.01)  # at conf 0.1: precision 0.5, recall 1
 
 
+def test_best_confidence_of_each_class() -> None:
+    """Dogs are found above 0.6 and confused below 0.4, cats above 0.8 and below 0.7; the cow is never found."""
+    boxes = [(100.0 * i, 0, 100.0 * i + 50, 50) for i in range(20)]
+    truths = [truth(*((*box, cls) for cls in (0, 1) for box in boxes[:10]), (0, 500, 50, 550, 2))]
+    rows = [(*box, start + i / 100, cls) for cls, start in ((0, 0.8), (1, 0.6)) for i, box in enumerate(boxes[:10])]
+    rows += [(*box, end - i / 100, cls) for cls, end in ((0, 0.7), (1, 0.4)) for i, box in enumerate(boxes[10:])]
+    found = score(truths, [detections(*rows)], NAMES, resamples=0).class_confs
+    assert list(found) == [NAMES[0], NAMES[1]]
+    assert 0.65 < found[NAMES[0]] < 0.82
+    assert 0.35 < found[NAMES[1]] < 0.62
+
+
 def test_crowds_are_not_scored() -> None:
     crowd = truth((0, 0, 200, 200, 0), crowd=True)
     both = Sample(
@@ -144,13 +156,13 @@ def test_the_weighted_map_is_that_of_pycocotools() -> None:
     truths, found = random_case()
     scores = score(truths, found, NAMES, resamples=0)
     matches, recalls = scores._matches, scores._recalls
-    same = metrics.weighted_aps(matches, recalls, np.ones(30, int)).mean()
+    same = matching.weighted_aps(matches, recalls, np.ones(30, int)).mean()
     assert same == pytest.approx(scores.map50_95, abs=1e-9)
     # An image that counts twice is one that is there twice; one that counts 0 times is not there.
     weights = np.ones(30, int)
     weights[3], weights[4] = 2, 0
     twice = score([*truths[:4], truths[3], *truths[5:]], [*found[:4], found[3], *found[5:]], NAMES, resamples=0)
-    weighted = metrics.weighted_aps(matches, recalls, weights).mean()
+    weighted = matching.weighted_aps(matches, recalls, weights).mean()
     assert weighted == pytest.approx(twice.map50_95, abs=2e-3)  # the order of ties
 
 

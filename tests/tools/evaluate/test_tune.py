@@ -136,7 +136,7 @@ def test_a_neighbour_runs_in_the_place_of_the_model(checkpoint: Any, tmp_path: P
         tune(onnx, [other], seconds=1, under_load=True)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    with pytest.raises(ValueError, match="is not beside"):
+    with pytest.raises(ValueError, match="is not in the folder of"):
         tune(onnx, [shutil.copytree(ncnn, elsewhere / ncnn.name)], seconds=1, under_load=True)
 
 

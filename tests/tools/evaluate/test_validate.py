@@ -119,7 +119,14 @@ def test_a_checkpoint_detects_what_its_export_does(checkpoint: Any, tmp_path: Pa
 
 @pytest.mark.slow
 def test_command(scenes: Path, tmp_path: Path) -> None:
-    done = run(yolort.demo_model("ncnn"), "--data", scenes, "--save", tmp_path / "out", "--resamples", 10)
+    kept = tmp_path / "conf.json"
+    saving = ("--save", tmp_path / "out", "--save-conf", kept)
+    done = run(yolort.demo_model("ncnn"), "--data", scenes, *saving, "--resamples", 10)
+    confs = json.loads(kept.read_text())["conf"]
+    assert confs
+    assert all(0 < conf < 1 for conf in confs.values())
+    assert yolort.Detector(yolort.demo_model("ncnn"), conf=kept)(yolort.demo_image())
+    kept.unlink()
     assert "mAP50-95" in done.stdout
     assert "ncnn" in done.stdout
     saved = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -165,7 +172,7 @@ def test_wrong_use_is_one_line(scenes: Path, tmp_path: Path) -> None:
     for arguments, says in (
         ((tmp_path / "none.onnx", "--data", scenes), "none.onnx"),
         ((model, "--data", tmp_path / "none.yaml"), "no such file"),
-        ((model, "--data", tmp_path / "d.yaml"), "holds no images"),
+        ((model, "--data", tmp_path / "d.yaml"), "has no images"),
         ((model, "--data", scenes, "--split", "test"), "no split 'test'"),
         ((model, "--data", scenes, "--conf", 7), "conf"),
         ((model, "--data", scenes, "--scales", 2000), "larger than any input"),
@@ -193,7 +200,7 @@ def test_results_replace_only_results(scenes: Path, tmp_path: Path, monkeypatch:
             done.save(target)
     assert sorted(path.name for path in target.iterdir()) == before
     (target / "thesis.txt").write_text("")
-    with pytest.raises(FileExistsError, match=r"thesis\.txt.*the result is kept as"):
+    with pytest.raises(FileExistsError, match=r"thesis\.txt.*the result was saved as"):
         done.save(target)
     with pytest.raises(FileNotFoundError, match="no such folder"):
         done.save(tmp_path / "a" / "b")
@@ -232,3 +239,21 @@ def test_names_and_sizes_that_differ_are_noted(scenes: Path, tmp_path: Path) -> 
     assert done.stderr.count("class names:") == 1
     with pytest.warns(UserWarning, match="class names"):
         assert len(validate(yolort.demo_model(), changed, images=images, resamples=0).notes) == 2
+
+
+def test_rtdetr(tmp_path: Path) -> None:
+    """Rows of an RT-DETR export are shares of the image, which `val` scores like any other detection."""
+    from known_models import metadata, write_onnx
+    from PIL import Image
+
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    Image.new("RGB", (100, 50)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "labels" / "a.txt").write_text("2 0.3 0.25 0.4 0.5\n0 0.5 0.5 0.1 0.1\n")
+    rows = np.array([[0.3, 0.25, 0.4, 0.5, 0.75, 2], [0.9, 0.9, 0.1, 0.1, 0.2, 0]], np.float32)
+    described = {**metadata(), "head": "RTDETRDecoder"}
+    data = tmp_path / "data.yaml"
+    data.write_text(yaml.safe_dump({"val": "images", "names": described["names"]}))
+    done = validate(write_onnx(tmp_path, {"output0": rows}, described), data, engine="onnxruntime")
+    assert done.metrics.map50_95 == pytest.approx(0.5)  # of two objects one is found
+    assert [one.map50_95 for one in done.metrics.classes if one.instances] == [0, pytest.approx(1)]

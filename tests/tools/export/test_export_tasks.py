@@ -115,7 +115,7 @@ def test_the_data_set_of_the_training_is_known_if_ultralytics_ships_it(checkpoin
             known_keypoints(source, tmp_path / "data.yaml")
     with pytest.raises(FileNotFoundError):
         known_keypoints(source, tmp_path / "nothing.yaml")
-    with pytest.raises(ValueError, match="only models of poses"):
+    with pytest.raises(ValueError, match="only pose models"):
         known_keypoints(load_checkpoint(checkpoint("yolo26n-obb"), tasks=True), tmp_path / "data.yaml")
 
 

@@ -302,11 +302,11 @@ def test_a_finetuning_for_rare_classes(checkpoint: Checkpoints, blocks: Path, tm
         ({"target_flops": "120%"}, "target_flops must be above 0 and below the .* GFLOPs of now"),
         ({"ratio": 0.2, "method": "taylor"}, "method taylor needs data"),
         ({"ratio": 0.2, "finetune": 3}, "finetune needs data"),
-        ({"ratio": 0.2, "distill": True}, "distill is for the training; give finetune too"),
+        ({"ratio": 0.2, "distill": True}, "distill needs finetune, because it applies to training"),
         ({"ratio": 0.2, "lr0": 0.1}, "lr0 is for the training"),
         ({"ratio": 0.2, "finetune": 1, "data": "d.yaml", "gamma": -1.0}, "gamma must be 0 or more"),
         ({"ratio": 0.2, "finetune": 1, "data": "d.yaml", "sampling": "x"}, "sampling must be balanced or repeat"),
-        ({"target_flops": "60%", "unstructured": True}, "unstructured takes a ratio and the methods l1 and random"),
+        ({"target_flops": "60%", "unstructured": True}, "unstructured needs a ratio and method l1 or random"),
         ({"ratio": 0.2, "output": "pruned.onnx"}, "output must end in .pt"),
     ],
 )

@@ -75,7 +75,7 @@ def test_what_is_refused(named: Path, blocks: Path, tmp_path: Path) -> None:
         export_int8(named, blocks, format="ncnn", output=tmp_path / "x.onnx")
     same = blocks.with_name("same.yaml")
     same.write_text("train: images/train\nval: images/train\nnames: [red, green, blue]\n")
-    with pytest.raises(CalibrationError, match="images are scored too"):
+    with pytest.raises(CalibrationError, match="images are also used for scoring"):
         export_int8(named, same, imgsz=64)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["blocks.pt"]
 
@@ -88,4 +88,4 @@ def test_the_command_refuses(named: Path) -> None:
         return done.stderr
 
     assert "needs --data, a data.yaml" in error("--precision", "int8")
-    assert "several sizes are those of augmentation: --scales" in error("--imgsz", "64,96,128")
+    assert "to augment with several sizes, use --scales" in error("--imgsz", "64,96,128")

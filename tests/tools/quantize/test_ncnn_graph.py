@@ -22,7 +22,7 @@ NCNN = Path(yolort.demo_model("ncnn"))
 
 
 def accuracy(model: Path, scenes: Path) -> float:
-    return validate(model, scenes, resamples=0, engine="ncnn").metrics.map50_95
+    return float(validate(model, scenes, resamples=0, engine="ncnn").metrics.map50_95)
 
 
 @pytest.mark.parametrize("per_channel", [True, False])

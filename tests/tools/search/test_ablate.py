@@ -77,18 +77,18 @@ def test_a_study_is_read(tmp_path: Path) -> None:
     ("said", "text"),
     [
         ({"colour": 1}, "unknown keys: colour; known are augment"),
-        ({"steps": {}}, "steps must be a mapping"),
+        ({"steps": {}}, "steps must map"),
         ({"steps": {"x": 1}}, "step x must be a mapping"),
         ({"steps": {"x": {"colour": 1}}}, "a recipe has no 'colour'"),
         ({"steps": {"x": {"precision": "int3"}}}, "precision must be one of"),
         ({"steps": {"x": {"prune": 1.5}}}, "prune must be a share"),
-        ({"steps": {"x": {"teacher": "t.pt"}}}, "give epochs"),
+        ({"steps": {"x": {"teacher": "t.pt"}}}, "set epochs"),
         ({"seeds": []}, "seeds must be"),
         ({"seeds": ["a"]}, "seeds must be"),
         ({"sets": ["some"]}, "sets are each, all, leave-one-out"),
         ({"sets": [["nothing"]]}, "sets are"),
-        ({"sets": ["leave-one-out"]}, "two or more"),
-        ({"steps": {"x": {"class_weights": "median"}}}, "of a training; give epochs"),
+        ({"sets": ["leave-one-out"]}, "at least two"),
+        ({"steps": {"x": {"class_weights": "median"}}}, "applies only to training; set epochs"),
         ({"steps": {"x": {"epochs": 1, "gamma": -1.0}}}, "gamma must be 0 or more"),
         ({"steps": {"x": {"calibration": "best"}}}, "calibration must be one of"),
         ({"steps": {"x": {"augment_scales": [320, 640], "engine": "ncnn"}}}, "dynamic model, which ncnn has not"),
@@ -104,7 +104,7 @@ def test_files_that_are_no_study(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such study"):
         read_study(tmp_path / "none.yaml")
     for text, message in (
-        ("a: [", "no YAML"),
+        ("a: [", "not valid YAML"),
         ("7", "no keys"),
         ("{model: a}", "lacks data, steps"),
         ("#" * (2 << 20), "1 MiB"),

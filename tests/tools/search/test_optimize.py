@@ -274,7 +274,7 @@ def test_arguments(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> Non
         Budget(max_latency=-1)
     options: dict[str, Any]
     for options, text in (
-        ({}, "give hours or trials"),
+        ({}, "set hours or trials"),
         ({"trials": 0}, "trials must be above 0"),
         ({"trials": 1, "engines": ["warp"]}, "engines are"),
     ):

@@ -121,7 +121,7 @@ def test_distil(teacher: str, student: str, checkpoint: Checkpoints, blocks: Pat
         distill(taught(checkpoint(teacher)), given, blocks, trainer=interrupted, **options)
     projector = "type(yolo.model).__name__, hasattr(yolo.model, 'teacher_model') and yolo.model.teacher_model"
     assert training.without_yolort(run / "weights" / "last.pt", projector) == "DistillationModel None"
-    with pytest.raises(ValueError, match="resume with a teacher what had one"):
+    with pytest.raises(ValueError, match="resume a distillation with its teacher"):
         train_module(given, blocks, resume=True, **options)
     best = distill(taught(checkpoint(teacher)), given, blocks, resume=True, **options)
     assert training.without_yolort(best, "type(yolo.model).__name__") == "DetectionModel"

@@ -59,7 +59,7 @@ def test_effective_number_ends_in_no_weights_and_in_the_inverse() -> None:
 
 
 def test_class_weights_of_wrong_use() -> None:
-    with pytest.raises(LabelError, match=r"no object of blue among the training labels.*take it out of the data.yaml"):
+    with pytest.raises(LabelError, match=r"no object of blue among the training labels.*remove it from the data.yaml"):
         class_weights([3, 0], "median", names={0: "red", 1: "blue"})
     with pytest.raises(ValueError, match="must be median, inverse or effective, not 'mean'"):
         class_weights([3, 1], "mean")
@@ -330,8 +330,8 @@ def test_train(architecture: str, checkpoint: Checkpoints, blocks: Path, tmp_pat
         ({"alpha": 1.5}, "alpha must be between 0 and 1"),
         ({"scales": (1.5, 0.5)}, "scales must be"),
         ({"sampling": "fair"}, "sampling must be balanced or repeat"),
-        ({"class_weights": "median", "cls_pw": 0.5}, "both weigh the classes; give one"),
-        ({"scales": (0.5, 1.5), "multi_scale": 0.5}, "both choose the sides of a batch; give one"),
+        ({"class_weights": "median", "cls_pw": 0.5}, "both weight the classes; use only one"),
+        ({"scales": (0.5, 1.5), "multi_scale": 0.5}, "both set the size of a batch; use only one"),
     ],
 )
 def test_options(options: dict[str, Any], message: str, blocks: Path, tmp_path: Path) -> None:

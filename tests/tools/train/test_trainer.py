@@ -147,7 +147,7 @@ def test_an_interrupted_run_is_resumed(
         train_module(given, blocks, epochs=3, output=run, trainer=training.interrupted(Trainer, 1), **training.QUICK)
     assert f"the last whole epoch is in {run / 'weights' / 'last.pt'}" in caplog.text
     assert training.without_yolort(run / "weights" / "last.pt", "yolo.model.model[0].conv.weight.shape[0]") == "12"
-    with pytest.raises(FileExistsError, match="holds a run; resume it, or choose another output"):
+    with pytest.raises(FileExistsError, match="contains a run; resume it, or choose another output"):
         train_module(given, blocks, epochs=3, output=run, **training.QUICK)
     best = train_module(given, blocks, epochs=3, output=run, resume=True, **training.QUICK)
     assert training.shapes(model_of(best)) == training.shapes(given)
@@ -219,7 +219,7 @@ def test_images_that_cannot_be_read_are_left_out(
             seen.append(len(loader.dataset.labels))
             raise InterruptedError
 
-    with pytest.raises(InterruptedError), pytest.warns(UserWarning, match=r"left out: .*3\.png cannot be read") as told:
+    with pytest.raises(InterruptedError), pytest.warns(UserWarning, match=r"skipped: .*3\.png cannot be read") as told:
         train(
             checkpoint("yolov8n"),
             tmp_path / "set" / "data.yaml",
@@ -228,7 +228,7 @@ def test_images_that_cannot_be_read_are_left_out(
             trainer=Looking,
             **training.QUICK,
         )
-    assert len([one for one in told if "left out" in str(one.message)]) == 1
+    assert len([one for one in told if "skipped" in str(one.message)]) == 1
     assert seen == [11]
     for image in (tmp_path / "set" / "images" / "val").iterdir():
         image.write_bytes(b"no image")
@@ -321,7 +321,7 @@ def test_sides_that_no_training_is_of(imgsz: int, blocks: Path, tmp_path: Path) 
 
 def test_an_output_with_an_apostrophe(blocks: Path, tmp_path: Path) -> None:
     """Ultralytics takes it out of the path of the checkpoint, which it then asks a server for."""
-    with pytest.raises(ValueError, match="Ultralytics takes no path with an apostrophe"):
+    with pytest.raises(ValueError, match="Ultralytics does not support paths with an apostrophe"):
         train_module("yolo26n.yaml", blocks, epochs=1, imgsz=64, output=tmp_path / "bob's run")
     assert not (tmp_path / "bob's run").exists()
 
@@ -331,7 +331,7 @@ def test_images_that_are_too_small(blocks: Path, tmp_path: Path) -> None:
     data = tmp_path / "set" / "data.yaml"
     images = sorted((tmp_path / "set" / "images" / "train").iterdir())
     Image.new("RGB", (1, 1)).save(images[0])
-    with pytest.warns(UserWarning, match="left out: .* has 1 x 1 pixels"):
+    with pytest.warns(UserWarning, match="skipped: .* has 1 x 1 pixels"):
         assert class_report(data, 64).total_images == 11
     for path in images:
         Image.new("RGB", (400, 3)).save(path)

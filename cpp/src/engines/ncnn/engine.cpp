@@ -32,7 +32,7 @@ std::FILE* yolort_stderr = [] {
 }();
 }
 
-/// Of openmp.cpp. Calling it also makes the linker take that file, which libncnn.a needs, out of libyolort.a.
+/// Defined in openmp.cpp. The call also makes the linker take that file, which libncnn.a needs, from libyolort.a.
 extern "C" int yolort_omp_get_max_threads();
 
 namespace yolort {
@@ -43,15 +43,16 @@ int parse_device(const std::string& device) {
   if (device.empty() || device == "cpu") return -1;
   const int index = std::max(device_index(device, "vulkan"), device_index(device, "cuda"));
   if (index < 0) {
-    throw std::invalid_argument("device \"" + device + "\" is none of ncnn's: cpu, vulkan, vulkan:0, vulkan:1, ...");
+    throw std::invalid_argument("device \"" + device +
+                                "\" is not supported by ncnn; expected cpu, vulkan, vulkan:0, vulkan:1, ...");
   }
 #if NCNN_VULKAN
   const int count = ncnn::get_gpu_count();  // opens the Vulkan driver at the first call
   if (count == 0)
     throw EngineError("engine \"ncnn\" has no Vulkan device here; use device=\"cpu\" or install a driver");
   if (index >= count) {
-    throw EngineError("engine \"ncnn\" has " + std::to_string(count) + " Vulkan device(s) here, there is no \"" +
-                      device + "\"");
+    throw EngineError("engine \"ncnn\" has " + std::to_string(count) + " Vulkan device(s) here, but no \"" + device +
+                      "\"");
   }
   return device == "vulkan" ? ncnn::get_default_gpu_index() : index;
 #else
@@ -116,8 +117,8 @@ void set_precision(Network& network, const std::string& asked, int gpu, bool fas
   if (std::find(able.begin(), able.end(), precision) == able.end()) {
     std::string known;
     for (const std::string& name : able) known += (known.empty() ? "" : ", ") + name;
-    throw EngineError("engine \"ncnn\" cannot compute in " + precision + " on " + network.device + "; it can in " +
-                      known);
+    throw EngineError("engine \"ncnn\" cannot compute in " + precision + " on " + network.device +
+                      "; supported here: " + known);
   }
   ncnn::Option& opt = network.net.opt;
   opt.use_fp16_arithmetic = precision == "fp16";
@@ -126,8 +127,8 @@ void set_precision(Network& network, const std::string& asked, int gpu, bool fas
   network.precision = precision;
 }
 
-/// The layers that give boxes and scores, which stay in fp32 if the rest is bf16. ncnn converts a layer's input by the
-/// options before the mask, so a masked layer would get bf16 data as if it were fp32. Therefore the mask holds only
+/// The layers that produce boxes and scores, which stay in fp32 if the rest is bf16. ncnn converts a layer's input by
+/// the options before the mask, so a masked layer would get bf16 data as if it were fp32. Therefore the mask holds only
 /// while the weights are laid out; after that the layer is marked as one that cannot take bf16, and ncnn converts for
 /// it.
 class FloatLayers {
@@ -161,7 +162,7 @@ class NcnnEngine final : public Engine {
   Tensor input(int, int height, int width) override {
     if (input_.empty()) {
       input_.create(width, height, network_->shape.channels);
-      if (input_.empty()) throw EngineError("engine \"ncnn\": no memory for the input");
+      if (input_.empty()) throw EngineError("engine \"ncnn\": not enough memory for the input");
       input_.fill(0.f);
     }
     const std::vector<int> shape = {1, network_->shape.channels, height, width};
@@ -266,7 +267,7 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   const int gpu = parse_device(options.device);
   if (options.profile && gpu >= 0) {
     throw EngineError(
-        "engine \"ncnn\" times layers on the CPU only: on Vulkan all of them are handed to the GPU at once");
+        "engine \"ncnn\" times layers only on the CPU; on Vulkan all layers are submitted to the GPU at once");
   }
   // A .param does not say the input's size, and is valid for one size only.
   if (!spec.height || !spec.width) throw unknown_imgsz(spec);
@@ -326,7 +327,7 @@ EngineEntry ncnn_engine() {
   entry.precisions = [](const std::string& device) {
     const int gpu = parse_device(device);
     std::vector<std::string> out = precisions_of(gpu);
-    const auto is_slower = [&](const std::string& name) {  // storage alone, or bf16 without instructions for it
+    const auto is_slower = [&](const std::string& name) {  // only storage, or bf16 without bf16 instructions
       return gpu < 0 && (name == "fp16-storage" || (name == "bf16" && !has_bf16_arithmetic()));
     };
     out.erase(std::remove_if(out.begin(), out.end(), is_slower), out.end());

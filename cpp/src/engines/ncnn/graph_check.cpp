@@ -38,15 +38,16 @@ class Graph {
     std::vector<Shape> in;
     for (const std::string& bottom : layer.bottoms) {
       const auto found = blobs_.find(bottom);
-      if (found == blobs_.end()) fail(layer, "takes the blob \"" + bottom + "\", which no layer before it gives");
-      if (found->second.empty()) fail(layer, "takes the blob \"" + bottom + "\", which another layer takes");
+      if (found == blobs_.end()) fail(layer, "takes the blob \"" + bottom + "\", which no earlier layer produces");
+      if (found->second.empty()) fail(layer, "takes the blob \"" + bottom + "\", which another layer consumes");
       in.push_back(std::exchange(found->second, {}));
     }
     const std::vector<Shape> out = run(layer, in);
     for (std::size_t i = 0; i < layer.tops.size(); ++i) {
       elements(layer, out[i]);
       kinds_[layer.tops[i]] = output_;
-      if (!blobs_.emplace(layer.tops[i], out[i]).second) fail(layer, "gives the blob \"" + layer.tops[i] + "\" again");
+      if (!blobs_.emplace(layer.tops[i], out[i]).second)
+        fail(layer, "produces the blob \"" + layer.tops[i] + "\" again");
     }
   }
 
@@ -56,8 +57,7 @@ class Graph {
       const auto found = layers->find(layer.type);
       if (found != layers->end()) return found->second;
     }
-    fail(layer,
-         "is not among the layers of YOLO detectors that are checked here (cpp/src/engines/ncnn/layer_rules.cpp)");
+    fail(layer, "is not a supported layer (cpp/src/engines/ncnn/layer_rules.cpp lists them)");
   }
 
   std::vector<Shape> run(const Layer& layer, const std::vector<Shape>& in) {
@@ -70,7 +70,7 @@ class Graph {
     const auto arity = [](int wanted, std::size_t got) {
       return wanted == any ? got >= 1 : got == static_cast<std::size_t>(wanted);
     };
-    // A Noop without outputs is legal; every other layer gives something.
+    // A Noop without outputs is legal; every other layer has outputs.
     if (!arity(known.bottoms, in.size()) ||
         (!arity(known.tops, layer.tops.size()) && !(layer.type == "Noop" && layer.tops.empty()))) {
       fail(layer, "has " + std::to_string(in.size()) + " inputs and " + std::to_string(layer.tops.size()) + " outputs");
@@ -78,7 +78,7 @@ class Graph {
     // Neither the feature mask (31), which has ncnn pass bf16 data for fp32, nor shape hints (30) are taken.
     for (const auto& [key, parameter] : layer.parameters) {
       if (std::find(known.keys.begin(), known.keys.end(), key) == known.keys.end()) {
-        fail(layer, "parameter " + std::to_string(key) + " is not known here");
+        fail(layer, "parameter " + std::to_string(key) + " is not supported");
       }
     }
     if (!known.rule) {
@@ -90,7 +90,7 @@ class Graph {
     read(layer, weights);
     if (layer.type == "Split" && kinds_[layer.bottoms[0]] == Kind::map) {
       weights.input = weights.output = Kind::map;
-      // ncnn takes elements of four bytes for floats, which it may lay out anew.
+      // ncnn treats four-byte elements as floats, and may change their layout.
       if (shape[0] < 8) fail(layer, "takes an INT8 map of fewer than 8 channels");
     }
     expect_kind(layer, weights);
@@ -114,11 +114,11 @@ class Graph {
       bin_.seekg(position_);
       bin_.read(reinterpret_cast<char*>(tag), 4);
       const unsigned value = tag[0] | tag[1] << 8 | tag[2] << 16 | static_cast<unsigned>(tag[3]) << 24;
-      if (!bin_) fail(layer, "has more weights than the .bin holds");
+      if (!bin_) fail(layer, "has more weights than the .bin contains");
       // ncnn looks at the tag in one place and at the scales in another.
       const bool int8 = value == 0x000D4B38;
       if (int8 && !weights.int8) fail(layer, "has INT8 weights without scales");
-      if (!int8 && weights.int8) fail(layer, "has scales of INT8, but no INT8 weights");
+      if (!int8 && weights.int8) fail(layer, "has INT8 scales but no INT8 weights");
       const bool half = value == 0x01306B47 || value == 0x01348B83, full = value == 0 || value == 0x0002C056;
       const std::int64_t bytes = int8   ? weights.tagged
                                  : half ? 2 * weights.tagged
@@ -127,7 +127,7 @@ class Graph {
       position_ += 4 + (bytes + 3) / 4 * 4;
     }
     position_ += 4 * weights.plain;
-    if (position_ > bin_bytes_) fail(layer, "has more weights than the .bin holds");
+    if (position_ > bin_bytes_) fail(layer, "has more weights than the .bin contains");
   }
 
   std::ifstream bin_;

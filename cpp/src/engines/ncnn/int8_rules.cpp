@@ -68,9 +68,8 @@ Shape convolution(const Layer& layer, const std::vector<Shape>& in, Weights& wei
   const bool doubled = std::any_of(taken.begin(), taken.end(), [](const Range& range) { return range.doubled; });
   if (kernel == 2 || (kernel == 3 && taken.size() != 1) || (doubled && (kernel != 1 || stride != 1))) {
     fail(layer,
-         "its kernel and its inputs do not go together: the kernel is 1 or 3, 3 takes one input, and doubled inputs "
-         "take "
-         "kernel 1 and stride 1");
+         "its kernel and its inputs do not match: the kernel must be 1 or 3, kernel 3 takes one input, and doubled "
+         "inputs need kernel 1 and stride 1");
   }
   if (as_float ? table : outputs % 4 != 0)
     fail(layer, "its outputs are neither a multiple of 4 nor plain floats (7=1, without a table)");
@@ -113,7 +112,7 @@ Shape add(const Layer& layer, const std::vector<Shape>& in, Weights& weights) {
 Shape max_pool(const Layer& layer, const std::vector<Shape>& in, Weights& weights) {
   std::int64_t height = 0, width = 0;
   const Range taken = ranges(layer, in, height, width)[0];
-  if (integer(layer, 1, 1, 1, 127) % 2 == 0 || taken.doubled) fail(layer, "its kernel is not known here");
+  if (integer(layer, 1, 1, 1, 127) % 2 == 0 || taken.doubled) fail(layer, "its kernel is not supported");
   expect_zero_point(layer);
   weights.input = weights.output = Kind::map;
   return {taken.channels, height, width};

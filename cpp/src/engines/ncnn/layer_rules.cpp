@@ -21,7 +21,7 @@ struct Window {
 
   std::int64_t output(const Layer& layer, std::int64_t side) const {
     const std::int64_t padded = side + before + after, extent = dilation * (kernel - 1) + 1;
-    if (padded < extent) fail(layer, "its kernel is larger than the map it gets");
+    if (padded < extent) fail(layer, "its kernel is larger than its input map");
     return (padded - extent) / stride + 1;
   }
 };
@@ -47,17 +47,18 @@ Shape convolution(const Layer& layer, const std::vector<Shape>& in, Weights& wei
   if (depthwise) {
     // ncnn runs other groups as convolutions of their own, and with bf16 reads their weights as if they were fp32.
     const std::int64_t groups = integer(layer, 7, 1, 1, 1 << 20);
-    if (groups != channels || groups != outputs) fail(layer, "its groups are not one for each channel");
+    if (groups != channels || groups != outputs)
+      fail(layer, "its number of groups differs from its number of channels");
     const bool special = across.kernel == 3 && down.kernel == 3 && across.dilation == 1 && down.dilation == 1 &&
                          across.stride == down.stride && across.stride <= 2;
-    if (channels % 4 != 0 && !special) fail(layer, "its channels are no multiple of 4, which takes a 3 x 3 kernel");
+    if (channels % 4 != 0 && !special) fail(layer, "its channels are not a multiple of 4, which needs a 3 x 3 kernel");
   }
   const std::int64_t scaled = integer(layer, 8, 0, 0, 102);  // 1, 2: INT8; 101, 102: with INT8 output
-  if (scaled % 100 > 2 || scaled == 100) fail(layer, "parameter 8 is none of 1, 2, 101, 102");
+  if (scaled % 100 > 2 || scaled == 100) fail(layer, "parameter 8 is not one of 1, 2, 101, 102");
   const std::int64_t count = integer(layer, 6, 0, 1, max_elements);
   if (count != outputs * (depthwise ? 1 : channels) * across.kernel * down.kernel) {
     fail(layer, "has " + std::to_string(count) + " weights, which do not fit the " + std::to_string(channels) +
-                    " channels it gets");
+                    " channels of its input");
   }
   weights = {count, integer(layer, 5, 0, 0, 1) * outputs, scaled > 0, Kind::fp32,
              scaled > 100 ? Kind::int8 : Kind::fp32};
@@ -78,7 +79,7 @@ Shape deconvolution(const Layer& layer, const std::vector<Shape>& in, Weights& w
   const std::int64_t count = integer(layer, 6, 0, 1, max_elements);
   if (count != outputs * channels * width * height) {
     fail(layer, "has " + std::to_string(count) + " weights, which do not fit the " + std::to_string(channels) +
-                    " channels it gets");
+                    " channels of its input");
   }
   weights = {count, integer(layer, 5, 0, 0, 1) * outputs};
   return {outputs, (in[0][1] - 1) * down + height, (in[0][2] - 1) * across + width};
@@ -88,7 +89,7 @@ Shape pooling(const Layer& layer, const std::vector<Shape>& in, Weights&) {
   expect_rank(layer, in[0], 3);
   integer(layer, 0, 0, 0, 1);
   if (integer(layer, 4, 0, 0, 1)) return {in[0][0]};  // global
-  if (integer(layer, 5, 0, 0, 1) != 1) fail(layer, "its padding mode is not known here");
+  if (integer(layer, 5, 0, 0, 1) != 1) fail(layer, "its padding mode is not supported");
   const std::int64_t kernel = integer(layer, 1, 0, 1, max_window), stride = integer(layer, 2, 1, 1, max_window);
   const std::int64_t left = integer(layer, 3, 0, 0, max_window), top = integer(layer, 13, left, 0, max_window);
   const Window across{kernel, 1, stride, left, integer(layer, 14, left, 0, max_window)};
@@ -139,7 +140,7 @@ Shape interp(const Layer& layer, const std::vector<Shape>& in, Weights&) {
   integer(layer, 0, 0, 1, 3);
   const std::int64_t height = integer(layer, 3, 0, 0, 1 << 14), width = integer(layer, 4, 0, 0, 1 << 14);
   if (height && width) return {in[0][0], height, width};
-  if (height || width) fail(layer, "has one of height and width");
+  if (height || width) fail(layer, "has only one of height and width");
   Shape out = in[0];
   for (const int side : {1, 2}) {
     const auto scale = layer.parameters.find(side);
@@ -169,7 +170,7 @@ Shape reshape(const Layer& layer, const std::vector<Shape>& in, Weights&) {
   std::int64_t known = 1;
   std::size_t open = out.size();
   for (std::size_t d = 0; d < out.size(); ++d) {
-    if (out[d] == 0) fail(layer, "a side of 0 is not known here");
+    if (out[d] == 0) fail(layer, "a side of 0 is not supported");
     if (out[d] == -1) {
       if (open != out.size()) fail(layer, "has two open sides");
       open = d;
@@ -234,9 +235,10 @@ Shape reduction(const Layer& layer, const std::vector<Shape>& in, Weights&) {
   std::vector<bool> gone(in[0].size(), integer(layer, 1, 1, 0, 1) == 1);
   const auto axes = layer.parameters.find(3);
   if (axes != layer.parameters.end() && !gone[0]) {
-    if (!axes->second.array || axes->second.real) fail(layer, "its sides are no list of whole numbers");
+    if (!axes->second.array || axes->second.real) fail(layer, "its axes are not a list of whole numbers");
     for (const double axis : axes->second.values) {
-      if (!(axis >= static_cast<double>(-rank) && axis < static_cast<double>(rank))) fail(layer, "has no such side");
+      if (!(axis >= static_cast<double>(-rank) && axis < static_cast<double>(rank)))
+        fail(layer, "has an axis out of range");
       gone[static_cast<std::size_t>(axis < 0 ? axis + static_cast<double>(rank) : axis)] = true;
     }
   }
@@ -254,7 +256,7 @@ Shape inner_product(const Layer& layer, const std::vector<Shape>& in, Weights& w
   integer(layer, 8, 0, 0, 0);
   if (count != outputs * in[0][0]) {
     fail(layer, "has " + std::to_string(count) + " weights, which do not fit the " + std::to_string(in[0][0]) +
-                    " values it gets");
+                    " values of its input");
   }
   weights = {count, integer(layer, 1, 0, 0, 1) * outputs};
   return {outputs};
@@ -295,9 +297,9 @@ void expect_rank(const Layer& layer, const Shape& shape, std::size_t rank) {
 std::int64_t elements(const Layer& layer, const Shape& shape) {
   std::int64_t count = 1;
   for (const std::int64_t side : shape) {
-    if (side < 1) fail(layer, "gives a blob without elements");
+    if (side < 1) fail(layer, "produces an empty blob");
     count *= side;
-    if (count > max_elements) fail(layer, "gives a blob of more than 2^28 elements");
+    if (count > max_elements) fail(layer, "produces a blob of more than 2^28 elements");
   }
   return count;
 }

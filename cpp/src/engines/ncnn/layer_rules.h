@@ -1,4 +1,4 @@
-// The layers of ncnn that YOLO detectors are made of: shapes in, shapes and weights out.
+// The ncnn layers of YOLO detectors: computes output shapes and weights from input shapes.
 #pragma once
 
 #include <cstddef>
@@ -17,11 +17,11 @@ using Shape = std::vector<std::int64_t>;
 /// The number of elements. Throws ModelError for none, and for more than 2^28.
 std::int64_t elements(const Layer& layer, const Shape& shape);
 
-/// What a blob holds: fp32, the INT8 of ncnn's convolutions, or a map of our INT8 layers (int8/map.h).
+/// Contents of a blob: fp32, the INT8 of ncnn's convolutions, or a map of our INT8 layers (int8/map.h).
 enum class Kind { fp32, int8, map };
 
-/// How many numbers the layer reads from the .bin: those after a tag that says their type, and those of plain fp32; and
-/// what blobs it takes and gives.
+/// How many numbers the layer reads from the .bin (those after a type tag, and those in plain fp32), and the kinds of
+/// its input and output blobs.
 struct Weights {
   std::int64_t tagged = 0, plain = 0;
   bool int8 = false;  ///< the tagged ones must be INT8; otherwise they must not be

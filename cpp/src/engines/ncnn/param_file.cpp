@@ -67,16 +67,16 @@ void parse_parameter(Layer& layer, const std::string& word) {
     parameter.real = real;
     parameter.values.push_back(value);
   }
-  if (!valid || parameter.values.empty()) fail(layer, "\"" + word.substr(0, 64) + "\" is no parameter");
+  if (!valid || parameter.values.empty()) fail(layer, "\"" + word.substr(0, 64) + "\" is not a parameter");
   if (counted) {
     if (parameter.values[0] != static_cast<double>(parameter.values.size() - 1)) {
-      fail(layer, "an array parameter does not have the length it says");
+      fail(layer, "an array parameter differs from its declared length");
     }
     parameter.values.erase(parameter.values.begin());
     key = -23300 - key;
   }
-  if (key < 0 || key > 31) fail(layer, "parameter keys are 0 to 31");
-  if (!layer.parameters.emplace(static_cast<int>(key), parameter).second) fail(layer, "a parameter stands twice");
+  if (key < 0 || key > 31) fail(layer, "a parameter key is out of range, expected 0 to 31");
+  if (!layer.parameters.emplace(static_cast<int>(key), parameter).second) fail(layer, "a parameter occurs twice");
 }
 
 Layer parse_layer(const std::string& line) {
@@ -125,7 +125,7 @@ void read_param(const std::filesystem::path& param, const std::function<void(con
   const bool magic = next() && words == std::vector<std::string>{"7767517"};
   if (!magic || !next() || words.size() != 2 || !parse_whole(words[0], layers) || !parse_whole(words[1], blobs) ||
       layers < 1) {
-    throw ModelError(param.filename().string() + " is no .param of ncnn, or a damaged one");
+    throw ModelError(param.filename().string() + " is not an ncnn .param, or is damaged");
   }
   if (layers > max_layers) {
     throw ModelError(param.filename().string() + " has " + std::to_string(layers) + " layers, expected up to " +
@@ -141,7 +141,7 @@ void read_param(const std::filesystem::path& param, const std::function<void(con
   }
   if (count != layers || tops != blobs) {
     throw ModelError(param.filename().string() + " has " + std::to_string(count) + " layers and " +
-                     std::to_string(tops) + " blobs, and says " + std::to_string(layers) + " and " +
+                     std::to_string(tops) + " blobs, but declares " + std::to_string(layers) + " and " +
                      std::to_string(blobs) + "; it is truncated or damaged");
   }
 }

@@ -9,7 +9,7 @@
 
 namespace yolort::ncnn_graph {
 
-/// ncnn keeps the type of the text, and gives a layer that asks for another type its default.
+/// ncnn infers the type from the text; a mismatch yields the default.
 struct Parameter {
   bool array = false, real = false;
   std::vector<double> values;
@@ -25,7 +25,7 @@ struct Layer {
 [[noreturn]] void fail(const Layer& layer, const std::string& what);
 
 /// Calls `add` with each layer, in order. Throws ModelError for a file that is damaged, truncated or larger than ncnn
-/// can take; and what `add` throws.
+/// supports, and the exceptions of `add`.
 void read_param(const std::filesystem::path& path, const std::function<void(const Layer&)>& add);
 
 }  // namespace yolort::ncnn_graph

@@ -33,7 +33,7 @@ enum class LogLevel : int { fatal = 4 };
 enum class AllocatorType : int { device = 0 };
 enum class MemoryType : int { cpu_output = -1, standard = 0 };
 
-/// What OrtGetApiBase() returns.
+/// The return value of OrtGetApiBase().
 struct ApiBase {
   const void* (*table)(std::uint32_t version);  ///< null for a version that the library does not have
   const char* (*version)();                     ///< "1.18.0"

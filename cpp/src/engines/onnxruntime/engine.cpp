@@ -28,7 +28,7 @@ class InputMemory {
   const MemoryInfo* info() const { return info_.get(); }
   void* data() const { return data_; }
 
-  /// All zero. What was lent before is released.
+  /// Zero-filled. Releases the previous buffer.
   void resize(std::size_t bytes) {
     release();
     void* data = nullptr;
@@ -38,7 +38,7 @@ class InputMemory {
   }
 
  private:
-  /// Page-locked memory. Where there is none, ordinary memory does, too.
+  /// Page-locked memory, or ordinary memory if that is unavailable.
   void pin(const LoadedModel& model) {
     const int index = std::stoi(model.placement.place);
     Status* status =
@@ -121,8 +121,8 @@ class OnnxRuntimeEngine final : public Engine {
     rows_vary_ = false;
   }
 
-  /// The first run gives the shapes: from now on ONNX Runtime writes into the tensors that it made then, unless they
-  /// may have another shape in the next run (Head::indexed).
+  /// The first run determines the shapes; later runs write into the tensors it created, unless they may have another
+  /// shape in the next run (Head::indexed).
   void keep_outputs() {
     Value** values = nullptr;
     std::size_t count = 0;

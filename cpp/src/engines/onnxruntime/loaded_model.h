@@ -1,4 +1,4 @@
-// A model that ONNX Runtime has loaded, and what it says of its input and outputs.
+// A model loaded by ONNX Runtime, with the types and shapes of its input and outputs.
 #pragma once
 
 #include <memory>
@@ -12,7 +12,7 @@
 
 namespace yolort::ort {
 
-/// What is known of a tensor.
+/// Type and shape of a tensor.
 struct TensorType {
   Element element;
   std::vector<std::int64_t> shape;  ///< below 0: any

@@ -56,7 +56,7 @@ std::optional<Event> read_event(std::string_view line) {
 TraceFolder::TraceFolder(std::string prefix) : prefix_(std::move(prefix)) {
   if (!prefix_.empty()) return;
   folder_ = system::make_temporary_folder();
-  if (folder_.empty()) throw EngineError("engine \"onnxruntime\" cannot make a temporary folder for its trace");
+  if (folder_.empty()) throw EngineError("engine \"onnxruntime\" cannot create a temporary folder for its trace");
   prefix_ = (folder_ / "trace").string();
 }
 

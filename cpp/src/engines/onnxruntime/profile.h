@@ -1,4 +1,4 @@
-// How long each operator takes, from ONNX Runtime's own profiler, whose trace is a file.
+// The time of each operator, from the trace file of ONNX Runtime's own profiler.
 #pragma once
 
 #include <filesystem>

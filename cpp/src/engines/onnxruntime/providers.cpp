@@ -107,8 +107,8 @@ Placement parse_placement(const std::string& device) {
     const int index = provider.place ? device_index(kind + device.substr(colon), kind) : -1;
     if (index >= 0) return {&provider, std::to_string(index)};
   }
-  throw std::invalid_argument("device \"" + device + "\" is none of onnxruntime's: cpu" + kinds +
-                              ", and cuda:1, tensorrt:1 or openvino:GPU for one of several");
+  throw std::invalid_argument("device \"" + device + "\" is not supported by onnxruntime; expected cpu" + kinds +
+                              "; select one of several with cuda:1, tensorrt:1 or openvino:GPU");
 }
 
 std::vector<std::string> provider_devices(const Api& api) {
@@ -124,9 +124,10 @@ void append_provider(const Api& api, SessionOptions* session, const Placement& p
                      const std::string& library) {
   if (!placement.provider) {
     if (options.empty()) return;
-    throw std::invalid_argument("engine_options: \"" + options.begin()->first +
-                                "\" is an option of an execution provider, and the CPU takes none; options of the "
-                                "session have a dot in their name, such as session.intra_op.allow_spinning");
+    throw std::invalid_argument(
+        "engine_options: \"" + options.begin()->first +
+        "\" is an option of an execution provider, but the CPU provider has no options; session options "
+        "have a dot in their name, such as session.intra_op.allow_spinning");
   }
   const Provider& provider = *placement.provider;
   const std::string what = "device \"" + placement.device() + "\"";

@@ -47,7 +47,7 @@ std::string device_name(const std::string& device, const std::function<std::vect
     std::copy_if(here.begin(), here.end(), std::back_inserter(gpus), [](auto& one) { return kind_of(one) == "GPU"; });
     if (static_cast<std::size_t>(index) < gpus.size()) return gpus[static_cast<std::size_t>(index)];
     throw EngineError("device \"" + device + "\": OpenVINO has " + std::to_string(gpus.size()) +
-                      " GPU(s) here; yolort.devices(\"openvino\")");
+                      " GPU(s) here; yolort.devices(\"openvino\") lists them");
   }
   const std::string name = changed_case(device, std::toupper);
   const std::string first = name.substr(0, name.find(':'));
@@ -56,8 +56,8 @@ std::string device_name(const std::string& device, const std::function<std::vect
   for (const std::string& part : parts) {
     const std::string kind = kind_of(part.front() == '-' ? part.substr(1) : part);  // AUTO:-CPU is any but the CPU
     if (std::none_of(here.begin(), here.end(), [&](auto& one) { return kind_of(one) == kind; })) {
-      throw EngineError("device \"" + device + "\" is none of OpenVINO's here: " + joined(here) +
-                        ", AUTO, HETERO:" + joined(here));
+      throw EngineError("device \"" + device + "\" is not available in OpenVINO here; expected one of: " +
+                        joined(here) + ", AUTO, HETERO:" + joined(here));
     }
   }
   return name;
@@ -69,7 +69,8 @@ std::string precision_hint(const std::string& precision) {
     if (known.name == precision) return known.hint;
     names.push_back(known.name);
   }
-  throw std::invalid_argument("precision \"" + precision + "\" is none of openvino's: " + joined(names));
+  throw std::invalid_argument("precision \"" + precision +
+                              "\" is not supported by openvino; expected one of: " + joined(names));
 }
 
 std::vector<std::string> settings_for(const Options& options, const std::string& device, int cores) {
@@ -101,7 +102,7 @@ std::string precision_that_runs(const std::string& asked, const std::string& dev
     const std::vector<std::string> able = precisions_in(capabilities(device));
     if (std::find(able.begin(), able.end(), asked) != able.end()) continue;
     throw EngineError("engine \"openvino\" cannot compute in " + asked + " on " + changed_case(device, std::tolower) +
-                      "; it can in " + joined(able));
+                      "; supported here: " + joined(able));
   }
   if (hint.empty()) return asked;  // AUTO does not tell
   for (const Precision& known : precisions) {

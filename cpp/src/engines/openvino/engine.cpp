@@ -34,7 +34,7 @@ struct Compiled {
 Type type_of(ov::ElementType type, const std::string& what) {
   if (type == ov::api().f32) return Type::f32;
   if (type == ov::api().f16) return Type::f16;
-  throw ModelError(what + " is no float32 or float16");
+  throw ModelError(what + " is neither float32 nor float16");
 }
 
 class OpenvinoEngine final : public Engine {
@@ -180,7 +180,7 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   if (asked.precision.empty()) asked.precision = device == "CPU" && raw && has_bf16_arithmetic() ? "bf16" : "fp32";
   std::vector<std::string> settings = ov::settings_for(asked, device, available_cores());
   if (device == "CPU" && rounds_activations_to_int8(source.graph)) {
-    warn(spec.path + ": its INT8 is signed, which OpenVINO computes wrongly on the CPU; it runs in float");
+    warn(spec.path + ": OpenVINO computes signed INT8 wrongly on the CPU, so the model runs in float");
     settings.insert(settings.end(), {"LP_TRANSFORMS_MODE", "NO"});
   }
   auto compiled = std::make_shared<Compiled>();

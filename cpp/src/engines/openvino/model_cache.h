@@ -1,4 +1,4 @@
-// Where OpenVINO keeps what it has compiled, so that a model loads faster the next time.
+// The folder of models compiled by OpenVINO, so that a model loads faster the next time.
 #pragma once
 
 #include <filesystem>

@@ -19,7 +19,7 @@ std::string of_this_version(const std::string& cache, std::int32_t version) {
   return "TRT-" + std::to_string(version) + cache.substr(method);
 }
 
-/// Hands over a calibration cache; there are no images to calibrate on.
+/// Supplies a calibration cache; there are no calibration images.
 template <class Calibrator>
 class Cached final : public Calibrator {
  public:
@@ -63,7 +63,7 @@ class Progress final : public trt::IProgressMonitor {
   void phaseFinish(const char*) noexcept override {}
   void rethrow() const {
     if (error_) std::rethrow_exception(error_);
-    if (ended_) throw EngineError("the build was ended");
+    if (ended_) throw EngineError("the build was cancelled");
   }
 
  private:
@@ -90,12 +90,13 @@ void add_profile(trt::IBuilder& builder, trt::IBuilderConfig& config, const trt:
       for (int d = 0; d < shape.nbDims; ++d) {
         if (shape.d[d] != -1) continue;
         if (shape.nbDims != 4 || d == 1)
-          throw ModelError("model \"" + build.onnx + "\" has other inputs than one image");
+          throw ModelError("model \"" + build.onnx + "\" does not have exactly one image as input");
         open = true;
         sides.d[d] = build.sizes[which][d ? d - 1 : 0];
       }
       if (!profile->setDimensions(input.getName(), selectors[which], sides)) {
-        throw std::invalid_argument("least, usual and most batch, height and width must be 1 or more, and rise");
+        throw std::invalid_argument(
+            "minimum, usual and maximum batch, height and width must be at least 1 and in ascending order");
       }
     }
   }
@@ -104,7 +105,7 @@ void add_profile(trt::IBuilder& builder, trt::IBuilderConfig& config, const trt:
 
 template <class T>
 std::unique_ptr<T> owned(T* pointer, Logger& logger, const char* what) {
-  if (!pointer) throw EngineError(std::string("TensorRT gave no ") + what + logger.take());
+  if (!pointer) throw EngineError(std::string("TensorRT could not create ") + what + logger.take());
   return std::unique_ptr<T>(pointer);
 }
 
@@ -161,8 +162,8 @@ TensorrtPlan YOLORT_JOIN(build_tensorrt_, YOLORT_TENSORRT_MAJOR)(const TensorrtB
   Cached<trt::IInt8EntropyCalibrator2> entropy(ranges);
   Cached<trt::IInt8MinMaxCalibrator> min_max(ranges);
   const bool is_min_max = ranges.substr(0, ranges.find('\n')).find("MinMax") != std::string::npos;
-  // Those of libraries besides (cuBLAS, cuDNN) would have to be installed where the engine runs; convolutions gain
-  // nothing.
+  // Tactics of other libraries (cuBLAS, cuDNN) need them installed where the engine runs, and do not speed up
+  // convolutions.
   config->setTacticSources(1U << static_cast<int>(trt::TacticSource::kEDGE_MASK_CONVOLUTIONS) |
                            1U << static_cast<int>(trt::TacticSource::kJIT_CONVOLUTIONS));
   if (build.fp16) config->setFlag(trt::BuilderFlag::kFP16);
@@ -173,7 +174,7 @@ TensorrtPlan YOLORT_JOIN(build_tensorrt_, YOLORT_TENSORRT_MAJOR)(const TensorrtB
 #pragma GCC diagnostic pop
 #else
   if (!build.calibration.empty()) {
-    throw EngineError("TensorRT 11 takes INT8 from the ONNX file: quantise it for --target gpu");
+    throw EngineError("TensorRT 11 takes INT8 only from Q/DQ pairs in the ONNX file; quantize it with --target gpu");
   }
 #endif
 #if NV_TENSORRT_MAJOR >= 10

@@ -91,7 +91,7 @@ std::string unavailable() {
 
 std::string read_plan(const ModelSpec& spec) {
   const auto [file, size] = open_graph(spec);
-  if (size <= spec.plan) throw ModelError("model \"" + spec.path + "\" has no plan behind its metadata header");
+  if (size <= spec.plan) throw ModelError("model \"" + spec.path + "\" has no plan after its metadata header");
   if (size - spec.plan > max_plan_bytes) throw ModelError("model \"" + spec.path + "\" is larger than 16 GiB");
   std::string plan(size - spec.plan, '\0');
   file->seekg(static_cast<std::streamoff>(spec.plan));
@@ -136,9 +136,10 @@ TensorrtPlan build_tensorrt(const TensorrtBuild& build) {
     return version.build(library, build);
   }
   throw EngineError(
-      why.empty() ? "no TensorRT from 8.6 on that can build is installed (libnvinfer and libnvonnxparser); pip install "
-                    "tensorrt, or add its folder to LD_LIBRARY_PATH"
-                  : "TensorRT's builder cannot be opened: " + why);
+      why.empty()
+          ? "no TensorRT 8.6 or later with a builder is installed (libnvinfer and libnvonnxparser); pip install "
+            "tensorrt, or add its folder to LD_LIBRARY_PATH"
+          : "TensorRT's builder cannot be opened: " + why);
 }
 
 std::string plan_version(const unsigned char* plan, std::size_t size) {
@@ -151,7 +152,8 @@ int parse_cuda_device(const std::string& device) {
   if (name.empty()) return 0;
   const int index = device_index(name, "cuda");
   if (index < 0)
-    throw std::invalid_argument("device \"" + device + "\" is none of TensorRT's: cuda, cuda:0, cuda:1, ...");
+    throw std::invalid_argument("device \"" + device +
+                                "\" is not supported by TensorRT; expected cuda, cuda:0, cuda:1, ...");
   return index;
 }
 

@@ -38,7 +38,7 @@ struct Port {
   Type type;
 };
 
-/// What clones share; destroyed from the last member to the first.
+/// State shared by clones; destroyed from the last member to the first.
 struct Plan {
   std::shared_ptr<const CudaDevice> device;
   std::shared_ptr<const CudaKernels> kernels;  ///< null: pre- and postprocessing are left to the CPU
@@ -67,7 +67,7 @@ class TensorrtEngine final : public Engine {
         input_(plan_->device, CudaBuffer::Place::device) {
     const CudaDevice::ContextGuard guard(*plan_->device);
     context_.reset(plan_->engine->createExecutionContext());
-    if (!context_) fail("no execution context, which is mostly a lack of GPU memory");
+    if (!context_) fail("cannot create an execution context, usually because GPU memory is short");
     if (plan_->profile) context_->setProfiler(&profiler_);
     const Cuda& cuda = Cuda::get();
     cuda.check(cuda.stream_create(&stream_, CU_STREAM_NON_BLOCKING), "creating a stream");
@@ -230,7 +230,7 @@ void read_ports(Plan& plan, const ModelSpec& spec) {
     }
     ++inputs;
     if (shape.nbDims != 4 || shape.d[1] > max_channels) {
-      throw ModelError("model \"" + plan.path + "\": its input is no image, batch x channels x height x width");
+      throw ModelError("model \"" + plan.path + "\": its input is not an image, batch x channels x height x width");
     }
     plan.input = {name, type_of(plan, name)};
     const auto fixed = [&](int d) { return shape.d[d] > 0 ? static_cast<int>(shape.d[d]) : 0; };
@@ -245,7 +245,8 @@ void read_ports(Plan& plan, const ModelSpec& spec) {
   }
   if (inputs != 1 || plan.outputs.empty()) {
     throw ModelError("model \"" + plan.path + "\" has " + std::to_string(inputs) + " input(s) and " +
-                     std::to_string(plan.outputs.size()) + " output(s), expected one image in and one or more out");
+                     std::to_string(plan.outputs.size()) +
+                     " output(s), expected one input (an image) and one or more outputs");
   }
 }
 

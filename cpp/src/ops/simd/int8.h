@@ -1,7 +1,7 @@
-// The inner loops of INT8 layers, one table for each instruction set. All tables give the same numbers, bit for bit.
+// The inner loops of INT8 layers, one table for each instruction set. All tables give bit-identical results.
 //
-// A map holds unsigned bytes, the channels of a pixel side by side: a value is (byte - zero) * step. Weights are
-// signed. What the zero adds to a sum is part of the bias, so that the loops multiply bytes as they stand.
+// A map holds unsigned bytes, with the channels of a pixel contiguous: a value is (byte - zero) * step. Weights are
+// signed. The bias includes the contribution of the zero to a sum, so the loops multiply unmodified bytes.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace yolort {
 
-/// What neighboring pixels of a tile contribute to their sums: `quads` times four bytes each, pixels `stride` bytes
+/// The contribution of neighboring pixels of a tile to their sums: `quads` times four bytes each, pixels `stride` bytes
 /// apart.
 struct Strip {
   const std::uint8_t* data;
@@ -18,7 +18,7 @@ struct Strip {
   int quads;
 };
 
-/// Weights as the loops of one table read them, and what makes bytes or floats of the sums.
+/// Weights in the layout of one table, and the values that turn sums into bytes or floats.
 struct Int8Weights {
   struct alignas(64) Line {
     std::uint8_t bytes[64];
@@ -37,12 +37,12 @@ struct Int8Sum {
 };
 
 struct Int8Kernels {
-  static constexpr int pixels = 10;  ///< most that one call of multiply_* takes: divides the rows of usual maps
+  static constexpr int pixels = 10;  ///< maximum per call of multiply_*; divides the rows of usual maps
   static constexpr int panel = 16;   ///< outputs
 
   const char* name;
 
-  /// Fills `packed` from weights (outputs, depth), and changes the bias to what the loops need.
+  /// Fills `packed` from weights (outputs, depth), and adapts the bias to the loops.
   void (*pack)(const std::int8_t* weights, Int8Weights& to);
 
   /// The outputs of 1 to `pixels` pixels: bias + the products of the strips, in order, with the weights; times scale,

@@ -221,7 +221,7 @@ inline void quantize_rgb(const float* const planes[3], std::size_t n, float scal
   if (i < n) scalar_int8.quantize_rgb(rest, n - i, scale, zero, out + 4 * i);
 }
 
-/// Of loops that multiply byte - 128: what 128 adds to the sums is part of the bias.
+/// For loops that multiply byte - 128: the bias includes the contribution of 128 to the sums.
 inline void pack_signed(const std::int8_t* from, Int8Weights& to) {
   pack_quads(from, to);
   for (int o = 0; o < to.outputs; ++o) {

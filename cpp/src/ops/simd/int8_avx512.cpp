@@ -133,7 +133,7 @@ inline void store_f32(const __m512i (&sum)[P][V], const Int8Weights& weights, in
   }
 }
 
-/// P pixels from pixel `first` on, with all outputs; `store` takes what store_u8 and store_f32 do.
+/// P pixels beginning at `first`, with all outputs; `store` has the signature of store_u8 and store_f32.
 template <int P, class Store>
 void multiply_tile(const Strip* strips, int count, int first, const Int8Weights& weights, Store store) {
   constexpr int wide = Int8Kernels::panel;

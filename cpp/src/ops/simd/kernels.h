@@ -1,4 +1,4 @@
-// The inner loops, one table for each instruction set. All tables give the same numbers, bit for bit.
+// The inner loops, one table for each instruction set. All tables give bit-identical results.
 #pragma once
 
 #include <cstddef>

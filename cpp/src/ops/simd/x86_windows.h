@@ -1,5 +1,5 @@
-// Antialiased resizing on x86, for both tables: 256 bits are enough for what memory gives. Everything is static, see
-// x86.h.
+// Antialiased resizing on x86, for both tables: memory bandwidth does not allow more than 256 bits to pay off.
+// Everything is static, see x86.h.
 #pragma once
 
 #include <immintrin.h>

@@ -16,7 +16,7 @@ int sum_of_channels(const std::vector<Range>& ranges) {
   return sum;
 }
 
-/// What both kinds have in common.
+/// Shared by both kinds.
 class Base : public ncnn::Layer {
  public:
   int load_param(const ncnn::ParamDict& parameters) override {

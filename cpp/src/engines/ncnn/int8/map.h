@@ -1,6 +1,6 @@
 // INT8 maps as blobs of ncnn.
 //
-// A map is a Mat of two dimensions whose elements are pixels, each with all its channels: no layer of ncnn can take
+// A map is a Mat of two dimensions whose elements are pixels, each with all its channels: no layer of ncnn can mistake
 // that for numbers. Each row begins and ends with a pixel that holds zeros of the map's scale, so that a 3 x 3 kernel
 // needs no special case at the left and right border.
 #pragma once
