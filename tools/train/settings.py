@@ -105,9 +105,9 @@ def _check_values(given: Mapping[str, Any]) -> None:
             raise ValueError(f"{name}={value}: the gain of a loss is 0 or more")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{name}={value}: expected a finite number")
-    if given.get("mask_ratio", 1) < 1:
-        raise ValueError(f"mask_ratio={given['mask_ratio']}: expected 1 or more, which masks are trained smaller by")
-    if not 0 <= given.get("dropout", 0) < 1:
+    if (given.get("mask_ratio") or 1) < 1 or given.get("mask_ratio") == 0:
+        raise ValueError(f"mask_ratio={given['mask_ratio']}: expected 1 or more, the factor by which masks are reduced")
+    if not 0 <= (given.get("dropout") or 0) < 1:
         raise ValueError(f"dropout={given['dropout']}: expected a share from 0 to below 1")
     cache = given.get("cache", False)
     if not isinstance(cache, bool) and cache not in ("ram", "disk"):
