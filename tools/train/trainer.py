@@ -110,6 +110,8 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         if self.args.task == "pose":
             set_keypoints(student, self.data["kpt_shape"])
             student.kpt_oks_sigmas = self.data.get("kpt_oks_sigmas")
+        for dropout in (part for part in student.modules() if isinstance(part, nn.Dropout) and self.args.dropout):
+            dropout.p = self.args.dropout
         for parameter in student.parameters():
             parameter.requires_grad_(parameter.dtype.is_floating_point)
         student.args = self.args
@@ -138,6 +140,15 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
     def _classifies(self) -> bool:
         return str(self.args.task) == "classify"
 
+    def set_class_weights(self) -> None:
+        """As Ultralytics' `cls_pw`, which classifiers do not have."""
+        if not self._classifies:
+            super().set_class_weights()
+
+    def auto_batch(self) -> int:
+        """As Ultralytics' trainer of the task."""
+        return int(ClassificationTrainer.auto_batch(self) if self._classifies else super().auto_batch())
+
     def set_model_attributes(self) -> None:
         """As Ultralytics' trainer of the task."""
         if self._classifies:
@@ -161,9 +172,11 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         return trainer.build_dataset(self, img_path, mode, batch)
 
     def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
-        """As Ultralytics' trainer of the task."""
+        """As Ultralytics' trainer of the task, but a classifier's checkpoint holds no objects of torchvision."""
         trainer = ClassificationTrainer if self._classifies else DetectionTrainer
-        return trainer.get_dataloader(self, dataset_path, batch_size, rank, mode)
+        loader = trainer.get_dataloader(self, dataset_path, batch_size, rank, mode)
+        vars(self.model).pop("transforms", None)
+        return loader
 
     def plot_training_samples(self, batch: dict[str, Any], ni: int) -> None:
         """As Ultralytics' trainer of the task."""
