@@ -23,7 +23,7 @@ class Format:
 
 @dataclass(frozen=True)
 class Engine:
-    """How models are made for an engine."""
+    """How models are built for an engine."""
 
     format: str
     target: str | None  # of INT8 in ONNX; None if its format has but one kind of INT8

@@ -12,7 +12,7 @@ __all__ = ["array_sha256", "sha256", "text_sha256"]
 
 
 def sha256(path: str | Path) -> str:
-    """Of a file's bytes; of a folder, of the names and bytes of its files."""
+    """SHA-256 of a file's bytes, or of the names and bytes of the files in a folder."""
     path = Path(path)
     stat = path.stat()
     return _sha256(path, stat.st_mtime_ns, stat.st_size)
@@ -30,10 +30,10 @@ def _sha256(path: Path, *_: int) -> str:
 
 
 def text_sha256(text: str) -> str:
-    """Of a text in UTF-8."""
+    """SHA-256 of a text in UTF-8."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def array_sha256(values: np.ndarray) -> str:
-    """Of the values of an array as float32, in C order."""
+    """SHA-256 of the values of an array as float32, in C order."""
     return hashlib.sha256(np.ascontiguousarray(values, np.float32).data).hexdigest()

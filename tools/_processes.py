@@ -201,7 +201,7 @@ class _Cluster(Jobs):
 
 @contextmanager
 def jobs(ray: str | None = None, workers: int | None = None) -> Iterator[Jobs]:
-    """What runs jobs.
+    """A runner of jobs.
 
     Args:
         ray: address of a Ray cluster; "auto" is the running one, "local" starts one on this machine; None: no Ray.

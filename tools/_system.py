@@ -1,4 +1,4 @@
-"""What a measurement was made on."""
+"""The machine of a measurement."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _bytes(folder: Path) -> int:
 
 
 def cores() -> int:
-    """How many of the CPU this process may run on."""
+    """Number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

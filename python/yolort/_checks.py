@@ -43,7 +43,7 @@ def integer(name: str, value: object, low: int = 1, high: int = _MAX_INT) -> int
 
 
 def count(name: str, value: object) -> int:
-    """How many threads or processes to start: 1 to four for each core. TypeError, ValueError."""
+    """Number of threads or processes to start: 1 to four per core. TypeError, ValueError."""
     try:
         return integer(name, value, 1, _core.max_threads())
     except ValueError as error:
@@ -289,7 +289,7 @@ def thresholds(
     of_others: float = 0.25,
     count: int = 0,
 ) -> _core.Thresholds:
-    """What the core takes; the core checks the ranges. TypeError.
+    """Thresholds for the core, which checks the ranges. Raises TypeError.
 
     `conf` of some classes is by their index; `of_others` is that of the others of `count` classes.
     """

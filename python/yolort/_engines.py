@@ -1,4 +1,4 @@
-"""What runs the networks: the list of engines, and how an engine written in Python joins it."""
+"""The list of engines, and the registration of engines written in Python."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def engines() -> list[EngineStatus]:
 
 
 def devices(engine: str) -> list[str]:
-    """What `device` may be for an engine, the default first; the name of the hardware follows after a space.
+    """Valid values of `device` for an engine, the default first; the name of the hardware follows after a space.
 
     Opens the drivers: `devices("ncnn")` is `["cpu", "vulkan:0 NVIDIA H200"]`.
 

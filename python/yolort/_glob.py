@@ -1,4 +1,4 @@
-"""What a glob pattern matches."""
+"""Paths that match a glob pattern."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _DESCRIPTION = 1 << 20  # bytes of the box that describes an AVIF or HEIC file
 
 
 class Header(NamedTuple):
-    """What an image file is."""
+    """Format and size of an image file."""
 
     format: str  #: "jpeg", "png", ...
     width: int  #: pixels

@@ -1,4 +1,4 @@
-"""What a call of `Detector` or `Classifier` takes for an image: an array, a PIL image, a path, a URL, or bytes."""
+"""The images that `Detector` and `Classifier` accept: an array, a PIL image, a path, a URL, or bytes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Input(NamedTuple):
 def run_on(
     source: Source, format: str | None, channels: int, run: Callable[[list[Input]], list[Result]]
 ) -> Result | list[Result]:
-    """What `run` gives for one image, or a list of it for several: a list, a batch, a folder or a glob pattern.
+    """The result of `run` for one image, or a list of results for several: a list, a batch, a folder or a glob pattern.
 
     Args:
         source: see `Detector.__call__`.

@@ -1,4 +1,4 @@
-"""What `Detector` and `Classifier` have in common."""
+"""Code shared by `Detector` and `Classifier`."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ class Model(Generic[Core]):
 
     @property
     def device(self) -> str:
-        """Where it runs: "cpu", "vulkan:0 <name>", ..."""
+        """Device in use: "cpu", "vulkan:0 <name>", ..."""
         return self._core.device
 
     @property
     def precision(self) -> str:
-        """What the engine computes in: "fp32", "bf16", ..."""
+        """Precision that the engine computes in: "fp32", "bf16", ..."""
         return self._core.precision
 
     @property

@@ -55,7 +55,7 @@ Conf: TypeAlias = "float | Mapping[int, float] | Mapping[str, float] | str | os.
 
 
 class Settings(TypedDict, total=False):
-    """What one call may set; None leaves the constructor's."""
+    """Settings of a call; None keeps the constructor's value."""
 
     conf: Conf | None
     iou: float | None
@@ -73,7 +73,7 @@ Result = TypeVar("Result")
 
 
 class DetectorLike(Protocol[Result]):
-    """What `Batcher` and `Stream` need of a `Detector` or `Classifier`."""
+    """The interface of `Detector` and `Classifier` that `Batcher` and `Stream` use."""
 
     @property
     def names(self) -> Mapping[int, str]: ...
@@ -103,7 +103,7 @@ class View(NamedTuple):
 
 
 class LayerTime(NamedTuple):
-    """What a layer of the network takes of one run: the engine's names for it, and milliseconds."""
+    """Time of one layer per run, in milliseconds, with the engine's names for it."""
 
     name: str
     type: str

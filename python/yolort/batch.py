@@ -32,7 +32,7 @@ class Shard(TypedDict):
 
 
 class Summary(NamedTuple):
-    """What a run did; `failed` images have an `error` in place of detections."""
+    """Summary of a run; `failed` images have an `error` instead of detections."""
 
     shards: int
     skipped: int

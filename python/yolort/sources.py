@@ -1,4 +1,4 @@
-"""Where the images of a stream come from: video files, cameras, network streams, folders, iterators."""
+"""The sources of a stream: video files, cameras, network streams, folders, iterators."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Files:
 
 
 class Video:
-    """What OpenCV captures from: a file, a camera's index, or a URL; opened again when lost, if it is live.
+    """A source that OpenCV captures from: a file, a camera's index, or a URL; opened again when lost, if it is live.
 
     A recording that ends before the end that it states is told in a UserWarning.
     """

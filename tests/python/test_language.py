@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -151,7 +152,7 @@ def test_old_files_are_gone() -> None:
 
 
 def test_help_texts_begin_with_what_they_set() -> None:
-    command = typer.main.get_command(app())
+    command: Any = typer.main.get_command(app())
     helps = {f"{name} {it.opts[0]}": it.help for name, sub in command.commands.items() for it in sub.params if it.help}
     assert len(helps) > 200
     assert [f"{option}: {text}" for option, text in helps.items() if re.match("of |what |only ", text.lower())] == []

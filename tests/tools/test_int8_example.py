@@ -24,7 +24,7 @@ def test_int8_in_five_commands(checkpoint: Callable[[str], Path], blocks: Path, 
     torch.save(saved, tmp_path / "blocks.pt")
     folder = tmp_path / "out"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = ["sh", EXAMPLE, tmp_path / "blocks.pt", blocks, folder, "--imgsz", "64"]
+    command = [*map(str, ("sh", EXAMPLE, tmp_path / "blocks.pt", blocks, folder)), "--imgsz", "64"]
     done = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     written = {"float.onnx", "calibration.json", "int8.onnx", "conf.json", "table.html"}

@@ -1,4 +1,4 @@
-"""How often the classes of a data set occur, how large their objects are, and weights that even that out."""
+"""Frequencies and object sizes of the classes of a data set, and weights that balance them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZES = (32.0, 96.0)
 
 @dataclass(frozen=True)
 class ClassReport:
-    """What is in a split; arrays of length `classes` go by class index."""
+    """Contents of a split; arrays of length `classes` are indexed by class."""
 
     data: str
     split: str

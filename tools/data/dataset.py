@@ -177,7 +177,7 @@ def splits(data: str | Path) -> list[str]:
 
 
 def load_for_training(data: str | Path, split: str, task: str = "detect") -> Dataset:
-    """Of a split what Ultralytics trains on, see `trainable`.
+    """The images of a split that Ultralytics trains on, see `trainable`.
 
     Raises what `load_dataset` and `trainable` raise; LabelError for a data.yaml with other than 3 `channels`, a label
     file with boxes and polygons (Ultralytics leaves it out), and if no image can be read.

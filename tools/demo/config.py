@@ -1,4 +1,4 @@
-"""What the scenes of a data set look like."""
+"""Parameters of the scenes of a data set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZES = {"small": (0.025, 0.1), "medium": (0.1, 0.3), "large": (0.3, 0.75)}
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """What the scenes of a data set look like; a bad value raises `ValueError` that names it.
+    """Parameters of the scenes of a data set; a bad value raises `ValueError` that names it.
 
     seed: 0 or more. height, width: pixels, 64..4096. objects: least and most objects of a scene (fewer where
     no placement is left). class_weights: one weight >= 0 a class, in the order of `CLASSES`; None for equal

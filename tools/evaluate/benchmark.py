@@ -152,7 +152,7 @@ class Benchmark:
         return [f"{row.case}: {row.error}" for row in self.rows if row.error]
 
     def remarks(self) -> list[str]:
-        """How the rows are to be compared."""
+        """Remarks on comparing the rows."""
         counts = {row.case.threads for row in self.rows if len(row.samples)}
         out = []
         if len(counts) > 1:

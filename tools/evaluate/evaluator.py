@@ -34,7 +34,7 @@ Progress = Callable[[Sequence[Sample]], Iterable[Sample]]
 
 @dataclass
 class Run:
-    """What a model finds in the images that can be read, in their order."""
+    """A model's detections in the readable images, in order."""
 
     dataset: Dataset  # with the classes of the model
     resamples: int = 0  # of the images, for the intervals

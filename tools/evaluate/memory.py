@@ -1,4 +1,4 @@
-"""How much memory a model takes in a process that imports the runtime alone."""
+"""Memory of a model in a process that imports only the runtime."""
 
 from __future__ import annotations
 

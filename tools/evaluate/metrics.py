@@ -1,4 +1,4 @@
-"""What detections are worth: COCO metrics by pycocotools; curves, confusion matrix and plots by Ultralytics."""
+"""Accuracy of detections: COCO metrics by pycocotools; curves, confusion matrix and plots by Ultralytics."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SIZES = ("small", "medium", "large")  # pycocotools': below 32^2, to 96^2, abov
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """Of one class; nan where the data have none of it."""
+    """Metrics of one class; nan if the data has no object of it."""
 
     name: str
     images: int  # that have one

@@ -29,7 +29,7 @@ class Ratio:
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
 
     def factor(self) -> str:
-        """How many times as fast the row is, with its interval."""
+        """Speed-up of the row, with its interval."""
         return f"{1 / self.value:.2f}x ({1 / self.high:.2f} to {1 / self.low:.2f})"
 
     def speedup(self) -> str:

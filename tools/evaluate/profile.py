@@ -35,7 +35,7 @@ class Profile:
 
     @property
     def outside(self) -> float | None:
-        """What the network takes beside its layers: copies, casts, scheduling.
+        """Time of the network outside its layers: copies, casts, scheduling.
 
         None if the layers take longer than the network: those that run at the same time are each counted in full.
         """
@@ -130,7 +130,7 @@ def speeds(detector: Any, image: np.ndarray, runs: int) -> tuple[float, float, f
 
 
 def described(detector: Any, model: Path, runs: int) -> dict[str, Any]:
-    """What was profiled, and on what."""
+    """The profiled model and machine."""
     facts = {key: getattr(detector, key) for key in ("engine", "device", "precision")}
     return {"model": str(model), **facts, "imgsz": list(detector.imgsz), "runs": runs}
 

@@ -1,4 +1,4 @@
-"""How far the raw maps of two models are from each other: a float model and its INT8 file, before and after pruning."""
+"""Differences between the raw maps of two models: a float model and its INT8 file, before and after pruning."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def raw_maps(detector: yolort.Detector, images: np.ndarray) -> list[np.ndarray]:
 
 
 def map_error(reg_max: int, exact: list[np.ndarray], got: list[np.ndarray]) -> float:
-    """What a change of raw maps does to detections: 0 and more, without a unit.
+    """Effect of a change of raw maps on the detections: 0 or more, without a unit.
 
     The mean over the scores of |difference|, each by how much detection depends on it (the larger of the two scores),
     and the shift of box sides, in strides, by the same weight; of what the task adds (mask coefficients, keypoints,

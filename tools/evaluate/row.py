@@ -1,4 +1,4 @@
-"""What a measurement is of, and its figures: a row of the table of `benchmark`."""
+"""A row of the table of `benchmark`: the case and its figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Case", "Row"]
 
 @dataclass(frozen=True)
 class Case:
-    """What a row measures; empty and None leave it to the engine."""
+    """The case of a row; empty and None leave the choice to the engine."""
 
     model: str
     engine: str
@@ -40,7 +40,7 @@ class Case:
 
 @dataclass
 class Row:
-    """Of one case; `error` says why it has no figures. Milliseconds of one image, batch 1."""
+    """Figures of one case; `error` says why there are none. Milliseconds of one image, batch 1."""
 
     case: Case
     error: str = ""

@@ -51,7 +51,7 @@ def accurate(case: Case) -> bool:
 
 
 def cost(precision: str) -> str:
-    """What is known of the accuracy that a precision costs; "" for none."""
+    """The known accuracy cost of a precision; "" if there is none."""
     known = {"bf16": f"bf16 costs up to {_BF16_COST} points of mAP50-95 (measured on COCO, raw heads)"}
     return known.get(precision, "fp16 may cost accuracy: measure it with yolort val" if "fp16" in precision else "")
 
@@ -209,7 +209,7 @@ def _record(path: Path, model: Path, best: Row, rows: list[Row]) -> None:
 
 
 def _place(model: Path) -> Path:
-    """Where the record goes: beside the model, or if that cannot be written to, into the user's cache."""
+    """Path of the record: beside the model, or if that cannot be written to, into the user's cache."""
     beside, *cache = _core.tuning_paths(model)
     try:
         _atomic.check(beside)

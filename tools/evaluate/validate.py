@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What test-time augmentation is compared with: the same detector on the same images without it."""
+    """The comparison for test-time augmentation: the same detector on the same images without it."""
 
     views: list[View]
     plain: AnyScores  # without

@@ -41,7 +41,7 @@ class Worker(Child):
 
 
 class _Runner:
-    """What a worker can do. Times are milliseconds; a sample is [total, pre, inference, post]."""
+    """The interface of a worker. Times are milliseconds; a sample is [total, pre, inference, post]."""
 
     def __init__(self, model: str, image: np.ndarray, options: dict[str, Any]) -> None:
         threads = options.get("threads")

@@ -1,4 +1,4 @@
-"""What the converters to all formats share."""
+"""Helpers shared by the converters."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def _check_arguments(
 
 
 def _metadata(source: Checkpoint, cut: nn.Module, request: Request, keypoints: dict[str, Any]) -> dict[str, Any]:
-    """What the artefact says about itself: the keys Ultralytics writes, and `yolort`, one line of JSON.
+    """Metadata of the artifact: the keys Ultralytics writes, and `yolort`, one line of JSON.
 
     ONNX keeps the values as `str()`, NCNN and OpenVINO as YAML.
     """
@@ -226,7 +226,7 @@ CONVERTERS: dict[str, Callable[[nn.Module, Request, dict[str, Any], Path, Path],
 
 
 def _target(path: Path, model: Path, format: Format, output: str | Path | None) -> Path:
-    """Where the artefact goes; OSError or ValueError where it must not go there."""
+    """Path of the artifact; raises OSError or ValueError if it must not be written."""
     beside = path.parent if model.is_file() else Path()  # never inside the Ultralytics package
     target = Path(output) if output is not None else beside / f"{model.stem}{format.ending}"
     if not target.name.endswith(format.ending) or target.name == format.ending:

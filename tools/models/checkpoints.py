@@ -316,7 +316,7 @@ def channels_of(model: Any) -> int:
 
 
 def task_of(model: Any) -> str:
-    """What a model finds: "detect", "segment", "pose", "obb" or "classify"."""
+    """Task of a model: "detect", "segment", "pose", "obb" or "classify"."""
     from ultralytics.nn.modules.head import Classify
     from ultralytics.nn.tasks import ClassificationModel
 

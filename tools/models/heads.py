@@ -1,4 +1,4 @@
-"""What the graph of a detector ends in."""
+"""Heads of a detector's graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pruning gave, what it cost, and what to expect of a ratio."""
+"""The result of pruning, its cost, and the expected cost of a ratio."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _QUICK_RUNS = 20  # and the narrowest, to see whether a target can be met at all
 
 @dataclass
 class Job:
-    """What stays the same from the first candidate to the last."""
+    """State shared by all candidates."""
 
     source: Checkpoint
     method: str

@@ -267,7 +267,7 @@ def _traceable(network: Any, attention: Any) -> Iterator[list[nn.Conv2d]]:
 
 
 def _units(network: nn.Module, graph: Any, fixed: set[nn.Module], split: Iterable[Any]) -> Iterator[ChannelGroup]:
-    """What can be pruned, in the order of the network."""
+    """The prunable channel groups, in the order of the network."""
     names = {module: _readable(name) for name, module in network.named_modules()}
     produced = graph.is_out_channel_pruning_fn
     free: dict[nn.Module, nn.Conv2d] = {}  # every convolution that can be pruned: the root of its group

@@ -384,7 +384,7 @@ def _mask(job: Job, ratio: float, finetune: int, distill: bool, training: Mappin
 
 
 def _reached(job: Job, done: Pruned, target_flops: float | str | None) -> list[str]:
-    """What became of a target in GFLOPs."""
+    """Remark on the GFLOPs reached for a target."""
     if target_flops is None:
         return []
     before, after = done.gflops
@@ -395,7 +395,7 @@ def _reached(job: Job, done: Pruned, target_flops: float | str | None) -> list[s
 
 
 def _advice(job: Job, done: Pruned, finetune: int) -> list[str]:
-    """What to expect of the result, and what else to do."""
+    """Guidance on the result."""
     notes = guidance(job.source.model, 1 - done.channels[1] / done.channels[0], finetune > 0)
     if not finetune:
         notes.append("not trained since: detections are poor until it is fine-tuned (--finetune, or yolort train)")

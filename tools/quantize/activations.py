@@ -1,4 +1,4 @@
-"""What the activations of an ONNX detector hold, counted while it runs over images.
+"""Statistics of the activations of an ONNX detector, collected while it runs over images.
 
 Of each activation only counters are kept: the lowest and highest value and the mean of each channel and a histogram.
 What follows from them without looking (concatenation, the bounds behind SiLU, ...) is not measured.

@@ -61,7 +61,7 @@ class Sum:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What `calibrate` found, and of what."""
+    """The result of `calibrate`, and its model and images."""
 
     model: str  # file name
     graph: str  # SHA-256 of the ONNX graph
@@ -240,7 +240,7 @@ def calibrate(
 
 @dataclass(frozen=True)
 class Observation:
-    """What `observe` saw; every method reads its calibration from it."""
+    """The result of `observe`, from which every method computes its calibration."""
 
     graph: Graph
     imgsz: tuple[int, int]

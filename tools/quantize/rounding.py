@@ -1,4 +1,4 @@
-"""What every INT8 format has in common: how weights are rounded."""
+"""Rounding of weights, shared by all INT8 formats."""
 
 from __future__ import annotations
 

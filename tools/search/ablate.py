@@ -1,4 +1,4 @@
-"""What each step is worth: every variant differs from one baseline by named steps, over several seeds.
+"""Ablation studies: every variant differs from one baseline by named steps, over several seeds.
 
     from yolort.tools import ablate
     ablate("study.yaml", "runs/ablation").save("ablation.html")
@@ -95,7 +95,7 @@ class Ablation:
         self.setup = setup
 
     def reference(self, variant: Variant) -> Variant:
-        """What a variant is compared with: the baseline, or all steps if it lacks one of them."""
+        """The reference of a variant: the baseline, or all steps if it lacks one of them."""
         if not variant.left_out:
             return self.variants[0]
         every = tuple(self.study.steps)
@@ -110,7 +110,7 @@ class Ablation:
         return self._combined([(1, variant), (-1, self.reference(variant))])
 
     def interaction(self, variant: Variant) -> Difference | None:
-        """What its steps give together beyond the sum of what each gives alone; None where that is not known."""
+        """The effect of its steps together minus the sum of their single effects; None if unknown."""
         alone = {one.steps[0]: one for one in self.variants if len(one.steps) == 1 and not one.left_out}
         if variant.left_out or len(variant.steps) < 2 or not all(step in alone for step in variant.steps):
             return None

@@ -1,4 +1,4 @@
-"""Where to start on a device, for a latency and a data set: a short list, each line with what was measured for it.
+"""Suggestions for a device, a latency and a data set, each with the measurement behind it.
 
     from yolort.tools.search import advise, device
     for one in advise(device(), imgsz=640): print(one.text, one.measured, one.page)
@@ -29,7 +29,7 @@ _FEW = 1000  # training images
 
 @dataclass(frozen=True)
 class Device:
-    """What matters of a machine."""
+    """Properties of a machine."""
 
     arm: bool
     vnni: bool  # or another way to multiply bytes

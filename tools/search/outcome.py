@@ -1,4 +1,4 @@
-"""What `optimize` found: budget, trials, the Pareto front and the reports."""
+"""The result of `optimize`: budget, trials, the Pareto front and the reports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHOWN = 3  # images of the report
 
 @dataclass(frozen=True)
 class Budget:
-    """What is allowed; None: anything.
+    """Limits; None: unlimited.
 
     Attributes:
         max_latency: milliseconds of an image end to end, p50, on this machine.
@@ -117,7 +117,7 @@ class Optimized:
 
     @property
     def pareto_front(self) -> list[Trial]:
-        """What no other beats in both time and accuracy, fastest first."""
+        """Trials that no other beats in both time and accuracy, fastest first."""
         return pareto_front(self.trials)
 
     @property
@@ -131,7 +131,7 @@ class Optimized:
         return self._pipeline.make(self.best.recipe.artifact(self._seed)) if self.best else None
 
     def commands(self) -> list[str]:
-        """What makes the best artifact again and scores it, from the shell; the last says how it is run."""
+        """Shell commands that rebuild and score the best artifact; the last one runs it."""
         return list(self.best.recipe.commands(self._data, self._seed)) if self.best else []
 
     def table(self) -> tuple[list[str], list[list[str]]]:
@@ -163,7 +163,7 @@ class Optimized:
         return ["model", "", "p50 ms", "speed-up", "mAP50-95", "change", "file MB", "took s", "note"], cells
 
     def findings(self) -> list[str]:
-        """What came out, in sentences."""
+        """The findings, in sentences."""
         best, reference = self.best, self.reference
         if reference.map50_95 is None:
             return [f"{reference.name}, to which all is compared, has no figures: {reference.note}"]
@@ -270,7 +270,7 @@ REPORT_WRITERS: dict[str, Callable[[Optimized], str]] = {
 
 
 def _compared(trial: Trial, reference: Trial) -> str:
-    """How fast a trial is, with its interval."""
+    """Speed-up of a trial, with its interval."""
     if trial is reference:
         return "the reference itself"
     if trial.ratio is None:

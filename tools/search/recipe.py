@@ -1,4 +1,4 @@
-"""What is done with a model on the way from a checkpoint to the artifact that is deployed."""
+"""Recipes: the stages from a checkpoint to the deployed artifact."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Recipe:
         return replace(self, **{**changes, "train": merged})
 
     def to_dict(self) -> dict[str, Any]:
-        """What differs from the defaults, for reports."""
+        """Differences from the defaults, for reports."""
         default = Recipe(model="x.pt")
         return {key: value for key, value in asdict(self).items() if value != getattr(default, key)}
 

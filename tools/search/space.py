@@ -1,4 +1,4 @@
-"""What `optimize` chooses from: the values of a recipe, and the engines that are here."""
+"""The search space of `optimize`: values of a recipe, and available engines."""
 
 from __future__ import annotations
 

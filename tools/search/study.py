@@ -22,7 +22,7 @@ class StudyError(yolort.Error):
 
 @dataclass(frozen=True)
 class Study:
-    """What is to be compared, checked."""
+    """The checked contents of a study."""
 
     data: Path
     seeds: tuple[int, ...]

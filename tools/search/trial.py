@@ -1,4 +1,4 @@
-"""What a trial of `optimize` measures; each function can run in a process of its own."""
+"""Measurements of a trial of `optimize`; each function can run in a separate process."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _OWN = {
     **{name: f"the argument {name}" for name in ("data", "resume", "epochs", "imgsz", "seed")},
     "distill_model": "the teacher to distill()",
     "quantize": "it to Ultralytics' own train afterwards; quantisation-aware training is not done here",
-    "split": "nothing, the split that is evaluated is val",
+    "split": "the split val, which is always evaluated",
     "task": "nothing, it is that of the model",
     "mode": "nothing, it is train",
 }

@@ -23,7 +23,7 @@ _GRACE = 1.0  # seconds that a new connection has for its first request when the
 
 
 class _Connections:
-    """What the connections of one server share."""
+    """State shared by the connections of a server."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits

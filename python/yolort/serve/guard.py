@@ -1,4 +1,4 @@
-"""What every request passes before a route sees it, and the metrics."""
+"""Checks of every request before a route sees it, and the metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PIECE = 65_536  # bytes of an answer that are handed to a connection at once
 
 
 class Metrics:
-    """What Prometheus is told."""
+    """Prometheus metrics."""
 
     def __init__(self, waiting: Callable[[], int]) -> None:
         self.registry = registry = prometheus.CollectorRegistry()
@@ -55,7 +55,7 @@ def _pieces(message: Message) -> Iterator[Message]:
 
 
 class Guard:
-    """What every request passes before a route sees it: API key, number of requests, declared size of the body."""
+    """Checks of every request before a route sees it: API key, number of requests, declared size of the body."""
 
     open_paths = ("/", "/sample.jpg", "/healthz", "/v2/health/live", "/v2/health/ready")
 

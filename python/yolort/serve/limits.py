@@ -1,4 +1,4 @@
-"""What one server takes on: bodies and images, refused before they cost memory or time."""
+"""Limits of a server: bodies and images that exceed them are refused before they cost memory or time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_MEMBERS = 1000  # of a gzip file; one that holds nothing takes 20 bytes
 
 @dataclass(frozen=True)
 class Limits:
-    """What one server takes on; docs/guide/serving.md says what memory that is.
+    """Limits of a server; docs/guide/serving.md states the resulting memory.
 
     Attributes:
         body: bytes of a request, before and after decompression; more is 413.

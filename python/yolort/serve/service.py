@@ -1,4 +1,4 @@
-"""What the routes share: the workers, a thread for what takes long, and the bodies of requests."""
+"""Shared by the routes: the workers, a thread for long work, and request bodies."""
 
 from __future__ import annotations
 

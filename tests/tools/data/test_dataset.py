@@ -62,7 +62,7 @@ def test_the_heading_of_roboflows_categories_is_no_class(folder: Path) -> None:
         {"id": 2, "name": "cat", "supercategory": "pets"},
         {"id": 5, "name": "dog", "supercategory": "pets"},
     ]
-    with pytest.warns(UserWarning, match="category 0, 'pets', is no class"):
+    with pytest.warns(UserWarning, match="category 0, 'pets', is not a class"):
         dataset = load_dataset(coco(folder, categories=categories))
     assert dataset.names == {0: "cat", 1: "dog"}
     assert dataset.samples[1].classes.tolist() == [1, 0]
@@ -135,13 +135,13 @@ def test_classes_of_a_model_that_differ(folder: Path, recwarn: pytest.WarningsRe
         ("0 0.5 0.5 0.2 0.2 0.1", "expected"),
         ("cat 0.5 0.5 0.2 0.2", "expected"),
         ("0 nan 0.5 0.2 0.2", "expected"),
-        ("2 0.5 0.5 0.2 0.2", "class 2 is none of the 2 classes"),
+        ("2 0.5 0.5 0.2 0.2", "class 2 is not one of the 2 classes"),
         ("-1 0.5 0.5 0.2 0.2", "class -1"),
         ("0.5 0.5 0.5 0.2 0.2", "class 0.5"),
         ("1e300 0.5 0.5 0.2 0.2", "class 1e300"),
         ("0 50 50 20 20", "0 to 1"),
         ("0 -0.5 0.5 0.2 0.2", "0 to 1"),
-        ("0 0.5 0.5 -0.005 0.2", "line 2: a box of -0.005 x 0.2"),
+        ("0 0.5 0.5 -0.005 0.2", "line 2: a box has size -0.005 x 0.2"),
     ],
 )
 def test_bad_label_lines(folder: Path, line: str, says: str) -> None:
@@ -203,7 +203,7 @@ def test_files_that_are_none(folder: Path, tmp_path: Path) -> None:
     for content, says in (
         (b"a: [", "is not valid YAML"),
         (b"- 1", "has no keys"),
-        (b"\xff\xfe\x00", "is no YAML: 'utf-8'"),
+        (b"\xff\xfe\x00", "is not valid YAML: 'utf-8'"),
         (b"!!python/object/apply:os.system ['exit 1']", "is not valid YAML"),
         (b"x: &a [*a, *a]\n" * 2 + b"[" * 100000, "is not valid YAML"),
         (b" " * (2 << 20), "larger than 1 MiB"),
@@ -262,8 +262,8 @@ NOTE = {"id": 1, "image_id": 9, "category_id": 5, "bbox": [1, 2, 3, 4]}
         ({"categories": [{"id": 5, "name": "dog"}, {"id": 5, "name": "cat"}]}, "id 5 of category occurs twice"),
         ({"categories": [{"id": 5.2, "name": "dog"}]}, "id '5.2' of category"),
         ({"annotations": [{**NOTE, "category_id": 5.5}]}, "id '5.5' of category"),
-        ({"annotations": [{**NOTE, "category_id": 6}]}, "annotation 1 is of category 6, which is not listed"),
-        ({"annotations": [{**NOTE, "image_id": 8}]}, "annotation 1 is of image 8, which is not listed"),
+        ({"annotations": [{**NOTE, "category_id": 6}]}, "annotation 1 refers to category 6, which is not listed"),
+        ({"annotations": [{**NOTE, "image_id": 8}]}, "annotation 1 refers to image 8, which is not listed"),
         ({"annotations": [{**NOTE, "bbox": []}]}, r"annotation 1 has the bbox \[\], expected \[x, y, width, height\]"),
         ({"annotations": [{"id": 1, "image_id": 9, "category_id": 5}]}, "annotation 1 has the bbox None"),
         ({"annotations": [{**NOTE, "image_id": "9"}]}, "id '9' of image"),

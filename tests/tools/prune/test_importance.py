@@ -68,8 +68,8 @@ def test_sensitivity_is_measured_without_a_trace(checkpoint: Checkpoints) -> Non
     opened = open_model(model_of(checkpoint("yolo11n")))
     unread = next(unit for unit in opened.units if unit.name == "model.2.m.0.cv1")
     with torch.no_grad():
-        for reader, inputs in opened.readers(unread.roots[0], range(unread.width)):
-            reader.weight[:, inputs] = 0
+        for weights, inputs in opened.readers(unread.roots[0], range(unread.width)):
+            weights[inputs] = 0
     before = copy.deepcopy(opened.network.state_dict())
     found = measure_sensitivity(opened, channel_importance(opened, "l1"), IMAGE, (0.25, 0.75))
     assert set(found) == {unit.name for unit in opened.units}

@@ -43,8 +43,8 @@ def test_channels_that_are_gone_compute_what_zeros_do(architecture: str, checkpo
     with torch.no_grad():
         for unit, channels in chosen.items():
             for root, some in zip(unit.roots, channels, strict=True):
-                for reader, inputs in opened.readers(root, some):
-                    reader.weight[:, inputs] = 0
+                for weights, inputs in opened.readers(root, some):
+                    weights[inputs] = 0
     expected = maps(opened.network)
     opened.network.load_state_dict(whole)
     for unit, channels in chosen.items():

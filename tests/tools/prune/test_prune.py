@@ -188,7 +188,7 @@ def test_a_latency_that_no_ratio_gives(
     monkeypatch.setattr(pruning, "measure_sensitivity", lambda *_: pytest.fail("measured"))
     with pytest.raises(PruneError, match=r"target_latency 1e-06 ms cannot be met on ncnn: with 88% .* takes .* ms"):
         pruned(checkpoint, tmp_path, target_latency=1e-6, engine="ncnn", imgsz=64, allocate="sensitivity")
-    with pytest.raises(PruneError, match=r"takes .* ms on ncnn as it is; there is nothing to prune"):
+    with pytest.raises(PruneError, match=r"takes .* ms on ncnn; nothing needs to be pruned"):
         pruned(checkpoint, tmp_path, target_latency=1e6, engine="ncnn", imgsz=64)
 
 
@@ -209,7 +209,7 @@ def test_training_keeps_the_widths(distill: bool, checkpoint: Checkpoints, block
     assert {run.name for run in (tmp_path / "pruned-training").iterdir()} == {"step-1", "step-2"}
     seen = training.without_yolort(done.path, "sum(value.numel() for value in yolo.model.parameters())")
     assert int(seen) == sum(value.numel() for value in model_of(first.path).parameters())
-    with pytest.raises(FileExistsError, match="pruned-training holds an earlier training"):
+    with pytest.raises(FileExistsError, match="pruned-training contains an earlier training"):
         prune(source, ratio=0.4, measure=False, output=tmp_path / "pruned.pt", **options)
 
 
@@ -303,7 +303,7 @@ def test_a_finetuning_for_rare_classes(checkpoint: Checkpoints, blocks: Path, tm
         ({"ratio": 0.2, "method": "taylor"}, "method taylor needs data"),
         ({"ratio": 0.2, "finetune": 3}, "finetune needs data"),
         ({"ratio": 0.2, "distill": True}, "distill needs finetune, because it applies to training"),
-        ({"ratio": 0.2, "lr0": 0.1}, "lr0 is for the training"),
+        ({"ratio": 0.2, "lr0": 0.1}, "lr0 needs finetune"),
         ({"ratio": 0.2, "finetune": 1, "data": "d.yaml", "gamma": -1.0}, "gamma must be 0 or more"),
         ({"ratio": 0.2, "finetune": 1, "data": "d.yaml", "sampling": "x"}, "sampling must be balanced or repeat"),
         ({"target_flops": "60%", "unstructured": True}, "unstructured needs a ratio and method l1 or random"),
@@ -319,7 +319,7 @@ def test_a_ratio_that_empties_a_layer(checkpoint: Checkpoints, tmp_path: Path) -
     message = "ratio 0.9 empties model.2.m.0.cv1, which has 8 channels; at most 0.875 leaves it one"
     with pytest.raises(PruneError, match=message):
         pruned(checkpoint, tmp_path, ratio=0.9)
-    with pytest.raises(PruneError, match="takes nothing out: no width falls by a multiple of 64"):
+    with pytest.raises(PruneError, match="removes nothing: no width shrinks by a multiple of 64"):
         pruned(checkpoint, tmp_path, ratio=0.1, round_to=64)
     opened = open_model(model_of(checkpoint("yolo26n")))
     with pytest.raises(PruneError, match="model.0: all of its 16 channels would go"):

@@ -79,7 +79,7 @@ def test_a_study_is_read(tmp_path: Path) -> None:
         ({"colour": 1}, "unknown keys: colour; known are augment"),
         ({"steps": {}}, "steps must map"),
         ({"steps": {"x": 1}}, "step x must be a mapping"),
-        ({"steps": {"x": {"colour": 1}}}, "a recipe has no 'colour'"),
+        ({"steps": {"x": {"colour": 1}}}, "unknown key 'colour' in a recipe"),
         ({"steps": {"x": {"precision": "int3"}}}, "precision must be one of"),
         ({"steps": {"x": {"prune": 1.5}}}, "prune must be a share"),
         ({"steps": {"x": {"teacher": "t.pt"}}}, "set epochs"),
@@ -91,7 +91,10 @@ def test_a_study_is_read(tmp_path: Path) -> None:
         ({"steps": {"x": {"class_weights": "median"}}}, "applies only to training; set epochs"),
         ({"steps": {"x": {"epochs": 1, "gamma": -1.0}}}, "gamma must be 0 or more"),
         ({"steps": {"x": {"calibration": "best"}}}, "calibration must be one of"),
-        ({"steps": {"x": {"augment_scales": [320, 640], "engine": "ncnn"}}}, "dynamic model, which ncnn has not"),
+        (
+            {"steps": {"x": {"augment_scales": [320, 640], "engine": "ncnn"}}},
+            "dynamic model, which ncnn does not support",
+        ),
         ({"model": "m.yaml"}, "no weights yet"),
     ],
 )

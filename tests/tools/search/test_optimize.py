@@ -188,7 +188,9 @@ def test_a_foreign_record_is_left_alone(kind: str, checkpoint: Checkpoints, bloc
             opened.execute(f"create table {'notes' if kind == 'database' else 'studies'} (text)")
         opened.close()
     before = file.read_bytes() if file.is_file() else b""
-    says = r"study\.db is no record of a search" if kind != "same name" else r"study\.db cannot be used: .*; move it"
+    says = (
+        r"study\.db is not the record of a search" if kind != "same name" else r"study\.db cannot be used: .*; move it"
+    )
     with pytest.raises(OSError, match=says) as caught:
         search(checkpoint, blocks, folder, trials=1)
     assert "\n" not in str(caught.value)
@@ -281,7 +283,7 @@ def test_arguments(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> Non
         with pytest.raises(ValueError, match=text):
             optimize(model, blocks, Budget(max_drop=1), folder=tmp_path, **options)
     if not next(one for one in yolort.engines() if one.name == "tensorrt").available:
-        with pytest.raises(yolort.EngineError, match="'tensorrt' is not here"):
+        with pytest.raises(yolort.EngineError, match="'tensorrt' is not available"):
             optimize(model, blocks, Budget(max_drop=1), folder=tmp_path, trials=1, engines=["tensorrt"])
 
 

@@ -219,7 +219,7 @@ def test_the_sides_of_a_batch_stay_within_their_bounds() -> None:
         TrainOptions(gamma=math.nan)
     with pytest.raises(ValueError, match="scales must be .*at most 4"):
         TrainOptions(scales=(1.0, 1e9))
-    with pytest.raises(ValueError, match=r"scales 0.9,0.95 of 160 pixels hold no multiple of the stride, 32"):
+    with pytest.raises(ValueError, match=r"scales 0.9,0.95 of 160 pixels contain no multiple of the stride, 32"):
         sides_within((0.9, 0.95), 160, 32)
     random.seed(0)
     seen = {resized(torch.zeros(1, 3, 160, 160), (0.5, 1.5), 160, 32).shape[2] for _ in range(200)}
@@ -319,7 +319,7 @@ def test_train(architecture: str, checkpoint: Checkpoints, blocks: Path, tmp_pat
     assert written["counts"] == {"red": 12, "green": 12, "blue": 2}
     assert written["weights"] == pytest.approx({"red": 26 / 36, "green": 26 / 36, "blue": 2})
     assert (run / "classes.csv").is_file() and (run / "classes.png").is_file()
-    with pytest.raises(FileExistsError, match="holds a run"):
+    with pytest.raises(FileExistsError, match="contains a run"):
         train(given, blocks, epochs=2, output=run, **training.QUICK)
 
 

@@ -196,7 +196,7 @@ def test_bad_labels(blocks: Path, tmp_path: Path) -> None:
     (labels / "3.txt").write_text("0 0.5 0.5 0.2 0.2\n3 0.5 0.5 0.2 0.2\n")
     data = tmp_path / "data.yaml"
     data.write_text(blocks.read_text())
-    with pytest.raises(LabelError, match=r"3.txt, line 2: class 3 is none of the 3 classes"):
+    with pytest.raises(LabelError, match=r"3.txt, line 2: class 3 is not one of the 3 classes"):
         train_module("yolo26n.yaml", data, epochs=1, imgsz=64, output=tmp_path / "run")
     (labels / "3.txt").write_text("0 0.5 0.5 1.2 0.2\n")
     with pytest.raises(LabelError, match=r"3.txt, line 1: coordinates must be"):
@@ -260,7 +260,7 @@ def test_a_label_file_with_boxes_and_polygons(blocks: Path, tmp_path: Path) -> N
     shutil.copytree(blocks.parent, tmp_path / "set")
     (tmp_path / "set" / "labels" / "train" / "3.txt").write_text("0 0.5 0.5 0.2 0.2\n1 0.1 0.1 0.9 0.1 0.5 0.9\n")
     data = tmp_path / "set" / "data.yaml"
-    with pytest.raises(LabelError, match=r"3\.txt holds boxes and polygons"):
+    with pytest.raises(LabelError, match=r"3\.txt contains boxes and polygons"):
         train_module("yolo26n.yaml", data, epochs=1, imgsz=64, output=tmp_path / "run")
     np.testing.assert_allclose(load_dataset(data, "train").samples[5].boxes[1], [0.1, 0.1, 0.9, 0.9])
 
