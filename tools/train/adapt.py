@@ -59,7 +59,9 @@ def set_keypoints(model: Any, shape: Sequence[int]) -> None:
     _log.warning("the model has keypoints %s, the data %s: their last layers begin anew", [*head.kpt_shape], wanted)
     count = wanted[0] * wanted[1]
     for prefix in ("", "one2one_"):
-        trunks, last, sigma = (getattr(head, prefix + name, None) for name in ("cv4", "cv4_kpts", "cv4_sigma"))
+        trunks: Any = getattr(head, prefix + "cv4", None)
+        last: Any = getattr(head, prefix + "cv4_kpts", None)
+        sigma: Any = getattr(head, prefix + "cv4_sigma", None)
         for level in range(head.nl if trunks is not None else 0):
             if last is None:
                 trunks[level][-1] = _replaced(trunks[level][-1], count, [])

@@ -158,8 +158,9 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         if self.args.task == "pose":
             points, sigmas = self.data["kpt_shape"], self.data.get("kpt_oks_sigmas")
             unnamed = {cls: [str(point) for point in range(points[0])] for cls in self.data["names"]}
-            self.model.kpt_shape, self.model.kpt_oks_sigmas = points, sigmas
-            self.model.kpt_names = self.data.get("kpt_names") or unnamed
+            model: Any = self.model
+            model.kpt_shape, model.kpt_oks_sigmas = points, sigmas
+            model.kpt_names = self.data.get("kpt_names") or unnamed
 
     def get_validator(self) -> Any:
         """Ultralytics' validator of the task."""

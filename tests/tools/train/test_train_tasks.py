@@ -242,3 +242,21 @@ def test_the_loss_of_classifiers_by_hand() -> None:
     assert loss(0, None) == pytest.approx(sum(cross) / 2)
     assert loss(2, None) == pytest.approx((cross[0] / 16 + cross[1] / 4) / 2)
     assert loss(0, (3.0, 1.0)) == pytest.approx((cross[0] + 3 * cross[1]) / 4)
+
+
+@pytest.mark.slow
+def test_a_narrow_classifier_stays_narrow(checkpoint: Checkpoints, tmp_path: Path) -> None:
+    try:
+        _ultralytics.need_torchvision()
+    except ModuleNotFoundError as error:
+        pytest.skip(str(error))
+    data = tmp_path / "classes"
+    write_dataset(data, 16, 10, SCENES, task="classify", progress=False)
+    given = training.narrowed(model_of(checkpoint("yolo26n-cls")))
+    options: dict[str, Any] = {"gamma": 1.5, "class_weights": "inverse", "sampling": "balanced", "dropout": 0.2}
+    best = train(given, data, epochs=1, output=tmp_path / "run", **options, **training.QUICK)
+    trained = model_of(best)
+    assert trained.model[0].conv.weight.shape == (12, 3, 3, 3)
+    assert trained.model[-1].linear.out_features == len(trained.names) == len(list((data / "train").iterdir()))
+    assert [part.p for part in trained.modules() if isinstance(part, torch.nn.Dropout)] == [0.2]
+    assert training.without_yolort(best, "yolo.task, len(yolo.names)") == f"classify {len(trained.names)}"
