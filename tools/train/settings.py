@@ -27,7 +27,7 @@ _OWN = {
     **dict.fromkeys(("model", "pretrained"), "model"),
     **{name: f"the argument {name}" for name in ("data", "resume", "epochs", "imgsz", "seed")},
     "distill_model": "the teacher to distill()",
-    "quantize": "it to Ultralytics' own train afterwards; quantisation-aware training is not done here",
+    "quantize": "Ultralytics' own train afterwards; quantization-aware training is not done here",
     "split": "the split val, which is always evaluated",
     "task": "nothing, it is that of the model",
     "mode": "nothing, it is train",
