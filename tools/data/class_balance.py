@@ -93,15 +93,18 @@ class ClassReport:
         figure.savefig(path, dpi=120, metadata={"Software": _atomic.MARK})
 
 
-def class_report(data: str | Path, imgsz: int, split: str = "train") -> ClassReport:
+def class_report(data: str | Path, imgsz: int, split: str = "train", task: str = "detect") -> ClassReport:
     """Counts what is trained on of a split of a `data.yaml`; `imgsz` is the side of the network's input in pixels.
+
+    `task` is what the labels are read for, see `load_dataset`; the object of an image in a folder of its class is all
+    of it.
 
     Images that cannot be read are left out, as Ultralytics does, each with a UserWarning.
 
     Raises what `load_for_training` raises (a label out of range: LabelError with file and line), LabelError if no image
     can be read.
     """
-    dataset = load_for_training(data, split)
+    dataset = load_for_training(data, split, task)
     count = len(dataset.names)
     instances, images = np.zeros(count, np.int64), np.zeros(count, np.int64)
     sides: list[np.ndarray] = []
@@ -116,7 +119,8 @@ def class_report(data: str | Path, imgsz: int, split: str = "train") -> ClassRep
         instances += np.bincount(sample.classes, minlength=count)
         images += np.bincount(np.unique(sample.classes), minlength=count)
         pixels = sample.in_pixels(height, width)
-        sides.append(np.sqrt(pixels.area) * imgsz / max(width, height))
+        area = pixels.area if task != "classify" else np.array([float(width * height)])
+        sides.append(np.sqrt(area) * imgsz / max(width, height))
     for reason in unreadable:
         warnings.warn(f"skipped: {reason}", stacklevel=2)
     if not instances.any():  # `load_for_training` has found labels

@@ -43,6 +43,8 @@ __all__ = [
     "write_for_ultralytics",
 ]
 
+#: Keys of a data.yaml that say what its keypoints are.
+_OF_POSES = ("kpt_shape", "flip_idx", "kpt_names", "kpt_oks_sigmas")
 _MIN_SIDE = 10  # pixels: Ultralytics' `verify_image`
 #: In a path: what the list of images that Ultralytics is given cannot hold.
 _UNSPELLABLE = re.compile(r"[\n-\r\x1c-\x1e\x85\u2028\u2029\ud800-\udfff]")
@@ -174,7 +176,7 @@ def splits(data: str | Path) -> list[str]:
     return [name for name in ("train", "val", "test") if described.get(name)]
 
 
-def load_for_training(data: str | Path, split: str) -> Dataset:
+def load_for_training(data: str | Path, split: str, task: str = "detect") -> Dataset:
     """The images of a split that Ultralytics trains on, see `trainable`.
 
     Raises what `load_dataset` and `trainable` raise; LabelError for a data.yaml with other than 3 `channels`, a label
@@ -188,7 +190,7 @@ def load_for_training(data: str | Path, split: str) -> Dataset:
             "without it "
             "gray images are read as color"
         )
-    dataset = load_dataset(data, split)
+    dataset = load_dataset(data, split, task=task)
     kept = set(trainable([sample.path for sample in dataset.samples]))
     samples = [sample for sample in dataset.samples if sample.path in kept]
     if mixed := next((sample for sample in samples if sample.mixed), None):
@@ -268,11 +270,12 @@ def write_for_ultralytics(data: str | Path, folder: Path) -> str:
     """What Ultralytics' training is given as `data`: a data.yaml in `folder` with the images and names that were read.
 
     Ultralytics would read the user's file itself: look for the images elsewhere, and run what `download` says where it
-    does not find them. A data set that it ships is given by its name.
+    does not find them. A data set that it ships is given by its name, and a folder of classes by its path.
     """
     if not Path(data).is_file():
         return str(data)
-    described: dict[str, Any] = {}
+    given = read_description(Path(data))
+    described: dict[str, Any] = {key: given[key] for key in _OF_POSES if key in given}
     for split in ("train", "val"):
         files, names = yolo_files(Path(data), split)
         listing = folder / f"{split}.txt"

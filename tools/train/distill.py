@@ -28,10 +28,10 @@ from torch import nn
 from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.utils.tal import dist2bbox, make_anchors
 from yolort.tools.data.samples import listed
-from yolort.tools.models.checkpoints import detect_head, load_checkpoint
+from yolort.tools.models.checkpoints import CheckpointError, detect_head, load_checkpoint
 from yolort.tools.train.losses import box_loss, logit_loss
 from yolort.tools.train.train import train
-from yolort.tools.train.trainer import Trainer, check_trainable, set_classes
+from yolort.tools.train.trainer import Trainer, check_trainable, set_classes, trained_task
 
 __all__ = ["Distillation", "TeacherError", "decoded", "distill", "distilling", "prepare_teacher"]
 
@@ -69,10 +69,13 @@ def distill(
     Raises:
         TeacherError: the teacher's classes differ from the data, or its levels or strides from the student.
         ValueError: a gain is negative.
-        FileExistsError, CheckpointError, WidthError, LabelError: see `train`.
+        CheckpointError: the teacher or student is not a detector; see `train`.
+        FileExistsError, WidthError, LabelError: see `train`.
     """
     if min(feature, logit, box) < 0:
         raise ValueError(f"gains must be 0 or more, got feature={feature}, logit={logit}, box={box}")
+    if not arguments.get("resume") and (task := trained_task(student)) != "detect":
+        raise CheckpointError(f"only detectors can be distilled; this student is for {task}")
     trainer = distilling(arguments.pop("trainer", Trainer), teacher, logit=logit, box=box)
     return train(student, data, epochs=epochs, imgsz=imgsz, trainer=trainer, dis=feature, **arguments)
 

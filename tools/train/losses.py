@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
 from ultralytics.utils.metrics import bbox_iou
 
-__all__ = ["FocalLoss", "box_loss", "logit_loss"]
+__all__ = ["ClassificationLoss", "FocalLoss", "box_loss", "logit_loss"]
 
 
 class FocalLoss(nn.Module):
@@ -34,6 +37,29 @@ class FocalLoss(nn.Module):
         if self.alpha is not None:
             loss = loss * (targets * self.alpha + (1 - targets) * (1 - self.alpha))
         return loss
+
+
+class ClassificationLoss:
+    """Takes the place of Ultralytics' loss of classifiers: cross-entropy times (1 - p)^gamma of the right class.
+
+    That factor is the focal loss's (Lin et al., arXiv:1708.02002, equation 4). `weights`, one for each class, weigh the
+    mean over the images; None weighs all alike. gamma 0 without weights is Ultralytics' loss.
+    """
+
+    def __init__(self, gamma: float, weights: Sequence[float] | None, device: torch.device) -> None:
+        self.gamma = gamma
+        self.weights = None if weights is None else torch.tensor(weights, device=device)
+
+    def __call__(self, preds: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The mean loss of logits, (images, classes), against `batch["cls"]`, (images,) int64."""
+        logits = preds[1] if isinstance(preds, (list, tuple)) else preds
+        target = batch["cls"]
+        loss = functional.cross_entropy(logits.float(), target, reduction="none")
+        if self.gamma:
+            loss = loss * (1 - torch.exp(-loss)).clamp(min=1e-6).pow(self.gamma)  # pow'(0) is infinite below 1
+        share = torch.ones_like(loss) if self.weights is None else self.weights[target]
+        mean = (loss * share).sum() / share.sum()
+        return mean, {"loss": mean.detach()}
 
 
 def logit_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

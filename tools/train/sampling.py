@@ -34,8 +34,11 @@ class _Pick:
 def resample(loader: Any, names: dict[int, str], options: TrainOptions) -> None:
     """Has a loader of Ultralytics', of which none has been drawn yet, draw its images by weight."""
     dataset = loader.dataset
+    classifies = not hasattr(dataset, "labels")
     weights = sample_weights(
-        [label["cls"].reshape(-1) for label in dataset.labels],
+        [np.array([sample[1]]) for sample in dataset.samples]
+        if classifies
+        else [label["cls"].reshape(-1) for label in dataset.labels],
         len(names),
         options.sampling or "",
         threshold=options.repeat_threshold,
@@ -43,7 +46,7 @@ def resample(loader: Any, names: dict[int, str], options: TrainOptions) -> None:
     )
     # InfiniteDataLoader: a sampler that repeats a BatchSampler, which asks this one for indices.
     loader.batch_sampler.sampler.sampler = WeightedRandomSampler(weights.tolist(), len(weights))
-    for transform in _mixing(dataset.transforms):
+    for transform in () if classifies else _mixing(dataset.transforms):
         transform.get_indexes = _Pick(weights, transform.n - 1 if isinstance(transform, Mosaic) else None)
 
 

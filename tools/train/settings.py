@@ -20,16 +20,16 @@ OPTIMIZERS = ("Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSprop", "SGD", "Mu
 #: Settings that are numbers; True would count as 1.
 _NUMBERS = CFG_FLOAT_KEYS | CFG_FRACTION_KEYS | CFG_INT_KEYS
 
-_GAINS = ("box", "cls", "dfl", "dis")
+_GAINS = ("box", "cls", "dfl", "dis", "pose", "kobj", "rle", "angle")
 #: Settings of Ultralytics that are made here, and what to give in their place.
 _OWN = {
     **dict.fromkeys(("save_dir", "project", "name", "exist_ok"), "output"),
     **dict.fromkeys(("model", "pretrained"), "model"),
     **{name: f"the argument {name}" for name in ("data", "resume", "epochs", "imgsz", "seed")},
     "distill_model": "the teacher to distill()",
-    "quantize": "it to Ultralytics' own train afterwards; quantisation-aware training is not done here",
+    "quantize": "Ultralytics' own train afterwards; quantization-aware training is not done here",
     "split": "the split val, which is always evaluated",
-    "task": "nothing, it is detect",
+    "task": "nothing, it is that of the model",
     "mode": "nothing, it is train",
 }
 
@@ -105,6 +105,10 @@ def _check_values(given: Mapping[str, Any]) -> None:
             raise ValueError(f"{name}={value}: the gain of a loss is 0 or more")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{name}={value}: expected a finite number")
+    if (given.get("mask_ratio") or 1) < 1 or given.get("mask_ratio") == 0:
+        raise ValueError(f"mask_ratio={given['mask_ratio']}: expected 1 or more, the factor by which masks are reduced")
+    if not 0 <= (given.get("dropout") or 0) < 1:
+        raise ValueError(f"dropout={given['dropout']}: expected a share from 0 to below 1")
     cache = given.get("cache", False)
     if not isinstance(cache, bool) and cache not in ("ram", "disk"):
         raise ValueError(f"cache={cache}: expected True, False, ram or disk")

@@ -4,7 +4,8 @@
     train("yolo26n.pt", "data.yaml", epochs=100, imgsz=640, class_weights="effective", sampling="repeat")
 
 The network, the optimizer, the augmentation and the rest of the loss are Ultralytics'; its `v8DetectionLoss` (YOLOv8,
-YOLO11) and `E2ELoss` (YOLO26) are changed in the same way, both branches of the latter.
+YOLO11) and `E2ELoss` (YOLO26), and those of other tasks, are changed in the same way, both branches of the latter.
+Classifiers have the weights and the focal factor in their cross-entropy.
 """
 
 from __future__ import annotations
@@ -23,11 +24,10 @@ from ultralytics.utils.torch_utils import unwrap_model
 from yolort import _atomic
 from yolort.tools.data import class_balance
 from yolort.tools.data.class_balance import ClassReport, check_weighting, class_report
-from yolort.tools.models.checkpoints import find_checkpoint
-from yolort.tools.train.losses import FocalLoss
+from yolort.tools.train.losses import ClassificationLoss, FocalLoss
 from yolort.tools.train.sampling import resample, resized, sides_within
 from yolort.tools.train.settings import check_settings
-from yolort.tools.train.trainer import Trainer, check_imgsz, check_output, train_module
+from yolort.tools.train.trainer import Trainer, check_imgsz, check_output, train_module, trained_task
 
 __all__ = ["OWN_ARGUMENTS", "TrainOptions", "check_own_arguments", "train", "weighting"]
 
@@ -82,7 +82,7 @@ def train(
     on_report: Callable[[ClassReport], object] = lambda _: None,
     **arguments: Any,
 ) -> Path:
-    """Trains a detector and returns its best checkpoint, a plain Ultralytics one.
+    """Trains a model of any task and returns its best checkpoint, a plain Ultralytics one.
 
     In addition to the files of `train_module`, writes `classes.csv` and `classes.png` (class counts and object sizes of
     the training images) and, with class weights, `class_weights.json` into `output`.
@@ -97,28 +97,33 @@ def train(
         resume: see `train_module`.
         trainer: see `train_module`.
         gamma: exponent of `FocalLoss`; 0 keeps Ultralytics' cross-entropy.
-        alpha: weight of positives in `FocalLoss`; None weights all equally.
+        alpha: weight of positives in `FocalLoss`; None weights all equally. Not for classifiers.
         class_weights: "median", "inverse" or "effective" (with `beta`), within `clip`, see `classes.class_weights`;
             they weight the class loss like Ultralytics' `cls_pw`, which must then be off.
         sampling: "balanced" or "repeat" (with `repeat_threshold`), see `classes.sample_weights`; an epoch draws as many
             images as there are, with replacement; mosaic and similar augmentations draw their parts in the same way.
         scales: each batch is resized to a random multiple of the stride between these multiples of `imgsz`; (0.5, 1.5)
-            resembles Ultralytics' `multi_scale=0.5`, but stays within 0.5 and 1.5 for every stride.
+            resembles Ultralytics' `multi_scale=0.5`, but stays within 0.5 and 1.5 for every stride. Not for
+            classifiers.
         on_report: called with the `class_report` of the training images before the training starts.
         **arguments: arguments of `train_module` and of Ultralytics' train, including its gains `box`, `cls` and `dfl`.
 
     Raises:
         LabelError: a label out of range (with file and line), or a class without objects when frequencies are used.
         ValueError: an option is out of range.
-        FileExistsError, CheckpointError, WidthError: see `train_module`.
+        FileExistsError, CheckpointError, WidthError, ModuleNotFoundError: see `train_module`.
     """
     settings = check_settings(arguments)
     check_imgsz(imgsz)
     options = check_own_arguments(settings, gamma, alpha, class_weights, beta, clip, sampling, repeat_threshold, scales)
-    check_output(Path(output), resume)
-    if not (resume or isinstance(model, nn.Module)):
-        find_checkpoint(Path(model))
-    counted = class_report(data, imgsz)
+    last = check_output(Path(output), resume)
+    task = trained_task(last if resume else model)
+    if task == "classify" and (alpha is not None or scales is not None):
+        raise ValueError(
+            f"{'scales' if alpha is None else 'alpha'} is not for classifiers: their images all have imgsz, and their "
+            "loss has no negatives"
+        )
+    counted = class_report(data, imgsz, task=task)
     on_report(counted)
     weights = None
     if class_weights is not None:
@@ -184,9 +189,13 @@ def weighting(base: type[Trainer], options: TrainOptions) -> type[Trainer]:
             super().prepare_criterion()
             if options.scales is not None:
                 sides_within(options.scales, self.args.imgsz, self.stride)
+            model = unwrap_model(self.model)
+            if self.args.task == "classify":
+                if options.gamma or options.class_weights is not None:
+                    model.criterion = ClassificationLoss(options.gamma, options.class_weights, self.device)
+                return
             if not options.gamma and options.alpha is None:
                 return
-            model = unwrap_model(self.model)
             if model.criterion is None:
                 model.criterion = model.init_criterion()
             for part in ("one2many", "one2one"):

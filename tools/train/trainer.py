@@ -13,37 +13,60 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 from pathlib import Path
 from typing import Any
 
 import torch
 import yolort
 from torch import nn
+from ultralytics.models import yolo
+from ultralytics.models.yolo.classify import ClassificationTrainer
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.nn.tasks import load_checkpoint as load_training_state
 from yolort import _atomic, _checks
 from yolort.tools import _system
-from yolort.tools._ultralytics import allow_missing_torchvision, install_nothing, labels_found_by
+from yolort.tools._ultralytics import (
+    allow_missing_torchvision,
+    install_nothing,
+    labels_found_by,
+    need_torchvision,
+)
 from yolort.tools.data.dataset import load_for_training, write_for_ultralytics
 from yolort.tools.data.places import label_files
 from yolort.tools.models.checkpoints import (
-    CheckpointError,
-    channels_of,
-    detect_head,
+    find_checkpoint,
     load_checkpoint,
     read_checkpoint,
     restricted,
+    task_of,
 )
+from yolort.tools.train.adapt import check_trainable, set_classes, set_keypoints
 from yolort.tools.train.settings import check_settings
 
-__all__ = ["Trainer", "WidthError", "check_imgsz", "check_output", "check_trainable", "set_classes", "train_module"]
+__all__ = [
+    "Trainer",
+    "WidthError",
+    "check_imgsz",
+    "check_output",
+    "check_trainable",
+    "set_classes",
+    "train_module",
+    "trained_task",
+]
 
 _log = logging.getLogger(__name__)
 
 _UNREADABLE = "Image Not Found "  # how Ultralytics' error for an image that OpenCV does not decode begins
 _MIN_SIDE, _MAX_SIDE = 32, 8192  # pixels of a side, as of exports
+#: How the names of Ultralytics' classes for each task begin.
+_VALIDATORS = {
+    "detect": "Detection",
+    "segment": "Segmentation",
+    "pose": "Pose",
+    "obb": "OBB",
+    "classify": "Classification",
+}
 
 
 class WidthError(yolort.Error):
@@ -51,7 +74,7 @@ class WidthError(yolort.Error):
 
 
 class Trainer(DetectionTrainer):  # type: ignore[misc]
-    """Ultralytics' trainer of detectors, of a module that is given instead of a YAML and weights that fit it.
+    """Ultralytics' trainer, of a module of any task that is given instead of a YAML and weights that fit it.
 
     Subclasses add to the loss in `wrap` and `prepare_criterion`, and to the sampling in `get_dataloader`.
     """
@@ -61,7 +84,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
     best: Path
 
     def __init__(self, model: nn.Module | None, overrides: dict[str, Any]) -> None:
-        """`model` is a DetectionModel, which is trained in place; None where `overrides` resumes a run.
+        """`model` is a DetectionModel or ClassificationModel, trained in place; None where `overrides` resumes a run.
 
         `overrides` are Ultralytics' arguments, checked, and of one device: Ultralytics starts several as processes of
         their own, to which no module can be handed.
@@ -84,6 +107,11 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         else:
             student = self._given
             set_classes(student, self.data["names"])
+        if self.args.task == "pose":
+            set_keypoints(student, self.data["kpt_shape"])
+            student.kpt_oks_sigmas = self.data.get("kpt_oks_sigmas")
+        for dropout in (part for part in student.modules() if isinstance(part, nn.Dropout) and self.args.dropout):
+            dropout.p = self.args.dropout
         for parameter in student.parameters():
             parameter.requires_grad_(parameter.dtype.is_floating_point)
         student.args = self.args
@@ -108,12 +136,64 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
     def prepare_criterion(self) -> None:
         """Called once before the first batch, when `self.model` and its optimizer stand."""
 
+    @property
+    def _classifies(self) -> bool:
+        return str(self.args.task) == "classify"
+
+    def set_class_weights(self) -> None:
+        """As Ultralytics' `cls_pw`, which classifiers do not have."""
+        if not self._classifies:
+            super().set_class_weights()
+
+    def auto_batch(self) -> int:
+        """As Ultralytics' trainer of the task."""
+        return int(ClassificationTrainer.auto_batch(self) if self._classifies else super().auto_batch())
+
+    def set_model_attributes(self) -> None:
+        """As Ultralytics' trainer of the task."""
+        if self._classifies:
+            self.model.names = self.data["names"]
+            return
+        super().set_model_attributes()
+        if self.args.task == "pose":
+            points, sigmas = self.data["kpt_shape"], self.data.get("kpt_oks_sigmas")
+            unnamed = {cls: [str(point) for point in range(points[0])] for cls in self.data["names"]}
+            model: Any = self.model
+            model.kpt_shape, model.kpt_oks_sigmas = points, sigmas
+            model.kpt_names = self.data.get("kpt_names") or unnamed
+
+    def get_validator(self) -> Any:
+        """Ultralytics' validator of the task."""
+        validator = getattr(getattr(yolo, self.args.task), f"{_VALIDATORS[self.args.task]}Validator")
+        return validator(self.test_loader, save_dir=self.save_dir, args=copy.copy(self.args), _callbacks=self.callbacks)
+
+    def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
+        """As Ultralytics' trainer of the task."""
+        trainer = ClassificationTrainer if self._classifies else DetectionTrainer
+        return trainer.build_dataset(self, img_path, mode, batch)
+
+    def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
+        """As Ultralytics' trainer of the task, but a classifier's checkpoint holds no objects of torchvision."""
+        trainer = ClassificationTrainer if self._classifies else DetectionTrainer
+        loader = trainer.get_dataloader(self, dataset_path, batch_size, rank, mode)
+        vars(self.model).pop("transforms", None)
+        return loader
+
+    def plot_training_samples(self, batch: dict[str, Any], ni: int) -> None:
+        """As Ultralytics' trainer of the task."""
+        (ClassificationTrainer if self._classifies else DetectionTrainer).plot_training_samples(self, batch, ni)
+
+    def plot_training_labels(self) -> None:
+        """As Ultralytics; a classifier has no boxes."""
+        if not self._classifies:
+            super().plot_training_labels()
+
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """As Ultralytics; on a CPU the images are channels-last, for which a step takes 0.85 of the time.
 
         The weights stay as they are. Against float64 the gradients are then right to 2e-4, else to 3e-5 (medians).
         """
-        batch = super().preprocess_batch(batch)
+        batch = (ClassificationTrainer if self._classifies else DetectionTrainer).preprocess_batch(self, batch)
         if self.device.type == "cpu":
             batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         return batch
@@ -143,7 +223,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
 
     def check_result(self) -> None:
         """Compares the shapes of the best checkpoint with those that were given; WidthError where they differ."""
-        _compare(self._shapes, load_checkpoint(self.best).model, f"in {self.best}")
+        _compare(self._shapes, load_checkpoint(self.best, tasks=True).model, f"in {self.best}")
 
 
 # Long for its documentation.
@@ -162,10 +242,11 @@ def train_module(
     """Trains a network with its own widths and returns its best checkpoint, a plain one of Ultralytics'.
 
     Args:
-        model: a DetectionModel (a pruned one, for instance; a copy is trained), a checkpoint (.pt) or an
-            architecture (.yaml). Where the data has other classes, only the last convolutions of the class branches
-            change their shape.
-        data: a `data.yaml` of Ultralytics, with labelled images in `train` and `val`.
+        model: a DetectionModel of any task, or ClassificationModel (a pruned one, for instance; a copy is trained), a
+            checkpoint (.pt) or an architecture (.yaml, of a detector). Where the data has other classes, or poses of
+            other keypoints, only the last layers of their branches change their shape.
+        data: a `data.yaml` of Ultralytics, with images in `train` and `val` that are labelled for the model's task; of
+            a classifier a folder with a folder for each class in train/ and val/.
         epochs: passes over the training images, 1 or more.
         imgsz: side of the network's input in pixels, a multiple of the largest stride.
         seed: of everything that is random; a run is repeatable on one machine with one number of threads.
@@ -181,7 +262,8 @@ def train_module(
     Raises:
         FileNotFoundError, LabelError: see `load_dataset`; also FileNotFoundError if there is no run to resume.
         FileExistsError: `output` holds a run.
-        CheckpointError: `model` is no detector, or a fused one.
+        CheckpointError: `model` is of no task that yolort knows, or fused.
+        ModuleNotFoundError: `model` is a classifier, and torchvision cannot be imported.
         ValueError: the run to resume is finished, or had a teacher if `trainer` has none; what `check_settings` says.
         WidthError: the network was rebuilt with other widths.
         ImageError: an image has pixels of a kind that OpenCV does not read.
@@ -190,12 +272,13 @@ def train_module(
     check_imgsz(imgsz)
     last = check_output(folder := Path(output).absolute(), resume)
     module = None if resume else _module(model)
+    task = trained_task(last if resume else module)
     for split in ("val", "train"):  # Ultralytics leaves out what it cannot read, and says so in the log only
-        dataset = load_for_training(data, split)
+        dataset = load_for_training(data, split, task)
     _check_extent(settings, module, dataset.names)
     folder.mkdir(parents=True, exist_ok=True)
     read = write_for_ultralytics(data, folder)
-    overrides = {**settings, "data": read, "save_dir": str(folder), "task": "detect", "mode": "train"}
+    overrides = {**settings, "data": read, "save_dir": str(folder), "task": task, "mode": "train"}
     if resume:
         overrides.update(resume=str(last), model=str(last), distill_model=None)
     else:
@@ -222,9 +305,27 @@ def train_module(
     return Path(running.best)
 
 
+def trained_task(model: nn.Module | str | Path | None) -> str:
+    """The task of a module, an architecture or a checkpoint, the last one of a run too.
+
+    Raises what `load_checkpoint` raises; ModuleNotFoundError for a classifier if torchvision cannot be imported.
+    """
+    if isinstance(model, (str, Path)):
+        path = find_checkpoint(Path(model))
+        if path.suffix != ".pt":
+            return "detect"
+        stored = read_checkpoint(path, tasks=True)
+        model = stored.get("model") if stored.get("ema") is None else stored["ema"]
+        model = getattr(model, "student_model", model)
+    task = task_of(model)
+    if task == "classify":
+        need_torchvision()
+    return task
+
+
 def _module(model: nn.Module | str | Path) -> nn.Module:
     """What is trained: a copy of a module, or what a file holds."""
-    module = copy.deepcopy(model) if isinstance(model, nn.Module) else load_checkpoint(model).model
+    module = copy.deepcopy(model) if isinstance(model, nn.Module) else load_checkpoint(model, tasks=True).model
     check_trainable(module)
     return module
 
@@ -237,34 +338,6 @@ def _check_extent(settings: dict[str, Any], module: Any, names: dict[int, str]) 
     wanted = [classes] if isinstance(classes, int) else classes or []
     if unknown := [cls for cls in wanted if cls not in names]:
         raise ValueError(f"classes={classes}: the data has the classes 0 to {len(names) - 1}, not {unknown[0]}")
-
-
-def set_classes(model: Any, names: dict[int, str]) -> None:
-    """Gives a DetectionModel other classes: new last convolutions of the class branches, everything else stays.
-
-    A class that the model knows by name (case and outer spaces aside) keeps its weights; the others get random ones,
-    and the bias that Ultralytics gives a new head (`Detect.bias_init`). Nothing is done where the names are equal.
-    """
-    head = detect_head(model)
-    if head.nc == len(names) and dict(model.names) == dict(names):
-        return
-    known = {str(name).strip().lower(): cls for cls, name in dict(model.names).items()}
-    rows = [(cls, known.get(str(name).strip().lower())) for cls, name in names.items()]
-    kept = [(new, old) for new, old in rows if old is not None]
-    if head.nc == len(names) and not kept:  # as many classes by other names: where they stand says which is which
-        kept = [(cls, cls) for cls in names]
-    for branch in (head.cv3, getattr(head, "one2one_cv3", None)):
-        for level, layers in enumerate(branch or ()):
-            old = layers[-1]
-            new: Any = nn.Conv2d(old.in_channels, len(names), 1).to(old.weight.device, old.weight.dtype)
-            with torch.no_grad():
-                new.bias.fill_(math.log(5 / len(names) / (640 / float(head.stride[level])) ** 2))
-                for into, of in kept:
-                    new.weight[into], new.bias[into] = old.weight[of], old.bias[of]
-            layers[-1] = new
-    head.nc, head.no = len(names), len(names) + 4 * head.reg_max
-    model.nc, model.names = len(names), dict(names)
-    model.yaml = {**model.yaml, "nc": len(names)}
 
 
 def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -280,15 +353,6 @@ def _compare(given: dict[str, tuple[int, ...]], model: nn.Module, when: str) -> 
                 f"{when} the network is not the one that was given: {name} is {is_now} and was {shape}; it was rebuilt "
                 "from its YAML, and pruning is lost"
             )
-
-
-def check_trainable(model: Any) -> None:
-    """CheckpointError where a model is no detector of RGB images, or fused."""
-    head = detect_head(model)
-    if model.is_fused() or head.cv2 is None:
-        raise CheckpointError("the model is fused for inference and cannot be trained; use the checkpoint it came from")
-    if channels_of(model) != 3:
-        raise CheckpointError(f"the model takes images with {channels_of(model)} channels; training supports only 3")
 
 
 def check_imgsz(imgsz: int) -> None:
@@ -322,7 +386,7 @@ def check_output(folder: Path, resume: bool) -> Path:
         return last
     if not last.is_file():
         raise FileNotFoundError(f"nothing to resume: there is no {last}")
-    if read_checkpoint(last).get("epoch", -1) < 0:
+    if read_checkpoint(last, tasks=True).get("epoch", -1) < 0:
         raise ValueError(f"nothing to resume: the run of {last} is finished")
     return last
 

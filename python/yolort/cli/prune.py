@@ -61,7 +61,10 @@ def prune(
     ] = False,
     data: Annotated[
         str | None,
-        typer.Option(help="A data.yaml for taylor, --finetune, --allocate sensitivity, and accuracy before and after."),
+        typer.Option(
+            help="A data.yaml, or folder of classes, for taylor, --finetune, --allocate sensitivity, and accuracy "
+            "before and after."
+        ),
     ] = None,
     finetune: Annotated[int, typer.Option(help="Number of epochs to train after pruning.")] = 0,
     distill: Annotated[bool, typer.Option(help="Fine-tune with the unpruned model as teacher.")] = False,

@@ -103,7 +103,7 @@ def test_teachers_that_do_not_fit(checkpoint: Checkpoints, blocks: Path, tmp_pat
     with pytest.raises(ValueError, match="gains must be 0 or more"):
         distill(four, student, blocks, logit=-1, **run)
     with pytest.raises(
-        ValueError, match="quantize is not for this trainer; give it to Ultralytics' own train afterwards"
+        ValueError, match="quantize is not available in this trainer; use Ultralytics' own train afterwards"
     ):
         distill(four, student, blocks, quantize=8, **run)
     assert not (tmp_path / "run" / "weights" / "last.pt").exists()
