@@ -64,7 +64,7 @@ def test_a_full_queue_refuses(gated: Gated) -> None:
     with occupied(gated, queue=2) as batcher:
         batcher.submit(IMAGE)
         batcher.submit(IMAGE)
-        with pytest.raises(yolort.QueueFullError, match="2 images wait already; try again later"):
+        with pytest.raises(yolort.QueueFullError, match="2 images are already waiting; try again later"):
             batcher.submit(IMAGE)
         assert batcher.waiting == 2
         gated.gate.set()

@@ -167,7 +167,7 @@ def test_equal_names_do_not_overwrite_each_other(folder: Path, model: Path, tmp_
         (["--engine", "warp"], "engines are"),
         (["--engine", "onnxruntime"], "does not read this format"),
         (["--classes", "cat"], "no class 'cat'"),
-        (["--classes", "999"], "no class"),
+        (["--classes", "999"], "is not a class of this model"),
         (["--imgsz", "big"], "--imgsz"),
         (["--rect"], "is fixed to"),
         (["--threads", "0"], "threads"),

@@ -126,4 +126,5 @@ def test_a_server_is_asked(expected: yolort.Detections) -> None:
 
 def test_the_list_of_examples_is_complete() -> None:
     listed = set(re.findall(r"^\| `([\w/]+\.\w+)", (EXAMPLES / "README.md").read_text(), re.MULTILINE))
-    assert listed == {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.glob("*/*") if path.name != "CMakeLists.txt"}
+    files = [path for path in EXAMPLES.rglob("*.*") if path.is_file() and "__pycache__" not in path.parts]
+    assert listed == {str(path.relative_to(EXAMPLES)) for path in files if path.suffix not in (".md", ".txt")}

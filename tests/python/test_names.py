@@ -235,7 +235,7 @@ def test_yaml_by_hand(text: str, tmp_path: Path) -> None:
         ("imgsz: 64\n", "no 'names' in the metadata.yaml beside it"),
         ("names: &x [a]\n", "anchors and aliases are not supported at line 1"),
         ("imgsz: 64\nnames: [a]\nb: *x\n", "anchors and aliases are not supported at line 3"),
-        ("imgsz: 64\nnames: !!set {a}\n", "the tag !!set is not read at line 2"),
+        ("imgsz: 64\nnames: !!set {a}\n", "the tag !!set is not supported at line 2"),
         ("names: [a]\n--- \nimgsz: 64\n", "a second document begins at line 2"),
         ("imgsz: 64\nnames: [a\n", "expected ',' or ']'"),
         ("imgsz: 64\nnames:\n- a\n  b: c\n", "text after the value, or a wrong indentation at line 4"),

@@ -72,9 +72,9 @@ def test_options_of_the_session(model: Path) -> None:
         assert len(detector(IMAGE)) == 1
     with pytest.raises(ValueError, match=r'engine_options: "session\.xsession'):  # ONNX Runtime: longer than a name
         yolort.Detector(model, engine="onnxruntime", engine_options={"session.x" * 1000: "1"})
-    with pytest.raises(ValueError, match='"device_id" is an option of an execution provider, and the CPU takes none'):
+    with pytest.raises(ValueError, match='"device_id" is an option of .*, but the CPU provider has no options'):
         yolort.Detector(model, engine="onnxruntime", engine_options={"device_id": 1})
-    with pytest.raises(ValueError, match='engine "ncnn" takes none'):
+    with pytest.raises(ValueError, match='engine "ncnn" has no options'):
         yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn", engine_options={"a": 1})
     unfit: list[Any] = [[], "a", {"a": None}, {1: "a"}]
     for wrong in unfit:

@@ -94,7 +94,7 @@ def test_scales_that_cannot_run(target: Target, make_model: Make) -> None:
         target.detector(model, scales=[64, 128])
     with pytest.raises(ValueError, match="8 is out of range, expected 32 to 16384"):
         target.detector(model, scales=[8])
-    with pytest.raises(ValueError, match="64 stands there twice"):
+    with pytest.raises(ValueError, match="64 is given twice"):
         target.detector(model, scales=[64, 64])
     with pytest.raises(ValueError, match='merge is "mean", expected wbf or nms'):
         target.detector(model, merge="mean")

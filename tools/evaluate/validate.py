@@ -110,6 +110,7 @@ class Validation:
             self.scores.save_plots(built)
 
 
+# Long for its documentation.
 def validate(
     model: str | Path,
     data: str | Path,

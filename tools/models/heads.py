@@ -44,6 +44,7 @@ class _RawMaps(nn.Module):
         return tuple(maps)
 
 
+# Long for its documentation.
 def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False, without_split: bool = False) -> nn.Module:
     """A copy of an Ultralytics `DetectionModel` that ends in `head`, or of a `ClassificationModel`; BatchNorm is fused.
 

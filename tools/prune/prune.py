@@ -4,9 +4,8 @@
     prune("yolo26n.pt", ratio=0.2, data="data.yaml", finetune=30)          # yolo26n-pruned.pt beside it
     prune("yolo26n.pt", target_latency=12.0, engine="ncnn", imgsz=320)     # as narrow as it takes
 
-The checkpoint that is written is an Ultralytics one: `YOLO("yolo26n-pruned.pt")` and `yolort export` take it as any
-other. Only Ultralytics' own `train` does not: it builds the network anew from its YAML, as wide as it was. Fine-tune
-with `finetune` here, or with `yolort.tools.train.trainer`.
+The checkpoint is an Ultralytics one: `YOLO("yolo26n-pruned.pt")` and `yolort export` load it. Ultralytics' own `train`
+rebuilds the network from its YAML at full width; fine-tune with `finetune` here, or with `yolort.tools.train.trainer`.
 """
 
 from __future__ import annotations
@@ -117,11 +116,10 @@ def prune(
 
     Raises:
         FileNotFoundError, ValueError: a file does not exist, or arguments are wrong or cannot be combined.
-        CheckpointError: the file is not a checkpoint, or not of a model that yolort knows.
-        ModuleNotFoundError: a classifier is to be trained, and torchvision cannot be imported.
+        CheckpointError: the file is not a checkpoint of a model that yolort knows.
+        ModuleNotFoundError: training a classifier needs torchvision, which cannot be imported.
         PruneError: the model or the ratio cannot be pruned; the target cannot be met; the widths were lost.
-        LabelError: `data` is damaged or not of the model's task, or its classes differ from the model's with "taylor"
-            or `distill`.
+        LabelError: `data` is damaged, of another task, or of other classes ("taylor", `distill`).
     """
     _check_arguments(method, ratio, target_flops, target_latency, engine, allocate, round_to, steps)
     _check_training(method, data, finetune, distill, unstructured, ratio, training)
@@ -377,8 +375,8 @@ def _mask(job: Job, ratio: float, finetune: int, distill: bool, training: Mappin
         widths={unit.name: (unit.width, unit.width) for unit in units},
         sparsity=sparsity(model),
         notes=[
-            "the engines here compute with zeros as with any other weight: this model is not faster, and its files are "
-            "not smaller until they are compressed. Prune channels for that."
+            "the engines compute with zeros as with any other weight: this model is not faster, and its files only "
+            "shrink if compressed. Prune channels for that."
         ],
     )
 

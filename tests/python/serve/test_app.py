@@ -31,8 +31,8 @@ def test_it_tells_what_it_is(client: Any, detector: yolort.Detector) -> None:
     assert model["parameters"]["names"] == list(detector.names.values())
     assert {one["name"] for one in model["outputs"]} == {"counts", "boxes", "scores", "classes"}
     for path in ("/v2/models/other", "/v2/models/other/ready"):
-        assert "the one served is 'scenes'" in error_of(client.get(path), 404)
-    assert "the one served is 'scenes'" in error_of(client.post("/v2/models/other/infer", content=b"{}"), 404)
+        assert "this server runs 'scenes'" in error_of(client.get(path), 404)
+    assert "this server runs 'scenes'" in error_of(client.post("/v2/models/other/infer", content=b"{}"), 404)
     assert error_of(client.get("/nothing"), 404)
     assert error_of(client.get("/detect"), 405)
 

@@ -48,11 +48,11 @@ def test_infer_gives_every_score(client: Any) -> None:
 
 
 def test_what_a_classifier_does_not_have(client: Any) -> None:
-    assert "query.iou: a model that classifies has no such" in error_of(
+    assert "query.iou: a classifier does not have this threshold" in error_of(
         client.post("/detect?iou=0.5", content=FILE), 400
     )
     answer = infer(client, IMAGES, parameters={"conf": 0.5})
-    assert "parameters.conf: a model that classifies has no such" in error_of(answer, 400)
+    assert "parameters.conf: a classifier does not have this threshold" in error_of(answer, 400)
     answer = infer(client, IMAGES, outputs=[{"name": "boxes"}])
     assert "a model of task 'classify' has probs, and no boxes" in error_of(answer, 400)
 

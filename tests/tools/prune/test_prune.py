@@ -120,7 +120,7 @@ def test_the_ratio_is_spread(allocate: str, checkpoint: Checkpoints, tmp_path: P
     assert 1 - done.channels[1] / done.channels[0] == pytest.approx(0.3, abs=0.02)
     shares = {round(1 - after / before, 1) for before, after in done.widths.values()}
     assert len(shares) > 2
-    with pytest.raises(PruneError, match=rf"ratio 0.85 is more than allocate='{allocate}' takes out \(0\.\d+\)"):
+    with pytest.raises(PruneError, match=rf"ratio 0.85 is more than allocate='{allocate}' can remove \(0\.\d+\)"):
         pruned(checkpoint, tmp_path, ratio=0.85, allocate=allocate, method="bn", round_to=1, imgsz=64)
 
 
