@@ -61,8 +61,8 @@ class Classifier(Model[_core.Classifier]):
             resize: "stretch" resizes both sides to the network input, even if it is square.
 
         Raises:
-            FileNotFoundError, ModelError, EngineError, ValueError, TypeError: see `Detector`; also ModelError for a
-            model of another task, which `Detector` opens.
+            ModelError: see `Detector`; also for a model of another task, which `Detector` opens.
+            FileNotFoundError, EngineError, ValueError, TypeError: see `Detector`.
         """
         self._core = _core.Classifier(
             _checks.contents("model", model) if format else _checks.path("model", model),
