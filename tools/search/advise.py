@@ -78,7 +78,7 @@ def advise(
         max_latency: latency target in milliseconds per image, end to end.
         min_map: minimum mAP50-95 on COCO in points, 0 to 100.
         data: a `data.yaml`, whose training images are counted.
-        timings: how long the models take; None: the times of docs/benchmarks/versions.md, from another machine.
+        timings: how long the models take; None: published times, of another machine.
 
     Raises ValueError for numbers out of range; LabelError or FileNotFoundError for unreadable data.
     """
