@@ -111,7 +111,7 @@ def test_calibrated_quantized_and_scored(of_channels: Callable[[int], Path], ban
 
 def test_training_takes_color(of_channels: Callable[[int], Path]) -> None:
     trainer = pytest.importorskip("yolort.tools.train.trainer")
-    with pytest.raises(CheckpointError, match="images of 6 channels; only those of 3 can be trained"):
+    with pytest.raises(CheckpointError, match="images with 6 channels; training supports only 3"):
         trainer.check_trainable(load_checkpoint(of_channels(6)).model)
 
 
@@ -119,5 +119,5 @@ def test_pruning_takes_color(of_channels: Callable[[int], Path]) -> None:
     pytest.importorskip("torch_pruning")
     from yolort.tools.prune.prunable import PruneError, open_model
 
-    with pytest.raises(PruneError, match="images of 6 channels, not of 3"):
+    with pytest.raises(PruneError, match="images with 6 channels, not 3"):
         open_model(load_checkpoint(of_channels(6)).model)

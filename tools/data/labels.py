@@ -92,9 +92,9 @@ def _values(where: str, words: list[str], form: LabelFormat) -> tuple[float, ...
     if form.task == "obb" and len(row) < 9:
         raise LabelError(f"{where}: {len(row) // 2} corners; expected {form.expected}")
     if row[0] != int(row[0]) or not 0 <= row[0] < form.classes:
-        raise LabelError(f"{where}: class {words[0]} is none of the {form.classes} classes")
+        raise LabelError(f"{where}: class {words[0]} is not one of the {form.classes} classes")
     if is_box and (row[3] < 0 or row[4] < 0):  # Ultralytics leaves the image out without a word
-        raise LabelError(f"{where}: a box of {row[3]:g} x {row[4]:g}")
+        raise LabelError(f"{where}: a box has size {row[3]:g} x {row[4]:g}")
     if not _inside(row, form, is_box):
         what = "the center and the sides of what they enclose " if form.task == "obb" else ""
         raise LabelError(f"{where}: coordinates must be relative to the image's sides, {what}0 to 1, got {shown!r}")

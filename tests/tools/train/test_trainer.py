@@ -353,7 +353,7 @@ def test_images_that_are_black_to_ultralytics(blocks: Path, tmp_path: Path) -> N
 def test_gray_data(blocks: Path, tmp_path: Path) -> None:
     data = blocks.with_name("gray.yaml")
     data.write_text(f"{blocks.read_text()}channels: 1\n")
-    with pytest.raises(LabelError, match="'channels' is 1, but the networks here take images of 3 channels"):
+    with pytest.raises(LabelError, match="'channels' is 1, but training supports only images with 3 channels"):
         train_module("yolo26n.yaml", data, epochs=1, imgsz=64, output=tmp_path / "run")
     assert not (tmp_path / "run").exists()
     assert len(load_dataset(data, "val").samples) == 4
