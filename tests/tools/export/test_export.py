@@ -182,8 +182,8 @@ def test_hostile_checkpoint_runs_no_code(tmp_path: Path, checkpoint: Checkpoint)
 
 
 def test_other_tasks_are_refused(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    with pytest.raises(CheckpointError, match="holds a ClassificationModel; only those that detect"):
-        export(checkpoint("yolo11n-cls"), output=tmp_path / "m.onnx")
+    with pytest.raises(ExportError, match="boxes"):
+        export(checkpoint("yolo11n-cls"), head="boxes", output=tmp_path / "m.onnx")
     with pytest.raises(CheckpointError, match="describes a segment model"):
         export("yolo11n-seg.yaml", output=tmp_path / "m.onnx")
     with pytest.raises(CheckpointError, match="not Linear"):
