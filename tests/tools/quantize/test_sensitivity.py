@@ -44,7 +44,7 @@ def test_a_budget_that_cannot_be_met(
     quantizing = importlib.import_module("yolort.tools.quantize.quantize")  # the module, not the function of its name
     monkeypatch.setattr(quantizing, "keep_float", lambda *_, **__: None)
     ruined = replace(calibration, ranges={**calibration.ranges, "images": Range(-0.3, 0.3, 0.3)})
-    with pytest.raises(QuantizeError, match="stays above 0 points"):
+    with pytest.raises(QuantizeError, match="exceeds 0 points"):
         quantize(ONNX, ruined, data=scenes, max_drop=0, measure=False, output=tmp_path / "int8.onnx")
     assert not list(tmp_path.iterdir())
 
