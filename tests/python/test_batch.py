@@ -111,13 +111,13 @@ def test_ray_on_this_machine(folder: Path, tmp_path: Path) -> None:
 
     first = run()
     assert first.returncode == 1, first.stderr
-    assert "5 image(s) in 3 shard(s); 0 shard(s) were there already" in first.stdout
+    assert "5 image(s) in 3 shard(s); 0 shard(s) existed already" in first.stdout
     assert "1 of 5 image(s) failed" in first.stderr
     (out / "part-00002.jsonl").unlink()
     kept = (out / "part-00000.jsonl").stat().st_mtime_ns
     second = run()
     assert second.returncode == 0, second.stderr
-    assert "1 image(s) in 1 shard(s); 2 shard(s) were there already" in second.stdout
+    assert "1 image(s) in 1 shard(s); 2 shard(s) existed already" in second.stdout
     assert (out / "part-00000.jsonl").stat().st_mtime_ns == kept
     names = [str(line["path"]) for i in range(3) for line in lines(out / f"part-0000{i}.jsonl")]
     assert names == [str(folder / f"{name}.jpg") for name in "abcde"]

@@ -109,7 +109,7 @@ print(round(mib("VmHWM:") - before), count)
     [
         (300, 0.1, 143, "300"),  # 150 MB
         (300, 1.0, 1024, "300"),
-        (400, 1.0, 20, "the masks of 400 detections in one image take 1144 MiB, more than the 1024 that are allowed"),
+        (400, 1.0, 20, "the masks of 400 detections in one image take 1144 MiB, more than the 1024 allowed"),
     ],
 )
 def test_memory_of_many_masks(count: int, share: float, max_mib: int, outcome: str, tmp_path: Path) -> None:

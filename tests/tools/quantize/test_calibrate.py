@@ -226,7 +226,7 @@ def test_images_that_are_scored_are_refused(model: Path, tmp_path: Path) -> None
     data = write_dataset(tmp_path / "scenes", train=2, val=2, progress=False)
     train, val = (data.parent / "images" / split for split in ("train", "val"))
     shutil.copy(next(iter(sorted(val.iterdir()))), train / "copy.jpg")  # under another name
-    with pytest.raises(CalibrationError, match="1 of the 3 images are scored too"):
+    with pytest.raises(CalibrationError, match="1 of the 3 images are also used for scoring"):
         calibrate(model, data)
     with pytest.raises(CalibrationError, match="2 of the 2"):
         calibrate(model, data, split="val")

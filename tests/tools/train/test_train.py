@@ -355,7 +355,7 @@ def test_command(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
         assert f"yolort: error: Ultralytics' train {message}" in wrong.stderr or message in wrong.stderr
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    assert "12 images, 0 of them empty; 6.0 : 1" in done.stdout
+    assert "12 images, 0 of them without objects; class imbalance 6.0 : 1" in done.stdout
     assert f"written to {tmp_path / 'run' / 'weights' / 'best.pt'}" in done.stdout
     weights = json.loads((tmp_path / "run" / "class_weights.json").read_text())["weights"]
     assert weights == {"red": 1, "green": 1, "blue": 2}
