@@ -156,7 +156,7 @@ def test_unreadable_images_are_told_and_left_out(scenes: Path, tmp_path: Path) -
     (tmp_path / "data.yaml").write_text(yaml.safe_dump(described))
     done = run(yolort.demo_model("ncnn"), "--data", tmp_path / "data.yaml", "--resamples", 0, code=1)
     assert "broken.jpg" in done.stderr
-    assert "1 image(s) cannot be read" in done.stderr
+    assert "1 image(s) could not be read" in done.stderr
     assert "3 images" in done.stdout
     for image in folder.glob("*[0-9]*.*"):
         image.write_bytes(b"no image")
