@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import yolort
 from yolort import _checks, _core
 from yolort._open import open_model
 
@@ -29,14 +31,18 @@ def task_of(model: str | Path) -> str:
 
 
 def common_task(models: Iterable[str]) -> str:
-    """The task of all models; ValueError if they have several: one data set has the labels of one."""
+    """The task of all models; ValueError if they have several: one data set has the labels of one.
+
+    A model that cannot be read does not count, and without another one the task is "detect".
+    """
     tasks: dict[str, str] = {}
     for model in dict.fromkeys(models):
-        tasks.setdefault(task_of(model), model)
+        with suppress(yolort.Error):
+            tasks.setdefault(task_of(model), model)
     if len(tasks) > 1:
         named = ", ".join(f"{model}: {task}" for task, model in tasks.items())
         raise ValueError(f"data are labeled for one task, but the models have several ({named}); measure each alone")
-    return next(iter(tasks))
+    return next(iter(tasks), "detect")
 
 
 def open_detector(model: str | Path, **options: Any) -> Any:
