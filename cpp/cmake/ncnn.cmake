@@ -39,8 +39,8 @@ set(options
     -DNCNN_SHARED_LIB=OFF -DNCNN_VULKAN=${vulkan} -DNCNN_DISABLE_RTTI=OFF -DNCNN_DISABLE_EXCEPTION=OFF
     -DNCNN_BUILD_TOOLS=OFF -DNCNN_BUILD_EXAMPLES=OFF -DNCNN_BUILD_BENCHMARK=OFF -DNCNN_BUILD_TESTS=OFF
     -DNCNN_PIXEL=OFF -DNCNN_C_API=OFF -DNCNN_BATCH=OFF -DNCNN_WEIGHT_QUANT=OFF)
-# x86: variants of AMD's family 15h (2011 to 2017), which run those for AVX instead; and variants for INT8 and bf16 of the
-# newest CPUs without AVX-512, which run those for AVX-VNNI and FMA (INT8 models of yolort have layers of their own).
+# Variants for a few x86 CPUs are left out. AMD's family 15h (2011 to 2017) uses the AVX variants instead of XOP and FMA4;
+# CPUs with AVX-VNNI-INT8, -INT16 or AVX-NE-CONVERT use those for AVX-VNNI and FMA. yolort's INT8 layers are its own.
 list(APPEND options -DNCNN_XOP=OFF -DNCNN_FMA4=OFF -DNCNN_AVXVNNIINT8=OFF -DNCNN_AVXVNNIINT16=OFF -DNCNN_AVXNECONVERT=OFF)
 # The functions that GCC calls for parallel loops, which yolort's own threads replace
 # (cpp/src/engines/ncnn/openmp.cpp); they are renamed in libncnn.a. The OpenMP of others (Clang, the NDK) stays.

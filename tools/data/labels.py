@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from yolort.tools.data.samples import LabelError, Sample, read_text
 
-__all__ = ["LabelFormat", "read_labels"]
+__all__ = ["FILLED", "LabelFormat", "read_labels"]
 
 _TOLERANCE = 0.01  # of the image's sides, Ultralytics' (data/utils.py)
 _FLAT = 1e-7  # of the image's sides
 _VISIBLE = 2.0  # COCO's largest visibility
 #: Part of a box that a person fills, of labels without an area: that of Ultralytics' pose validator.
-_FILLED = 0.53
+FILLED = 0.53
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def read_labels(image: Path, file: Path, form: LabelFormat) -> Sample:
         boxes,
         np.array([row[0] for row in rows], np.int64),
         np.zeros(len(rows), bool),
-        area * _FILLED if form.task == "pose" else area,
+        area * FILLED if form.task == "pose" else area,
         True,
         mixed=len({_is_box(row, form) for row in rows}) == 2,
         outlines=outlines,

@@ -14,15 +14,10 @@ from yolort.tools.data.samples import Outline, Sample
 from yolort.tools.evaluate import ultralytics_rule
 
 __all__ = [
-    "COCO_SIGMAS", "KINDS", "Found", "Kind", "Matches", "about", "as_coco", "drawn", "evaluated", "interval", "keep",
-    "matches_of", "usual_sigmas", "weighted_aps",
+    "KINDS", "Found", "Kind", "Matches", "about", "as_coco", "drawn", "evaluated", "interval", "keep",
+    "matches_of", "weighted_aps",
 ]  # fmt: skip
 
-#: Of COCO's 17 keypoints of a person, for the object keypoint similarity (pycocotools).
-COCO_SIGMAS = (
-    *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
-    *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
-)
 #: Areas in square pixels, COCO's.
 _AREAS = {"all": [0, 1e10], "small": [0, 32**2], "medium": [32**2, 96**2], "large": [96**2, 1e10]}
 
@@ -63,7 +58,7 @@ def keep(truth: Sample, found: Detections, imgsz: tuple[int, int] | None, sigmas
         found: the detections.
         imgsz: height and width of the network input, at a quarter of which Ultralytics compares masks; None: those of
             the image.
-        sigmas: of the keypoints; None: `usual_sigmas`.
+        sigmas: of the keypoints; None: the usual ones.
 
     Raises LabelError where the labels have other keypoints than the model.
     """
@@ -116,15 +111,10 @@ def evaluated(kind: Kind, both: tuple[Any, Any], sigmas: Sequence[float] | None,
         params.maxDets = [kind.max_det]
         if kind.name == "keypoints":
             count = len(next(iter(both[0].anns.values()))["keypoints"]) // 3
-            params.kpt_oks_sigmas = np.array(sigmas or usual_sigmas(count))
+            params.kpt_oks_sigmas = np.array(sigmas or ultralytics_rule.usual_sigmas(count))
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation
-
-
-def usual_sigmas(count: int) -> tuple[float, ...]:
-    """COCO's for 17 keypoints, else 1 / count for each, as Ultralytics has them."""
-    return COCO_SIGMAS if count == len(COCO_SIGMAS) else (1 / count,) * count
 
 
 def as_coco(kind: Kind, truths: Sequence[Sample], found: Sequence[Found], classes: int) -> tuple[Any, Any]:

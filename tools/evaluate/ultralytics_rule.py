@@ -13,13 +13,13 @@ from typing import Any
 import cv2
 import numpy as np
 from yolort import Detections
+from yolort.tools.data.labels import FILLED
 from yolort.tools.data.samples import LabelError, Sample
 
-__all__ = ["keypoint_hits", "mask_hits", "rotated_hits", "rotated_iou", "rotated_truths"]
+__all__ = ["keypoint_hits", "mask_hits", "rotated_hits", "rotated_iou", "rotated_truths", "usual_sigmas"]
 
 _RATIO = 4  # by which masks are smaller than the network input
 _TIE = 1e-3
-_FILLED = 0.53  # of a box, in OKS
 
 
 def mask_hits(truth: Sample, found: Detections, imgsz: tuple[int, int] | None) -> np.ndarray:
@@ -31,15 +31,14 @@ def mask_hits(truth: Sample, found: Detections, imgsz: tuple[int, int] | None) -
         return np.zeros((len(found), 10), bool)
     place = _Placed(truth.size, imgsz or truth.size)
     there = place.truths(truth)
-    crops = [place.crop(*found.masks.crop(at), box) for at, box in enumerate(found.boxes)]
-    seen = [mask.encode(np.asfortranarray(crop)) for crop in crops]
+    seen = [_encoded(place.crop(*found.masks.crop(at), box)) for at, box in enumerate(found.boxes)]
     return _hits(truth, found, mask.iou(seen, there, [0] * len(there)).T)
 
 
 def keypoint_hits(truth: Sample, found: Detections, sigmas: Sequence[float] | None) -> np.ndarray:
     """(n, 10) bool. Raises LabelError if the labels have other keypoints than the model."""
     import torch
-    from ultralytics.utils.metrics import OKS_SIGMA, kpt_iou
+    from ultralytics.utils.metrics import kpt_iou
 
     assert truth.keypoints is not None and found.keypoints is not None
     count = truth.keypoints.shape[1]
@@ -50,10 +49,17 @@ def keypoint_hits(truth: Sample, found: Detections, sigmas: Sequence[float] | No
         )
     if not len(found) or not len(truth.classes):
         return np.zeros((len(found), 10), bool)
-    used = sigmas or (OKS_SIGMA if count == len(OKS_SIGMA) else np.ones(count) / count)
-    area = (truth.boxes[:, 2:] - truth.boxes[:, :2]).prod(axis=1) * _FILLED
+    used = sigmas or usual_sigmas(count)
+    area = (truth.boxes[:, 2:] - truth.boxes[:, :2]).prod(axis=1) * FILLED
     sides = [torch.from_numpy(np.asarray(one, np.float32)) for one in (truth.keypoints, found.keypoints, area)]
     return _hits(truth, found, kpt_iou(*sides, sigma=np.asarray(used)).numpy())
+
+
+def usual_sigmas(count: int) -> tuple[float, ...]:
+    """COCO's for 17 keypoints, else 1 / count for each, as Ultralytics has them."""
+    from ultralytics.utils.metrics import OKS_SIGMA
+
+    return tuple(OKS_SIGMA.tolist()) if count == len(OKS_SIGMA) else (1 / count,) * count
 
 
 def rotated_hits(truth: Sample, found: Detections) -> np.ndarray:
@@ -95,6 +101,14 @@ def _hits(truth: Sample, found: Detections, ious: np.ndarray) -> np.ndarray:
     return hits
 
 
+def _encoded(pixels: np.ndarray) -> dict[str, Any]:
+    """COCO's run-length encoding of (height, width): as many masks as there may be do not fit into memory as pixels."""
+    from pycocotools import mask
+
+    encoded: dict[str, Any] = mask.encode(np.asfortranarray(pixels.astype(np.uint8)))
+    return encoded
+
+
 class _Placed:
     """An image within the network input, whose masks have a quarter of its sides."""
 
@@ -109,14 +123,12 @@ class _Placed:
 
     def truths(self, truth: Sample) -> list[dict[str, Any]]:
         """The masks of the objects, in their order; smaller ones cover larger ones."""
-        from pycocotools import mask
-
         assert truth.outlines is not None
-        drawn = [self._drawn(outline) for outline in truth.outlines]
+        areas = [int(self._drawn(outline).sum()) for outline in truth.outlines]
         owner = np.full(self._shape, -1, np.int32)
-        for at in np.argsort([-int(one.sum()) for one in drawn], kind="stable").tolist():
-            owner[drawn[at] > 0] = at
-        return [mask.encode(np.asfortranarray((owner == at).astype(np.uint8))) for at in range(len(drawn))]
+        for at in np.argsort(np.negative(areas), kind="stable").tolist():  # drawn again: all at once take much memory
+            owner[self._drawn(truth.outlines[at]) > 0] = at
+        return [_encoded(owner == at) for at in range(len(areas))]
 
     def crop(self, left: int, top: int, pixels: np.ndarray, box: np.ndarray) -> np.ndarray:
         """A mask of some rectangle of the image at the centers of the smaller pixels, cropped to its box.

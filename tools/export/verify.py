@@ -14,6 +14,7 @@ from torch import nn
 from yolort.tools._formats import FORMATS
 from yolort.tools.data.dataset import letterboxed, sample_image
 from yolort.tools.export._common import Request
+from yolort.tools.models.checkpoints import CLASSIFIER_STRIDE
 from yolort.tools.models.heads import ExportError
 
 __all__ = ["images_to_compare", "verify"]
@@ -43,7 +44,7 @@ def verify(cut: nn.Module, request: Request, detect: Any, built: Path, images: n
         images = np.rint(images * 255).astype(np.float32) / 255  # a classifier takes whole numbers
     runs = [(request.batch, images)]
     if request.dynamic:
-        taller = [(0, 0), (0, 0), (0, 32 if classifies else int(max(detect.stride))), (0, 0)]
+        taller = [(0, 0), (0, 0), (0, CLASSIFIER_STRIDE if classifies else int(max(detect.stride))), (0, 0)]
         runs.append((request.batch + 1, np.pad(images, taller)))
     worst_box = worst_score = 0.0
     for batch, at in runs:

@@ -31,7 +31,7 @@ __all__ = [
 
 #: Heads beside those that detect, and their tasks.
 _TASKS = {f"{name}{version}": name.lower() for name in ("Segment", "Pose", "OBB") for version in ("", "26")}
-_CLASSIFIER_STRIDE = 32  # of the last map; Ultralytics' own attribute is 1
+CLASSIFIER_STRIDE = 32  # of the last map; Ultralytics' own attribute is 1
 _MAX_CLASSES = 65_536
 _MAX_KEYPOINTS = 4096
 _MAX_STRIDE = 512
@@ -328,7 +328,7 @@ def task_of(model: Any) -> str:
 
 def stride_of(model: Any) -> int:
     """What the sides of a model's input must be multiples of."""
-    return _CLASSIFIER_STRIDE if task_of(model) == "classify" else int(max(detect_head(model, tasks=True).stride))
+    return CLASSIFIER_STRIDE if task_of(model) == "classify" else int(max(detect_head(model, tasks=True).stride))
 
 
 def extra_branch(detect: Any, prefix: str = "") -> nn.ModuleList | None:

@@ -166,7 +166,11 @@ def _model(on: Device, imgsz: int, limit: float | None, wanted: float | None, ti
     """Which model: the most accurate within the time, or the fastest that is accurate enough."""
     if timings is None:
         if on.arm:
-            return [Advice("the model: time them on this ARM CPU, `yolort advise --measure n,s`", "nothing yet", "-")]
+            return [
+                Advice(
+                    "the model: time the candidates on this ARM CPU, `yolort advise --measure n,s`", "nothing yet", "-"
+                )
+            ]
         timings = T4 if on.nvidia else REFERENCE
     pixels = (imgsz / timings.imgsz) ** 2
     choices = [
@@ -185,7 +189,7 @@ def _model(on: Device, imgsz: int, limit: float | None, wanted: float | None, ti
     fitting = [choice for choice in in_time if wanted is None or choice.model.map50_95 >= wanted]
     page = timings.page if timings.page != "-" else "docs/benchmarks/versions.md"
     if not fitting:
-        return _nothing_fits(choices, in_time, imgsz, limit, wanted, measured, page)
+        return _untimed(timings, wanted) or _nothing_fits(choices, in_time, imgsz, limit, wanted, measured, page)
     if limit is not None and wanted is None:
         fitting.sort(key=lambda choice: (-choice.model.map50_95, choice.ms))
     else:
@@ -227,6 +231,19 @@ def _prune(choices: list[_Choice], best: _Choice, limit: float | None) -> list[A
             "docs/benchmarks/pruning.md",
         )
     ]
+
+
+def _untimed(timings: Timings, wanted: float | None) -> list[Advice]:
+    """The smallest model that is accurate enough, if the times of all such models are unknown."""
+    enough = [model for model in MODELS.values() if wanted is not None and model.map50_95 >= wanted]
+    if not enough or any(model.name in timings.ms for model in enough):
+        return []
+    model = min(enough, key=lambda model: model.gflops)
+    name = model.name.replace("yolo", "YOLO")
+    size = model.name[-1]
+    text = f"{name} reaches {wanted:g} mAP50-95; `yolort advise --measure {size}` tells whether it is fast enough"
+    published = f"{model.map50_95} mAP50-95 on COCO, published by Ultralytics"
+    return [Advice(text, published, "docs/benchmarks/versions.md")]
 
 
 def _nothing_fits(

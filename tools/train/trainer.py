@@ -140,6 +140,11 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
     def _classifies(self) -> bool:
         return str(self.args.task) == "classify"
 
+    @property
+    def _stock(self) -> Any:
+        """Ultralytics' trainer whose methods are used."""
+        return ClassificationTrainer if self._classifies else DetectionTrainer
+
     def set_class_weights(self) -> None:
         """As Ultralytics' `cls_pw`, which classifiers do not have."""
         if not self._classifies:
@@ -147,7 +152,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
 
     def auto_batch(self) -> int:
         """As Ultralytics' trainer of the task."""
-        return int(ClassificationTrainer.auto_batch(self) if self._classifies else super().auto_batch())
+        return int(self._stock.auto_batch(self))
 
     def set_model_attributes(self) -> None:
         """As Ultralytics' trainer of the task."""
@@ -169,19 +174,17 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
         """As Ultralytics' trainer of the task."""
-        trainer = ClassificationTrainer if self._classifies else DetectionTrainer
-        return trainer.build_dataset(self, img_path, mode, batch)
+        return self._stock.build_dataset(self, img_path, mode, batch)
 
     def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
         """As Ultralytics' trainer of the task, but a classifier's checkpoint holds no objects of torchvision."""
-        trainer = ClassificationTrainer if self._classifies else DetectionTrainer
-        loader = trainer.get_dataloader(self, dataset_path, batch_size, rank, mode)
+        loader = self._stock.get_dataloader(self, dataset_path, batch_size, rank, mode)
         vars(self.model).pop("transforms", None)
         return loader
 
     def plot_training_samples(self, batch: dict[str, Any], ni: int) -> None:
         """As Ultralytics' trainer of the task."""
-        (ClassificationTrainer if self._classifies else DetectionTrainer).plot_training_samples(self, batch, ni)
+        self._stock.plot_training_samples(self, batch, ni)
 
     def plot_training_labels(self) -> None:
         """As Ultralytics; a classifier has no boxes."""
@@ -193,7 +196,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
 
         The weights stay as they are. Against float64 the gradients are then right to 2e-4, else to 3e-5 (medians).
         """
-        batch = (ClassificationTrainer if self._classifies else DetectionTrainer).preprocess_batch(self, batch)
+        batch = self._stock.preprocess_batch(self, batch)
         if self.device.type == "cpu":
             batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         return batch

@@ -16,8 +16,9 @@ pytest.importorskip("ultralytics")
 from pycocotools import mask
 from yolort.tools.evaluate import ultralytics_rule
 from yolort.tools.evaluate.classified import ClassifiedScores
-from yolort.tools.evaluate.matching import COCO_SIGMAS, keep, usual_sigmas
+from yolort.tools.evaluate.matching import keep
 from yolort.tools.evaluate.metrics import score
+from yolort.tools.evaluate.ultralytics_rule import usual_sigmas
 
 SIZE = (120, 160)
 NAMES = {0: "cat", 1: "dog"}
@@ -148,7 +149,9 @@ def test_similarity_is_that_of_the_formula() -> None:
 
 
 def test_usual_sigmas() -> None:
-    assert usual_sigmas(17) == COCO_SIGMAS
+    from pycocotools.cocoeval import Params
+
+    assert usual_sigmas(17) == pytest.approx(Params("keypoints").kpt_oks_sigmas.tolist())
     assert usual_sigmas(4) == (0.25,) * 4
 
 

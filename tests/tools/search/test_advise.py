@@ -63,6 +63,13 @@ def test_the_fastest_model_of_an_accuracy() -> None:
     assert "no model here reaches 60 mAP50-95 on COCO; the closest is YOLO26s" in text(min_map=60)[0]
 
 
+def test_a_model_whose_time_is_not_known_is_named() -> None:
+    """It is not said that there is none: only nano models have a published time."""
+    for limit in (None, 20):
+        first, *others = text(timings=None, min_map=45, max_latency=limit)
+        assert first.startswith("YOLO26s reaches 45 mAP50-95; `yolort advise --measure s` tells") and not others
+
+
 def test_a_latency_below_all_models() -> None:
     assert text(max_latency=4)[0].endswith("at 640 px: start at 320 px, then prune")
 
@@ -71,7 +78,7 @@ def test_published_times_of_a_gpu() -> None:
     gpu = replace(XEON, nvidia=True, reason="no libnvinfer")
     first, *_ = advise(gpu, max_latency=3)
     assert first.text.startswith("YOLO26s in FP16 (about 2.5 ms") and "NVIDIA T4" in first.measured
-    assert "time them on this ARM CPU" in advise(replace(XEON, arm=True), max_latency=20)[0].text
+    assert "time the candidates on this ARM CPU" in advise(replace(XEON, arm=True), max_latency=20)[0].text
 
 
 def test_what_cannot_be() -> None:

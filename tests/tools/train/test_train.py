@@ -19,6 +19,7 @@ pytest.importorskip("ultralytics")
 import numpy as np
 import torch
 import training
+from batch_losses import batch_losses
 from yolort.tools.data.class_balance import class_report, class_weights, sample_weights
 from yolort.tools.data.samples import LabelError
 from yolort.tools.models.checkpoints import load_checkpoint
@@ -118,10 +119,6 @@ def test_focal_loss_has_a_gradient_where_it_is_zero() -> None:
 @pytest.fixture(params=["yolov8n", "yolo26n"])
 def criterion(request: pytest.FixtureRequest, checkpoint: Checkpoints) -> Callable[..., dict[str, float]]:
     """From options to the parts of the loss of one batch, through the trainer that has them."""
-    from ultralytics.cfg import get_cfg
-
-    model: Any = load_checkpoint(checkpoint(request.param)).model.train()
-    model.args = get_cfg()
     random = torch.Generator().manual_seed(0)
     batch = {
         "img": torch.rand(2, 3, 64, 64, generator=random),
@@ -129,21 +126,7 @@ def criterion(request: pytest.FixtureRequest, checkpoint: Checkpoints) -> Callab
         "cls": torch.tensor([[0.0], [1.0], [2.0]]),
         "bboxes": torch.rand(3, 4, generator=random) * 0.2 + 0.4,
     }
-    with torch.no_grad():
-        predictions = model(batch["img"])
-
-    def losses(**options: Any) -> dict[str, float]:
-        made = weighting(Trainer, TrainOptions(**options))
-        trainer: Any = made.__new__(made)
-        trainer.model, trainer.device, trainer.args = model, torch.device("cpu"), get_cfg()
-        vars(model).pop("class_weights", None)
-        model.criterion = None
-        trainer.set_class_weights()
-        trainer.prepare_criterion()
-        total, items = model.loss(batch, predictions)
-        return {**{name: float(value) for name, value in items.items()}, "total": float(total.sum())}
-
-    return losses
+    return batch_losses(load_checkpoint(checkpoint(request.param)).model.train(), batch)
 
 
 def test_gamma_0_without_alpha_is_the_cross_entropy(criterion: Callable[..., dict[str, float]]) -> None:
