@@ -354,7 +354,7 @@ def test_command_line(scenes: Path, tmp_path: Path) -> None:
     quantize_it = ("quantize", ONNX, "--calibration", "calibration.json", "--no-measure")
     assert "written to int8.onnx" in run(*quantize_it, "--output", "int8.onnx")
     (tmp_path / "calibration.json").write_text("{}")
-    assert "no calibration" in run(*quantize_it, "--output", "other.onnx", code=2)
+    assert "is not a calibration" in run(*quantize_it, "--output", "other.onnx", code=2)
     assert "cannot be combined" in run("quantize", ONNX, "--dynamic", "--weights-only", code=2)
     assert left_in(tmp_path) == ["calibration.json", "int8.onnx"]
 
