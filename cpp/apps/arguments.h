@@ -19,7 +19,7 @@ struct Arguments {
   std::vector<std::string> sources;
   yolort::Options options;
   std::string save;     ///< folder for annotated images; empty: none
-  yolort::Image frame;  ///< of raw frames: everything but the pixels
+  yolort::Image frame;  ///< raw frames: all fields except the pixels
 };
 
 /// Throws UsageError.

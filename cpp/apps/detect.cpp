@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// The images of a folder by name; any other path itself.
+/// The images of a folder, sorted by name; any other path is returned as it is.
 std::vector<fs::path> images_of(const fs::path& source) {
   if (!fs::is_directory(source)) return {source};
   std::vector<fs::path> out;
@@ -44,7 +44,7 @@ void Output::detect(const yolort::Image& image, const std::string& about, const 
                            ",\"speed\":{\"pre\":" + yolort::json_number(speed.pre, 3) +
                            ",\"inference\":" + yolort::json_number(speed.inference, 3) +
                            ",\"post\":" + yolort::json_number(speed.post, 3) + "}}";
-  std::cout << line << std::endl;  // flushed: a reader gets each line at once
+  std::cout << line << std::endl;  // flushed, so that a reader gets each line at once
   if (folder_.empty()) return;
   yolort::DecodedImage drawn = yolort::to_rgb(image);
   yolort::draw(drawn, found, detector_.skeleton());

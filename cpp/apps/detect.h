@@ -14,7 +14,8 @@ class Output {
   /// Makes the folder. Throws std::filesystem::filesystem_error.
   Output(yolort::Detector& detector, const std::string& folder);
 
-  /// Detects and writes. `about`: the first members of the JSON; `name`: of the image file, without its ending. Throws
+  /// Detects and writes the result. `about`: the first members of the JSON; `name`: the image file's name without its
+  /// extension. Throws
   /// the exceptions of Detector, and yolort::ImageError if the image cannot be written.
   void detect(const yolort::Image& image, const std::string& about, const std::string& name);
 
@@ -24,9 +25,9 @@ class Output {
   std::set<std::string> taken_;  ///< names of the image files
 };
 
-/// Detects in image files and folders of them. An image that cannot be read is reported on the standard error; the
-/// others follow, and false is returned.
+/// Detects in image files and folders of them. Images that cannot be read are reported on standard error and skipped;
+/// the result is then false.
 bool detect_in_images(Output& output, const std::vector<std::string>& sources);
 
-/// Detects in raw frames from the standard input, each as `frame` says. False: the last one is incomplete.
+/// Detects in raw frames from standard input, described by `frame`. Returns false if the last one is incomplete.
 bool detect_in_frames(Output& output, yolort::Image frame);

@@ -105,7 +105,7 @@ void draw_pose(Canvas& canvas, const float* points, const std::array<int, 2>& sh
 void draw(DecodedImage& image, const Detections& found, const Skeleton& skeleton) {
   Canvas canvas(image);
   const double line = std::max(std::lround(std::max(image.width, image.height) / 400.0), 1L);
-  for (std::size_t i = found.size(); i-- > 0;) {  // the best on top
+  for (std::size_t i = found.size(); i-- > 0;) {  // best detection last, so that it is on top
     const Color color = color_of(found.classes[i]);
     const Box& box = found.boxes[i];
     if (!found.masks.empty()) canvas.mask(found.masks[i], color);

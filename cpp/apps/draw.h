@@ -9,7 +9,7 @@ namespace yolort {
 /// Draws transparent masks, boxes or rotated boxes, and keypoints with their limbs.
 void draw(DecodedImage& image, const Detections& found, const Skeleton& skeleton);
 
-/// A copy of packed pixels of the host, of any format.
+/// Copies packed pixels of any format in host memory.
 DecodedImage to_rgb(const Image& image);
 
 }  // namespace yolort

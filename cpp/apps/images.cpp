@@ -7,7 +7,7 @@
 namespace yolort {
 namespace {
 
-/// A number of the header, after spaces and comments; -1 if there is none.
+/// Reads a number of the header, after spaces and comments; -1 if there is none.
 int number(std::istream& from) {
   for (;;) {
     const int next = from.peek();
@@ -58,7 +58,7 @@ DecodedImage read_image(const std::filesystem::path& path) {
   const std::int64_t pixels = std::int64_t{out.width} * out.height;
   if (pixels > max_image_pixels) throw refused("has more pixels than are allowed");
   if (size < static_cast<std::uintmax_t>(pixels) * channels) throw refused("is truncated");
-  file.get();  // the one space after the header
+  file.get();  // the single space after the header
   std::vector<std::uint8_t> bytes(static_cast<std::size_t>(pixels) * channels);
   file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   if (!file) throw refused("is truncated");

@@ -1,4 +1,4 @@
-// Images from files, for programs; the library takes pixels.
+// Reads image files, for programs: the library itself takes pixels.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace yolort {
 
-/// A file that is not an image, or of a kind that is not read here.
+/// The file is not an image, or has an unsupported format.
 struct ImageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -25,15 +25,15 @@ struct DecodedImage {
 
 /// Bytes of a pixel.
 inline std::size_t pixel_size(const Image& image) {
-  static constexpr std::size_t sizes[] = {3, 3, 4, 4, 1};  // of each PixelFormat before `channels`
+  static constexpr std::size_t sizes[] = {3, 3, 4, 4, 1};  // one per PixelFormat before `channels`
   return image.format == PixelFormat::channels ? static_cast<std::size_t>(image.channels)
                                                : sizes[static_cast<int>(image.format)];
 }
 
-/// More pixels are not decoded.
+/// Larger images are not decoded.
 inline constexpr std::int64_t max_image_pixels = std::int64_t{1} << 27;
 
-/// Endings of the files that read_image() reads: ".ppm", ...; lower case.
+/// File extensions that read_image() supports: ".ppm", ...; lower case.
 std::vector<std::string> image_endings();
 
 /// Reads binary PNM (P5, P6) with 8 bits, and the formats of read_compressed(). Throws ImageError.

@@ -1,4 +1,4 @@
-// JPEG and PNG, by stb_image.
+// JPEG and PNG with stb_image.
 #include "images.h"
 
 #define STB_IMAGE_IMPLEMENTATION

@@ -1,4 +1,4 @@
-// Text from files and models, made safe: JSON, and lines for a terminal.
+// Escapes text from files and models for JSON and for terminals.
 #pragma once
 
 #include <cstdio>
@@ -6,7 +6,7 @@
 
 namespace yolort {
 
-/// Bytes of the UTF-8 character that starts at `at`; 0: it is not UTF-8.
+/// Number of bytes of the UTF-8 character at `at`; 0 if it is not valid UTF-8.
 inline std::size_t utf8_length(const std::string& text, std::size_t at) {
   const auto byte = [&](std::size_t i) { return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0u; };
   const unsigned first = byte(0);
@@ -16,7 +16,7 @@ inline std::size_t utf8_length(const std::string& text, std::size_t at) {
   for (std::size_t i = 1; i < length; ++i) {
     if ((byte(i) & 0xC0) != 0x80) return 0;
   }
-  // Longer than needed, half of a surrogate pair, or beyond Unicode.
+  // Overlong encodings, surrogates and values above U+10FFFF are invalid.
   const bool wrong = (first == 0xE0 && byte(1) < 0xA0) || (first == 0xED && byte(1) > 0x9F) ||
                      (first == 0xF0 && byte(1) < 0x90) || (first == 0xF4 && byte(1) > 0x8F);
   return wrong ? 0 : length;
@@ -30,8 +30,8 @@ inline unsigned utf8_code(const std::string& text, std::size_t at, std::size_t l
   return code;
 }
 
-/// Control characters, separators of lines and paragraphs, and marks that change the direction of text, which a
-/// terminal would obey.
+/// Whether a terminal would interpret the character: control characters, line and paragraph separators, text direction
+/// marks.
 inline bool is_hidden(unsigned code) {
   return code < 0x20 || (code >= 0x7F && code < 0xA0) || code == 0x061C || code == 0x200E || code == 0x200F ||
          (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
@@ -56,7 +56,7 @@ inline std::string visible(const std::string& text) {
   return out;
 }
 
-/// A JSON string; bytes that are not UTF-8 (names come from files) become U+FFFD.
+/// A JSON string. Invalid UTF-8, which file names may contain, becomes U+FFFD.
 inline std::string json_string(const std::string& text) {
   std::string out = "\"";
   for (std::size_t at = 0; at < text.size();) {

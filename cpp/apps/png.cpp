@@ -12,16 +12,16 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char mark[] = "written by yolort";
-constexpr std::size_t max_block = 65535;  // bytes of a block of deflate that is stored
+constexpr std::size_t max_block = 65535;  // maximum size of a stored deflate block, in bytes
 
-/// Four bytes, the highest first.
+/// Four bytes, big-endian.
 std::string big_endian(std::uint32_t value) {
   std::string out;
   for (int shift = 24; shift >= 0; shift -= 8) out += static_cast<char>(value >> shift & 0xFF);
   return out;
 }
 
-/// The CRC of PNG, bit by bit from the lowest, of polynomial 0xEDB88320 (ISO 15948, annex D).
+/// The CRC of PNG: bitwise, lowest bit first, polynomial 0xEDB88320 (ISO 15948, annex D).
 std::uint32_t crc_of(const std::string& bytes) {
   static const std::array<std::uint32_t, 256> table = [] {
     std::array<std::uint32_t, 256> out{};
@@ -42,7 +42,7 @@ void write_chunk(std::ostream& to, const std::string& name, const std::string& d
   to << big_endian(static_cast<std::uint32_t>(data.size())) << body << big_endian(crc_of(body));
 }
 
-/// The rows, each after its filter (none), as a zlib stream (RFC 1950) of stored blocks.
+/// The rows, each preceded by its filter type (none), as a zlib stream (RFC 1950) of stored blocks.
 std::string stream_of(const DecodedImage& image) {
   const std::size_t row = std::size_t{3} * static_cast<std::size_t>(image.width);
   std::string raw;
@@ -70,7 +70,7 @@ std::string stream_of(const DecodedImage& image) {
   return out + big_endian(high << 16 | low);
 }
 
-/// Whether a file ends in the mark.
+/// Whether a file ends with yolort's mark.
 bool is_ours(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   std::string end(sizeof mark - 1, '\0');

@@ -7,7 +7,7 @@
 
 namespace yolort {
 
-/// Writes an image file atomically. It ends in the mark of files that yolort wrote
+/// Writes an image file atomically. The file ends with the mark of files that yolort wrote
 /// (python/yolort/_atomic.py), and replaces only a file that has it. Throws ImageError.
 void write_png(const std::filesystem::path& path, const DecodedImage& image);
 

@@ -8,8 +8,8 @@
 
 namespace yolort {
 
-/// `"shape":[height,width],"detections":[...]`. A detection has box, score, class, name, and the values of the model's
-/// task: mask (COCO's compressed RLE), keypoints, or rotated and corners.
+/// `"shape":[height,width],"detections":[...]`. A detection has box, score, class and name, and for the model's task:
+/// mask (COCO's compressed RLE), keypoints, or rotated and corners.
 std::string json_members(const Detections& found, const std::vector<std::string>& names, const Image& image);
 
 }  // namespace yolort

@@ -75,7 +75,7 @@ def download(target: Path) -> None:
                         client.download_package(package, target, verify=False, timeout=120)
                         return
             tried.append(f"{url}: it does not have {FILE}")
-        except Exception as error:  # whatever one index answers, the next may have it
+        except Exception as error:  # if one index fails, try the next
             tried.append(f"{url}: {error}")
     raise LookupError("\n  ".join(tried))
 
@@ -95,7 +95,7 @@ def main() -> None:
         with tarfile.open(archive) as tar:
             if hasattr(tarfile, "data_filter"):
                 tar.extractall(scratch, filter="data")
-            else:  # the archive is the pinned one
+            else:  # only the pinned archive is accepted
                 tar.extractall(scratch)
         shutil.move(Path(scratch, f"ncnn-{VERSION}"), folder)
 

@@ -44,14 +44,14 @@ struct HeldImage {
   Image image;
 };
 
-/// None for no name. Throws std::invalid_argument for an unknown name.
+/// None gives an empty value. Throws std::invalid_argument for an unknown name.
 std::optional<PixelFormat> parse_format(const std::optional<std::string>& name);
 
 /// Borrows the pixels of a numpy array or of an object with DLPack or __cuda_array_interface__: HxW, HxWx1, HxWx3,
-/// HxWx4 or, for a network of so many `channels`, HxWxchannels of uint8. Throws TypeError, std::invalid_argument.
+/// HxWx4 or, for a network with that many channels, HxWx`channels`; all uint8. Throws TypeError, std::invalid_argument.
 HeldImage hold_image(const py::handle& object, std::optional<PixelFormat> format, int channels);
 
-/// Images for the core, and the objects that keep their pixels alive.
+/// Images for the core, with the objects that keep their pixels alive.
 struct HeldImages {
   std::vector<HeldImage> held;
   std::vector<Image> views;
@@ -64,15 +64,15 @@ HeldImages hold_images(const py::sequence& images, const std::vector<std::option
 
 // ---- results.cpp ----
 
-/// Names and messages come from files: bytes that are not UTF-8 must not raise.
+/// Converts names and messages, which come from files, without raising on invalid UTF-8.
 py::str to_str(const std::string& text);
 py::list to_list(const std::vector<std::string>& texts);
 
-/// The columns: boxes (n, 4) and scores (n) of float32, classes (n) of int32; and as the task has them or None, Masks,
-/// keypoints (n, K, 2 or 3) and turned boxes (n, 5) of float32.
+/// The columns: boxes (n, 4) and scores (n) as float32, classes (n) as int32; then Masks, keypoints (n, K, 2 or 3) and
+/// rotated boxes (n, 5) as float32, or None if the task has none.
 py::tuple to_tuple(Detections detections, const Image& image, Task task);
 
-/// The numbers of a vector in an array of its own.
+/// Copies the numbers of a vector to a new array.
 template <class T, class Source>
 py::array_t<T> to_array(const std::vector<Source>& values, std::vector<py::ssize_t> shape) {
   py::array_t<T> out(std::move(shape));

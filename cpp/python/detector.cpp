@@ -99,7 +99,7 @@ py::list layer_times(Detector& self) {
   return out;
 }
 
-/// Scale, whether mirrored, network input (height, width) and model of each.
+/// Per view: scale, whether it is mirrored, network input (height, width) and model.
 py::list views(const Detector& self) {
   py::list out;
   for (const View& view : self.views()) {

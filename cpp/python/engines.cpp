@@ -35,7 +35,7 @@ Tensor as_tensor(const py::array& array, const std::string& engine) {
   return {const_cast<void*>(array.data()), shape_of(array), cells, size == 4 ? Type::f32 : Type::f16};
 }
 
-/// Turns a Python exception into one of the library's, so that C++ callers see one kind.
+/// Converts a Python exception to one of the library's, so that C++ callers see only these.
 [[noreturn]] void rethrow(const std::string& engine, const py::error_already_set& error) {
   if (error.matches(PyExc_KeyboardInterrupt) || error.matches(PyExc_MemoryError)) throw error;
   const auto module = py::module_::import("yolort._core");
@@ -56,7 +56,7 @@ auto in_python(const std::string& engine, Call call) {
   }
 }
 
-/// The GIL is held only while Python runs; the buffers are the engine's own arrays.
+/// Holds the GIL only while Python runs. The buffers are the Python engine's own arrays.
 class PythonEngine final : public Engine {
  public:
   /// `channels`: of the input.
@@ -130,7 +130,7 @@ class PythonEngine final : public Engine {
   py::object impl_, run_;
   InputShape shape_;
   std::string device_, precision_;
-  py::object input_;  // an empty py::array would itself be an object to release
+  py::object input_;  // optional, because even an empty py::array holds a Python object
   Tensor lent_;
   std::vector<py::array> held_;
   std::vector<Tensor> tensors_;
@@ -139,7 +139,7 @@ class PythonEngine final : public Engine {
 /// `unavailable()` returns the reason or "", `load(path, device, precision, threads, profile)` the engine.
 void register_python_engine(const std::string& name, int priority, const std::vector<std::string>& formats,
                             py::object unavailable, py::object load, py::object devices, py::object precisions) {
-  // Entries outlive the interpreter (static registry): their Python parts are never released.
+  // The static registry outlives the interpreter, so the Python objects in it are never released.
   const py::handle why = unavailable.release(), make = load.release();
   const py::handle where = devices.release(), pay = precisions.release();
   EngineEntry entry;

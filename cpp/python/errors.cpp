@@ -1,4 +1,4 @@
-// The exceptions of the core in Python.
+// Maps the core's exceptions to Python exceptions.
 #include "bindings.h"
 
 namespace yolort::bindings {

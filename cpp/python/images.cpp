@@ -90,7 +90,7 @@ constexpr std::int32_t dl_cuda = 2, dl_cuda_managed = 13;
 
 /// Pixels in CUDA memory, according to DLPack or __cuda_array_interface__; nothing is copied.
 HeldImage hold_cuda_array(const py::object& object, std::optional<PixelFormat> asked, int channels) {
-  // In both protocols: the stream whose later work may read the pixels. 1 is CUDA's default stream.
+  // For both protocols: the stream on which yolort will read the pixels. 1 is CUDA's default stream.
   std::uintptr_t stream = 1;
   Pixels pixels{};
   bool bytes = false;

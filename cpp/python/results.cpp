@@ -40,7 +40,7 @@ py::array_t<bool> to_dense(const Masks& self) {
   return out;
 }
 
-/// Left, top, and the pixels of the rectangle of a mask, (height, width).
+/// A mask's rectangle: left, top and its pixels (height, width).
 py::tuple crop(const Masks& self, py::ssize_t index) {
   const Mask& mask = self.at(index);
   py::array_t<bool> out({static_cast<py::ssize_t>(mask.height), static_cast<py::ssize_t>(mask.width)});
@@ -54,7 +54,7 @@ Masks select(const Masks& self, const std::vector<py::ssize_t>& indices) {
   return out;
 }
 
-/// The masks in pixels of a larger image, of which theirs is the region at `left`, `top`.
+/// Moves the masks into a larger image, in which their image is the region at `left`, `top`.
 Masks in_image(Masks self, int left, int top, int height, int width) {
   if (left < 0 || top < 0 || left > width - self.width || top > height - self.height) {
     throw std::invalid_argument("the region is not within the image");
@@ -66,7 +66,7 @@ Masks in_image(Masks self, int left, int top, int height, int width) {
   return {std::move(self.masks), width, height};
 }
 
-/// Bytes of the bits.
+/// Size of the bits in bytes.
 std::size_t nbytes(const Masks& self) {
   std::size_t out = 0;
   for (const Mask& mask : self.masks) out += mask.row_bytes() * static_cast<std::size_t>(mask.height);

@@ -38,7 +38,7 @@ std::tuple<py::bytes, py::bytes, std::string> build_engine(
   build.hardware_compatible = hardware_compatible;
   build.level = level;
   build.sizes = sizes;
-  // It runs in a thread of its own, so that this one can see Ctrl-C, which ends it.
+  // The build runs in another thread, so that this one can handle Ctrl-C, which cancels the build.
   std::atomic<bool> ended = false;
   build.progress = [&](const std::string& phase, int step, int steps) {
     if (!ended && progress) {

@@ -1,4 +1,4 @@
-// Functions for the tools and the package besides detection.
+// Functions other than detection, for the tools and the package.
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
@@ -18,8 +18,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The engines that read the model: name, why it cannot run here or "", precisions worth measuring on a device; none if
-/// the engine does not have it.
+/// The engines that read the model: name, why it cannot run here ("" if it can), and the precisions worth measuring on
+/// the device (empty if the engine does not have that device).
 std::vector<std::tuple<std::string, std::string, std::vector<std::string>>> candidates(const fs::path& model,
                                                                                        const std::string& device) {
   std::vector<std::tuple<std::string, std::string, std::vector<std::string>>> out;

@@ -1,4 +1,4 @@
-// The C API over the C++ one: no exception leaves it.
+// Implements the C API with the C++ one. No exception escapes.
 #include "yolort/c.h"
 
 #include <algorithm>

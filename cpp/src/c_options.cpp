@@ -40,7 +40,7 @@ void write_defaults(Struct from, Struct* to, size_t size, const char* name) {
   std::memcpy(bytes, &from, std::min(size, sizeof from));
 }
 
-/// A copy of a caller's struct, which may have fewer fields (those are as in `out`) or more (which must be zero).
+/// Copies a caller's struct to `out`. Fields that it lacks keep their values; fields unknown here must be zero.
 template <class Struct>
 Struct sized(const Struct* from, Struct out, const char* name) {
   if (!from) return out;

@@ -1,4 +1,4 @@
-// The structs of the C API that callers fill in, as those of the C++ one.
+// Converts structs that callers of the C API fill in to those of the C++ API.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Exceptions as the statuses of the C API.
+// Converts exceptions to status codes of the C API.
 #pragma once
 
 #include <new>
@@ -9,7 +9,7 @@
 
 namespace yolort {
 
-/// Keeps the words for yolort_last_error().
+/// Stores the message for yolort_last_error().
 yolort_status failed(yolort_status status, const char* what) noexcept;
 
 /// Runs `call` and converts its exceptions to a status.

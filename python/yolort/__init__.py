@@ -30,7 +30,7 @@ if _typing.TYPE_CHECKING:
     from yolort.sources import SourceError
     from yolort.stream import Frame, Stream
 
-#: Names that are imported when they are first asked for, and their modules: importing yolort stays quick.
+#: Names that are imported on first use, and their modules, so that importing yolort stays quick.
 _LAZY = {
     "Batcher": "batcher",
     "Frame": "stream",
@@ -83,7 +83,9 @@ def __dir__() -> list[str]:
 
 
 def _warn_of_namesake(folder: _Path) -> None:
-    """Another project, whose distribution is called `yolort`, installs its modules into the folder of this one."""
+    """Reports that another project's distribution `yolort` is installed, whose modules are in the same folder as
+    ours.
+    """
     if next(folder.glob("yolort-[0-9]*.dist-info"), None):
         _warnings.warn(
             "another project, the distribution 'yolort', is installed into the same folder as 'yolort-runtime'; "

@@ -1,45 +1,43 @@
-"""Addresses of streams and images in messages: nothing secret is shown."""
+"""Formats addresses of streams and images for messages, without secrets."""
 
 from __future__ import annotations
 
 import re
 
-_MAX_SHOWN = 300  # characters of a path in a message
+_MAX_SHOWN = 300  # maximum length of a path in a message
 
 
 def shown_path(path: str) -> str:
-    """A path in a message, quoted: a long one shortened, and of a URL no secrets."""
+    """A path for a message: quoted, shortened if long, and without the secrets of a URL."""
     path = without_secrets(path)
     return repr(path if len(path) <= _MAX_SHOWN else f"{path[:_MAX_SHOWN]}...")
 
 
-#: What no file is named like: scheme:/..., or a name and a password in front of a host.
-_ADDRESS = (  # a string: compiled at its first use, so that importing yolort stays quick
+#: Matches what cannot be a file name: scheme:/..., or a name and a password before a host.
+_ADDRESS = (  # a string, compiled on first use, so that importing yolort stays quick
     r"(?i)\s*(?:(?:[a-z][a-z0-9+.-]+)?:[/\\]+"
     r"|(?=[^@]*:[^@]*@)(?:[a-z][a-z0-9+.-]+:(?=[^@]*:))?[/\\]*)"
 )
-#: Parameters of a query that let nobody in, and tell cameras apart.
+#: Query parameters that are not secret and distinguish cameras.
 _HARMLESS = r"(?i)(?:camera|channel|fps|profile|stream|subtype)=(?:\d{1,4}|main|sub)"
 
 
 def is_address(text: str) -> bool:
-    """Whether text is of the form of a URL, well-formed or not."""
+    """Whether text looks like a URL, well-formed or not."""
     return re.match(_ADDRESS, text) is not None
 
 
 def without_secrets(address: str) -> str:
-    """An address as it may stand in a message, a log or a result; what is of no URL's form stays as it is.
-
-    User and password go, and so do what a query or a fragment says and what `name=value` in the path gives, except for
-    a few parameters that are harmless.
+    """An address for a message, log or result; text that does not look like a URL is unchanged. User and password are
+    removed, as are the values in query, fragment and `name=value` path segments, except for a few harmless parameters.
     """
     found = re.match(_ADDRESS, address)
     if not found:
         return address
     start, rest = address[: found.end()], address[found.end() :]
-    if "@" in rest:  # a password may hold any character: all up to the last @ goes
+    if "@" in rest:  # a password may contain any character, so everything up to the last @ is removed
         before, _, rest = rest.rpartition("@")
-        if re.search(r"[?&;#=]", before):  # or the @ is in a secret of the query
+        if re.search(r"[?&;#=]", before):  # or the @ is part of a secret in the query
             return f"{start}***"
         rest = f"***@{rest}"
     parts = re.split(r"((?:[?&;#/]|%3[bf]|%2[36])+)", rest, flags=re.IGNORECASE)

@@ -1,13 +1,13 @@
-"""The one writer: an output appears whole or not at all, and takes the place of nothing that yolort did not write.
+"""Writes all outputs: each appears whole or not at all, and replaces only what yolort wrote.
 
-    check("out.json", sources=[model])           # before the work: may it go there?
+    check("out.json", sources=[model])           # before the work: fails early
     with writing("out.json", sources=[model]) as built:
         built.write_text(...)                     # renamed to out.json at the end of the block
 
 A file may be replaced if it is empty or carries `MARK`, unless it is a part of a folder that was written as a whole; a
 folder if its manifest lists every file in it, unchanged.
-Devices, pipes and standard output are written to. A result that cannot be put in its place is kept, and the error names
-where.
+Devices, pipes and standard output are written to directly. A result that cannot be put in its place is kept, and the
+error says where.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from typing import BinaryIO, TypeAlias
 
 try:
     import fcntl
-except ImportError:  # Windows: what a killed process left is not cleared there
+except ImportError:  # Windows: leftovers of killed processes are not removed
     fcntl = None  # type: ignore[assignment]
 
-#: Every file that a later run may replace holds this within its first or last 64 KiB.
+#: Every file that a later run may replace contains this in its first or last 64 KiB.
 MARK = "written by yolort"
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -41,22 +41,22 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 _EDGE = 1 << 16
 _MANIFEST = ".yolort.json"  # in a folder: {"writer": MARK, "files": {name: SHA-256}}
 _MAX_MANIFEST = 1 << 20
-_LOCK = ".yolort-lock"  # in a work folder, held while its process lives
+_LOCK = ".yolort-lock"  # in a work folder; locked while its process lives
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
 def check(target: PathLike, *, sources: Iterable[PathLike] = (), folder: bool = False, update: bool = False) -> None:
-    """Raises where an output must not go.
+    """Raises if an output must not be written there.
 
     Args:
         target: the output; its parent folder must exist.
         sources: what the work reads; a source must be neither the target nor in it. Missing ones are ignored.
         folder: the output is a folder, else a file.
-        update: the user asked to rewrite this file, even if yolort did not write it.
+        update: the user asked to replace this file, even if yolort did not write it.
 
     Raises:
-        FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError: the place itself.
-        FileExistsError: what is there is a source, or not ours.
+        FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError: the path cannot be written.
+        FileExistsError: the existing file is a source, or was not written by yolort.
     """
     _check(Path(target), _identities(sources), folder, update)
 
@@ -143,7 +143,8 @@ def writing(target: PathLike, *, sources: Iterable[PathLike] = (), update: bool 
 
 @contextmanager
 def workspace(target: PathLike) -> Iterator[Path]:
-    """A temporary folder on the file system of `target`, hidden beside it; those that killed processes left go.
+    """A hidden temporary folder beside `target`, on the same file system. Folders that killed processes left are
+    removed.
 
     Raises OSError that names `target` if the disk fails in the block: full, read-only, or beyond a quota.
     """
@@ -173,7 +174,7 @@ def workspace(target: PathLike) -> Iterator[Path]:
 
 
 def place(built: Path, target: PathLike, *, sources: Iterable[PathLike] = (), update: bool = False) -> None:
-    """Puts a built file or folder in the place of `target`, after the same checks as `check`.
+    """Moves a built file or folder to `target`, after the same checks as `check`.
 
     Raises what `check` raises, or OSError; the result is then kept in a temporary folder that the error names.
     """
@@ -201,17 +202,17 @@ def place(built: Path, target: PathLike, *, sources: Iterable[PathLike] = (), up
 
 
 def _identities(sources: Iterable[PathLike]) -> dict[tuple[int, int], Path]:
-    """The sources that exist by device and inode, which links share."""
+    """The existing sources, identified by device and inode, which links share."""
     found: dict[tuple[int, int], Path] = {}
     for source in sources:
         with contextlib.suppress(OSError, ValueError):
-            status = os.stat(source)  # noqa: PTH116  # "" is no path, but Path("") is the current folder
+            status = os.stat(source)  # noqa: PTH116  # "" is not a path, but Path("") is the current folder
             found[status.st_dev, status.st_ino] = Path(source)
     return found
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether bytes are written to it rather than a file put in its place. PermissionError for a block device."""
+    """Whether the target is written to directly instead of being replaced. PermissionError for a block device."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
@@ -229,7 +230,7 @@ def _descriptor(path: Path) -> int | None:
 
 
 def _stream(path: Path) -> BinaryIO:
-    """A device or pipe to write to; of an open file a copy, which shares its position."""
+    """Opens a device or pipe for writing; an open file is duplicated and shares its position."""
     descriptor = _descriptor(path)
     if descriptor is None:
         return open(path, "ab", buffering=0)
@@ -238,12 +239,12 @@ def _stream(path: Path) -> BinaryIO:
 
 
 def _resolved(path: Path) -> Path:
-    """The place itself: a link stays, and what it points to is replaced."""
+    """Resolves links: the link stays, and the file it points to is replaced."""
     return Path(os.path.realpath(path))
 
 
 def _foreign(folder: Path) -> list[str]:
-    """Names in a folder that its manifest does not list, or lists with other contents."""
+    """Files in a folder that are not in its manifest, or differ from it."""
     known = _manifest(folder)
     return sorted(
         entry.name
@@ -293,7 +294,7 @@ def _sync(path: Path) -> None:
 
 
 def _rename(built: Path, target: Path) -> None:
-    """Renames a file or folder; a folder that was there is left in the folder of `built`."""
+    """Renames a file or folder. A replaced folder ends up in the folder of `built`."""
     if built.is_file() or not target.exists():
         if target.exists():
             shutil.copymode(target, built)
@@ -310,12 +311,12 @@ def _rename(built: Path, target: Path) -> None:
         except BaseException:
             aside.rename(target)
             raise
-    with contextlib.suppress(OSError):  # not every file system can
+    with contextlib.suppress(OSError):  # not supported by every file system
         _sync(target.parent)
 
 
 def _exchange(a: Path, b: Path) -> bool:
-    """Swaps two folders atomically with Linux's renameat2(2); False if that does not exist."""
+    """Swaps two folders atomically with Linux's renameat2(2); False if it is not available."""
     if sys.platform != "linux":
         return False
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
@@ -327,7 +328,7 @@ def _exchange(a: Path, b: Path) -> bool:
 
 
 def _keep(built: Path, name: str) -> Path | None:
-    """Moves a result to where it is safe; None if there is no such place."""
+    """Moves a result to a safe folder; None if there is none."""
     try:
         kept = Path(tempfile.mkdtemp(prefix="yolort-")) / (name or "output")
         shutil.move(built, kept)
@@ -338,20 +339,20 @@ def _keep(built: Path, name: str) -> Path | None:
 
 @contextmanager
 def _locked(work: Path) -> Iterator[None]:
-    """Marks a work folder as that of a living process."""
+    """Marks a work folder as belonging to a living process."""
     if fcntl is None:
         yield
         return
-    new = work / f"{_LOCK}-new"  # renamed when it is held: another process never sees it free
+    new = work / f"{_LOCK}-new"  # renamed once locked, so that another process never sees it unlocked
     with open(new, "wb") as lock:
-        with contextlib.suppress(OSError):  # a file system without locks: its work folders are not cleared
+        with contextlib.suppress(OSError):  # a file system without locks: work folders on it are not removed
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             new.rename(work / _LOCK)
         yield
 
 
 def _clear(parent: Path, prefix: str) -> None:
-    """Removes the work folders whose process is gone."""
+    """Removes the work folders of processes that have ended."""
     if fcntl is None:
         return
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Image files of more channels than a color image has: TIFF of several pages or bands, and numpy arrays."""
+"""Reads image files with more channels than a color image: TIFF with several pages or bands, and numpy arrays."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-#: Values that a file is decoded to at most.
+#: Maximum number of values that a file is decoded to.
 MAX_VALUES = 2**29
 
 
 def decode(data: bytes, channels: int, name: str) -> npt.NDArray[np.uint8]:
-    """The bytes of a file as (height, width, channels) uint8; of 16 bits the upper 8 are kept.
+    """Decodes the bytes of a file to (height, width, channels) uint8; of 16-bit values the upper 8 bits are kept.
 
     Raises:
-        ValueError: another kind of file, damaged, too large, or of another number of channels.
+        ValueError: another kind of file, damaged, too large, or with another number of channels.
     """
     found = _npy(data) if data.startswith(b"\x93NUMPY") else _tiff(data, channels)
     what = f"the model takes {channels} channels: a TIFF of {channels} pages or bands, or a .npy array"
@@ -42,8 +42,8 @@ def _npy(data: bytes) -> npt.NDArray[Any] | None:
 
 
 def _tiff(data: bytes, channels: int) -> npt.NDArray[Any] | None:
-    """Pages of one size as channels; of one page its bands."""
-    import cv2  # the caller has seen that it is there
+    """Pages of equal size as channels; the bands if there is only one page."""
+    import cv2  # the caller has checked that it is installed
 
     sides = _page_sides(data, channels)
     if len(set(sides)) != 1 or len(sides) not in (1, channels) or sides[0][0] * sides[0][1] * channels > MAX_VALUES:
@@ -58,8 +58,9 @@ def _tiff(data: bytes, channels: int) -> npt.NDArray[Any] | None:
 
 
 def _page_sides(data: bytes, channels: int) -> list[tuple[int, int]]:
-    """Width and height of the pages of a TIFF file, of one more than `channels` at most; none of other files, and none
-    where the pages have more entries than the file can hold: they share them."""
+    """Width and height of the first `channels` + 1 pages of a TIFF file. Empty for other files, and if the pages have
+    more entries than fit in the file, because pages then share them.
+    """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     out: list[tuple[int, int]] = []
     if order is None:

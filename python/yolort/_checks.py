@@ -1,4 +1,4 @@
-"""Arguments as the core takes them; what is no such thing is one sentence, not a binding's signature."""
+"""Converts arguments to the core's types; a wrong type gives a one-sentence error instead of a binding's signature."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _MAX_CORNERS = 10_000  # of a polygon
 
 
 def shown(value: object) -> str:
-    """A value in a message."""
+    """A value for a message."""
     try:
         text = f"{type(value).__name__} {value!r}"
-    except Exception:  # a repr of strangers, or of more digits than Python prints
+    except Exception:  # a foreign repr may fail, and Python limits the number of digits
         return type(value).__name__
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def integer(name: str, value: object, low: int = 1, high: int = _MAX_INT) -> int:
-    """A whole number, also numpy's; no bool and no float. TypeError, ValueError."""
+    """A whole number, including numpy's; not a bool or float. TypeError, ValueError."""
     try:
         if isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool"):  # numpy's and torch's, too
             raise TypeError
@@ -51,7 +51,7 @@ def count(name: str, value: object) -> int:
 
 
 def number(name: str, value: object) -> float:
-    """A real number, also numpy's; no bool. TypeError."""
+    """A real number, including numpy's; not a bool. TypeError."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name}: expected a number, got {shown(value)}")
     try:
@@ -73,13 +73,13 @@ def text(name: str, value: object) -> str:
         return ""
     if not isinstance(value, str):
         raise TypeError(f"{name}: expected text, got {shown(value)}")
-    if not value.isprintable():  # nor can the core take a lone surrogate
+    if not value.isprintable():  # the core cannot accept a lone surrogate
         raise ValueError(f"{name}: expected printable text, got {shown(value)}")
     return value
 
 
 def device(value: object) -> str:
-    """A device by its name, or a GPU by its number; what the name means, the core knows. TypeError, ValueError."""
+    """A device by its name, or a GPU by its number; the core interprets the name. TypeError, ValueError."""
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         return str(integer("device", value, 0))
     if type(value).__module__ == "torch" and type(value).__name__ == "device":
@@ -134,7 +134,7 @@ def contents(name: str, value: object) -> memoryview:
 
 
 def engine_options(value: object) -> dict[str, str]:
-    """Settings of an engine as text: a mapping of names to text, numbers or booleans. TypeError, ValueError."""
+    """Engine settings as text, from a mapping of names to text, numbers or booleans. TypeError, ValueError."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
@@ -150,7 +150,7 @@ def engine_options(value: object) -> dict[str, str]:
 
 
 def imgsz(value: object) -> tuple[int, int] | None:
-    """(height, width) of a side or a pair. TypeError, ValueError."""
+    """(height, width) from one side or a pair. TypeError, ValueError."""
     if value is None:
         return None
     if not _is_several(value):
@@ -163,7 +163,7 @@ def imgsz(value: object) -> tuple[int, int] | None:
 
 
 def channels(value: object) -> str:
-    """The order of three channels, or their number as text; "" for None. TypeError, ValueError."""
+    """The order of three channels, or the number of channels as text; "" for None. TypeError, ValueError."""
     if value is None or isinstance(value, str):
         return text("channels", value)
     return str(integer("channels", value))
@@ -185,7 +185,7 @@ def sides(name: str, value: object) -> list[int]:
 
 
 def keypoints(name: str, value: object) -> list[int]:
-    """Indices of keypoints; the core knows how many there are. TypeError, ValueError."""
+    """Indices of keypoints; the core checks their range. TypeError, ValueError."""
     if not _is_several(value):
         raise TypeError(f"{name}: expected a list of keypoints, got {shown(value)}")
     return [integer(name, keypoint, 0) for keypoint in value]
@@ -223,14 +223,14 @@ def names(value: object) -> list[str]:
 
 
 def classes(value: Any, known: Mapping[int, str]) -> list[int]:
-    """Indices of the classes that are kept; [] for None, which keeps all.
+    """Indices of the classes to keep; [] for None, which keeps all.
 
     Args:
         value: an index, a class name, or several of either; a name stands for all classes that have it.
         known: the model's class names by index.
 
     Raises:
-        TypeError, ValueError: neither; a name that the model does not have; none at all.
+        TypeError, ValueError: wrong type, a name that the model does not have, or an empty list.
     """
     if value is None:
         return []
@@ -253,14 +253,14 @@ def conf_of_file(value: Any) -> Any:
 
 
 def conf(value: Any, known: Mapping[int, str]) -> float | dict[int, float]:
-    """A threshold of scores, or one for each of some classes, by index.
+    """One score threshold, or thresholds by class index for some classes.
 
     Args:
         value: a number, a dict of numbers by class index or name, or the path of a .json file of `val --save-conf`.
         known: the model's class names by index.
 
     Raises:
-        TypeError, ValueError: none of these; a class that the model does not have.
+        TypeError, ValueError: another type, or a class that the model does not have.
         FileNotFoundError: no such file.
     """
     value = conf_of_file(value)
@@ -289,9 +289,8 @@ def thresholds(
     of_others: float = 0.25,
     count: int = 0,
 ) -> _core.Thresholds:
-    """Thresholds for the core, which checks the ranges. Raises TypeError.
-
-    `conf` of some classes is by their index; `of_others` is that of the others of `count` classes.
+    """Thresholds for the core, which checks the ranges. `conf` may be a dict by class index; `of_others` is then the
+    threshold of the remaining ones of `count` classes. Raises TypeError.
     """
     return _core.Thresholds(
         conf=of_others if isinstance(conf, Mapping) else number("conf", conf),
@@ -305,7 +304,7 @@ def thresholds(
 
 
 def region(name: str, value: object) -> tuple[tuple[float, float], ...]:
-    """The corners of a part of an image: two of a rectangle, or those of a polygon. TypeError, ValueError."""
+    """The corners of a region: two for a rectangle, otherwise those of a polygon. TypeError, ValueError."""
     try:
         corners = np.asarray(value, np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -322,10 +321,10 @@ def region(name: str, value: object) -> tuple[tuple[float, float], ...]:
 
 
 def settings(given: Mapping[str, Any], known: Mapping[int, str]) -> dict[str, Any]:
-    """The settings of a call in one form, which can be compared and used again; those that are None are left out.
+    """The settings of a call in a normal form that can be compared and reused, without those that are None.
 
     Raises:
-        TypeError, ValueError: an unknown setting, one of a wrong type, or classes that are not `known`.
+        TypeError, ValueError: an unknown setting, a wrong type, or classes that are not in `known`.
     """
     unknown = given.keys() - _SETTINGS.keys()
     if unknown:
@@ -360,12 +359,12 @@ _SETTINGS: dict[str, Callable[[str, Any], Any]] = {
 
 
 def _is_several(value: object) -> TypeIs[Iterable[Any]]:
-    """Whether an argument is several values; text and arrays of no dimension are one."""
+    """Whether an argument holds several values; text and zero-dimensional arrays count as one."""
     return isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) != 0
 
 
 def indices_of(names: Mapping[int, str]) -> dict[str, list[int]]:
-    """The classes of each name: a model may have several of the same."""
+    """The class indices of each name: several classes may share a name."""
     out: dict[str, list[int]] = {}
     for index, name in names.items():
         out.setdefault(name, []).append(index)

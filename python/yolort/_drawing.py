@@ -1,4 +1,4 @@
-"""Draws parts of what was found into an image, (height, width, 3) BGR uint8, and cuts turned boxes out of it."""
+"""Draws detections into an image, (height, width, 3) BGR uint8, and crops rotated boxes from it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ _MIN_VISIBILITY = 0.5  # keypoints less visible than this are left out, as in Ul
 def image_of(
     given: npt.NDArray[np.uint8] | None, path: str | None, shape: tuple[int, ...] | None
 ) -> npt.NDArray[np.uint8]:
-    """The image of a result: what is given, else its file, read again. `shape`: the height and width that it must have.
-
-    Raises ValueError if there is neither, or for another shape; FileNotFoundError, ImageError as `images.read`.
+    """The image of a result: the one given, otherwise its file, read again. `shape`: required height and width. Raises
+    ValueError if there is no image or its shape differs; FileNotFoundError, ImageError: see `images.read`.
     """
     if given is None:
         if path is None or _addresses.is_address(path):
@@ -74,7 +73,7 @@ def draw_label(
 def straightened(
     image: npt.NDArray[np.uint8], box: npt.NDArray[np.float32], corners: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.uint8]:
-    """The pixels in a turned box, black outside the image; one that is longer than the image twice is shrunk."""
+    """The pixels in a rotated box, black outside the image. A box longer than twice the image is scaled down."""
     cv2 = images.opencv()
     width, height = (max(round(min(side, 2.0 * sum(image.shape[:2]))), 1) for side in box[2:4].tolist())
     right_above, left_above, left_below = corners[1:]
@@ -86,6 +85,6 @@ def straightened(
 
 
 def color_of(cls: int) -> tuple[int, int, int]:
-    """A BGR color a class: hues a golden angle apart, so that neighbours differ."""
+    """One BGR color per class; hues are a golden angle apart, so that neighbors differ."""
     red, green, blue = colorsys.hsv_to_rgb(cls * 0.618034 % 1, 0.75, 0.95)
     return round(255 * blue), round(255 * green), round(255 * red)

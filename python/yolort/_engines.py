@@ -18,48 +18,49 @@ class EngineStatus(NamedTuple):
     name: str
     available: bool
     reason: str  # why it is not available; empty when it is
-    version: str = ""  # of what it runs on; empty if it is not available, or written in Python
-    library: str = ""  # path of the shared library that it runs on; empty if that is built in, or not available
+    version: str = ""  # version of its library; empty if not available, or written in Python
+    library: str = ""  # path of its shared library; empty if built in or not available
 
 
 class Engine(Protocol):
-    """A model that an engine written in Python has loaded, for `register_engine`. It serves one thread at a time.
-
-    The Detector does everything around the network: it writes images into the array that `input` lends, and decodes
-    what `run` returns.
+    """A model loaded by an engine written in Python, see `register_engine`. Used by one thread at a time. The Detector
+    does everything except running the network: it writes images into the array that `input` returns, and decodes the
+    outputs of `run`.
     """
 
-    #: (batch, height, width) of the network input, 0 for each that can have any value
+    #: (batch, height, width) of the network input; 0 for dynamic ones
     input_shape: tuple[int, int, int]
-    #: where it runs, for the user
+    #: device name shown to the user
     device: str
-    #: what it computes in, such as "fp16"; "" for what the model's file holds
+    #: precision, such as "fp16"; "" for the model file's own
     precision: str
 
     def input(self, batch: int, height: int, width: int) -> Any:
-        """Lends a C-contiguous numpy array of (batch, 3, height, width), float32 or float16, zero at first.
-
-        The Detector writes RGB in 0 to 1 into it. It must stay the same, and keep what is in it, until another shape is
-        asked for.
+        """Returns a C-contiguous numpy array (batch, 3, height, width), float32 or float16, initially zero. The
+        Detector writes RGB values from 0 to 1 into it. Until another shape is requested, return the same array and do
+        not change its contents.
         """
         ...
 
     def run(self) -> Sequence[Any]:
-        """Runs on that array. Returns the outputs in the model's order, float32 or float16 arrays of 3 or 4 dimensions,
-        the first of which is the batch. They must stay as they are until the next run."""
+        """Runs the network on that array. Returns the outputs in the model's order: float32 or float16 arrays with 3 or
+        4 dimensions, batch first. They must stay unchanged until the next run.
+        """
         ...
 
     def layer_times(self) -> list[tuple[str, str, float]]:
-        """(name, type, milliseconds) of each layer, means over the runs since the last call; [] if it times none."""
+        """(name, type, milliseconds) of each layer, averaged over the runs since the last call; [] if layers are not
+        timed.
+        """
         ...
 
     def clone(self) -> Engine:
-        """The same weights with buffers of its own."""
+        """Another model on the same weights, with its own buffers."""
         ...
 
 
 def engines() -> list[EngineStatus]:
-    """Every engine this build knows, best first, each with why it cannot run here."""
+    """All engines of this build, best first; an unavailable one says why."""
     return [EngineStatus(*entry) for entry in _core.engines()]
 
 
@@ -85,17 +86,18 @@ def register_engine(
     devices: Callable[[], list[str]] = lambda: ["cpu"],
     precisions: Callable[[], list[str]] = lambda: ["fp32"],
 ) -> None:
-    """Add an engine written in Python, for an accelerator's SDK, say: `Detector(model, engine=name)` then runs on it.
+    """Add an engine written in Python, for example for an accelerator's SDK. `Detector(model, engine=name)` then uses
+    it.
 
     Args:
-        name: what it is called; one of yours with that name is replaced.
+        name: name of the engine; replaces an earlier engine of yours with this name.
         load: `load(path, device, precision, threads, profile)` opens a model. device and precision are "" and threads
-            None where the user leaves them open; profile asks for `layer_times`. What it raises, the Detector raises:
-            `EngineError`, `ModelError` and ValueError as they are, anything else as an EngineError.
+            is None if the user did not set them; profile requests `layer_times`. Exceptions reach the user:
+            `EngineError`, `ModelError` and ValueError unchanged, others as an EngineError.
         formats: kinds of files it reads: "onnx", "ncnn", "openvino", "tensorrt".
-        priority: an engine of a higher one is tried first where the user names none; yolort's own have 30 to 100.
-        unavailable: returns why it cannot run here, or "".
-        devices: returns what device may be, the default first.
+        priority: if the user names no engine, higher priorities are tried first; yolort's own engines have 30 to 100.
+        unavailable: returns the reason why the engine cannot run here, or "".
+        devices: returns the valid device names, the default first.
         precisions: returns the precisions worth measuring on this machine, for `yolort tune`.
 
     Raises:
@@ -111,7 +113,7 @@ def register_engine(
 
 
 def _add_package_folders() -> None:
-    """Tells the core where Python packages lie, some of which bring the libraries that it opens."""
+    """Tells the core where Python packages are installed, because some contain the libraries that it opens."""
     for folder in sys.path:
         if Path(folder).is_absolute():
             _core.add_package_folder(folder)

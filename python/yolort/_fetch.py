@@ -1,4 +1,4 @@
-"""Image files from http and https."""
+"""Downloads image files over http and https."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotDoneError  # another than the built-in one before Python 3.11
+from concurrent.futures import TimeoutError as NotDoneError  # not the built-in TimeoutError before Python 3.11
 
 from yolort import _addresses
 from yolort.images import ImageError
 
 MAX_BYTES = 2**26  #: of a response
-TIMEOUT = 30.0  #: seconds for the whole of it
-_STALL = 10.0  # seconds without a byte
+TIMEOUT = 30.0  #: seconds for the whole download
+_STALL = 10.0  # maximum number of seconds without a byte
 _CHUNK = 2**16
-_SAFE = "%/:=&?~#+!$,;'@()*[]"  # what a URL may hold beside letters, digits and -._
+_SAFE = "%/:=&?~#+!$,;'@()*[]"  # characters allowed in a URL besides letters, digits and -._
 
 
 def fetch(url: str) -> bytes:
-    """What an http or https URL gives; spaces and letters other than ASCII may stand in it.
-
-    Redirects stay within http and https. The environment's proxies are used (`HTTPS_PROXY`).
+    """Downloads an http or https URL, which may contain spaces and non-ASCII letters. Redirects stay within http and
+    https. The proxies of the environment are used (`HTTPS_PROXY`).
 
     Raises:
-        ImageError: it cannot be reached, answers with an error, takes more than `TIMEOUT` seconds, or gives more than
-            `MAX_BYTES`.
+        ImageError: the server cannot be reached, answers with an error, takes more than `TIMEOUT` seconds, or sends
+        more than `MAX_BYTES`.
     """
     name = f"image {_addresses.shown_path(url)}"
     done: Future[bytes] = Future()
@@ -39,7 +38,7 @@ def fetch(url: str) -> bytes:
         except BaseException as error:
             done.set_exception(error)
 
-    # In a thread: a server that sends its headers a byte at a time keeps urllib reading, whatever its time limit.
+    # In a thread, because urllib's timeout does not stop a server that sends its headers byte by byte.
     threading.Thread(target=work, daemon=True, name="yolort fetch").start()
     try:
         return done.result(TIMEOUT)
@@ -77,7 +76,7 @@ def _fetch(url: str, name: str) -> bytes:
     except urllib.error.HTTPError as error:
         error.close()
         raise ImageError(f"{name}: the server answered {error.code} {error.reason}") from None
-    except (http.client.InvalidURL, ValueError):  # whose message quotes the URL
+    except (http.client.InvalidURL, ValueError):  # its message quotes the URL
         raise ImageError(f"{name} cannot be fetched: its host or port is malformed") from None
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         reason = getattr(error, "reason", None) or error

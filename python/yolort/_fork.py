@@ -1,4 +1,4 @@
-"""Detectors in a forked process, which has none of the threads that ran them."""
+"""Handles Detectors in a forked process, in which their threads do not exist."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _living: weakref.WeakSet[_Detector] = weakref.WeakSet()
 
 
 class _ForkedCore:
-    """Stands for the core of a Detector that came along."""
+    """Replaces the core of a Detector inherited from the parent process."""
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError(
@@ -31,15 +31,15 @@ class _ForkedCore:
 
 
 def watch(detector: _Detector) -> None:
-    """Have the detector say so if it is used in a forked process where it cannot run."""
+    """Make the detector raise an error if it is used in a forked process in which it cannot run."""
     _living.add(detector)
 
 
 def _after_fork() -> None:
     for detector in list(_living):
-        if (detector.engine, detector.device) == ("ncnn", "cpu"):  # its pool starts anew
+        if (detector.engine, detector.device) == ("ncnn", "cpu"):  # its thread pool is created again
             continue
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(detector._core))  # to destroy it would wait for its threads
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(detector._core))  # destroying it would hang
         detector._core = _ForkedCore()
 
 

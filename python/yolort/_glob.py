@@ -10,7 +10,9 @@ from pathlib import Path
 
 
 def matches(pattern: str) -> Iterator[Path]:
-    """What a glob pattern matches; the part of it that is there is no pattern, and links to folders are not looped."""
+    """The paths that match a glob pattern. The leading part that exists as a folder is taken literally, and circular
+    links are followed only once.
+    """
     parts = Path(pattern).parts
     there = 0
     while there < len(parts) and os.path.exists(Path(*parts[: there + 1])):
@@ -34,7 +36,7 @@ def matches(pattern: str) -> Iterator[Path]:
 
 
 def _fits(names: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
-    """Whether a path's names match a pattern's parts, of which `**` stands for any number of folders."""
+    """Whether the parts of a path match the parts of a pattern; `**` matches any number of folders."""
     if not patterns:
         return not names
     if patterns[0] == "**":

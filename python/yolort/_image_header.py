@@ -1,8 +1,6 @@
-"""The size of an image from the first bytes of its file, and how its pixels lie: bounded work, whatever the bytes are,
-and nothing decoded.
-
-Each reader gives (width, height) in pixels of the largest buffer that decoding fills, or None if the bytes are not of
-its format or end too early.
+"""Reads the size and pixel layout of an image from the first bytes of its file, with bounded work for any bytes, and
+without decoding. Each reader returns (width, height) in pixels of the largest buffer that decoding fills, or None if
+the bytes have another format or end too early.
 """
 
 from __future__ import annotations
@@ -16,10 +14,10 @@ from yolort._netpbm import white_of_text
 
 Size: TypeAlias = "tuple[int, int] | None"
 
-_MAX_MARKERS = 4096  # of a JPEG file before its size
+_MAX_MARKERS = 4096  # maximum number of JPEG markers before the size
 _MAX_ENTRIES = 512  # of a directory of a TIFF file
 _MAX_BOXES = 1024  # of an ISO file or of one of its boxes
-_NEAR = 1 << 16  # bytes from the start in which other formats have their size
+_NEAR = 1 << 16  # other formats have their size within this many bytes
 _DESCRIPTION = 1 << 20  # bytes of the box that describes an AVIF or HEIC file
 
 
@@ -56,13 +54,13 @@ def _pair(data: memoryview, offset: int, layout: str, turned: bool = False) -> S
 
 
 def _jpeg(data: memoryview) -> Size:
-    """Segments are skipped as libjpeg does it, by their lengths, up to the frame header (SOF)."""
+    """Skips segments by their lengths, like libjpeg, up to the frame header (SOF)."""
     at, end = 2, len(data)
     for _ in range(_MAX_MARKERS):
         if at + 4 > end:
             return None
         marker = data[at + 1]
-        if data[at] != 0xFF or marker == 0xFF:  # a stray or a fill byte; at most as many as markers
+        if data[at] != 0xFF or marker == 0xFF:  # a stray or fill byte; limited like markers
             at += 1
             continue
         if marker == 0:
@@ -103,7 +101,7 @@ def _bmp(data: memoryview) -> Size:
 
 def _webp(data: memoryview) -> Size:
     kind = bytes(data[12:16])
-    if kind == b"VP8X" and len(data) >= 30:  # the canvas, also of an animation
+    if kind == b"VP8X" and len(data) >= 30:  # the canvas, also for an animation
         return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
     if kind == b"VP8L" and len(data) >= 25:
         bits = int.from_bytes(data[21:25], "little")
@@ -138,7 +136,7 @@ def _directory(data: memoryview) -> list[_Entry] | None:
             return None
         tag, kind, many = head
         layout, at = order + types.get(kind, "H"), entry + (12 if big else 8)
-        if many * struct.calcsize(layout) > struct.calcsize(offset):  # the values are elsewhere
+        if many * struct.calcsize(layout) > struct.calcsize(offset):  # the values are stored elsewhere
             at = (_at(data, at, offset) or (len(data),))[0]
         value = _at(data, at, layout) if kind in types else None
         out.append(_Entry(tag, many, value[0] if value else None))
@@ -146,14 +144,14 @@ def _directory(data: memoryview) -> list[_Entry] | None:
 
 
 def _tiff(data: memoryview) -> Size:
-    """Of the first directory: the image, or a tile of it if that is larger."""
+    """From the first directory: the size of the image, or of its tiles if they are larger."""
     entries = _directory(data)
     if entries is None:
         return None
     tags: dict[int, int] = {}
     for tag, count, value in entries:
         if tag in (256, 257, 322, 323):
-            if value is None or count != 1:  # no writer gives a size so
+            if value is None or count != 1:  # no encoder writes a size in this way
                 return None
             tags.setdefault(tag, value)
     if 256 not in tags or 257 not in tags:
@@ -182,7 +180,7 @@ def _boxes(data: memoryview, at: int, end: int) -> Iterator[tuple[bytes, int, in
 
 
 def _jpeg2000(data: memoryview) -> Size:
-    """Of the codestream: its grid, or a tile of that if it is larger."""
+    """From the codestream: the size of the grid, or of its tiles if they are larger."""
     at = 0
     if bytes(data[4:8]) == b"jP  ":
         at = next((start for kind, start, _ in _boxes(data, 0, len(data)) if kind == b"jp2c"), len(data))
@@ -191,21 +189,21 @@ def _jpeg2000(data: memoryview) -> Size:
 
 
 def _description(data: memoryview) -> bytes:
-    """The boxes of an AVIF or HEIC file that describe its items and tracks; a second of a kind is an error there."""
+    """The boxes of an AVIF or HEIC file that describe its items and tracks; each kind may occur only once."""
     places: dict[bytes, tuple[int, int]] = {}
     for kind, at, end in _boxes(data, 0, len(data)):
         places.setdefault(kind, (at, min(end, at + _DESCRIPTION)))
     return b"".join(bytes(data[slice(*places[kind])]) for kind in (b"meta", b"moov") if kind in places)
 
 
-# Strings: compiled at their first use, so that importing yolort stays quick.
+# Strings, compiled on first use, so that importing yolort stays quick.
 _ITEM = rb"(?s)ispe\x00{4}(.{4})(.{4})"
 _TRACK = rb"(?s)tkhd(?:\x00.{75}|\x01.{87})(..)..(..)"
 _SAMPLES = rb"(?s)stsd.{40}(..)(..)"
 
 
 def _heif(data: memoryview) -> Size:
-    """AVIF and HEIC: the largest of its items and tracks."""
+    """AVIF and HEIC: the size of the largest item or track."""
     described = _description(data)
     sizes = [
         (int.from_bytes(found[1], "big"), int.from_bytes(found[2], "big"))
@@ -226,7 +224,7 @@ def _netpbm(data: memoryview) -> Size:
 
 
 def _hdr(data: memoryview) -> Size:
-    """The line after the first that is empty."""
+    """The line after the first empty line."""
     found = re.match(rb"-Y (\d{1,9}) \+X (\d{1,9})\n", bytes(data[:_NEAR]).partition(b"\n\n")[2])
     return found and (int(found[2]), int(found[1]))
 
@@ -236,8 +234,8 @@ def _sun(data: memoryview) -> Size:
 
 
 def orientation(data: bytes | memoryview) -> tuple[int, int | None] | None:
-    """How an AVIF file says that it is turned: quarter turns anticlockwise, and then mirrored along an axis (0: upside
-    down, 1: left to right; None: not). None if it does not say.
+    """Orientation of an AVIF file: the number of counterclockwise quarter turns, and the axis it is then mirrored along
+    (0: upside down, 1: left to right, None: not mirrored). None if the file has no orientation.
     """
     described = _description(memoryview(data))
     turn, mirror = (re.search(rb"\0\0\0\x09%b(.)" % kind, described, re.DOTALL) for kind in (b"irot", b"imir"))
@@ -247,24 +245,24 @@ def orientation(data: bytes | memoryview) -> tuple[int, int | None] | None:
 
 
 class Layout(NamedTuple):
-    """What the header of a file says of its pixels and OpenCV leaves to others."""
+    """Pixel properties in a file's header that OpenCV ignores."""
 
-    white: int = 0  #: value of white of whole numbers, if no pixel is above it; 0: the type's largest
-    channels: tuple[int, int, int] = (0, 1, 2)  #: of what OpenCV takes for blue, green, red
-    inverted: bool = False  #: 0 is white, in more than 8 bits
-    multiplied: bool = False  #: OpenCV multiplies the colors by what is the alpha
+    white: int = 0  #: integer value of white, if no pixel exceeds it; 0: the type's maximum
+    channels: tuple[int, int, int] = (0, 1, 2)  #: order of the channels that OpenCV reads as blue, green, red
+    inverted: bool = False  #: 0 is white, with more than 8 bits
+    multiplied: bool = False  #: OpenCV multiplies the colors by the alpha
     unusual: bool = False  #: OpenCV may not read such pixels
     refused: bool = False  #: OpenCV reads such pixels wrongly
 
 
 def layout(format: str, data: bytes | memoryview) -> Layout:
-    """How the pixels lie of a file of a format that `read` has told."""
+    """The pixel layout of a file whose format was determined by `read`."""
     found = _LAYOUTS.get(format)
     return found(memoryview(data)) if found else Layout()
 
 
 def _layout_of_png(data: memoryview) -> Layout:
-    """With sBIT: some write that many bits into the lower ones, which should be the upper."""
+    """With sBIT: some writers store the significant bits in the low bits instead of the high ones."""
     at, color = 33, data[25] if len(data) > 25 else 0
     for _ in range(_MAX_BOXES if len(data) > 24 and data[24] == 16 else 0):
         length, kind = _at(data, at, ">I"), bytes(data[at + 4 : at + 8])
@@ -277,7 +275,7 @@ def _layout_of_png(data: memoryview) -> Layout:
     return Layout()
 
 
-_BYTES = {0xFF: 0, 0xFF00: 1, 0xFF0000: 2}  # masks of a BMP file by the byte that they take
+_BYTES = {0xFF: 0, 0xFF00: 1, 0xFF0000: 2}  # BMP color masks by the byte that they select
 
 
 def _layout_of_bmp(data: memoryview) -> Layout:
@@ -286,7 +284,7 @@ def _layout_of_bmp(data: memoryview) -> Layout:
         return Layout()
     if head[1] == 16:
         return Layout(refused=masks not in ((0xF800, 0x7E0, 0x1F), (0x7C00, 0x3E0, 0x1F)))
-    if head[0] >= 56:  # OpenCV heeds the masks that belong to the header itself
+    if head[0] >= 56:  # OpenCV uses the masks that are part of the header
         return Layout()
     red, green, blue = masks
     if {red, green, blue} != _BYTES.keys():
@@ -325,7 +323,7 @@ def _starts(*beginnings: bytes) -> Callable[[bytes], bool]:
 
 
 def _brand(*brands: bytes) -> Callable[[bytes], bool]:
-    """One of the brands, of the file or among those that it is compatible with."""
+    """Whether the file's brand or one of its compatible brands is among these."""
     return lambda start: (
         start[4:8] == b"ftyp"
         and any(start[at : at + 4] in brands for at in (8, *range(16, int.from_bytes(start[:4], "big"), 4)[:12]))

@@ -12,7 +12,7 @@ import numpy as np
 from yolort import _addresses, _checks, images
 from yolort._types import Array, ImageSource, Result, Source, is_array
 
-#: Modes of PIL whose pixels have 8 bits or fewer for each channel.
+#: PIL modes with at most 8 bits per channel.
 _PIL_MODES = ("1", "CMYK", "HSV", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr")
 
 
@@ -20,22 +20,23 @@ class Input(NamedTuple):
     """One image."""
 
     array: Array
-    path: str | None = None  #: the file or the URL (without secrets) it came from
-    format: str | None = None  #: the order of the array's channels; None: that of arrays by default, BGR
+    path: str | None = None  #: file or URL (without secrets) that it came from
+    format: str | None = None  #: channel order of the array; None: the default for arrays, BGR
 
 
 def run_on(
     source: Source, format: str | None, channels: int, run: Callable[[list[Input]], list[Result]]
 ) -> Result | list[Result]:
-    """The result of `run` for one image, or a list of results for several: a list, a batch, a folder or a glob pattern.
+    """Runs `run` on the images and returns one result for one image, or a list for several (a list, batch, folder or
+    glob pattern).
 
     Args:
         source: see `Detector.__call__`.
-        format: the order of the channels of arrays.
-        channels: those of the network input, which image files are read for.
-        run: gives a result for each image.
+        format: channel order of arrays.
+        channels: number of channels of the network input, with which image files are read.
+        run: returns a result per image.
 
-    Files of a folder that cannot be read are left out, each with a UserWarning at the caller's caller. Raises
+    Unreadable files of a folder are skipped, each with a UserWarning attributed to the caller's caller. Raises
     FileNotFoundError, ImageError, TypeError, ValueError, and what `run` raises.
     """
     several = _several(source)
@@ -78,7 +79,7 @@ def read(item: Array | ImageSource, format: str | None, channels: int) -> Input:
         )
     text = os.fsdecode(item)
     if is_url(text):
-        from yolort import _fetch  # urllib, which takes a while to import
+        from yolort import _fetch  # imports urllib, which takes a while
 
         data = _fetch.fetch(text)
         name = f"image {_addresses.shown_path(text)}"
@@ -87,12 +88,12 @@ def read(item: Array | ImageSource, format: str | None, channels: int) -> Input:
 
 
 def is_url(text: str) -> bool:
-    """Whether text is the http or https URL of an image, and no file of such a name is there."""
+    """Whether text is an http or https URL, and not the name of an existing file."""
     return text.lower().startswith(("http://", "https://")) and not os.path.exists(text)
 
 
 def _is_pattern(source: str | bytes | os.PathLike[str]) -> bool:
-    """Whether a path, or bytes, stand for several images: a folder, or a pattern."""
+    """Whether a path, as text or bytes, stands for several images: a folder or a pattern."""
     if isinstance(source, bytes) and not _is_path(source):
         return False
     path = os.fsdecode(_checks.path("source", source)) if not is_url(os.fsdecode(source)) else ""
@@ -101,13 +102,13 @@ def _is_pattern(source: str | bytes | os.PathLike[str]) -> bool:
 
 def _is_path(item: bytes | bytearray | memoryview) -> bool:
     """Whether `bytes` are a path rather than the contents of an image file."""
-    from yolort import _image_header  # importing yolort stays quick
+    from yolort import _image_header  # imported here, so that importing yolort stays quick
 
     return isinstance(item, bytes) and (os.path.exists(item) or _image_header.read(item) is None)
 
 
 def _of_pil(item: Any, channels: int) -> Input:
-    """Its pixels as they are: an orientation in its EXIF data is not applied, so that boxes are in its own pixels."""
+    """Its stored pixels. An EXIF orientation is not applied, so that boxes refer to the image as PIL shows it."""
     if channels not in (1, 3):
         raise images.ImageError(f"image: got a PIL image, but the model takes {channels} channels; pass an array")
     if item.mode == "L":

@@ -20,22 +20,23 @@ class Model(Generic[Core]):
     _names: dict[int, str]
 
     def clone(self: Self) -> Self:
-        """Another one on the same weights, with its own buffers: one a thread."""
+        """Another one on the same weights, with its own buffers, for another thread."""
         copy = object.__new__(type(self))
         vars(copy).update(vars(self), _core=self._core.clone())
         _fork.watch(copy)
         return copy
 
     def explain(self) -> str:
-        """Why this engine and this precision, a line each, and of every other engine whether it could run the model.
-        Opens the libraries of those."""
+        """Lines that say why this engine and precision were chosen, and whether each other engine could run the model.
+        Opens the other engines' libraries.
+        """
         return self._core.explain()
 
     def warmup(self, runs: int = 3) -> None:
-        """Run on a gray image of `imgsz`, so that the first image takes no longer than the next.
+        """Run on a gray image of size `imgsz`, so that the first image takes no longer than later ones.
 
         Args:
-            runs: how often, 1 or more.
+            runs: number of runs, 1 or more.
 
         Raises:
             TypeError, ValueError: `runs` out of range.
@@ -57,12 +58,12 @@ class Model(Generic[Core]):
 
     @property
     def channels(self) -> int:
-        """Channels of the network input: 3, 1 of a gray image, or more."""
+        """Channels of the network input: 3, 1 for gray images, or more."""
         return self._core.channels
 
     @property
     def batch(self) -> int:
-        """Images of one run of the network at most; 0 if any number goes."""
+        """Maximum number of images per run; 0 for any number."""
         return self._core.batch
 
     @property
@@ -82,7 +83,7 @@ class Model(Generic[Core]):
 
     @property
     def tuned(self) -> bool:
-        """Whether it runs as `yolort tune` recorded."""
+        """Whether the record of `yolort tune` is in use."""
         return self._core.tuned
 
     @property

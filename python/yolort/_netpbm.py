@@ -1,5 +1,6 @@
-"""Binary PGM and PPM, and PAM. OpenCV scales no values to the largest, reads BLACKANDWHITE as black, and swaps red and
-blue of RGB in PAM."""
+"""Reads binary PGM, PPM and PAM, because OpenCV does not scale values by the maximum, reads BLACKANDWHITE as black, and
+swaps red and blue in RGB PAM.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_NEAR = 1 << 16  # bytes from the start in which a header ends
-# Strings: compiled at their first use, so that importing yolort stays quick.
+_NEAR = 1 << 16  # a header ends within this many bytes
+# Strings, compiled on first use, so that importing yolort stays quick.
 _PLAIN = rb"P[23](?:(?:\s|#[^\r\n]*[\r\n])+\d{1,9}){2}(?:\s|#[^\r\n]*[\r\n])+(\d{1,5})\s"
 _BINARY = rb"P([56])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d{1,9})" + rb"\s"
 _PAM = rb"(?s)P7\s*\n(.*?\n)?ENDHDR\n"
@@ -18,20 +19,20 @@ _FIELD = rb"(?m)^(WIDTH|HEIGHT|DEPTH|MAXVAL)[ \t]+(\d{1,9})\s"
 
 
 def white_of_text(data: memoryview) -> int:
-    """The value of white of a PGM or PPM file of digits, as OpenCV leaves it; 0 if that is the type's largest."""
+    """The value of white in an ASCII PGM or PPM file as decoded by OpenCV; 0 for the type's maximum."""
     found = re.match(_PLAIN, bytes(data[:_NEAR]))
     white = int(found[1]) if found else 0
     return white if 255 < white < 65535 else 0
 
 
 def is_binary(data: memoryview) -> bool:
-    """Whether `decode` is for it."""
+    """Whether `decode` handles this file."""
     return bytes(data[:2]) in (b"P5", b"P6", b"P7")
 
 
 def decode(data: memoryview, size: tuple[int, int]) -> tuple[npt.NDArray[Any], int] | None:
-    """(height, width, 3) BGR of 8 or 16 bits, and the value of white; None for what is damaged, or of another size
-    (width, height) than was checked.
+    """(height, width, 3) BGR with 8 or 16 bits, and the value of white. None if the file is damaged, or its size
+    differs from the (width, height) that was checked.
     """
     found = _header(bytes(data[:_NEAR]))
     if found is None:
@@ -54,7 +55,7 @@ def decode(data: memoryview, size: tuple[int, int]) -> tuple[npt.NDArray[Any], i
 
 
 def _header(start: bytes) -> tuple[int, int, int, int, int] | None:
-    """Width, height, channels, the value of white, and where the pixels start."""
+    """Width, height, channels, the value of white, and the offset of the pixels."""
     if found := re.match(_BINARY, start):
         return int(found[2]), int(found[3]), 3 if found[1] == b"6" else 1, int(found[4]), found.end()
     if found := re.match(_PAM, start):
@@ -65,7 +66,7 @@ def _header(start: bytes) -> tuple[int, int, int, int, int] | None:
 
 
 def encode_pam(image: npt.NDArray[np.uint8]) -> bytes:
-    """A PAM file of (height, width, 3) BGR."""
+    """Encodes (height, width, 3) BGR as a PAM file."""
     height, width = image.shape[:2]
     head = f"P7\nWIDTH {width}\nHEIGHT {height}\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n"
     return head.encode() + image[..., ::-1].tobytes()

@@ -1,4 +1,4 @@
-"""A model by what it does: `Detector` or `Classifier`."""
+"""Opens a model as `Detector` or `Classifier`, depending on its task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from yolort.detector import Detector
 
 Model: TypeAlias = Detector | Classifier
 
-#: Options of `Detector` that classifying has no use for.
+#: Options of `Detector` that a classifier ignores.
 _OF_DETECTING = frozenset(
     [
         *("agnostic", "augment", "classes", "conf", "flip", "iou", "max_det", "merge", "multi_label", "rect"),
@@ -21,7 +21,9 @@ _OF_DETECTING = frozenset(
 
 
 def open_model(model: str | os.PathLike[str], **options: Any) -> Model:
-    """The model with the options of `Detector`; a classifier leaves out those of detecting. Raises what they raise."""
+    """Opens the model with `Detector` options; a classifier ignores those for detection. Raises what the classes
+    raise.
+    """
     if _core.model_task(_checks.path("model", model)) != "classify":
         return Detector(model, **options)
     return Classifier(model, **{name: value for name, value in options.items() if name not in _OF_DETECTING})

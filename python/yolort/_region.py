@@ -14,11 +14,11 @@ from yolort._types import Array
 if TYPE_CHECKING:
     from yolort.detections import Detections
 
-Corners: TypeAlias = "Sequence[tuple[float, float]]"  # two of a rectangle, or those of a polygon
+Corners: TypeAlias = "Sequence[tuple[float, float]]"  # two corners of a rectangle, or those of a polygon
 
 
 class Part(NamedTuple):
-    """A part of an image, and the x y of its first pixel."""
+    """A part of an image, and the x y of its top left pixel."""
 
     array: Array
     left: int = 0
@@ -26,7 +26,7 @@ class Part(NamedTuple):
 
 
 def crop(array: Array, corners: Corners | None) -> Part:
-    """The whole pixels of an image that hold a region, not copied; None: all of it.
+    """The part of an image that contains a region, as a view; None: the whole image.
 
     Raises:
         ValueError: the region lies outside the image.
@@ -46,13 +46,13 @@ def crop(array: Array, corners: Corners | None) -> Part:
 
 
 def whole(found: Detections, part: Part, array: Array, corners: Corners) -> Detections:
-    """What was found in a part, in pixels of the image `array`: what a polygon does not hold is left out."""
+    """Converts detections of a part to pixels of the image `array`, and drops those outside the polygon."""
     moved = found.in_image(part.left, part.top, (array.shape[0], array.shape[1]))
     return moved[holds(corners, moved.boxes)]
 
 
 def holds(corners: Corners, boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Which boxes have their center in a polygon (even-odd rule), (N,) bool; all of a rectangle.
+    """Which boxes have their center in a polygon (even-odd rule), (N,) bool; all True for a rectangle.
 
     `boxes` are (N, 4) x1 y1 x2 y2.
     """

@@ -1,4 +1,4 @@
-"""Types of arguments that `Detector`, `Batcher` and `Stream` share, and of what a Detector reports of itself."""
+"""Argument types shared by `Detector`, `Batcher` and `Stream`, and the types that a Detector reports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class DlpackArray(Protocol):
-    """An array of another library, such as torch or cupy: of the host, or of the GPU that the Detector runs on."""
+    """An array of another library, such as torch or cupy, in host memory or on the Detector's GPU."""
 
     @property
     def shape(self) -> Sequence[int]: ...
@@ -24,7 +24,7 @@ class DlpackArray(Protocol):
 
 
 class CudaArray(Protocol):
-    """An array of a GPU that speaks only CUDA's protocol, such as numba's."""
+    """A GPU array that supports only CUDA's array interface, such as numba's."""
 
     @property
     def shape(self) -> Sequence[int]: ...
@@ -34,23 +34,23 @@ class CudaArray(Protocol):
 
 Array: TypeAlias = npt.NDArray[np.uint8] | DlpackArray | CudaArray
 ImagePath: TypeAlias = "str | bytes | os.PathLike[str]"
-#: An image that is no array: a path, a URL, a PIL image, or the bytes of an image file.
+#: An image that is not an array: a path, a URL, a PIL image, or the bytes of an image file.
 ImageSource: TypeAlias = "ImagePath | bytearray | memoryview | Image"
 Source: TypeAlias = "Array | ImageSource | Sequence[Array | ImageSource]"
 
 
 def is_array(item: object) -> TypeIs[Array]:
-    """Whether it is an image as an array, and not a path."""
+    """Whether it is an array, not a path."""
     return hasattr(item, "__dlpack__") or hasattr(item, "__cuda_array_interface__")
 
 
 #: Class indices, class names, or one of either; None: all.
 Classes: TypeAlias = "int | str | Iterable[int | str] | None"
-#: x1 y1 x2 y2 of a rectangle, or x y of three or more corners of a polygon, in pixels of the image; None: the image.
+#: x1 y1 x2 y2 of a rectangle, or the x y of three or more polygon corners, in image pixels; None: the whole image.
 Region: TypeAlias = "Sequence[float] | Sequence[Sequence[float]] | npt.NDArray[Any] | None"
 
 
-#: A threshold of scores, or one for each of some classes, by index or name.
+#: One score threshold, or thresholds by class index or name.
 Conf: TypeAlias = "float | Mapping[int, float] | Mapping[str, float] | str | os.PathLike[str]"
 
 
@@ -94,7 +94,7 @@ class Speed(NamedTuple):
 
 
 class View(NamedTuple):
-    """One view of test-time augmentation, whose detections are merged with those of the others."""
+    """One view of test-time augmentation. The detections of all views are merged."""
 
     scale: int  #: longer side, in pixels, of the size that the image is fitted into
     flip: bool  #: mirrored, left to right

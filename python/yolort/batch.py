@@ -1,7 +1,5 @@
-"""Detection in very many images, or their classes, on a Ray cluster: shards in, one file of JSON lines a shard out.
-
-A shard's file appears whole or not at all; a second run with the same source and output does the shards that are
-missing.
+"""Detects in or classifies very many images on a Ray cluster; writes one file of JSON lines per shard. A shard's file
+appears whole or not at all. Running again with the same source and output completes the missing shards.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ class Shard(TypedDict):
 
     number: int
     paths: list[str]
-    row_group: int  #: of the only path; -1: the paths are image files
+    row_group: int  #: row group of the only path; -1: the paths are image files
 
 
 class Summary(NamedTuple):
@@ -54,18 +52,18 @@ def run(
     """Detect in all images of a source.
 
     Args:
-        source: a folder or glob pattern of images, a Parquet file, or a folder of Parquet files.
-        model: as of `Detector`; source, model and output are paths that every node of the cluster sees.
-        output: a folder, made if need be, for `part-00000.jsonl` and so on.
-        ray_address: of a cluster; None: Ray on this machine, for as long as this runs.
-        actors: Detectors in the cluster, each with a share of its CPUs; at most one for each CPU.
-        shard_size: image files of a shard, 1 or more; of Parquet a row group is one.
-        column: of Parquet, the one that holds image files as bytes; a column `path` is told in the output.
+        source: a folder or glob pattern of images, a Parquet file, or a folder of Parquet files. model: see `Detector`.
+            Every node of the cluster must be able to access source, model and output.
+        output: folder for `part-00000.jsonl` and so on; created if missing.
+        ray_address: address of a cluster; None: start Ray on this machine for this call.
+        actors: number of Detectors in the cluster, at most one per CPU; the CPUs are divided among them.
+        shard_size: number of image files per shard, 1 or more; for Parquet, each row group is a shard.
+        column: Parquet column with image files as bytes; a column `path` is copied to the output.
         options: more arguments of `Detector`.
 
     Raises:
         FileNotFoundError: nothing there.
-        ValueError: an option out of range, or the output holds the work on another source, model or shard size.
+        ValueError: an option out of range, or the output folder belongs to another source, model or shard size.
         ImportError: Ray, or for Parquet pyarrow, is not installed.
         EngineError: a worker stopped, for example because the model cannot be loaded there.
     """
@@ -87,7 +85,7 @@ def run(
 
 
 def _ray() -> Any:
-    """The ray module. ImportError, which says how to install it."""
+    """The ray module. Raises ImportError with the command to install it."""
     try:
         import ray
     except ImportError as error:
@@ -98,7 +96,9 @@ def _ray() -> Any:
 def _run_on_ray(
     address: str | None, actors: int, shards: list[Shard], work: tuple[Path, Path, str, dict[str, Any]]
 ) -> list[dict[str, int]]:
-    """What `detect_shard` returns for each shard; `work` is the model, the output, the column and the options."""
+    """Yields the result of `detect_shard` for each shard; `work` holds the model, the output, the column and the
+    options.
+    """
     ray = _ray()
     model, folder, column, options = work
     ray.init(address=address, include_dashboard=False, logging_level="warning")
@@ -116,17 +116,17 @@ def _run_on_ray(
         ).take_all()
         return rows
     except ray.exceptions.RayError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]  # the last is that of the cause
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]  # the last line names the cause
         raise _core.EngineError(f"a worker on the Ray cluster stopped: {lines[-1] if lines else repr(error)}") from None
     finally:
         ray.shutdown()
 
 
 def split(source: str | os.PathLike[str], shard_size: int) -> list[Shard]:
-    """The shards of a source, in an order that does not change. For what it takes and raises see `run`."""
+    """The shards of a source, in a fixed order. Arguments and exceptions: see `run`."""
     path = Path(source)
     tables = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.suffix == ".parquet" else []
-    if path in tables and not path.is_file():  # a pipe would be waited for
+    if path in tables and not path.is_file():  # reading a pipe would block
         raise FileNotFoundError(f"{os.fspath(path)!r} is not a file")
     tables = [table for table in tables if table.is_file()]
     if tables:
@@ -142,7 +142,7 @@ def split(source: str | os.PathLike[str], shard_size: int) -> list[Shard]:
 
 
 def detect_shard(detector: Model, shard: Shard, folder: Path, column: str) -> dict[str, int]:
-    """Write the file of a shard, whole or not at all; gives the numbers of its images and of those that failed."""
+    """Writes the file of a shard atomically; returns the number of its images and of those that failed."""
     count = failed = 0
     with _atomic.writing(_target(folder, shard), update=True) as built, open(built, "w", encoding="utf-8") as file:
         for name, load in _read(shard, column, detector.channels):
@@ -157,10 +157,10 @@ def detect_shard(detector: Model, shard: Shard, folder: Path, column: str) -> di
 
 
 class _Worker:
-    """An actor of Ray: holds a Detector, and does one shard after the other."""
+    """A Ray actor: holds a Detector and processes one shard at a time."""
 
     def __init__(self, model: str, folder: str, column: str, options: dict[str, Any], cpus: int) -> None:
-        threads = min(cpus, _core.max_threads())  # Ray may be told of more CPUs than there are
+        threads = min(cpus, _core.max_threads())  # Ray may be configured with more CPUs than exist
         self._detector = open_model(model, **{"threads": threads, **options})
         self._folder = Path(folder)
         self._column = column
@@ -170,7 +170,7 @@ class _Worker:
 
 
 def _read(shard: Shard, column: str, channels: int) -> Iterator[tuple[str, Callable[[], npt.NDArray[np.uint8]]]]:
-    """Names of images, and what decodes each."""
+    """The name of each image, and a function that decodes it."""
     if shard["row_group"] < 0:
         for path in shard["paths"]:
             yield path, partial(images.read, path, channels)
@@ -190,7 +190,7 @@ def _target(folder: Path, shard: Shard) -> Path:
 
 
 def _state(file: Path) -> bytes:
-    """What changes when a file does: its size and time."""
+    """Size and modification time, which identify a file's contents."""
     try:
         status = file.stat()
     except OSError:
@@ -199,7 +199,7 @@ def _state(file: Path) -> bytes:
 
 
 def _claim(folder: Path, shards: list[Shard], model: Path, column: str, options: dict[str, Any]) -> None:
-    """The output belongs to one piece of work: what is there of another would be taken for this one's."""
+    """An output folder belongs to one job: results of another job would be mistaken for this one's."""
     digest = hashlib.sha256(json.dumps([shards, str(model), column, options], sort_keys=True).encode())
     for file in (model, *(sorted(model.iterdir()) if model.is_dir() else ())):
         digest.update(_state(file))
@@ -219,9 +219,9 @@ def _claim(folder: Path, shards: list[Shard], model: Path, column: str, options:
             claim.write_text(mine, encoding="utf-8")
             try:
                 os.link(claim, manifest)
-            except FileExistsError:  # another process was first
+            except FileExistsError:  # another process created it first
                 pass
-            except OSError:  # no hard links here: two processes that begin at once may both claim it
+            except OSError:  # no hard links here: two processes that start at the same time may both claim it
                 _atomic.write(manifest, mine)
     if not manifest.is_file() or manifest.read_bytes() != mine.encode():
         raise ValueError(

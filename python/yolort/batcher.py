@@ -83,7 +83,9 @@ class _Queue:
             self._changed.notify_all()
 
     def wait(self, working: int) -> None:
-        """Until that many workers are left. Ctrl-C ends it, and not also the threads in the eyes of Thread.join."""
+        """Waits until this many workers are left. Unlike Thread.join, it can be interrupted by Ctrl-C without marking
+        the threads as ended.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._working <= working)
 
@@ -148,7 +150,8 @@ class Batcher(Generic[Result]):
             for i in range(workers)
         ]
         self._queue.start(self._threads)
-        # The threads hold the queue, not this object: one that is forgotten, or left at exit, is closed all the same.
+        # The threads hold the queue, not this object, so a Batcher that was never closed is still closed when collected
+        # or at exit.
         self._finalizer = weakref.finalize(self, _stop, self._queue, self._threads, True)
 
     def submit(self, image: Array, **settings: Unpack[Settings]) -> Future[Result]:
@@ -191,7 +194,7 @@ class Batcher(Generic[Result]):
 
         Ctrl-C during this call cancels the waiting images.
         """
-        if self._finalizer.alive:  # until the threads have ended: one that the interpreter's end meets in a run crashes
+        if self._finalizer.alive:  # a thread still running at exit would crash
             try:
                 _stop(self._queue, self._threads, cancel)
             except BaseException:
@@ -207,11 +210,11 @@ class Batcher(Generic[Result]):
 
 
 def _stop(queue: _Queue, threads: list[threading.Thread], cancel: bool) -> None:
-    if not threads[0].is_alive():  # a forked process, where locks may be held by threads that are not there
+    if not threads[0].is_alive():  # in a forked process, locks may be held by threads that do not exist
         return
     queue.close(cancel)
     others = [thread for thread in threads if thread is not threading.current_thread()]
-    queue.wait(len(threads) - len(others))  # the last reference may go in a future's callback, in a worker
+    queue.wait(len(threads) - len(others))  # the last reference may be dropped by a future's callback in a worker
     for thread in others:
         thread.join()
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from yolort import _drawing, images
 
 _SHOWN = 5  # classes in `to_dict`, `draw` and `repr`
-_LABEL = 22  # pixels from one label to the next, of lines of one pixel
+_LABEL = 22  # pixels between labels, at a line width of one pixel
 
 
 class Classification:

@@ -1,4 +1,4 @@
-"""Decodes what a network returns, for those who run it with `Detector.infer`; a `Detector` does it by itself."""
+"""Decodes network outputs for code that uses `Detector.infer`; calling a `Detector` decodes them itself."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["box_sides"]
 def box_sides(maps: npt.NDArray[np.floating[Any]], reg_max: int) -> npt.NDArray[np.float32]:
     """Distances from each cell's center to the left, top, right and bottom side of its box, in cells.
 
-    They are what the box maps of a `raw` head hold, or the means of the distributions that they hold (DFL).
+    The box maps of a `raw` head hold these distances, or distributions (DFL) whose means are the distances.
 
     Args:
         maps: (n, 4 * reg_max, height, width), an output of `Detector.infer`.
-        reg_max: bins of each side; 1 if the maps hold the distances themselves.
+        reg_max: number of bins per side; 1 if the maps hold the distances themselves.
 
     Returns:
         (n, 4, height, width) float32.

@@ -259,7 +259,7 @@ class Detections:
         out: npt.NDArray[np.uint8] = np.ascontiguousarray(image).copy()
         line = max(round(max(out.shape[:2]) / 400), 1)
         corners = self.corners
-        for i in reversed(range(len(self))):  # the best on top
+        for i in reversed(range(len(self))):  # best last, so that it is on top
             cls = int(self.classes[i])
             color = _drawing.color_of(cls)
             x1, y1, x2, y2 = (round(float(v)) for v in self.boxes[i])

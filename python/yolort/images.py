@@ -1,4 +1,4 @@
-"""Image files: finding, reading and writing them. OpenCV does the work and is imported at the first use."""
+"""Finds, reads and writes image files with OpenCV, which is imported on first use."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ import numpy.typing as npt
 from yolort import _addresses, _atomic, _bands, _checks, _glob, _image_header, _netpbm
 from yolort._core import Error
 
-#: Pixels that a file is decoded to at most: 400 MB, and up to 2 GB of its decoder meanwhile (JPEG 2000, AVIF). The
-#: environment variable YOLORT_MAX_PIXELS sets another number.
+#: Maximum number of pixels of a decoded file: 400 MB, plus up to 2 GB used by decoders (JPEG 2000, AVIF). The
+#: environment variable YOLORT_MAX_PIXELS changes it.
 MAX_PIXELS = 2**27
-#: Bytes of a file that is read at most: 1 GiB.
+#: Maximum size of a file in bytes: 1 GiB.
 MAX_BYTES = 2**30
 
-#: Endings by the one that tells whether this OpenCV has the format: it writes what it reads.
+#: File endings, grouped by the one with which support is tested: OpenCV can write the formats that it can read.
 _PROBED = {
     ".avif": ".avif .avifs",
     ".bmp": ".bmp .dib",
@@ -43,7 +43,7 @@ _PROBED = {
     ".webp": ".webp",
 }
 _HEIC = (".heic", ".heics", ".heif", ".heifs", ".hif")
-#: Endings of images that nothing here reads; with the others they are named rather than left out without a word.
+#: Endings of unsupported image formats; such files are reported instead of silently skipped.
 _OTHERS = ".arw .bpg .cr2 .cr3 .dcm .dds .dng .exr .ico .jls .jxl .jxr .nef .orf .pcx .pef .psd .qoi .raf .rw2 .tga"
 _KNOWN = frozenset([*" ".join(_PROBED.values()).split(), *_HEIC, *_OTHERS.split()])
 #: Endings of videos, which `Detector.stream` reads.
@@ -55,8 +55,8 @@ VIDEOS = frozenset(
 )
 _MAX_CHUNKS = 1_000_000  # of a PNG file
 _DEEP = ("hdr", "pfm", "png", "pnm", "tiff")  # formats whose pixels may have more than 8 bits
-_ROWS = 256  # of a deep image that are reduced at a time
-_DARK = 1 << 14  # brightest pixel of 16 bits below which 10 to 14 bits may be meant
+_ROWS = 256  # rows of a deep image that are converted at a time
+_DARK = 1 << 14  # if the brightest 16-bit pixel is darker than this, the image may use only 10 to 14 bits
 
 
 class ImageError(Error):
@@ -89,7 +89,7 @@ def endings() -> frozenset[str]:
 
 @functools.cache
 def encodes(ending: str) -> bool:
-    """Whether `write` writes files with this ending: the formats that OpenCV encodes, in color and 8 bits."""
+    """Whether `write` supports this ending: formats that OpenCV encodes in 8-bit color."""
     return (
         ending.lower() in endings()
         and ending.lower() not in (".pbm", ".pfm", ".pgm")
@@ -110,7 +110,7 @@ def is_video(path: str | os.PathLike[str]) -> bool:
 
 
 def left_out(paths: Iterable[Path]) -> str:
-    """A sentence about the image files among these that cannot be read here; "" without any."""
+    """A sentence about the image files among these that cannot be read here; "" if there are none."""
     unread = _KNOWN - endings()
     others = [path for path in paths if path.suffix.lower() in unread and path.is_file()]
     if not others:
@@ -124,11 +124,11 @@ def find(source: str | bytes | os.PathLike[str], *, videos: bool = False) -> lis
     """The image files of a source, sorted.
 
     Args:
-        source: a file, a folder (its own images, not those of folders below), or a glob pattern (`**` goes deeper, into
-            each folder once). Folders in front of the pattern are taken as they are, also `dir[1]`.
-        videos: take video files, too.
+        source: a file, a folder (without its subfolders), or a glob pattern (`**` enters each subfolder once). Existing
+            folders before the pattern are taken literally, also `dir[1]`.
+        videos: include video files.
 
-    Images of kinds that cannot be read here are left out, with a UserWarning.
+    Images in unsupported formats are skipped with a UserWarning.
 
     Raises:
         FileNotFoundError: nothing there.
@@ -156,18 +156,17 @@ def find(source: str | bytes | os.PathLike[str], *, videos: bool = False) -> lis
 
 
 def below(folder: Path) -> Iterator[Path]:
-    """The files of a folder and of those below it, also through links, each folder once; none that is hidden."""
+    """The files of a folder and its subfolders, including linked folders, each folder once; without hidden files."""
     return _glob.matches(os.path.join(glob.escape(os.fspath(folder)), "**"))
 
 
 def read(path: str | bytes | os.PathLike[str], channels: int = 3) -> npt.NDArray[np.uint8]:
     """Decode an image file to (height, width, 3) BGR uint8, turned as its EXIF orientation says.
 
-    With more than four `channels`, or two, the file is a TIFF of a page for each, or a numpy array (.npy), of uint8 or
-    uint16, whose upper 8 bits are kept: (height, width, channels) uint8.
-
-    Of deeper images the upper 8 bits are kept, or what the file says is white becomes 255 (netpbm; PNG with sBIT); of
-    fractions 0 is black and 1 is white. A UserWarning tells of 16 bits that would be almost black. Alpha is ignored. A
+    For two or more than four `channels`, the file is a TIFF with one page per channel or a numpy array (.npy), uint8 or
+    uint16; the result is (height, width, channels) uint8. Of values with more than 8 bits the upper 8 bits are kept, or
+    the file's value of white becomes 255 (netpbm; PNG with sBIT). In floating-point images, 0 is black and 1 is white.
+    A UserWarning reports 16-bit images that would be almost black. Alpha is ignored. A
     JPEG file may lack its end marker.
 
     Raises:
@@ -200,7 +199,7 @@ def read(path: str | bytes | os.PathLike[str], channels: int = 3) -> npt.NDArray
 
 
 def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image", channels: int = 3) -> npt.NDArray[np.uint8]:
-    """Decode the bytes of an image file, as `read` does; `name` is what an error calls it.
+    """Decode the bytes of an image file, as `read` does; `name` is its name in errors.
 
     Raises:
         ImageError, ImportError: as `read`.
@@ -214,7 +213,7 @@ def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image", channels: i
     bytes_ = np.frombuffer(data, np.uint8).data
     header = _image_header.read(bytes_)
     limit = _max_pixels()
-    if header is None:  # what has no size that is known is not decoded
+    if header is None:  # an image of unknown size is not decoded
         raise ImageError(f"{name} is empty, damaged or in an unknown format")
     if header.width * header.height > limit:
         raise ImageError(
@@ -223,7 +222,7 @@ def decode(data: bytes | npt.NDArray[np.uint8], name: str = "image", channels: i
         )
     if header.format == "png":
         for count, (_, ends) in enumerate(_image_header.png_chunks(bytes_)):
-            if not ends or count > _MAX_CHUNKS:  # OpenCV allocates the size that a chunk declares
+            if not ends or count > _MAX_CHUNKS:  # OpenCV allocates whatever size a chunk declares
                 raise ImageError(f"{name} is damaged: a chunk is truncated, or there are too many")
     if header.format == "heic":
         return _decode_heic(data, name)
@@ -296,16 +295,16 @@ def _imdecode(data: bytes | npt.NDArray[np.uint8], flags: int, name: str) -> npt
 
 
 def _without_end_marker(data: bytes, flags: int, name: str) -> npt.NDArray[Any] | None:
-    """A JPEG file that lacks its end marker only: then more data in front of the marker changes no pixel."""
+    """Whether a JPEG file lacks only its end marker: then adding data before the marker changes no pixel."""
     image = _imdecode(data + b"\xff\xd9", flags, name)
     other = None if image is None else _imdecode(data + b"\x55" * 1024 + b"\xff\xd9", flags, name)
     return image if image is not None and other is not None and np.array_equal(image, other) else None
 
 
 def _to_bytes(image: npt.NDArray[Any], name: str, white: int = 0) -> npt.NDArray[np.uint8]:
-    """Pixels in 8 bits: of whole numbers the upper 8, or what is `white` as 255; of fractions 0 to 1 as 0 to 255.
-
-    Refused is what would become all black or white: 8 bits in 16, numbers up to 255 as fractions.
+    """Converts pixels to 8 bits: for integers the upper 8 bits, or scaled so that `white` becomes 255; for floats 0 to
+    1 becomes 0 to 255. Refuses images that would become all black or white: 8-bit values stored in 16 bits, and floats
+    up to 255.
     """
     maximum = 255 if image.dtype == np.uint8 else 65535
     if not 0 < white < maximum or image.max() > white:
@@ -354,8 +353,8 @@ def write(
 ) -> None:
     """Encode an image, (height, width, 3) BGR uint8, in the format of the path's ending.
 
-    The file appears whole or not at all, and replaces only an image that yolort wrote (all end in a mark that decoders
-    ignore), and none of `sources`.
+    The file appears whole or not at all. It replaces only an image that yolort wrote (recognized by a mark at its end,
+    which decoders ignore), and none of `sources`.
 
     Raises:
         ImageError: the ending is unknown, or the file must not or cannot be written.

@@ -21,10 +21,10 @@ StreamSource: TypeAlias = "int | str | os.PathLike[str] | Iterable[npt.NDArray[n
 
 _log = logging.getLogger(__name__)
 
-TIMEOUT = 10.0  # seconds for a network stream to open or to give a frame
-_LAST_CAMERA = 99  # OpenCV takes hundreds of an index for the number of a backend
+TIMEOUT = 10.0  # seconds for a network stream to open or to deliver a frame
+_LAST_CAMERA = 99  # OpenCV interprets the hundreds of an index as a backend number
 _MAX_SOURCES = 1000  # threads
-_WHOLE = 0.95  # share of its frames or of its length with which a recording counts as whole
+_WHOLE = 0.95  # a recording counts as complete from this share of its frames or length on
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a lost source is opened again, doubled each time
 
 
@@ -41,21 +41,21 @@ class SourceImage(NamedTuple):
 
 
 class Source(Protocol):
-    """Something that gives images one after another."""
+    """A source of images."""
 
-    live: bool  #: it goes on whether it is read or not
-    problems: list[str]  #: what could not be read so far, a sentence each
+    live: bool  #: it continues whether or not it is read
+    problems: list[str]  #: one sentence for each part that could not be read so far
 
     def read(self, stopping: threading.Event, /) -> Iterator[SourceImage]:
         """The images in order, until the end or until `stopping` is set."""
 
 
 def split(source: StreamSource | Sequence[StreamSource]) -> list[Source]:
-    """The sources that an argument of `stream` names: a list or tuple is of several, unless it holds arrays.
+    """The sources named by an argument of `stream`: a list or tuple gives several, unless it holds arrays.
 
     Raises:
         FileNotFoundError: no such file.
-        TypeError, ValueError: no source, or none at all.
+        TypeError, ValueError: not a source, or an empty list.
     """
     if isinstance(source, (list, tuple)) and not any(isinstance(item, np.ndarray) for item in source):
         if not source:
@@ -108,9 +108,8 @@ class Arrays:
 
 
 class Files:
-    """Image and video files, one after another.
-
-    Those that cannot be read are left out, each with a UserWarning, unless there is only one.
+    """Image and video files, one after another. Unreadable ones are skipped, each with a UserWarning, unless there is
+    only one.
     """
 
     live = False
@@ -139,18 +138,18 @@ class Files:
 class Video:
     """A source that OpenCV captures from: a file, a camera's index, or a URL; opened again when lost, if it is live.
 
-    A recording that ends before the end that it states is told in a UserWarning.
+    A UserWarning reports a recording that ends earlier than it declares.
     """
 
     def __init__(self, address: int | str | Path, problems: list[str] | None = None) -> None:
         self.problems = [] if problems is None else problems
-        # As bytes: OpenCV crashes on text with bytes in it that are no UTF-8.
+        # As bytes, because OpenCV crashes on text that is not valid UTF-8.
         self._address = os.fsencode(address.absolute()) if isinstance(address, Path) else address
         self._name = f"camera {address}" if isinstance(address, int) else _addresses.shown_path(os.fspath(address))
         self.live = not isinstance(address, Path)
         if isinstance(address, str) and not _is_url(address):
             raise SourceError(f"source {self._name} is not a valid URL: its host or port is malformed")
-        if isinstance(address, Path) and not address.stat().st_size:  # also those of /proc, some of which wait
+        if isinstance(address, Path) and not address.stat().st_size:  # also for /proc, where some files block
             raise SourceError(f"source {self._name} is empty")
 
     def read(self, stopping: threading.Event) -> Iterator[SourceImage]:
@@ -177,7 +176,7 @@ class Video:
             capture.release()
 
     def _check_end(self, capture: Any, count: int, seconds: float) -> None:
-        """Tells if frames are missing: by their number and by their times, of which either may be an estimate."""
+        """Reports missing frames, by their number and their times, because either may be an estimate."""
         cv2 = images.opencv()
         stated, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
         whole = stated / rate if rate > 0 else 0.0
@@ -197,7 +196,7 @@ class Video:
 
     def _capture(self) -> Any:
         cv2 = images.opencv()
-        if self.live:  # FFmpeg writes addresses with their passwords on standard error; OpenCV reads this once
+        if self.live:  # FFmpeg would print addresses with passwords on standard error; OpenCV reads this variable once
             os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
         try:
             capture = cv2.VideoCapture(*self._how())

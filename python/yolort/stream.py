@@ -26,7 +26,7 @@ from yolort.sources import Arrays, Source, SourceImage, StreamSource, split
 Policy: TypeAlias = Literal["all", "latest"]
 
 _POLICIES = ("all", "latest")
-_JOIN = 15.0  # seconds for a reader that stands in a system call; a daemon, it is no longer waited for after that
+_JOIN = 15.0  # seconds to wait for a reader in a system call; it is a daemon
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +59,13 @@ class Frame(Generic[Result]):
 
 @dataclass(eq=False)
 class _Entry:
-    """An image in the pipeline; until a worker starts on it, "latest" may replace it by a newer one."""
+    """An image in the pipeline. Until a worker starts on it, "latest" may replace it with a newer one."""
 
     image: SourceImage
     index: int
     captured: float
     started: bool = False
-    result: Any = None  # or what was raised instead
+    result: Any = None  # or the exception
 
 
 @dataclass(eq=False)
@@ -87,7 +87,7 @@ class _Pipeline:
         self.tracks = tracks
         self.batcher = batcher
         self.buffer = buffer
-        self.settings = settings  # of arrays, see `_checks.settings`; of what yolort decodes, which is BGR:
+        self.settings = settings  # for arrays, see `_checks.settings`; for images that yolort decodes, which are BGR:
         self.decoded = {name: value for name, value in settings.items() if name != "format"}
         self.stopping = threading.Event()
         self.changed = threading.Condition()
@@ -142,9 +142,10 @@ class _Pipeline:
             return
         with self.changed:
             entry.started = True
-            # Not the future itself, whose callback holds this entry: only a cycle's collection would free the image.
+            # Not the future itself: its callback holds this entry, so the image would be freed only by the garbage
+            # collector.
             entry.result = result.exception() or result.result()
-            if track.latest and entry in track.entries:  # else a newer one was faster
+            if track.latest and entry in track.entries:  # otherwise a newer one has overtaken it
                 while track.entries[0] is not entry:
                     track.entries.popleft()
                     self.dropped += 1
@@ -175,7 +176,7 @@ class _Pipeline:
             self.changed.notify_all()
         self.batcher.close(cancel=True)
         for reader in readers:
-            if reader is not threading.current_thread():  # the last reference may go in a source of the user's
+            if reader is not threading.current_thread():  # the last reference may be dropped within a user's source
                 reader.join(_JOIN)
 
 
@@ -226,7 +227,8 @@ class Stream(Iterator[Frame[Result]]):
         ]
         for reader in readers:
             reader.start()
-        # The threads hold the pipeline, not this object: one that is forgotten, or left at exit, stops all the same.
+        # The threads hold the pipeline, not this object, so a stream that was never closed still stops when collected
+        # or at exit.
         self._finalizer = weakref.finalize(self, self._pipeline.stop, readers)
 
     @property

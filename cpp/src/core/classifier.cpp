@@ -1,4 +1,4 @@
-// Classifier: loads as Detector does, and reads scores.
+// Classifier: loads a model in the same way as Detector, and reads class scores.
 #include <algorithm>
 #include <cmath>
 #include <numeric>

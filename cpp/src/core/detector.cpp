@@ -76,7 +76,7 @@ fs::path Detector::Impl::take_tuning(Options& options) {
     } catch (const Error& what) {
       throw cannot_run(found->record, what.what());
     }
-    // With other weights, another size or another head it is another model.
+    // A model with other weights, size or head is a different one.
     if (spec.source.empty() || chosen.source != spec.source || chosen.layout.name() != spec.layout.name() ||
         chosen.height != spec.height || chosen.width != spec.width || chosen.names != spec.names) {
       return {};
@@ -161,7 +161,7 @@ void Detector::Impl::take_keypoints(const Options& options) {
   spec.skeleton = limbs_of(spec);
 }
 
-/// Opens the model in the first engine that can load it, cut if it may be.
+/// Opens the model in the first engine that can load it, cut at its raw maps if possible.
 void Detector::Impl::open_first(const Options& options) {
   const ModelSpec before = spec;
   for (std::string first_failure;;) {
@@ -228,7 +228,7 @@ void Detector::Impl::open(const EngineEntry& entry, const Options& options) {
                                                                : "faster here than fp32, with the same accuracy";
 }
 
-/// The input size asked for, or the model's own.
+/// The requested input size, or the model's own.
 void Detector::Impl::ask_imgsz(const Options& options) {
   if (!options.imgsz) return;
   const auto [height, width] = *options.imgsz;
@@ -240,14 +240,14 @@ void Detector::Impl::ask_imgsz(const Options& options) {
   spec.width = width;
 }
 
-/// The outputs' shapes are known once the engine has run; a model that fits no head fails here, not at first use.
+/// Output shapes are known once the engine has run. A model that fits no head fails here, not at first use.
 void Detector::Impl::probe() {
   const int batch = std::max(engine->input_shape().batch, 1);
   engine->input(batch, spec.height, spec.width);
   const std::vector<Tensor>& outputs = engine->run();
   const bool known = spec.layout.head != Head::unknown;
   const int classes = spec.placeholders ? 0 : static_cast<int>(spec.names.size());
-  const bool first = output_shapes.empty();  // a clone at another size knows the head, and its file is not read again
+  const bool first = output_shapes.empty();  // a clone of another size has the head already
   if (first && outputs.size() == 1 && outputs[0].shape.size() == 3 && !spec.layout.transformer && !engine->is_cut() &&
       outputs[0].shape[1] != 4 + classes + spec.layout.extra) {
     spec.layout.transformer = samples_grid(spec);
@@ -264,7 +264,7 @@ void Detector::Impl::probe() {
   check_outputs(outputs, batch);
 }
 
-/// As many placeholders as the head has classes; if it does not say how many, all of them.
+/// One placeholder per class of the head, or all of them if the number of classes is unknown.
 void Detector::Impl::name_classes() {
   if (!spec.placeholders) return;
   if (!spec.layout.classes) spec.layout.classes = static_cast<int>(spec.names.size());

@@ -34,7 +34,7 @@ inline void add(Speed& total, const Speed& speed) {
   total.post += speed.post;
 }
 
-/// An image and how it lies in the network input.
+/// An image and its placement in the network input.
 struct Job {
   const Image* image;
   Geometry geometry;
@@ -49,7 +49,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   Thresholds thresholds;
   std::function<void()> between_runs;
   std::string engine_name, device, precision;
-  std::string head;                       ///< the model's own, wherever the engine ends
+  std::string head;                       ///< the model's own, even if the graph is cut before it
   std::string engine_why, precision_why;  ///< clauses for the user
   EngineFailures failures;
   bool classifies = false;  ///< it belongs to a Classifier
@@ -57,7 +57,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   int threads = available_cores();
   bool rect = false;  ///< images are padded only to the stride; spec.height and spec.width bound the input
 
-  // The running engine, which each clone has its own of; guarded by the mutex.
+  // The running engine. Each clone has its own. Guarded by the mutex.
   std::unique_ptr<Engine> engine;
   Letterbox letterbox;
   Decoder decoder;
@@ -71,10 +71,10 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   /// With `rect`: the engines for other sizes, most recently used first. An engine keeps its bindings for one size.
   static constexpr std::size_t max_sizes = 8;
   std::list<std::unique_ptr<Impl>> sizes;
-  /// `output_shapes` of each size that ever ran, so that none is probed twice.
+  /// `output_shapes` of every size that has run, so that each is probed only once.
   std::map<Size, std::vector<std::vector<int>>> probed;
 
-  /// The geometry whose padding each slot of the input buffer holds.
+  /// Per slot of the input buffer: the geometry of the padding that it currently holds.
   const void* padded_buffer = nullptr;
   std::vector<int> padded_shape;
   std::vector<Geometry> padded;

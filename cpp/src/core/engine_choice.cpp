@@ -11,8 +11,8 @@
 namespace yolort {
 namespace {
 
-/// The fastest engine for files that several engines read, by measurement: docs/benchmarks/engines.md. The first rule
-/// that applies counts.
+/// The fastest engine, as measured in docs/benchmarks/engines.md, for files that several engines read. The first
+/// matching rule is used.
 struct Rule {
   bool (*applies)(const ModelSpec&);
   const char *engine, *why;
@@ -29,7 +29,7 @@ constexpr Rule rules[] = {
     {[](const ModelSpec&) { return true; }, "onnxruntime", "the fastest for ONNX on this processor"},
 };
 
-/// Above the priorities of both engines that the rules name, and below that of an engine for a format of its own.
+/// Higher than the priorities of the engines named in the rules, lower than that of an engine with its own file format.
 constexpr int preferred_priority = 45;
 
 const Rule* rule_for(const ModelSpec& spec, const Options& options) {
@@ -59,7 +59,7 @@ struct Wanted {
   std::string name, source;
 };
 
-/// The engine asked for; no name: none.
+/// The requested engine; empty if none was requested.
 Wanted wanted_engine(const Options& options) {
   if (!options.engine.empty()) return {options.engine, "engine"};
   const char* forced = std::getenv("YOLORT_ENGINE");
@@ -100,7 +100,7 @@ std::string joined(const std::string& list, const std::string& word) {
 
 EngineChoice choose_engine(const ModelSpec& spec, const Options& options, const EngineFailures& failures) {
   std::vector<EngineEntry> entries = all_engines();
-  const auto can_run = [&](const EngineEntry& entry) {  // unavailable() may open a library: only if it could run
+  const auto can_run = [&](const EngineEntry& entry) {  // last, because unavailable() may open a library
     return !failures.count(entry.name) && reads(entry, spec) && entry.unavailable().empty();
   };
   const Wanted wanted = wanted_engine(options);
@@ -112,7 +112,7 @@ EngineChoice choose_engine(const ModelSpec& spec, const Options& options, const 
   }
 
   const Rule* rule = rule_for(spec, options);
-  // An INT8 model runs on any engine that reads it, but is fast on the one that it was made for.
+  // An INT8 model runs on every engine that reads it, but is fast only on its target engine.
   const auto rank = [&](const EngineEntry& entry) {
     return std::tuple(can_do(entry, spec, options), entry.name == spec.engine,
                       rule && entry.name == rule->engine ? preferred_priority : entry.priority);

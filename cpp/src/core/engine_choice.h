@@ -9,7 +9,7 @@
 
 namespace yolort {
 
-/// Why engines that were tried could not load a model, by their names.
+/// For each engine that failed to load a model: its name and the reason.
 using EngineFailures = std::map<std::string, std::string>;
 
 struct EngineChoice {
@@ -22,12 +22,13 @@ struct EngineChoice {
 /// `failures`. Throws EngineError or std::invalid_argument, naming the alternatives.
 EngineChoice choose_engine(const ModelSpec& spec, const Options& options, const EngineFailures& failures = {});
 
-/// The precision to ask an engine for, if the user asks for `asked`: that of the float layers, "fp32" for "int8" and
-/// "bf16" for "int8+bf16"; "" for an engine that computes in the precision of the file. Throws std::invalid_argument
+/// Translates the user's precision `asked` to the precision of the float layers that an engine is opened with: "fp32"
+/// for "int8", "bf16" for "int8+bf16", and "" for an engine that uses the file's precision. Throws
+/// std::invalid_argument
 /// for other precisions.
 std::string float_precision(const ModelSpec& spec, const EngineEntry& entry, const std::string& asked);
 
-/// A line for each engine but `chosen`: whether it could run the model, and why not. Opens their libraries.
+/// One line per engine except `chosen`: whether it could run the model, and if not, why. Opens their libraries.
 std::string explain_others(const ModelSpec& spec, const std::string& chosen, const EngineFailures& failures);
 
 }  // namespace yolort

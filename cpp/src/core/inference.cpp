@@ -47,7 +47,7 @@ void Detector::Impl::check_outputs(const std::vector<Tensor>& outputs, int batch
   }
 }
 
-/// All at the size of `spec`.
+/// Runs images that all have the size of `spec`.
 void Detector::Impl::run_batch(const std::vector<Job>& jobs, const Thresholds& settings, std::vector<Detections>& out) {
   std::vector<Image> images;
   std::vector<Geometry> geometries;
@@ -93,8 +93,8 @@ void Detector::Impl::run_batch(const std::vector<Job>& jobs, const Thresholds& s
   speed.post += milliseconds(std::chrono::steady_clock::now() - finished);
 }
 
-/// Calls the hook between two runs. `lock`, of the Detector that was called, is released meanwhile, so that the hook
-/// may call that Detector.
+/// Calls the hook between two runs. `lock` (of the called Detector) is released during the hook, so the hook may use
+/// that Detector.
 void Detector::Impl::pause(std::unique_lock<std::mutex>& lock) {
   if (!between_runs) return;
   const Speed so_far = speed;
@@ -104,7 +104,7 @@ void Detector::Impl::pause(std::unique_lock<std::mutex>& lock) {
   speed = so_far;
 }
 
-/// One result per job, in order. Those of one size run together.
+/// One result per job, in order. Jobs of the same size run together.
 std::vector<Detections> Detector::Impl::run(const std::vector<Job>& jobs, const Thresholds& settings,
                                             std::unique_lock<std::mutex>& lock) {
   speed = {};
@@ -118,7 +118,7 @@ std::vector<Detections> Detector::Impl::run(const std::vector<Job>& jobs, const 
   for (const auto& [size, members] : of_size) {
     for (std::size_t first = 0; first < members.size(); first += batch) {
       if (done) pause(lock);
-      Impl& runner = at(size);  // after the pause, in which another call may have replaced it
+      Impl& runner = at(size);  // looked up again: another call may have replaced it during the pause
       std::vector<Job> together;
       for (std::size_t i = first; i < std::min(first + batch, members.size()); ++i)
         together.push_back(jobs[members[i]]);

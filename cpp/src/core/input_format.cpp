@@ -15,7 +15,7 @@ int channel_count(const std::string& text) {
   return error == std::errc() && stop == text.data() + text.size() && count >= 1 && count <= max_channels ? count : 0;
 }
 
-/// One value for all channels or one for each, all finite.
+/// One value for all channels or one per channel; all finite.
 void check_values(const std::vector<float>& values, const char* name, int channels) {
   if (values.size() > 1 && values.size() != static_cast<std::size_t>(channels)) {
     throw std::invalid_argument(std::string(name) + " has " + std::to_string(values.size()) +

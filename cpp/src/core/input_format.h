@@ -1,4 +1,4 @@
-// How pixels become the network input, from the metadata and the caller's options.
+// How pixels are converted to the network input, according to the metadata and the caller's options.
 #pragma once
 
 #include "model/model.h"
@@ -9,7 +9,7 @@ namespace yolort {
 /// Applies the options. Throws std::invalid_argument.
 void ask_input(InputFormat& format, const Options& options);
 
-/// Completes the format with the channels that the engine takes, and checks that it fits them. Throws ModelError,
+/// Sets the number of channels that the engine expects, and checks the format against it. Throws ModelError,
 /// std::invalid_argument.
 void complete_input(ModelSpec& spec, int channels);
 

@@ -17,8 +17,8 @@ std::string size_text(const Size& size) { return std::to_string(size[0]) + " x "
 
 }  // namespace
 
-/// A size that is fixed by the engine overrides the metadata; asking for another one is an error. A side that is open
-/// becomes a multiple of the stride, as in Ultralytics (check_imgsz in utils/checks.py).
+/// A size fixed by the engine overrides the metadata; requesting a different one is an error. An open side is rounded
+/// up to a multiple of the stride, as in Ultralytics (check_imgsz in utils/checks.py).
 void Detector::Impl::resolve_imgsz(const Options& options) {
   const InputShape fixed = engine->input_shape();
   const Size asked = {spec.height, spec.width};
@@ -82,7 +82,8 @@ std::unique_ptr<Detector::Impl> Detector::Impl::clone_at(const Size& size, const
   return out;
 }
 
-/// The engine for an input of this size: this, or an entry of `sizes`, which may replace the least recently used one.
+/// The engine for an input of this size: the Detector's own, or an entry of `sizes`. A new entry may replace the least
+/// recently used one.
 Detector::Impl& Detector::Impl::at(const Size& size) {
   if (size == Size{spec.height, spec.width}) return *this;
   const auto found = std::find_if(sizes.begin(), sizes.end(), [&](const std::unique_ptr<Impl>& runner) {

@@ -20,7 +20,7 @@ constexpr std::uintmax_t max_record_bytes = 1 << 20;
   throw ModelError("tuning record " + path.string() + " is damaged (" + what + "); delete it or run yolort tune again");
 }
 
-/// A key that must be there; `T` is std::string or std::int64_t.
+/// The value of a required key; `T` is std::string or std::int64_t.
 template <class T>
 T required(const fs::path& path, const Value& record, const char* key) {
   const Value* value = record.find(key);

@@ -14,20 +14,21 @@ struct Tuning {
   std::string engine, device, precision;
   std::optional<int> threads;
   std::filesystem::path record;  ///< the path of the record
-  std::string use;               ///< name of another artifact of the same model, beside it; empty: the model itself
+  std::string use;               ///< file name of a faster artifact beside it; empty: the model itself
 };
 
-/// Layout of the record that this library writes and reads; a newer one is ignored.
+/// Version of the record format that this library writes and reads; newer records are ignored.
 inline constexpr int tuning_format = 1;
 
 /// The processor and the number of cores that this process may use. A record is valid only for the same machine.
 std::string machine();
 
-/// Paths of the record of a model; the first that exists counts. It is beside the model as <name>.tuned.json or, for a
-/// folder that cannot be written, in the user's cache ($YOLORT_CACHE, $XDG_CACHE_HOME/yolort or ~/.cache/yolort).
+/// Possible paths of a model's record; the first that exists is used. The record is <name>.tuned.json beside the model
+/// or, if that folder is read-only, in the user's cache ($YOLORT_CACHE, $XDG_CACHE_HOME/yolort or ~/.cache/yolort).
 std::vector<std::filesystem::path> tuning_paths(const std::string& model);
 
-/// The record of a model for this machine; nothing if there is none, or if it is for another machine, model or format.
+/// The record of a model for this machine; empty if there is none, or if it belongs to another machine, model or
+/// format.
 /// Throws ModelError if it is damaged.
 std::optional<Tuning> find_tuning(const ModelSpec& spec);
 

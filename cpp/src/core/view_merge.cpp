@@ -12,18 +12,19 @@
 namespace yolort {
 namespace {
 
-/// A box joins the object with the largest IoU above this value, which is that of the paper and of its authors' code.
+/// A box joins the object with which its IoU is largest, if that exceeds this value from the paper and its authors'
+/// code.
 constexpr float fusion_iou = 0.55f;
 
-/// A detection of a view. In `candidate`, whose box is that which its angle turns, `anchor` counts all of them.
+/// A detection of a view. The box of `candidate` is the one before rotation; its `anchor` is an index over all views.
 struct Found {
   Candidate candidate;
   std::size_t view, row;
 };
 
-/// The boxes of one object, at most one per view.
+/// The boxes of one object; at most one per view.
 struct Cluster {
-  Candidate fused{};                 ///< its anchor is that of the best
+  Candidate fused{};                 ///< has the anchor of the best box
   double weight = 0, sides[4] = {};  ///< sum of the scores; of score x side
   std::uint64_t views = 0;           ///< one bit each
   std::vector<std::uint32_t> members{};
@@ -44,8 +45,8 @@ struct Cluster {
 
 /// Weighted boxes fusion (Solovyev, Wang, Gabruseva: arXiv:1910.13302, section 3) with equal weights for all views. A
 /// fused box is the mean of its members weighted by their scores; its score is their sum divided by the number of
-/// views. Unlike in the paper, a view adds at most one box to an object: two boxes of one view are two objects
-/// according to its NMS or its NMS-free head. So several equal views give the same result as one.
+/// views. Unlike in the paper, a view adds at most one box to an object, because the view's NMS or NMS-free head has
+/// already decided that two of its boxes are two objects. Several equal views therefore give the same result as one.
 std::vector<Cluster> fuse(const std::vector<Found>& found, std::size_t views, Task task) {
   std::vector<Cluster> clusters;
   for (const Found& each : found) {
@@ -90,7 +91,7 @@ std::vector<Found> gather(const std::vector<Detections>& views) {
   return found;
 }
 
-/// Sets the masks of the merged detections to those of all that each was fused from, by the anchor of the best.
+/// Gives each merged detection the joined masks of all detections it was fused from; `anchor` identifies the best one.
 void join_masks(const std::vector<Detections>& views, const std::vector<Found>& found,
                 const std::vector<std::vector<std::uint32_t>>& members, Detections& out) {
   std::vector<std::vector<const Mask*>> parts;
@@ -120,7 +121,7 @@ Thresholds view_thresholds(const Thresholds& thresholds, Merge merge, std::size_
     out.conf /= static_cast<float>(views);
     for (float& conf : out.class_conf) conf /= static_cast<float>(views);
   }
-  // The best objects overall need not be among the best of each view.
+  // The best objects overall may rank lower within each view.
   out.max_det = std::max(out.max_det, Thresholds().max_det);
   return out;
 }

@@ -8,7 +8,7 @@
 
 namespace yolort {
 
-/// The thresholds for each of `views` views, so that the merged result meets `thresholds`.
+/// The thresholds to use within each view so that the merged result of `views` views meets `thresholds`.
 Thresholds view_thresholds(const Thresholds& thresholds, Merge merge, std::size_t views);
 
 /// Merges the detections of each view of an image (best score first, in pixels of the image). A single view is returned

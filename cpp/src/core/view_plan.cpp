@@ -9,7 +9,7 @@ namespace yolort {
 namespace {
 
 constexpr int min_scale = 32;
-constexpr std::size_t max_scales = 32;  ///< twice that many views have a bit each in Cluster::views
+constexpr std::size_t max_scales = 32;  ///< Cluster::views has one bit per view, mirrored ones included
 
 std::string size_text(int height, int width) { return std::to_string(height) + " x " + std::to_string(width); }
 
@@ -46,7 +46,7 @@ void check_scales(const std::vector<int>& scales) {
 
 PlacedView place(int scale, const std::vector<Artifact>& artifacts) {
   const Artifact* chosen = nullptr;
-  for (const Artifact& artifact : artifacts) {  // of that size; else dynamic; else the smallest that is larger
+  for (const Artifact& artifact : artifacts) {  // preference: exact size, then dynamic, then the smallest larger one
     const int side = long_side(artifact), best = chosen ? long_side(*chosen) : 0;
     if (chosen && best == scale) break;
     if (side == scale) {
@@ -91,7 +91,7 @@ std::vector<PlacedView> plan_views(std::vector<int> scales, bool flip, const std
     view.flip = true;
     if (flip) out.push_back(std::move(view));
   }
-  for (std::size_t i = 1; i < artifacts.size(); ++i) {  // the first is the model itself, which has other uses
+  for (std::size_t i = 1; i < artifacts.size(); ++i) {  // not the model itself, the first
     if (!used[i]) {
       throw std::invalid_argument("scale_models: no scale runs on \"" + artifacts[i].path + "\" of " +
                                   size_text(artifacts[i].height, artifacts[i].width));

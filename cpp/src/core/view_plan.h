@@ -11,19 +11,20 @@ namespace yolort {
 /// A model file that a scale can run on.
 struct Artifact {
   std::string path;           ///< as the user wrote it, for messages
-  int height = 0, width = 0;  ///< network input: its only one, or the default
+  int height = 0, width = 0;  ///< size of its network input; if dynamic, the default
   bool fixed = true;
-  int stride = 32;  ///< sides of another input are multiples of it
+  int stride = 32;  ///< sides of other input sizes must be multiples of it
 };
 
 /// A view and where it runs: `View::imgsz` is the network input.
 struct PlacedView : View {
   std::size_t artifact = 0;  ///< index
-  double fraction = 1;       ///< of the input that the image may take, see Geometry::fit
+  double fraction = 1;       ///< share of the input that the image may fill, see Geometry::fit
 };
 
-/// The views: each scale, and with `flip` its mirror image. A scale runs on the artifact of that size; otherwise on a
-/// dynamic one; otherwise centered in the smallest larger input. No scales: the sizes of the artifacts. Throws
+/// Plans the views: each scale and, with `flip`, its mirror image. A scale runs on the artifact of that size; otherwise
+/// on a dynamic one; otherwise centered in the smallest larger input. Without scales, the artifacts' sizes are used.
+/// Throws
 /// std::invalid_argument for a scale that is out of range, given twice or too large for every artifact, and for an
 /// artifact on which no scale runs.
 std::vector<PlacedView> plan_views(std::vector<int> scales, bool flip, const std::vector<Artifact>& artifacts);

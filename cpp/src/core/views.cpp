@@ -15,7 +15,7 @@ Artifact Detector::Impl::artifact() const {
   return {spec.path, spec.height, spec.width, fixed.height || fixed.width, spec.stride};
 }
 
-/// The counterparts of keypoints in mirrored views, if there are any.
+/// Indices that swap left and right keypoints in mirrored views; empty if unknown.
 void Detector::Impl::find_counterparts(bool flip) {
   if (spec.layout.task != Task::pose || !flip) return;
   spec.layout.flip_idx = counterparts(spec.layout, spec.names);
@@ -36,7 +36,7 @@ void Detector::Impl::prepare_views(const Options& options) {
   for (const std::string& model : options.scale_models) {
     Options own = options;
     own.imgsz.reset();
-    if (own.rect == true) own.rect.reset();  // it is asked of the model itself
+    if (own.rect == true) own.rect.reset();  // the setting applies to the model itself
     others.push_back(std::make_unique<Impl>());
     others.back()->load(model, own);
     const ModelSpec& other = others.back()->spec;

@@ -75,8 +75,8 @@ class CudaDevice {
   /// Such as "NVIDIA H100, compute 9.0".
   const std::string& description() const { return description_; }
 
-  /// Makes the context current in the calling thread, for its lifetime. If that fails, the next call of the driver
-  /// reports it, so that destructors can use it, too.
+  /// Makes the context current in the calling thread during its lifetime. A failure is reported by the next driver
+  /// call, so that destructors can use this class, too.
   class ContextGuard {
    public:
     explicit ContextGuard(const CudaDevice& device) noexcept;
@@ -95,7 +95,7 @@ class CudaDevice {
   std::string description_;
 };
 
-/// Memory of the device, or pinned memory of the host; zero-sized at first.
+/// Device memory or pinned host memory; empty at first.
 class CudaBuffer {
  public:
   enum class Place { device, host };

@@ -1,4 +1,5 @@
-// Letterbox, decoding and NMS on a GPU: the twins of ops/letterbox, ops/decode and ops/nms, with the same numbers. The
+// Letterbox, decoding and NMS on a GPU: counterparts of ops/letterbox, ops/decode and ops/nms that return identical
+// numbers. The
 // same functions are compiled for the GPU (kernels.cu) and, for tests, for the host.
 #pragma once
 
@@ -42,7 +43,7 @@ YOLORT_BOTH inline void letterbox(const LaunchParams& params, int image, int x, 
       across.weights[1] = 0;
     }
     const int second = across.weights[1] ? source.step : 0;
-    if (source.mirrored) {  // the pair is read from its other end
+    if (source.mirrored) {  // mirrored: the pair is read in reverse
       across.first = source.width - 1 - across.first;
       if (second) {
         --across.first;
@@ -79,7 +80,7 @@ YOLORT_BOTH inline void letterbox(const LaunchParams& params, int image, int x, 
 
 // ---- decode ----
 
-/// `order`: the number of candidates that the CPU would have found before.
+/// `order`: number of candidates that the CPU would find before this one.
 YOLORT_BOTH inline void add(const LaunchParams& params, int image, std::uint32_t order, int anchor, const float* box,
                             float angle, float score, int cls) {
   const bool numbers = finite(box[0]) && finite(box[1]) && finite(box[2]) && finite(box[3]) && finite(angle);
@@ -87,7 +88,7 @@ YOLORT_BOTH inline void add(const LaunchParams& params, int image, std::uint32_t
   const int place = count_up(&params.counts[image]);
   if (place >= max_candidates) return;
   Candidate& to = params.candidates[static_cast<std::int64_t>(image) * max_candidates + place];
-  std::uint32_t bits;  // of a score, which is positive: they rise with it
+  std::uint32_t bits;  // bits of a positive score, which sort like the score
   memcpy(&bits, &score, sizeof bits);
   to.key = static_cast<std::uint64_t>(bits) << 32 | (0xFFFFFFFFu - order);
   for (int k = 0; k < 4; ++k) to.box[k] = box[k];
@@ -97,7 +98,7 @@ YOLORT_BOTH inline void add(const LaunchParams& params, int image, std::uint32_t
   to.angle = angle;
 }
 
-/// The location of an anchor's additional values: the map, the first value in it, and the distance to the next one.
+/// Where an anchor's additional values are: the map, the index of the first value, and the step to the next.
 struct Extra {
   Map map;
   std::int64_t first, step;
@@ -254,7 +255,7 @@ YOLORT_BOTH inline bool overlaps(const float* better, const float* other, float 
   return common / (area(better) + area(other) - common) > iou;
 }
 
-/// See rotated_suppression() of ops/rotated.h: each box on its own.
+/// One box of rotated_suppression() in ops/rotated.h, independent of the others.
 template <class Block>
 YOLORT_BOTH inline void suppress_turned(const LaunchParams& params, const Candidate* candidates, const int* order,
                                         std::uint8_t* suppressed, GaussianBox* gaussians, int n, const Block& block) {
@@ -283,8 +284,8 @@ YOLORT_BOTH inline void gather(const LaunchParams& params, int image, int kept, 
   });
 }
 
-/// One block per image. `block.each(n, f)` calls f(i) for i below n in the threads of the block, which then wait for
-/// each other.
+/// One block per image. `block.each(n, f)` calls f(i) for all i < n on the threads of the block, then synchronizes
+/// them.
 template <class Block>
 YOLORT_BOTH inline void select(const LaunchParams& params, int image, const Block& block) {
   const int n = params.counts[image];
@@ -308,7 +309,7 @@ YOLORT_BOTH inline void select(const LaunchParams& params, int image, const Bloc
   int kept = 0;
   Candidate* found = params.found + static_cast<std::int64_t>(image) * params.max_det;
   for (int i = 0; i < n && kept < params.max_det; ++i) {
-    if (suppressed[i]) continue;  // none writes this one any more
+    if (suppressed[i]) continue;  // no thread writes this one any more
     const Candidate& better = candidates[order[i]];
     block.one([&] { found[kept] = better; });
     ++kept;

@@ -1,4 +1,4 @@
-// Masks on a GPU: the twin of MaskDecoder (ops/masks.h), with the same numbers.
+// Masks on a GPU: the counterpart of MaskDecoder (ops/masks.h), with identical numbers.
 #pragma once
 
 #include "cuda/params.h"
@@ -20,7 +20,7 @@ YOLORT_BOTH inline void mask_grid(const MaskParams& params, int mask, int cell) 
   params.grids[span.grid + cell] = sum;
 }
 
-/// Byte `index` of the bits of a mask: eight pixels, the last of a row fewer.
+/// Byte `index` of a mask's bits: eight pixels, or fewer at the end of a row.
 YOLORT_BOTH inline void mask_bits(const MaskParams& params, int mask, int index) {
   const MaskSpan& span = params.spans[mask];
   const int row_bytes = (span.width + 7) / 8, y = index / row_bytes, x = index % row_bytes * 8;

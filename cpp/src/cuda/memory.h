@@ -10,7 +10,7 @@
 
 namespace yolort {
 
-/// Room for so many bytes, after which any type may begin.
+/// Rounds a number of bytes up so that any type may follow.
 constexpr std::size_t aligned(std::size_t bytes) {
   constexpr std::size_t alignment = 256;
   return (bytes + alignment - 1) / alignment * alignment;
@@ -21,7 +21,7 @@ T* at(const CudaBuffer& buffer, std::size_t offset) {
   return reinterpret_cast<T*>(static_cast<unsigned char*>(buffer.data()) + offset);
 }
 
-/// The number of blocks with `n` threads in all.
+/// Number of blocks needed for `n` threads.
 inline unsigned blocks(std::int64_t n, unsigned block) {
   return static_cast<unsigned>((n + static_cast<std::int64_t>(block) - 1) / block);
 }

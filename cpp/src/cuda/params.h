@@ -25,7 +25,7 @@ struct Source {
   std::int64_t stride;         ///< bytes from one row to the next; may be negative
   int width, height;
   int step, rgb[3];  ///< ChannelOrder
-  bool row_pairs;    ///< rows 2y and 2y + 1 are those that output row y needs; no others are there
+  bool row_pairs;    ///< only the needed rows were uploaded: output row y reads rows 2y and 2y + 1
   int new_width, new_height, left, top;
   bool mirrored;
   double scale_x, scale_y;  ///< source pixels per output pixel
@@ -39,7 +39,7 @@ struct Map {
 };
 
 struct Candidate {
-  std::uint64_t key;  ///< score, then the order in which the CPU finds them: the larger is first
+  std::uint64_t key;  ///< score, then the order in which the CPU finds them; larger keys come first
   float box[4];       ///< in the network input
   float score;
   int cls;
@@ -58,8 +58,8 @@ struct Sample {
 /// The mask of a detection.
 struct MaskSpan {
   int x, y, width, height;  ///< pixels of the image
-  int top, left;            ///< of its grid, in prototypes
-  int rows, columns;        ///< of its grid, two more than there are samples of
+  int top, left;            ///< position of its grid, in prototypes
+  int rows, columns;        ///< size of its grid: two more than the number of samples
   std::int64_t grid, bits;  ///< where both start
   int values;               ///< where its coefficients start
 };
@@ -78,11 +78,11 @@ struct MaskParams {
   int* for_cpu;        ///< not 0 if the CPU has to report something; zero at first
 };
 
-/// All that the kernels need of one run, in the memory of the GPU.
+/// All parameters of one run, in GPU memory.
 struct LaunchParams {
   // letterbox
   const Source* sources;
-  int images;  ///< fewer than the batch if that is fixed
+  int images;  ///< may be fewer than a fixed batch
   int width, height;
   void* input;
   bool input_half;
@@ -91,15 +91,15 @@ struct LaunchParams {
   HeadKind head;
   int cells;                   ///< of all levels; rows of end2end
   Map maps[2 * max_levels];    ///< raw: boxes and classes of each level
-  Map extra_maps[max_levels];  ///< raw: what else an anchor has, of each level
+  Map extra_maps[max_levels];  ///< raw: additional values of the anchors, per level
   int extra;                   ///< values; see HeadLayout
-  bool turned, direct;         ///< boxes have angles, which are those of OBB26
+  bool turned, direct;         ///< boxes have angles, decoded as in OBB26
   int columns[max_levels];     ///< raw: of the level's cells
   float strides[max_levels];
   int reg_max, classes;
   bool multi_label;
   float conf, min_value;  ///< a score, and a slightly lower value in the unit of the maps
-  const float* floors;    ///< by class, what a score must be above; null: conf
+  const float* floors;    ///< score threshold per class; null: conf
   Candidate* candidates;  ///< max_candidates per image
   int* counts;            ///< candidates found per image; zero at first
   int* for_cpu;           ///< per image: not 0 if the CPU has to report something; zero at first
@@ -112,7 +112,7 @@ struct LaunchParams {
   std::uint8_t* suppressed;  ///< max_candidates per image
   GaussianBox* gaussians;    ///< max_candidates per image, if boxes have angles
   Candidate* found;          ///< max_det per image
-  float* values;             ///< `extra` of each of these, unless that is the angle
+  float* values;             ///< `extra` of each of these, except angles
   int* found_counts;         ///< per image; -1: the CPU has to decode it
 
   MaskParams masks;

@@ -174,7 +174,7 @@ std::vector<Tensor> CudaPipeline::copy_outputs(const std::vector<Tensor>& output
 bool CudaPipeline::capture(const std::function<void()>& network) {
   const Cuda& cuda = Cuda::get();
   CUgraph graph = nullptr;
-  // Thread-local: calls of other threads, such as allocations, neither fail nor invalidate the capture.
+  // Thread-local, so that calls from other threads (such as allocations) neither fail nor invalidate the capture.
   if (cuda.capture_begin(stream_, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL) != CUDA_SUCCESS) return false;
   bool captured = true;
   try {
@@ -189,7 +189,7 @@ bool CudaPipeline::capture(const std::function<void()>& network) {
   return captured;
 }
 
-/// Queues the work that is the same for every run with these tensors; the rest is in the LaunchParams.
+/// Queues the work that is the same for every run with these tensors. What differs is in the LaunchParams.
 void CudaPipeline::queue(const std::function<void()>& network, bool captured) {
   const Cuda& cuda = Cuda::get();
   cuda.check(cuda.to_device(device_params_.address(), params_.data(), params_bytes_, stream_), "copying the settings");

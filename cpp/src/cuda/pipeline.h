@@ -1,5 +1,4 @@
-// A whole detection on a GPU: letterbox, a network, decoding, NMS and masks, so that only the survivors are copied
-// back.
+// A whole detection on a GPU: letterbox, network, decoding, NMS and masks. Only the final detections are copied back.
 #pragma once
 
 #include <array>
@@ -18,7 +17,7 @@ namespace yolort {
 /// The kernels of kernels.cu on one GPU.
 class CudaKernels {
  public:
-  /// Null if they cannot run: built without nvcc, a GPU or driver that they do not fit, or YOLORT_CUDA_KERNELS=0.
+  /// Null if they cannot run: built without nvcc, unsupported GPU or driver, or YOLORT_CUDA_KERNELS=0.
   static std::shared_ptr<const CudaKernels> load(std::shared_ptr<const CudaDevice> device);
   ~CudaKernels();
   CudaKernels(const CudaKernels&) = delete;
@@ -41,17 +40,17 @@ class CudaPipeline {
   CudaPipeline(const CudaPipeline&) = delete;
   CudaPipeline& operator=(const CudaPipeline&) = delete;
 
-  /// Whether it can decode such outputs.
+  /// Whether it can decode outputs of this layout.
   static bool takes(const Batch& batch, const std::vector<Tensor>& outputs);
 
-  /// Detects. `network` queues on the stream the work that reads `input` and writes `outputs`, all in GPU memory. The
-  /// second time in a row that it is called with the same tensors, everything is captured into a CUDA graph, which runs
+  /// Runs a detection. `network` queues work on the stream that reads `input` and writes `outputs`, all in GPU memory.
+  /// On the second consecutive call with the same tensors, everything is captured into a CUDA graph, which is replayed
   /// from then on; a network that cannot be captured is queued each time. If the CPU has to take over (more candidates
   /// than kernels.h allows, or NaN), the outputs are copied and decoded there.
   void detect(const Batch& batch, const Tensor& input, const std::vector<Tensor>& outputs,
               const std::function<void()>& network, std::vector<Detections>& out, Speed& speed);
 
-  /// Call it when the network has changed but not its tensors.
+  /// Must be called if the network changed but its tensors did not.
   void forget_graph();
 
  private:
@@ -76,12 +75,12 @@ class CudaPipeline {
   enum class Graph { none, capture, ready, impossible } graph_state_ = Graph::none;
   std::vector<Tensor> tensors_;  ///< input and outputs of the last run
 
-  // The LaunchParams and the arrays that it points to, in pinned memory and, copied as a whole, on the GPU.
+  // The LaunchParams and the arrays it points to, in pinned memory and, copied in one piece, on the GPU.
   CudaBuffer params_, device_params_;
   std::size_t params_bytes_ = 0;
   cuda::LaunchParams* params() const { return static_cast<cuda::LaunchParams*>(params_.data()); }
   std::vector<cuda::Source> sources_;
-  std::vector<std::size_t> offsets_;  ///< of the pixels of each image in both of these
+  std::vector<std::size_t> offsets_;  ///< offset of each image's pixels in these two buffers
   CudaBuffer pixels_, staging_;
   CudaBuffer scratch_;               ///< candidates, order, suppressed
   CudaBuffer found_;                 ///< pinned: the GPU writes into host memory

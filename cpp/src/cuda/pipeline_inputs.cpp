@@ -12,10 +12,10 @@
 namespace yolort {
 namespace {
 
-/// Rows are copied to pinned memory in bands of about this size: the GPU fetches one while the next is copied.
+/// Rows are copied to pinned memory in bands of about this size, so that the GPU fetches one while the next is copied.
 constexpr std::size_t band_bytes = 512 << 10;
 
-/// The number of rows of an image in host memory that are sent.
+/// Number of rows of a host image that are uploaded.
 int rows_sent(const cuda::Source& source) { return source.row_pairs ? 2 * source.new_height : source.height; }
 
 /// How the outputs are read.
@@ -80,7 +80,7 @@ void CudaPipeline::fill_params(const Batch& batch, const Tensor& input, const st
   scratch_.reserve(coefficients + (masks ? values : 0));
   found_.reserve(keypoints + (masks ? 0 : values));
   if (params_.data() != before || device_params_.data() != device_before || bytes != params_bytes_) {
-    // The graph copies from the one to the other.
+    // The CUDA graph copies from one to the other.
     if (graph_) Cuda::get().graph_exec_destroy(std::exchange(graph_, nullptr));
     if (graph_state_ == Graph::ready) graph_state_ = Graph::capture;
     params_bytes_ = bytes;

@@ -10,7 +10,7 @@
 namespace yolort {
 namespace {
 
-/// The first sample of a side and one behind its values.
+/// The first sample along a side, and one past the last.
 std::pair<int, int> range(const std::vector<std::int32_t>& first, int from, int count) {
   const auto [low, high] =
       std::minmax(first[static_cast<std::size_t>(from)], first[static_cast<std::size_t>(from + count - 1)]);

@@ -9,7 +9,7 @@ namespace {
 
 using Types = std::set<std::string>;
 
-// Types of nodes, as ONNX, OpenVINO and ncnn call them.
+// Node types, by their names in ONNX, OpenVINO and ncnn.
 const Types constants = {"Constant", "Const", "MemoryData"};
 const Types convolutions = {"Conv", "Convolution"};
 const Types shapes = {"Shape", "ShapeOf"};
@@ -73,7 +73,7 @@ class Tail {
     return found == producers_.end() ? nullptr : found->second;
   }
 
-  /// The mean of a distribution (DFL) is a convolution too, of its softmax.
+  /// Excludes the convolution after a softmax that computes the mean of a distribution (DFL).
   bool is_mean(const GraphNode& convolution) const {
     const GraphNode* from = &convolution;
     for (int steps = 0; from && !from->inputs.empty() && steps < 4; ++steps) {
@@ -84,7 +84,7 @@ class Tail {
     return false;
   }
 
-  /// A convolution, after which OpenVINO adds the bias.
+  /// A convolution; in OpenVINO followed by the addition of its bias.
   bool is_map(const std::string& tensor) const {
     const GraphNode* node = producer(tensor);
     if (node && node->type == "Add" && node->inputs.size() == 2) {
@@ -172,7 +172,7 @@ class Tail {
     return nullptr;
   }
 
-  /// The maps that a node joins; empty: it joins pairs of them.
+  /// The maps that a node concatenates; empty if it concatenates pairs of them.
   std::vector<std::string> joined(const GraphNode& levels) const {
     std::vector<std::string> out;
     for (const std::string& input : levels.inputs) {
@@ -226,7 +226,7 @@ class Tail {
   const Task task_;
   std::map<std::string, const GraphNode*> producers_;
   std::map<std::string, std::vector<const GraphNode*>> consumers_;
-  std::set<std::string> scored_;  ///< what a sigmoid is taken of
+  std::set<std::string> scored_;  ///< input of a sigmoid
   std::vector<const GraphNode*> levels_, concatenations_;
 };
 

@@ -1,4 +1,4 @@
-// JSON and Python literals, which is what Ultralytics stores in ONNX files.
+// Parser for JSON and Python literals, which Ultralytics stores in ONNX files.
 #pragma once
 
 #include <string_view>

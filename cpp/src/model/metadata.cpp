@@ -16,7 +16,7 @@ constexpr std::int64_t max_stride = 1024;
 constexpr std::size_t max_name_bytes = 1024;
 constexpr std::int64_t max_keypoints = 4096;
 
-/// The value as text. Nulls, booleans and numbers stay as they were written, since they may be names.
+/// The value as text. Nulls, booleans and numbers keep their spelling, because they may be class names.
 std::string to_text(const Value& value) {
   if (!value.text.empty()) return value.text;
   struct Visitor {
@@ -67,8 +67,8 @@ class MetadataReader {
       spec_.layout.head = Head::end2end;
       spec_.layout.nms = false;
     }
-    spec_.layout.normalized = spec_.format == Format::tflite;  // as Ultralytics exports it, for the sake of INT8
-    if (nms && is_true(*nms)) {  // Ultralytics unrolls the loop over the images: further ones would get no detections
+    spec_.layout.normalized = spec_.format == Format::tflite;  // Ultralytics normalizes boxes for INT8
+    if (nms && is_true(*nms)) {  // unrolled by Ultralytics: images beyond it get no detections
       const Value batch = get("batch");
       spec_.max_batch = batch.as<std::int64_t>() ? static_cast<int>(integer(batch, "batch", 1, 1 << 16)) : 1;
     }
@@ -174,7 +174,7 @@ class MetadataReader {
     }
   }
 
-  /// The keys of a JSON object are text.
+  /// Keys of a JSON object are strings, also for numbers.
   static Value number_of(const Value& key) {
     const std::string* text = key.as<std::string>();
     std::int64_t number = 0;
@@ -202,7 +202,7 @@ class MetadataReader {
     spec_.width = static_cast<int>(integer(width, "imgsz", 1, max_imgsz));
   }
 
-  /// The `yolort` key, which our exporter adds.
+  /// Reads the `yolort` key, which our exporter adds.
   void read_own() {
     Value own = get("yolort");
     if (const std::string* text = own.as<std::string>()) {
@@ -281,7 +281,7 @@ class MetadataReader {
     return out;
   }
 
-  /// A model that wants another letterbox must not run with this one.
+  /// A model that needs another letterbox must not run with this one.
   void read_input(const Value& own) {
     const Value* input = own.find("input");
     if (!input) return;
@@ -300,7 +300,7 @@ class MetadataReader {
     spec_.input.stddev = numbers(*input, "std");
   }
 
-  /// Whether a text is the second of the two that it may be; the first if it is not there.
+  /// Reads a key with two allowed values: whether it is the second. If missing, it is the first.
   bool choice(const Value& input, const std::string& key, const std::string& first, const std::string& second) const {
     const Value* value = input.find(key);
     if (!value || to_text(*value) == first) return false;

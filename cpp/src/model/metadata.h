@@ -1,4 +1,4 @@
-// From the metadata of a model to its ModelSpec.
+// Converts the metadata of a model to its ModelSpec.
 #pragma once
 
 #include <string>

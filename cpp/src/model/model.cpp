@@ -16,8 +16,8 @@ namespace fs = std::filesystem;
 namespace yolort {
 namespace {
 
-/// The one file with this ending in a folder, or the path itself. Of several it is the one that Ultralytics names so,
-/// beside which pnnx leaves others.
+/// The one file with this ending in a folder, or the path itself. If there are several, because pnnx left some, it is
+/// the one named by Ultralytics.
 fs::path find_graph(const ModelSpec& spec, const fs::path& path, const std::string& ending) {
   if (!fs::is_directory(path)) return path;
   const fs::path usual = path / ("model.ncnn" + ending);

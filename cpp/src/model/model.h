@@ -30,13 +30,14 @@ enum class Head {
   probs,    ///< batch x classes, of Task::classify
 };
 
-/// How pixels become numbers of the network input.
+/// How pixels are converted to the network input.
 struct InputFormat {
   int channels = 0;  ///< 0: unknown
   bool bgr = false;  ///< blue first, of three channels
   /// Both sides of an image become those of the input: no padding. Unset: whether the model is RT-DETR.
   std::optional<bool> stretch;
-  /// (grey level / 255 - mean) / stddev; one for all channels, or one each in the order of the network. Empty: 0 and 1.
+  /// (grey level / 255 - mean) / stddev; one value for all channels, or one per channel in network order. Empty: 0 and
+  /// 1.
   std::vector<float> mean, stddev;
 };
 
@@ -45,17 +46,17 @@ struct InputFormat {
 struct HeadLayout {
   Head head = Head::unknown;
   Task task = Task::detect;
-  int extra = 0;                   ///< segment: the prototypes, which are the last output; obb: 1
+  int extra = 0;                   ///< segment: number of prototypes (the last output); obb: 1
   std::array<int, 2> kpt_shape{};  ///< pose: keypoints, and values of each
-  std::vector<int> flip_idx;       ///< pose: which keypoint each one is in a mirrored image; empty: unknown
+  std::vector<int> flip_idx;       ///< pose: index of each keypoint's counterpart in a mirrored image; empty: unknown
   bool direct = false;             ///< raw: keypoints and angles as in Pose26 and OBB26 of YOLO26
   bool nms = true;                 ///< raw one-to-one branches (`raw-e2e`) and end2end need none
-  bool normalized = false;         ///< boxes, rows, centered end2end: cx cy w h are shares of the input
+  bool normalized = false;         ///< boxes, rows, centered end2end: cx cy w h are fractions of the input size
   bool centered = false;           ///< end2end: cx cy w h instead of the corners; always so for obb
   bool objectness = false;         ///< rows: an objectness score follows the box and multiplies the others
   bool transformer = false;        ///< RT-DETR: the boxes are normalized and need no NMS
   int classes = 0;
-  int reg_max = 0;           ///< raw: bins of a box side; 1 means the distance itself
+  int reg_max = 0;           ///< raw: bins per box side; 1: the value is the distance itself
   std::vector<int> strides;  ///< raw: input pixels per cell, level by level; empty: from the shapes of the maps
 
   std::string name() const;
@@ -65,7 +66,7 @@ struct HeadLayout {
 
 struct ModelSpec {
   std::string path;           ///< as the user wrote it, for messages
-  std::string_view contents;  ///< of a model in memory, borrowed while it is loaded; empty: it is in files
+  std::string_view contents;  ///< bytes of a model in memory, borrowed during loading; empty: the model is in files
   Format format = Format::onnx;
   std::filesystem::path graph;     ///< .onnx, .param, .xml, .engine or .tflite
   std::filesystem::path weights;   ///< .bin of NCNN and OpenVINO
@@ -78,8 +79,8 @@ struct ModelSpec {
   InputFormat input;
   HeadLayout layout;
   int max_batch = 0;      ///< maximum number of images per run if the graph's shapes do not fix it; 0: any
-  std::string precision;  ///< that of the file; empty: unknown
-  std::string engine;     ///< the one it was made for; empty or unknown: any
+  std::string precision;  ///< precision of the file; empty: unknown
+  std::string engine;     ///< engine that the model was made for; empty or unknown: any
   std::string source;     ///< SHA-256 of the source checkpoint; empty: unknown
   std::map<std::string, std::string> metadata;
   bool whole = false;  ///< run the graph up to its own outputs, even if they are decoded in it
@@ -101,7 +102,7 @@ inline constexpr int max_imgsz = 16384;
 /// Maximum number of channels of a network input.
 inline constexpr int max_channels = 512;
 
-/// Channels of the network input: those of the graph, or if they are open (0) those of the spec, or 3.
+/// Channels of the network input: from the graph; if dynamic there (0), from the spec; otherwise 3.
 inline int channels_of(const ModelSpec& spec, int in_graph) {
   return in_graph ? in_graph : spec.input.channels ? spec.input.channels : 3;
 }
@@ -112,7 +113,7 @@ std::uintmax_t model_bytes(const ModelSpec& spec);
 /// The error if neither the model nor the caller has an input size.
 ModelError unknown_imgsz(const ModelSpec& spec);
 
-/// Finds the files and reads the metadata; nothing of the network itself. Throws FileNotFound, ModelError.
+/// Finds the files and reads the metadata, but not the network itself. Throws FileNotFound, ModelError.
 ModelSpec read_model(const std::string& path);
 /// The same for a model in memory; `format` as in ModelBytes. Throws ModelError, std::invalid_argument.
 ModelSpec read_model(std::string_view contents, const std::string& format);

@@ -97,9 +97,8 @@ class Reader {
 
   ProtobufReader& file_;
   Graph& out_;
-  std::map<std::string, std::uint64_t> types_;  ///< of each constant
-  std::vector<std::pair<std::size_t, std::uint64_t>>
-      roundings_;  ///< index of a node, and the type that it names itself
+  std::map<std::string, std::uint64_t> types_;                    ///< of each constant
+  std::vector<std::pair<std::size_t, std::uint64_t>> roundings_;  ///< index of a node, and the type that it declares
 };
 
 std::string varint(std::uint64_t value) {

@@ -6,7 +6,7 @@
 
 namespace yolort {
 
-/// The keys and values, all text; the graph and its weights are skipped. Throws ModelError.
+/// The keys and values, all text. The graph and its weights are skipped. Throws ModelError.
 Dict read_onnx_metadata(const ModelSpec& spec);
 
 }  // namespace yolort

@@ -9,9 +9,9 @@ namespace yolort {
 
 struct ProtobufField {
   int number = 0;
-  bool is_bytes = false;    ///< a message, a text, ...; otherwise a number
+  bool is_bytes = false;    ///< a message, string, ...; otherwise a number
   std::uint64_t value = 0;  ///< of a varint
-  std::uint64_t end = 0;    ///< of bytes: the position behind them
+  std::uint64_t end = 0;    ///< of bytes: their end position
 };
 
 /// Reads from a stream of `size` bytes without loading skipped fields. Throws ParseError.
@@ -22,9 +22,10 @@ class ProtobufReader {
   std::uint64_t size() const { return size_; }
   /// Position of the next byte.
   std::uint64_t position() const { return at_; }
-  /// Bytes of a field that are not read yet.
+  /// The bytes of a field, not read yet.
   std::uint64_t remaining(const ProtobufField& field) const { return field.end - at_; }
-  /// The next field of the message that ends there; false at its end. Its bytes must be read or skipped before the next
+  /// Reads the next field of the message that ends at `end`; returns false at its end. Its bytes must be read or
+  /// skipped before the next
   /// call.
   bool next(std::uint64_t end, ProtobufField& field);
   void skip(const ProtobufField& field);

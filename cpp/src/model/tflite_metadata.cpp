@@ -43,7 +43,7 @@ struct Archive {
   /// The contents of metadata.json; nothing if there is none.
   std::optional<std::string> metadata() const {
     if (file.size < end_record) return std::nullopt;
-    const std::string end = read(file.size - end_record, end_record);  // Ultralytics writes no comment after it
+    const std::string end = read(file.size - end_record, end_record);  // without a comment, as Ultralytics writes it
     if (number(end, 0, 4) != 0x06054B50) return std::nullopt;
     const std::uint64_t size = number(end, 12, 4), start = number(end, 16, 4);
     if (size > max_directory) damaged();
@@ -57,7 +57,7 @@ struct Archive {
     return std::nullopt;
   }
 
-  /// The file whose entry of the directory is there.
+  /// The file whose directory entry is at this position.
   std::string unpacked(const std::string& directory, std::uint64_t at) const {
     const std::uint64_t method = number(directory, at + 10, 2), packed = number(directory, at + 20, 4);
     const std::uint64_t size = number(directory, at + 24, 4), start = number(directory, at + 42, 4);

@@ -19,7 +19,7 @@ const Value* Value::find(std::string_view key) const {
 namespace parsing {
 namespace {
 
-/// False if the text is not a number as a whole.
+/// Returns false unless the whole text is a number.
 bool parse_number(std::string_view text, Value& out) {
   if (text.empty()) return false;
   std::string_view digits = text;

@@ -29,7 +29,7 @@ struct Value {
   const Value* find(std::string_view key) const;
 };
 
-/// The fault, and the character or line where it is.
+/// The error, with its character position or line.
 struct ParseError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -39,7 +39,7 @@ namespace parsing {
 
 inline constexpr int max_depth = 32;
 inline constexpr std::size_t max_size = 8 << 20;    ///< bytes: 65,536 names of 128 bytes
-inline constexpr std::size_t max_values = 1 << 19;  ///< in one text; a Value takes about 100 bytes
+inline constexpr std::size_t max_values = 1 << 19;  ///< per text; a Value takes about 100 bytes
 
 /// Throws ParseError for more than max_size.
 void check_size(std::string_view text);
@@ -59,7 +59,7 @@ void append_utf8(std::string& out, std::uint32_t code);
 /// The code point that exactly `digits` hexadecimal digits name.
 std::optional<std::uint32_t> parse_hex(std::string_view text, std::size_t digits);
 
-/// A null, boolean or number, of JSON, Python or YAML. False: the word is none of them.
+/// Parses a null, boolean or number of JSON, Python or YAML. Returns false if the word is none of them.
 bool parse_word(std::string_view word, Value& out);
 
 }  // namespace parsing

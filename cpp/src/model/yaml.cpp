@@ -8,7 +8,7 @@
 namespace yolort {
 namespace {
 
-/// The structure above the scanner: blocks, flow collections and tags.
+/// The parser, which uses the scanner: blocks, flow collections and tags.
 class YamlParser : YamlScanner {
  public:
   explicit YamlParser(std::string_view text) : YamlScanner(text) {}
@@ -32,7 +32,7 @@ class YamlParser : YamlScanner {
 
   bool at_item() const { return peek() == '-' && blank_at(1); }
 
-  /// A node indented deeper than `indent`. `fresh`: only dashes precede it in its line, so it may be a mapping.
+  /// A node indented deeper than `indent`. `fresh`: only dashes precede it on its line, so it may be a mapping.
   Value parse_node(int indent, bool fresh, int depth) {
     if (depth > parsing::max_depth) fail("nested deeper than " + std::to_string(parsing::max_depth) + " levels");
     const std::size_t start = line_start();

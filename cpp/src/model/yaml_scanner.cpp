@@ -65,7 +65,8 @@ std::string YamlScanner::plain_scalar(int indent, bool flow, bool keys) {
   }
 }
 
-/// Consumes line breaks and the blanks around them. One break becomes a blank; of several, the first is dropped.
+/// Consumes line breaks and the blanks around them. A single break becomes a blank; of several breaks, the first is
+/// dropped.
 std::string YamlScanner::fold() {
   const std::string_view first = take_break();
   std::string more;

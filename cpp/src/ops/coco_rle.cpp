@@ -9,7 +9,7 @@
 namespace yolort {
 namespace {
 
-/// The lengths of the runs, beginning with one outside the object.
+/// The run lengths; the first run is outside the object.
 std::vector<std::int64_t> run_lengths(const Mask& mask, int width, int height) {
   std::vector<std::int64_t> out;
   std::int64_t start = 0;
@@ -46,7 +46,7 @@ std::string Mask::rle(int image_width, int image_height) const {
   std::string out;
   for (std::size_t i = 0; i < runs.size(); ++i) {
     std::int64_t rest = i > 2 ? runs[i] - runs[i - 2] : runs[i];
-    for (bool more = true; more;) {  // five bits a character, the lowest first
+    for (bool more = true; more;) {  // five bits per character, lowest first
       int five = static_cast<int>(rest & 31);
       rest >>= 5;
       more = five & 16 ? rest != -1 : rest != 0;

@@ -1,4 +1,4 @@
-// From the image to the network input, and from there back.
+// Maps coordinates between image and network input.
 #pragma once
 
 #include "yolort/yolort.h"
@@ -12,18 +12,19 @@ struct Geometry {
   int width = 0, height = 0;          ///< network input
   int new_width = 0, new_height = 0;  ///< the resized image within it
   int left = 0, top = 0;
-  bool mirrored = false;  ///< the image is mirrored left to right; the padding is that of the plain image
+  bool mirrored = false;  ///< the image is mirrored left to right; its padding is not
 
-  /// The image as large as fits into the input, times `scale` (above 0, at most 1), centered.
+  /// Fits the image into the input, times `scale` (above 0, at most 1), centered.
   static Geometry fit(int source_width, int source_height, int width, int height, double scale = 1,
                       bool mirrored = false);
-  /// The image as large as the input, times `scale`, whatever its proportions: Ultralytics' LetterBox with scale_fill.
+  /// Stretches the image to the input's size times `scale`, ignoring its proportions: Ultralytics' LetterBox with
+  /// scale_fill.
   static Geometry stretch(int source_width, int source_height, int width, int height, double scale = 1,
                           bool mirrored = false);
   /// The same image with as little padding as multiples of `stride` allow: Ultralytics' LetterBox with auto=True. Both
   /// sides of the input must be multiples of it.
   Geometry trimmed(int stride) const;
-  /// From network input to original image, clipped.
+  /// Maps a box from network input to original image, clipped.
   Box to_image(const Box& box) const;
   /// The same for a rotated box, which is not clipped.
   RotatedBox to_image(const RotatedBox& box) const;

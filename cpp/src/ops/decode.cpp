@@ -25,7 +25,7 @@ Box centered(const Box& box) {
   return {box.x1 - w, box.y1 - h, box.x1 + w, box.y1 + h};
 }
 
-/// A box of shares of the input in its pixels, if the layout says so.
+/// Converts a box given as fractions of the input to pixels, if the layout says so.
 Box in_pixels(const HeadLayout& layout, const Geometry& geometry, Box box) {
   if (!layout.normalized) return box;
   const auto width = static_cast<float>(geometry.width), height = static_cast<float>(geometry.height);
@@ -131,8 +131,8 @@ Decoder::FloatMap Decoder::float_map(const Tensor& tensor, int index, std::size_
   return {copy.data(), static_cast<std::ptrdiff_t>(cells), channels, cells};
 }
 
-/// Adds the candidates of cells whose best class is above `threshold` (in the unit of `scores`). `score` turns a value
-/// into a score, `decode_box` computes the box of a cell; `first` is the anchor of the first cell.
+/// Adds the candidates of cells whose best class is above `threshold` (in the unit of `scores`). `score` converts a
+/// value to a score, `decode_box` computes the box of a cell, and `first` is the index of the first cell's anchor.
 template <class Score, class DecodeBox>
 void Decoder::collect(const FloatMap& scores, std::size_t first, float threshold, bool multi_label,
                       const Thresholds& thresholds, Score score, DecodeBox decode_box) {
@@ -195,7 +195,7 @@ void Decoder::decode_boxes(const HeadLayout& layout, const Tensor& output, int i
       });
 }
 
-/// A score is that of its class times that of there being an object, if the row has one.
+/// The score of a class, multiplied by the objectness if the row has one.
 void Decoder::decode_rows(const HeadLayout& layout, const Tensor& output, int index, const Geometry& geometry,
                           const Thresholds& thresholds) {
   const FloatMap rows = float_map(output, index, 0);
@@ -243,7 +243,7 @@ void Decoder::decode_indexed(const HeadLayout& layout, const Tensor& output, int
   }
 }
 
-/// Adds a candidate if its score is above the threshold of its class, and its class is wanted.
+/// Adds a candidate if its class is selected and its score is above the threshold of the class.
 void Decoder::add_row(const HeadLayout& layout, const Box& box, float score, float cls, std::size_t row,
                       const Thresholds& thresholds) {
   if (!std::isfinite(score)) throw not_finite();

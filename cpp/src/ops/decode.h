@@ -1,4 +1,5 @@
-// Outputs to detections: threshold in logit space first, box arithmetic only for survivors, NMS only if needed.
+// Decodes outputs to detections: first thresholds in logit space, then computes boxes only for survivors, and applies
+// NMS only if needed.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +21,7 @@ void check_thresholds(const Thresholds& thresholds, int classes);
 float conf_of(const Thresholds& thresholds, int cls);
 float lowest_conf(const Thresholds& thresholds);
 
-/// Score thresholds by class; infinity for classes that are not wanted. Empty: conf for all.
+/// Score thresholds by class; infinity for classes that are not selected. Empty: conf for all.
 std::vector<float> score_floors(const Thresholds& thresholds, int classes);
 
 /// The logit of a score, slightly lower so that rounding loses no candidate; the score itself is compared later.
@@ -30,11 +31,12 @@ float logit(float score);
 /// (DFL, arXiv:2006.04388). `bins`: reg_max values, `stride` apart.
 float box_side(const float* bins, std::ptrdiff_t stride, int reg_max);
 
-/// Whether an anchor can produce a detection per class: if requested, and for one-to-one branches (Ultralytics
+/// Whether an anchor can produce one detection per class: if requested, or for one-to-one branches (Ultralytics
 /// Detect.get_topk_index).
 bool is_multi_label(const HeadLayout& layout, const Thresholds& thresholds);
 
-/// The detections, in pixels of the image. `values`: HeadLayout::extra of each candidate, unless that is the angle.
+/// Converts candidates to detections in pixels of the image. `values`: HeadLayout::extra values per candidate, except
+/// angles.
 /// Only the shapes of `outputs` are read. Masks are left to MaskDecoder. Throws EngineError for boxes that overflow.
 Detections to_detections(const HeadLayout& layout, const std::vector<Tensor>& outputs, const Geometry& geometry,
                          const std::vector<Candidate>& candidates, std::vector<float> values);

@@ -1,4 +1,4 @@
-// Rotated boxes as Gaussians (arXiv:2106.06072), as functions that nvcc compiles for a GPU as well.
+// Rotated boxes as Gaussians (arXiv:2106.06072). nvcc compiles these functions for GPUs as well.
 #pragma once
 
 #include <cmath>
@@ -33,10 +33,10 @@ YOLORT_BOTH inline GaussianBox gaussian_box(const float (&box)[4], float angle, 
           cls};
 }
 
-/// 0 if it is below; NaN stays.
+/// The value, but at least 0; NaN is kept.
 YOLORT_BOTH inline float positive(float value) { return value < 0 ? 0.0f : value; }
 
-/// The Bhattacharyya distance, from epsilon to 100; NaN if the sizes overflow.
+/// The Bhattacharyya distance, cut to epsilon..100; NaN if the sizes overflow.
 YOLORT_BOTH inline float distance(const GaussianBox& p, const GaussianBox& q) {
   const float dx = q.x - p.x, dy = p.y - q.y;
   const float a = p.a + q.a, b = p.b + q.b, c = p.c + q.c;
@@ -51,7 +51,7 @@ YOLORT_BOTH inline float distance(const GaussianBox& p, const GaussianBox& q) {
 /// The distance at which the probabilistic IoU, 1 - sqrt(1 - exp(-distance) + epsilon), is `iou`.
 YOLORT_BOTH inline float distance_of(float iou) { return -logf(1 + gaussian_epsilon - (1 - iou) * (1 - iou)); }
 
-/// Whether the distance of the centers by itself is at least `limit`: no covariance is wider than its trace.
+/// Whether the distance between the centers alone reaches `limit`, using the trace as an upper bound of the covariance.
 YOLORT_BOTH inline bool is_far(const GaussianBox& p, const GaussianBox& q, float limit) {
   const float dx = q.x - p.x, dy = q.y - p.y;
   return 0.25f * (dx * dx + dy * dy) > limit * (p.a + q.a + p.b + q.b);
@@ -62,8 +62,8 @@ YOLORT_BOTH inline bool suppresses(const GaussianBox& better, const GaussianBox&
   return (agnostic || better.cls == other.cls) && !is_far(better, other, limit) && distance(better, other) < limit;
 }
 
-/// Turns a box of a raw head (Ultralytics' dist2rbox, utils/tal.py): the offset of its center from that of the cell at
-/// `x`, `y` turns as well.
+/// Rotates a box of a raw head (Ultralytics' dist2rbox, utils/tal.py), including its center's offset from the cell
+/// center at `x`, `y`.
 YOLORT_BOTH inline void turn_around(float x, float y, float angle, float (&box)[4]) {
   const float width = box[2] - box[0], height = box[3] - box[1];
   const float dx = (box[0] + box[2]) / 2 - x, dy = (box[1] + box[3]) / 2 - y;

@@ -1,4 +1,4 @@
-// IEEE half precision. Everything is inline: the callers are loops over whole tensors.
+// IEEE half precision. Everything is inline, because callers loop over whole tensors.
 #pragma once
 
 #include <cmath>

@@ -29,7 +29,7 @@ std::string shapes_text(const std::vector<Tensor>& outputs) {
                    expected + next);
 }
 
-/// Takes the number of coefficients from the prototypes, the last output, and checks their size.
+/// Sets the number of mask coefficients from the prototypes (the last output), and checks the prototypes' size.
 void resolve_prototypes(HeadLayout& layout, const std::vector<Tensor>& outputs, int height, int width) {
   const std::vector<int>& shape = outputs.back().shape;
   const bool any = shape.size() == 4 && shape[1] > 0 && shape[2] > 0 && shape[3] > 0;
@@ -85,7 +85,7 @@ std::string next_step(const HeadLayout& layout, int classes, const std::vector<i
   return "; export it again with yolort export or Ultralytics, whose metadata says what the head is";
 }
 
-/// Anchors of YOLOv5, three for each cell.
+/// Number of YOLOv5's anchors: three per cell.
 bool has_anchors_of_v5(int rows, int height, int width) {
   int cells = 0;
   for (const int stride : {8, 16, 32, 64}) {
@@ -95,9 +95,9 @@ bool has_anchors_of_v5(int rows, int height, int width) {
   return false;
 }
 
-/// Finds the head by the shape of the output besides prototypes, if the metadata does not name it or names one that
-/// does not fit. Rows of 4 + 2 classes and of 5 + 1 class have the shape of end2end: the latter is recognized by the
-/// number of anchors, and the former by a class that is not a whole number (see Decoder::add_row).
+/// Determines the head from the shape of the output (not the prototypes), if the metadata names none or one that does
+/// not fit. Rows of 4 + 2 classes and of 5 + 1 class have the shape of end2end: rows of 5 + 1 are recognized by the
+/// number of anchors, rows of 4 + 2 by a class that is not a whole number (see Decoder::add_row).
 void guess_head(HeadLayout& layout, int classes, const std::vector<int>& shape, int height, int width) {
   const auto is = [&](Head head, bool nms) {
     layout.head = head;
@@ -113,11 +113,11 @@ void guess_head(HeadLayout& layout, int classes, const std::vector<int>& shape, 
     layout.classes = scored;
     return is(Head::rows, true);
   }
-  if (shape[2] == 6 + layout.extra) return is(Head::end2end, false);  // YOLOv10, and whatever has NMS in the graph
+  if (shape[2] == 6 + layout.extra) return is(Head::end2end, false);  // YOLOv10, and exports with NMS in the graph
   is(Head::boxes, true);
 }
 
-/// Of a classifier: one value for each class, which may be a map of one cell.
+/// A classifier's output: one value per class, possibly as a map with one cell.
 HeadLayout check_scores(HeadLayout layout, int classes, const std::vector<Tensor>& outputs) {
   const std::vector<int>& shape = outputs[0].shape;
   bool fits = outputs.size() == 1 && shape.size() >= 2 && (classes == 0 || shape[1] == classes);

@@ -20,21 +20,21 @@ struct Cell {
   float x = 0, y = 0, stride = 0;
 };
 
-/// The extra values of an anchor: see HeadLayout::extra. `anchor` counts through the levels of a raw head, and is the
-/// row of an end2end one.
+/// The extra values of an anchor, see HeadLayout::extra. `anchor` counts across all levels of a raw head; for end2end
+/// it is the row.
 class ExtraValues {
  public:
-  /// Of image `index` of the batch. All arguments are borrowed.
+  /// `index`: the image in the batch. All arguments are borrowed.
   ExtraValues(const HeadLayout& layout, const std::vector<Tensor>& outputs, int index)
       : layout_(&layout), outputs_(&outputs), index_(index) {}
 
   /// Writes HeadLayout::extra values. Throws EngineError if they hold NaN or infinity.
   void read(std::size_t anchor, float* values) const;
-  /// The cell of an anchor, which only those of a raw head have. Reads the shapes only.
+  /// The cell of an anchor of a raw head. Reads only the shapes.
   Cell cell(std::size_t anchor) const;
 
  private:
-  /// The output that holds an anchor, and which place it has there.
+  /// The output that holds an anchor, and its index there.
   const Tensor& locate(std::size_t& anchor, std::size_t& level) const;
 
   const HeadLayout* layout_;

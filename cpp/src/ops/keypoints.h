@@ -15,15 +15,14 @@ namespace yolort {
 /// Ultralytics' Pose.kpts_decode and Pose26.kpts_decode (nn/modules/head.py).
 void decode_keypoints(const HeadLayout& layout, const Cell& cell, float* values);
 
-/// HeadLayout::flip_idx, or if the model does not say those of COCO's 17 keypoints, if `names` is only "person"; else
-/// nothing.
+/// HeadLayout::flip_idx; if the model has none, COCO's for 17 keypoints of the single class "person"; otherwise empty.
 std::vector<int> counterparts(const HeadLayout& layout, const std::vector<std::string>& names);
 
-/// ModelSpec::skeleton; if the model does not say, the limbs between COCO's keypoints for 17 of one class "person",
-/// else nothing.
+/// ModelSpec::skeleton; if the model has none, COCO's limbs for 17 keypoints of the single class "person"; otherwise
+/// empty.
 Skeleton limbs_of(const ModelSpec& spec);
 
-/// The fault in a flip_idx or a skeleton for a model with `keypoints` keypoints, as the end of a sentence; empty if
+/// What is wrong with a flip_idx or skeleton for a model with `keypoints` keypoints, as the end of a sentence; empty if
 /// valid.
 std::string problem_of(const std::vector<int>& flip_idx, int keypoints);
 std::string problem_of(const Skeleton& skeleton, int keypoints);

@@ -120,13 +120,13 @@ void Letterbox::prepare(const Image& image, const Geometry& geometry, int step) 
   columns_ = {};
   for (int x = 0; x < geometry.new_width; ++x) {
     Position at(x, image.width, geometry.new_width);
-    if (at.first < 0 || at.first >= image.width - 1) {  // across, only the edge pixel counts
+    if (at.first < 0 || at.first >= image.width - 1) {  // horizontally, only the edge pixel is used
       at.first = std::clamp(at.first, 0, image.width - 1);
       at.fraction = 0;
     }
     std::uint32_t left = static_cast<std::uint16_t>(to_weight(1.0f - at.fraction));
     std::uint32_t right = static_cast<std::uint16_t>(to_weight(at.fraction));
-    if (geometry.mirrored) {  // the pair is read from its other end
+    if (geometry.mirrored) {  // mirrored: the pair is read in reverse
       at.first = image.width - 1 - at.first;
       if (at.fraction != 0) {
         --at.first;
@@ -138,7 +138,7 @@ void Letterbox::prepare(const Image& image, const Geometry& geometry, int step) 
   }
   first_row_.clear();
   for (auto& weights : row_weights_) weights.clear();
-  for (int y = 0; y < geometry.new_height; ++y) {  // down, it counts twice, each time rounded
+  for (int y = 0; y < geometry.new_height; ++y) {  // vertically, it is used twice, each time rounded
     const Position at(y, image.height, geometry.new_height);
     first_row_.push_back(at.first);
     row_weights_[0].push_back(to_weight(1.0f - at.fraction));
@@ -148,7 +148,7 @@ void Letterbox::prepare(const Image& image, const Geometry& geometry, int step) 
   const int row_bytes = image.width * step, slack = std::max(row_slack, 2 * step);
   const auto safe = std::count_if(columns_.offsets.begin(), columns_.offsets.end(),
                                   [&](std::int32_t offset) { return offset <= row_bytes - slack; });
-  constexpr std::size_t block = 16;  // columns of the widest kernel: a body of whole blocks has no remainder
+  constexpr std::size_t block = 16;  // columns per block of the widest kernel; a multiple of it leaves no remainder
   body_ = static_cast<std::size_t>(safe) / block * block;
   const std::size_t tail = columns_.offsets.size() - body_;
   const auto first = columns_.offsets.begin() + static_cast<std::ptrdiff_t>(geometry.mirrored ? 0 : body_);

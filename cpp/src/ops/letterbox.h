@@ -1,4 +1,5 @@
-// Pixels to network input in one pass: resize, pad, BGR to RGB, scale and cast, straight into the engine's buffer.
+// Converts pixels to network input in one pass: resizes, pads, converts BGR to RGB, scales and casts, directly into the
+// engine's buffer.
 #pragma once
 
 #include <cstdint>
@@ -26,19 +27,19 @@ void check_channels(const Image& image, int channels);
 /// Gray levels as OpenCV's BGR2GRAY computes them (imgproc/src/color_rgb.simd.hpp), packed rows.
 void to_gray(const Image& image, std::vector<std::uint8_t>& gray);
 
-/// Up to three channels of a network that are written together; if there are fewer, the last one is repeated.
+/// Up to three channels of a network, written together; if there are fewer, the last one is repeated.
 struct ChannelGroup {
   ChannelOrder order;
   int planes[3];
 };
-/// Which channels of an image go into which of the network.
+/// Which image channel each network channel is read from.
 std::vector<ChannelGroup> channel_groups(const Image& image, int channels, const InputFormat& format);
 
 /// A channel of the network: grey level / 255 * scale + offset.
 struct Affine {
   float scale, offset;
 };
-/// Of each channel; empty: grey level / 255.
+/// Per channel; empty: grey level / 255.
 std::vector<Affine> affine_of(int channels, const InputFormat& format);
 
 class Letterbox {
@@ -59,13 +60,13 @@ class Letterbox {
   RowPair row_pair(const Image& image, std::ptrdiff_t stride, int y) const;
 
   const Kernels* kernels_;
-  Geometry geometry_;  ///< of the tables below
+  Geometry geometry_;  ///< size of the tables below
   int step_ = 0;
   Columns columns_;
   std::vector<int> first_row_;                ///< upper source row of each output row; may be -1, meaning 0
   std::vector<std::int16_t> row_weights_[2];  ///< Q11
   /// The last columns read a copy of the last bytes of the source row, to avoid over-reads.
-  std::size_t body_ = 0;          ///< the number of other columns; they are the last ones of a mirrored row
+  std::size_t body_ = 0;          ///< number of columns that read the row itself; the last ones if mirrored
   std::int32_t tail_offset_ = 0;  ///< first column of the copy
   std::vector<std::uint8_t> tail_[2];
   std::vector<ChannelGroup> groups_;

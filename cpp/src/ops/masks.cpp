@@ -15,7 +15,7 @@
 namespace yolort {
 namespace {
 
-/// With fewer mask pixels in an image, one thread is done sooner than another one is woken.
+/// With fewer mask pixels per image, one thread finishes before a second one would wake up.
 constexpr std::size_t min_shared_pixels = std::size_t{1} << 18;
 
 /// Position of a sample of a bilinear resize, as in PyTorch's interpolate (align_corners=False).
@@ -31,8 +31,8 @@ struct Position {
   }
 };
 
-/// The samples of one side. The prototypes (`size` values) are enlarged `factor` times; of that, `fitted` values from
-/// `start` on are the image, which has `source` pixels.
+/// The samples along one side. The prototypes (`size` values) are enlarged `factor` times; `fitted` of these values,
+/// beginning at `start`, cover the image, which has `source` pixels.
 Samples samples(int size, int factor, int start, int fitted, int source, bool mirrored) {
   Samples out;
   const float scale = static_cast<float>(fitted) / static_cast<float>(source);
@@ -52,7 +52,8 @@ Samples samples(int size, int factor, int start, int fitted, int source, bool mi
   return out;
 }
 
-/// The factor by which the prototypes, each of which covers 4 pixels, are enlarged so that the padding is whole pixels.
+/// The factor to enlarge the prototypes by so that the padding is a whole number of values. Each prototype covers 4
+/// pixels.
 int enlargement(const Geometry& g) {
   const int sides = g.left | g.top | g.new_width | g.new_height;
   return sides % 2 ? 4 : sides % 4 ? 2 : 1;
@@ -153,8 +154,8 @@ void MaskDecoder::find_grid(const Mask& mask, const float* coefficients, Grid& g
   if (!finite) throw not_finite();
 }
 
-/// Samples `n` pixels from column `x` on from the row. If all values around a block of pixels have the same sign, so
-/// have its pixels.
+/// Samples `n` pixels of the row, beginning at column `x`. If all values around a block of pixels have the same sign,
+/// so do its pixels.
 void MaskDecoder::fill_row(const Grid& grid, std::size_t x, std::size_t n, std::uint8_t* bits) const {
   constexpr std::size_t block = 64;
   for (std::size_t i = 0; i < n; i += block) {
@@ -172,7 +173,7 @@ void MaskDecoder::fill_row(const Grid& grid, std::size_t x, std::size_t n, std::
   }
 }
 
-/// Writes the bits of a mask, which are 0.
+/// Writes a mask whose bits are all 0.
 void MaskDecoder::fill(const Mask& mask, Grid& grid, std::uint8_t* bits) const {
   const std::ptrdiff_t step = width_ + 2;
   const auto n = static_cast<std::size_t>(grid.right - grid.left + 1);

@@ -22,9 +22,9 @@ void check_mask_memory(const std::vector<Mask>& masks);
 
 /// Memory of the bits of a mask, bytes.
 std::size_t bytes_of(const Mask& mask);
-/// Zero bits; large blocks use memory only once they are written.
+/// Zeroed bits. Large blocks take physical memory only once written.
 std::shared_ptr<std::uint8_t> make_bits(std::size_t bytes);
-/// The pixels whose upper left corner lies in the box; no bits yet.
+/// The mask rectangle: pixels whose upper left corner lies in the box. The bits are not set yet.
 Mask pixels_of(const Box& box);
 /// Leaves out the detections whose mask has no pixel.
 void drop_empty(Detections& found);
@@ -35,18 +35,18 @@ struct MaskSamples {
 };
 MaskSamples mask_samples(const Geometry& geometry, int height, int width);
 
-/// The rectangle around some masks, at least one; no bits yet.
+/// The rectangle around one or more masks. The bits are not set yet.
 Mask around(const std::vector<const Mask*>& masks);
-/// Sets the bits of `mask` to the pixels of all of `masks`, which lie in it.
+/// Sets the bits of `mask` to the union of `masks`, which lie inside it.
 void join(const std::vector<const Mask*>& masks, Mask& mask);
 
 /// The masks that Ultralytics' process_mask_native (utils/ops.py) makes, which its predict shows with
 /// retina_masks=True: the prototypes weighted by the coefficients, enlarged 1, 2 or 4 times so that the padding is
-/// whole pixels, resized to the original image without the padding, both bilinearly, and cut at 0 and at the box. The
-/// two steps are one here: a pixel is a weighted sum of at most 3 x 3 values of the prototypes' grid.
+/// whole pixels, resized to the original image without the padding, both bilinearly, and cut at 0 and at the box. Both
+/// steps are combined here: a pixel is a weighted sum of at most 3 x 3 values of the prototypes' grid.
 class MaskDecoder {
  public:
-  /// `threads`: how many of the process's work on the masks of one image.
+  /// `threads`: number of threads that work on the masks of one image.
   explicit MaskDecoder(const Kernels& kernels = yolort::kernels(), int threads = available_cores())
       : kernels_(&kernels), threads_(static_cast<std::size_t>(threads)) {}
 
@@ -56,8 +56,8 @@ class MaskDecoder {
                   Detections& found);
 
  private:
-  /// The weighted prototypes of one mask, in their own grid. Rows have two values more than a prototype: a sample at
-  /// the edge gives them the weight 0.
+  /// The weighted prototypes of one mask, in their own grid. Rows have two more values than a prototype; samples at the
+  /// edge give these the weight 0.
   struct Grid {
     int top = 0, left = 0, right = 0;
     std::vector<float> values, row;

@@ -22,8 +22,8 @@ float intersection_over_union(const Box& a, const Box& b);
 /// Best score first; equal scores keep their order.
 void sort_by_score(std::vector<Candidate>& candidates);
 
-/// Drops each of the candidates, which are sorted by score, whose IoU with a kept one (of its class, unless `agnostic`)
-/// is above `iou`, as torchvision.ops.nms does, and stops at `max_det`.
+/// NMS as in torchvision.ops.nms: drops each candidate whose IoU with a kept one (of the same class, unless `agnostic`)
+/// is above `iou`. The candidates are sorted by score. Stops at `max_det`.
 void non_maximum_suppression(std::vector<Candidate>& candidates, float iou, bool agnostic, int max_det);
 
 }  // namespace yolort

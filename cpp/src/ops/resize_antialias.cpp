@@ -66,7 +66,7 @@ void AntialiasedResize::prepare(const ClassifierGeometry& geometry, int step) {
   resized_.resize(static_cast<std::size_t>(height_) * across_.first.size() * 3);
 }
 
-/// Every source row to its columns in the result.
+/// Resizes every source row to the columns of the result.
 void AntialiasedResize::resize_rows(const Image& image, const ChannelOrder& order) {
   const Kernels& kernels = step_ > max_window_step ? scalar_kernels : *kernels_;
   const std::ptrdiff_t stride = image.stride ? image.stride : static_cast<std::ptrdiff_t>(image.width) * step_;

@@ -1,4 +1,4 @@
-// Pixels to the input of a classifier: resize with antialiasing, crop, scale and cast.
+// Converts pixels to a classifier's input: resizes with antialiasing, crops, scales and casts.
 #pragma once
 
 #include <cstdint>
@@ -25,13 +25,13 @@ struct ResizedSide {
 struct Windows {
   std::size_t taps = 0;              ///< weights of each, a multiple of 4; the last ones may be 0
   std::vector<std::int32_t> first;   ///< source pixel of the first weight
-  std::vector<std::int32_t> counts;  ///< source pixels that count
+  std::vector<std::int32_t> counts;  ///< number of source pixels with a weight
   std::vector<SplitWeight> weights;
 };
 Windows antialiasing_windows(const ResizedSide& side);
 
-/// Sides of an image in the input of a classifier as torchvision's Resize and CenterCrop make them: the shorter side
-/// becomes that of a square input, whose middle is kept; for other inputs, and if `stretch`, both sides are resized.
+/// Resized sides of an image for a classifier, as in torchvision's Resize and CenterCrop. For a square input, the
+/// shorter side is resized to it and the center is kept; for other inputs, and if `stretch`, both sides are resized.
 struct ClassifierGeometry {
   ResizedSide across, down;
   static ClassifierGeometry fit(int source_width, int source_height, int width, int height, bool stretch);
@@ -54,10 +54,10 @@ class AntialiasedResize {
   ClassifierGeometry geometry_;
   int step_ = 0;
   Windows across_, down_;
-  int left_ = 0, columns_ = 0;         ///< source columns that count
-  int top_ = 0, height_ = 0;           ///< source rows that count
-  std::vector<std::uint8_t> row_;      ///< one of them, with room after it
-  std::vector<std::uint8_t> resized_;  ///< all of them with their columns resized: three planes in each row
+  int left_ = 0, columns_ = 0;         ///< source columns that are read
+  int top_ = 0, height_ = 0;           ///< source rows that are read
+  std::vector<std::uint8_t> row_;      ///< one source row, with slack after it
+  std::vector<std::uint8_t> resized_;  ///< all source rows, resized horizontally; three planes per row
   std::vector<const std::uint8_t*> rows_;
   std::vector<float> values_;
   std::vector<std::uint8_t> gray_;

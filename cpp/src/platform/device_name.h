@@ -5,8 +5,8 @@
 
 namespace yolort {
 
-/// The canonical name of a device: "" (the engine's default), "cpu", "cuda:N" for the GPU of that number however it was
-/// written ("0", "cuda", "gpu:0", "GPU.0"), "vulkan" or "vulkan:N". Any other kind is left to the engine. Throws
+/// The canonical name of a device: "" (the engine's default), "cpu", "cuda:N" for any spelling of GPU number N ("0",
+/// "cuda", "gpu:0", "GPU.0"), "vulkan" or "vulkan:N". Other kinds of names are passed to the engine. Throws
 /// std::invalid_argument for an invalid number and for several devices.
 std::string canonical_device(const std::string& device);
 

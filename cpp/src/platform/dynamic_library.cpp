@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Python packages that bring libraries, and the folder in them; TensorRT 8.6 keeps its own in `tensorrt`.
+/// Python packages that contain libraries, and the folder within them; TensorRT 8.6 has its libraries in `tensorrt`.
 constexpr const char* packages[] = {"onnxruntime/capi",   "openvino/libs",          "tensorrt_libs",
                                     "tensorrt_lean_libs", "tensorrt_dispatch_libs", "tensorrt"};
 
@@ -23,7 +23,7 @@ std::vector<fs::path>& package_folders() {
   return instance;
 }
 
-/// The folders in a variable of the environment, as in PATH.
+/// The folders listed in an environment variable such as PATH.
 std::vector<fs::path> folders_in(const char* variable) {
   const char* value = std::getenv(variable);
   std::vector<fs::path> out;
@@ -101,7 +101,7 @@ class Opener {
   void* by_system() const {
     std::string error;
     void* library = system::open_library(name_, error);
-    // "<what is not found>: cannot open ...": another name is what it needs
+    // "<missing file>: cannot open ...": if the name differs, a dependency is missing
     if (!library && error.compare(0, name_.size(), name_) != 0) why_ = name_ + " needs " + error;
     return library;
   }

@@ -6,19 +6,18 @@
 
 namespace yolort {
 
-/// Adds a folder that Python packages are installed in (site-packages): of the packages known here to bring libraries,
-/// open_library() searches the folders of those. Thread-safe.
+/// Adds a folder of Python packages (site-packages): open_library() also searches the packages in it that are known to
+/// contain libraries. Thread-safe.
 void add_package_folder(const std::filesystem::path& folder);
 
 /// Opens a library by its file name on Linux, which is mapped to the name on this system. A name without a version
 /// ("libx.so") also matches "libx.so.<version>"; of several in one folder, the newest is opened. Searches the folders
 /// in YOLORT_LIBRARY_PATH, then the system's search path (LD_LIBRARY_PATH, ldconfig), then the packages in the
 /// folders of add_package_folder() and in the active virtual environment (VIRTUAL_ENV, CONDA_PREFIX). It stays open.
-/// Null if it is not found or cannot be loaded; if it is there, but damaged or in need of another library that is
-/// missing, `why` says so.
+/// Returns null if it is not found or cannot be loaded; `why` reports a library that is damaged or lacks a dependency.
 void* open_library(const std::string& name, std::string* why = nullptr);
 
-/// A function of an open library; null if it has none of that name.
+/// A function of an open library; null if there is none with that name.
 void* find_function(void* library, const char* name);
 
 /// The path of the library that contains this function; empty if unknown.

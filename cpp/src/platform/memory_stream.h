@@ -16,7 +16,7 @@ class MemoryStream : public std::istream {
   class Buffer : public std::streambuf {
    public:
     explicit Buffer(std::string_view bytes) {
-      char* start = const_cast<char*>(bytes.data());  // nothing writes to a get area
+      char* start = const_cast<char*>(bytes.data());  // the const_cast is safe: a get area is never written
       setg(start, start, start + bytes.size());
     }
 

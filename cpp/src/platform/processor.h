@@ -12,8 +12,8 @@ inline constexpr bool is_x86 = false;
 /// The number of cores this process may run on (its affinity), 1 or more.
 int available_cores();
 
-/// Whether it multiplies bf16 itself (AVX512-BF16, AMX-BF16, or BF16 of ARM), which makes bf16 faster than fp32.
-/// $ONEDNN_MAX_CPU_ISA, with which OpenVINO's kernels can be limited to older processors, counts.
+/// Whether the processor has bf16 instructions (AVX512-BF16, AMX-BF16, or ARM's BF16), which make bf16 faster than
+/// fp32. Respects $ONEDNN_MAX_CPU_ISA, which can limit OpenVINO's kernels to older instruction sets.
 bool has_bf16_arithmetic();
 
 }  // namespace yolort

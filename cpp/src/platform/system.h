@@ -10,16 +10,17 @@
 
 namespace yolort::system {
 
-/// Between the folders of a list in the environment.
+/// Separates folders in an environment variable.
 extern const char list_separator;
-/// The variable that lists folders of libraries.
+/// The environment variable that lists library folders.
 extern const char* const library_path_variable;
-/// Folders of libraries that are searched last.
+/// Library folders that are searched last.
 extern const std::vector<std::filesystem::path> library_folders;
 /// The null device.
 extern const char* const null_device;
 
-/// The file name here of a library that is named as on Linux: "libx.so.1" is libx.1.dylib on macOS, x.dll on Windows.
+/// The file name on this system of a library given by its Linux name: "libx.so.1" is libx.1.dylib on macOS, x.dll on
+/// Windows.
 std::string library_name(const std::string& linux_name);
 
 /// Null if the library cannot be opened. `error` then begins with the name of the file that is missing or damaged: this
@@ -38,20 +39,20 @@ std::vector<std::filesystem::path> site_packages(const std::filesystem::path& en
 /// never called on systems without fork.
 bool after_fork(void (*in_child)());
 
-/// Makes the folder if it is missing. False if it cannot be written, is another user's, or (POSIX) others may write to
-/// it.
+/// Creates the folder if it is missing. Returns false if it is not writable, belongs to another user, or (POSIX) is
+/// writable by others.
 bool make_private_folder(const std::filesystem::path& folder);
 
-/// A new folder with a name of its own among the temporary ones; empty if it cannot be made.
+/// Creates a temporary folder with a unique name; empty if that fails.
 std::filesystem::path make_temporary_folder();
 
-/// The lock of a file against other holders, in this process or another, until it is destroyed. Several may share it.
+/// A lock on a file, exclusive or shared, against holders in this and other processes. Released by the destructor.
 class FileLock {
  public:
   enum class Kind { shared, exclusive };
 
   FileLock() = default;
-  /// Makes the file if it is missing. Does not wait: the lock is not held if that is impossible now.
+  /// Creates the file if it is missing. Does not wait: check whether the lock was acquired.
   FileLock(const std::filesystem::path& file, Kind kind);
   FileLock(FileLock&& other) noexcept : handle_(std::exchange(other.handle_, none)) {}
   FileLock& operator=(FileLock&& other) noexcept {

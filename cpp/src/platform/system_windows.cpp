@@ -24,14 +24,14 @@ std::string library_name(const std::string& linux_name) {
   const std::string name = linux_name.substr(linux_name.rfind("lib", 0) == 0 ? 3 : 0);
   const std::string stem = name.substr(0, name.find(".so"));
   const std::string version = linux_name.substr(ending + 3);
-  // TensorRT's: libnvinfer.so.10 is nvinfer_10.dll from 10 on.
+  // TensorRT's names: from 10 on, libnvinfer.so.10 is nvinfer_10.dll.
   if (stem.rfind("nv", 0) == 0 && version.size() > 2) return stem + "_" + version.substr(1) + ".dll";
   return stem + ".dll";
 }
 
 void* open_library(const std::string& file, std::string& error) {
   const fs::path path(file);
-  // A library with a path finds those that it needs beside itself.
+  // A library opened by its path finds its dependencies in its own folder.
   const DWORD flags = path.is_absolute() ? LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR | LOAD_LIBRARY_SEARCH_DEFAULT_DIRS : 0;
   if (const HMODULE library = LoadLibraryExW(path.c_str(), nullptr, flags)) return reinterpret_cast<void*>(library);
   const DWORD code = GetLastError();
@@ -57,7 +57,7 @@ std::vector<fs::path> site_packages(const fs::path& environment) { return {envir
 
 bool after_fork(void (*)()) { return true; }
 
-bool make_private_folder(const fs::path& folder) {  // a user's folders are closed to other users
+bool make_private_folder(const fs::path& folder) {  // folders of a user are not accessible to others by default
   std::error_code error;
   fs::create_directories(folder, error);
   return fs::is_directory(folder, error);

@@ -1,6 +1,7 @@
-// libgomp splits a loop into one part per thread and spins until each thread has done its own. Beside another busy
-// process one of the threads is not running, and the rest burn their time slices waiting for it: now and then a YOLO26n
-// frame takes seconds instead of milliseconds. This pool lets any running thread, including the caller, take the next
+// libgomp splits a loop into one part per thread and spins until each thread has done its own. If another process is
+// busy, one of the threads may not be running, and the others waste their time slices waiting for it: occasionally a
+// YOLO26n frame takes seconds instead of milliseconds. This pool lets any running thread, including the caller, take
+// the next
 // part, so a stalled thread delays nobody. Waiting threads sleep after a short spin.
 #include "platform/thread_pool.h"
 
@@ -49,8 +50,8 @@ bool spin(Ready ready) {
   return ready();
 }
 
-/// One loop that runs. Slots are never freed, and a part is claimed by an exchange that fails once the loop is over, so
-/// a late thread touches nothing.
+/// A running loop. Slots are never freed, and parts are claimed by a compare-exchange that fails once the loop is over,
+/// so a late thread accesses nothing.
 struct alignas(64) Slot {
   std::atomic<bool> taken{false};
   std::atomic<std::uint64_t> state{0};  ///< generation << 32 | parts << 16 | next part
@@ -167,7 +168,7 @@ class Pool {
     }
   }
 
-  Slot slots_[16];  ///< loops that run at the same time; further callers run theirs without other threads
+  Slot slots_[16];  ///< maximum number of simultaneous loops; further callers run theirs alone
   std::mutex mutex_;
   std::condition_variable work_there_;
   std::atomic<int> sleeping_{0};
@@ -175,7 +176,7 @@ class Pool {
 
 std::atomic<Pool*> current_pool{nullptr};
 
-/// Never destroyed: its threads may outlive main(). A forked child starts with one of its own.
+/// Never destroyed, because its threads may outlive main(). A forked child creates a new one.
 Pool& pool() {
   static std::mutex creating;
   if (Pool* ready = current_pool.load(std::memory_order_acquire)) return *ready;

@@ -9,17 +9,18 @@
 
 namespace yolort {
 
-/// Which part of a loop a thread runs, of how many. Outside of loops it is the only one.
+/// The part of a loop that a thread runs, and the number of parts. Outside a loop, there is one part.
 struct LoopPart {
   unsigned index = 0, count = 1;
 };
 LoopPart this_part();
 
-/// Calls `function(data)` once for each part, 65535 at most, on any threads; this_part() says for which. Returns when
-/// all have run. The parts of a loop within a loop run in sequence. `function` throws nothing.
+/// Calls `function(data)` once per part (at most 65535), on any threads; this_part() returns the current part. Returns
+/// when all parts have run. The parts of a loop within a loop run in sequence. `function` throws nothing.
 void run_parts(unsigned parts, void (*function)(void*), void* data);
 
-/// Calls `function()` once for each part. If one throws, the caller gets it, after all have run.
+/// Calls `function()` once per part. If a call throws, the exception is rethrown to the caller after all parts have
+/// run.
 template <class Function>
 void run_parts(unsigned parts, const Function& function) {
   struct Loop {

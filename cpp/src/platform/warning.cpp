@@ -8,7 +8,7 @@ namespace {
 
 std::mutex mutex;
 std::function<void(const std::string&)>& current() {
-  static auto* const handler = new std::function<void(const std::string&)>;  // it may hold what ends before statics do
+  static auto* const handler = new std::function<void(const std::string&)>;  // never destroyed: may hold Python objects
   return *handler;
 }
 

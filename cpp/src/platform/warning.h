@@ -6,7 +6,7 @@
 
 namespace yolort {
 
-/// Hands a sentence to the handler; without one it is lost, as a library prints nothing.
+/// Passes a sentence to the handler. Without a handler it is dropped, because a library prints nothing.
 void warn(const std::string& text);
 
 /// Thread-safe.

@@ -8,7 +8,7 @@
 namespace yolort {
 namespace {
 
-/// z_stream of zlib 1, declared in our own words.
+/// Our own declaration of zlib 1's z_stream.
 struct Stream {
   const unsigned char* next_in = nullptr;
   unsigned available_in = 0;

@@ -1,4 +1,4 @@
-// Deflated data, by the system's zlib, opened at run time.
+// Decompression with the system's zlib, which is opened at run time.
 #pragma once
 
 #include <cstddef>

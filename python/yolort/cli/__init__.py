@@ -13,7 +13,7 @@ def main() -> None:
     damaged file, nothing done; 130 interrupted; 143 terminated.
     """
     try:
-        try:  # which takes a second, in which an interrupt may come
+        try:  # imports take a second, during which an interrupt may arrive
             from yolort.cli._output import set_up
             from yolort.cli.main import app
         except ImportError as error:  # the runtime needs numpy only
@@ -21,7 +21,7 @@ def main() -> None:
                 f'yolort: error: the command line needs more packages ({error}); pip install "yolort-runtime[cli]"'
             )
         set_up()
-        # kill leaves no more files than an interrupt does; it is an exception that runs what cleans up.
+        # SIGTERM raises an exception, so that cleanup runs as after an interrupt.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         app()()
     except KeyboardInterrupt:

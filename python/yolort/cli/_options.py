@@ -229,7 +229,7 @@ def whole_number(option: str, text: str) -> int:
 
 
 def balancing(gamma: float, class_weights: str | None, sampling: str | None) -> dict[str, Any]:
-    """Training arguments for rare classes, without those that are not set."""
+    """Training arguments for rare classes; unset ones are omitted."""
     given = {"gamma": gamma, "class_weights": class_weights, "sampling": sampling}
     return {name: value for name, value in given.items() if value}
 

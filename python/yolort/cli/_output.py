@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PIPE_WIDTH = 500  # characters; tables take only what they need
+_PIPE_WIDTH = 500  # maximum table width in a pipe or file, in characters
 #: Control characters except the line feed, line and paragraph separators, text direction marks, and halves of
 #: surrogate pairs (bytes of a file name that are not valid text).
 _HIDDEN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -134,5 +134,5 @@ def _show_warning(
 
 
 def percent(fraction: float) -> str:
-    """Without its sign; "-" for NaN."""
+    """A fraction in percent, without the percent sign; "-" for NaN."""
     return "-" if fraction != fraction else f"{100 * fraction:.2f}"

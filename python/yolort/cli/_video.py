@@ -80,5 +80,5 @@ def writing(
                 writer.release()
         if writer is None:
             raise ValueError(f"--save {path}: the source has no frames")
-        with open(built, "ab") as file:  # a box that players skip
+        with open(built, "ab") as file:  # an MP4 box that players skip
             file.write(struct.pack(">I4s", 8 + len(_atomic.MARK), b"free") + _atomic.MARK.encode())

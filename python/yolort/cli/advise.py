@@ -37,7 +37,7 @@ def advise(
         raise typer.BadParameter("--report keeps what --measure took; give --measure n,s too")
     check_reports(report, REPORT_WRITERS, data, timings)
     known = versions.Timings.read(timings) if timings else None
-    run(device(), imgsz=imgsz, max_latency=max_latency, min_map=min_map, data=data, timings=known)  # checks all of it
+    run(device(), imgsz=imgsz, max_latency=max_latency, min_map=min_map, data=data, timings=known)  # validates it
     if measure is not None:
         done = versions.measure(split_list(measure), imgsz=imgsz, progress=lambda steps: progress(steps, "measuring"))
         finish_benchmark(done, report)

@@ -46,7 +46,7 @@ def demo(
         total = median(sum(speed) for speed in speeds)
         cells = [f"{milliseconds:.2f}" for milliseconds in (*parts, total)]
         rows.append([status.name, detector.device, detector.precision, len(found), *cells])
-        del detector  # its threads would disturb the next engine's
+        del detector  # closed, because its threads would disturb the next engine
     columns = ["engine", "device", "precision", "found", "pre ms", "run ms", "post ms", "total"]
     print_table(columns, rows)
     say("".join(f"{note}\n" for note in notes), end="")

@@ -16,7 +16,7 @@ from yolort.cli._output import say
 if TYPE_CHECKING:
     from yolort.tools._system import Limits
 
-#: What each optional module is for; those of one extra are installed together.
+#: The purpose of each optional module; modules of the same extra are installed together.
 _OPTIONAL = {
     "cv2": "image files and drawing (extra: cli)",
     "onnxruntime": ".onnx models (extra: onnxruntime)",

@@ -59,6 +59,6 @@ def sweep(
 
 @functools.wraps(sweep)
 def study(**arguments: Any) -> None:
-    """The name of `sweep` until the next release."""
+    """The old name of `sweep`; removed in the next release."""
     note("`yolort study` is now `yolort sweep`; the old name will be removed in the next release")
     sweep(**arguments)

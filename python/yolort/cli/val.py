@@ -83,7 +83,7 @@ def val(
             raise ValueError(f"--save-conf {save_conf}: the file must be named *.json")
         _atomic.check(save_conf, sources=[model, data])
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "class names: ")  # it is among the notes
+        warnings.filterwarnings("ignore", "class names: ")  # already reported in the notes
         done = validate(
             model,
             data,

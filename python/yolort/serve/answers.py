@@ -1,4 +1,4 @@
-"""Detections to the bodies of answers, in slices: none of the steps holds the interpreter for long."""
+"""Converts detections to response bodies in slices, so that no step holds the interpreter for long."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ _NUMBERS = 2048  # that are written at once
 
 
 def answer(name: str, asked: InferRequest, found: list[Any], limits: Limits) -> tuple[bytes, int | None]:
-    """The body of an answer, and the length of its JSON if binary data follow it. TooLargeError for its masks."""
+    """The body of a response, and the length of its JSON if binary data follows. TooLargeError if its masks exceed the
+    limit.
+    """
     usual = asked.parameters.get("binary_data_output") is True
     outputs: list[str] = []
     binary: list[bytes] = []
@@ -44,7 +46,7 @@ def answer(name: str, asked: InferRequest, found: list[Any], limits: Limits) -> 
 
 
 def _column(name: str, found: list[Any]) -> npt.NDArray[Any]:
-    """A column of all images one after the other; `counts` says how many rows are of each."""
+    """A column of all images, concatenated; `counts` is the number of rows per image."""
     if name == "probs":
         return np.stack([classified.probs for classified in found])
     if name == "counts":
@@ -53,7 +55,7 @@ def _column(name: str, found: list[Any]) -> npt.NDArray[Any]:
 
 
 def _masks(found: list[Detections], limits: Limits) -> list[str]:
-    """Each mask as COCO writes it in JSON. TooLargeError."""
+    """Each mask in COCO's JSON format. TooLargeError."""
     out: list[str] = []
     length = 0
     for detections in found:
@@ -73,15 +75,15 @@ def _binary(column: npt.NDArray[Any] | list[str]) -> bytes:
 
 
 def _text(column: npt.NDArray[Any] | list[str]) -> str:
-    """In slices, between which other threads have their turn."""
+    """Encodes in slices; other threads can run between them."""
     flat: Any = column if isinstance(column, list) else column.ravel()
     parts = (flat[at : at + _NUMBERS] for at in range(0, len(flat), _NUMBERS))
     return ", ".join(json.dumps(part if isinstance(part, list) else part.tolist())[1:-1] for part in parts)
 
 
 def _slices(found: Detections) -> Iterator[slice]:
-    """Rows that are written at once."""
-    numbers = 16  # of a detection, and what is about as long
+    """Number of rows that are written at once."""
+    numbers = 16  # bytes of a detection, approximately
     if found.keypoints is not None:
         numbers += found.keypoints[0].size if len(found) else 0
     step = max(_NUMBERS // numbers, 1)

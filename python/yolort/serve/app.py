@@ -36,8 +36,8 @@ _PAGE_POLICY = (
     "script-src 'unsafe-inline'"
 )
 _HEADER = "inference-header-content-length"
-_FILES = 256  # that are open beside connections
-_SWITCH = 0.0002  # seconds after which a thread gives way to the event loop
+_FILES = 256  # open files other than connections
+_SWITCH = 0.0002  # seconds after which a thread yields to the event loop
 _WORTH_COMPRESSING = 500  # bytes
 
 
@@ -54,14 +54,15 @@ def create_app(
     """The server as an ASGI application.
 
     Args:
-        detector: a `Detector` or `Classifier`; is cloned for the workers while the application runs.
-        name: of the model in `/v2/models/NAME`.
-        limits: what it takes on; default: `Limits()`.
-        api_key: required of all but the health checks and the page, as `Authorization: Bearer KEY` or `X-API-Key`.
+        detector: a `Detector` or `Classifier`, cloned for the workers while the application runs.
+        name: name of the model in `/v2/models/NAME`.
+        limits: limits of requests; default: `Limits()`.
+        api_key: key required for everything except the health checks and the page, as `Authorization: Bearer KEY` or
+            `X-API-Key`.
         workers, max_batch, max_wait: as of `Batcher`.
 
     Raises:
-        ValueError: an empty or non-ASCII API key, a name with other than letters, digits, and "._-".
+        ValueError: the API key is empty or not ASCII, or the name has characters other than letters, digits and "._-".
     """
     if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key != ""):
         raise ValueError("the API key must be non-empty printable ASCII without leading or trailing spaces")
@@ -148,7 +149,7 @@ def _add_inference(app: FastAPI, service: Service) -> None:
         header = request.headers.get(_HEADER)
         asked, fetchers, settings = await service.aside(protocol.parse, body, header, service.detector, service.limits)
         found = await service.detect(fetchers, settings)
-        del body, fetchers  # before there is an answer
+        del body, fetchers  # before a response exists
         content, length = await service.aside(answers.answer, service.name, asked, found, service.limits)
         headers = {} if length is None else {_HEADER: str(length)}
         if _takes_gzip(request) and len(content) > _WORTH_COMPRESSING:
@@ -163,9 +164,8 @@ def _add_detect(app: FastAPI, service: Service) -> None:
 
     @app.post("/detect")
     async def detect(request: Request, options: Annotated[DetectOptions, Query()]) -> Response:
-        """An image file as the body, or as a form's file; the form's other fields are options as those of the query.
-
-        Of a model that classifies, the five best classes; `conf` leaves out those that do not score above it.
+        """Detects in an image file sent as the body or as a form's file; other form fields are options, like those of
+        the query. A classifier returns its five best classes that score above `conf`.
         """
         start = time.perf_counter()
         service.running()
@@ -190,7 +190,7 @@ def _add_detect(app: FastAPI, service: Service) -> None:
 
 
 def run(app: FastAPI, host: str = "127.0.0.1", port: int = 8000, *, log_level: str = "info") -> None:
-    """Serve until SIGINT or SIGTERM, then finish the requests that are in (for 30 seconds at most)."""
+    """Serve until SIGINT or SIGTERM, then finish pending requests (for at most 30 seconds)."""
     import uvicorn
 
     service: Service = app.state.service
@@ -209,16 +209,16 @@ def run(app: FastAPI, host: str = "127.0.0.1", port: int = 8000, *, log_level: s
         log_level=log_level,
         access_log=False,
         server_header=False,
-        limit_concurrency=limits.connections + 1,  # of which the protocol ends the idle ones
+        limit_concurrency=limits.connections + 1,  # the protocol closes idle ones itself
         timeout_graceful_shutdown=30,
     )
 
 
 def _allow_files(count: int) -> None:
-    """Raises the process's limit of open files, as far as it may."""
+    """Raises the process's limit of open files as far as allowed."""
     try:
         import resource
-    except ImportError:  # Windows, which has none
+    except ImportError:  # not on Windows
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
@@ -249,7 +249,7 @@ def _takes_gzip(request: Request) -> bool:
 
 
 def _with_fields(options: DetectOptions, fields: dict[str, str]) -> DetectOptions:
-    """The options of a query with those of a form."""
+    """The options of the query, merged with those of the form."""
     query = options.model_dump(exclude_none=True)
     if twice := sorted(query.keys() & fields.keys()):
         raise HTTPException(400, f"{', '.join(twice)}: given in the query and in the form; give only one")

@@ -1,4 +1,4 @@
-"""The connections of a server: uvicorn's protocol with bounds on what a client costs the event loop."""
+"""Connections of the server: uvicorn's protocol, with limits on the time that a client may cost the event loop."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from yolort.serve.limits import Limits
 
-HEAD = 8192  # bytes of the head of a request
-_READ = (1024, 16_384)  # bytes that are read from a connection at once, at first and at most
-_SLOW = 0.001  # seconds of the event loop that such bytes may cost; the connection then rests
+HEAD = 8192  # maximum size of request line and headers in bytes
+_READ = (1024, 16_384)  # bytes read from a connection at once: at first, and at most
+_SLOW = 0.001  # seconds of event-loop time that such bytes may cost before the connection is paused
 _REST = 60  # times as long
-_TURNS = 2  # bodies that are read in one round of the event loop
-_GRACE = 1.0  # seconds that a new connection has for its first request when there are too many
+_TURNS = 2  # number of bodies that are read per iteration of the event loop
+_GRACE = 1.0  # seconds for the first request of a new connection if there are too many
 
 
 class _Connections:
@@ -28,16 +28,16 @@ class _Connections:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.open: dict[Connection, None] = {}  # oldest first
-        self._turns: deque[Connection] = deque()  # in the middle of their bodies
-        self._rested = 0.0  # the event loop's time at which the next expensive connection is read on
+        self._turns: deque[Connection] = deque()  # connections whose bodies are incomplete
+        self._rested = 0.0  # event-loop time at which the next expensive connection is read again
 
     def rest(self, connection: Connection, cost: float) -> None:
-        """Reads the connection again once this one, and those before it, have rested for a multiple of the cost."""
+        """Resumes the connection after a pause of a multiple of its cost, and after those paused before it."""
         self._rested = max(self._rested, connection.loop.time()) + cost * _REST
         connection.loop.call_at(self._rested, self.queue, connection)
 
     def queue(self, connection: Connection) -> None:
-        """Queues a connection for its turn to be read."""
+        """Queues a connection to be read."""
         self._turns.append(connection)
         if len(self._turns) == 1:
             connection.loop.call_soon(self._next_turns, connection.loop)
@@ -49,21 +49,22 @@ class _Connections:
             loop.call_soon(self._next_turns, loop)
 
     def make_room(self, newest: Connection) -> None:
-        """Ends the oldest connection that has no request in the server, or the newest, if there are too many."""
+        """If there are too many connections, closes the oldest idle one, or the newest if none is idle."""
         if len(self.open) > self.limits.connections:
             late = newest.since - _GRACE
             next((other for other in self.open if other.idle() and other.since < late), newest).end()
 
 
 class Connection(H11Protocol):
-    """A connection; `connection` makes the class of a server.
+    """A connection of a server; `connection` creates its class.
 
-    - Bodies are read in turns, a few pieces in each round of the event loop: requests without one do not wait for them.
-    - What a connection's bytes cost is measured. If they are expensive to parse (a body in chunks of one byte), it is
-      read again after a multiple of that time, and one such connection after the other.
-    - A connection beyond the limit ends the oldest that has no request in the server.
-    - A client must send the head of a request, and read its answer, within `limits.seconds`. Connections are looked at
-      twice in that time: one that waits for the same in the third look is ended.
+    - Bodies are read in turns, a few pieces per iteration of the event loop, so that requests without a body do not
+    wait for them.
+    - The cost of a connection's bytes is measured. If they are expensive to parse (a body in one-byte chunks), the
+    connection is paused for a multiple of that time; such connections are resumed one at a time.
+    - A connection beyond the limit closes the oldest one without a pending request.
+    - A client must send the headers of a request, and read its response, within `limits.seconds`. Connections are
+    checked twice in that time; one that waits for the same thing at the third check is closed.
     """
 
     _all: ClassVar[_Connections]
@@ -93,17 +94,17 @@ class Connection(H11Protocol):
             self._all.rest(self, cost)
             return
         transport.max_size = min(2 * transport.max_size, _READ[1])
-        if self.cycle is not None and self.cycle.more_body:  # also of a request that is refused already
+        if self.cycle is not None and self.cycle.more_body:  # also for a request that was already refused
             transport.pause_reading()
             self._all.queue(self)
 
     def read_on(self) -> None:
-        """Its turn has come."""
+        """Called when it is this connection's turn."""
         if not self.flow.read_paused and not self.transport.is_closing():
             self.transport.resume_reading()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn closes the connection
-        """A client that only stops sending gets its answer."""
+        """A client that only closes its sending side still gets its response."""
         waiting = not self.idle() and not self.cycle.more_body
         if waiting:
             self.cycle.keep_alive = False
@@ -112,15 +113,15 @@ class Connection(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             super().send_400_response(msg)
-        else:  # it is answered already
+        else:  # already answered
             self.transport.close()
 
     def idle(self) -> bool:
-        """Whether it has no request in the server."""
+        """Whether it has no pending request."""
         return self.cycle is None or self.cycle.response_complete
 
     def end(self) -> None:
-        """At once, with what the kernel still holds for the client."""
+        """Closes at once, discarding data that was not sent yet."""
         self._all.open.pop(self, None)
         self.connections.discard(self)
         sock = self.transport.get_extra_info("socket")
@@ -141,5 +142,5 @@ class Connection(H11Protocol):
 
 
 def connection(limits: Limits) -> type[Connection]:
-    """The class of the connections of one server."""
+    """Creates the connection class of one server."""
     return type("Connection", (Connection,), {"_all": _Connections(limits)})

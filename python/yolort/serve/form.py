@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from fastapi import HTTPException
 
-_SLICE = 1 << 20  # bytes that are searched at once
+_SLICE = 1 << 20  # number of bytes that are searched at once
 _MAX_PARTS = 16
 _MAX_PART_HEAD = 4096  # bytes
 _MAX_FIELD = 4096  # bytes
@@ -17,7 +17,7 @@ _PARAMETER = re.compile(r';\s*([^=;\s]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)')
 
 
 def parse_form(body: bytearray, content_type: str) -> tuple[memoryview, dict[str, str]]:
-    """The file of a form (multipart/form-data), and its text fields. HTTPException for a damaged one."""
+    """The file and the text fields of a form (multipart/form-data). HTTPException if it is damaged."""
     boundary = _parameters(content_type).get("boundary", "")
     if not 0 < len(boundary) <= 70 or not boundary.isascii():
         raise HTTPException(400, "the form is damaged: no boundary of 1 to 70 characters")
@@ -55,12 +55,12 @@ def parse_form(body: bytearray, content_type: str) -> tuple[memoryview, dict[str
 
 
 def _parameters(text: str) -> dict[str, str]:
-    """Of a header: those after its first semicolon, without quotes."""
+    """Parameters of a header: the parts after the first semicolon, without quotes."""
     return {name.lower(): value.strip('"') for name, value in _PARAMETER.findall(text)}
 
 
 def _places(body: bytearray, mark: bytes) -> Iterator[int]:
-    """Where `mark` stands, searched in slices, between which other threads have their turn."""
+    """The position of `mark`, searched in slices so that other threads can run in between."""
     for at in range(0, len(body), _SLICE):
         place = at - 1
         while (place := body.find(mark, place + 1, at + _SLICE + len(mark) - 1)) >= 0:

@@ -1,4 +1,4 @@
-"""Checks of every request before a route sees it, and the metrics."""
+"""Checks every request before it reaches a route, and counts the metrics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from yolort.serve.limits import Limits, too_long, whole
 
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-_PIECE = 65_536  # bytes of an answer that are handed to a connection at once
+_PIECE = 65_536  # bytes of a response that are passed to a connection at once
 
 
 class Metrics:
@@ -38,13 +38,13 @@ class Metrics:
 
 
 def error(status: int, message: str) -> Response:
-    """An answer of the form {"error": ...}."""
+    """A response of the form {"error": ...}."""
     headers = {429: {"Retry-After": "1"}, 401: {"WWW-Authenticate": "Bearer"}}.get(status)
     return Response(json.dumps({"error": message}), status, headers, "application/json")
 
 
 def _pieces(message: Message) -> Iterator[Message]:
-    """A long body in pieces, each of which waits until the client has read the one before."""
+    """Sends a long body in pieces; each waits until the client has read the previous one."""
     body = message.get("body", b"")
     if len(body) <= _PIECE:
         yield message
@@ -55,7 +55,7 @@ def _pieces(message: Message) -> Iterator[Message]:
 
 
 class Guard:
-    """Checks of every request before a route sees it: API key, number of requests, declared size of the body."""
+    """Checks every request before it reaches a route: API key, number of requests, declared body size."""
 
     open_paths = ("/", "/sample.jpg", "/healthz", "/v2/health/live", "/v2/health/ready")
 
@@ -73,7 +73,7 @@ class Guard:
 
         async def count(message: Message) -> None:
             if message["type"] == "http.response.start":
-                path = getattr(scope.get("route"), "path", "refused")  # a route, not what a stranger sends
+                path = getattr(scope.get("route"), "path", "refused")  # the route, not the path sent by the client
                 self._metrics.requests.labels(path, message["status"]).inc()
             for piece in _pieces(message):
                 await send(piece)
@@ -90,7 +90,7 @@ class Guard:
             self._metrics.active.set(self._active)
             try:
                 await self._app(scope, receive, count)
-            except ClientDisconnect:  # in the middle of its body
+            except ClientDisconnect:  # before its body is complete
                 pass
             finally:
                 self._active -= 1
@@ -98,7 +98,7 @@ class Guard:
                 self._metrics.seconds.observe(time.monotonic() - start)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
-        path = scope["path"].removeprefix(scope.get("root_path", ""))  # of an application that is mounted
+        path = scope["path"].removeprefix(scope.get("root_path", ""))  # for a mounted application
         if self._key is not None and path not in self.open_paths:
             key = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(key.encode(), self._key.encode()):

@@ -1,4 +1,4 @@
-"""Image files that stand in JSON, as base64: found without parsing, and decoded without another copy of the text."""
+"""Finds base64 image files in JSON without parsing it, and decodes them without copying the text."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from fastapi import HTTPException
 from yolort import images
 from yolort.serve.limits import Limits
 
-_TEXT = 1 << 17  # bytes of base64 that are decoded at once
-_LONG = 4096  # bytes of a string in JSON, from which on it can be an image file only
-_ESCAPE = 6  # bytes of the longest escape in JSON
+_TEXT = 1 << 17  # bytes of base64 decoded at once
+_LONG = 4096  # JSON strings of at least this many bytes must be image files
+_ESCAPE = 6  # length of the longest JSON escape in bytes
 
 
 def without_files(view: memoryview, body: bytes | bytearray, limits: Limits) -> tuple[bytearray, dict[str, memoryview]]:
-    """JSON without its long strings, and these, still as they are written, by what stands in their place."""
+    """JSON with its long strings replaced by placeholders, and the raw strings by placeholder."""
     kept = bytearray()
     files: dict[str, memoryview] = {}
     at, end = 0, len(view)
-    inside = opened = False  # a string; by the quote right before `at`
+    inside = opened = False  # whether it is a string, judging by the quote before `at`
     while at < end:
         quote = body.find(b'"', at, end)
         stop = end if quote < 0 else quote
@@ -53,7 +53,7 @@ def _ends_in_escape(text: memoryview) -> bool:
 
 
 def from_base64(text: memoryview) -> bytearray:
-    """Of a string as JSON writes it, in slices, between which other threads have their turn. ImageError."""
+    """Decodes a raw JSON string in slices so that other threads can run in between. ImageError."""
     out = bytearray()
     rest = ""
     at = 0
@@ -61,7 +61,7 @@ def from_base64(text: memoryview) -> bytearray:
         while at < len(text):
             part = bytes(text[at : at + _TEXT])
             cut = part.rfind(b"\\", -_ESCAPE)
-            if cut > 0 and at + len(part) < len(text):  # not within an escape
+            if cut > 0 and at + len(part) < len(text):  # do not split an escape
                 part = part[:cut]
             at += len(part)
             rest += json.loads(b'"%b"' % part) if b"\\" in part else part.decode("ascii")

@@ -10,14 +10,14 @@ from fastapi import HTTPException
 from yolort import _image_header
 from yolort.images import ImageError
 
-_PIECE = 65_536  # bytes that are handed to the decompressor at once
-_SLICE = 1 << 18  # bytes that are decompressed or searched while no other thread has its turn
+_PIECE = 65_536  # bytes passed to the decompressor at once
+_SLICE = 1 << 18  # bytes decompressed or searched before other threads can run
 _FORMATS = {"bmp": "BMP", "jpeg": "JPEG", "png": "PNG", "webp": "WebP"}
-_MAX_SCANS = 100  # of a progressive JPEG file, each of which is decoded over the whole image
+_MAX_SCANS = 100  # scans of a progressive JPEG, each of which covers the whole image
 _MAX_SCANNED = 10**9  # pixels of all of them
-_MAX_TEXTS = 32  # of a PNG file, each of which is inflated to 8 MB at most
+_MAX_TEXTS = 32  # compressed texts of a PNG, each inflated to at most 8 MB
 _MAX_CHUNKS = 100_000
-_MAX_MEMBERS = 1000  # of a gzip file; one that holds nothing takes 20 bytes
+_MAX_MEMBERS = 1000  # members of a gzip file; an empty one takes 20 bytes
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Limits:
         detections: of one answer (images x `max_det`); more asked for is 413.
         masks: bytes of all masks of one answer, both as bits and as text; more is 413.
         requests: maximum number of concurrent POST requests, until their answers are read; more are 429.
-        connections: at a time; a new one ends the oldest that has no request in the server.
+        connections: maximum number of simultaneous connections; a new one closes the oldest without a pending request.
         seconds: for the head of a request, its body, and the answer to be read, each; longer is 408, or the end of the
             connection.
     """
@@ -51,21 +51,23 @@ class Limits:
 
 
 def too_long(limits: Limits) -> str:
-    """The reason for 413."""
+    """The message of a 413 response."""
     return f"the body is longer than {limits.body} bytes"
 
 
 def whole(text: str, maximum: int) -> int | None:
-    """A number of a header, 0 to `maximum`; None for any other text."""
+    """A number in a header, 0 to `maximum`; None for any other text."""
     number = int(text) if text.isascii() and text.isdecimal() and len(text) <= 19 else -1
     return number if 0 <= number <= maximum else None
 
 
 def inflated(body: bytearray, encoding: str, limits: Limits) -> bytearray:
-    """A body without its Content-Encoding. HTTPException for another than gzip and deflate, and for too much."""
+    """Decodes the Content-Encoding of a body. HTTPException for encodings other than gzip and deflate, and beyond the
+    limit.
+    """
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise HTTPException(415, f"Content-Encoding is {encoding[:40]!r}, expected gzip or deflate")
-    wbits = zlib.MAX_WBITS | 32  # zlib and gzip, told apart by their headers
+    wbits = zlib.MAX_WBITS | 32  # zlib or gzip, detected by the header
     inflate = zlib.decompressobj(wbits)
     out = bytearray()
     members = 1
@@ -73,7 +75,7 @@ def inflated(body: bytearray, encoding: str, limits: Limits) -> bytearray:
         for at in range(0, len(body), _PIECE):
             rest = bytes(body[at : at + _PIECE])
             while rest:
-                if inflate.eof:  # gzip files may follow each other
+                if inflate.eof:  # a gzip body may have several members
                     members += 1
                     inflate = zlib.decompressobj(wbits)
                 out += inflate.decompress(rest, _SLICE)
@@ -92,7 +94,7 @@ class TooLargeError(ImageError):
 
 
 def check_pixels(data: bytes | bytearray | memoryview, limits: Limits) -> None:
-    """Refuses by the header what is no image, or too large to decode. ImageError, TooLargeError."""
+    """Checks the header: ImageError if it is not an image, TooLargeError if it is too large to decode."""
     header = _image_header.read(memoryview(data))
     if header is None or header.format not in _FORMATS:
         raise ImageError(f"the image is empty, damaged or not one of {', '.join(_FORMATS.values())}")
@@ -105,7 +107,7 @@ def check_pixels(data: bytes | bytearray | memoryview, limits: Limits) -> None:
             if scans > max_scans:
                 raise TooLargeError(f"the image has more than {max_scans} scans")
     if header.format == "png":
-        texts = 0  # each of which decoders inflate to megabytes
+        texts = 0  # decoders inflate each one to megabytes
         for count, (kind, _) in enumerate(_image_header.png_chunks(data)):
             texts += kind in (b"zTXt", b"iTXt", b"tEXt")
             if texts > _MAX_TEXTS or count > _MAX_CHUNKS:
@@ -119,7 +121,7 @@ def check_size(height: int, width: int, limits: Limits) -> None:
 
 
 def check_masks(length: int, limits: Limits) -> None:
-    """TooLargeError for more bytes of masks than one answer has."""
+    """TooLargeError if the masks take more bytes than one response may have."""
     if length > limits.masks:
         raise TooLargeError(
             f"the masks take {length} bytes, more than the {limits.masks} of one response; ask for fewer with "

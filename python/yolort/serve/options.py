@@ -28,7 +28,7 @@ class DetectOptions(BaseModel):
     agnostic: bool | None = None
 
     def settings(self, detector: Model, where: str) -> Settings:
-        """As of a call of `detector`. HTTPException, which says `where`, for what it does not take."""
+        """Converts to settings for a call of `detector`. HTTPException, which names `where`, for invalid values."""
         settings: dict[str, Any] = self.model_dump(exclude_none=True)
         if settings and isinstance(detector, Classifier):
             raise HTTPException(400, f"{where}.{next(iter(settings))}: a classifier does not have this threshold")
@@ -52,5 +52,5 @@ def _classes(text: str, detector: Model, where: str) -> list[int]:
 
 
 def explain(errors: Any) -> str:
-    """pydantic's errors in one line."""
+    """Formats pydantic's errors as one line."""
     return "; ".join(f"{'.'.join(map(str, error['loc']))[:200]}: {error['msg']}" for error in list(errors)[:5])

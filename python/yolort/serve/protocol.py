@@ -1,8 +1,7 @@
-"""The Open Inference Protocol (KServe v2): requests to images and settings. Its answers are those of `answers`.
-
-`parse`, `parse_form` and the answers belong into a thread beside the event loop, and none of their steps holds the
-interpreter for long: what is not bounded is searched, decoded and written in slices. Image files are never copied out
-of the body, also where they stand in JSON; the workers look at them and decode them.
+"""The Open Inference Protocol (KServe v2): converts requests to images and settings; see `answers` for responses.
+`parse`, `parse_form` and `answers` must run in a thread other than the event loop's. No step holds the interpreter for
+long: unbounded data is searched, decoded and written in slices. Image files are never copied out of the body, even
+within JSON; the workers check and decode them.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _OUTPUTS_OF_TASKS = {  # beside those
     "pose": {"keypoints": ("FP32", [-1, -1, -1])},
     "obb": {"rotated": ("FP32", [-1, 5])},
 }
-_NUMBERS = 2048  # that are read at once
+_NUMBERS = 2048  # number that is read at once
 _MAX_LISTS = 10_000  # and objects in JSON
 
 Whole = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
@@ -58,7 +57,7 @@ class Tensor(BaseModel):
 
 
 class Output(BaseModel):
-    """An output that is asked for."""
+    """A requested output."""
 
     name: Literal["counts", "boxes", "scores", "classes", "masks", "keypoints", "rotated", "probs"]
     parameters: Parameters = {}
@@ -73,7 +72,7 @@ class InferRequest(BaseModel):
     parameters: Parameters = {}
 
     def options(self) -> DetectOptions:
-        """The thresholds among its parameters. HTTPException for others."""
+        """The thresholds among its parameters. HTTPException for unknown parameters."""
         chosen = {key: value for key, value in self.parameters.items() if key not in _KNOWN_PARAMETERS}
         try:
             return DetectOptions.model_validate(chosen)
@@ -81,7 +80,7 @@ class InferRequest(BaseModel):
             raise HTTPException(400, f"parameters: {explain(reason.errors())}") from None
 
 
-#: Of Triton's clients, which say them of every request; what they mean for sequences and priorities is none of ours.
+#: Parameters that Triton's clients send with every request; they concern sequences and priorities and are ignored.
 _KNOWN_PARAMETERS = {
     "binary_data_output",
     "priority",
@@ -105,7 +104,7 @@ def describe(name: str, detector: Model) -> dict[str, Any]:
         "name": name,
         "versions": [VERSION],
         "platform": f"yolort_{detector.engine}",
-        "inputs": [  # a request has one of them
+        "inputs": [  # a request uses one of them
             {"name": "images", "datatype": "BYTES", "shape": [-1]},
             {"name": "pixels", "datatype": "UINT8", "shape": [-1, -1, -1, _bands(detector)]},
         ],
@@ -125,14 +124,14 @@ def describe(name: str, detector: Model) -> dict[str, Any]:
 
 
 def _bands(detector: Model) -> int:
-    """Channels of pixels: a gray model takes those of color."""
+    """Number of channels of pixels: a gray model accepts color."""
     return 3 if detector.channels == 1 else detector.channels
 
 
 def parse(
     body: bytes | bytearray, header: str | None, detector: Model, limits: Limits
 ) -> tuple[InferRequest, list[Fetch], Settings]:
-    """A request, what gives each of its images in a worker's thread (or raises ImageError), and its thresholds."""
+    """A request: functions that return its images in a worker's thread (or raise ImageError), and its thresholds."""
     end = len(body) if header is None else whole(header, len(body))
     if end is None:
         shown = (header or "")[:20]
@@ -153,9 +152,9 @@ def parse(
     settings = asked.options().settings(detector, "parameters")
     fetchers = _fetchers(asked.inputs[0], files, view[end:], _bands(detector), limits)
     _check_outputs(asked, detector)
-    asked.inputs.clear()  # what is not needed for the answer is not kept until then
+    asked.inputs.clear()  # keeps only what the response needs
     asked.parameters = _only(asked.parameters, "binary_data_output")
-    for output in asked.outputs or ():  # which are all known now
+    for output in asked.outputs or ():  # all known at this point
         output.parameters = _only(output.parameters, "binary_data")
     if (rows := len(fetchers) * (settings.get("max_det") or 0)) > limits.detections:
         raise HTTPException(413, f"max_det: {rows} detections exceed the limit of {limits.detections} per response")
@@ -163,7 +162,7 @@ def parse(
 
 
 def _check_outputs(asked: InferRequest, detector: Model) -> None:
-    """HTTPException for outputs that the model does not have; none named are all."""
+    """The requested outputs, by default all. HTTPException for outputs that the model does not have."""
     known = outputs_of(detector)
     asked.outputs = asked.outputs or [Output.model_construct(name=name, parameters={}) for name in known]
     names = [output.name for output in asked.outputs]
@@ -216,7 +215,9 @@ def _fetchers(
 
 
 def _pixels(data: list[Any], shape: list[int]) -> npt.NDArray[np.uint8] | None:
-    """Numbers of JSON, in one list or nested as `shape` says; None for others than 0 to 255, or another nesting."""
+    """Numbers in JSON, in one list or nested according to `shape`. None for values outside 0 to 255, or another
+    nesting.
+    """
     if data and type(data[0]) is list:
         if len(data) != shape[0]:
             return None

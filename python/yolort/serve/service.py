@@ -22,19 +22,19 @@ from yolort.detections import Detections
 from yolort.serve.guard import Metrics
 from yolort.serve.limits import Limits, TooLargeError, check_masks, inflated, too_long
 
-_COLLECT = 1.0  # seconds between collections of garbage
+_COLLECT = 1.0  # seconds between garbage collections
 
 T = TypeVar("T")
 
 
 class Service:
-    """One model and what it takes on; the workers run during `lifespan`."""
+    """One model and its limits; the workers run during `lifespan`."""
 
     def __init__(self, detector: Model, name: str, limits: Limits, start: Callable[[], Batcher[Any]]) -> None:
         self.detector = detector
         self.name = name
         self.limits = limits
-        self.has_process = False  #: no other code runs in this process
+        self.has_process = False  #: nothing else runs in this process
         self.batcher: Batcher[Any] | None = None
         self.metrics = Metrics(lambda: self.batcher.waiting if self.batcher else 0)
         self._start = start
@@ -55,11 +55,11 @@ class Service:
             self._helper.shutdown(cancel_futures=True)
 
     async def aside(self, function: Callable[..., T], *arguments: Any) -> T:
-        """In the one thread for what takes long, which shares the interpreter with the event loop."""
+        """Runs long work in the single thread for it, which shares the interpreter with the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._helper, function, *arguments)
 
     def running(self) -> Batcher[Any]:
-        """The workers. HTTPException if they do not run."""
+        """The workers. HTTPException if they are not running."""
         if self.batcher is None:
             raise HTTPException(503, "the lifespan of this application was not started: see docs/guide/serving.md")
         if not self.batcher.running:
@@ -67,16 +67,16 @@ class Service:
         return self.batcher
 
     async def body_of(self, request: Request) -> bytearray:
-        """The body, without its Content-Encoding. HTTPException for one that is too long or too slow."""
+        """The decoded body. HTTPException if it is too long or too slow."""
         try:
             body = await asyncio.wait_for(read_body(request, self.limits), self.limits.seconds)
-        except asyncio.TimeoutError:  # before Python 3.11 no TimeoutError
+        except asyncio.TimeoutError:  # not a TimeoutError before Python 3.11
             raise HTTPException(408, "the body took too long") from None
         encoding = request.headers.get("content-encoding", "").strip().lower()
         return body if encoding in ("", "identity") else await self.aside(inflated, body, encoding, self.limits)
 
     async def detect(self, fetchers: list[Callable[[], npt.NDArray[np.uint8]]], settings: Settings) -> list[Any]:
-        """Detections in what the fetchers give, or Classifications of it. TooLargeError, HTTPException."""
+        """Detects in or classifies the images that the fetchers return. TooLargeError, HTTPException."""
         batcher = self.running()
         futures = []
         try:
@@ -92,10 +92,10 @@ class Service:
             raise HTTPException(429, str(reason)) from reason
         except yolort.Error as reason:
             raise HTTPException(500, str(reason)) from reason
-        except RuntimeError as reason:  # closed since it was looked at
+        except RuntimeError as reason:  # closed in the meantime
             raise HTTPException(503, str(reason)) from reason
         finally:
-            while futures:  # they hold the exception, which holds this frame: a request's memory goes with it
+            while futures:  # frees the request's memory, which they keep alive
                 futures.pop().cancel()
         self.metrics.images.inc(len(found))
         self.metrics.detections.inc(sum(len(one) for one in found if isinstance(one, Detections)))
@@ -103,14 +103,14 @@ class Service:
 
 
 class _MaskCount:
-    """Bytes of the masks of a request, as its images are done."""
+    """Counts the bytes of a request's masks as its images are finished."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._bytes = 0
 
     async def counted(self, future: Future[Any]) -> Any:
-        """What was found. TooLargeError for more masks than one answer has."""
+        """Checks a result. TooLargeError if the masks exceed the limit of a response."""
         try:
             found = await asyncio.wrap_future(future)
         finally:
@@ -122,7 +122,9 @@ class _MaskCount:
 
 
 async def _collect() -> None:
-    """Collects garbage once a second. Automatic collections would stop all threads, often while JSON is parsed."""
+    """Collects garbage once a second, because automatic collections would stop all threads, often during JSON
+    parsing.
+    """
     gc.collect()
     gc.freeze()  # exclude everything imported and loaded so far from collections
     gc.disable()
@@ -132,7 +134,7 @@ async def _collect() -> None:
 
 
 async def read_body(request: Request, limits: Limits) -> bytearray:
-    """In one piece; `Request.body` would hold it twice for a while. HTTPException for one that is too long."""
+    """Reads the body into one buffer; `Request.body` would briefly hold two copies. HTTPException if it is too long."""
     body = bytearray()
     try:
         async for chunk in request.stream():
@@ -140,6 +142,6 @@ async def read_body(request: Request, limits: Limits) -> bytearray:
             if len(body) > limits.body:
                 raise HTTPException(413, too_long(limits))
     except BaseException:
-        body.clear()  # the exception holds this frame, perhaps until the next collection of garbage
+        body.clear()  # the exception keeps this frame alive, perhaps until the next garbage collection
         raise
     return body

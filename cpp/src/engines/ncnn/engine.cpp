@@ -32,13 +32,13 @@ std::FILE* yolort_stderr = [] {
 }();
 }
 
-/// Defined in openmp.cpp. The call also makes the linker take that file, which libncnn.a needs, from libyolort.a.
+/// Defined in openmp.cpp. The call also makes the linker include that file, which libncnn.a needs.
 extern "C" int yolort_omp_get_max_threads();
 
 namespace yolort {
 namespace {
 
-/// -1: the CPU; else the index of a Vulkan device, of a canonical device name.
+/// Index of the Vulkan device in a canonical device name; -1: the CPU.
 int parse_device(const std::string& device) {
   if (device.empty() || device == "cpu") return -1;
   const int index = std::max(device_index(device, "vulkan"), device_index(device, "cuda"));
@@ -60,7 +60,7 @@ int parse_device(const std::string& device) {
 #endif
 }
 
-/// The number at the end of "out12"; other names come after, in the order of the file.
+/// The number at the end of "out12". Other names sort after these, in file order.
 int output_rank(const char* name) {
   int rank = 0;
   const char* end = name + std::strlen(name);
@@ -109,7 +109,7 @@ std::vector<std::string> precisions_of(int gpu) {
   return out;
 }
 
-/// `fast`: the default is the fastest precision; otherwise it is fp32.
+/// `fast`: use the fastest precision by default, instead of fp32.
 void set_precision(Network& network, const std::string& asked, int gpu, bool fast) {
   const std::vector<std::string> able = precisions_of(gpu);
   std::string precision = asked;
@@ -127,10 +127,10 @@ void set_precision(Network& network, const std::string& asked, int gpu, bool fas
   network.precision = precision;
 }
 
-/// The layers that produce boxes and scores, which stay in fp32 if the rest is bf16. ncnn converts a layer's input by
-/// the options before the mask, so a masked layer would get bf16 data as if it were fp32. Therefore the mask holds only
-/// while the weights are laid out; after that the layer is marked as one that cannot take bf16, and ncnn converts for
-/// it.
+/// The layers that produce boxes and scores stay in fp32 if the rest is bf16. A feature mask alone does not work: ncnn
+/// applies the network's options to a layer's input before the mask, so the layer would read bf16 data as fp32. The
+/// mask is therefore set only while the weights are prepared. After that, the layer is marked as not supporting bf16,
+/// and ncnn converts its input.
 class FloatLayers {
  public:
   FloatLayers(ncnn::Net& net, const std::vector<int>& outputs) {
@@ -209,7 +209,7 @@ class NcnnEngine final : public Engine {
   std::vector<Tensor> tensors_;
 };
 
-/// The type of a layer; of arithmetic with one operand that of the operation, if heads have it.
+/// The type of a layer. For arithmetic that heads contain, the type of the operation.
 std::string type_of(const ncnn_graph::Layer& layer) {
   constexpr int operation = 0, sine = 9, cosine = 10;
   const auto found = layer.parameters.find(operation);
@@ -219,7 +219,7 @@ std::string type_of(const ncnn_graph::Layer& layer) {
 
 Graph read_param_graph(const ModelSpec& spec) {
   Graph graph;
-  std::map<std::string, std::string> same;  // blobs that Split hands on
+  std::map<std::string, std::string> same;  // outputs of Split by its input
   std::set<std::string> read;
   const auto name = [&](const std::string& blob) { return same.count(blob) ? same[blob] : blob; };
   ncnn_graph::read_param(spec.graph, [&](const ncnn_graph::Layer& layer) {
@@ -240,8 +240,7 @@ Graph read_param_graph(const ModelSpec& spec) {
   return graph;
 }
 
-/// The indices of the blobs to extract: `maps` or, of a network that is not cut, its outputs in the order of their
-/// numbers.
+/// Indices of the blobs to extract: `maps`, or if the network is not cut, its outputs in numerical order.
 std::vector<int> outputs_of(const ncnn::Net& net, const std::vector<std::string>& maps) {
   std::vector<int> out;
   for (const std::string& map : maps) {
@@ -269,7 +268,7 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
     throw EngineError(
         "engine \"ncnn\" times layers only on the CPU; on Vulkan all layers are submitted to the GPU at once");
   }
-  // A .param does not say the input's size, and is valid for one size only.
+  // A .param does not record the input size, and is valid for only one size.
   if (!spec.height || !spec.width) throw unknown_imgsz(spec);
   try {
     check_ncnn_graph(spec.graph, spec.weights, {channels_of(spec, 0), spec.height, spec.width});

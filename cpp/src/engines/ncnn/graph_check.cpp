@@ -75,7 +75,7 @@ class Graph {
         (!arity(known.tops, layer.tops.size()) && !(layer.type == "Noop" && layer.tops.empty()))) {
       fail(layer, "has " + std::to_string(in.size()) + " inputs and " + std::to_string(layer.tops.size()) + " outputs");
     }
-    // Neither the feature mask (31), which has ncnn pass bf16 data for fp32, nor shape hints (30) are taken.
+    // Refuses the feature mask (31), with which ncnn passes bf16 data as fp32, and shape hints (30).
     for (const auto& [key, parameter] : layer.parameters) {
       if (std::find(known.keys.begin(), known.keys.end(), key) == known.keys.end()) {
         fail(layer, "parameter " + std::to_string(key) + " is not supported");
@@ -98,7 +98,7 @@ class Graph {
     return std::vector<Shape>(std::max<std::size_t>(layer.tops.size(), 1), shape);
   }
 
-  /// Other layers would read fp32 out of the bytes of an INT8 blob.
+  /// Other layers would interpret the bytes of an INT8 blob as fp32.
   void expect_kind(const Layer& layer, const Weights& weights) {
     for (const std::string& bottom : layer.bottoms) {
       const Kind kind = kinds_[bottom];
@@ -107,7 +107,7 @@ class Graph {
     }
   }
 
-  /// Steps over the weights; the types are those of ncnn's ModelBin.
+  /// Skips the weights; the type tags are those of ncnn's ModelBin.
   void read(const Layer& layer, const Weights& weights) {
     if (weights.tagged) {
       unsigned char tag[4] = {};
@@ -115,7 +115,7 @@ class Graph {
       bin_.read(reinterpret_cast<char*>(tag), 4);
       const unsigned value = tag[0] | tag[1] << 8 | tag[2] << 16 | static_cast<unsigned>(tag[3]) << 24;
       if (!bin_) fail(layer, "has more weights than the .bin contains");
-      // ncnn looks at the tag in one place and at the scales in another.
+      // ncnn checks the tag in one place and the scales in another, so both must agree.
       const bool int8 = value == 0x000D4B38;
       if (int8 && !weights.int8) fail(layer, "has INT8 weights without scales");
       if (!int8 && weights.int8) fail(layer, "has INT8 scales but no INT8 weights");
@@ -133,8 +133,8 @@ class Graph {
   std::ifstream bin_;
   std::int64_t position_ = 0, bin_bytes_ = 0;
   Shape input_;
-  std::map<std::string, Shape> blobs_;  // empty once a layer has taken it: only Split gives one to two layers
-  std::map<std::string, Kind> kinds_;   // what each of them holds
+  std::map<std::string, Shape> blobs_;  // empty once consumed: only Split serves several layers
+  std::map<std::string, Kind> kinds_;   // contents of each blob
   Kind output_ = Kind::fp32;            // of the last layer
   int inputs_ = 0;
 };

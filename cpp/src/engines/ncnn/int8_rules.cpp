@@ -12,8 +12,8 @@ struct Range {
   bool doubled;
 };
 
-/// Channels of each input that the layer reads, three numbers in the array 10. All inputs are of one size, which is
-/// written to `height` and `width`.
+/// The channels that the layer reads of each input (three numbers per input in array 10). All inputs have the same
+/// size, which is written to `height` and `width`.
 std::vector<Range> ranges(const Layer& layer, const std::vector<Shape>& in, std::int64_t& height, std::int64_t& width) {
   const auto found = layer.parameters.find(10);
   if (found == layer.parameters.end() || !found->second.array || found->second.real ||
@@ -36,7 +36,7 @@ std::vector<Range> ranges(const Layer& layer, const std::vector<Shape>& in, std:
   return out;
 }
 
-/// A real parameter whose products with bytes stay below 2^31.
+/// A floating-point parameter whose products with bytes stay below 2^31.
 void expect_moderate(const Layer& layer, int key) {
   const auto found = layer.parameters.find(key);
   if (found == layer.parameters.end()) return;
@@ -45,7 +45,7 @@ void expect_moderate(const Layer& layer, int key) {
   }
 }
 
-/// The step of a map, by which values are multiplied.
+/// The quantization step of a map, a factor.
 void expect_scale(const Layer& layer, int key) {
   const auto found = layer.parameters.find(key);
   if (found == layer.parameters.end()) fail(layer, "has no parameter " + std::to_string(key));

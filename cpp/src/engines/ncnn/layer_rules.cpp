@@ -15,7 +15,7 @@ std::size_t axis_of(const Layer& layer, int key, std::size_t rank) {
   return static_cast<std::size_t>(axis < 0 ? axis + sides : axis);
 }
 
-/// Kernel, dilation, stride and padding of one direction, by their keys in the .param.
+/// Kernel, dilation, stride and padding along one axis, by their .param keys.
 struct Window {
   std::int64_t kernel, dilation, stride, before, after;
 
@@ -45,7 +45,7 @@ Shape convolution(const Layer& layer, const std::vector<Shape>& in, Weights& wei
   const Window across = convolution_window(layer, false), down = convolution_window(layer, true);
   const bool depthwise = layer.type == "ConvolutionDepthWise";
   if (depthwise) {
-    // ncnn runs other groups as convolutions of their own, and with bf16 reads their weights as if they were fp32.
+    // ncnn runs other groups as separate convolutions, and with bf16 reads their weights as if they were fp32.
     const std::int64_t groups = integer(layer, 7, 1, 1, 1 << 20);
     if (groups != channels || groups != outputs)
       fail(layer, "its number of groups differs from its number of channels");
@@ -68,7 +68,7 @@ Shape convolution(const Layer& layer, const std::vector<Shape>& in, Weights& wei
   return {outputs, down.output(layer, in[0][1]), across.output(layer, in[0][2])};
 }
 
-/// The one that enlarges YOLO's prototypes: without padding, dilation or activation.
+/// Only the form that enlarges YOLO's prototypes: no padding, dilation or activation.
 Shape deconvolution(const Layer& layer, const std::vector<Shape>& in, Weights& weights) {
   expect_rank(layer, in[0], 3);
   for (const int key : {4, 14, 18, 19}) integer(layer, key, 0, 0, 0);
@@ -187,7 +187,7 @@ Shape reshape(const Layer& layer, const std::vector<Shape>& in, Weights&) {
 Shape permute(const Layer& layer, const std::vector<Shape>& in, Weights&) {
   const Shape& s = in[0];
   if (s.size() == 2) return integer(layer, 0, 0, 0, 1) ? Shape{s[1], s[0]} : s;
-  if (s.size() == 4) {  // ncnn's order types, as {c, d, h, w}: which side each one is
+  if (s.size() == 4) {  // ncnn's order types, as the source axis of each of {c, d, h, w}
     static constexpr int orders[24][4] = {
         {0, 1, 2, 3}, {0, 1, 3, 2}, {0, 2, 1, 3}, {0, 2, 3, 1}, {0, 3, 1, 2}, {0, 3, 2, 1}, {1, 0, 2, 3}, {1, 0, 3, 2},
         {1, 2, 0, 3}, {1, 2, 3, 0}, {1, 3, 0, 2}, {1, 3, 2, 0}, {2, 0, 1, 3}, {2, 0, 3, 1}, {2, 1, 0, 3}, {2, 1, 3, 0},
@@ -217,7 +217,7 @@ Shape matmul(const Layer& layer, const std::vector<Shape>& in, Weights&) {
   return out;
 }
 
-/// Zeros around a map, or another constant.
+/// Pads a map with zeros or another constant.
 Shape padding(const Layer& layer, const std::vector<Shape>& in, Weights&) {
   expect_rank(layer, in[0], 3);
   const auto side = [&](int key) { return integer(layer, key, 0, 0, max_window); };
@@ -225,7 +225,7 @@ Shape padding(const Layer& layer, const std::vector<Shape>& in, Weights&) {
   return {in[0][0], in[0][1] + side(0) + side(1), in[0][2] + side(2) + side(3)};
 }
 
-/// A sum, mean, maximum or another one over the sides that `3` lists, or over all.
+/// Sum, mean, maximum, ... over the axes listed in parameter 3, or over all.
 Shape reduction(const Layer& layer, const std::vector<Shape>& in, Weights&) {
   expect_at_most_3(layer, in[0]);
   integer(layer, 0, 0, 0, 10);

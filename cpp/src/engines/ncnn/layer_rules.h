@@ -14,14 +14,14 @@ namespace yolort::ncnn_graph {
 /// Outermost side first: {c, d, h, w}, {c, h, w}, {h, w} or {w}.
 using Shape = std::vector<std::int64_t>;
 
-/// The number of elements. Throws ModelError for none, and for more than 2^28.
+/// Number of elements. Throws ModelError for zero or more than 2^28.
 std::int64_t elements(const Layer& layer, const Shape& shape);
 
 /// Contents of a blob: fp32, the INT8 of ncnn's convolutions, or a map of our INT8 layers (int8/map.h).
 enum class Kind { fp32, int8, map };
 
-/// How many numbers the layer reads from the .bin (those after a type tag, and those in plain fp32), and the kinds of
-/// its input and output blobs.
+/// The numbers that the layer reads from the .bin (tagged ones and plain fp32), and the kinds of its input and output
+/// blobs.
 struct Weights {
   std::int64_t tagged = 0, plain = 0;
   bool int8 = false;  ///< the tagged ones must be INT8; otherwise they must not be
@@ -40,7 +40,7 @@ struct KnownLayer {
 /// An integer parameter of a layer, or its default. The default must be within the range, too.
 std::int64_t integer(const Layer& layer, int key, std::int64_t fallback, std::int64_t low, std::int64_t high);
 
-/// Throws ModelError if the blob has another number of dimensions.
+/// Throws ModelError if the blob does not have this number of dimensions.
 void expect_rank(const Layer& layer, const Shape& shape, std::size_t rank);
 
 constexpr std::int64_t max_elements = std::int64_t{1} << 28;  ///< of one blob

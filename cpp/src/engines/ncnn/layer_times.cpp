@@ -8,7 +8,7 @@
 
 namespace yolort {
 
-/// Wraps a layer: lets it do the work, and has the same properties.
+/// Wraps a layer: forwards the work to it, and has the same properties.
 class TimedLayer final : public ncnn::Layer {
  public:
   explicit TimedLayer(ncnn::Layer* layer) : ncnn::Layer(*layer), layer_(layer) {}

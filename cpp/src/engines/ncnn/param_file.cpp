@@ -17,7 +17,7 @@ constexpr std::uintmax_t max_file_bytes = 1 << 20;
 constexpr std::int64_t max_layers = 2000;  // ncnn recurses from layer to layer: this fits a stack of 512 KiB
 constexpr std::size_t max_name = 255;      // of a layer or blob, as in ncnn
 
-/// The words between spaces, whatever the locale says about other characters.
+/// Splits at spaces, independent of the locale.
 std::vector<std::string> split(const std::string& line, char also) {
   std::vector<std::string> words(1);
   for (const char c : line) {
@@ -37,7 +37,7 @@ bool parse_whole(const std::string& text, std::int64_t& value) {
   return error == std::errc() && stop == end && value >= INT32_MIN && value <= INT32_MAX;
 }
 
-/// `real` as ncnn defines it: with a point or an exponent.
+/// Whether ncnn reads it as a float: it has a point or an exponent.
 bool parse_number(const std::string& text, bool& real, double& value) {
   std::int64_t whole = 0;
   real = text.find_first_of(".eE") != std::string::npos;

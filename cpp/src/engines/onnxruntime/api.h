@@ -1,5 +1,5 @@
-// The part of ONNX Runtime's C API that is called here, declared in our own words. The library hands out one table of
-// function pointers, in which a function keeps its position for ever: later versions only append. The positions are
+// Our own declarations of the part of ONNX Runtime's C API that is used here. The library provides one table of
+// function pointers. A function never changes its position in it: later versions only append. The positions are
 // those of the struct OrtApi in onnxruntime_c_api.h.
 #pragma once
 
@@ -39,7 +39,7 @@ struct ApiBase {
   const char* (*version)();                     ///< "1.18.0"
 };
 
-/// The version of the table that is asked for, that of ONNX Runtime 1.18. It has every function below.
+/// The requested version of the table: that of ONNX Runtime 1.18, which has every function below.
 inline constexpr std::uint32_t api_version = 18;
 
 struct Api {
@@ -123,7 +123,7 @@ struct Api {
   void (*release_binding)(IoBinding*) = at(135);
 
  private:
-  /// An entry of the table, of the type that it is assigned to.
+  /// An entry of the table; its type is deduced from the variable it is assigned to.
   struct Function {
     void* address;
     template <class Signature>

@@ -1,5 +1,5 @@
-// ONNX Runtime through its C API. Input and outputs are bound to buffers that stay, so that a run on the CPU copies and
-// allocates nothing.
+// ONNX Runtime through its C API. Input and outputs are bound to persistent buffers, so that a run on the CPU copies
+// and allocates nothing.
 #include <cstring>
 #include <fstream>
 #include <string_view>
@@ -58,7 +58,7 @@ class InputMemory {
 
 class OnnxRuntimeEngine final : public Engine {
  public:
-  /// `profiled`: this one reports the times of the layers, which are those of all clones.
+  /// `profiled`: this instance reports the layer times, which cover all clones.
   OnnxRuntimeEngine(std::shared_ptr<const LoadedModel> model, bool profiled)
       : model_(std::move(model)), profiled_(profiled), input_(*model_) {
     check(api().create_cpu_memory_info(AllocatorType::device, MemoryType::standard, Into(output_memory_)));

@@ -9,7 +9,7 @@
 namespace yolort::ort {
 namespace {
 
-/// The option that says how the names of the files of a profile begin.
+/// The option that sets the file name prefix of profiles.
 const std::string trace_prefix = "profile_file_prefix";
 
 std::string take_name(char* name) {

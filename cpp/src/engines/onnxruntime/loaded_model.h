@@ -24,7 +24,7 @@ struct TensorType {
 /// Shared by clones: a session may run in several threads at once.
 struct LoadedModel {
   std::string path;                     ///< for messages
-  std::unique_ptr<TraceFolder> traces;  ///< null: it is not profiled; before the session, which writes there to its end
+  std::unique_ptr<TraceFolder> traces;  ///< null: not profiled; outlives the session, which writes there
   Owned<Session> session;
   std::string input;
   Element element;  ///< of the input

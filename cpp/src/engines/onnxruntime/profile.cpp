@@ -22,7 +22,7 @@ struct Event {
   std::int64_t start = 0, duration = 0;  ///< microseconds
 };
 
-/// The event in a line of a trace, if it is one of those that count.
+/// The event in a line of a trace, if it is the run of an operator or of the whole model.
 std::optional<Event> read_event(std::string_view line) {
   const std::size_t end = line.find_last_of('}');
   if (line.empty() || line.front() != '{' || end == std::string_view::npos) return std::nullopt;

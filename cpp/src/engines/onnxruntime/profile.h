@@ -10,8 +10,8 @@
 
 namespace yolort::ort {
 
-/// Where a session writes its trace: files that begin with a prefix that was asked for, which stay; otherwise a
-/// temporary folder, deleted with this object.
+/// Where a session writes its trace: to files with the requested prefix, which are kept, or to a temporary folder,
+/// which is deleted with this object.
 class TraceFolder {
  public:
   explicit TraceFolder(std::string prefix);
@@ -26,7 +26,7 @@ class TraceFolder {
   std::string prefix_;
 };
 
-/// Means of each operator over the runs in a trace but the first, in order of execution.
+/// Mean time of each operator over all runs in a trace except the first, in order of execution.
 std::vector<LayerTime> mean_times(std::istream& trace);
 
 }  // namespace yolort::ort

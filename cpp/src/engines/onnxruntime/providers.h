@@ -11,13 +11,13 @@ namespace yolort::ort {
 
 using ProviderOptions = std::map<std::string, std::string>;
 
-/// A provider beside the CPU's.
+/// A provider other than the CPU's.
 struct Provider {
   const char* kind;        ///< of Options::device
   const char* name;        ///< ONNX Runtime's
   const char* short_name;  ///< for Api::append_provider
-  const char* package;     ///< that brings a library with it
-  const char* place;       ///< the provider option that says which of several devices; null: there is one
+  const char* package;     ///< if it comes with a library of its own
+  const char* place;       ///< the provider option that selects one of several devices; null: there is only one
 };
 
 /// Where a session runs.
@@ -34,9 +34,8 @@ Placement parse_placement(const std::string& device);
 /// The devices that a library has providers for, the CPU first.
 std::vector<std::string> provider_devices(const Api& api);
 
-/// Adds the provider of a placement to the options of a session. `library`: names it in messages. Throws EngineError if
-/// the library does not have the provider, or if that refuses; std::invalid_argument for options of the CPU, which has
-/// none.
+/// Adds the provider of a placement to session options. `library`: its name, for messages. Throws EngineError if the
+/// library lacks the provider or the provider fails, and std::invalid_argument for options of the CPU, which has none.
 void append_provider(const Api& api, SessionOptions* session, const Placement& placement, ProviderOptions options,
                      const std::string& library);
 

@@ -11,20 +11,20 @@
 namespace yolort::ort {
 
 struct Runtime {
-  std::optional<Api> api;      ///< without a value: `why` says why it cannot run here
-  Env* environment = nullptr;  ///< one per process; never released, as sessions of other statics may outlive this
+  std::optional<Api> api;      ///< null: `why` is the reason it cannot run here
+  Env* environment = nullptr;  ///< one per process; never released: static sessions may outlive this
   std::string why;
   std::string version;  ///< "1.18.0"
   std::string path;     ///< of the library
 };
 
-/// Opens the library at the first call.
+/// Opens the library on the first call.
 const Runtime& runtime();
 
-/// The functions of a runtime that was opened.
+/// The functions of an opened runtime.
 inline const Api& api() { return *runtime().api; }
 
-/// Throws what a call reports, after `what`.
+/// Throws if a call failed; the message is `what` and the reported error.
 template <class Failure = EngineError>
 void check(const Api& api, Status* status, const std::string& what) {
   if (!status) return;
@@ -50,7 +50,8 @@ struct Release {
 template <class T>
 using Owned = std::unique_ptr<T, Release>;
 
-/// Where a function of the library writes the object that it makes; the owner has it after the full expression.
+/// Output argument for a library function that creates an object; the owner receives it at the end of the full
+/// expression.
 template <class T>
 class Into {
  public:

@@ -23,7 +23,7 @@ std::string read_version(const Api& api) {
   return number.substr(0, number.find_first_not_of("0123456789."));
 }
 
-/// Bytes of eight elements of a type; 0 if the library does not know it.
+/// Bytes that eight elements of a type take; 0 if the library does not know the type.
 std::size_t bytes_of_eight(const Api& api, ElementType type) {
   std::int64_t sides[] = {8};
   Tensor* tensor = nullptr;
@@ -34,7 +34,7 @@ std::size_t bytes_of_eight(const Api& api, ElementType type) {
   return bytes;
 }
 
-/// f16, f32, f64, i4 and i8 follow each other in every version, from 3 (2025.4) or 4 (2024.4) on.
+/// f16, f32, f64, i4 and i8 are consecutive in every version, starting at 3 (2025.4) or 4 (2024.4).
 bool number_types(Api& api) {
   for (const ElementType f16 : {3u, 4u}) {
     const std::size_t expected[] = {16, 32, 64, 4, 8};

@@ -1,5 +1,5 @@
-// OpenVINO's C API (libopenvino_c.so of 2024.4 to 2026.4), opened at run time. Declared in our own words, so that no
-// header of OpenVINO is needed to build. What is renumbered from one version to the next is asked of the library.
+// OpenVINO's C API (libopenvino_c.so of 2024.4 to 2026.4), opened at run time. The declarations are our own, so that
+// the build needs no OpenVINO headers. Constants that differ between versions are queried from the library.
 #pragma once
 
 #include <cstddef>
@@ -106,10 +106,10 @@ struct Api {
 
 struct Runtime {
   Api api;
-  Core* core = nullptr;  ///< one per process; never released, as models of other statics may outlive this
+  Core* core = nullptr;  ///< one per process; never released: static models may outlive this
   std::string version;   ///< such as "2026.4.1"
   std::string path;      ///< of the library
-  std::string why;       ///< why it cannot run here; empty: it can
+  std::string why;       ///< why it cannot run here; empty if it can
 };
 
 /// Opened at the first call.
@@ -135,11 +135,11 @@ struct Release {
 template <class T>
 using Owned = std::unique_ptr<T, Release>;
 
-/// A new tensor of zeros, in memory of its own.
+/// A new tensor of zeros that owns its memory.
 Owned<Tensor> make_tensor(ElementType type, const std::vector<int>& shape);
 void* data_of(const Tensor& tensor);
 
-/// A property of a device, or of a compiled model, as text; nothing if that has no such property.
+/// A property of a device or compiled model, as text; empty if it has no such property.
 std::string device_property(const std::string& device, const char* key);
 std::string model_property(const CompiledModel& model, const char* key);
 

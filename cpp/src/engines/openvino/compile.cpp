@@ -16,7 +16,7 @@
 namespace yolort::openvino {
 namespace {
 
-/// The file as it is now, by what changes if it is written again.
+/// Identifies the file's current contents by attributes that change when it is written.
 std::string identity_of(const std::filesystem::path& file) {
   std::error_code error;
   if (file.empty()) return {};
@@ -25,7 +25,7 @@ std::string identity_of(const std::filesystem::path& file) {
          std::to_string(std::filesystem::last_write_time(file, error).time_since_epoch().count()) + "\n";
 }
 
-constexpr std::size_t max_xml_bytes = std::size_t{1} << 28;  ///< that of a YOLO has less than one megabyte
+constexpr std::size_t max_xml_bytes = std::size_t{1} << 28;  ///< the graph of a YOLO model takes less than one megabyte
 constexpr std::size_t max_settings = 14;                     ///< keys and values
 
 template <class Call, std::size_t... i>
@@ -33,8 +33,8 @@ Status with_pointers(const char* const* settings, Call call, std::index_sequence
   return call(settings[i]...);
 }
 
-/// Calls a variadic function of OpenVINO with the settings, and null for those that are not there: it reads as many as
-/// it is told.
+/// Calls a variadic OpenVINO function with the settings. Unused arguments are null; the function reads only the given
+/// number.
 template <class Call>
 Status with_settings(const std::vector<std::string>& settings, Call call) {
   const char* all[max_settings] = {};
@@ -43,7 +43,7 @@ Status with_settings(const std::vector<std::string>& settings, Call call) {
   return with_pointers(all, call, std::make_index_sequence<max_settings>());
 }
 
-/// A model that is read before it is compiled.
+/// A model that was read but not compiled yet.
 CompiledModel* compile_read(const char* text, std::size_t size, const Tensor* weights, const std::string& device,
                             const std::vector<std::string>& settings, Status& status) {
   Model* read = nullptr;

@@ -1,4 +1,4 @@
-// A model file to a compiled model.
+// Compiles a model file.
 #pragma once
 
 #include <string>
@@ -10,17 +10,17 @@
 
 namespace yolort::openvino {
 
-/// What is known of a model before OpenVINO reads it: the C API does not show the graph.
+/// What yolort itself reads from a model, because OpenVINO's C API does not expose the graph.
 struct Source {
   const ModelSpec& spec;
   std::string xml;  ///< of an IR
-  Graph graph;      ///< of a damaged file empty, or in part: OpenVINO says what is wrong with it
+  Graph graph;      ///< empty or incomplete if the file is damaged; OpenVINO then reports the error
 
   explicit Source(const ModelSpec& from);
 };
 
-/// Compiles a model, up to `maps` if there are any. `settings`: keys and values in turn. `keep`: in a file, for the
-/// next time. Throws ModelError.
+/// Compiles a model, up to `maps` if any are given. `settings`: alternating keys and values. `keep`: cache the result
+/// in a file. Throws ModelError.
 Owned<CompiledModel> compile(const Source& source, const std::vector<std::string>& maps, const std::string& device,
                              std::vector<std::string> settings, bool keep);
 

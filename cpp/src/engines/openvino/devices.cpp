@@ -54,7 +54,7 @@ std::string device_name(const std::string& device, const std::function<std::vect
   std::vector<std::string> parts = {name};
   if (first == "AUTO" || first == "HETERO") parts = split(name.substr(std::min(first.size() + 1, name.size())), ',');
   for (const std::string& part : parts) {
-    const std::string kind = kind_of(part.front() == '-' ? part.substr(1) : part);  // AUTO:-CPU is any but the CPU
+    const std::string kind = kind_of(part.front() == '-' ? part.substr(1) : part);  // AUTO:-CPU excludes the CPU
     if (std::none_of(here.begin(), here.end(), [&](auto& one) { return kind_of(one) == kind; })) {
       throw EngineError("device \"" + device + "\" is not available in OpenVINO here; expected one of: " +
                         joined(here) + ", AUTO, HETERO:" + joined(here));
@@ -104,7 +104,7 @@ std::string precision_that_runs(const std::string& asked, const std::string& dev
     throw EngineError("engine \"openvino\" cannot compute in " + asked + " on " + changed_case(device, std::tolower) +
                       "; supported here: " + joined(able));
   }
-  if (hint.empty()) return asked;  // AUTO does not tell
+  if (hint.empty()) return asked;  // AUTO does not report it
   for (const Precision& known : precisions) {
     if (hint == known.hint) return known.name;
   }

@@ -1,4 +1,4 @@
-// What OpenVINO calls devices, what they compute in, and how a model is compiled for them.
+// OpenVINO's device names, the precisions of devices, and the properties to compile a model with.
 #pragma once
 
 #include <functional>
@@ -9,22 +9,22 @@
 
 namespace yolort::openvino {
 
-/// OpenVINO's name of a device: "CPU" by default, "GPU.1" of "cuda:1" (which is the core's name of any GPU), "NPU",
+/// OpenVINO's name of a device: "CPU" by default, "GPU.1" for "cuda:1" (the core's name for any GPU), "NPU",
 /// "AUTO", "HETERO:GPU,CPU". `available` lists those here, and is not called for the CPU. Throws EngineError.
 std::string device_name(const std::string& device, const std::function<std::vector<std::string>()>& available);
 
-/// The value of INFERENCE_PRECISION_HINT. Throws std::invalid_argument for what is no precision of OpenVINO.
+/// The value of INFERENCE_PRECISION_HINT. Throws std::invalid_argument for a precision that OpenVINO does not have.
 std::string precision_hint(const std::string& precision);
 
-/// The properties of a model to compile, key and value in turn. `cores`: those of this process.
+/// The properties to compile a model with, as alternating keys and values. `cores`: number of cores of this process.
 std::vector<std::string> settings_for(const Options& options, const std::string& device, int cores);
 
-/// The precisions that a device computes in itself, of its OPTIMIZATION_CAPABILITIES ("FP32 INT8 BF16").
+/// The precisions that a device supports natively, from its OPTIMIZATION_CAPABILITIES ("FP32 INT8 BF16").
 std::vector<std::string> precisions_in(const std::string& capabilities);
 
-/// The precision that a model runs in. `devices` are those that run it (EXECUTION_DEVICES), `hint` the model's own
-/// INFERENCE_PRECISION_HINT; empty if it does not say. Throws EngineError if the precision asked for is not one of each
-/// device's own, for which OpenVINO would take another and not say so.
+/// The precision that a model runs in. `devices` run it (EXECUTION_DEVICES); `hint` is the model's
+/// INFERENCE_PRECISION_HINT, empty if unknown. Throws EngineError if a device does not support the requested precision
+/// natively, because OpenVINO would silently use another one.
 std::string precision_that_runs(const std::string& asked, const std::string& devices, const std::string& hint,
                                 const std::function<std::string(const std::string& device)>& capabilities);
 

@@ -1,5 +1,5 @@
-// OpenVINO. The input is lent from a tensor that the infer request reads in place, and the outputs are its own tensors:
-// no copies.
+// OpenVINO. The caller writes into the tensor that the infer request reads, and reads the request's own output tensors:
+// nothing is copied.
 #include "core/engine.h"
 
 #include <algorithm>

@@ -17,15 +17,15 @@ std::string attribute(std::string_view tag, const std::string& name) {
   return std::string(tag.substr(0, tag.find('"')));
 }
 
-/// Number of the first layer that is added, above those of any export.
+/// Number of the first added layer; higher than in any export.
 constexpr std::size_t first_new_layer = 1'000'000'000;
 
 struct Element {
   std::size_t begin, end;  ///< positions in the text
-  std::string_view tag;    ///< without what it contains
+  std::string_view tag;    ///< without its contents
 };
 
-/// Every element of a name that contains none of the same name, in order. `close`: its end tag, if it has one.
+/// All elements with a name that contain no element of the same name, in order. `close`: its end tag, if it has one.
 std::vector<Element> elements(std::string_view xml, std::string_view open, std::string_view close) {
   std::vector<Element> out;
   for (std::size_t at = 0; (at = xml.find(open, at)) != std::string_view::npos;) {
@@ -46,7 +46,7 @@ std::vector<Element> elements(std::string_view xml, std::string_view open, std::
 std::vector<Element> layers(std::string_view xml) { return elements(xml, "<layer ", "</layer>"); }
 std::vector<Element> edges(std::string_view xml) { return elements(xml, "<edge ", "</edge>"); }
 
-/// Loops and branches hold graphs of their own, with layers of the same numbers.
+/// Loops and branches contain subgraphs whose layers have the same numbers.
 bool is_nested(std::string_view xml) {
   return xml.find("<body") != std::string_view::npos || xml.find("_body>") != std::string_view::npos;
 }

@@ -9,10 +9,10 @@
 
 namespace yolort::openvino {
 
-/// Never throws: of a damaged file the graph lacks parts, and OpenVINO says what is wrong with it.
+/// Never throws: the graph of a damaged file is incomplete, and OpenVINO reports the error.
 Graph read_ir_graph(std::string_view xml);
 
-/// The same model with other outputs, any tensors of its graph.
+/// The same model with other outputs, which may be any tensors of its graph.
 std::string ir_with_outputs(const std::string& xml, const std::vector<std::string>& outputs);
 
 }  // namespace yolort::openvino

@@ -32,7 +32,7 @@ bool holds_model(const fs::path& folder) {
                      [](const auto& entry) { return entry.path().extension() == ".blob"; });
 }
 
-/// The lock of a folder; not held if others hold it for longer than `wait`.
+/// A lock on a folder. Not acquired if others hold it for longer than `wait`.
 FileLock lock(const fs::path& folder, FileLock::Kind kind, std::chrono::steady_clock::duration wait) {
   const auto end = std::chrono::steady_clock::now() + wait;
   while (true) {
@@ -41,8 +41,7 @@ FileLock lock(const fs::path& folder, FileLock::Kind kind, std::chrono::steady_c
   }
 }
 
-/// Removes the folders of models that were not loaded for the longest time. A model that runs from a removed file
-/// keeps it.
+/// Removes the folders of the least recently loaded models. A running model keeps the file it was loaded from.
 void prune(const fs::path& root) {
   std::error_code error;
   std::vector<std::pair<fs::file_time_type, fs::path>> models;
@@ -69,7 +68,7 @@ ModelCache::ModelCache(const std::string& identity) {
   if (!system::make_private_folder(folder)) return;
   lock_ = lock(folder, holds_model(folder) ? FileLock::Kind::shared : FileLock::Kind::exclusive, max_wait);
   if (!lock_) return;
-  fs::last_write_time(folder / lock_name, fs::file_time_type::clock::now(), error);  // it is used now
+  fs::last_write_time(folder / lock_name, fs::file_time_type::clock::now(), error);  // marks it as used now
   folder_ = folder;
   if (!known) prune(all);
 }

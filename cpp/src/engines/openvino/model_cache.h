@@ -8,19 +8,19 @@
 
 namespace yolort::openvino {
 
-/// A folder for one model, compiled with these settings by this version of OpenVINO. For as long as this lives it is
-/// locked against other processes, which may only read with it what is already there: OpenVINO writes in place, and
-/// another process could read half of a file.
+/// A folder for one model, compiled with these settings by this version of OpenVINO. While this object lives, the
+/// folder is locked: other processes may only read files that were already there. OpenVINO writes in place, so another
+/// process could otherwise read a partial file.
 ///
-/// It lies in $YOLORT_OPENVINO_CACHE ("off": nothing is kept), otherwise in `openvino` of cache_folder(). The folders
-/// of the 32 models that were loaded last are kept.
+/// It is in $YOLORT_OPENVINO_CACHE ("off": no cache), otherwise in `openvino` of cache_folder(). Folders of
+/// the 32 most recently loaded models are kept.
 class ModelCache {
  public:
-  /// `identity`: whatever makes the compiled model another one.
+  /// `identity`: everything that the compiled model depends on.
   explicit ModelCache(const std::string& identity);
 
-  /// Empty: nothing is kept, as that is switched off, the folder cannot be written or others may write to it, or
-  /// another process has held it for too long.
+  /// Empty if the cache is disabled, its folder is not writable or writable by others, or another process held the lock
+  /// for too long.
   const std::filesystem::path& folder() const { return folder_; }
 
  private:

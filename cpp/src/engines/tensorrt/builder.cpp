@@ -11,8 +11,8 @@ namespace yolort {
 namespace {
 
 #if NV_TENSORRT_MAJOR < 11
-/// A calibration cache begins with version and method, "TRT-8601-EntropyCalibration2". TensorRT accepts only its own
-/// version and the method of the calibrator; the rest is the same in all.
+/// A calibration cache begins with version and method: "TRT-8601-EntropyCalibration2". TensorRT accepts only its own
+/// version and the calibrator's method; the rest of the file is the same in all versions.
 std::string of_this_version(const std::string& cache, std::int32_t version) {
   const std::size_t method = cache.find('-', 4);
   if (cache.compare(0, 4, "TRT-") != 0 || method == std::string::npos) return cache;
@@ -38,7 +38,7 @@ class Cached final : public Calibrator {
 #endif
 
 #if NV_TENSORRT_MAJOR >= 10
-/// Passes steps on. An exception of the callback must not pass through TensorRT: it ends the build and is thrown
+/// Forwards progress to the callback. An exception must not pass through TensorRT: it stops the build and is rethrown
 /// afterwards.
 class Progress final : public trt::IProgressMonitor {
  public:
@@ -75,7 +75,7 @@ class Progress final : public trt::IProgressMonitor {
 };
 #endif
 
-/// The optimization profile for the sizes that the model leaves open; none if it leaves none open.
+/// The optimization profile for the model's dynamic sizes; null if it has none.
 void add_profile(trt::IBuilder& builder, trt::IBuilderConfig& config, const trt::INetworkDefinition& network,
                  const TensorrtBuild& build) {
   trt::IOptimizationProfile* profile = builder.createOptimizationProfile();
@@ -131,7 +131,7 @@ void set_options(trt::IBuilderConfig& config, const TensorrtBuild& build) {
   if (build.level >= 0) config.setBuilderOptimizationLevel(build.level);
   if (build.version_compatible) {
     config.setFlag(trt::BuilderFlag::kVERSION_COMPATIBLE);
-    config.setFlag(trt::BuilderFlag::kEXCLUDE_LEAN_RUNTIME);  // code of the host, which is not run from a model
+    config.setFlag(trt::BuilderFlag::kEXCLUDE_LEAN_RUNTIME);  // contains host code, which must not be run from a model
   }
   if (build.hardware_compatible) {
     config.setHardwareCompatibilityLevel(trt::HardwareCompatibilityLevel::kAMPERE_PLUS);
@@ -162,8 +162,7 @@ TensorrtPlan YOLORT_JOIN(build_tensorrt_, YOLORT_TENSORRT_MAJOR)(const TensorrtB
   Cached<trt::IInt8EntropyCalibrator2> entropy(ranges);
   Cached<trt::IInt8MinMaxCalibrator> min_max(ranges);
   const bool is_min_max = ranges.substr(0, ranges.find('\n')).find("MinMax") != std::string::npos;
-  // Tactics of other libraries (cuBLAS, cuDNN) need them installed where the engine runs, and do not speed up
-  // convolutions.
+  // Tactics from cuBLAS and cuDNN require these libraries on the target machine, and do not speed up convolutions.
   config->setTacticSources(1U << static_cast<int>(trt::TacticSource::kEDGE_MASK_CONVOLUTIONS) |
                            1U << static_cast<int>(trt::TacticSource::kJIT_CONVOLUTIONS));
   if (build.fp16) config->setFlag(trt::BuilderFlag::kFP16);

@@ -15,7 +15,7 @@ namespace {
 /// Maximum size of a plan; a larger one is not read.
 constexpr std::uintmax_t max_plan_bytes = std::uintmax_t{16} << 30;
 
-/// The first version whose classes have all that is called here; within a major version, functions are only added.
+/// The first version whose classes have every function called here. Within a major version, functions are only added.
 constexpr std::int32_t oldest = 8600;
 
 struct Compiled {
@@ -61,10 +61,10 @@ TensorrtLibrary open_runtime(int major, std::string* why) {
 
 struct Runtimes {
   std::vector<std::pair<TensorrtLibrary, TensorrtLoad*>> found;  ///< newest first
-  std::string why;                                               ///< why a library that is here cannot be opened
+  std::string why;                                               ///< why an installed library cannot be opened
 };
 
-/// The libraries that are here; opened at the first call.
+/// The installed libraries; opened on the first call.
 const Runtimes& runtimes() {
   static const Runtimes instance = [] {
     Runtimes out;
@@ -105,7 +105,7 @@ std::unique_ptr<Engine> load(const ModelSpec& spec, const Options& options) {
   const std::string plan = read_plan(spec);
   const auto* bytes = reinterpret_cast<const unsigned char*>(plan.data());
   const std::string built = plan_version(bytes, plan.size());
-  // That of the same major version; a newer one can run a plan that was built to be compatible.
+  // The runtime of the same major version. A newer one can run plans that were built to be compatible.
   const auto& all = runtimes().found;
   auto chosen = all.begin();
   for (auto it = all.begin(); it != all.end(); ++it) {

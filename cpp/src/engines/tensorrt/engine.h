@@ -1,4 +1,4 @@
-// TensorRT: the libraries that are found at run time, and the code that is compiled for each version of the headers.
+// TensorRT: libraries found at run time, and code compiled once per version of the headers.
 #pragma once
 
 #include <array>
@@ -33,12 +33,12 @@ struct TensorrtBuild {
   std::string onnx_fp16;             ///< path of the same model in FP16, which TensorRT 11 needs instead of `fp16`
   bool int8 = false;                 ///< the file has Q/DQ, which TensorRT up to 10 refuses unless this is set
   std::string calibration;           ///< contents of a calibration cache, for INT8 without Q/DQ; up to TensorRT 10
-  std::size_t workspace_mib = 0;     ///< maximum for one layer; 0: all memory of the GPU
-  std::string timing_cache;          ///< of an earlier build, which makes this one faster; or empty
+  std::size_t workspace_mib = 0;     ///< maximum per layer; 0: all GPU memory
+  std::string timing_cache;          ///< timing cache of an earlier build, which speeds up this one; may be empty
   bool version_compatible = false;   ///< later versions of TensorRT can run it, slower
   bool hardware_compatible = false;  ///< other GPUs from Ampere on can run it, slower
-  int level = -1;                    ///< of optimization, 0 to 5; -1: TensorRT's own
-  /// Minimum, usual and maximum batch, height and width if the model leaves them open.
+  int level = -1;                    ///< optimization level, 0 to 5; -1: TensorRT's default
+  /// Minimum, typical and maximum batch, height and width of a dynamic model.
   std::array<std::array<int, 3>, 3> sizes{};
   /// Called for each step of each phase, from TensorRT 10 on; false ends the build. May be empty.
   std::function<bool(const std::string& phase, int step, int steps)> progress;
@@ -48,10 +48,10 @@ struct TensorrtPlan {
   std::string bytes, timing_cache, version;
 };
 
-/// Builds with the newest TensorRT that is here. Throws EngineError, and ModelError if it refuses the model.
+/// Builds with the newest installed TensorRT. Throws EngineError, or ModelError if TensorRT refuses the model.
 TensorrtPlan build_tensorrt(const TensorrtBuild& build);
 
-/// A library with the builder and the ONNX parser of its version.
+/// A library with its builder and the matching ONNX parser.
 struct TensorrtBuilderLibrary {
   void* (*create_builder)(void* logger, std::int32_t version) = nullptr;
   void* (*create_parser)(void* network, void* logger, int version) = nullptr;

@@ -1,5 +1,5 @@
 // Headers of TensorRT, compiled once for each major version (YOLORT_TENSORRT_MAJOR). Their classes have the same names
-// but other layouts, so each version has a namespace of its own.
+// but different layouts, so each version has its own namespace.
 #pragma once
 
 #define YOLORT_JOIN_(a, b) a##b
@@ -20,8 +20,8 @@ namespace {
 
 namespace trt = nvinfer1;
 
-/// Keeps the last message of TensorRT for errors: an error, otherwise a warning, which is how it reports that CUDA does
-/// not start.
+/// Keeps TensorRT's last error for exceptions, or its last warning, because TensorRT reports a failing CUDA start as a
+/// warning.
 class Logger final : public trt::ILogger {
  public:
   void log(Severity severity, const char* text) noexcept override {
@@ -34,7 +34,7 @@ class Logger final : public trt::ILogger {
     } catch (...) {  // no memory for a message
     }
   }
-  /// The message as the end of a sentence; it is then forgotten.
+  /// Returns the message as the end of a sentence, and clears it.
   std::string take() {
     std::lock_guard lock(mutex_);
     error_ = false;

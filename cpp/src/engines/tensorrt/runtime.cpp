@@ -145,7 +145,7 @@ class TensorrtEngine final : public Engine {
     return count;
   }
 
-  /// Buffers and addresses for this shape of the input.
+  /// Sets buffers and addresses for this input shape.
   void prepare(const std::vector<int>& shape) {
     shape_.clear();
     if (pipeline_) pipeline_->forget_graph();
@@ -271,7 +271,7 @@ std::unique_ptr<Engine> YOLORT_JOIN(load_tensorrt_,
                      plan->logger.take());
   }
   read_ports(*plan, spec);
-  if (!plan->profile) plan->kernels = CudaKernels::load(plan->device);  // layers are not timed within a graph
+  if (!plan->profile) plan->kernels = CudaKernels::load(plan->device);  // layers inside a CUDA graph cannot be timed
   return std::make_unique<TensorrtEngine>(std::move(plan));
 }
 

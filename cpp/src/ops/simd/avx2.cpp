@@ -103,7 +103,7 @@ bool column_max(const float* values, std::ptrdiff_t stride, std::size_t rows, st
   return finite;
 }
 
-/// Products and sums are rounded one after the other, as in every table: no FMA.
+/// No FMA: products and sums are rounded separately, as in every table.
 void weighted_sum(const float* values, std::ptrdiff_t stride, const float* weights, std::size_t rows, std::size_t n,
                   float* sums) {
   const auto block = [&](std::size_t i, auto& sum) {
@@ -135,8 +135,8 @@ inline std::uint8_t bits8(const Samples& samples, std::size_t at, Pick pick) {
   return static_cast<std::uint8_t>(_mm256_movemask_ps(_mm256_cmp_ps(sum, _mm256_setzero_ps(), _CMP_GT_OQ)));
 }
 
-/// Positions are closer together than values if the image is larger than the network input: then all values of 8
-/// positions lie in one register.
+/// If the image is larger than the network input, positions are closer together than values, and all values of 8
+/// positions fit in one register.
 void sample_bits(const float* values, const Samples& samples, std::size_t first, std::size_t n, std::uint8_t* bits) {
   std::size_t i = 0;
   for (; i + 8 <= n; i += 8) {

@@ -107,7 +107,7 @@ bool column_max(const float* values, std::ptrdiff_t stride, std::size_t rows, st
   return finite;
 }
 
-/// Products and sums are rounded one after the other, as in every table: no FMA.
+/// No FMA: products and sums are rounded separately, as in every table.
 void weighted_sum(const float* values, std::ptrdiff_t stride, const float* weights, std::size_t rows, std::size_t n,
                   float* sums) {
   const auto block = [&](std::size_t i, __mmask16 last, auto& sum) {
@@ -142,8 +142,8 @@ inline std::uint16_t bits16(const Samples& samples, std::size_t at, Pick pick) {
   return _mm512_cmp_ps_mask(sum, _mm512_setzero_ps(), _CMP_GT_OQ);
 }
 
-/// Positions are closer together than values if the image is larger than the network input: then all values of 16
-/// positions lie in one register.
+/// If the image is larger than the network input, positions are closer together than values, and all values of 16
+/// positions fit in one register.
 void sample_bits(const float* values, const Samples& samples, std::size_t first, std::size_t n, std::uint8_t* bits) {
   std::size_t i = 0;
   for (; i + 16 <= n; i += 16) {

@@ -21,7 +21,7 @@ std::vector<const Kernels*> available_kernels() {
 #ifdef YOLORT_X86
   __builtin_cpu_init();
   unsigned a = 0, b = 0, c = 0, d = 0;
-  const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);  // older Clangs cannot ask for it by name
+  const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);  // older Clangs do not know its name
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && f16c;
   if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
@@ -61,7 +61,7 @@ std::vector<const Int8Kernels*> available_int8_kernels() {
     out.push_back(&avx512vnni_int8);
   }
   if (__builtin_cpu_supports("avx2")) {
-    unsigned a = 0, b = 0, c = 0, d = 0;  // no compiler before GCC 14 can ask for it by name
+    unsigned a = 0, b = 0, c = 0, d = 0;  // compilers before GCC 14 do not know its name
     if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4)) out.push_back(&avxvnni_int8);
     out.push_back(&avx2_int8);
   }

@@ -26,9 +26,9 @@ struct Int8Weights {
   int outputs = 0;
   int depth = 0;                    ///< weights of one output; a multiple of 4
   std::vector<Line> packed;         ///< panels of 16 outputs
-  std::vector<std::int32_t> bias;   ///< of each output, up to a multiple of 32: the sum starts with it
-  std::vector<float> scale;         ///< of each output, up to a multiple of 32: the sum is multiplied by it
-  std::vector<std::uint8_t> table;  ///< 256 bytes that replace the byte of the result; empty: none
+  std::vector<std::int32_t> bias;   ///< start value of the sum of each output; padded to a multiple of 32 outputs
+  std::vector<float> scale;         ///< factor of the sum of each output; padded to a multiple of 32 outputs
+  std::vector<std::uint8_t> table;  ///< lookup table of 256 bytes for the result; empty: none
 };
 
 /// byte = round(a * scale_a + b * scale_b + offset), half to even, from 0 to 255.
@@ -45,20 +45,21 @@ struct Int8Kernels {
   /// Fills `packed` from weights (outputs, depth), and adapts the bias to the loops.
   void (*pack)(const std::int8_t* weights, Int8Weights& to);
 
-  /// The outputs of 1 to `pixels` pixels: bias + the products of the strips, in order, with the weights; times scale,
-  /// rounded half to even, cut to 0..255, and looked up in the table. Pixels of `out` are `stride` bytes apart.
+  /// Computes the outputs of 1 to `pixels` pixels: bias plus the products of strips and weights, in order; multiplied
+  /// by scale, rounded half to even, cut to 0..255, and looked up in the table. Pixels of `out` are `stride` bytes
+  /// apart.
   void (*multiply_u8)(const Strip* strips, int count, int pixels, const Int8Weights& weights, std::uint8_t* out,
                       std::ptrdiff_t stride);
-  /// The same as floats, neither rounded nor looked up: output n of pixel p goes to out[n * stride + p].
+  /// The same as floats, without rounding and table; output n of pixel p is written to out[n * stride + p].
   void (*multiply_f32)(const Strip* strips, int count, int pixels, const Int8Weights& weights, float* out,
                        std::ptrdiff_t stride);
 
-  /// A row of a 3 x 3 convolution of each channel with itself: strip k is tap k of the first pixel, and its stride; its
-  /// quads are not read. `weights`: (9, channels up to a multiple of 16), as they are.
+  /// A row of a depthwise 3 x 3 convolution. Strip k is tap k of the first pixel, with its stride; its quads are not
+  /// read. `weights`: (9, channels up to a multiple of 16), as they are.
   void (*depthwise)(const Strip* taps, int pixels, int channels, const Int8Weights& weights, std::uint8_t* out,
                     std::ptrdiff_t stride);
 
-  /// The sum of two maps; each has its own distance between pixels.
+  /// The sum of two maps, each with its own pixel stride.
   void (*add)(const Strip& a, const Strip& b, int pixels, int channels, const Int8Sum& sum, std::uint8_t* out,
               std::ptrdiff_t stride);
 
@@ -66,14 +67,14 @@ struct Int8Kernels {
   void (*quantize_rgb)(const float* const planes[3], std::size_t n, float scale, int zero, std::uint8_t* out);
 };
 
-/// For `pack`: makes room for the panels. Here and below what allocates is compiled for every CPU: of a template that
-/// several files instantiate, the linker keeps any one.
+/// For `pack`: allocates the panels. Functions that allocate are compiled here, for every CPU, because the linker keeps
+/// an arbitrary instance of a template that several files instantiate.
 void allocate_panels(Int8Weights& to, int bytes_per_weight);
 
 /// The `pack` of tables that multiply four inputs at a time: (panel, four inputs, output of the panel, input).
 void pack_quads(const std::int8_t* weights, Int8Weights& to);
 
-/// Room for so many words; they stay until the next call on this thread.
+/// A buffer of `n` words, valid until the next call on this thread.
 std::int16_t* scratch_words(std::size_t count);
 
 extern const Int8Kernels scalar_int8;

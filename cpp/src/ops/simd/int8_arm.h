@@ -9,12 +9,12 @@
 #include "ops/simd/int8.h"
 
 namespace yolort::int8_arm {
-namespace {  // one copy for each file: they are compiled for different processors
+namespace {  // one copy per file, because the files are compiled for different processors
 
 /// Sums of 16 outputs.
 using Sums = int32x4_t[4];
 
-/// Replaces 16 bytes by those of a table.
+/// Replaces 16 bytes with values from a table.
 class Table {
  public:
   explicit Table(const std::vector<std::uint8_t>& bytes) : bytes_(bytes.empty() ? nullptr : bytes.data()) {}
@@ -110,7 +110,7 @@ inline void accumulate(const Strip* strips, int count, const Int8Weights& weight
   }
 }
 
-/// Hands the sums of each pixel and panel to put(sum, pixel, panel).
+/// Passes the sums of each pixel and panel to put(sum, pixel, panel).
 template <class Dot, int P, class Put>
 void multiply_tile(const Strip* strips, int count, int first, const Int8Weights& weights, Put put) {
   for (int panel = 0; panel * Int8Kernels::panel < weights.outputs; ++panel) {

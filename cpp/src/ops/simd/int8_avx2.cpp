@@ -3,7 +3,7 @@
 namespace yolort {
 namespace {
 
-/// Two inputs at a time, as words: products of bytes summed in pairs would not fit 16 bits.
+/// Multiplies two inputs at a time, as words, because pairwise sums of byte products would not fit in 16 bits.
 struct Words {
   static constexpr bool words = true;
   static __m256i add(__m256i sum, __m256i row, __m256i weights) {

@@ -43,7 +43,7 @@ __m512i four_bytes(const std::uint8_t* from) {
   return _mm512_set1_epi32(bytes);
 }
 
-/// _mm512_dpbusd_epi32 in place: around the intrinsic GCC 12 copies each sum twice and keeps some on the stack.
+/// In-place _mm512_dpbusd_epi32. With the intrinsic, GCC 12 copies each sum twice and keeps some on the stack.
 void add_products(__m512i& sum, __m512i bytes, __m512i weights) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(bytes), "v"(weights));
 }
@@ -65,7 +65,7 @@ inline void accumulate(const Strip* strips, int count, const Int8Weights& weight
   }
   for (int s = 0; s < count; ++s) {
     const std::ptrdiff_t stride = strips[s].stride;
-    const std::uint8_t* a[(P + 2) / 3];  // of every third pixel: the others are within the reach of an address
+    const std::uint8_t* a[(P + 2) / 3];  // only for every third pixel: the others are within reach of an address offset
 #pragma GCC unroll 16
     for (int p = 0; p < (P + 2) / 3; ++p) a[p] = strips[s].data + (first + 3 * p) * stride;
     for (int q = 0; q < strips[s].quads; ++q, w += 64) {
@@ -133,7 +133,7 @@ inline void store_f32(const __m512i (&sum)[P][V], const Int8Weights& weights, in
   }
 }
 
-/// P pixels beginning at `first`, with all outputs; `store` has the signature of store_u8 and store_f32.
+/// All outputs of P pixels beginning at `first`; `store` has the signature of store_u8 and store_f32.
 template <int P, class Store>
 void multiply_tile(const Strip* strips, int count, int first, const Int8Weights& weights, Store store) {
   constexpr int wide = Int8Kernels::panel;

@@ -5,7 +5,7 @@ namespace {
 
 struct Quads {
   static constexpr bool words = false;
-  /// _mm256_dpbusd_avx_epi32 in place: around the intrinsic GCC 12 copies each sum twice and keeps some on the stack.
+  /// In-place _mm256_dpbusd_avx_epi32. With the intrinsic, GCC 12 copies each sum twice and keeps some on the stack.
   static __m256i add(__m256i sum, __m256i row, __m256i weights) {
     asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(row), "x"(weights));
     return sum;

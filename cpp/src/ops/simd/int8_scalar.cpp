@@ -17,7 +17,7 @@ std::uint8_t finish(std::int32_t sum, int output, const Int8Weights& weights) {
   return weights.table.empty() ? byte : weights.table[byte];
 }
 
-/// Hands each sum to `put(pixel, output, sum)`.
+/// Passes each sum to `put(pixel, output, sum)`.
 template <class Put>
 void multiply(const Strip* strips, int count, int pixels, const Int8Weights& weights, Put put) {
   constexpr int panel = Int8Kernels::panel;

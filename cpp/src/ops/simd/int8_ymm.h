@@ -9,16 +9,16 @@
 #include "ops/simd/int8.h"
 
 namespace yolort::int8_ymm {
-namespace {  // one copy for each file: they are compiled for different processors
+namespace {  // one copy per file, because the files are compiled for different processors
 
-/// Replaces 16 bytes by those of a table.
+/// Replaces 16 bytes with values from a table.
 class Table {
  public:
   explicit Table(const std::vector<std::uint8_t>& bytes) : bytes_(bytes.empty() ? nullptr : bytes.data()) {}
 
   __m128i operator()(__m128i index) const {
     if (!bytes_) return index;
-    // The shuffle gives 0 where the highest bit is set: of 16 parts of the table only the right one gives something.
+    // The shuffle gives 0 if the highest bit is set, so only the right one of the table's 16 parts contributes.
     __m128i out = _mm_setzero_si128();
     for (int part = 0; part < 16; ++part) {
       const __m128i row = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes_ + 16 * part));
@@ -88,7 +88,7 @@ inline void accumulate(const Strip* strips, int count, const Int8Weights& weight
   }
 }
 
-/// Hands the sums of each pixel and panel to put(sum, pixel, panel). `steps`: 64 bytes of weights each.
+/// Passes the sums of each pixel and panel to put(sum, pixel, panel). `steps`: number of 64-byte blocks of weights.
 template <class Dot, int P, class Put>
 void multiply_tile(const Strip* strips, int count, int first, const Int8Weights& weights, std::ptrdiff_t steps,
                    Put put) {
@@ -101,7 +101,7 @@ void multiply_tile(const Strip* strips, int count, int first, const Int8Weights&
   }
 }
 
-/// The same bytes as words, one pixel after the other; they stay until the next call on this thread.
+/// The same bytes as words, pixel by pixel; valid until the next call on this thread.
 inline Strip widen(const Strip* strips, int count, int pixels, int depth) {
   std::int16_t* const words = scratch_words(static_cast<std::size_t>(pixels) * static_cast<std::size_t>(depth));
   std::int16_t* to = words;

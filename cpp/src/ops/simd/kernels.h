@@ -21,7 +21,7 @@ struct Columns {
 };
 
 /// The two source rows of an output row and their Q11 weights. `row_slack` bytes after every offset may be read, but do
-/// not count.
+/// not affect the result.
 struct RowPair {
   const std::uint8_t* rows[2];
   std::int16_t weights[2];
@@ -33,16 +33,16 @@ inline constexpr int max_step = row_slack / 2;
 /// the models were trained with: each row sum is cut to Q7, each weighted row to Q2.
 inline constexpr int weight_bits = 11;
 
-/// Positions along one side of a mask, as samples of a row of `values`: the first of three neighboring values, which
-/// never falls or never rises from one position to the next, and their weights. `sample_slack` values after the row may
-/// be read, but do not count.
+/// Positions along one side of a mask, as samples of a row of `values`: the first of three neighboring values, which is
+/// monotonic over the positions, and their weights. `sample_slack` values after the row may be read, but do not affect
+/// the result.
 struct Samples {
   std::vector<std::int32_t> first;
   std::vector<float> weights[3];
 };
 inline constexpr std::size_t sample_slack = 16;
 
-/// A weight in Q22, as Pillow has them (libImaging/Resample.c, PRECISION_BITS), in two halves of 11 bits, whose
+/// A weight in Q22, as in Pillow (libImaging/Resample.c, PRECISION_BITS), split into two halves of 11 bits, so that
 /// products with 8-bit pixels can be added in 32 bits.
 struct SplitWeight {
   std::int16_t high, low;
@@ -52,7 +52,7 @@ struct Kernels {
   const char* name;
 
   /// One row of the network input: red, green and blue planes, grey level / 255, as f32 or as IEEE f16 bits. Columns
-  /// `first` to `first + n` are written to planes[c][0] onwards; planes may be one and the same if their channels are.
+  /// `first` to `first + n` are written to planes[c][0] onwards; planes may be identical if their channels are.
   void (*resample_f32)(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
                        const ChannelOrder& order, float* const planes[3]);
   void (*resample_f16)(const RowPair& pair, const Columns& columns, std::size_t first, std::size_t n,
@@ -78,7 +78,7 @@ struct Kernels {
 
   /// planes[c][i] = the sum of the pixels of window i of `row`, channel c of each, times their weights, Q22, rounded to
   /// a whole grey level. `weights` holds 4 * `quads` for each window; row_slack bytes after the last window may be
-  /// read. Pixels have at most max_window_step values, but for the scalar table.
+  /// read. Pixels have at most max_window_step values, except for the scalar table.
   void (*weighted_windows)(const std::uint8_t* row, const std::int32_t* first, const SplitWeight* weights,
                            std::size_t quads, std::size_t n, const ChannelOrder& order, std::uint8_t* const planes[3]);
 };

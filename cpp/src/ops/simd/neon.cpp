@@ -126,8 +126,8 @@ void weighted_sum(const float* values, std::ptrdiff_t stride, const float* weigh
   if (i < n) scalar_kernels.weighted_sum(values + i, stride, weights, rows, n - i, sums + i);
 }
 
-/// Whether samples of four positions are above 0, as 1, 2, 4 and 8 in the lanes. All their values lie in `window`, the
-/// eight from value `least` on.
+/// Whether samples of four positions are above 0, as 1, 2, 4 and 8 in the lanes. All their values are in `window`,
+/// which holds the eight values from `least` on.
 inline uint32x4_t bits4(const Samples& samples, std::size_t at, std::int32_t least, const uint8x16x2_t& window) {
   const uint32x4_t place = vreinterpretq_u32_s32(vsubq_s32(vld1q_s32(&samples.first[at]), vdupq_n_s32(least)));
   // Value i is in bytes 4 * i to 4 * i + 3.
@@ -143,8 +143,8 @@ inline uint32x4_t bits4(const Samples& samples, std::size_t at, std::int32_t lea
   return vandq_u32(vcgtzq_f32(sum), vld1q_u32(places));
 }
 
-/// Positions are closer together than values if the image is larger than the network input: then all values of 8
-/// positions lie in two registers.
+/// If the image is larger than the network input, positions are closer together than values, and all values of 8
+/// positions fit in two registers.
 void sample_bits(const float* values, const Samples& samples, std::size_t first, std::size_t n, std::uint8_t* bits) {
   for (std::size_t i = 0; i < n; i += 8) {
     const std::size_t at = first + i, last = at + 7;

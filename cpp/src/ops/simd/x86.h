@@ -1,5 +1,5 @@
-// Helpers shared by the x86 tables. Everything is static: an inline function compiled with AVX-512 must not become the
-// one that the linker keeps for the others.
+// Helpers shared by the x86 tables. Everything is static, so that the linker cannot use an inline function compiled
+// with AVX-512 in the other tables.
 #pragma once
 
 #include <immintrin.h>

@@ -1,4 +1,4 @@
-// Antialiased resizing on x86, for both tables: memory bandwidth does not allow more than 256 bits to pay off.
+// Antialiased resizing on x86, for both tables: it is limited by memory bandwidth, so wider registers are not faster.
 // Everything is static, see x86.h.
 #pragma once
 
@@ -63,7 +63,8 @@ static void weighted_windows(const std::uint8_t* row, const std::int32_t* first,
     }
   }
   const __m256i shuffle = _mm256_load_si256(reinterpret_cast<const __m256i*>(bytes));
-  // Of four weights, high and low in turns: the high ones of two in each 32 bits, and the low ones.
+  // Splits four weights, stored as alternating high and low halves, into pairs of high halves and pairs of low halves,
+  // each pair in 32 bits.
   const __m256i pick = _mm256_setr_epi8(0, 1, 4, 5, 0, 1, 4, 5, 0, 1, 4, 5, 0, 1, 4, 5, 8, 9, 12, 13, 8, 9, 12, 13, 8,
                                         9, 12, 13, 8, 9, 12, 13);
   const __m256i next = _mm256_add_epi8(pick, _mm256_set1_epi8(2));

@@ -1,4 +1,4 @@
-// INT8 convolutions: 1 x 1 over several maps, 3 x 3 over one, 3 x 3 of each channel.
+// INT8 convolutions: 1 x 1 over several maps, 3 x 3 over one map, and depthwise 3 x 3.
 #include <layer.h>
 
 #include <algorithm>
@@ -112,7 +112,7 @@ class Convolution final : public Base {
     return static_cast<int>(ranges_.size());
   }
 
-  /// A row of the kernel is one strip if the layer takes all channels, and three otherwise.
+  /// A kernel row is one contiguous strip if the layer reads all channels, otherwise three.
   int strips_3x3(const Map& map, int y, int x, Strip* to) const {
     const Range& range = ranges_[0];
     const std::ptrdiff_t step = std::ptrdiff_t{stride_} * map.channels();
@@ -132,7 +132,7 @@ class Convolution final : public Base {
     return count;
   }
 
-  static constexpr int max_strips = 16;  // the most inputs of a layer, too
+  static constexpr int max_strips = 16;  // also the maximum number of inputs of a layer
   const Int8Kernels* kernels_ = &int8_kernels();
 };
 

@@ -1,4 +1,4 @@
-// INT8 layers without weights: sums, maxima, and from floats to bytes and back.
+// INT8 layers without weights: sums, maxima, quantization and dequantization.
 #include <layer.h>
 
 #include <algorithm>
@@ -53,7 +53,7 @@ void raise(std::uint8_t* to, const std::uint8_t* from, std::size_t bytes) {
   for (std::size_t i = 0; i < bytes; ++i) to[i] = std::max(to[i], from[i]);
 }
 
-/// Of a square around each pixel; the border does not count.
+/// Maximum over a square around each pixel; the border is ignored.
 class MaxPool final : public ncnn::Layer {
  public:
   MaxPool() { one_blob_only = true; }
@@ -94,7 +94,7 @@ class MaxPool final : public ncnn::Layer {
   std::vector<Range> ranges_;
 };
 
-/// A float map, channel by channel, to INT8. Three channels become pixels of four bytes.
+/// Converts a planar float map to INT8. Three channels become pixels of four bytes.
 class Quantize final : public ncnn::Layer {
  public:
   Quantize() { one_blob_only = true; }
@@ -138,7 +138,7 @@ class Quantize final : public ncnn::Layer {
   const Int8Kernels* kernels_ = &int8_kernels();
 };
 
-/// Channels of an INT8 map as floats, channel by channel.
+/// Converts channels of an INT8 map to planar floats.
 class Dequantize final : public ncnn::Layer {
  public:
   Dequantize() { one_blob_only = true; }

@@ -1,4 +1,4 @@
-// The INT8 layers of our own, which `yolort quantize --format ncnn` writes.
+// yolort's own INT8 layers, which `yolort quantize --format ncnn` writes.
 #pragma once
 
 #include <net.h>
@@ -8,7 +8,7 @@ namespace yolort {
 /// Lets `net` load Int8Convolution, Int8Depthwise, Int8Add, Int8MaxPool, Int8Quantize and Int8Dequantize.
 void register_int8_layers(ncnn::Net& net);
 
-/// Whether it has loaded one of them.
+/// Whether the network contains one of these layers.
 bool has_int8_layers(const ncnn::Net& net);
 
 namespace ncnn_int8 {

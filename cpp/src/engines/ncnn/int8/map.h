@@ -1,8 +1,8 @@
 // INT8 maps as blobs of ncnn.
 //
-// A map is a Mat of two dimensions whose elements are pixels, each with all its channels: no layer of ncnn can mistake
-// that for numbers. Each row begins and ends with a pixel that holds zeros of the map's scale, so that a 3 x 3 kernel
-// needs no special case at the left and right border.
+// A map is a two-dimensional Mat whose elements are whole pixels with all channels, so that no ncnn layer can mistake
+// them for numbers. Each row begins and ends with a pixel of the map's zero value, so that a 3 x 3 kernel needs no
+// special case at the left and right border.
 #pragma once
 
 #include <mat.h>
@@ -24,10 +24,10 @@ namespace yolort::ncnn_int8 {
 /// Channels of a map that a layer reads.
 struct Range {
   int offset, channels;
-  bool doubled;  ///< each pixel of the map stands for two rows and columns
+  bool doubled;  ///< the map has half the rows and columns; each pixel is read twice
 };
 
-/// The ranges of a layer's inputs: the array of key 10, three numbers for each.
+/// The channel ranges of a layer's inputs: array parameter 10, three numbers per input.
 std::vector<Range> read_ranges(const ncnn::ParamDict& parameters);
 
 class Map {
@@ -39,7 +39,7 @@ class Map {
         height_(mat.h),
         channels_(static_cast<int>(mat.elemsize)) {}
 
-  /// Makes `mat` a map; false: there is no memory.
+  /// Allocates `mat` as a map; returns false if out of memory.
   static bool create(ncnn::Mat& mat, int channels, int height, int width, const ncnn::Option& options) {
     mat.create(width + 2, height, static_cast<std::size_t>(channels), 1, options.blob_allocator);
     return !mat.empty();
@@ -63,8 +63,8 @@ class Map {
   int width_, height_, channels_;
 };
 
-/// Calls rows(first, end) for pieces of `height` rows, on the threads of `options`; the pieces are small enough that
-/// the threads end together.
+/// Calls rows(first, end) for parts of `height` rows on the threads of `options`. The parts are small, so that the
+/// threads finish at about the same time.
 template <class Rows>
 void for_rows(int height, const ncnn::Option& options, const Rows& rows) {
   const int pieces = options.num_threads > 1 ? 4 * options.num_threads : 1;

@@ -7,9 +7,9 @@
 namespace yolort::ncnn_int8 {
 namespace {
 
-/// Sums are below 2^31: with scales up to this the loops of every instruction set convert them alike.
+/// Sums are below 2^31. With scales up to this value, the loops of all instruction sets convert them identically.
 constexpr float max_scale = 0.5f;
-/// Of magnitudes; the products of 2^15 bytes are below it, too.
+/// Limit of the magnitude; sums of 2^15 byte products also stay below it.
 constexpr std::int32_t max_bias = 1 << 30;
 
 }  // namespace
