@@ -1,10 +1,10 @@
-"""The toolchain that makes and measures the models `yolort` runs: needs torch, ultralytics (extra `tools`).
+"""The toolchain that creates and measures models for `yolort`: needs torch and ultralytics (extra `tools`).
 
     from yolort.tools import calibrate, export, quantize
 
-A name is imported when it is first asked for, so that `import yolort.tools` costs nothing. Some functions have the name
-of the package or module that they are in: `yolort.tools.export` is always the function, whatever was imported before.
-Anything else of such a module is imported from it, `from yolort.tools.export.pipeline import ExportError`.
+Names are imported on first use, so that `import yolort.tools` is fast. Some functions have the same name as their
+package or module: `yolort.tools.export` is always the function. Import other names from the module itself: `from
+yolort.tools.export.pipeline import ExportError`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Results that are kept by what they were made from: nothing that is known is made twice.
+"""Caches results under a hash of their inputs, so that nothing is computed twice.
 
     cache = StageCache("runs/ablation")
     folder = cache.get("train", {"model": sha256("yolo26n.pt"), "epochs": 10, "seed": 0}, build)
 
-A result is a folder `<name>-<key>`, the key a hash of the name and of all that went into it. It appears by one rename,
-so that whatever interrupts the work, kill -9 and a full disk among them, leaves results whole or not at all. Processes
-that share a folder wait for each other where they want the same result.
+A result is a folder `<name>-<key>`; the key is a hash of the name and all inputs. It appears with one rename, so that
+any interruption, including kill -9 and a full disk, leaves a whole result or none. Processes that share a folder wait
+for each other if they need the same result.
 """
 
 from __future__ import annotations
@@ -24,29 +24,28 @@ from yolort.tools._hash import text_sha256
 
 __all__ = ["StageCache"]
 
-_VERSION = 1  # of the layout of results; another one makes all of them anew
+_VERSION = 1  # version of the layout; changing it discards all results
 
 
 class StageCache:
-    """Results in a folder, which is made where it is not there."""
+    """A cache of results in a folder, which is created if missing."""
 
     def __init__(self, folder: str | Path) -> None:
-        """OSError where the folder cannot be made."""
+        """Raises OSError if the folder cannot be created."""
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.made = 0  # results that were not there
+        self.made = 0  # number of results that were not cached
 
     def get(
         self, name: str, inputs: Mapping[str, Any], build: Callable[[Path], None], *, resumable: bool = False
     ) -> Path:
-        """The folder of a result, made by `build` where it is not there.
+        """The folder of a result; `build` creates it if it is not cached.
 
         Args:
-            name: of the kind of result.
-            inputs: all that it depends on, as JSON can hold it.
-            build: fills the folder that it is given. Where it fails, the result is not there, and the next call calls
-                it again.
-            resumable: a build that was interrupted finds what it left; else the folder is empty.
+            name: kind of result.
+            inputs: everything that it depends on, as JSON values.
+            build: fills the given folder. If it fails, nothing is cached, and the next call tries again.
+            resumable: an interrupted build finds its earlier files; otherwise the folder is empty.
         """
         text = json.dumps({"name": name, "version": _VERSION, "inputs": inputs}, sort_keys=True)
         target = self.folder / f"{name}-{text_sha256(text)[:16]}"
@@ -67,7 +66,7 @@ class StageCache:
                 if not resumable:
                     shutil.rmtree(work, ignore_errors=True)
                 raise
-            (work / "inputs.json").unlink(missing_ok=True)  # a link in what was there
+            (work / "inputs.json").unlink(missing_ok=True)  # a link in the existing folder
             (work / "inputs.json").write_text(json.dumps(json.loads(text), indent=1), encoding="utf-8")
             work.replace(target)
             self.made += 1
@@ -76,12 +75,11 @@ class StageCache:
 
 @contextmanager
 def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Holds a lock file, which the kernel lets go of when the process ends, and removes it.
-
-    `waiting` is called if another process holds it.
+    """Holds a lock file and removes it at the end; the kernel releases it if the process dies. `waiting` is called if
+    another process holds the lock.
     """
     while True:
-        # Its name can be known beforehand: what is there is neither followed nor emptied.
+        # The name is predictable, so an existing link is not followed and an existing file is not truncated.
         try:
             lock = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "rb", buffering=0)
         except OSError as error:
@@ -96,7 +94,7 @@ def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[N
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock.fileno()), path.lstat()):
                 break
-        lock.close()  # the one before removed it: a later process may hold another of this name
+        lock.close()  # removed by the previous holder: another process may hold a new file of this name
     with lock:
         try:
             yield

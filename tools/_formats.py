@@ -1,4 +1,4 @@
-"""Formats of models, how their files are named, the engines that run them, and the targets that INT8 is made for."""
+"""Model formats, their file names, the engines that run them, and the targets of INT8 models."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["ENGINES", "EXPORTED", "FORMATS", "QUANTIZED", "TARGETS", "Engine", "
 
 @dataclass(frozen=True)
 class Format:
-    """A format that models are written in."""
+    """A model format."""
 
-    ending: str  # of the name of a model: of a file if it begins with a dot, else of a folder
-    engine: str  # the engine whose format it is; "" if none of ours loads it
+    ending: str  # ending of a model's name: of a file if it begins with a dot, otherwise of a folder
+    engine: str  # engine whose own format it is; "" if no engine of yolort loads it
     portable: bool = False  # whether other engines load it too
 
     @property
@@ -26,7 +26,7 @@ class Engine:
     """How models are built for an engine."""
 
     format: str
-    target: str | None  # of INT8 in ONNX; None if its format has but one kind of INT8
+    target: str | None  # INT8 target in ONNX; None if the format has only one kind of INT8
 
 
 FORMATS = {
@@ -34,7 +34,7 @@ FORMATS = {
     "ncnn": Format("_ncnn_model", "ncnn"),
     "openvino": Format("_openvino_model", "openvino"),
     "engine": Format(".engine", "tensorrt"),
-    "cache": Format(".cache", ""),  # a calibration for TensorRT, not a model
+    "cache": Format(".cache", ""),  # a calibration cache for TensorRT, not a model
 }
 #: Formats that `export` and `quantize` write.
 EXPORTED = ("onnx", "ncnn", "openvino", "engine")
@@ -46,10 +46,10 @@ ENGINES = {
     "ncnn": Engine("ncnn", None),
     "tensorrt": Engine("engine", "gpu"),
 }
-#: Of each target of INT8 in ONNX, the engine that it is for.
+#: The engine of each INT8 target in ONNX.
 TARGETS = {"openvino": "openvino", "onnxruntime": "onnxruntime", "arm": "onnxruntime", "gpu": "tensorrt"}
 
 
 def own_format(engine: str) -> str:
-    """The name of the format that is the engine's own; KeyError for an engine that there is not."""
+    """The name of the engine's own format; KeyError for an unknown engine."""
     return {format.engine: name for name, format in FORMATS.items()}[engine]

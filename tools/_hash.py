@@ -1,4 +1,4 @@
-"""SHA-256 of files, folders, texts and arrays, as hexadecimal digits."""
+"""Hexadecimal SHA-256 of files, folders, texts and arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["array_sha256", "sha256", "text_sha256"]
 
 
 def sha256(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, or of the names and bytes of the files in a folder."""
+    """SHA-256 of a file's bytes, or of the names and contents of the files in a folder."""
     path = Path(path)
     stat = path.stat()
     return _sha256(path, stat.st_mtime_ns, stat.st_size)

@@ -1,4 +1,4 @@
-"""Packages whose names are imported when they are first asked for."""
+"""Packages whose names are imported on first use."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["export_lazily"]
 
 
 class _LazyPackage(ModuleType):
-    """A package whose exported names win over its modules of the same name.
+    """A package whose exported names take precedence over modules of the same name.
 
-    The import system binds a module to its name in the package, so without this `yolort.tools.export` would be the
-    function or the package, by what was imported before.
+    The import system binds a module to its name in the package, so without this class, `yolort.tools.export` would be
+    the function or the package, depending on earlier imports.
     """
 
     _exported: Mapping[str, str]
@@ -36,9 +36,8 @@ class _LazyPackage(ModuleType):
 
 
 def export_lazily(package: str, exported: Mapping[str, str]) -> None:
-    """Gives a package, by its `__name__`, the names in `exported`, each with the module in it that holds the name.
-
-    ".models.heads" is a module of the package's parent.
+    """Adds the names in `exported` to the package with this `__name__`; values are the modules that define them.
+    ".models.heads" is a module of the parent package.
     """
     module = sys.modules[package]
     vars(module)["_exported"] = exported

@@ -1,4 +1,4 @@
-"""Modules of yolort 0.1 under their old paths, for one release: to be removed with the next one."""
+"""Old paths of modules of yolort 0.1; to be removed in the next release."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["MODULES", "NAMES", "install"]
 
-#: Of each old module of `yolort.tools`, the modules that now hold what was in it. Modules that became a package of the
+#: Each old module of `yolort.tools`, and the modules that its contents moved to. Modules that became a package of the
 #: same name (data, export, prune, quantize, train) need no entry: the package has their names.
 MODULES = {
     "ablate": ("search.ablate", "search.study"),
@@ -52,7 +52,7 @@ MODULES = {
     "worker": ("evaluate.worker", "_processes"),
     "yaml_reader": ("_yaml",),
 }
-#: What has another name there.
+#: Names that changed.
 NAMES = {
     "Halves": "SplitConv",
     "Lab": "Pipeline",
@@ -65,7 +65,7 @@ NAMES = {
 
 
 class _Moved(ModuleType):
-    """An old module: has what its successors have."""
+    """An old module, with the names of its successors."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -82,7 +82,7 @@ class _Moved(ModuleType):
 
 
 class _Finder:
-    """Finds the old modules, after every other finder has failed to."""
+    """Finds the old modules if no other finder finds them."""
 
     @staticmethod
     def find_spec(name: str, _path: Sequence[str] | None, _target: ModuleType | None = None) -> ModuleSpec | None:

@@ -1,17 +1,17 @@
-"""Functions in processes of their own.
+"""Runs functions in child processes.
 
     with Child() as child:
         ranges = child.call(measure, "yolo26n.onnx", seconds=60)
 
-A `Child` runs functions one after the other until it is closed. `jobs` runs one function on many arguments, each in a
-child: here, one after the other, or side by side on a Ray cluster.
+A `Child` runs functions one after another until it is closed. `jobs` runs one function with many arguments, each in its
+own child process: one at a time on this machine, or in parallel on a Ray cluster.
 
     with jobs(ray="auto", workers=2) as pool:
         results = pool.run(measure, [("a",), ("b",)], seconds=3600)
 
 A job returns a dict. If it fails or takes too long, the dict is `{"failed": True, "note": why}`; every dict gets
-`"seconds"`, what it took. What jobs make lies in folders that all nodes of the cluster see.
-Nodes need the same packages.
+`"seconds"`, the time taken. Jobs write to folders that all nodes of the cluster can access, and nodes need the same
+packages.
 """
 
 from __future__ import annotations
@@ -41,28 +41,27 @@ __all__ = ["Child", "ChildError", "Jobs", "interruptible", "jobs"]
 Result: TypeAlias = dict[str, Any]
 Work: TypeAlias = Callable[..., Result]
 
-_PATIENCE = 5.0  # seconds in which a child that has done its job may end by itself
+_PATIENCE = 5.0  # seconds for a finished child to exit by itself
 
 
 class ChildError(RuntimeError):
-    """A function failed in a child, or took too long, or its process ended; the message is the reason."""
+    """A function failed in a child or took too long, or the process ended; the message is the reason."""
 
 
 class Child:
-    """A process, in a session of its own, that runs functions; close it, or use it as a context manager.
-
-    It ends with all it started when it is closed, and when the process that started it ends. Not multiprocessing's
-    Process, which runs the caller's script again and neither opens a session nor ends with its parent.
+    """A process in its own session that runs functions; close it, or use it as a context manager. It ends, with all its
+    descendants, when it is closed or its parent ends. multiprocessing.Process is not used: it runs the caller's script
+    again, opens no session, and does not end with its parent.
     """
 
     def __init__(self, *, quiet: bool = False, environment: Mapping[str, str] | None = None) -> None:
         """Starts it.
 
         Args:
-            quiet: keeps what it prints from the terminal; an error quotes the end of it if the process ends by itself.
-            environment: variables that it has beside those of this process.
+            quiet: hide its output; if the process ends unexpectedly, the error quotes the end of it.
+            environment: additional environment variables.
         """
-        self._printed: IO[bytes] | None = tempfile.TemporaryFile() if quiet else None  # noqa: SIM115, close() does
+        self._printed: IO[bytes] | None = tempfile.TemporaryFile() if quiet else None  # noqa: SIM115, closed by close()
         self._last_lines = ""
         self._connection, theirs = Pipe()
         with theirs:
@@ -84,9 +83,8 @@ class Child:
         return self._process.pid
 
     def call(self, function: Callable[..., Any], *arguments: Any, seconds: float = math.inf) -> Any:
-        """What a function of a module returns in the child; ChildError if it raises or takes more than `seconds`.
-
-        Function, arguments and result are pickled.
+        """Calls a module-level function in the child and returns its result; ChildError if it raises or takes more than
+        `seconds`. Function, arguments and result are pickled.
         """
         try:
             self._connection.send((function, arguments))
@@ -105,16 +103,16 @@ class Child:
         return value
 
     def close(self, patience: float = 0.0) -> None:
-        """Ends the process and all it started; it may first end by itself within `patience` seconds."""
+        """Ends the process and its descendants; waits up to `patience` seconds for it to exit by itself."""
         if self._connection.closed:
             return
         if patience:
             with suppress(OSError):
                 self._connection.send(None)
-                self._connection.poll(patience)  # until the process has ended, or longer than it may take
+                self._connection.poll(patience)  # until the process ends or the time is up
         self._connection.close()
-        with suppress(ProcessLookupError, PermissionError):  # there is no one left
-            os.killpg(self._process.pid, signal.SIGKILL)  # the id is its own until it is waited for
+        with suppress(ProcessLookupError, PermissionError):  # no process is left
+            os.killpg(self._process.pid, signal.SIGKILL)  # the id is not reused before it is waited for
         self._process.wait()
         if self._printed:
             self._last_lines = _last_lines(self._printed)
@@ -128,14 +126,14 @@ class Child:
 
 
 def _last_lines(printed: IO[bytes]) -> str:
-    """The last two lines of a file that are not empty, as one."""
+    """The last two non-empty lines of a file, joined."""
     printed.seek(-min(printed.seek(0, os.SEEK_END), 2000), os.SEEK_END)
     lines = printed.read().decode(errors="replace").splitlines()
     return " ".join([line.strip() for line in lines if line.strip()][-2:])[-500:]
 
 
 def _serve(handle: int) -> None:
-    """Runs in the child: calls what `Child.call` sends until None comes."""
+    """Runs in the child: executes calls from `Child.call` until None arrives."""
     os.set_inheritable(handle, False)
     connection = Connection(handle)
     sys.path[:], sys.argv[:] = connection.recv()
@@ -145,13 +143,13 @@ def _serve(handle: int) -> None:
         try:
             function, arguments = request
             answer = pickle.dumps((True, function(*arguments)))
-        except Exception as error:  # whatever it is, it is told to the other end
+        except Exception as error:  # any exception is sent to the parent
             answer = pickle.dumps((False, str(error) or type(error).__name__))
         connection.send_bytes(answer)
 
 
 def _receive(connection: Connection, requests: queue.SimpleQueue[bytes]) -> None:
-    """Waits for requests, and ends the process with all it started when the other end is gone."""
+    """Waits for requests, and ends the process with its descendants when the parent is gone."""
     try:
         while True:
             requests.put(connection.recv_bytes())
@@ -165,7 +163,7 @@ class Jobs:
     workers = 1  # processes at a time
 
     def run(self, work: Work, arguments: Sequence[tuple[Any, ...]], seconds: float) -> list[Result]:
-        """What `work` returns for each tuple of arguments, in their order; each may take so many seconds (or inf)."""
+        """The result of `work` for each tuple of arguments, in order; `seconds` is the timeout per call (or inf)."""
         return [_in_child(work, job, seconds) for job in arguments]
 
 
@@ -183,7 +181,7 @@ class _Cluster(Jobs):
         self._cpus = max(int(ray.cluster_resources().get("CPU", 1)) // self.workers, 1)
 
     def run(self, work: Work, arguments: Sequence[tuple[Any, ...]], seconds: float) -> list[Result]:
-        """As above, `workers` at a time."""
+        """As in the base class, with `workers` in parallel."""
         task = self._ray.remote(num_cpus=self._cpus, max_retries=1)(_in_child)
         waiting = [task.remote(work, job, seconds, self._cpus) for job in arguments]
         return [self._result(job) for job in waiting]
@@ -205,7 +203,7 @@ def jobs(ray: str | None = None, workers: int | None = None) -> Iterator[Jobs]:
 
     Args:
         ray: address of a Ray cluster; "auto" is the running one, "local" starts one on this machine; None: no Ray.
-        workers: processes at a time, of Ray; None: one for each node.
+        workers: number of parallel Ray tasks; None: one per node.
 
     Raises ImportError if Ray is not installed, ConnectionError if no cluster answers, ValueError for workers below 1 or
     without Ray.
@@ -226,7 +224,9 @@ def jobs(ray: str | None = None, workers: int | None = None) -> Iterator[Jobs]:
 
 @contextmanager
 def interruptible(outcome: Callable[[], Any]) -> Iterator[None]:
-    """Gives an interrupt (Ctrl-C, SIGTERM) the outcome so far, as its attribute `outcome`, for the report."""
+    """On an interrupt (Ctrl-C, SIGTERM), stores the outcome so far in the exception's attribute `outcome`, for the
+    report.
+    """
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -235,9 +235,9 @@ def interruptible(outcome: Callable[[], Any]) -> Iterator[None]:
 
 
 def _in_child(work: Work, arguments: tuple[Any, ...], seconds: float, cpus: int | None = None) -> Result:
-    """What `work` returns in a child, which trains with so many threads; None: one for each core."""
+    """The result of `work` in a child that trains with `cpus` threads; None: one per core."""
     start = time.monotonic()
-    threads = {} if cpus is None else {"YOLORT_THREADS": str(min(cpus, _core.max_threads()))}  # Ray may claim more
+    threads = {} if cpus is None else {"YOLORT_THREADS": str(min(cpus, _core.max_threads()))}  # Ray may report more
     with Child(environment=threads) as child:
         try:
             result = child.call(work, *arguments, seconds=seconds)

@@ -66,7 +66,9 @@ def describe() -> dict[str, str]:
 
 
 def load_doubts(setup: Mapping[str, str]) -> list[str]:
-    """Why times do not hold, if the load of `describe` was above the cores before they were taken."""
+    """Warns that times are unreliable, if the load in `describe` exceeded the number of cores before the
+    measurement.
+    """
     load = setup.get("load before", "unknown")
     if load == "unknown" or float(load) <= cores():
         return []
@@ -74,9 +76,8 @@ def load_doubts(setup: Mapping[str, str]) -> list[str]:
 
 
 def installed(engine: str) -> tuple[str, float]:
-    """What has to be installed, beside numpy, to run an engine here: packages or a library, and their MB on disk.
-
-    "torch" stands for PyTorch with what Ultralytics' predict imports.
+    """What an engine needs besides numpy: packages or a library, and their MB on disk. "torch" means PyTorch with
+    everything that Ultralytics' predict imports.
     """
     if engine == "torch":
         found = [importlib.util.find_spec(name) for name in ("torch", "torchvision", "ultralytics", "cv2")]
@@ -104,7 +105,7 @@ def cores() -> int:
 
 
 def threads() -> int:
-    """How many threads train: those of YOLORT_THREADS, else one for each core. ValueError for a number out of range."""
+    """Number of training threads: YOLORT_THREADS, otherwise one per core. ValueError if it is out of range."""
     given = os.environ.get("YOLORT_THREADS", "")
     if not given:
         return cores()
@@ -112,7 +113,7 @@ def threads() -> int:
 
 
 class Limits(NamedTuple):
-    """What the container or service that this process belongs to may use; None: no limit, or unknown."""
+    """Resource limits of the container or service that this process belongs to; None: no limit, or unknown."""
 
     cores: float | None
     memory: int | None  #: bytes
@@ -124,7 +125,7 @@ class Limits(NamedTuple):
 
 
 def limits(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Limits:
-    """The limits of the control groups, version 2, of this process: the tightest of its group and those above."""
+    """The limits of this process's control group (version 2): the tightest of the group and its parents."""
     path = next((line[4:] for line in _lines(own) if line.startswith("0::/")), "")
     group = root / path
     cores, memory = [], []
@@ -141,20 +142,19 @@ def limits(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgr
 
 
 class Load:
-    """What other processes take of the cores that this one may run on, from the construction on (Linux; else unknown).
-
-    A time that is measured while they take more than a tenth of the cores says as much of them as of the model.
+    """Measures how busy other processes keep the cores that this process may use, since construction (Linux; otherwise
+    unknown). If they use more than a tenth of the cores, times are unreliable.
     """
 
     TOO_MUCH = 0.1  #: of the cores
 
     def __init__(self, own: Sequence[int] = ()) -> None:
-        """`own`: processes that belong to the measurement, beside this one."""
+        """`own`: other processes that belong to the measurement."""
         self._own = (os.getpid(), *own)
         self._start = self._read()
 
     def others(self) -> float | None:
-        """Cores that other processes have kept busy since, on average, 0 to `cores()`; None where that is unknown."""
+        """Average number of cores that other processes kept busy since then, 0 to `cores()`; None if unknown."""
         now = self._read()
         if now is None or self._start is None or now[0] <= self._start[0]:
             return None
@@ -163,11 +163,11 @@ class Load:
 
     @staticmethod
     def disturbs(others: float | None) -> bool:
-        """Whether times that were measured beside so much are to be doubted."""
+        """Whether this load makes measured times unreliable."""
         return others is not None and others > Load.TOO_MUCH * cores()
 
     def _read(self) -> tuple[float, float, float] | None:
-        """Seconds: of a clock, of work on these cores, of work of the own processes."""
+        """Seconds: wall clock, busy time of these cores, busy time of our own processes."""
         tick = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
         allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
         busy, found = 0, False
@@ -186,16 +186,15 @@ class Load:
 
 
 def busy_cores(seconds: float = 0.5) -> float | None:
-    """Cores that other processes keep busy, measured over so long; None where that is unknown."""
+    """Number of cores that other processes keep busy, measured for `seconds`; None if unknown."""
     load = Load()
     time.sleep(seconds)
     return load.others()
 
 
 def wait_until_quiet(patience: float, say: Callable[[str], None] = lambda _: None) -> float | None:
-    """Waits up to `patience` seconds until other processes leave the cores alone; what they take at the end.
-
-    `say` is told once that it waits, and for what.
+    """Waits up to `patience` seconds for other processes to stop using the cores, and returns the final load. `say` is
+    called once if it has to wait.
     """
     end = time.monotonic() + patience
     told = False
@@ -209,12 +208,12 @@ def wait_until_quiet(patience: float, say: Callable[[str], None] = lambda _: Non
 
 
 def has_vnni() -> bool:
-    """Whether the CPU multiplies unsigned by signed bytes without saturating 16 bits on the way."""
+    """Whether the CPU multiplies unsigned by signed bytes without 16-bit saturation."""
     return bool(_flags() & {"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 def has_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16, rather than widening it first."""
+    """Whether the CPU has bfloat16 multiplication instructions."""
     return bool(_flags() & {"avx512_bf16", "amx_bf16", "bf16"})
 
 

@@ -1,7 +1,6 @@
-"""Makes Ultralytics usable beside a torchvision that cannot be imported, and without installing packages.
-
-A CPU-only torch (`2.13.0+cpu`) beside the package index's torchvision, which is built against CUDA: its
-import fails with `operator torchvision::nms does not exist`. For detectors, Ultralytics 8.4 imports
+"""Makes Ultralytics work if torchvision cannot be imported, and stops it from installing packages. With a CPU-only
+torch (`2.13.0+cpu`) and PyPI's torchvision, which is built against CUDA, importing torchvision fails with `operator
+torchvision::nms does not exist`. For detectors, Ultralytics 8.4 imports
 torchvision in `predict`, in `val` (so at the end of every `train` too) and in the warm-up of its backends,
 only for `torchvision.ops.nms`; its own `ultralytics.utils.nms.TorchNMS.nms` is documented to match that
 exactly.
@@ -30,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class _StandIn(ModuleType):
-    """A module in the place of a part of torchvision; asked for anything it lacks, it says why."""
+    """A stand-in for a part of torchvision; accessing anything it lacks raises an error with the reason."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(name, f"Stand-in for {name}: {reason}")
@@ -48,9 +47,9 @@ class _StandIn(ModuleType):
 def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
     """Non-maximum suppression with the signature of `torchvision.ops.nms`.
 
-    `boxes` is (N, 4) float x1 y1 x2 y2, `scores` (N,) float, `iou_threshold` in 0..1. Returns the indices
-    that are kept, int64, by descending score. Raises RuntimeError while a graph is traced or compiled: the
-    loop depends on the data, and a trace would keep the choices made for one image.
+    `boxes` is (N, 4) float x1 y1 x2 y2, `scores` (N,) float, `iou_threshold` in 0..1. Returns the kept indices, int64,
+    by descending score. Raises RuntimeError during tracing and compilation, because the loop depends on the data: a
+    trace would freeze the result for one image.
     """
     import torch
 
@@ -64,26 +63,24 @@ def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> tor
 
 
 def _why_unusable() -> str | None:
-    """The first line of what fails when torchvision is imported and its NMS called; None if nothing does."""
+    """The first line of the error from importing torchvision and calling its NMS; None if both work."""
     import torch
 
     try:
         ops = importlib.import_module("torchvision.ops")
         ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
-    except Exception as error:  # RuntimeError, ImportError, OSError, ...: by how the install is broken
+    except Exception as error:  # RuntimeError, ImportError, OSError, ...: depends on how the installation is broken
         return (str(error).strip().splitlines() or [type(error).__name__])[0]
     return None
 
 
 def allow_missing_torchvision() -> bool:
-    """Lets Ultralytics run where torchvision cannot be imported; call it before `predict`, `val` or `train`.
+    """Lets Ultralytics run if torchvision cannot be imported; call it before `predict`, `val` or `train`. If
+    torchvision works, nothing changes. If its import or its NMS kernel fails, remains of the failed import are removed
+    from `sys.modules`, a stand-in with `torchvision.ops.nms` and `torchvision.__version__` replaces it in this process,
+    and one warning is logged. Further calls have no effect.
 
-    Where torchvision works nothing changes. Where its import or its NMS kernel fails, whatever the failed
-    import left in `sys.modules` is removed, and a stand-in with `torchvision.ops.nms` and
-    `torchvision.__version__` takes its place for this process; one warning is logged. Further calls change
-    nothing.
-
-    Returns True when the stand-in is in place, False when the real torchvision is in use.
+    Returns True if the stand-in is used, False for the real torchvision.
     """
     if isinstance(sys.modules.get("torchvision"), _StandIn):
         return True
@@ -105,9 +102,8 @@ def allow_missing_torchvision() -> bool:
 
 
 def need_torchvision() -> None:
-    """ModuleNotFoundError where torchvision, whose transforms Ultralytics trains classifiers with, cannot be imported.
-
-    It names the torchvision that fits and how to install it.
+    """Raises ModuleNotFoundError if torchvision cannot be imported, whose transforms Ultralytics needs to train
+    classifiers. The message names the matching version and how to install it.
     """
     import torch
 
@@ -125,9 +121,8 @@ def need_torchvision() -> None:
 
 
 def install_nothing() -> None:
-    """Lets `PIL.Image.open` raise what PIL raises for a file that is no image.
-
-    Ultralytics replaces it by a function that installs pi-heif then, and fails with ModuleNotFoundError if it cannot.
+    """Makes `PIL.Image.open` raise PIL's own error for a file that is not an image. Ultralytics replaces it with a
+    function that tries to install pi-heif and fails with ModuleNotFoundError.
     """
     from ultralytics.utils import patches
 
@@ -137,7 +132,7 @@ def install_nothing() -> None:
 
 @contextmanager
 def labels_found_by(label_files: Callable[[Sequence[Path]], list[Path]]) -> Iterator[None]:
-    """Within it, Ultralytics' data sets read the label files that a function names for their images."""
+    """Context in which Ultralytics' datasets read the label files that a given function returns for the images."""
     from ultralytics.data import dataset
 
     stock = dataset.img2label_paths

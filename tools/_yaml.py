@@ -1,4 +1,4 @@
-"""YAML that strangers wrote: bounded before any of it is built, aliases counted as often as they stand."""
+"""Reads untrusted YAML: its size is checked before anything is built, counting every use of an alias."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import yaml
 __all__ = ["parse_yaml", "read_yaml"]
 
 _MAX_BYTES = 1 << 20
-_MAX_NODES = 400_000  # more than 65,536 classes take
+_MAX_NODES = 400_000  # more than 65,536 classes need
 _MAX_DEPTH = 50
 _MAX_SCALAR = 100  # characters of a number or date; PyYAML takes minutes for a number of 1 MiB in base 60
 _TAG = "tag:yaml.org,2002:"
 _TAGS = frozenset(_TAG + name for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge"))
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MERGE = object()  # the key `<<`
-#: What PyYAML's constructors meet in values like `!!bool x`.
+#: Exceptions of PyYAML's constructors for values like `!!bool x`.
 _MISFITS = (RecursionError, TypeError, AttributeError, LookupError, ArithmeticError)
 
 
 def read_yaml(path: Path) -> Any:
-    """The contents of a YAML file; OSError, and ValueError as `parse_yaml`."""
+    """The contents of a YAML file. Raises OSError, and ValueError like `parse_yaml`."""
     with path.open("rb") as file:
         read = file.read(_MAX_BYTES + 1)
     if len(read) > _MAX_BYTES:
@@ -31,7 +31,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(text: str) -> Any:
-    """What a YAML document says: mappings, lists and scalars of YAML's own types.
+    """The contents of a YAML document: mappings, lists and scalars of YAML's own types.
 
     Raises ValueError with what is wrong, in one line.
     """
@@ -52,7 +52,9 @@ def parse_yaml(text: str) -> Any:
 
 
 def _count(node: yaml.Node, loader: Any, known: dict[int, tuple[int, int] | None], depth: int) -> tuple[int, int]:
-    """Nodes and levels from one on, aliases as often as they stand; ValueError for what is not read, or too much."""
+    """Number of nodes and levels below a node, counting every use of an alias. ValueError for unsupported or too large
+    documents.
+    """
     if depth > _MAX_DEPTH:
         raise ValueError(f"nested deeper than {_MAX_DEPTH} levels")
     where = f"in line {node.start_mark.line + 1}"
@@ -84,9 +86,8 @@ def _count(node: yaml.Node, loader: Any, known: dict[int, tuple[int, int] | None
 
 
 def _check_keys(node: yaml.MappingNode, loader: Any) -> None:
-    """ValueError for keys of which one would replace another: 0, 00, 0x0 and false are the same key.
-
-    Scalars have been checked; other keys cannot be, and are refused when the document is constructed.
+    """Raises ValueError for duplicate keys: 0, 00, 0x0 and false are the same key. Only scalar keys are checked; other
+    keys are refused when the document is constructed.
     """
     keys: dict[Any, str] = {}
     for key, _ in node.value:

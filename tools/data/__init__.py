@@ -1,4 +1,4 @@
-"""Labeled images and what is known of their classes."""
+"""Labeled images and statistics of their classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frequencies and object sizes of the classes of a data set, and weights that balance them."""
+"""Class frequencies and object sizes of a dataset, and weights that balance the classes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ClassReport:
 
     @property
     def ratio(self) -> float:
-        """The most frequent class over the rarest that occurs."""
+        """Ratio of the most frequent class to the rarest one that occurs."""
         there = self.instances[self.instances > 0]
         return float(there.max() / there.min())
 
@@ -48,7 +48,7 @@ class ClassReport:
         return [self.names[int(cls)] for cls in np.flatnonzero(self.instances == 0)]
 
     def table(self) -> tuple[list[str], list[list[object]]]:
-        """Headings and a row for each class, the most frequent first."""
+        """Headings and one row per class, most frequent first."""
         headings = ["class", "images", "objects", "share %", "small", "medium", "large", "median side px"]
         rows: list[list[object]] = []
         for cls in np.argsort(-self.instances, kind="stable").tolist():
@@ -63,7 +63,7 @@ class ClassReport:
         return headings, rows
 
     def save(self, folder: str | Path) -> None:
-        """Writes classes.csv (the table) and classes.png (counts and sizes) into a folder that is there."""
+        """Writes classes.csv (the table) and classes.png (counts and sizes) to an existing folder."""
         out = io.StringIO()
         headings, rows = self.table()
         marked: list[list[Any]] = [[*headings, "writer"], *([*row, _atomic.MARK] for row in rows)]
@@ -94,12 +94,9 @@ class ClassReport:
 
 
 def class_report(data: str | Path, imgsz: int, split: str = "train", task: str = "detect") -> ClassReport:
-    """Counts what is trained on of a split of a `data.yaml`; `imgsz` is the side of the network's input in pixels.
-
-    `task` is what the labels are read for, see `load_dataset`; the object of an image in a folder of its class is all
-    of it.
-
-    Images that cannot be read are left out, as Ultralytics does, each with a UserWarning.
+    """Counts the training images and objects in a split of a `data.yaml`; `imgsz` is the side of the network's input in
+    pixels. `task`: see `load_dataset`; for classification, the whole image counts as the object. Images that cannot be
+    read are skipped, as in Ultralytics, each with a UserWarning.
 
     Raises what `load_for_training` raises (a label out of range: LabelError with file and line), LabelError if no image
     can be read.
@@ -143,13 +140,13 @@ def class_weights(
 ) -> np.ndarray:
     """A weight for each class from its number of objects n: (classes,) float64, within `clip`.
 
-    - "median": median(n) / n, median frequency balancing (Eigen and Fergus, arXiv:1411.4734, section 6.3.2), with
-      objects in the place of pixels;
+    - "median": median(n) / n, median frequency balancing (Eigen and Fergus, arXiv:1411.4734, section 6.3.2), counting
+    objects instead of pixels;
     - "inverse": sum(n) / (classes * n);
     - "effective": (1 - beta) / (1 - beta^n), the inverse of the effective number of samples (Cui et al.,
       arXiv:1901.05555, equation 2), scaled to the mean 1 as there; `beta` is 0 (no weights) to below 1 (inverse).
 
-    Raises LabelError for a class without objects (named with `names`), ValueError for other arguments.
+    Raises LabelError for a class without objects (named with `names`), ValueError for invalid arguments.
     """
     check_weighting(method, clip, beta)
     numbers = np.asarray(counts, np.float64)
@@ -165,7 +162,7 @@ def class_weights(
 
 
 def check_weighting(method: str | None, clip: tuple[float, float], beta: float) -> None:
-    """ValueError for what `class_weights` does not take; None is no weighting."""
+    """Raises ValueError for arguments that `class_weights` does not accept; None means no weighting."""
     if method not in (None, "median", "inverse", "effective"):
         raise ValueError(f"class weights must be median, inverse or effective, not {method!r}")
     if not 0 < clip[0] <= 1 <= clip[1]:
@@ -184,13 +181,12 @@ def sample_weights(
 ) -> np.ndarray:
     """How often to draw each image, relative to the others: (images,) float64 with the mean 1.
 
-    `images` are the class indices of the objects of each. Images without objects keep the share they have.
-
-    - "balanced": a class is drawn, all being equally likely, then one of its objects; the image's weight is the chance
-      that it holds it;
+    `images` holds the class indices of each image's objects. Images without objects keep their share. - "balanced": a
+    class is drawn uniformly, then one of its objects; the weight is the probability that the image contains that
+    object;
     - "repeat": repeat factor sampling (Gupta et al., LVIS, arXiv:1908.03195, appendix B.2): max over the classes of the
-      image of max(1, sqrt(threshold / f)), f being the share of the images that hold the class. `threshold` is 0 to 1,
-      by default the median of the f; classes above it are not drawn more often. LVIS has 0.001.
+      image of max(1, sqrt(threshold / f)), where f is the share of images that contain the class. `threshold` is 0 to
+      1, by default the median of f; classes above it are not drawn more often. LVIS uses 0.001.
 
     Raises LabelError for a class without objects, ValueError for other arguments.
     """
@@ -228,7 +224,7 @@ def _check_counts(counts: np.ndarray, names: dict[int, str] | None) -> None:
 
 
 def to_json(report: ClassReport, method: str, clip: tuple[float, float], weights: np.ndarray) -> dict[str, Any]:
-    """What is written of class weights: how they were made, counts and weights by class name."""
+    """Record of class weights: how they were computed, with counts and weights by class name."""
     names = [report.names[cls] for cls in range(len(report.names))]
     return {
         "writer": _atomic.MARK,

@@ -86,7 +86,7 @@ class _Object:
 
 
 def _keypoint_count(categories: list[dict[str, Any]], notes: list[dict[str, Any]]) -> int:
-    """Of each object: as a category names them, or as many as an annotation has."""
+    """Number of keypoints per object: from the categories, otherwise from an annotation."""
     named = next((entry["keypoints"] for entry in categories if entry.get("keypoints")), None)
     if named is None:
         flat: Any = next((note["keypoints"] for note in notes if note.get("keypoints")), [])
@@ -110,7 +110,7 @@ def _image_file(path: Path, file_name: str, folder: Path | None) -> Path:
 
 
 def _categories(path: Path, read: dict[str, Any]) -> list[dict[str, Any]]:
-    """By their ids; without the heading of the others that exports of Roboflow have as the first."""
+    """Categories by id, without the supercategory that Roboflow's exports list first."""
     categories = sorted(read["categories"], key=lambda entry: _id("category", entry["id"]))
     heading, *others = categories or [{}]
     if (
@@ -136,7 +136,7 @@ def _id(what: str, value: object) -> int:
 
 
 def _ids(what: str, entries: Iterable[dict[str, Any]]) -> list[int]:
-    """The ids of images or categories, each of which is there once."""
+    """The ids of images or categories, checked for duplicates."""
     found = [_id(what, one["id"]) for one in entries]
     if len(set(found)) < len(found):
         twice = next(one for one, count in Counter(found).items() if count > 1)
@@ -154,7 +154,7 @@ def _which(note: dict[str, Any]) -> str:
 
 
 def _coco_box(note: dict[str, Any]) -> tuple[list[float], bool, float]:
-    """Of an annotation: x1 y1 x2 y2, whether it is a crowd, and the area."""
+    """Box (x1 y1 x2 y2), crowd flag and area of an annotation."""
     which, sides = f"{_which(note)} has", note.get("bbox")
     if not isinstance(sides, list) or len(sides) != 4:
         raise ValueError(f"{which} the bbox {str(sides)[:60]}, expected [x, y, width, height]")

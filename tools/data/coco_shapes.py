@@ -1,4 +1,4 @@
-"""Masks and keypoints of COCO's annotations, checked before anything is made of them."""
+"""Reads and checks masks and keypoints of COCO annotations."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MAX_KEYPOINTS = 1000
 def coco_outline(which: str, note: dict[str, Any], size: tuple[int, int] | None, task: str) -> Outline:
     """The `segmentation` of an annotation: polygons, or run lengths as compressed text.
 
-    Raises ValueError for what is none, is empty, or is not of an image of `size`, (height, width); `which` names the
-    annotation.
+    Raises ValueError if it is invalid, empty, or does not belong to an image of `size`, (height, width); `which` names
+    the annotation.
     """
     given = note.get("segmentation")
     if not given or not isinstance(given, (list, dict)):
@@ -36,7 +36,9 @@ def coco_outline(which: str, note: dict[str, Any], size: tuple[int, int] | None,
 
 
 def coco_keypoints(which: str, note: dict[str, Any], count: int) -> np.ndarray:
-    """(K, 3) of an annotation: x y in pixels and visibility; one without has none labeled. Raises ValueError."""
+    """Keypoints of an annotation, (K, 3): x y in pixels and visibility; if missing, none is labeled. Raises
+    ValueError.
+    """
     given = note.get("keypoints") or [0] * 3 * count
     if not isinstance(given, list) or len(given) != 3 * count:
         length = len(given) if isinstance(given, list) else str(given)[:40]
@@ -77,8 +79,10 @@ def _run_lengths(which: str, given: dict[str, Any], height: int, width: int) -> 
 
 
 def _decoded(which: str, text: Any) -> list[int]:
-    """The run lengths of COCO's compressed text: groups of 5 bits, lowest first, the 6th says that more follow; from
-    the fourth on, differences to the one before the last. Checked here, since pycocotools trusts them."""
+    """Decodes the run lengths of COCO's compressed text: groups of 5 bits, lowest first; the 6th bit says that more
+    follow; from the fourth run on, differences to the run before the last. They are checked here, because pycocotools
+    does not check them.
+    """
     if not isinstance(text, str):
         raise ValueError(f"{which} has the run lengths {str(text)[:40]}, expected a list or text")
     runs: list[int] = []

@@ -43,10 +43,10 @@ __all__ = [
     "write_for_ultralytics",
 ]
 
-#: Keys of a data.yaml that say what its keypoints are.
+#: Keys of a data.yaml that describe keypoints.
 _OF_POSES = ("kpt_shape", "flip_idx", "kpt_names", "kpt_oks_sigmas")
 _MIN_SIDE = 10  # pixels: Ultralytics' `verify_image`
-#: In a path: what the list of images that Ultralytics is given cannot hold.
+#: Characters in a path that cannot be written to Ultralytics' list of images.
 _UNSPELLABLE = re.compile(r"[\n-\r\x1c-\x1e\x85\u2028\u2029\ud800-\udfff]")
 
 
@@ -57,18 +57,18 @@ def load_dataset(
 
     Args:
         data: a `data.yaml` of Ultralytics (`path`, `train`, `val`, `test`, `names` or `nc`; a split is a folder, a list
-            of paths in a .txt, or several of them; the labels of images/a/1.jpg are labels/a/1.txt, also where links
-            lead, or beside the images), the name of one that Ultralytics ships ("coco8.yaml"), which it downloads if
-            necessary, or a COCO JSON file. `path` is relative to the file, the working folder, or Ultralytics'
-            `datasets_dir`; paths in a .txt to that file, the data set, or the working folder. Separators may be those
-            of Windows, and a path may begin with a "../" too many, as Roboflow writes them.
+            of paths in a .txt, or several of them; the labels of images/a/1.jpg are labels/a/1.txt, also behind links,
+            or beside the images), the name of one that Ultralytics ships ("coco8.yaml"; downloaded if necessary), or a
+            COCO JSON file. `path` is relative to the file, the working folder, or Ultralytics'
+            `datasets_dir`; paths in a .txt to that file, the data set, or the working folder. Windows separators are
+            accepted, and an extra "../" at the beginning, as Roboflow writes it.
         split: "train", "val" or "test", of a `data.yaml`.
         images: the folder of the images of a COCO JSON file; default: the JSON file's own, its images/, or,
             of annotations/instances_X.json, the folder images/, X/ or images/X/ beside annotations/.
-        task: what the labels are read for. "detect" takes the boxes of any; "segment" needs polygons (in COCO JSON also
-            run lengths), "pose" keypoints as `kpt_shape` says, "obb" polygons, of whose corners the smallest rectangle
-            is taken. For "classify" `data` is a folder with train/, val/ and test/, or one of these, in which each
-            folder is a class.
+        task: task that the labels are read for. "detect" uses the boxes of any labels; "segment" needs polygons (in
+            COCO JSON also run lengths), "pose" keypoints according to `kpt_shape`, "obb" polygons, which are replaced
+            by their smallest rectangle. For "classify", `data` is a folder with train/, val/ and test/, or one of
+            these; each folder in it is a class.
 
     Raises:
         FileNotFoundError: a file, folder or split does not exist.
@@ -98,9 +98,8 @@ def load_dataset(
 
 
 def letterboxed(images: Sequence[str | Path | np.ndarray], size: tuple[int, int], channels: int = 3) -> np.ndarray:
-    """Images as the network takes them: (n, channels, height, width) float32; `size` is (height, width).
-
-    `images`: files, or pixels, (height, width, 3) BGR uint8 or of other channels.
+    """Images as network input: (n, channels, height, width) float32; `size` is (height, width). `images`: files, or
+    pixels: (height, width, 3) BGR uint8, or with another number of channels.
     """
     out = np.empty((len(images), channels, *size), np.float32)
     for index, image in enumerate(images):
@@ -110,8 +109,9 @@ def letterboxed(images: Sequence[str | Path | np.ndarray], size: tuple[int, int]
 
 
 def fill_input(image: np.ndarray, out: np.ndarray, task: str = "detect") -> None:
-    """Writes an image, (height, width, 3) BGR uint8, into `out`, (channels, height, width) float32, as the network of a
-    task takes it: letterboxed; of a square classifier the middle of the image whose shorter side fits."""
+    """Converts an image, (height, width, 3) BGR uint8, to network input in `out`, (channels, height, width) float32:
+    letterboxed, or for a square classifier resized by the shorter side and center-cropped.
+    """
     if task != "classify":
         _core.letterbox(image, out[None])
         return
@@ -130,23 +130,21 @@ def fill_input(image: np.ndarray, out: np.ndarray, task: str = "detect") -> None
 
 
 def sample_image(channels: int = 3) -> np.ndarray:
-    """The embedded image: (height, width, 3) BGR uint8, or as `of_channels` makes it."""
+    """The embedded image: (height, width, 3) BGR uint8, or with other channels (`of_channels`)."""
     return of_channels(yolort.images.read(yolort.demo_image()), channels)
 
 
 def of_channels(image: np.ndarray, channels: int) -> np.ndarray:
-    """An image for a model that takes neither gray nor color images: its channels, repeated."""
+    """An image for a model that accepts neither gray nor color images, made by repeating channels."""
     if channels in (1, 3) or image.ndim != 3 or image.shape[2] == channels:
         return image
     return np.ascontiguousarray(image[:, :, np.arange(channels) % image.shape[2]])
 
 
 def list_images(data: str | Path, split: str = "train") -> list[Path]:
-    """The image files of a folder or glob pattern, a .txt of paths, a split of a `data.yaml`, or COCO JSON, sorted.
-
-    Of a folder that has one of the name of the split, as those of classifiers do, the images of that.
-
-    Labels are not looked at. Raises FileNotFoundError, LabelError where the description is damaged or lists none.
+    """The sorted image files of a folder or glob pattern, a .txt of paths, a split of a `data.yaml`, or COCO JSON. If
+    the folder has a subfolder named like the split, as for classifiers, the images of that one. Labels are not read.
+    Raises FileNotFoundError, LabelError if the description is damaged or lists no images.
     """
     path = Path(data)
     ending = path.suffix.lower()
@@ -166,7 +164,7 @@ def list_images(data: str | Path, split: str = "train") -> list[Path]:
 
 
 def splits(data: str | Path) -> list[str]:
-    """The splits that a `data.yaml` file names, or that a folder has as folders; of anything else none."""
+    """The splits listed in a `data.yaml` file or present as subfolders; empty for anything else."""
     path = Path(data)
     if path.is_dir():
         return [name for name in ("train", "val", "test") if (path / name).is_dir()]
@@ -177,7 +175,7 @@ def splits(data: str | Path) -> list[str]:
 
 
 def load_for_training(data: str | Path, split: str, task: str = "detect") -> Dataset:
-    """The images of a split that Ultralytics trains on, see `trainable`.
+    """The images of a split that Ultralytics uses for training, see `trainable`.
 
     Raises what `load_dataset` and `trainable` raise; LabelError for a data.yaml with other than 3 `channels`, a label
     file with boxes and polygons (Ultralytics leaves it out), and if no image can be read.
@@ -204,13 +202,13 @@ def load_for_training(data: str | Path, split: str, task: str = "detect") -> Dat
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of an image in pixels as PIL reads them, which Ultralytics checks images with.
+    """Width and height of an image in pixels according to PIL, which Ultralytics uses to check images.
 
     Raises OSError for a file that cannot be read as an image.
     """
     from PIL import Image
 
-    if not path.is_file():  # a pipe would be waited for
+    if not path.is_file():  # reading a pipe would block
         raise FileNotFoundError(f"{path} is not a file")
     install_nothing()
     try:
@@ -222,7 +220,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def check_trained_on(path: Path) -> tuple[int, int]:
-    """`image_size`; OSError also for an image that Ultralytics leaves out of a training, since it is too small."""
+    """`image_size`; raises OSError also for an image that is too small for Ultralytics' training."""
     width, height = image_size(path)
     if min(width, height) < _MIN_SIDE:
         raise OSError(f"{path} has {width} x {height} pixels; Ultralytics trains on sides of {_MIN_SIDE} or more")
@@ -230,9 +228,8 @@ def check_trained_on(path: Path) -> tuple[int, int]:
 
 
 def _check_readable(data: str | Path, split: str, paths: Sequence[Path]) -> None:
-    """LabelError if no image can be read; those after the first that can are not looked at.
-
-    By PIL, as Ultralytics checks them, and by the runtime, which refuses what OpenCV reads as black.
+    """Raises LabelError if no image can be read; stops at the first readable one. Images are read with PIL, like
+    Ultralytics' check, and with the runtime, which refuses images that OpenCV reads as black.
     """
     reasons: list[Exception] = []
     for path in paths:
@@ -247,7 +244,7 @@ def _check_readable(data: str | Path, split: str, paths: Sequence[Path]) -> None
 
 
 def trainable(paths: Sequence[Path]) -> list[Path]:
-    """Those of the images that Ultralytics trains on; it passes over the others without a word, this warns of them.
+    """The images that Ultralytics uses for training; warns of the others, which Ultralytics skips silently.
 
     Raises LabelError if there are none.
     """
@@ -267,10 +264,9 @@ def trainable(paths: Sequence[Path]) -> list[Path]:
 
 
 def write_for_ultralytics(data: str | Path, folder: Path) -> str:
-    """What Ultralytics' training is given as `data`: a data.yaml in `folder` with the images and names that were read.
-
-    Ultralytics would read the user's file itself: look for the images elsewhere, and run what `download` says where it
-    does not find them. A data set that it ships is given by its name, and a folder of classes by its path.
+    """The `data` argument for Ultralytics' training: a data.yaml in `folder` with the images and names that were read.
+    Given the user's file, Ultralytics might look for images elsewhere, or run `download` if it does not find them. For
+    a dataset that Ultralytics ships it is the name, for a folder of classes the path.
     """
     if not Path(data).is_file():
         return str(data)
@@ -307,7 +303,7 @@ def _label_hint(dataset: Dataset) -> str:
 
 @lru_cache(maxsize=16)
 def data_sha256(data: str | Path, split: str, task: str = "detect") -> str:
-    """Of a split: the names of its classes, and of each image its name, size in bytes, time of change and labels.
+    """Identifies a split: class names, and the name, size in bytes, modification time and labels of each image.
 
     Raises what `load_dataset` raises.
     """

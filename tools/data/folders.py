@@ -1,4 +1,4 @@
-"""Images in a folder for each class, as classifiers are trained on."""
+"""Images in one folder per class, for classifiers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from yolort.tools.data.samples import MAX_CLASSES, Dataset, LabelError, Sample
 __all__ = ["read_folders", "split_folder"]
 
 _SPLITS = {"train": ("train",), "val": ("val", "validation", "test"), "test": ("test", "val")}
-_WNID = re.compile(r"n\d{8}")  # ImageNet's names of classes
+_WNID = re.compile(r"n\d{8}")  # ImageNet's class names
 
 
 def split_folder(path: Path, split: str) -> Path:
-    """The folder of a split: `path`/train and the like; or `path` itself, if it has no splits.
-
-    Raises FileNotFoundError if there is no such folder, or it has other splits only.
+    """The folder of a split: `path`/train and so on, or `path` itself if it has no splits. Raises FileNotFoundError if
+    the folder does not exist or has only other splits.
     """
     if not path.is_dir():
         raise FileNotFoundError(f"no such folder: {path}")
@@ -31,9 +30,8 @@ def split_folder(path: Path, split: str) -> Path:
 
 
 def read_folders(path: Path, split: str) -> Dataset:
-    """The images of a split; each folder in it is a class, and classes are in alphabetical order.
-
-    Raises FileNotFoundError as `split_folder`; LabelError without folders of images.
+    """The images of a split; each folder in it is a class, in alphabetical order. Raises FileNotFoundError like
+    `split_folder`, and LabelError if there are no folders with images.
     """
     root = split_folder(path, split)
     folders = sorted(one for one in root.iterdir() if one.is_dir())
@@ -56,7 +54,7 @@ def _sample(image: Path, cls: int) -> Sample:
 
 
 def _of_imagenet(names: list[str]) -> list[str]:
-    """The words that ImageNet's codes stand for, as Ultralytics has them."""
+    """The words for ImageNet's class codes, from Ultralytics."""
     import ultralytics
 
     known = read_yaml(Path(ultralytics.__file__).parent / "cfg" / "datasets" / "ImageNet.yaml")["map"]

@@ -1,4 +1,4 @@
-"""Label files of Ultralytics: a line for each object, whose form follows the task."""
+"""Ultralytics' label files: one line per object, in a format that depends on the task."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from yolort.tools.data.samples import LabelError, Sample, read_text
 
 __all__ = ["FILLED", "LabelFormat", "read_labels"]
 
-_TOLERANCE = 0.01  # of the image's sides, Ultralytics' (data/utils.py)
+_TOLERANCE = 0.01  # tolerance as a fraction of the image's sides, from Ultralytics (data/utils.py)
 _FLAT = 1e-7  # of the image's sides
 _VISIBLE = 2.0  # COCO's largest visibility
-#: Part of a box that a person fills, of labels without an area: that of Ultralytics' pose validator.
+#: Fraction of a box that a person covers, for labels without area; from Ultralytics' pose validator.
 FILLED = 0.53
 
 
 @dataclass(frozen=True)
 class LabelFormat:
-    """What the lines of a label file hold."""
+    """The format of the lines in a label file."""
 
     task: str
     classes: int
-    kpt_shape: tuple[int, int] | None = None  # number of keypoints, and 2 or 3 numbers of each
+    kpt_shape: tuple[int, int] | None = None  # number of keypoints, and 2 or 3 values per keypoint
 
     @property
     def expected(self) -> str:
@@ -39,11 +39,10 @@ class LabelFormat:
 
 
 def read_labels(image: Path, file: Path, form: LabelFormat) -> Sample:
-    """The objects of an image; a missing file is an image without objects.
-
-    Raises LabelError, with the line, for what is not of the format.
+    """The objects of an image; a missing file means no objects. Raises LabelError with the line number for invalid
+    lines.
     """
-    lines: dict[tuple[float, ...], None] = {}  # Ultralytics drops what stands twice
+    lines: dict[tuple[float, ...], None] = {}  # Ultralytics drops duplicates
     if file.is_symlink() and not file.exists():
         raise LabelError(f"{file} is a link to {file.readlink()}, which is not there")
     if file.exists():
@@ -70,7 +69,7 @@ def read_labels(image: Path, file: Path, form: LabelFormat) -> Sample:
 
 
 def _is_box(row: tuple[float, ...], form: LabelFormat) -> bool:
-    """Whether a line holds a box, perhaps with keypoints, and no outline."""
+    """Whether a line holds a box (perhaps with keypoints) and not an outline."""
     count, size = form.kpt_shape or (0, 0)
     return len(row) == 5 or (form.task in ("detect", "pose") and count > 0 and len(row) == 5 + count * size)
 
@@ -93,7 +92,7 @@ def _values(where: str, words: list[str], form: LabelFormat) -> tuple[float, ...
         raise LabelError(f"{where}: {len(row) // 2} corners; expected {form.expected}")
     if row[0] != int(row[0]) or not 0 <= row[0] < form.classes:
         raise LabelError(f"{where}: class {words[0]} is not one of the {form.classes} classes")
-    if is_box and (row[3] < 0 or row[4] < 0):  # Ultralytics leaves the image out without a word
+    if is_box and (row[3] < 0 or row[4] < 0):  # Ultralytics silently skips the image
         raise LabelError(f"{where}: a box has size {row[3]:g} x {row[4]:g}")
     if not _inside(row, form, is_box):
         what = "the center and the sides of what they enclose " if form.task == "obb" else ""
@@ -108,7 +107,7 @@ def _values(where: str, words: list[str], form: LabelFormat) -> tuple[float, ...
 
 
 def _inside(row: tuple[float, ...], form: LabelFormat, is_box: bool) -> bool:
-    """Whether coordinates are within the image, as Ultralytics checks it: corners of oriented boxes may be outside."""
+    """Whether coordinates are within the image, as checked by Ultralytics: corners of oriented boxes may be outside."""
     if is_box:
         count, size = form.kpt_shape or (0, 3)
         points = [row[5 + at * size + axis] for at in range(count) for axis in (0, 1)] if len(row) > 5 else []
@@ -122,7 +121,7 @@ def _inside(row: tuple[float, ...], form: LabelFormat, is_box: bool) -> bool:
 
 
 def _is_flat(row: tuple[float, ...]) -> bool:
-    """Whether all corners are on a line, or in a point."""
+    """Whether all corners are on one line or point."""
     points = np.array(row[1:], np.float64).reshape(-1, 2)
     return bool(np.linalg.svd(points - points.mean(axis=0), compute_uv=False)[-1] < _FLAT)
 

@@ -1,4 +1,4 @@
-"""Where the files of a data set lie: what a description says, and where people have it instead."""
+"""Locates the files of a dataset: where the description says, and in common other places."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ __all__ = ["check_length", "images_of", "label_files", "roots_of", "spellings"]
 
 
 def spellings(path: str) -> list[str]:
-    """A path as it is written, and, with the separators of Windows, as it would be written here."""
+    """A path as written, and if it has Windows separators, with those of this system."""
     return [path, path.replace("\\", "/")] if "\\" in path else [path]
 
 
 def roots_of(description: Path, base: str) -> list[Path]:
-    """The folders that the paths of a data.yaml may be relative to; `base` is its `path`.
-
-    Beside the file, the working folder, and of a `path` that is in neither Ultralytics' `datasets_dir`.
+    """The folders that paths in a data.yaml may be relative to: the file's folder and the working folder; if its `path`
+    (`base`) is in neither, Ultralytics' `datasets_dir`.
     """
     roots = [folder / text for folder in (description.parent, Path()) for text in spellings(base)]
     for root in roots:
@@ -34,11 +33,8 @@ def roots_of(description: Path, base: str) -> list[Path]:
 
 
 def images_of(description: Path, entry: str, roots: Sequence[Path]) -> list[Path]:
-    """The images that an entry of a description means: of a folder and those below it, or of a list in a .txt.
-
-    Raises:
-        FileNotFoundError: nothing is there; names the places that were tried.
-        LabelError: it is neither.
+    """The images of an entry: those in a folder and its subfolders, or in a .txt list. Raises: FileNotFoundError: it
+    does not exist; names the places that were tried. LabelError: it is neither.
     """
     places = list(dict.fromkeys(_places(entry, roots)))
     for place in places:
@@ -59,15 +55,15 @@ def images_of(description: Path, entry: str, roots: Sequence[Path]) -> list[Path
 def _places(entry: str, roots: Sequence[Path]) -> Iterator[Path]:
     for text in spellings(entry):
         yield from (root / text for root in roots)
-        if text.startswith("../"):  # Roboflow's, of files that lie beside data.yaml; Ultralytics reads it so, too
+        if text.startswith("../"):  # written by Roboflow for files beside data.yaml; Ultralytics accepts it, too
             yield from (root / text[3:] for root in roots)
 
 
 def _listed(file: Path, roots: Sequence[Path]) -> list[Path]:
-    """The images of a list, whose paths are relative to the list, to the data set or to the working folder."""
+    """The images of a list with paths relative to the list, the dataset or the working folder."""
     lines = [line for line in map(str.strip, read_text(file).splitlines()) if line]
     for line in lines:
-        if len(line) > 60:  # of up to 4 bytes a character; no shorter one is too long
+        if len(line) > 60:  # characters have up to 4 bytes, so shorter paths are never too long
             check_length(file, file.parent / line)
     spelt = [lines, [line.replace("\\", "/") for line in lines]] if any("\\" in line for line in lines) else [lines]
     choices = [[base / line for line in texts] for texts in spelt for base in (file.parent, *roots, Path())]
@@ -75,10 +71,9 @@ def _listed(file: Path, roots: Sequence[Path]) -> list[Path]:
 
 
 def label_files(images: Sequence[Path]) -> list[Path]:
-    """The label file of each image; one that is not there means an image without objects.
-
-    Ultralytics' rule: the last folder `images` of the path becomes `labels`, and the ending .txt. If that file is not
-    there, the rule is applied to the path without links. If no image has labels by it, they lie beside the images.
+    """The label file of each image; a missing file means no objects. Ultralytics' rule: the last folder `images` in the
+    path becomes `labels`, with the ending .txt. If that file does not exist, the rule is applied to the path with links
+    resolved. If no image has labels by this rule, they are beside the images.
     """
     files = []
     for image in images:
@@ -104,7 +99,9 @@ def _by_rule(image: Path) -> Path:
 
 
 def check_length(named_in: Path, path: Path) -> None:
-    """LabelError for a path that is too long for the system, whose own error names no file that says it."""
+    """Raises LabelError for a path that is too long for the system; the system's error would not name the file that
+    lists it.
+    """
     try:
         path.stat()
     except OSError as error:
@@ -113,5 +110,5 @@ def check_length(named_in: Path, path: Path) -> None:
             raise LabelError(
                 f"{named_in}: the path '{text[:40]}...{text[-20:]}' of {len(text)} characters is too long"
             ) from None
-    except ValueError:  # no path at all, and so not there
+    except ValueError:  # not a valid path, so it does not exist
         pass

@@ -17,30 +17,31 @@ MAX_CLASSES = 65536
 
 
 class LabelError(yolort.Error):
-    """A label file or a description of a data set that is missing, damaged or does not fit."""
+    """A label file or dataset description is missing, damaged or does not fit."""
 
 
-#: Of an object: polygons, (n, 2) float64 each, x y in the unit of the boxes; or COCO's compressed run-length encoding.
+#: Outline of an object: polygons, each (n, 2) float64, x y in the unit of the boxes; or COCO's compressed run-length
+#: encoding.
 Outline: TypeAlias = "list[np.ndarray] | dict[str, Any]"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An image and what is in it."""
+    """An image and its labels."""
 
     path: Path
-    boxes: np.ndarray  # (n, 4) float64, x1 y1 x2 y2, of the image's sides (0 to 1) where `relative`, else in pixels
+    boxes: np.ndarray  # (n, 4) float64, x1 y1 x2 y2; fractions of the image's sides if `relative`, otherwise pixels
     classes: np.ndarray  # (n,) int64
-    crowd: np.ndarray  # (n,) bool: a region that is not to be scored (COCO's iscrowd)
-    area: np.ndarray  # (n,) float64, of the same unit squared: of COCO the segment's, else the box's
+    crowd: np.ndarray  # (n,) bool: a region that is ignored in scoring (COCO's iscrowd)
+    area: np.ndarray  # (n,) float64, in the same unit squared: the segment's for COCO, otherwise the box's
     relative: bool
-    size: tuple[int, int] | None = None  # height and width that the labels are said to be of (COCO)
+    size: tuple[int, int] | None = None  # height and width of the image according to the labels (COCO)
     mixed: bool = False  # boxes and polygons in one label file (YOLO)
-    outlines: tuple[Outline, ...] | None = None  # of each object, of the tasks segment and obb
-    keypoints: np.ndarray | None = None  # (n, K, 3) float64, of poses: x, y, visibility (0: not labeled)
+    outlines: tuple[Outline, ...] | None = None  # one per object, for segment and obb
+    keypoints: np.ndarray | None = None  # (n, K, 3) float64, for pose: x, y, visibility (0: not labeled)
 
     def without_crowds(self) -> Sample:
-        """The same without the regions that are not to be scored."""
+        """The same without the regions that are ignored in scoring."""
         if not self.crowd.any():
             return self
         kept = ~self.crowd
@@ -51,9 +52,7 @@ class Sample:
         )
 
     def in_pixels(self, height: int, width: int) -> Sample:
-        """The same in pixels of an image of that size.
-
-        Raises LabelError for masks that are pixels of an image of another size.
+        """The same in pixels of an image of this size. Raises LabelError for pixel masks of another image size.
         """
         if not self.relative:
             masks = [one for one in self.outlines or () if isinstance(one, dict)]
@@ -83,19 +82,16 @@ class Dataset:
     name: str
     samples: list[Sample]
     names: dict[int, str]
-    notes: tuple[str, ...] = ()  # what may be wrong with it
-    task: str = "detect"  # what the labels were read for
-    kpt_shape: tuple[int, int] | None = None  # number of keypoints, and how many numbers a label has of each
-    sigmas: tuple[float, ...] | None = None  # of the keypoints, for OKS; None: the usual ones
+    notes: tuple[str, ...] = ()  # possible problems
+    task: str = "detect"  # task that the labels were read for
+    kpt_shape: tuple[int, int] | None = None  # number of keypoints, and values per keypoint in a label
+    sigmas: tuple[float, ...] | None = None  # of the keypoints, for OKS; None: the defaults
 
     def with_classes_of(self, names: dict[int, str]) -> Dataset:
-        """The same with the class indices of a model.
-
-        The same names in another order, upper or lower case, are matched to the model's. Of names that differ a
-        UserWarning and a note tell the first; they are taken in the order in which they stand.
-
-        Raises LabelError where the number of classes differs, or where both have all names but in another order and
-        one of them twice. Of images in folders, see `align_folders`.
+        """The same with the class indices of a model. Equal names in another order are matched, ignoring case. If names
+        differ, classes are matched by position, and a UserWarning and a note name the first difference. Raises
+        LabelError if the number of classes differs, or if the same names are in another order and one of them occurs
+        twice. For images in folders, see `align_folders`.
         """
         if self.task == "classify":
             return align_folders(self, names)
@@ -139,7 +135,7 @@ def read_text(path: Path) -> str:
     limit = _MAX_BYTES[path.suffix.lower()]
     parts, size = [], 0
     with path.open("rb") as file:
-        while part := file.read(1 << 20):  # what a file says of its size need not be so
+        while part := file.read(1 << 20):  # the size that the system reports may be wrong
             parts.append(part)
             size += len(part)
             if size > limit:
@@ -151,18 +147,16 @@ def read_text(path: Path) -> str:
 
 
 def listed(names: dict[int, str]) -> str:
-    """The first names of classes, for a message."""
+    """The first few class names, for a message."""
     shown = [names[cls] for cls in sorted(names)[:3]]
     return ", ".join(shown) + (", ..." if len(names) > 3 else "")
 
 
 def align_folders(dataset: Dataset, names: dict[int, str]) -> Dataset:
-    """Images in the folders of their classes, with the class indices of a model, as Ultralytics finds them.
-
-    Folders are classes of the model by their names, upper or lower case; images of others are left out, which a note
-    tells. If none has the name of a class, folders in alphabetical order are the classes, as many as the model has.
-
-    Raises LabelError if they are of another number then, or if no image is left.
+    """Images in class folders, with the class indices of a model, as determined by Ultralytics. Folders are matched to
+    the model's classes by name, ignoring case; images in other folders are skipped, with a note. If no folder has the
+    name of a class, the folders in alphabetical order are the model's classes. Raises LabelError if their number then
+    differs, or if no image is left.
     """
     index = {name.casefold(): cls for cls, name in names.items()}
     known = {cls: index[name.casefold()] for cls, name in dataset.names.items() if name.casefold() in index}
@@ -194,5 +188,5 @@ def align_folders(dataset: Dataset, names: dict[int, str]) -> Dataset:
 
 
 def _unnamed(names: dict[int, str]) -> bool:
-    """Whether classes have numbers instead of names, as of a data.yaml with `nc` only, or a model that tells none."""
+    """Whether classes have only numbers, as with a data.yaml with only `nc`, or a model without names."""
     return all(name in (str(cls), f"class{cls}") for cls, name in names.items())

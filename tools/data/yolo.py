@@ -58,7 +58,7 @@ def _from_ultralytics(name: str, split: str) -> dict[str, Any]:
 
     try:
         described: dict[str, Any] = check_det_dataset(name, split=split)
-    except Exception as error:  # its own kinds, and whatever the download meets
+    except Exception as error:  # Ultralytics' own exceptions, and those of the download
         raise FileNotFoundError(f"no such file: {name}; Ultralytics cannot provide it either: {error}") from error
     return described
 
@@ -77,7 +77,7 @@ def _names(path: Path, described: dict[str, Any]) -> dict[int, str]:
     names = described.get("names")
     if isinstance(names, list):
         names = dict(enumerate(names))
-    if isinstance(names, dict):  # Ultralytics takes the numbers of classes as text, too
+    if isinstance(names, dict):  # Ultralytics also accepts class numbers as text
         numbered = {_whole(key): name for key, name in names.items()}
         names = numbered if len(numbered) == len(names) else names
     nested = [name for name in names.values() if isinstance(name, (dict, list))] if isinstance(names, dict) else []
@@ -102,13 +102,13 @@ def _names(path: Path, described: dict[str, Any]) -> dict[int, str]:
 
 
 def _whole(value: Any) -> Any:
-    """A number that is written as text as a number; anything else as it is."""
+    """Converts a number given as text; anything else is unchanged."""
     text = value.strip() if isinstance(value, str) else ""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else value
 
 
 def _label_format(path: Path, described: dict[str, Any], task: str, classes: int) -> LabelFormat:
-    """LabelError for a `kpt_shape` that is none, or that poses lack."""
+    """Raises LabelError for an invalid `kpt_shape`, or if it is missing for poses."""
     shape = described.get("kpt_shape")
     if shape is None:
         if task == "pose":
@@ -121,7 +121,7 @@ def _label_format(path: Path, described: dict[str, Any], task: str, classes: int
 
 
 def _sigmas(path: Path, described: dict[str, Any], count: int) -> tuple[float, ...] | None:
-    """`kpt_oks_sigmas`; None: the usual ones."""
+    """`kpt_oks_sigmas`; None: the defaults."""
     given = described.get("kpt_oks_sigmas")
     if given is None:
         return None

@@ -1,4 +1,4 @@
-"""The procedural scenes, and the training of the demo model on them."""
+"""Procedural scenes, and training of the demo model on them."""
 
 from __future__ import annotations
 

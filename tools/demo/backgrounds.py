@@ -1,4 +1,4 @@
-"""Backgrounds, and clutter that belongs to no class."""
+"""Backgrounds, and clutter (shapes without a class)."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _room(rng: np.random.Generator, height: int, width: int) -> Float:
 
 
 def add_clutter(image: Float, rng: np.random.Generator) -> None:
-    """Paints a shape that belongs to no class: bar, wire, ragged blob, arc, grid or cross."""
+    """Paints clutter, a shape without a class: bar, wire, ragged blob, arc, grid or cross."""
     height, width = image.shape[:2]
     short = min(height, width)
     x, y = rng.uniform(0, width), rng.uniform(0, height)

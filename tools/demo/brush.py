@@ -38,8 +38,8 @@ Points = Sequence[tuple[float, float]] | npt.NDArray[Any]
 class Brush:
     """Paints one object on a transparent square; coordinates are the object's own, -1..1, y down.
 
-    The object's axes are turned by `angle` (radians) and mirrored before rasterising, so nothing is
-    resampled. `light` is the direction to the light in the image plane, a unit vector; `light_here` is the
+    The object's axes are rotated by `angle` (radians) and mirrored before rasterizing, so nothing is resampled. `light`
+    is the direction to the light in the image plane, a unit vector; `light_here` is the
     same in object axes.
     """
 
@@ -63,9 +63,8 @@ class Brush:
         return np.asarray(np.asarray(points, np.float64) @ self._matrix.T + self._centre)
 
     def pixels(self, points: Points, turned: float = 0.0) -> npt.NDArray[np.float64]:
-        """Where points of the object, (n, 2), are on what `finish` returns, in pixels.
-
-        `turned`: radians by which they are turned about the object's center.
+        """Converts points of the object, (n, 2), to pixels of the image that `finish` returns. `turned`: rotation
+        around the object's center in radians.
         """
         cos, sin = math.cos(turned), math.sin(turned)
         at = (self._pixels(points) - self._centre) @ np.array([[cos, sin], [-sin, cos]]) + self._centre
@@ -119,7 +118,7 @@ class Brush:
         np.minimum(self._paint, 255 * self._alpha[..., None], out=self._paint)
 
     def glow(self, light: Shade) -> None:
-        """Adds white, `light(u, v)` in 0..1, to what is painted."""
+        """Adds white, `light(u, v)` in 0..1, to everything painted so far."""
         side = self._alpha.shape[0]
         amount = np.clip(light(*self._grid(0, 0, side, side)), 0, 1)[..., None]
         self._paint += (255 * self._alpha[..., None] - self._paint) * amount

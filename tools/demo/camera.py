@@ -1,4 +1,4 @@
-"""What the camera does to a scene: light, blur, sensor noise, JPEG."""
+"""Camera effects: light, blur, sensor noise, JPEG."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["take_photo"]
 
 
 def take_photo(image: Float, config: SceneConfig, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Light, blur, sensor noise and JPEG artefacts, in this order, each by its chance."""
+    """Applies light, blur, sensor noise and JPEG artifacts, in this order, each with its probability."""
     height, width = image.shape[:2]
     chance = rng.random(4)
     if chance[0] < config.light:

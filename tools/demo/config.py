@@ -1,4 +1,4 @@
-"""Parameters of the scenes of a data set."""
+"""Parameters of generated scenes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SIZES = {"small": (0.025, 0.1), "medium": (0.1, 0.3), "large": (0.3, 0.75)}
 class SceneConfig:
     """Parameters of the scenes of a data set; a bad value raises `ValueError` that names it.
 
-    seed: 0 or more. height, width: pixels, 64..4096. objects: least and most objects of a scene (fewer where
-    no placement is left). class_weights: one weight >= 0 a class, in the order of `CLASSES`; None for equal
-    shares. size_weights: weights >= 0 of small, medium and large objects (`SIZES`). min_visible: the least
-    part of a silhouette that stays visible, 0.05..1. clutter: least and most shapes that belong to no class.
+    seed: 0 or more. height, width: pixels, 64..4096. objects: minimum and maximum number of objects per scene (fewer if
+        no space is left). class_weights: one weight >= 0 per class, in the order of `CLASSES`; None: equal shares.
+        size_weights: weights >= 0 of small, medium and large objects (`SIZES`). min_visible: minimum fraction of a
+            silhouette that stays visible, 0.05..1. clutter: minimum and maximum number of shapes without a class.
     shadow, light, blur, noise, jpeg: chance, 0..1, that objects cast shadows, that the light is uneven and
     tinted, that the image is blurred (Gaussian or motion), that it has sensor noise, that it went through
     JPEG of low quality.

@@ -1,6 +1,5 @@
-"""Procedural scenes with exact labels: a data set for any task made from a seed, without a download.
-
-A scene is a background, clutter that belongs to no class and objects of the ten `CLASSES`, painted back to
+"""Procedural scenes with exact labels: generates a dataset for any task from a seed, without downloads. A scene is a
+background, clutter without a class, and objects of the ten `CLASSES`, painted back to
 front with shading, texture, cast shadows, light, blur, sensor noise and JPEG artefacts. Everything is drawn
 with numpy and OpenCV.
 
@@ -12,14 +11,14 @@ with numpy and OpenCV.
 
 The same as a program: `python -m yolort.tools.demo.dataset scenes --train 2000 --val 300 --imgsz 320`.
 
-**What a box is.** The tight box of the pixels of the object that can be seen: what the image's border or
-another object hides does not count (the modal box of COCO). A pixel belongs to an object when at least
-`COVERAGE` of it is covered; below that nothing is painted, so that box and pixels agree exactly before blur
-and noise. Every object that is painted is labelled: a placement that would leave any object less than
-`SceneConfig.min_visible` of its silhouette is not made.
+**What a box is.** The tight box around the visible pixels of the object, not counting parts hidden by the image border
+or another object (COCO's modal box). A pixel belongs to an object when at least
+`COVERAGE` of it is covered; below that nothing is painted, so box and pixels agree exactly before blur and noise. Every
+painted object is labeled. Placements that would leave less than `SceneConfig.min_visible` of any silhouette visible are
+rejected.
 
-**What the other labels are.** An outline runs along the edges of exactly those pixels. An oriented box is the
-tight one of those pixels with the sides in the direction in which the object was drawn. Keypoints are four
+**What the other labels are.** An outline runs along the edges of exactly those pixels. An oriented box is the tight one
+around those pixels, with its sides aligned to the object's axes. Keypoints are four
 points of the object, wherever it was drawn, with COCO's visibility: 1 where another object hides the point.
 
 **Determinism.** Scene `index` of a config depends on `seed`, `index` and the config only, never on other
@@ -62,7 +61,7 @@ TASKS = ("detect", "segment", "pose", "obb", "classify")
 
 
 def _label(task: str, scene: Scene, k: int) -> list[float]:
-    """What follows the class in a line of Ultralytics' label format, in fractions of the image."""
+    """The part of a line in Ultralytics' label format after the class, in fractions of the image."""
     height, width = scene.image.shape[:2]
     size = np.array([width, height], np.float64)
     if task in ("segment", "obb"):
@@ -76,7 +75,7 @@ def _label(task: str, scene: Scene, k: int) -> list[float]:
 
 
 def _annotations(task: str, scene: Scene) -> Iterator[dict[str, Any]]:
-    """COCO's annotations of a scene, without their numbers."""
+    """COCO annotations of a scene, without ids."""
     for k, (cls, box) in enumerate(zip(scene.classes.tolist(), scene.boxes.tolist(), strict=True)):
         x1, y1, x2, y2 = box
         found = {"category_id": cls + 1, "bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)}
@@ -104,7 +103,7 @@ def _write_scene(job: tuple[int, Path, Path, SceneConfig, str]) -> list[dict[str
 
 
 def _write_object(job: tuple[int, Path, Path, SceneConfig, str]) -> list[dict[str, Any]]:
-    """Writes one image of one object into the folder of its class; none if no place was left for it."""
+    """Writes an image of one object to the folder of its class, unless no place was found for the object."""
     index, folder, _, config, _ = job
     if config.class_weights is None:
         config = replace(config, class_weights=tuple(float(k == index % len(CLASSES)) for k in range(len(CLASSES))))
@@ -125,7 +124,7 @@ _Job = tuple[int, Path, Path, SceneConfig, str]
 def _results(
     write: Callable[[_Job], list[dict[str, Any]]], jobs: list[_Job], processes: int
 ) -> Generator[list[dict[str, Any]], None, None]:
-    """Writes the scenes in the order of `jobs`; when closed early it waits for the processes to stop."""
+    """Writes the scenes in the order of `jobs`; if closed early, waits for the processes to stop."""
     if processes == 1:
         yield from map(write, jobs)
         return
@@ -168,7 +167,7 @@ def _write_split(
 def _write_folders(
     folder: Path, split: str, indices: range, config: SceneConfig, task: str, processes: int, progress: bool
 ) -> None:
-    """A folder of images for each class."""
+    """Writes one folder of images per class."""
     for name in CLASSES:
         (folder / split / name).mkdir(parents=True)
     jobs = [(k, folder / split, folder, config, task) for k in indices]
@@ -199,13 +198,13 @@ def write_dataset(
     processes: int = 1,
     progress: bool = True,
 ) -> Path:
-    """Writes a data set that Ultralytics trains on and COCO tools score; returns the path of its `data.yaml`.
+    """Writes a dataset for Ultralytics' training and for COCO tools; returns the path of its `data.yaml`.
 
     The folder, which must not exist or be empty, receives
 
     - `images/train`, `images/val`: JPEG files of quality 95; training scenes are `generate(0..train-1)`,
-      validation scenes `generate(VAL_START..VAL_START+val-1)`, so that a longer data set begins with the
-      scenes of a shorter one. They are the same for every task but "classify";
+      validation scenes `generate(VAL_START..VAL_START+val-1)`, so that a larger dataset begins with the scenes of a
+      smaller one. They are the same for every task but "classify";
     - `labels/train`, `labels/val`: an object a line, in Ultralytics' format for the task, in fractions of the
       image: `class cx cy w h`; "segment": the class and the points of the outline; "obb": the class and four
       corners; "pose": `class cx cy w h` and `x y visibility` of each of the four `KEYPOINTS`;

@@ -36,7 +36,7 @@ _POINTS: dict[str, _Points] = {
 
 
 def keypoints_of(name: str, mirror: bool) -> npt.NDArray[np.float64]:
-    """Where the keypoints of a class are: (4, 2), in the object's own coordinates, -1..1, y down."""
+    """Keypoint positions of a class: (4, 2), in the object's own coordinates, -1..1, y down."""
     points = np.array(_POINTS[name], np.float64)
     return points[list(FLIPPED)] if mirror else points
 
@@ -44,12 +44,13 @@ def keypoints_of(name: str, mirror: bool) -> npt.NDArray[np.float64]:
 def outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """The outline of a mask, (height, width), along the edges of its pixels: one closed polygon, (n, 2) x y.
 
-    Parts that do not touch, and holes, are joined by lines that are run along twice, there and back, which is how a
-    label format with one polygon for each object (Ultralytics') holds them. Points are whole numbers.
+    Separate parts and holes are joined by lines that are traversed twice (there and back), as needed for a label format
+    with one polygon per object (Ultralytics'). Points are whole numbers.
     """
     doubled = np.kron(mask.astype(np.uint8), np.ones((2, 2), np.uint8))
     contours, _ = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    # A contour runs through the centers of the outermost of the doubled pixels; halved upwards, those are the edges.
+    # A contour runs through the centers of the outermost pixels of the doubled mask; halving and rounding up gives the
+    # edges.
     rings = sorted((_corners((contour[:, 0] + 1) // 2) for contour in contours), key=len, reverse=True)
     joined = rings[0]
     for ring in rings[1:]:
@@ -61,7 +62,7 @@ def outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
 
 
 def _corners(ring: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Without the points that are repeated or lie on a straight line."""
+    """Removes repeated points and those on straight lines."""
     ring = ring[(ring != np.roll(ring, 1, axis=0)).any(1)]
     before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
     turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
@@ -73,7 +74,7 @@ def _corners(ring: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
 def oriented_box(points: npt.NDArray[np.float64], angle: float, width: int, height: int) -> npt.NDArray[np.float64]:
     """The tight box of points, (n, 2) pixels, with sides along `angle` (radians): its corners, (4, 2), in order.
 
-    Where that box would leave the image of `width` x `height` pixels, which no label can say, the upright one.
+    If that box would leave the image of `width` x `height` pixels, which a label cannot express, the axis-aligned box.
     """
     for turned in (angle, 0.0):
         axes = np.array([[math.cos(turned), math.sin(turned)], [-math.sin(turned), math.cos(turned)]])

@@ -28,11 +28,11 @@ class Scene:
     """One image with its labels.
 
     image: (height, width, 3) uint8, BGR. boxes: (N, 4) float32, x1 y1 x2 y2 in pixels, the right and lower
-    edges exclusive, within the image. classes: (N,) int64, indices of `CLASSES`. outlines: of each object
-    the pixels that can be seen as a polygon, (n, 2) float64 x y in pixels, see `labels.outline`. corners:
-    (N, 4, 2) float64, of its oriented box, x y in pixels, see `labels.oriented_box`. keypoints: (N, 4, 3)
-    float64, x y in pixels and visibility: 2 where the pixel is the object's, 1 where something hides it, 0
-    outside the image. Objects are in painting order, back first.
+    edges exclusive, within the image. classes: (N,) int64, indices of `CLASSES`. outlines: per object, the visible
+    pixels as a polygon, (n, 2) float64 x y in pixels, see `labels.outline`. corners: (N, 4, 2) float64, corners of the
+    oriented boxes, x y in pixels, see `labels.oriented_box`. keypoints: (N, 4, 3)
+    float64, x y in pixels and visibility: 2 visible, 1 hidden, 0 outside the image. Objects are in painting order, back
+    first.
     """
 
     image: npt.NDArray[np.uint8]
@@ -53,7 +53,7 @@ class _Placed:
 
 
 def _cast_shadow(image: Float, alpha: Float, x: int, y: int, light: tuple[float, float], strength: float) -> None:
-    """Darkens what lies behind an object, on the side away from the light."""
+    """Darkens the scene behind an object, on the side away from the light."""
     height, width = alpha.shape
     reach = 0.12 * max(height, width)
     pad = int(reach) + 3
@@ -67,7 +67,7 @@ def _cast_shadow(image: Float, alpha: Float, x: int, y: int, light: tuple[float,
 def _overlap(
     image: Sequence[int], at: tuple[int, int], patch: Sequence[int]
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where a patch laid at x, y meets the image: the slices of the image and of the patch, maybe empty."""
+    """The overlap of the image and a patch at x, y: slices of the image and of the patch, possibly empty."""
     x, y = at
     x1, y1 = max(x, 0), max(y, 0)
     x2, y2 = max(min(x + patch[1], image[1]), x1), max(min(y + patch[0], image[0]), y1)
@@ -82,7 +82,7 @@ def _place(
     least: float,
     rng: np.random.Generator,
 ) -> tuple[int, int] | None:
-    """Looks for x, y of an object where it and all behind it stay visible enough; None after 12 tries."""
+    """Finds an x, y at which the object and all objects behind it stay visible enough; None after 12 attempts."""
     height, width = owner.shape
     solid = alpha > 0
     total = int(solid.sum())
@@ -102,7 +102,7 @@ def _place(
 def _paint_objects(
     image: Float, config: SceneConfig, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.int32], list[_Placed]]:
-    """Paints the objects; returns the owner of each pixel, (H, W) int32, -1 for none, and the objects."""
+    """Paints the objects; returns the object index of each pixel, (H, W) int32, -1 for none, and the objects."""
     height, width = image.shape[:2]
     weights = np.array(config.class_weights or [1.0] * len(CLASSES))
     mix = np.array(config.size_weights)
@@ -150,7 +150,7 @@ def _visibility(points: npt.NDArray[np.float64], mine: npt.NDArray[np.bool_]) ->
 def generate(index: int, config: SceneConfig | None = None) -> Scene:
     """Scene number `index` (0 or more) of a config (the default one when None).
 
-    The same index, config and library versions give the same bytes. Raises `ValueError` for a negative index.
+    The same index, config and library versions give identical bytes. Raises `ValueError` for a negative index.
     """
     if index < 0:
         raise ValueError(f"index must be 0 or more, got {index}")

@@ -4,10 +4,9 @@
     python -m yolort.tools.demo.train OUT                 # data set, training and evaluation under OUT
     python -m yolort.tools.demo.train OUT --evaluate      # scores OUT/scenes.pt again
 
-The network is Ultralytics' `yolo26.yaml` at width 0.125 with random initial weights; Ultralytics' trainer
-runs it. No network access is made: no pretrained weights, no fonts, no telemetry, no automatic mixed
-precision check. Seeds are fixed; training is repeatable on one machine with one number of threads, and close,
-not equal, on another.
+The network is Ultralytics' `yolo26.yaml` at width 0.125 with random initial weights, trained with Ultralytics' trainer.
+Nothing is downloaded or sent: no pretrained weights, fonts, telemetry, or check of automatic mixed precision. Seeds are
+fixed: training is reproducible on the same machine with the same number of threads, and similar on others.
 
 Writes under OUT: `data/` (the data set), `run/` (Ultralytics' run with checkpoints), `scenes.pt` (the best
 weights, optimiser stripped) and `metrics.json` (mAP of both heads on the held-out scenes).
@@ -41,14 +40,14 @@ SEED = 26
 
 
 def _ultralytics() -> type[YOLO]:
-    """Ultralytics' `YOLO`, imported so that it stays off the network and off the user's settings."""
+    """Ultralytics' `YOLO`, imported so that it does not access the network or the user's settings."""
     os.environ["YOLO_OFFLINE"] = "true"
     os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp(prefix="yolort-ultralytics-"))
     allow_missing_torchvision()
     from ultralytics.data import utils as data_utils
     from ultralytics.models.yolo.model import YOLO
 
-    # fonts are for plots, which are off, and would be downloaded
+    # fonts would be downloaded, but are needed only for plots, which are off
     vars(data_utils)["check_font"] = lambda *_: None
     found: type[YOLO] = YOLO
     return found
@@ -80,14 +79,13 @@ def train(
     """Trains on the CPU and returns `folder/scenes.pt`, the best checkpoint without its optimiser.
 
     data: the data set's `data.yaml`. epochs, batch: 1 or more. imgsz: pixels, a multiple of 32. threads: CPU
-    threads of torch. Checkpoints are in `folder/run/weights` while it runs. Errors of Ultralytics are passed
-    on.
+    threads of torch. During training, checkpoints are in `folder/run/weights`. Ultralytics' errors are passed on.
     """
     YOLO = _ultralytics()
     import torch
 
     model = YOLO(str(_network(folder)), task="detect")
-    # Ultralytics sets the threads to one less than the cores when it selects the CPU
+    # when Ultralytics selects the CPU, it uses one thread fewer than cores
     model.add_callback("on_train_start", lambda _: torch.set_num_threads(threads))
     model.train(
         data=str(data.absolute()),
@@ -131,8 +129,8 @@ def evaluate(weights: Path, data: Path, *, imgsz: int = 320) -> dict[str, Any]:
     """Scores both heads on the validation split.
 
     Returns for `one-to-many` (with NMS, IoU 0.7) and `one-to-one` (without NMS) a dictionary of `mAP50-95`
-    and `mAP50`, 0..1, and `classes`, mAP50-95 by class name. Confidence threshold 0.001 and at most 300 boxes
-    an image, as Ultralytics validates.
+    and `mAP50`, 0..1, and `classes`, mAP50-95 by class name. Confidence threshold 0.001 and at most 300 boxes per
+    image, as in Ultralytics' validation.
     """
     YOLO = _ultralytics()
     scores: dict[str, Any] = {}
@@ -172,7 +170,7 @@ def main(
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
     only_evaluate: Annotated[bool, typer.Option("--evaluate", help="Score OUT/scenes.pt; train nothing.")] = False,
 ) -> None:
-    """Makes the data set where OUT/data is missing, trains the default model and scores both heads."""
+    """Generates the dataset if OUT/data is missing, trains the default model, and scores both heads."""
     data = out / "data" / "data.yaml"
     if not data.exists():
         config = SceneConfig(seed=SEED, height=imgsz, width=imgsz)
