@@ -52,8 +52,7 @@ class Sample:
         )
 
     def in_pixels(self, height: int, width: int) -> Sample:
-        """The same in pixels of an image of this size. Raises LabelError for pixel masks of another image size.
-        """
+        """The same in pixels of an image of this size. Raises LabelError for pixel masks of another image size."""
         if not self.relative:
             masks = [one for one in self.outlines or () if isinstance(one, dict)]
             if wrong := next((one for one in masks if one["size"] != [height, width]), None):

@@ -112,7 +112,7 @@ def train(
         weight_decay=0.001,
         time=hours,
         patience=10_000,
-        nms=False,  # the validation after each epoch scores the one-to-one head: no NMS, far quicker on a CPU
+        nms=False,  # the one-to-one head needs no NMS, so validation after each epoch is fast
         mosaic=0.0,
         scale=0.3,
         hsv_h=0.01,

@@ -1,4 +1,4 @@
-"""The deployment table: model x engine x precision, each in a process of its own, measured in interleaved rounds.
+"""The deployment table: model x engine x precision, each in its own process, measured in interleaved rounds.
 
 from yolort.tools import benchmark
 benchmark(["yolo26n.pt", "yolo26n.onnx", "yolo26n_ncnn_model"], data="coco128.yaml").save("report.html")
@@ -28,9 +28,9 @@ from yolort.tools.evaluate.worker import Worker
 
 __all__ = ["REPORT_WRITERS", "Benchmark", "Case", "Row", "benchmark", "cases", "interleaved"]
 
-_BURST = 5  # detections of a turn: few, so that whatever slows the machine for seconds hits all rows alike
-_SETTLE = 2  # detections before those of a turn that count: threads wake, caches fill
-_REST = 0.1  # seconds between turns, in which the threads of the one before go to sleep
+_BURST = 5  # detections per turn; few, so that temporary slowdowns affect all rows equally
+_SETTLE = 2  # untimed detections at the start of a turn, which wake threads and fill caches
+_REST = 0.1  # seconds between turns, in which the previous worker's threads go to sleep
 _THROUGHPUT = 2.0  # seconds of a throughput measurement
 
 
@@ -59,7 +59,7 @@ _COLUMNS = (
     ("needs", "install", "{}"),
     ("needs MB", "install_mb", "{:.0f}"),
 )
-_ACCURACY = 14  # the columns after which throughput is put
+_ACCURACY = 14  # columns before throughput
 _SCALES = {"parameters": 1e-6, **dict.fromkeys(("value", "map50", "box_map50_95", "top5"), 100)}
 
 
@@ -73,20 +73,20 @@ class Benchmark:
 
     @property
     def reference(self) -> Row | None:
-        """The first row with figures, which speed-ups are relative to."""
+        """The first row with figures; speed-ups are relative to it."""
         return next((row for row in self.rows if len(row.samples)), None)
 
     def by_speed(self) -> list[Row]:
-        """The rows, fastest first; those without figures last."""
+        """The rows, fastest first; rows without figures are last."""
         return sorted(self.rows, key=lambda row: row.p50)
 
     def ratio(self, row: Row) -> Ratio | None:
-        """The time of a row as a multiple of that of the reference; None for the reference."""
+        """Ratio of a row's time to the reference's; None for the reference itself."""
         reference = self.reference
         return None if reference is None or reference is row else row.ratio(reference)
 
     def answer(self) -> str:
-        """Which row is fastest, in a sentence, and which are not measurably slower; "" without figures."""
+        """A sentence that names the fastest row, and those that are not measurably slower; "" without figures."""
         fastest, *others = self.by_speed()
         if not len(fastest.samples):
             return ""
@@ -109,7 +109,7 @@ class Benchmark:
         return out
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """Headings and cells, fastest first; columns that no row fills are left out."""
+        """Headings and cells, fastest first, without empty columns."""
         rows = self.by_speed()
         flat = [{**row.to_dict(), "speedup": self._speedup(row)} for row in rows]
         rates = list(dict.fromkeys(key for values in flat for key in values if key.startswith("images_per_s")))
@@ -138,7 +138,7 @@ class Benchmark:
 
     @property
     def metric(self) -> str:
-        """Name of the figure that the models' accuracy is given in, by their task."""
+        """Name of the accuracy metric for the models' task."""
         return next((str(row.accuracy["metric"]) for row in self.rows if row.accuracy), "accuracy")
 
     def _speedup(self, row: Row) -> str | None:
@@ -148,7 +148,7 @@ class Benchmark:
         return ratio.factor() if ratio else None
 
     def notes(self) -> list[str]:
-        """Why rows have no figures, or not all of them."""
+        """Reasons why rows lack figures."""
         return [f"{row.case}: {row.error}" for row in self.rows if row.error]
 
     def remarks(self) -> list[str]:
@@ -162,13 +162,13 @@ class Benchmark:
         return out
 
     def doubts(self) -> list[str]:
-        """Why the times may not hold."""
+        """Reasons why the times may be unreliable."""
         others = max((row.others for row in self.rows if row.others is not None), default=None)
         out = [disturbed(others)] if _system.Load.disturbs(others) else []
         return out + _system.load_doubts(self.setup)
 
     def to_markdown(self) -> str:
-        """The table and the set-up."""
+        """The table and the setup, as Markdown."""
         from yolort.tools.evaluate.report import markdown
 
         lines = [self.answer(), "", *markdown(*self.table())]
@@ -177,7 +177,7 @@ class Benchmark:
         return "\n".join([*lines, *(f"- {key}: {value}" for key, value in self.setup.items()), ""])
 
     def to_csv(self) -> str:
-        """A line for each row, with the columns of `Row.to_dict` and the ratio to the first row."""
+        """One line per row, with the columns of `Row.to_dict` and the ratio to the first row."""
         flat = self._flat()
         out = io.StringIO()
         writer = csv.DictWriter(out, list(dict.fromkeys(key for values in flat for key in values)))
@@ -186,7 +186,7 @@ class Benchmark:
         return out.getvalue()
 
     def to_json(self) -> str:
-        """Rows with every sample, set-up, settings."""
+        """Rows with all samples, setup and settings, as JSON."""
         rows = [
             {**flat, "samples_ms": np.round(row.samples, 4).tolist(), "turns": row.turns.tolist()}
             for flat, row in zip(self._flat(), self.rows, strict=True)
@@ -194,27 +194,29 @@ class Benchmark:
         return json.dumps({"setup": self.setup, "settings": self.settings, "rows": rows}, indent=1)
 
     def to_html(self) -> str:
-        """One page that needs nothing else: table, charts, set-up."""
+        """A self-contained HTML page: table, charts, setup."""
         from yolort.tools.evaluate.report import render
 
         return render(self)
 
     def save(self, path: str | Path) -> None:
-        """Writes what the ending says: .html, .md, .csv or .json; whole, and over nothing of others."""
+        """Writes the format of the ending: .html, .md, .csv or .json. The file is written atomically and replaces only
+        files of yolort.
+        """
         from yolort.tools.evaluate.report import save
 
         save(self, path, REPORT_WRITERS)
 
 
 def disturbed(others: float | None) -> str:
-    """A sentence about times that were measured beside other processes."""
+    """A sentence about times that were measured while other processes were busy."""
     return (
         f"Other processes took {others or 0:.1f} of {_system.cores()} cores meanwhile: the times (~) are not those of "
         "the models; measure again on a quiet machine."
     )
 
 
-#: What writes a report, by the ending of its file.
+#: Report writers by file ending.
 REPORT_WRITERS: dict[str, Callable[[Benchmark], str]] = {
     ".html": Benchmark.to_html,
     ".md": Benchmark.to_markdown,
@@ -233,13 +235,10 @@ def cases(
     imgsz: tuple[int, int] | None = None,
     rect: bool | None = None,
 ) -> list[Case]:
-    """Every combination that there is, in the order of the models.
-
-    A checkpoint (.pt) is run by PyTorch. Of an artifact, each engine that reads it, in each precision that is worth it
-    on the device; what is given leaves the others out. Devices other than the CPU are taken where they are asked for.
-
-    Raises FileNotFoundError, ModelError for a model that is none; ValueError where no case is left, and for `threads`
-    above four for each core.
+    """All available combinations, in the order of the models. A checkpoint (.pt) runs in PyTorch. An exported model
+    runs on each engine that reads it, in each precision that is worth measuring on the device, unless engines or
+    precisions are given. Devices other than the CPU are used only if given. Raises FileNotFoundError, ModelError for an
+    invalid model; ValueError if no case is left, or for `threads` above four per core.
     """
     counts = [_checks.count("threads", count) for count in threads]
     out: list[Case] = []
@@ -252,7 +251,7 @@ def cases(
             for engine, _, able in known:
                 if engines and engine not in engines:
                     continue
-                # An engine that cannot run here, or not on the device, has a row all the same, which says why.
+                # An engine that cannot run here or on the device still gets a row, which says why.
                 for precision in [name for name in able or [""] if not precisions or not able or name in precisions]:
                     for count in counts or (None,):
                         out.append(Case(model, engine, device, precision, count, imgsz, rect=rect))
@@ -300,7 +299,7 @@ def benchmark(
     workers = _checks.count("workers", workers if workers is not None else _system.cores())
     rows = [Row(case) for case in (cases(models) if chosen is None else chosen)]
     if data is not None:
-        # What is wrong with it is said before anything is measured.
+        # Invalid data is reported before anything is measured.
         load_dataset(data, split, task=common_task([row.case.model for row in rows]))
     setup = _system.describe()
     if image is None:
@@ -322,7 +321,7 @@ def benchmark(
             with _failing(row):
                 if not latency_only:
                     row.install = _system.installed(row.facts["engine"])
-                    row.memory = worker.ask("memory")  # before batches and clones, which take more
+                    row.memory = worker.ask("memory")  # before batches and clones, which use more memory
                     _rate(row, worker, batch, workers)
                 if data is not None:
                     how = {"data": str(data), "split": split, "model": row.case.model, "options": row.case.options}
@@ -336,7 +335,7 @@ def _time(
     runs: int,
     progress: Callable[[Sequence[Any]], Iterable[Any]],
 ) -> None:
-    """Measures the milliseconds of one image, and what other processes took meanwhile."""
+    """Measures the milliseconds of one image, and the load by other processes meanwhile."""
     load = _system.Load([worker.pid for _, worker in there])
     for turn, (index, count, counts) in enumerate(progress(list(interleaved(len(there), warmup, runs)))):
         row, worker = there[index]
@@ -353,16 +352,16 @@ def _time(
 
 
 def _rate(row: Row, worker: Worker, batch: int, workers: int) -> None:
-    """Measures images per second: one at a time, of a batch and of threads if they are more than one."""
+    """Measures images per second: single images, and batches and threads if there is more than one."""
     for size in dict.fromkeys((1, batch)):
         row.images_per_second[f"batch {size}"] = worker.ask("throughput", batch=size, seconds=_THROUGHPUT)
-    if workers > 1 and row.case.engine != "torch":  # Ultralytics' predictor is for one thread
+    if workers > 1 and row.case.engine != "torch":  # Ultralytics' predictor supports only one thread
         rate = worker.ask("workers", count=workers, seconds=_THROUGHPUT)
         row.images_per_second[f"{workers} workers"] = rate
 
 
 def interleaved(rows: int, warmup: int, runs: int) -> Iterator[tuple[int, int, bool]]:
-    """Turns: (row, detections, whether they count), every row once a round, in an order of its own."""
+    """Turns: (row, number of detections, whether they are timed). Each round has every row once, in random order."""
     rng = np.random.default_rng(0)
     for total, counts in ((warmup, False), (runs, True)):
         for start in range(0, total, _BURST):
@@ -372,7 +371,7 @@ def interleaved(rows: int, warmup: int, runs: int) -> Iterator[tuple[int, int, b
 
 @contextlib.contextmanager
 def started(rows: Sequence[Row], image: np.ndarray) -> Iterator[list[tuple[Row, Worker]]]:
-    """A worker for each row that can be started; the others say why not."""
+    """Starts a worker for each row; rows whose worker fails record the error."""
     with contextlib.ExitStack() as stack:
         there = []
         for row in rows:
@@ -385,7 +384,7 @@ def started(rows: Sequence[Row], image: np.ndarray) -> Iterator[list[tuple[Row, 
 
 @contextlib.contextmanager
 def _failing(row: Row) -> Iterator[None]:
-    """What a worker cannot do is the row's failure."""
+    """Records an error of a worker as the failure of its row."""
     try:
         yield
     except ChildError as error:

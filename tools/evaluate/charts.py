@@ -1,4 +1,4 @@
-"""Charts of reports, as SVG: one for wide screens and one for narrow ones, between which the page's style chooses."""
+"""SVG charts for reports, each in a wide and a narrow version; the page's style shows one of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 
 __all__ = ["Point", "Timed", "front", "intervals", "latencies", "pareto", "split"]
 
-_MAX_NAMED = 12  # points of a front that color can still distinguish
-_PARTS = (("pre", "#e69f00"), ("inference", "#0072b2"), ("post", "#009e73"))  # Okabe and Ito's colors
+_MAX_NAMED = 12  # more points cannot be distinguished by color
+_PARTS = (("pre", "#e69f00"), ("inference", "#0072b2"), ("post", "#009e73"))  # the palette of Okabe and Ito
 _BLUE, _RED, _GRAY = "#0072b2", "#d55e00", "#999999"
 _WIDE, _NARROW = 11.0, 4.6  # inches
 _NARROW_TEXT = 9  # points
@@ -41,14 +41,14 @@ class Point:
 
     name: str
     ms: float
-    map50_95: float  # of 100, or another figure of accuracy
+    map50_95: float  # mAP in points, or another accuracy metric
     ms_interval: tuple[float, float] | None = None  # 95 %
     map_interval: tuple[float, float] | None = None  # 95 %
-    mark: str = ""  # "best" or "reference" are marked
+    mark: str = ""  # "best" and "reference" are highlighted
 
 
 def latencies(rows: Sequence[Timed]) -> str:
-    """Every sample and the median of each row; samples beyond twice the slowest median are not shown."""
+    """All samples and the median of each row; samples above twice the slowest median are not shown."""
     return _both(partial(_latencies, rows=rows), rows)
 
 
@@ -58,9 +58,8 @@ def split(rows: Sequence[Timed]) -> str:
 
 
 def pareto(points: Sequence[Point], metric: str = "mAP50-95") -> str:
-    """Accuracy against latency; a line joins the points that no other beats in both, bars are 95 % intervals.
-
-    Of more than a few points, those of the line, the best and the reference are named.
+    """Accuracy against latency. A line joins the Pareto-optimal points; bars are 95 % intervals. If there are many
+    points, only those on the line, the best and the reference are labeled.
     """
     best = front(points, lambda point: (point.ms, point.map50_95))
     named = [
@@ -70,7 +69,7 @@ def pareto(points: Sequence[Point], metric: str = "mAP50-95") -> str:
 
 
 def intervals(rows: Sequence[tuple[str, float, float, float]], unit: str) -> str:
-    """Mean, low and high of each name in a unit, with a line at 0."""
+    """Mean, low and high of each name, with a line at 0."""
     return _both(partial(_intervals, rows=rows, unit=unit), rows)
 
 
@@ -80,7 +79,7 @@ def _both(draw: Callable[..., None], rows: Sequence[Any]) -> str:
 
 
 def _svg(draw: Callable[[Any], None], lines: int, narrow: bool) -> str:
-    """What `draw` makes of a figure that is as high as so many lines of text."""
+    """The SVG of `draw` on a figure whose height fits this many lines of text."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -104,7 +103,7 @@ def _plain(text: str) -> str:
 
 
 def _named_rows(axes: Any, names: Sequence[str], narrow: bool) -> None:
-    """One row for each name, from the top; on a narrow chart the name stands above its row."""
+    """One row per name, from the top; on a narrow chart, the name is above its row."""
     if narrow:
         axes.set_yticks([])
         for at, name in enumerate(names):
@@ -143,7 +142,7 @@ def _split(figure: Any, rows: Sequence[Timed], narrow: bool) -> None:
 
 
 def front(items: Iterable[Item], figures: Callable[[Item], tuple[float, float]]) -> list[Item]:
-    """The items that no other beats in both figures, time and accuracy; fastest first."""
+    """The Pareto-optimal items in time and accuracy, fastest first."""
     best: list[Item] = []
     for item in sorted(items, key=lambda one: (figures(one)[0], -figures(one)[1])):
         if not best or figures(item)[1] > figures(best[-1])[1]:
@@ -183,7 +182,7 @@ def _pareto(
 
 
 def _cross(axes: Any, point: Point, color: str) -> None:
-    """The intervals of a point as bars."""
+    """Draws the intervals of a point as bars."""
     if point.ms_interval:
         axes.plot(point.ms_interval, [point.map50_95] * 2, color=color, linewidth=1.2, alpha=0.6, zorder=1)
     if point.map_interval:

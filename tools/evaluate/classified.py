@@ -1,4 +1,4 @@
-"""What classifications are worth: top-1 and top-5."""
+"""Accuracy of classifications: top-1 and top-5."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from yolort.tools.evaluate.metrics import plain, without_a_screen
 
 __all__ = ["ClassifiedMetrics", "ClassifiedScores"]
 
-_SHOWN = 100  # classes in the plot of the confusion matrix
+_SHOWN = 100  # maximum number of classes in the confusion matrix plot
 
 
 @dataclass(frozen=True)
 class ClassTops:
-    """Of one class; nan where the data have none of it."""
+    """Figures of one class; nan if the data has no images of it."""
 
     name: str
     images: int
@@ -34,14 +34,14 @@ class ClassifiedMetrics:
 
     metric: str  # "top-1"
     images: int
-    top1: float  # whose best class is theirs
-    top1_ci: tuple[float, float] | None  # 95 %, by resampling the images
-    top5: float  # of whose five best classes one is theirs
+    top1: float  # share of images whose best class is correct
+    top1_ci: tuple[float, float] | None  # 95 % interval, by resampling the images
+    top5: float  # share of images with the correct class among the five best
     classes: list[ClassTops]
 
     @property
     def value(self) -> float:
-        """What classifiers are compared by."""
+        """The metric that classifiers are compared by."""
         return self.top1
 
     @property
@@ -50,7 +50,7 @@ class ClassifiedMetrics:
         return self.top1_ci
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: nan is None."""
+        """Values for JSON; nan becomes None."""
         return plain(self)
 
 
@@ -58,14 +58,16 @@ class ClassifiedScores:
     """Top-1 and top-5 of classified images, with the interface of `Scores`."""
 
     metric = "top-1"
-    best_conf: float | None = None  # there is no threshold
+    best_conf: float | None = None  # classifiers have no threshold
     box = None
     curves: dict[str, np.ndarray] = {}  # noqa: RUF012 (never changed)
 
     def __init__(
         self, truths: Sequence[Sample], found: Sequence[np.ndarray], names: dict[int, str], resamples: int
     ) -> None:
-        """`found`: of each image its best classes, (5,) or fewer, best first. Raises LabelError without images."""
+        """`found`: the best classes of each image, (5,) or fewer, best first. Raises LabelError if there are no
+        images.
+        """
         if not truths:
             raise LabelError("there are no images to classify")
         self._names, self._resamples = names, resamples
@@ -104,13 +106,13 @@ class ClassifiedScores:
         return matrix
 
     def draws(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Top-1 and top-5, (count,) each, of images drawn with replacement; see `Scores.draws`."""
+        """Top-1 and top-5, (count,) each, on images drawn with replacement; see `Scores.draws`."""
         images = len(self._truths)
         every = drawn(images, count)
         return every @ self._top1 / images, every @ self._top5 / images
 
     def save_plots(self, folder: Path) -> None:
-        """Writes the confusion matrix of the classes that occur as a PNG file, of up to 100 of them."""
+        """Writes the confusion matrix of the classes that occur, at most 100, as a PNG file."""
         from ultralytics.utils.metrics import ConfusionMatrix
 
         there = np.flatnonzero((self.confusion.sum(0) + self.confusion.sum(1)) > 0)[:_SHOWN]

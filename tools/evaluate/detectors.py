@@ -1,4 +1,4 @@
-"""Artifacts and checkpoints opened by the same options."""
+"""Opens artifacts and checkpoints with the same options."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from yolort._open import open_model
 
 __all__ = ["common_task", "open_detector", "task_of"]
 
-#: The options of `Detector` that only say how to augment, and their defaults.
+#: Options of `Detector` that only configure augmentation, and their defaults.
 _AUGMENTATION: dict[str, Any] = {"scales": (), "flip": True, "merge": "wbf", "scale_models": ()}
 
 
 def task_of(model: str | Path) -> str:
-    """What a model does: "detect", "segment", "pose", "obb" or "classify".
-
-    Raises FileNotFoundError, and ModelError or CheckpointError for what is no model.
+    """The task of a model: "detect", "segment", "pose", "obb" or "classify". Raises FileNotFoundError, and ModelError
+    or CheckpointError for an invalid model.
     """
     if Path(model).suffix not in (".pt", ".yaml", ".yml"):
         return _core.model_task(model) or "detect"
@@ -31,9 +30,8 @@ def task_of(model: str | Path) -> str:
 
 
 def common_task(models: Iterable[str]) -> str:
-    """The task of all models; ValueError if they have several: one data set has the labels of one.
-
-    A model that cannot be read does not count, and without another one the task is "detect".
+    """The common task of all models; ValueError if they differ, because a dataset has labels for one task. Unreadable
+    models are ignored; if all are unreadable, the task is "detect".
     """
     tasks: dict[str, str] = {}
     for model in dict.fromkeys(models):
@@ -46,9 +44,9 @@ def common_task(models: Iterable[str]) -> str:
 
 
 def open_detector(model: str | Path, **options: Any) -> Any:
-    """`Detector`, `Classifier`, or `TorchDetector` for a checkpoint, with the options of `Detector`.
-
-    Classifiers ignore thresholds. Raises ValueError for augmentation of a classifier, and what these raise.
+    """Opens a `Detector`, a `Classifier`, or a `TorchDetector` for a checkpoint, with the options of `Detector`.
+    Classifiers ignore thresholds. Raises ValueError for augmentation with a classifier, and the exceptions of these
+    classes.
     """
     if Path(model).suffix != ".pt":
         augments = {**_AUGMENTATION, "augment": False}
@@ -67,6 +65,6 @@ def open_detector(model: str | Path, **options: Any) -> Any:
         given = options.pop(key, default)
         if given not in (default, []):
             raise ValueError(f"{model}: a checkpoint is augmented as Ultralytics does; export it for {key}={given!r}")
-    from yolort.tools.models.torch_detector import TorchDetector  # torch, which an artifact does not need
+    from yolort.tools.models.torch_detector import TorchDetector  # imports torch, which exported models do not need
 
     return TorchDetector(model, device=other["device"] or "cpu", **options)

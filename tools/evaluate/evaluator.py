@@ -1,4 +1,4 @@
-"""One split of labelled images that several models are scored on: labels and images are read once.
+"""Scores several models on one split of labeled images; labels and images are read once.
 
 evaluator = Evaluator("data.yaml")
 before = evaluator.score(evaluator.open("yolo26n.onnx")).map50_95
@@ -37,13 +37,13 @@ class Run:
     """A model's detections in the readable images, in order."""
 
     dataset: Dataset  # with the classes of the model
-    resamples: int = 0  # of the images, for the intervals
+    resamples: int = 0  # weights of the images in each draw, for the intervals
     truths: list[Sample] = field(default_factory=list)  # boxes in pixels
     found: dict[bool, list[Any]] = field(default_factory=dict)  # `Found` or best classes, by whether it augments
     ms: dict[bool, list[float]] = field(default_factory=dict)  # of each image, by whether it augments
 
     def scores(self, augment: bool | None = None) -> AnyScores:
-        """Of what was found, `augment`: with or without augmentation; None: with it if there is any."""
+        """Scores of the detections with or without augmentation; `augment` None: with augmentation if it was run."""
         found = self.found[max(self.found) if augment is None else augment]
         dataset = self.dataset
         if dataset.task == "classify":
@@ -54,7 +54,7 @@ class Run:
 
 
 class Evaluator:
-    """Labelled images, and models run over them."""
+    """Labeled images, and models run on them."""
 
     def __init__(
         self,
@@ -69,20 +69,20 @@ class Evaluator:
 
         Args:
             data, split, images, task: see `load_dataset`.
-            image_bytes: of decoded images to keep for the next model; the others are read for each model.
+            image_bytes: bytes of decoded images to keep for the next model; others are read again for each model.
 
         Raises what `load_dataset` raises.
         """
         self.data = str(data)
         self.dataset = load_dataset(data, split, images, task=task)
-        self.unreadable: dict[Path, str] = {}  # why, of each image that cannot be read; complete after the first run
-        self.resized: dict[Path, str] = {}  # a sentence on each image whose size is not the one that the labels state
+        self.unreadable: dict[Path, str] = {}  # reason for each image that cannot be read; complete after the first run
+        self.resized: dict[Path, str] = {}  # one sentence per image whose size differs from the labels
         self._images: dict[Path, np.ndarray] = {}
         self._free = image_bytes
 
     @property
     def metric(self) -> str:
-        """Name of the figure that models of the task are compared by."""
+        """Name of the metric that models of the task are compared by."""
         task = self.dataset.task
         return ClassifiedScores.metric if task == "classify" else KINDS[TASK_KINDS[task][0]].metric
 
@@ -96,13 +96,12 @@ class Evaluator:
         return open_detector(model, **{**THRESHOLDS, **options})
 
     def score(self, detector: Any) -> AnyScores:
-        """Of what the detector finds, augmenting if it was made to; without an interval. Raises what `run` raises."""
+        """Scores of the detector, augmented if it was opened so; without an interval. Raises what `run` raises."""
         return self.run(detector).scores()
 
     def run(self, detector: Any, progress: Progress = iter, resamples: int = 0) -> Run:
-        """Detects in, or classifies, every image; if the detector augments, without and with it in turns.
-
-        Images that cannot be read are left out and listed in `unreadable`.
+        """Detects in or classifies all images; if the detector augments, alternately without and with augmentation.
+        Unreadable images are skipped and listed in `unreadable`.
 
         Raises:
             LabelError: the model's classes are not those of the data (see `Dataset.with_classes_of`).
@@ -125,18 +124,22 @@ class Evaluator:
         return run
 
     def _kept(self, truth: Sample, found: Any, imgsz: tuple[int, int]) -> Any:
-        """What scoring needs of an image: of thousands, all masks and scores would not fit into memory."""
+        """Keeps only what scoring needs, because all masks and scores of thousands of images would not fit in
+        memory.
+        """
         if self.dataset.task == "classify":
             return np.array(found.top5)
         return keep(truth, found, imgsz, self.dataset.sigmas)
 
     def labelled(self, count: int, channels: int = 3) -> list[np.ndarray]:
-        """The first images with an object in them, at most `count`: (height, width, 3) BGR uint8, or of `channels`."""
+        """The first images that contain an object, at most `count`: (height, width, 3) BGR uint8, or with `channels`
+        channels.
+        """
         samples = [sample for sample in self.dataset.samples if len(sample.classes)]
         return [image for _, image in self._read(samples[:count], channels)]
 
     def _read(self, samples: Iterable[Sample], channels: int) -> Iterator[tuple[Sample, np.ndarray]]:
-        """Each image that can be read, with its boxes in pixels."""
+        """Yields each readable image, with its boxes in pixels."""
         for sample in samples:
             image = self._images.get(sample.path)
             if image is None:

@@ -1,4 +1,4 @@
-"""How what was found is matched with labels: pycocotools' COCOeval for boxes, masks, keypoints and oriented boxes."""
+"""Matches detections with labels: pycocotools' COCOeval for boxes, masks, keypoints and oriented boxes."""
 
 from __future__ import annotations
 
@@ -24,43 +24,37 @@ _AREAS = {"all": [0, 1e10], "small": [0, 32**2], "medium": [32**2, 96**2], "larg
 
 @dataclass(frozen=True)
 class Kind:
-    """A way to compare what is found with what is there."""
+    """A way to compare detections with labels."""
 
-    name: str  # of what is compared
-    metric: str  # its mAP, for people
+    name: str  # name of the compared shapes
+    metric: str  # display name of its mAP
     coco: str  # pycocotools' name
-    max_det: int  # best detections of a class and image that count
+    max_det: int  # maximum number of detections per class and image
 
 
 KINDS = {
     "box": Kind("box", "mAP50-95", "bbox", 100),
     "mask": Kind("mask", "mask mAP50-95", "segm", 100),
     "keypoints": Kind("keypoints", "keypoint mAP50-95", "keypoints", 20),
-    "rotated": Kind("rotated", "mAP50-95", "bbox", 300),  # aerial images hold many: Ultralytics' number
+    "rotated": Kind("rotated", "mAP50-95", "bbox", 300),  # Ultralytics' limit: aerial images have many objects
 }
 
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in an image, small enough to be kept of thousands of them."""
+    """The detections of an image, in a form that is small enough to keep for thousands of images."""
 
     detections: Detections  # without masks
     masks: list[dict[str, Any]] | None = None  # COCO's run-length encoding of each
-    #: (n, 10) bool of each kind but "box": whether Ultralytics' val would count it at IoU 0.50, 0.55, ...
+    #: (n, 10) bool for each kind except "box": whether Ultralytics' val counts it as correct at IoU 0.50, 0.55, ...
     hits: dict[str, np.ndarray] | None = None
 
 
 def keep(truth: Sample, found: Detections, imgsz: tuple[int, int] | None, sigmas: Sequence[float] | None) -> Found:
-    """What the metrics need of an image's detections.
-
-    Args:
-        truth: its labels, in pixels.
-        found: the detections.
-        imgsz: height and width of the network input, at a quarter of which Ultralytics compares masks; None: those of
-            the image.
-        sigmas: of the keypoints; None: the usual ones.
-
-    Raises LabelError where the labels have other keypoints than the model.
+    """Reduces an image's detections to what the metrics need. Args: truth: labels of the image, in pixels. found: the
+    detections. imgsz: height and width of the network input, because Ultralytics compares masks at a quarter of it;
+    None: those of the image. sigmas: OKS sigmas of the keypoints; None: the defaults. Raises LabelError if the labels
+    and the model have different keypoints.
     """
     masks, hits = None, {}
     truth = truth.without_crowds()
@@ -85,15 +79,17 @@ class Matches:
     image: np.ndarray  # (n,) index of the image
     hit: np.ndarray  # (10, n) bool
     ignored: np.ndarray  # (10, n) bool: on a crowd
-    truths: np.ndarray  # (images,) objects to be found
+    truths: np.ndarray  # (images,) number of objects in the labels
 
 
 def evaluated(kind: Kind, both: tuple[Any, Any], sigmas: Sequence[float] | None, sizes: Sequence[str]) -> Any:
-    """pycocotools' COCOeval of the objects of each size ("all", "small", "medium", "large"); `both`: as `as_coco`."""
+    """Runs pycocotools' COCOeval for each object size ("all", "small", "medium", "large"); `both`: the result of
+    `as_coco`.
+    """
     from pycocotools.cocoeval import COCOeval
 
     class Rotated(COCOeval):  # type: ignore[misc]
-        """By the probabilistic IoU (arXiv:2106.06072)."""
+        """COCOeval with the probabilistic IoU (arXiv:2106.06072)."""
 
         def computeIoU(self, imgId: int, catId: int) -> Any:  # noqa: N802, N803 (pycocotools' names)
             there, seen = self._gts[imgId, catId], self._dts[imgId, catId]
@@ -121,7 +117,7 @@ def as_coco(kind: Kind, truths: Sequence[Sample], found: Sequence[Found], classe
     """Labels and detections as pycocotools' COCO."""
     notes: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
-    arrays = []  # of boxes alone, which are faster so
+    arrays = []  # for boxes only, which is faster
     for image, (truth, seen) in enumerate(zip(truths, found, strict=True), 1):
         for at, note in enumerate(_notes(kind, truth)):
             sides = truth.boxes[at, 2:] - truth.boxes[at, :2]
@@ -172,7 +168,7 @@ def _indexed(notes: list[dict[str, Any]], results: Any, sizes: list[tuple[int, i
 
 
 def _notes(kind: Kind, truth: Sample) -> list[dict[str, Any]]:
-    """What the annotations of a kind have beside a box."""
+    """Additional fields of the annotations of a kind."""
     if kind.name == "mask":
         assert truth.outlines is not None and truth.size is not None
         return [{"segmentation": run_lengths(outline, truth.size)} for outline in truth.outlines]
@@ -188,7 +184,7 @@ def _notes(kind: Kind, truth: Sample) -> list[dict[str, Any]]:
 
 
 def _results(kind: Kind, seen: Found, array: np.ndarray) -> list[dict[str, Any]]:
-    """What the detections of a kind have."""
+    """Fields of the detections of a kind."""
     if kind.name == "mask":
         return [{"segmentation": mask} for mask in seen.masks or []]
     if kind.name == "keypoints":
@@ -202,7 +198,7 @@ def _results(kind: Kind, seen: Found, array: np.ndarray) -> list[dict[str, Any]]
 
 
 def run_lengths(outline: Outline, size: tuple[int, int]) -> dict[str, Any]:
-    """COCO's run-length encoding of an outline in pixels of an image of (height, width)."""
+    """COCO's run-length encoding of an outline in pixels, in an image of (height, width)."""
     if isinstance(outline, dict):
         return outline
     from pycocotools import mask
@@ -213,7 +209,7 @@ def run_lengths(outline: Outline, size: tuple[int, int]) -> dict[str, Any]:
 
 
 def matches_of(evaluation: Any, images: int, classes: int) -> list[Matches]:
-    """pycocotools' own matching of each class, of objects of all sizes."""
+    """pycocotools' matching per class, for objects of all sizes."""
     out = []
     for cls in range(classes):
         of_class = evaluation.evalImgs[cls * images : (cls + 1) * images]
@@ -221,7 +217,7 @@ def matches_of(evaluation: Any, images: int, classes: int) -> list[Matches]:
         counts = [len(one["dtScores"]) for _, one in there]
         scores = np.array([value for _, one in there for value in one["dtScores"]], np.float64)
         image = np.repeat([image for image, _ in there], counts).astype(np.int64)
-        order = np.argsort(-scores, kind="mergesort")  # pycocotools' order of ties
+        order = np.argsort(-scores, kind="mergesort")  # the same order of ties as pycocotools
         empty = np.zeros((10, 0), bool)
         hit = np.concatenate([empty, *(one["dtMatches"] > 0 for _, one in there)], axis=1)
         ignored = np.concatenate([empty, *(one["dtIgnore"].astype(bool) for _, one in there)], axis=1)
@@ -233,9 +229,8 @@ def matches_of(evaluation: Any, images: int, classes: int) -> list[Matches]:
 
 
 def interval(matches: list[Matches], recalls: np.ndarray, resamples: int) -> tuple[float, float]:
-    """mAP50-95 and 1.96 of its standard errors about it, from images drawn with replacement (Efron 1979).
-
-    Not the percentiles of the draws: an image drawn twice and a class not drawn at all both raise a draw's mAP.
+    """95 % interval: mAP50-95 plus and minus 1.96 standard errors, from images drawn with replacement (Efron 1979).
+    Percentiles of the draws would be biased: images drawn twice and classes not drawn both raise a draw's mAP.
     """
     images = len(matches[0].truths)
     draws = [weighted_aps(matches, recalls, weights).mean() for weights in drawn(images, resamples)]
@@ -244,18 +239,20 @@ def interval(matches: list[Matches], recalls: np.ndarray, resamples: int) -> tup
 
 
 def about(middle: float, draws: np.ndarray) -> tuple[float, float]:
-    """A figure of 0 to 1 less and plus 1.96 standard deviations of its draws."""
+    """A value plus and minus 1.96 standard deviations of its draws, cut to 0 and 1."""
     error = float(np.nanstd(draws, ddof=1))
     return max(middle - 1.96 * error, 0.0), min(middle + 1.96 * error, 1.0)
 
 
 def drawn(images: int, count: int) -> np.ndarray:
-    """(count, images): how often each image is in each draw of as many."""
+    """(count, images): how often each image occurs in each resample."""
     return np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=count)
 
 
 def weighted_aps(matches: list[Matches], recalls: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(10,): mAP at IoU 0.50, 0.55, ... where image i counts `weights[i]` times; all ones gives pycocotools' own."""
+    """(10,): mAP at IoU 0.50, 0.55, ... if image i counts `weights[i]` times; with all ones it equals pycocotools'
+    result.
+    """
     means = []
     for one in matches:
         total = int(weights @ one.truths)

@@ -1,4 +1,4 @@
-"""Memory of a model in a process that imports only the runtime."""
+"""Measures the memory of a model in a process that imports only the runtime."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 __all__ = ["memory_mib", "runtime_memory"]
 
-_SECONDS = 600  # in which the probe has to end
-#: Loads the model and detects in some images; prints MiB before it and at the peak.
+_SECONDS = 600  # timeout of the probe
+#: Loads the model and detects in some images; prints the MiB before loading and at the peak.
 _PROBE = """
 import json, sys
 import numpy as np
@@ -29,9 +29,8 @@ print(json.dumps([before, memory_mib("VmHWM")]))
 
 
 def memory_mib(field: str) -> float:
-    """Resident memory of this process: VmRSS is that of now, VmHWM the peak, which it is if the system has no /proc.
-
-    Not ru_maxrss if there is another way: Linux has a process start with that of the one that started it.
+    """Resident memory of this process: VmRSS is the current value, VmHWM the peak. Systems without /proc report the
+    peak (ru_maxrss). On Linux ru_maxrss is not used, because a process inherits it from its parent.
     """
     import re
     import sys
@@ -47,13 +46,8 @@ def memory_mib(field: str) -> float:
 
 
 def runtime_memory(model: str | Path, options: dict[str, Any], shape: tuple[int, ...]) -> dict[str, float | None]:
-    """MiB at the peak of such a process (`rss_mib`), and what of it came with the model (`engine_mib`).
-
-    Both None if the process fails.
-
-    Args:
-        model, options: of `Detector`.
-        shape: (height, width, 3) of the images that it detects in, one at a time.
+    """Peak MiB of such a process (`rss_mib`), and the part added by the model (`engine_mib`). Both None if the process
+    fails. Args: model, options: see `Detector`. shape: (height, width, 3) of the images to detect in, one at a time.
     """
     program = _PROBE.replace("{memory_mib}", inspect.getsource(memory_mib))
     given = json.dumps([str(model), options, list(shape)])

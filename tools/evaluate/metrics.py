@@ -29,10 +29,10 @@ from yolort.tools.evaluate.ultralytics_rule import rotated_truths
 
 __all__ = ["TASK_KINDS", "ClassMetrics", "Metrics", "Scores", "plain", "score", "without_a_screen"]
 
-#: What is compared of each task, the first of which models are judged by.
+#: What is compared for each task; models are judged by the first.
 TASK_KINDS = {"detect": ("box",), "segment": ("mask", "box"), "pose": ("keypoints", "box"), "obb": ("rotated",)}
 
-_SIZES = ("small", "medium", "large")  # pycocotools': below 32^2, to 96^2, above
+_SIZES = ("small", "medium", "large")  # pycocotools' sizes: below 32^2, to 96^2, above
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,20 @@ class ClassMetrics:
     instances: int
     map50_95: float
     map50: float
-    precision: float  # at the confidence of the best mean F1, IoU 0.5
+    precision: float  # at the confidence with the best mean F1, IoU 0.5
     recall: float
     f1: float
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Fractions, 0 to 1. A size that no object has gives nan."""
+    """Fractions, 0 to 1; nan for a size without objects."""
 
-    metric: str  # name of `map50_95`: what is compared
+    metric: str  # display name of `map50_95`
     images: int
     instances: int
-    map50_95: float  # COCO: mean over classes and IoU 0.50, 0.55, ... 0.95
-    map50_95_ci: tuple[float, float] | None  # 95 %, by resampling the images
+    map50_95: float  # COCO: mean over classes and over IoU 0.50, 0.55, ... 0.95
+    map50_95_ci: tuple[float, float] | None  # 95 % interval, by resampling the images
     map50: float
     map75: float
     map_small: float  # objects below 32 x 32 pixels
@@ -65,16 +65,16 @@ class Metrics:
     map_large: float  # above 96 x 96
     map50_95_ultralytics: float  # the same detections by the formula of Ultralytics' val
     map50_ultralytics: float
-    precision: float  # at best_conf, IoU 0.5, mean over the classes
+    precision: float  # at best_conf and IoU 0.5, mean over the classes
     recall: float
     f1: float
-    best_conf: float  # where the mean F1 is best
+    best_conf: float  # confidence with the best mean F1
     classes: list[ClassMetrics]
-    box: Metrics | None = None  # of the boxes, where masks or keypoints are compared
+    box: Metrics | None = None  # metrics of the boxes, if masks or keypoints are compared
 
     @property
     def value(self) -> float:
-        """What models of this task are compared by."""
+        """Name of the metric that models of this task are compared by."""
         return self.map50_95
 
     @property
@@ -83,12 +83,14 @@ class Metrics:
         return self.map50_95_ci
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: nan is None."""
+        """Values for JSON; nan becomes None."""
         return plain(self)
 
 
 def plain(metrics: Any) -> dict[str, Any]:
-    """A dataclass of figures, ready for JSON: nan is None; with `metric`'s own figure as `value` and `value_ci`."""
+    """A dataclass of figures as values for JSON; nan becomes None. `value` and `value_ci` hold the figure of
+    `metric`.
+    """
 
     def of(value: Any) -> Any:
         if isinstance(value, dict):
@@ -102,7 +104,7 @@ def plain(metrics: Any) -> dict[str, Any]:
 
 
 class Scores:
-    """The outcome of `score`. Each figure is computed when it is first read: comparing models needs but a few."""
+    """The outcome of `score`. Figures are computed on first use, because comparing models needs only a few."""
 
     def __init__(
         self,
@@ -113,7 +115,7 @@ class Scores:
         kind: Kind = KINDS["box"],
         sigmas: Sequence[float] | None = None,
     ) -> None:
-        self.box: Scores | None = None  # of the boxes, where something else is compared
+        self.box: Scores | None = None  # scores of the boxes, if something else is compared
         self._kind, self._sigmas = kind, sigmas
         if not any((~truth.crowd).any() for truth in truths):
             raise LabelError(f"none of the {len(truths)} images has an object to be found")
@@ -126,40 +128,41 @@ class Scores:
 
     @property
     def metric(self) -> str:
-        """Name of the figure that models of this task are compared by."""
+        """Name of the metric that models of this task are compared by."""
         return self._kind.metric
 
     @property
     def value(self) -> float:
-        """That figure, 0 to 1: `map50_95`."""
+        """The value of that metric, 0 to 1: `map50_95`."""
         return self.map50_95
 
     @property
     def second(self) -> float:
-        """A figure beside it: `map50`."""
+        """The secondary metric: `map50`."""
         return self.map50
 
     @property
     def map50_95(self) -> float:
-        """COCO: mean over the classes and IoU 0.50, 0.55, ... 0.95."""
+        """COCO's mAP: mean over the classes and over IoU 0.50, 0.55, ... 0.95."""
         return _mean(self._precision)
 
     @property
     def map50(self) -> float:
-        """COCO, at IoU 0.50."""
+        """COCO's mAP at IoU 0.50."""
         return _mean(self._precision[0])
 
     @property
     def best_conf(self) -> float:
-        """The confidence of the best mean F1 at IoU 0.5."""
+        """The confidence with the best mean F1 at IoU 0.5."""
         from ultralytics.utils.metrics import smooth
 
         return float(self._curves["conf"][smooth(self._curves["f1"].mean(0), 0.1).argmax()])
 
     @property
     def class_confs(self) -> dict[str, float]:
-        """The confidence of the best F1 at IoU 0.5 of each class, by name; classes without a true detection are left
-        out, and of classes with the same name the lowest counts."""
+        """The confidence with the best F1 at IoU 0.5 per class name. Classes without a true detection are omitted; if
+        classes share a name, the lowest confidence is used.
+        """
         from ultralytics.utils.metrics import smooth
 
         out: dict[str, float] = {}
@@ -212,15 +215,15 @@ class Scores:
 
     @property
     def confusion(self) -> np.ndarray:
-        """(classes + 1, classes + 1) counts, [detected, true], the last is background; conf 0.25, IoU 0.45."""
+        """(classes + 1, classes + 1) counts, [detected, true]; the last index is the background. Conf 0.25, IoU
+        0.45.
+        """
         matrix: np.ndarray = self._confusion.matrix
         return matrix
 
     def draws(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """mAP50-95 and mAP50, (count,) each, of images drawn with replacement.
-
-        The draws are the same for all models that are scored on as many images, so that the differences of two are
-        those of a paired bootstrap (Efron 1979).
+        """mAP50-95 and mAP50, (count,) each, on images drawn with replacement. The draws are the same for all models
+        scored on the same number of images, so the differences between two models form a paired bootstrap (Efron 1979).
         """
         every = drawn(len(self._truths), count)
         both = np.array([weighted_aps(self._matches, self._recalls, weights) for weights in every])
@@ -249,19 +252,18 @@ class Scores:
 
     @cached_property
     def _curves(self) -> dict[str, Any]:
-        """Ultralytics' curves of each class of `classes`, and precision, recall and F1 at the best mean F1: `best`."""
+        """Ultralytics' curves of each class in `classes`, and precision, recall and F1 at the best mean F1 (`best`)."""
         from ultralytics.utils.metrics import ap_per_class
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a class of which nothing is found
+            warnings.simplefilter("ignore")  # a class without detections
             _, _, *best, ap, present, precision, recall, f1, conf, pr = ap_per_class(*self._counted())
         curves = {"conf": conf, "precision": precision, "recall": recall, "f1": f1, "pr": pr, "ap": ap}
         return {**curves, "classes": present, "best": best}
 
     def _counted(self) -> tuple[np.ndarray, ...]:
-        """What Ultralytics' `ap_per_class` takes: hits (n, 10), scores (n,), classes (n,), classes of the objects.
-
-        Boxes are matched by pycocotools, which knows crowds; the others as Ultralytics' val does.
+        """The arguments of Ultralytics' `ap_per_class`: hits (n, 10), scores (n,), classes (n,), classes of the
+        objects. Boxes are matched by pycocotools, which supports crowds; other shapes as in Ultralytics' val.
         """
         if self._kind.name != "box":
             seen = [one.detections for one in self._found]
@@ -293,13 +295,14 @@ def score(
 
     Args:
         truths: labels of each image, boxes in pixels.
-        found: detections of each, of a low threshold (0.001 is customary) and of every class of a box; as they are, or
-            as `keep` makes them smaller.
-        names: of the classes, 0 to n - 1.
+        found: detections per image, with a low threshold (usually 0.001) and all classes of a box; complete, or reduced
+            by `keep`.
+        names: class names, 0 to n - 1.
         resamples: number of bootstrap resamples for the confidence interval; 0 omits it.
-        task: "detect", "segment", "pose" or "obb": what is compared. Those that segment and find poses are also
-            compared by their boxes (`Scores.box`).
-        sigmas: of the keypoints, for OKS; None takes COCO's for 17 and 1 / K for K others, as Ultralytics does.
+        task: "detect", "segment", "pose" or "obb"; decides what is compared. For segment and pose, the boxes are
+            compared as well (`Scores.box`).
+        sigmas: keypoint sigmas for OKS; None: COCO's for 17 keypoints, otherwise 1 / K for K keypoints, as in
+            Ultralytics.
 
     Raises LabelError if there are no objects.
     """
@@ -339,14 +342,14 @@ def _mean(precision: np.ndarray) -> float:
 
 @contextlib.contextmanager
 def without_a_screen() -> Any:
-    """Within it, matplotlib draws without a display and without warnings."""
+    """Context in which matplotlib draws without a display and without warnings."""
     import matplotlib
 
     before = matplotlib.get_backend()
     matplotlib.use("agg")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # glyphs that the font lacks
+            warnings.simplefilter("ignore")  # glyphs missing in the font
             yield
     finally:
         matplotlib.use(before)

@@ -1,4 +1,6 @@
-"""Times of two rows that were measured in turns, compared turn by turn: what slows the machine slows both."""
+"""Compares the times of two rows turn by turn: they were measured alternately, so a slowdown of the machine affects
+both.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import numpy as np
 __all__ = ["Ratio", "paired_ratio"]
 
 _RESAMPLES = 1000
-_MIN_TURNS = 4  # fewer give no interval
+_MIN_TURNS = 4  # minimum number of turns for an interval
 
 
 @dataclass(frozen=True)
@@ -33,15 +35,15 @@ class Ratio:
         return f"{1 / self.value:.2f}x ({1 / self.high:.2f} to {1 / self.low:.2f})"
 
     def speedup(self) -> str:
-        """As `factor`, in words."""
+        """The same as `factor`, in words."""
         return f"{1 / self.value:.2f}x as fast ({1 / self.high:.2f} to {1 / self.low:.2f})"
 
 
 def paired_ratio(
     times: np.ndarray, turns: np.ndarray, reference: np.ndarray, reference_turns: np.ndarray
 ) -> Ratio | None:
-    """The ratio of the medians of each turn: their median, and the 2.5 and 97.5 % quantiles of it over turns that are
-    drawn with replacement (percentile bootstrap). None for fewer than four turns that both took part in.
+    """The median over turns of the ratio of the rows' medians, with the 2.5 % and 97.5 % quantiles over turns drawn
+    with replacement (percentile bootstrap). None if the rows share fewer than four turns.
 
     Args:
         times, reference: (n,), (m,) float: milliseconds of the two rows.

@@ -1,4 +1,4 @@
-"""Where the time of one image goes: per layer and per kind of layer, as each engine's own profiler tells.
+"""Time of one image per layer and per layer type, from each engine's own profiler.
 
 from yolort.tools import profile
 profile("yolo26n.onnx", engine="openvino").by_type()
@@ -24,26 +24,25 @@ __all__ = ["Profile", "described", "nsys", "profile", "speeds", "write_trace"]
 
 @dataclass(frozen=True)
 class Profile:
-    """Milliseconds of one image; layers in order of execution, timed on top of the rest, which costs a little."""
+    """Milliseconds of one image, with layers in order of execution. Timing the layers adds a small overhead."""
 
     described: dict[str, Any]  # model, engine, device, precision, runs
     pre: float  # medians
     inference: float
     post: float
     layers: list[LayerTime]
-    operators: str = ""  # the table of torch.profiler, if it was asked for
+    operators: str = ""  # torch.profiler's table, if requested
 
     @property
     def outside(self) -> float | None:
-        """Time of the network outside its layers: copies, casts, scheduling.
-
-        None if the layers take longer than the network: those that run at the same time are each counted in full.
+        """Time of the network outside its layers: copies, casts, scheduling. None if the layers add up to more than the
+        network, because layers that run in parallel are each counted in full.
         """
         outside = self.inference - sum(layer.ms for layer in self.layers)
         return outside if outside >= 0 else None
 
     def by_type(self) -> list[tuple[str, int, float]]:
-        """(type, layers, ms), the longest first."""
+        """(type, number of layers, ms), longest first."""
         sums: dict[str, tuple[int, float]] = {}
         for layer in self.layers:
             count, ms = sums.get(layer.type, (0, 0.0))
@@ -51,7 +50,7 @@ class Profile:
         return sorted(((kind, *values) for kind, values in sums.items()), key=lambda row: -row[2])
 
     def top(self, count: int) -> list[LayerTime]:
-        """The layers that take longest."""
+        """The slowest layers."""
         return sorted(self.layers, key=lambda layer: -layer.ms)[:count]
 
     def to_dict(self) -> dict[str, Any]:
@@ -152,7 +151,7 @@ def _detector(model: Path, image: np.ndarray, runs: int, trace: Path | None, opt
 
 
 def _onnxruntime(model: Path, image: np.ndarray, runs: int, trace: Path | None, options: dict[str, Any]) -> Profile:
-    """ONNX Runtime reports once, leaves out the first run by itself, and writes a trace of its own."""
+    """ONNX Runtime reports only once, skips the first run itself, and writes its own trace."""
     detector = yolort.Detector(model, tuned=False, **options)
     times = speeds(detector, image, runs)
     with tempfile.TemporaryDirectory(prefix="yolort-") as folder:
@@ -167,12 +166,12 @@ def _onnxruntime(model: Path, image: np.ndarray, runs: int, trace: Path | None, 
 
 
 def write_trace(target: Path, events: list[Any]) -> None:
-    """The Trace Event Format of Chromium, as an object."""
+    """The layers in Chromium's Trace Event Format."""
     _atomic.write(target, json.dumps({"otherData": {"writer": _atomic.MARK}, "traceEvents": events}))
 
 
 def nsys(command: Sequence[str], output: Path) -> list[str]:
-    """The command line that runs `command` in Nsight Systems; FileNotFoundError where that is not installed."""
+    """The command line that runs `command` in Nsight Systems; FileNotFoundError if it is not installed."""
     program = shutil.which("nsys")
     if program is None:
         raise FileNotFoundError("Nsight Systems (nsys) is not installed, or not on PATH")

@@ -9,27 +9,25 @@ import yolort
 
 __all__ = ["MOST_CHANGED", "changed", "map_error", "raw_maps"]
 
-#: The largest accepted result of `changed`: wrong ranges give 0.99 to 1, models that are right at most 0.8.
+#: The largest accepted result of `changed`: wrong ranges give 0.99 to 1, correct models at most 0.8.
 MOST_CHANGED = 0.95
 
 
 def raw_maps(detector: yolort.Detector, images: np.ndarray) -> list[np.ndarray]:
-    """The maps of (n, 3, height, width) float32: boxes, scores and what the task adds of each level in turn, and the
-    prototypes of masks, (n, c, h, w) each."""
+    """The raw maps for (n, 3, height, width) float32: boxes, scores and the task's additional map of each level in
+    turn, then the mask prototypes; each (n, c, h, w).
+    """
     batch = max(detector.batch, 1)
     rows = [detector.infer(np.repeat(image[None], batch, axis=0)) for image in images]
     return [np.concatenate([row[index][:1] for row in rows]) for index in range(len(rows[0]))]
 
 
 def map_error(reg_max: int, exact: list[np.ndarray], got: list[np.ndarray]) -> float:
-    """Effect of a change of raw maps on the detections: 0 or more, without a unit.
-
-    The mean over the scores of |difference|, each by how much detection depends on it (the larger of the two scores),
-    and the shift of box sides, in strides, by the same weight; of what the task adds (mask coefficients, keypoints,
-    angles) the change by the spread of its values, by the same weight, and of prototypes by theirs. Of a classifier's
-    scores, (n, classes), it is that of the scores.
-
-    `reg_max`: bins of a box side in the maps.
+    """Effect of a change in raw maps on the detections: 0 or more, dimensionless. Sum of: the mean |difference| of
+    scores, each weighted by the larger of the two scores; the shift of box sides in strides, with the same weights; the
+    change of the task's additional values (mask coefficients, keypoints, angles) relative to their spread, with the
+    same weights; and that of prototypes relative to theirs. For a classifier's scores, (n, classes), only the scores
+    count. `reg_max`: bins per box side in the maps.
     """
     total = weight = 0.0
     rest = 0.0
@@ -50,11 +48,10 @@ def map_error(reg_max: int, exact: list[np.ndarray], got: list[np.ndarray]) -> f
 
 
 def changed(exact: list[np.ndarray], got: list[np.ndarray]) -> float:
-    """How much of what raw maps detect is another in others: 0 nothing, 1 all of it; NaN where one is not finite.
-
-    Of scores, the sum of |difference| by that of the larger one, each by how much detection depends on it (as in
-    `map_error`); of boxes, the square root of their squared differences by what varies in them. The larger of the two.
-    Of a classifier's scores, (n, classes), that of the scores.
+    """Fraction of the detections that differs between two sets of raw maps: 0 none, 1 all; NaN if a value is not
+    finite. The larger of two figures: for scores, the sum of |difference| divided by the sum of the larger scores,
+    weighted as in `map_error`; for boxes, the root mean square of their differences relative to their variation. For a
+    classifier's scores, (n, classes), only the first.
     """
     difference, whole, error, varying = 0.0, 0.0, 0.0, 0.0
     for maps, others in zip(_levels(exact), _levels(got), strict=True):
@@ -74,7 +71,7 @@ def changed(exact: list[np.ndarray], got: list[np.ndarray]) -> float:
         boxes = [maps[0].astype(np.float64), others[0].astype(np.float64)]
         best = sure.max(1, keepdims=True)
         error += float((best * np.square(boxes[0] - boxes[1])).sum())
-        # Biases alone, of a model that sees nothing, are no boxes.
+        # The outputs of a model that sees nothing, its biases, do not count as boxes.
         varying += float((best * np.square(boxes[0] - boxes[0].mean((2, 3), keepdims=True))).sum())
         if len(maps) == 3 and not np.isfinite(others[2]).all():
             return float("nan")
@@ -83,12 +80,14 @@ def changed(exact: list[np.ndarray], got: list[np.ndarray]) -> float:
 
 
 def _levels(maps: list[np.ndarray]) -> list[list[np.ndarray]]:
-    """The maps of each level: boxes, scores and what the task adds; prototypes, and a classifier's scores, alone."""
+    """Groups the maps by level: boxes, scores and the task's additional map; prototypes and a classifier's scores are
+    groups of their own.
+    """
     return [list(group) for _, group in itertools.groupby(maps, key=lambda one: one.shape[2:])]
 
 
 def _spread_error(exact: np.ndarray, got: np.ndarray, weight: np.ndarray | float = 1.0) -> float:
-    """The weighted root mean square of differences, by that of what varies in the exact values."""
+    """The weighted root mean square of the differences, relative to that of the exact values' variation."""
     a, b = exact.astype(np.float64), got.astype(np.float64)
     varies = a - a.mean(axis=tuple(range(2, a.ndim)), keepdims=True) if a.ndim > 2 else a
     return float(np.sqrt((weight * np.square(a - b)).sum() / max((weight * np.square(varies)).sum(), 1e-30)))

@@ -1,4 +1,4 @@
-"""Pages of results: one HTML file that needs nothing else."""
+"""Self-contained HTML pages of results."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ _HIGHER_IS_BETTER = ("mAP50", "mask mAP50", "keypoint mAP50", "box mAP50", "top-
 
 @dataclass(frozen=True)
 class PictureRow:
-    """The same image, as several models see it."""
+    """The same image with the results of several models."""
 
     caption: str
-    images: Sequence[tuple[np.ndarray, str]]  # (height, width, 3) BGR uint8, and what is written below it
+    images: Sequence[tuple[np.ndarray, str]]  # (height, width, 3) BGR uint8, with its caption
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images side by side: a column for each model."""
+    """Images side by side, one column per model."""
 
     headings: Sequence[str]
     rows: Sequence[PictureRow]
 
 
 def save(report: Any, path: str | Path, writers: Mapping[str, Callable[[Any], str]]) -> None:
-    """Writes a report in the form that the ending says, whole or not at all, over nothing that yolort did not write."""
+    """Writes a report in the format of the file ending, atomically; replaces only files of yolort."""
     ending = Path(path).suffix
     _atomic.write(path, _marked(ending, writers[ending](report)))
 
 
 def _marked(ending: str, text: str) -> str:
-    """With the mark of our files; the HTML template has it."""
+    """Adds yolort's mark, which the HTML template already contains."""
     if ending == ".md":
         return f"{text}\n<!-- {_atomic.MARK} -->\n"
     if ending == ".json":
         return json.dumps({"writer": _atomic.MARK, **json.loads(text)}, indent=1)
-    if ending == ".csv":  # has no comments: a column
+    if ending == ".csv":  # CSV has no comments, so the mark is a column
         headings, *rows = csv.reader(io.StringIO(text))
         out = io.StringIO()
         csv.writer(out).writerows([[*headings, "writer"], *([*row, _atomic.MARK] for row in rows)])
@@ -66,7 +66,7 @@ def _marked(ending: str, text: str) -> str:
 
 
 def render(benchmark: Benchmark) -> str:
-    """HTML with the table, the charts as SVG, and the set-up; text of models and errors is escaped."""
+    """HTML with the table, the charts as SVG, and the setup; text from models and errors is escaped."""
     headings, cells = benchmark.table()
     measured = [row for row in benchmark.by_speed() if len(row.samples)]
     timed = [charts.Timed(row.name, row.samples) for row in measured]
@@ -137,23 +137,11 @@ def page(
     commands: Sequence[str] = (),
     pictures: Pictures | None = None,
 ) -> str:
-    """HTML that needs nothing else.
-
-    Args:
-        title: of the page.
-        headings: of the table, with units.
-        cells: of the table.
-        figures: title and SVG of each chart.
-        setup: what the figures were measured on.
-        answer: the result in a sentence, shown first.
-        warnings: why figures may not hold, shown before everything else.
-        best: row and column of cells in bold.
-        failures: what could not be measured.
-        remarks: sentences below the answer.
-        commands: of the shell, to copy.
-        pictures: images before and after.
-
-    Text is escaped.
+    """A self-contained HTML page. Args: title: title of the page. headings: table headings, with units. cells: table
+    cells. figures: title and SVG of each chart. setup: the machine and settings of the measurement. answer: the result
+    in a sentence, shown first. warnings: reasons why figures may be unreliable, shown at the top. best: row and column
+    of cells in bold. failures: what could not be measured. remarks: sentences below the answer. commands: shell
+    commands to copy. pictures: images before and after. Text is escaped.
     """
     environment = jinja2.Environment(autoescape=True)
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
@@ -176,7 +164,7 @@ def page(
 
 
 def _jpeg(image: np.ndarray) -> str:
-    """As a data URI, at most 640 pixels long."""
+    """The image as a data URI, its longer side at most 640 pixels."""
     cv2 = images.opencv()
     shrink = min(1.0, 640 / max(image.shape[:2]))
     if shrink < 1:

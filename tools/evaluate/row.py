@@ -14,7 +14,7 @@ __all__ = ["Case", "Row"]
 
 @dataclass(frozen=True)
 class Case:
-    """The case of a row; empty and None leave the choice to the engine."""
+    """The case of a row; "" and None leave the choice to the engine."""
 
     model: str
     engine: str
@@ -40,47 +40,47 @@ class Case:
 
 @dataclass
 class Row:
-    """Figures of one case; `error` says why there are none. Milliseconds of one image, batch 1."""
+    """Figures of one case; `error` is the reason if there are none. Times are milliseconds per image at batch 1."""
 
     case: Case
     error: str = ""
     facts: dict[str, Any] = field(default_factory=dict)  # engine, device, precision, head, imgsz, parameters, gflops
     samples: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))  # (n, 4): total, pre, inference, post
-    turns: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,): in which turn each was measured
+    turns: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,): turn in which each was measured
     size_mb: float = float("nan")
     images_per_second: dict[str, float] = field(default_factory=dict)  # "batch 8", "4 workers"
     memory: dict[str, float | None] = field(default_factory=dict)  # MiB, see Worker
-    install: tuple[str, float] | None = None  # what has to be installed to run it, and its MB
+    install: tuple[str, float] | None = None  # what must be installed to run it, and its size in MB
     accuracy: dict[str, Any] = field(default_factory=dict)  # the metrics of yolort.tools.evaluate.validate
-    others: float | None = None  # cores that other processes took while it was timed; None: unknown
+    others: float | None = None  # cores used by other processes during timing; None: unknown
 
     @property
     def name(self) -> str:
-        """The model with the engine and the precision that ran it."""
+        """The model with its engine and precision."""
         parts = [Path(self.case.model).name, self.facts.get("engine") or self.case.engine]
         parts.append(self.facts.get("precision") or self.case.precision)
         return " ".join(part for part in parts if part) + (f" x{self.case.threads}" if self.case.threads else "")
 
     @property
     def p50(self) -> float:
-        """Median of the milliseconds of one image, end to end; infinite if nothing was measured."""
+        """Median milliseconds per image, end to end; infinite if nothing was measured."""
         return self.percentile(50)
 
     def percentile(self, percent: float, part: int = 0) -> float:
-        """As `p50`, of another percentage, and of a part: 1 is before the network, 2 in it, 3 after it."""
+        """Like `p50` for another percentile and part: 1 before the network, 2 the network, 3 after it."""
         return float(np.percentile(self.samples[:, part], percent)) if len(self.samples) else float("inf")
 
     def add(self, samples: list[list[float]], turn: int) -> None:
-        """Adds what was measured in a turn."""
+        """Adds the samples of a turn."""
         self.samples = np.concatenate([self.samples, np.reshape(samples, (-1, 4))])
         self.turns = np.concatenate([self.turns, np.full(len(samples), turn)])
 
     def ratio(self, reference: Row) -> Ratio | None:
-        """The time end to end as a multiple of another row's that was measured in turns with it."""
+        """End-to-end time as a multiple of another row's that was measured in the same turns."""
         return paired_ratio(self.samples[:, 0], self.turns, reference.samples[:, 0], reference.turns)
 
     def to_dict(self) -> dict[str, Any]:
-        """Flat, ready for JSON and CSV: what has no figure is None."""
+        """A flat dict for JSON and CSV; missing figures are None."""
         out: dict[str, Any] = {"model": self.case.model, "error": self.error or None}
         for key in ("engine", "device", "precision"):
             out[key] = self.facts.get(key) or getattr(self.case, key) or None

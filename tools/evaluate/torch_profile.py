@@ -1,4 +1,4 @@
-"""A checkpoint in PyTorch: leaf modules by hooks, and the table and trace of operators of torch.profiler."""
+"""Profiles a checkpoint in PyTorch: leaf modules with hooks, and operators with torch.profiler."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from yolort.tools.models.heads import with_head
 
 __all__ = ["OperatorOptions", "profile_checkpoint"]
 
-_ROWS = 30  # of the table of operators
-_STACK = 5  # frames that tell two calls of an operator apart
+_ROWS = 30  # rows of the operator table
+_STACK = 5  # stack frames that distinguish calls of an operator
 
 
 @dataclass(frozen=True)
 class OperatorOptions:
-    """What torch.profiler records beside times; any of them, or `table`, asks for the table of operators."""
+    """What torch.profiler records besides times; any of them, or `table`, requests the operator table."""
 
     table: bool = False
-    shapes: bool = False  # of the inputs of each operator, a row for each
-    memory: bool = False  # allocated by each operator
-    stacks: bool = False  # where in the source it was called, a row for each
+    shapes: bool = False  # one row per operator and input shapes
+    memory: bool = False  # memory allocated by each operator
+    stacks: bool = False  # one row per operator and source location
 
     @property
     def asked(self) -> bool:
-        """Whether the table is asked for."""
+        """Whether the table is requested."""
         return self.table or self.shapes or self.memory or self.stacks
 
 
@@ -47,7 +47,7 @@ def profile_checkpoint(
     operators: OperatorOptions,
     options: dict[str, Any],
 ) -> Profile:
-    """As `profile`, on the CPU or, with `device`, on a GPU."""
+    """Like `profile`, on the CPU or, with `device`, on a GPU."""
     detector = open_detector(model, **options)
     times = speeds(detector, image, runs)
     device = torch.device(detector.device)
@@ -64,7 +64,7 @@ def profile_checkpoint(
 
 
 def _operators(network: Any, images: torch.Tensor, trace: Path | None, options: OperatorOptions) -> str:
-    """The table of one run, "" if it is not asked for; writes the trace."""
+    """The table of one run, "" if not requested; writes the trace."""
     on_gpu = images.device.type == "cuda"
     kinds = [torch.profiler.ProfilerActivity.CPU]
     kinds += [torch.profiler.ProfilerActivity.CUDA] if on_gpu else []
@@ -88,7 +88,7 @@ def _operators(network: Any, images: torch.Tensor, trace: Path | None, options: 
 
 
 def _layers(network: Any, images: torch.Tensor, runs: int) -> list[LayerTime]:
-    """Milliseconds of each leaf module, by hooks; on a GPU each waits until it is done."""
+    """Milliseconds of each leaf module, measured with hooks; on a GPU each hook synchronizes."""
     _unshare(network)
     spent: dict[str, float] = {}
     kinds: dict[str, str] = {}
@@ -119,7 +119,7 @@ def _wait(device: torch.device) -> None:
 
 
 def _unshare(network: Any) -> None:
-    """Gives every place that one module stands in (Ultralytics' activation) a module of its own."""
+    """Replaces a module used in several places (Ultralytics' activation) with separate copies."""
     seen: set[int] = set()
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):

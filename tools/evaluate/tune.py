@@ -1,4 +1,4 @@
-"""Finds the fastest way to run a model on this machine, and writes it down where `Detector` looks."""
+"""Finds the fastest way to run a model on this machine, and records it for `Detector`."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from yolort.tools.evaluate.worker import Worker
 
 __all__ = ["BusyError", "Tuning", "accurate", "cost", "tune"]
 
-_FORMAT = 1  # of the record; read by cpp/src/core/tuning.cpp
-_TURNS = 6  # of each case, each after the others, so that drift hits all alike
+_FORMAT = 1  # version of the record, which cpp/src/core/tuning.cpp reads
+_TURNS = 6  # turns per case, interleaved so that drift affects all equally
 
 
-_PATIENCE = 60.0  # seconds in which other processes may end
+_PATIENCE = 60.0  # seconds to wait for other processes to end
 
-#: Points of mAP50-95 that bf16 costs at most: YOLOv8n, YOLO11n and YOLO26n with raw head on 310 images of COCO val.
+#: Maximum loss of mAP50-95 in points with bf16: YOLOv8n, YOLO11n and YOLO26n with raw head on 310 images of COCO val.
 _BF16_COST = 0.14
 
 
 class BusyError(yolort.Error):
-    """Other processes take the cores: times would not hold."""
+    """Other processes are using the cores, so times would be unreliable."""
 
     def __init__(self, others: float | None) -> None:
         super().__init__(
@@ -58,7 +58,7 @@ def cost(precision: str) -> str:
 
 @dataclass(frozen=True)
 class Tuning:
-    """The outcome of `tune`: every case, the fastest, and where that was written."""
+    """The outcome of `tune`: all cases, the fastest, and the path of the record."""
 
     rows: list[Row]
     best: Row
@@ -66,7 +66,7 @@ class Tuning:
 
     @property
     def equals(self) -> list[Row]:
-        """Those that are not measurably slower than the fastest."""
+        """Rows that are not measurably slower than the fastest."""
         ratios = [(row, row.ratio(self.best)) for row in self.rows if row is not self.best and not row.error]
         return [row for row, ratio in ratios if ratio is None or ratio.verdict != "slower"]
 
@@ -117,7 +117,7 @@ def tune(
     with started(rows, image) as there:
         load = _system.Load([worker.pid for _, worker in there])
         _time(there, seconds, progress)
-        others_cores = load.others()  # while the workers, whose time is not that of others, still run
+        others_cores = load.others()  # before the workers end: their time must not count as that of other processes
     if not under_load and _system.Load.disturbs(others_cores):
         raise BusyError(others_cores)
     best = min(rows, key=lambda row: row.p50)
@@ -152,7 +152,7 @@ def _time(
             try:
                 start = time.perf_counter()
                 samples: list[list[float]] = worker.ask("run", count=3)[1:]
-                # What cannot win gets no more time: its fastest is slower than another's slowest.
+                # Drops rows that cannot win: their fastest sample is slower than another row's slowest.
                 rivals = [other.p50 for other, _ in there if other is not row]
                 lost = turn > 0 and row.samples[:, 0].min() > 1.5 * min(rivals, default=float("inf"))
                 while not lost and time.perf_counter() - start < share:
@@ -163,7 +163,7 @@ def _time(
 
 
 def _check_same(model: Path, other: Path) -> None:
-    """ValueError where `other` is not an artefact of the same checkpoint beside `model`."""
+    """Raises ValueError if `other` is not an artifact of the same checkpoint in the same folder as `model`."""
     if other.resolve().parent != model.resolve().parent:
         raise ValueError(f"{other} is not in the folder of {model}; put both into one folder")
     marks = []
@@ -209,7 +209,7 @@ def _record(path: Path, model: Path, best: Row, rows: list[Row]) -> None:
 
 
 def _place(model: Path) -> Path:
-    """Path of the record: beside the model, or if that cannot be written to, into the user's cache."""
+    """Writes the record beside the model or, if that folder is not writable, to the user's cache; returns the path."""
     beside, *cache = _core.tuning_paths(model)
     try:
         _atomic.check(beside)

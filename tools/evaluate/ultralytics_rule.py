@@ -1,7 +1,6 @@
-"""Which detections of an image Ultralytics' val counts, beside boxes: masks, keypoints and oriented boxes.
-
-Its formulas, by its own functions where it has them: masks are compared at a quarter of the network input, where
-smaller objects cover larger ones; keypoints by OKS with 0.53 of the box as area; oriented boxes by probabilistic IoU.
+"""Determines which detections of an image Ultralytics' val counts as correct: masks, keypoints and oriented boxes. Uses
+Ultralytics' functions where available: masks are compared at a quarter of the network input, with smaller objects on
+top of larger ones; keypoints by OKS with 0.53 of the box as area; oriented boxes by probabilistic IoU.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from yolort.tools.data.samples import LabelError, Sample
 
 __all__ = ["keypoint_hits", "mask_hits", "rotated_hits", "rotated_iou", "rotated_truths", "usual_sigmas"]
 
-_RATIO = 4  # by which masks are smaller than the network input
+_RATIO = 4  # masks are smaller than the network input by this factor
 _TIE = 1e-3
 
 
@@ -56,7 +55,7 @@ def keypoint_hits(truth: Sample, found: Detections, sigmas: Sequence[float] | No
 
 
 def usual_sigmas(count: int) -> tuple[float, ...]:
-    """COCO's for 17 keypoints, else 1 / count for each, as Ultralytics has them."""
+    """OKS sigmas: COCO's for 17 keypoints, otherwise 1 / count for each, as in Ultralytics."""
     from ultralytics.utils.metrics import OKS_SIGMA
 
     return tuple(OKS_SIGMA.tolist()) if count == len(OKS_SIGMA) else (1 / count,) * count
@@ -90,7 +89,7 @@ def rotated_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _hits(truth: Sample, found: Detections, ious: np.ndarray) -> np.ndarray:
-    """Ultralytics' matching: each detection, best first, takes the best object of its class that is left."""
+    """Ultralytics' matching: each detection, best first, is assigned the best remaining object of its class."""
     import torch
     from ultralytics.engine.validator import BaseValidator
 
@@ -102,7 +101,9 @@ def _hits(truth: Sample, found: Detections, ious: np.ndarray) -> np.ndarray:
 
 
 def _encoded(pixels: np.ndarray) -> dict[str, Any]:
-    """COCO's run-length encoding of (height, width): as many masks as there may be do not fit into memory as pixels."""
+    """Converts masks to COCO's run-length encoding of (height, width), because many pixel masks would not fit in
+    memory.
+    """
     from pycocotools import mask
 
     encoded: dict[str, Any] = mask.encode(np.asfortranarray(pixels.astype(np.uint8)))
@@ -110,7 +111,7 @@ def _encoded(pixels: np.ndarray) -> dict[str, Any]:
 
 
 class _Placed:
-    """An image within the network input, whose masks have a quarter of its sides."""
+    """Placement of an image in the network input; masks have a quarter of the input's sides."""
 
     def __init__(self, size: tuple[int, int], imgsz: tuple[int, int]) -> None:
         self._input = imgsz
@@ -126,14 +127,13 @@ class _Placed:
         assert truth.outlines is not None
         areas = [int(self._drawn(outline).sum()) for outline in truth.outlines]
         owner = np.full(self._shape, -1, np.int32)
-        for at in np.argsort(np.negative(areas), kind="stable").tolist():  # drawn again: all at once take much memory
+        for at in np.argsort(np.negative(areas), kind="stable").tolist():  # again, one at a time: saves memory
             owner[self._drawn(truth.outlines[at]) > 0] = at
         return [_encoded(owner == at) for at in range(len(areas))]
 
     def crop(self, left: int, top: int, pixels: np.ndarray, box: np.ndarray) -> np.ndarray:
-        """A mask of some rectangle of the image at the centers of the smaller pixels, cropped to its box.
-
-        As Ultralytics crops: the smaller pixels whose left upper corner is in the box, also where their center is not.
+        """Samples the mask of an image region at the centers of the reduced pixels, cropped to its box. As in
+        Ultralytics, a reduced pixel is kept if its upper left corner is in the box, even if its center is not.
         """
         out = np.zeros(self._shape, np.uint8)
         corners = (np.asarray(box, np.float64).reshape(2, 2) * self._scale + self._offset) / _RATIO
@@ -144,20 +144,20 @@ class _Placed:
             ((np.arange(first[axis], last[axis]) + 0.5) * _RATIO - self._offset[axis]) / self._scale[axis] - 0.5 - start
             for axis, start in enumerate((left, top))
         ]
-        near = []  # places, moved into the rectangle from where its edge is within half of a smaller pixel
+        near = []  # sample positions; those within half a reduced pixel outside the region are moved onto its edge
         for axis, (places, side) in enumerate(zip(at, pixels.shape[::-1], strict=True)):
             inside = np.clip(places, 0, side - 1)
             reach = _RATIO / 2 / self._scale[axis] + 0.5
             near.append(np.where(np.abs(places - inside) <= reach, inside, -2.0).astype(np.float32))
         x, y = np.meshgrid(*near)
         seen = cv2.remap(pixels.astype(np.float32), x, y, cv2.INTER_LINEAR)
-        # An edge between the two pixels beside a center is on either side of it: every other one counts.
+        # If an edge lies exactly between the two pixels around a center, ties are resolved alternately.
         seen += np.where(np.indices(seen.shape).sum(0) % 2, _TIE, -_TIE)
         out[first[1] : last[1], first[0] : last[0]] = seen > 0.5
         return out
 
     def _drawn(self, outline: Any) -> np.ndarray:
-        """As Ultralytics draws the labels: at the size of the network input, then made smaller."""
+        """Draws the labels like Ultralytics: at the size of the network input, then reduced."""
         if isinstance(outline, dict):
             from pycocotools import mask
 

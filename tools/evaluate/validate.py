@@ -1,4 +1,4 @@
-"""Accuracy of an artefact, measured through the `Detector` that ships.
+"""Accuracy of an artifact, measured with the same `Detector` that users run.
 
 from yolort.tools import validate
 validate("yolo26n_ncnn_model", "coco128.yaml").metrics.map50_95
@@ -33,7 +33,7 @@ class Augmentation:
     views: list[View]
     plain: AnyScores  # without
     ms: tuple[float, float]  # median of an image: without, with
-    latency_ratio: float  # median over the images of with / without, measured one behind the other
+    latency_ratio: float  # median over the images of with / without, measured one after the other
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -58,10 +58,10 @@ class Validation:
         notes: Sequence[str] = (),
     ) -> None:
         self.scores = scores
-        self.unreadable = unreadable  # why, of each image that was left out
+        self.unreadable = unreadable  # reason for each skipped image
         self.described = described  # model, engine, data, settings
-        self.augmentation = augmentation  # None: there was none
-        self.notes = list(notes)  # why the figures may be lower than the model could reach
+        self.augmentation = augmentation  # None: no augmentation
+        self.notes = list(notes)  # reasons why the model could score higher than these figures
 
     @property
     def metrics(self) -> Any:
@@ -69,7 +69,7 @@ class Validation:
         return self.scores.metrics
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: `metrics`, mean `curves` at 101 confidences, `confusion`, and what was measured how."""
+        """Values for JSON: `metrics`, mean `curves` at 101 confidences, `confusion`, and the settings."""
         every = slice(None, None, 10)
         curves = {name: np.round(values[every], 5).tolist() for name, values in self.scores.curves.items()}
         return {
@@ -83,7 +83,7 @@ class Validation:
         }
 
     def save_conf(self, path: str | Path) -> None:
-        """Writes the confidence of the best F1 of each class as JSON, which `Detector(conf=path)` reads.
+        """Writes the confidence with the best F1 of each class as JSON for `Detector(conf=path)`.
 
         Args:
             path: the file to write, *.json; a file that yolort did not write is refused.
@@ -175,12 +175,12 @@ def validate(
     return Validation(run.scores(), list(evaluator.unreadable.values()), described, augmentation, notes)
 
 
-_USUAL_CONF = 0.01  # up to which a threshold costs no mAP worth telling
+_USUAL_CONF = 0.01  # thresholds up to this value hardly reduce mAP
 _USUAL_MAX_DET = 100  # COCO's
 
 
 def _caps(detector: Any, thresholds: dict[str, Any], found: Sequence[Detections]) -> list[str]:
-    """Sentences about what keeps mAP below what the network could reach."""
+    """Sentences about settings that keep mAP below what the network could reach."""
     out = []
     args = detector.metadata.get("args", "")
     if re.search(r"'?nms'?: true", args, re.IGNORECASE):

@@ -1,7 +1,5 @@
-"""One model on one engine in a process of its own, which `Worker` starts and asks.
-
-A process apiece keeps spinning thread pools, peak memory and crashes of one row from the others. Between two questions
-it sleeps.
+"""Runs one model on one engine in its own process, started and called by `Worker`. Separate processes keep a row's
+spinning thread pools, peak memory and crashes from affecting other rows. A worker sleeps between calls.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ class Worker(Child):
     """A process that runs a model; close it, or use it as a context manager."""
 
     def __init__(self, model: str | Path, *, image: np.ndarray, **options: Any) -> None:
-        """Starts it and loads the model; `options` as `open_detector`. ChildError if that fails."""
+        """Starts the process and loads the model; `options`: see `open_detector`. ChildError if that fails."""
         super().__init__(quiet=True)
         try:
             self.facts: dict[str, Any] = self.call(_load, str(model), image, options)
@@ -36,7 +34,7 @@ class Worker(Child):
             raise
 
     def ask(self, what: str, **arguments: Any) -> Any:
-        """Calls a method of `_Runner` there and returns what it returns; ChildError if it fails."""
+        """Calls a method of `_Runner` in the process and returns its result; ChildError if it fails."""
         return self.call(_ask, what, arguments)
 
 
@@ -47,7 +45,7 @@ class _Runner:
         threads = options.get("threads")
         self._cores = sorted(os.sched_getaffinity(0)) if threads and hasattr(os, "sched_setaffinity") else []
         if self._cores:
-            os.sched_setaffinity(0, self._cores[:threads])  # before the engine starts its threads, which inherit it
+            os.sched_setaffinity(0, self._cores[:threads])  # set before the engine starts its threads, which inherit it
         self._model, self._options = model, options
         self._before = memory_mib("VmRSS")
         start = time.perf_counter()
@@ -77,7 +75,7 @@ class _Runner:
         return samples
 
     def throughput(self, batch: int, seconds: float) -> float:
-        """Images per second, `batch` in a call."""
+        """Images per second with `batch` images per call."""
         images = [self.image] * batch
         self.detector(images)
         count, start = 0, time.perf_counter()
@@ -87,9 +85,8 @@ class _Runner:
         return count / spent
 
     def workers(self, count: int, seconds: float) -> float:
-        """Images per second of `count` threads, each with a clone that computes on one core if it is on the CPU.
-
-        They have all cores; the times of one image are taken before.
+        """Images per second of `count` threads, each with a clone that computes on one core if it runs on the CPU. They
+        may use all cores, so single images are timed before.
         """
         if self._cores:
             os.sched_setaffinity(0, self._cores)
@@ -115,7 +112,7 @@ class _Runner:
         return sum(detected) / (time.perf_counter() - start)
 
     def accuracy(self, data: str, split: str, model: str, options: dict[str, Any]) -> dict[str, Any]:
-        """The metrics of `validate`; an error where an image cannot be read, since rows would not compare."""
+        """The metrics of `validate`. An unreadable image is an error, because rows would not be comparable."""
         from yolort.tools.evaluate.validate import validate
 
         result = validate(model, data, split=split, **options)
@@ -125,7 +122,7 @@ class _Runner:
         return figures
 
     def memory(self) -> dict[str, float | None]:
-        """MiB: the peak, how much of it came with the model, and this process's on the GPU, if nvidia-smi says."""
+        """MiB: the peak, the part added by the model, and this process's GPU memory if nvidia-smi reports it."""
         gpu = None
         try:
             query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
@@ -143,7 +140,7 @@ class _Runner:
 
 
 def _parameters(model: str) -> int | None:
-    """Numbers in the weights of an ONNX file that does not say, where onnx is installed."""
+    """Number of parameters of an ONNX file whose metadata does not record it, if onnx is installed."""
     if Path(model).suffix != ".onnx":
         return None
     try:
@@ -151,11 +148,11 @@ def _parameters(model: str) -> int | None:
 
         graph = onnx.load(model, load_external_data=False).graph
         return sum(int(np.prod(array.dims)) for array in graph.initializer if len(array.dims))
-    except Exception:  # it is only a figure in a table
+    except Exception:  # not worth failing for: only a figure in a table
         return None
 
 
-_runner: _Runner  # of this process, which is a worker
+_runner: _Runner  # in this process, which is a worker
 
 
 def _load(model: str, image: np.ndarray, options: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Conversion of checkpoints to what `yolort.Detector` loads."""
+"""Converts checkpoints to models for `yolort.Detector`."""
 
 from __future__ import annotations
 

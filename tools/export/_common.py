@@ -28,7 +28,7 @@ class Request:
     format: str
     precision: str
     head: str
-    size: tuple[int, int]  # height, width; the one that is traced where any goes
+    size: tuple[int, int]  # height, width; for a dynamic model, the size that is traced
     batch: int
     dynamic: bool
     opset: int
@@ -37,24 +37,24 @@ class Request:
 
     @property
     def image(self) -> torch.Tensor:
-        """(batch, channels, height, width), what the graph is traced with."""
+        """(batch, channels, height, width) of the traced input."""
         return torch.rand(self.batch, self.channels, *self.size, generator=torch.Generator().manual_seed(0))
 
 
 def write_sidecar(built: Path, described: dict[str, Any]) -> None:
-    """Writes the metadata of a model that is a folder."""
+    """Writes the metadata file of a model folder."""
     text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=sys.maxsize)
     (built / "metadata.yaml").write_text(text, encoding="utf-8")
 
 
 def describe_sizes(before: int, built: Path) -> str:
-    """A line with the size in fp32, `before` in bytes, and that of the model in fp16."""
+    """A line with the size in fp32 (`before`, bytes) and in fp16."""
     after = sum(file.stat().st_size for file in ([built] if built.is_file() else built.iterdir()))
     return f"size: {before / 1e6:.1f} MB in fp32, {after / 1e6:.1f} MB in fp16"
 
 
 def need_package(package: str) -> ModuleType:
-    """The package; ModuleNotFoundError with how to install it."""
+    """Imports the package; ModuleNotFoundError says how to install it."""
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError as error:

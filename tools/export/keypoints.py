@@ -1,4 +1,4 @@
-"""Mirrored keypoints and limbs, which a data.yaml records and a pose checkpoint does not."""
+"""Mirrored keypoints and limbs, which are in the data.yaml but not in a pose checkpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["known_keypoints"]
 
 
 def known_keypoints(source: Checkpoint, data: str | Path | None) -> dict[str, Any]:
-    """`flip_idx` and `skeleton` of a model, as far as they are known.
+    """`flip_idx` and `skeleton` of a model, if known.
 
     `data` is a data.yaml; None: the one that the checkpoint was trained on, if Ultralytics ships it. Raises
     FileNotFoundError, and ValueError for a file that does not fit the model.
@@ -28,7 +28,7 @@ def known_keypoints(source: Checkpoint, data: str | Path | None) -> dict[str, An
     try:
         return _read(path, count)
     except ValueError as error:
-        if data is None:  # of another version of Ultralytics
+        if data is None:  # missing in other versions of Ultralytics
             return {}
         raise ValueError(f"data: {path}: {error}") from None
 

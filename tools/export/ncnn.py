@@ -25,7 +25,7 @@ def to_ncnn(cut: nn.Module, request: Request, described: dict[str, Any], built: 
         path.mkdir()
     with quiet():
         torch.jit.save(torch.jit.trace(cut, request.image, check_trace=False), traced := io.BytesIO())
-    (work / "model.pt").write_bytes(traced.getvalue())  # torch aborts the process where a disk is full
+    (work / "model.pt").write_bytes(traced.getvalue())  # torch aborts the process if the disk is full
     shape = ",".join(str(side) for side in request.image.shape)
     command = [pnnx.EXEC_PATH, "model.pt", f"inputshape=[{shape}]f32", f"fp16={int(request.precision == 'fp16')}"]
     finished = subprocess.run(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)

@@ -45,7 +45,7 @@ def to_onnx(cut: nn.Module, request: Request, described: dict[str, Any], built: 
             output_names=outputs + prototypes,
             dynamic_axes=axes,
             opset_version=request.opset,
-            dynamo=False,  # the other exporter needs onnxscript and turns a static graph into a larger one
+            dynamo=False,  # the newer exporter needs onnxscript and produces larger graphs
         )
         traced = onnx.load(built)
         graph = onnxslim.slim(traced)
@@ -63,10 +63,10 @@ def to_onnx(cut: nn.Module, request: Request, described: dict[str, Any], built: 
 
 
 def to_fp16(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model in FP16, between inputs and outputs of FP32; the given one is changed too."""
+    """Converts the model to FP16 with FP32 inputs and outputs; also modifies its argument."""
     onnxslim = importlib.import_module("onnxslim")
     float16 = importlib.import_module("onnxruntime.transformers.float16")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of values that are cut to what FP16 holds: the result is compared
+        warnings.simplefilter("ignore")  # about values clipped to the FP16 range; the result is verified anyway
         half: onnx.ModelProto = onnxslim.slim(float16.convert_float_to_float16(graph, keep_io_types=True))  # sorts it
     return half

@@ -27,7 +27,7 @@ def to_openvino(
 
 
 def save_folder(onnx: Path, built: Path, described: dict[str, Any], *, fp16: bool) -> None:
-    """Converts an ONNX file to a new OpenVINO folder with these metadata; the weights in fp16 or as they are."""
+    """Converts an ONNX file to a new OpenVINO folder with this metadata; weights in fp16 or unchanged."""
     openvino = need_package("openvino")
     built.mkdir()
     openvino.save_model(openvino.convert_model(onnx), built / "model.xml", compress_to_fp16=fp16)

@@ -5,9 +5,9 @@
     export("yolo26n.pt", format="ncnn", precision="fp16")     # yolo26n_ncnn_model/
     export("yolo26n.pt", head="raw-e2e", output="nms-free.onnx")
 
-By default the graph ends where the Detect head still has one box map and one class map a level; decoding and NMS are
-the work of the yolort runtime. So boxes and scores never share a quantisation scale, and the one-to-one branch of
-YOLO26 converts to NCNN. The artefact describes itself: its metadata hold what Ultralytics writes, and the key `yolort`.
+By default the graph ends at the Detect head's box map and class map of each level; the yolort runtime does decoding and
+NMS. Boxes and scores therefore never share a quantization scale, and the one-to-one branch of YOLO26 converts to NCNN.
+The metadata contains Ultralytics' keys and the key `yolort`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _OPSETS = range(13, 21)  # 13 brought per-channel Q/DQ, 20 is the last of torch'
 _MAX_BATCH = 128
 
 
-# Long for its documentation: what it does is in the converters.
+# Long for its documentation; the converters do the work.
 def export(
     model: str | Path,
     *,
@@ -115,7 +115,7 @@ def export(
         request = Request(format, precision, head, size, batch, dynamic, opset or 17, engine, channels_of(source.model))
         cut = with_head(source.model, head, dynamic=dynamic, without_split=format != "ncnn")
         described = _metadata(source, cut, request, known_keypoints(source, data))
-        built = folder / f"built{FORMATS[format].ending}"  # the runtime tells formats by the ending
+        built = folder / f"built{FORMATS[format].ending}"  # the runtime recognizes formats by the ending
         report = [_fusions(cut), *CONVERTERS[format](cut, request, described, built, folder)]
         pictures = images_to_compare(images, size, request.channels)
         report.append(verify(cut, request, detect, built, pictures))
@@ -128,7 +128,7 @@ def export(
 def _check_arguments(
     format: str, precision: str, head: str, batch: int, dynamic: bool, opset: int | None, engine: EngineOptions | None
 ) -> None:
-    """ValueError if the format cannot be written so; EngineError if TensorRT cannot build here."""
+    """Raises ValueError for arguments that the format does not support; EngineError if TensorRT cannot build here."""
     if format not in EXPORTED:
         raise ValueError(f"format must be one of {', '.join(EXPORTED)}, not {format!r}")
     if precision not in PRECISIONS:
@@ -201,7 +201,7 @@ def _metadata(source: Checkpoint, cut: nn.Module, request: Request, keypoints: d
 
 
 def input_size(imgsz: int | Sequence[int], stride: int) -> tuple[int, int]:
-    """Height and width of a network input. ValueError for what the network cannot run at."""
+    """Height and width of a network input. ValueError for a size that the network cannot run at."""
     sides = _checks.imgsz(imgsz)
     if sides is None or not all(32 <= side <= 8192 and side % stride == 0 for side in sides):
         raise ValueError(f"imgsz must be one side or (height, width), multiples of {stride} in 32..8192, not {imgsz}")
@@ -212,11 +212,11 @@ def _fusions(cut: nn.Module) -> str:
     from ultralytics.nn.modules.conv import Conv
 
     count = sum(isinstance(module, Conv) and not hasattr(module, "bn") for module in cut.modules())
-    count -= sum(isinstance(module, SplitConv) for module in cut.modules())  # one that became two
+    count -= sum(isinstance(module, SplitConv) for module in cut.modules())  # each is one convolution that became two
     return f"fused: {count} BatchNorm into their convolutions"
 
 
-#: What writes each format; yields lines of the report.
+#: Converters by format; they yield lines of the report.
 CONVERTERS: dict[str, Callable[[nn.Module, Request, dict[str, Any], Path, Path], Iterator[str]]] = {
     "onnx": to_onnx,
     "ncnn": to_ncnn,

@@ -1,11 +1,11 @@
-"""Builds TensorRT engines from ONNX files, on the GPU that is to run them.
+"""Builds TensorRT engines from ONNX files, on the GPU that will run them.
 
     from yolort.tools.export import EngineOptions, build_engine
     build_engine("yolo26n.onnx", precision="fp16")                # yolo26n.engine beside it
     build_engine("yolo26n-int8.onnx", precision="fp16")           # INT8 of `quantize(target="gpu")`, the rest in FP16
     build_engine("yolo26n.onnx", options=EngineOptions(calibration="yolo26n.cache"))  # implicit INT8, TensorRT 8 and 10
 
-The file is laid out as Ultralytics does: the length of the metadata in four bytes, the metadata as JSON, the plan.
+The file has Ultralytics' layout: the length of the metadata (four bytes), the metadata as JSON, the plan.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class EngineOptions:
     progress: Callable[[str, int, int], bool] | None = None
 
     def check(self) -> None:
-        """TypeError, ValueError, FileNotFoundError where TensorRT could not build so."""
+        """Raises TypeError, ValueError, FileNotFoundError for options that TensorRT cannot build with."""
         _core.canonical_device(_checks.device(self.device))
         if self.workspace is not None:
             _checks.integer("workspace", self.workspace)
@@ -80,7 +80,7 @@ class EngineOptions:
 
 
 def need_tensorrt() -> None:
-    """EngineError where no engine can be built here."""
+    """Raises EngineError if no engine can be built here."""
     reason = next(engine.reason for engine in yolort.engines() if engine.name == "tensorrt")
     if reason:
         raise yolort.EngineError(f"a TensorRT engine must be built on the GPU that runs it: {reason}")
@@ -97,7 +97,7 @@ def build_engine(
 
     Args:
         model: the .onnx file, whose metadata is kept. A file with Q/DQ pairs (`quantize` with target "gpu") gives INT8.
-        precision: "fp32", or "fp16", with which layers that are not INT8 may compute in FP16.
+        precision: "fp32", or "fp16", which lets layers that are not INT8 compute in FP16.
         output: `*.engine`; None: `<stem>.engine` beside the model.
         options: see `EngineOptions`.
 
@@ -146,12 +146,9 @@ def build_engine(
 def write_engine(
     source: Path, described: dict[str, Any], built: Path, *, half: Path | None, int8: bool, options: EngineOptions
 ) -> Iterator[str]:
-    """Writes the engine of an ONNX file; gives lines of a report.
-
-    Args:
-        described: the metadata, which become its header; `yolort` may be JSON, or what that says.
-        half: the same model in FP16, for an engine that may compute in it; TensorRT 11 knows no other way.
-        int8: it has Q/DQ pairs, or the options a calibration cache.
+    """Writes the engine of an ONNX file; yields lines of a report. Args: described: the metadata for the header;
+    `yolort` may be JSON text or its parsed value. half: the same model in FP16, for an engine that may compute in FP16;
+    TensorRT 11 has no other way. int8: whether the file has Q/DQ pairs or the options a calibration cache.
     """
     height, width = described["imgsz"]
     batch = int(described.get("batch") or 1)
@@ -194,7 +191,7 @@ def _read(source: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
 
 
 def _value(text: str) -> Any:
-    """What `str()` or JSON made this text from; else the text."""
+    """Parses text produced by `str()` or JSON; other text is returned unchanged."""
     for read in (json.loads, ast.literal_eval):
         try:
             return read(text)
@@ -224,10 +221,10 @@ def _compare(source: Path, built: Path, own: dict[str, Any], device: str | int) 
 
 
 def to_engine(cut: nn.Module, request: Request, described: dict[str, Any], built: Path, folder: Path) -> Iterator[str]:
-    """Writes a TensorRT engine as Ultralytics does: the length of the metadata in four bytes, JSON, the plan."""
+    """Writes a TensorRT engine in Ultralytics' layout: the length of the metadata (four bytes), JSON, the plan."""
     onnx, half = folder / "model.onnx", folder / "half.onnx"
     yield from to_onnx(cut, replace(request, precision="fp32"), described, onnx, folder)
-    if request.precision == "fp16":  # for TensorRT 11, which knows no other FP16
+    if request.precision == "fp16":  # for TensorRT 11, which has no FP16 flag
         yield from to_onnx(cut, request, described, half, folder)
     options = request.engine or EngineOptions()
     yield from write_engine(

@@ -1,4 +1,4 @@
-"""Compares an export with the torch model that it was made from."""
+"""Compares an export with its torch model."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _log = logging.getLogger(__name__)
 
 #: Largest accepted difference from torch: a side of a box in pixels, a score.
 _TOLERANCES = {"fp32": (0.25, 0.0025), "fp16": (12.0, 0.05)}
-_BEST = 100  # boxes of an image that are compared
+_BEST = 100  # number of boxes compared per image
 
 
 def images_to_compare(paths: Sequence[str | Path], size: tuple[int, int], channels: int = 3) -> np.ndarray:
-    """(n, channels, height, width) float32: the pictures letterboxed, or the embedded one and noise."""
+    """(n, channels, height, width) float32: the letterboxed images, or the embedded image and noise."""
     if paths:
         return letterboxed(paths, size, channels)
     noise = np.random.default_rng(0).random((1, channels, *size), np.float32)
@@ -35,13 +35,12 @@ def images_to_compare(paths: Sequence[str | Path], size: tuple[int, int], channe
 
 
 def verify(cut: nn.Module, request: Request, detect: Any, built: Path, images: np.ndarray) -> str:
-    """Runs the artefact on its engine; a line with the largest differences from torch.
-
-    ExportError where they exceed the tolerance, or are not numbers, or where a shape differs.
+    """Runs the artifact on its engine; returns a line with the largest differences from torch. ExportError if they
+    exceed the tolerance or are NaN, or if a shape differs.
     """
     classifies = not hasattr(detect, "stride")
     if classifies:
-        images = np.rint(images * 255).astype(np.float32) / 255  # a classifier takes whole numbers
+        images = np.rint(images * 255).astype(np.float32) / 255  # a classifier takes integer pixels
     runs = [(request.batch, images)]
     if request.dynamic:
         taller = [(0, 0), (0, 0), (0, CLASSIFIER_STRIDE if classifies else int(max(detect.stride))), (0, 0)]
@@ -81,13 +80,13 @@ def verify(cut: nn.Module, request: Request, detect: Any, built: Path, images: n
 
 
 class _Scores:
-    """A `Classifier` that is given what its network takes."""
+    """Wraps a `Classifier` to run on network inputs."""
 
     def __init__(self, model: Path, **options: Any) -> None:
         self._classifier = yolort.Classifier(model, **options)
 
     def infer(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Scores, (n, classes), of (n, 3, height, width) float32: whole numbers by 255, of the size of the network."""
+        """Scores, (n, classes), for (n, 3, height, width) float32: integers divided by 255, in the network's size."""
         images = np.rint(batch[:, ::-1].transpose(0, 2, 3, 1) * 255).astype(np.uint8)
         return [np.stack([one.probs for one in self._classifier([np.ascontiguousarray(image) for image in images])])]
 
@@ -97,15 +96,14 @@ def _score_difference(expected: list[np.ndarray], got: list[np.ndarray]) -> tupl
 
 
 def _larger(a: float, b: float) -> float:
-    """A nan is larger than any number."""
+    """The maximum; NaN counts as larger than any number."""
     return a if np.isnan(a) or a > b else b
 
 
 def _difference(head: str, detect: Any, expected: list[np.ndarray], got: list[np.ndarray]) -> tuple[float, float]:
-    """The largest difference of a score, and of a box side in pixels among the boxes that torch scores best.
-
-    A box that nothing is in may be any, and is by far the most sensitive to rounding. What the task adds counts as a
-    score: its differences are relative to its largest value.
+    """The largest difference of a score, and of a box side in pixels among the boxes that torch scores best. Boxes of
+    the background are arbitrary and by far the most sensitive to rounding. The task's additional values count like
+    scores: their differences are relative to the largest value.
     """
     if not all(np.isfinite(array).all() for array in got):
         return float("nan"), float("nan")
@@ -125,9 +123,8 @@ def _relative(expected: np.ndarray, got: np.ndarray) -> float:
 
 
 def _parts(head: str, detect: Any, outputs: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The outputs of a detector among those of a model, and what its task adds to them.
-
-    Rows of "end2end" stand in an order of their own; of those only the prototypes are compared.
+    """Separates a model's outputs into those of a detector and the task's additional ones. Rows of "end2end" have no
+    fixed order, so only their prototypes are compared.
     """
     if head == "end2end":
         return [outputs[0][..., :6]], outputs[1:]
@@ -154,9 +151,8 @@ def _decoded(head: str, detect: Any, outputs: list[np.ndarray]) -> np.ndarray:
 
 
 def _row_difference(expected: np.ndarray, got: np.ndarray) -> tuple[float, float]:
-    """Of (B, rows, 6): torch's best rows against the nearest of the export's of the same class.
-
-    Near ties may stand in another order, and at the end of the list be missing.
+    """Compares (B, rows, 6): torch's best rows with the nearest rows of the same class in the export. Near ties may be
+    in another order, or missing at the end of the list.
     """
     box = score = 0.0
     for rows, others in zip(expected, got, strict=True):

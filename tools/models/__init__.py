@@ -1,4 +1,4 @@
-"""Models as files and as networks: checkpoints, architectures, ONNX graphs."""
+"""Reads models: checkpoints, architectures, ONNX graphs."""
 
 from __future__ import annotations
 

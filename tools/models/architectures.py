@@ -1,7 +1,6 @@
-"""Architectures of Ultralytics (.yaml) that strangers wrote: checked in full before Ultralytics builds them.
-
-Ultralytics evaluates the activation and looks the modules up by any name; here both come from a list, all arguments are
-plain values, and what the network would take is worked out on torch's meta device, without memory.
+"""Checks untrusted Ultralytics architectures (.yaml) completely before Ultralytics builds them. Ultralytics evaluates
+the activation as code and looks up modules by any name; here both must be on a list, all arguments must be plain
+values, and the network's memory use is determined on torch's meta device, which allocates nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from yolort.tools._yaml import read_yaml
 
 __all__ = ["ArchitectureError", "build", "other_way"]
 
-#: What the detectors that Ultralytics ships consist of (cfg/models of 8.4.190), and their close kin.
+#: Modules used by the detectors that Ultralytics ships (cfg/models of 8.4.190), and closely related ones.
 _MODULES = frozenset(
     {
         *("A2C2f", "ADown", "AConv", "Bottleneck", "BottleneckCSP", "C1", "C2", "C2PSA", "C2f", "C2fCIB"),
@@ -44,23 +43,23 @@ _ACTIVATIONS = frozenset(
 )
 _MAX_LAYERS = 300
 _MAX_REPEATS = 100  # of a layer
-_MAX_LEVELS = 8  # of the head, as the core reads them
+_MAX_LEVELS = 8  # maximum number of head levels, as in the core
 _MAX_NUMBER = 65_536  # of an argument
 _MAX_PARAMETERS = 1 << 29  # 2 GiB of float32; YOLO26x has 59 million
 _MAX_MODULES = 20_000
-_MAX_VALUES = 1 << 29  # that all operations give for one image
+_MAX_VALUES = 1 << 29  # limit of the values that all operations produce for one image
 _MAX_FLOPS = 1e12  # for one image; YOLO11x takes 3e10
-MAX_CHANNELS = 512  # of the images, as in cpp/src/model/model.h
-_SIDE = 256  # of the image with which Ultralytics measures strides
+MAX_CHANNELS = 512  # maximum number of channels, as in cpp/src/model/model.h
+_SIDE = 256  # side of the image with which Ultralytics measures strides
 _IMAGE = f"an image of {_SIDE} x {_SIDE} pixels"
 
 
 class ArchitectureError(ValueError):
-    """An architecture that is malformed, or asks for what is not built."""
+    """An architecture is malformed or requests something unsupported."""
 
 
 def other_way(kind: str) -> str:
-    """What to do with a model or head of that kind, to be added to why it cannot be used; "" if that is not known."""
+    """Advice for a model or head of this kind, to append to an error; "" if there is none."""
     if "RTDETR" in kind:
         head, before = "end2end", ""
     elif "World" in kind or "YOLOE" in kind:
@@ -74,9 +73,8 @@ def other_way(kind: str) -> str:
 
 
 def build(path: Path, name: str) -> Any:
-    """The DetectionModel of an architecture file, at the scale in its `name`, with random but repeatable weights.
-
-    Raises ArchitectureError, which says what is wrong and in which layer.
+    """The DetectionModel of an architecture file, at the scale in its `name`, with random but reproducible weights.
+    Raises ArchitectureError, which names the layer and the problem.
     """
     from ultralytics.nn.modules.conv import Conv
     from ultralytics.nn.tasks import DetectionModel, guess_model_scale
@@ -93,15 +91,15 @@ def build(path: Path, name: str) -> Any:
             return DetectionModel(described, verbose=False)
     except ArchitectureError:
         raise
-    except Exception as error:  # whatever a combination of arguments meets in a module
+    except Exception as error:  # bad arguments can raise anything in a module
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ArchitectureError(f"{_layer_of(error)} cannot be built: {reason[:300]}") from error
     finally:
-        Conv.default_act = activation  # Ultralytics sets it for all models, and leaves it so after an error
+        Conv.default_act = activation  # Ultralytics sets it globally, and does not restore it after an error
 
 
 def _layer_of(error: Exception) -> str:
-    """The layer that was built or run when an error came up."""
+    """The layer that was being built or run when an error occurred."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name in ("parse_model", "_measure") and "i" in frame.f_locals:
             return f"layer {frame.f_locals['i']}"
@@ -212,7 +210,7 @@ def _check_depth(described: dict[str, Any], depth: float) -> None:
 
 
 def _activation(said: Any) -> str:
-    """`nn.X()` with numbers and booleans as arguments, written so that its evaluation is that and nothing else."""
+    """`nn.X()` with numbers and booleans as arguments, rewritten so that evaluating it is safe."""
     try:
         call = ast.parse(str(said).strip(), mode="eval").body
         name = ast.unparse(call.func).removeprefix("torch.") if isinstance(call, ast.Call) else ""
@@ -235,7 +233,7 @@ def _activation(said: Any) -> str:
 
 
 def _measure(described: dict[str, Any]) -> None:
-    """ArchitectureError for a network that takes too much memory; without taking any."""
+    """Raises ArchitectureError for a network that needs too much memory, without allocating any."""
     from ultralytics.nn.tasks import parse_model
 
     channels = described.get("channels", 3)
@@ -262,7 +260,7 @@ def _measure(described: dict[str, Any]) -> None:
     outputs: list[Any] = []
     with torch.device("meta"), torch.no_grad(), _Values(), FlopCounterMode(display=False) as work:
         x: Any = torch.empty(1, channels, _SIDE, _SIDE)
-        for i, layer in enumerate(layers[:-1]):  # the head gives little, and wants strides
+        for i, layer in enumerate(layers[:-1]):  # the head's outputs are small, and it needs strides
             if layer.f != -1:
                 x = outputs[layer.f] if isinstance(layer.f, int) else [x if j == -1 else outputs[j] for j in layer.f]
             x = layer(x)
@@ -272,7 +270,7 @@ def _measure(described: dict[str, Any]) -> None:
 
 
 class _Values(TorchDispatchMode):
-    """Counts what every operation gives, also within a layer; ArchitectureError beyond the limit."""
+    """Counts the output values of every operation, also within layers; ArchitectureError beyond the limit."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -285,7 +283,7 @@ class _Values(TorchDispatchMode):
         self.total += sum(one.numel() for one in tensors if torch.is_tensor(one))
         if self.total > _MAX_VALUES:
             raise ArchitectureError(f"its layers give more than {_MAX_VALUES} values for {_IMAGE}")
-        # FlopCounterMode passes over pooling. An adaptive one looks at each value about once, whatever it is asked for.
+        # FlopCounterMode ignores pooling. Adaptive pooling reads each value about once, for any output size.
         name = function._schema.name
         if "pool" in name and "adaptive" not in name:
             kernel = arguments[1] if len(arguments) > 1 else (named or {})["kernel_size"]

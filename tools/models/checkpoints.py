@@ -1,4 +1,4 @@
-"""Reads the models of Ultralytics: checkpoints (.pt) and architectures (.yaml)."""
+"""Reads Ultralytics models: checkpoints (.pt) and architectures (.yaml)."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ __all__ = [
     "task_of",
 ]
 
-#: Heads beside those that detect, and their tasks.
+#: Heads other than detection heads, and their tasks.
 _TASKS = {f"{name}{version}": name.lower() for name in ("Segment", "Pose", "OBB") for version in ("", "26")}
-CLASSIFIER_STRIDE = 32  # of the last map; Ultralytics' own attribute is 1
+CLASSIFIER_STRIDE = 32  # stride of the last map; Ultralytics' own attribute is 1
 _MAX_CLASSES = 65_536
 _MAX_KEYPOINTS = 4096
 _MAX_STRIDE = 512
@@ -45,14 +45,15 @@ class Checkpoint:
     name: str  # file name
     sha256: str  # of the file
     model: nn.Module  # ultralytics DetectionModel, or ClassificationModel
-    imgsz: int | None  # the size it was trained at, where the file tells
+    imgsz: int | None  # training size, if the file records it
     license: str
     train_args: dict[str, Any] = field(default_factory=dict)  # Ultralytics' arguments of the training
 
     @property
     def side(self) -> int:
-        """`imgsz`, or 640 (of a classifier 224) where the file does not tell; CheckpointError where none can be trained
-        at that."""
+        """`imgsz`, or if the file does not record it, 640 (224 for a classifier). CheckpointError for an impossible
+        training size.
+        """
         default = 224 if task_of(self.model) == "classify" else 640
         side, stride = default if self.imgsz is None else self.imgsz, stride_of(self.model)
         if not 32 <= side <= 8192 or (self.imgsz is not None and side % stride):
@@ -64,12 +65,11 @@ class Checkpoint:
 
 
 def load_checkpoint(model: str | Path, *, tasks: bool = False) -> Checkpoint:
-    """Reads a checkpoint, or builds an architecture with random but reproducible weights.
-
-    `model` is a `.pt` file or a `.yaml`: a file, or the name of one that Ultralytics ships (`yolo26n.yaml`).
-    Checkpoints are unpickled with `weights_only=True` and Ultralytics' list of known classes, so that a hostile
-    file runs no code. That needs torch 2.6: on an older one Ultralytics falls back to plain unpickling, which runs
-    whatever the file says; use only files you trust.
+    """Reads a checkpoint, or builds an architecture with random but reproducible weights. `model` is a `.pt` file, a
+    `.yaml` file, or the name of one that Ultralytics ships (`yolo26n.yaml`).
+    Checkpoints are unpickled with `weights_only=True` and Ultralytics' list of known classes, so that a hostile file
+    cannot run code. This requires torch 2.6: with older versions Ultralytics falls back to plain unpickling, which runs
+    any code in the file, so use only trusted files.
 
     With `tasks`, checkpoints for segmentation, poses, oriented boxes and classification are accepted, too.
 
@@ -102,7 +102,7 @@ def load_checkpoint(model: str | Path, *, tasks: bool = False) -> Checkpoint:
 
 
 def find_checkpoint(model: Path) -> Path:
-    """The file that `model` means: itself, or the YAML of that name in the Ultralytics package."""
+    """The path of `model`: itself, or the YAML file of that name in the Ultralytics package."""
     if model.suffix not in (".pt", ".yaml", ".yml"):
         raise ValueError(f"model must be an Ultralytics checkpoint (.pt) or architecture (.yaml), not '{model}'")
     if model.is_file():
@@ -119,7 +119,7 @@ def find_checkpoint(model: Path) -> Path:
 
 
 def read_checkpoint(path: Path, *, tasks: bool = False) -> dict[str, Any]:
-    """The contents of a checkpoint: model, optimizer, arguments; CheckpointError where it is none of a detector."""
+    """The contents of a checkpoint: model, optimizer, arguments. CheckpointError if it is not a detector's."""
     named = check_pickle(path)
     classes = {name for module, name in named if module == "ultralytics.nn.tasks" and name.endswith("Model")}
     known = classes & {"SegmentationModel", "PoseModel", "OBBModel", "ClassificationModel"} if tasks else set()
@@ -136,7 +136,7 @@ def read_checkpoint(path: Path, *, tasks: bool = False) -> dict[str, Any]:
 
     try:
         checkpoint, _ = torch_safe_load(str(path.resolve()), safe_only=True)
-    except Exception as error:  # whatever the unpickler meets in a damaged or foreign file
+    except Exception as error:  # damaged and foreign files can raise anything
         raise CheckpointError(f"{path} cannot be loaded as an Ultralytics checkpoint: {error}") from error
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"{path} is not an Ultralytics checkpoint: it holds a {type(checkpoint).__name__}")
@@ -151,10 +151,9 @@ def read_checkpoint(path: Path, *, tasks: bool = False) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def restricted() -> Iterator[None]:
-    """Within it, no file that Ultralytics itself reads runs code, whoever wrote it.
-
-    Checkpoints (of the run that is resumed, of the teacher that it names) are read as `read_checkpoint` does, and the
-    caches of labels that lie in a data set, which are pickles, are not read but made again.
+    """Context in which files that Ultralytics reads itself cannot run code. Checkpoints (of a resumed run, and of the
+    teacher it names) are read like in `read_checkpoint`; label caches in a dataset, which are pickles, are ignored and
+    created again.
     """
     from ultralytics.data import dataset
     from ultralytics.nn import tasks
@@ -182,7 +181,7 @@ def restricted() -> Iterator[None]:
 
 
 def _check_size(path: Path, network: Any) -> None:
-    """CheckpointError for tensors that would be larger than what the file holds of them, once they are copied."""
+    """Raises CheckpointError for tensors that would be larger in memory than their data in the file."""
     tensors = [*network.parameters(), *network.buffers()] if isinstance(network, nn.Module) else []
     total = sum(tensor.numel() for tensor in tensors)
     if total > _MAX_NUMBERS:
@@ -192,7 +191,7 @@ def _check_size(path: Path, network: Any) -> None:
 
 
 def _check_state(network: Any, trained: Any, tasks: bool) -> None:
-    """CheckpointError for a detector that lacks what the others have; makes its names {0: text, 1: ...}."""
+    """Raises CheckpointError for a detector that lacks required attributes; converts its names to {0: text, 1: ...}."""
     is_classifier = tasks and task_of(network) == "classify"
     detect = network.model[-1] if is_classifier else detect_head(network, tasks=tasks)
     if not isinstance(trained, dict):
@@ -228,7 +227,7 @@ def _check_state(network: Any, trained: Any, tasks: bool) -> None:
 
 
 def _check_head(network: Any, detect: Any) -> None:
-    """CheckpointError for a head that lacks what the others have."""
+    """Raises CheckpointError for a head that lacks required attributes."""
     strides = detect.stride
     if not isinstance(detect.f, (list, tuple)) or not _is_whole(detect.nl, len(detect.f), len(detect.f)):
         raise CheckpointError(f"its head takes {str(detect.f)[:40]}, expected a list of {str(detect.nl)[:40]} layers")
@@ -252,7 +251,7 @@ def _is_whole(value: Any, low: int, high: int) -> bool:
 
 @torch.no_grad()
 def _try(network: Any) -> None:
-    """Runs every layer on a small image, as the network itself would; nothing is kept of it."""
+    """Runs every layer on a small image, as the network itself would; nothing is stored."""
     detect, is_classifier = network.model[-1], task_of(network) == "classify"
     side = max(64, 2 * stride_of(network))
     x: Any = torch.zeros(1, channels_of(network), side, side)
@@ -274,7 +273,7 @@ def _try(network: Any) -> None:
         return
     for prefix in ("", "one2one_"):
         if getattr(detect, f"{prefix}cv2", None) is None:
-            continue  # a branch that it does not have
+            continue  # this head lacks the branch
         branches = [(getattr(detect, f"{prefix}cv2"), 4 * detect.reg_max), (getattr(detect, f"{prefix}cv3"), detect.nc)]
         if (extra := extra_branch(detect, prefix)) is not None:
             branches.append((extra, _extra_channels(network, detect)))
@@ -286,7 +285,7 @@ def _try(network: Any) -> None:
 
 
 def _build(path: Path, name: str) -> Any:
-    """The model of an architecture file, at the scale in its `name`, with random but repeatable weights."""
+    """The model of an architecture file, at the scale in its `name`, with random but reproducible weights."""
     try:
         return build(path, name)
     except ArchitectureError as error:
@@ -294,8 +293,9 @@ def _build(path: Path, name: str) -> Any:
 
 
 def detect_head(model: Any, *, tasks: bool = False) -> Any:
-    """The Detect head of a model, or with `tasks` one that segments, finds poses or oriented boxes; CheckpointError
-    where it has another one."""
+    """The Detect head of a model; with `tasks`, also heads for segmentation, poses and oriented boxes. CheckpointError
+    for other heads.
+    """
     from ultralytics.nn.modules import head as heads
     from ultralytics.nn.tasks import DetectionModel
 
@@ -311,7 +311,7 @@ def detect_head(model: Any, *, tasks: bool = False) -> Any:
 
 
 def channels_of(model: Any) -> int:
-    """Channels of the images that a model takes."""
+    """Number of input channels of a model."""
     return int(model.yaml.get("channels", 3))
 
 
@@ -327,13 +327,14 @@ def task_of(model: Any) -> str:
 
 
 def stride_of(model: Any) -> int:
-    """What the sides of a model's input must be multiples of."""
+    """Stride of a model: the input sides must be multiples of it."""
     return CLASSIFIER_STRIDE if task_of(model) == "classify" else int(max(detect_head(model, tasks=True).stride))
 
 
 def extra_branch(detect: Any, prefix: str = "") -> nn.ModuleList | None:
-    """What gives the values that the task adds to a box (mask coefficients, keypoints, the angle) at each level; None
-    of a head that detects. `prefix` is "one2one_" of that branch."""
+    """The modules that produce the task's additional values (mask coefficients, keypoints, angle) at each level; None
+    for a detection head. `prefix` is "one2one_" for that branch.
+    """
     convolutions = getattr(detect, f"{prefix}cv4", None)
     last = getattr(detect, f"{prefix}cv4_kpts", None)  # Pose26 has a trunk before its last convolutions
     if convolutions is None or last is None:
@@ -342,7 +343,7 @@ def extra_branch(detect: Any, prefix: str = "") -> nn.ModuleList | None:
 
 
 def _extra_channels(model: Any, detect: Any) -> int:
-    """Values that the task adds to a box."""
+    """Number of additional values per box."""
     task = task_of(model)
     count: int = detect.nm if task == "segment" else detect.kpt_shape[0] * detect.kpt_shape[1] if task == "pose" else 1
     return count

@@ -1,4 +1,4 @@
-"""Heads of a detector's graph."""
+"""Cuts a detector's graph at one of several heads."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ HEADS = ("raw", "raw-e2e", "boxes", "end2end")
 
 
 class ExportError(yolort.Error):
-    """The model cannot be exported, or its export does not compute what the model computes."""
+    """The model cannot be exported, or its export gives different results."""
 
 
 class _RawMaps(nn.Module):
-    """Stands for a Detect head: the last convolutions of one of its branches, prototypes, and nothing after them.
-
-    Takes the feature maps of the levels, (B, C_i, H/s_i, W/s_i); returns the tuple of `with_head`.
+    """Replaces a Detect head by only the last convolutions of one of its branches, and prototypes. Takes the feature
+    maps of the levels, (B, C_i, H/s_i, W/s_i); returns the tuple described in `with_head`.
     """
 
     def __init__(self, detect: Any, prefix: str) -> None:
@@ -48,24 +47,22 @@ class _RawMaps(nn.Module):
 def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False, without_split: bool = False) -> nn.Module:
     """A copy of an Ultralytics `DetectionModel` that ends in `head`, or of a `ClassificationModel`; BatchNorm is fused.
 
-    Takes (B, channels, H, W) float32, mostly RGB in 0..1, with H and W multiples of the largest stride. `model` is not
+    Takes (B, channels, H, W) float32, usually RGB in 0..1, with H and W multiples of the largest stride. `model` is not
     changed.
 
     - "raw" and "raw-e2e" return the tuple box0, cls0, box1, cls1, ... of float32 maps, finest level first: box_i
       (B, 4 * reg_max, H/s_i, W/s_i), distances from the cell's centre to left, top, right, bottom in grid cells (DFL
       logits where reg_max > 1), and cls_i (B, nc, H/s_i, W/s_i), logits. "raw" is the one-to-many branch (needs NMS),
       "raw-e2e" the one-to-one branch of YOLO26 (needs none).
-      Models of other tasks have a third map each, extra_i (B, n, H/s_i, W/s_i): mask coefficients, keypoints, or the
-      angle; and those that segment at last their prototypes, (B, n, H/4, W/4).
+      Other tasks have a third map per level, extra_i (B, n, H/s_i, W/s_i): mask coefficients, keypoints, or the angle;
+      segmentation models end with the prototypes, (B, n, H/4, W/4).
     - "boxes" returns (B, 4 + nc, N): cx cy w h in pixels and scores in 0..1, of the one-to-many branch.
     - "end2end" returns (B, 300, 6): x1 y1 x2 y2 in pixels (of oriented boxes cx cy w h), score and class, of the
       one-to-one branch.
-      In both the values of the other tasks follow, decoded; prototypes are a second output.
-
-    A classifier has "raw" only: it returns (B, nc), scores in 0..1.
-
-    `dynamic` keeps the grid of the decoded heads from being that of the traced size. `without_split` gives C2f and its
-    kin two convolutions of half the channels in place of one and a Split.
+      In both, the decoded additional values of other tasks follow; prototypes are a second output. A classifier has
+      only "raw", which returns (B, nc), scores in 0..1. `dynamic` keeps the grid of decoded heads from being fixed to
+      the traced size. `without_split` replaces a convolution and Split in C2f and similar blocks with two convolutions
+      of half the channels.
 
     Raises ValueError for another `head`, CheckpointError where the model is no detector, ExportError where it lacks the
     branch.
@@ -92,9 +89,9 @@ def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False, wit
     elif head.startswith("raw"):
         maps: Any = _RawMaps(detect, prefix)
         if maps.fused:
-            maps.prototypes.fuse()  # drops what only training needs
-        maps.f, maps.i, maps.type = detect.f, detect.i, "RawMaps"  # what Ultralytics wires its layers by
-        layers[-1] = maps  # before fusing: Detect.fuse() would delete a branch of its own choice
+            maps.prototypes.fuse()  # drops modules that only training needs
+        maps.f, maps.i, maps.type = detect.f, detect.i, "RawMaps"  # attributes with which Ultralytics connects layers
+        layers[-1] = maps  # before fusing, because Detect.fuse() would delete a branch
     else:
         detect.end2end = one_to_one
         detect.export, detect.format, detect.dynamic, detect.max_det = True, "onnx", dynamic, 300
@@ -102,17 +99,17 @@ def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False, wit
     fuse(verbose=False)
     for module in cut.modules():
         if without_split and isinstance(module, (C2f, C2PSA)):
-            # A Split of channels copies them all, and in an INT8 graph has them float before it: without it ONNX
-            # Runtime is 5 to 7 % faster in fp32, OpenVINO 2 to 3 %, in INT8 6 %, and each half has a range of its own.
-            # NCNN, whose Slice hardly copies, loses 2 %.
+            # A Split copies all channels, and in an INT8 graph its input is float. Without it, ONNX Runtime is 5 to 7 %
+            # faster in fp32 and OpenVINO 2 to 3 % (6 % in INT8), and each half has its own range. NCNN, whose Slice
+            # copies little, gets 2 % slower.
             split_block(module)
-        elif isinstance(module, C2f):  # the same sums with a plain Split, as Ultralytics' exporter has it
+        elif isinstance(module, C2f):  # the same result with a plain Split, as in Ultralytics' exporter
             module.forward = module.forward_split
     return cut.eval().requires_grad_(False)
 
 
 def complexity(cut: nn.Module, size: tuple[int, int]) -> dict[str, float]:
-    """`parameters` of a model, and its `gflops` for one image of (height, width): 2 a multiply-add, in 10^9."""
+    """`parameters` of a model, and its `gflops` for one image of (height, width), counting 2 per multiply-add."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as flops, torch.inference_mode():

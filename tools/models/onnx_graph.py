@@ -1,4 +1,4 @@
-"""A float ONNX model as the INT8 tools see it: who gives and takes each tensor, and its metadata."""
+"""A float ONNX model for the INT8 tools: producers and consumers of each tensor, and the metadata."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _QUANTISED = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger"
 
 
 class GraphError(yolort.Error):
-    """An ONNX file that is damaged, or none of the kind that can be calibrated and quantised."""
+    """An ONNX file is damaged, or of a kind that cannot be calibrated and quantized."""
 
 
 class Graph:
@@ -34,7 +34,7 @@ class Graph:
         self.metadata = {entry.key: entry.value for entry in model.metadata_props}
         self.contract: dict[str, Any] = _contract(self.metadata)
         self.task = self.metadata.get("task", "detect")
-        if self.task == "classify":  # the whole graph, as Ultralytics exports it
+        if self.task == "classify":  # the whole graph, as exported by Ultralytics
             self.contract = {"format": 1, "head": "probs", **self.contract}
         self.opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
         for index, node in enumerate(model.graph.node):
@@ -48,17 +48,17 @@ class Graph:
         self.weights = {one.name: one for one in model.graph.initializer}
         self.outputs = [output.name for output in model.graph.output]
         self.input = next(one for one in model.graph.input if one.name not in self.weights)
-        #: Float activations and their shapes, 0 where a side is open; the input is one.
+        #: Float activations, including the input, and their shapes; 0 for dynamic sides.
         self.shapes = _float_shapes(model, self.weights)
 
     @property
     def heads(self) -> list[onnx.NodeProto]:
-        """What gives the graph's outputs, before activation: convolutions, of raw maps and prototypes."""
+        """Nodes that produce the graph's outputs, before activation: convolutions of raw maps and prototypes."""
         return [self.producer[name] for name in map(self.source, self.outputs) if name in self.producer]
 
     @property
     def convolutions(self) -> list[onnx.NodeProto]:
-        """Those with constant weights."""
+        """Convolutions with constant weights."""
         return [node for node in self.nodes if node.op_type == "Conv" and node.input[1] in self.weights]
 
     @property
@@ -67,7 +67,7 @@ class Graph:
         return [node for node in self.nodes if node.op_type == "Add" and all(one in self.shapes for one in node.input)]
 
     def source(self, tensor: str) -> str:
-        """What a tensor was before it was activated by SiLU or sliced."""
+        """The tensor before SiLU and slicing."""
         while True:
             node = self.producer.get(tensor)
             before = self.before_silu(tensor)
@@ -84,12 +84,12 @@ class Graph:
 
     @property
     def attention(self) -> set[str]:
-        """Names of the convolutions of attention, which take its reshaped values."""
+        """Names of the convolutions in attention, which read its reshaped values."""
         makers = {node.name: self.producer.get(node.input[0]) for node in self.convolutions}
         return {name for name, maker in makers.items() if maker is not None and maker.op_type == "Reshape"}
 
     def constant(self, name: str) -> np.ndarray | None:
-        """The value of an initialiser or of a Constant node."""
+        """The value of an initializer or Constant node."""
         if name in self.weights:
             return numpy_helper.to_array(self.weights[name])
         node = self.producer.get(name)
@@ -98,7 +98,7 @@ class Graph:
         return None
 
     def before_silu(self, tensor: str) -> str | None:
-        """What goes into the SiLU that gives the tensor: x of x * Sigmoid(x)."""
+        """The input of the SiLU that produces the tensor: x of x * Sigmoid(x)."""
         node = self.producer.get(tensor)
         if node is None or node.op_type != "Mul":
             return None
@@ -109,7 +109,7 @@ class Graph:
         return None
 
     def only_into_silu(self, tensor: str) -> bool:
-        """Whether SiLU is all that the tensor is for."""
+        """Whether the tensor is used only by SiLU."""
         if tensor in self.outputs:
             return False
         for node in self.consumers.get(tensor, []):
@@ -129,10 +129,9 @@ def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
 
 
 def read_graph(path: str | Path) -> Graph:
-    """Reads an FP32 ONNX file with the head "raw" or "raw-e2e", as `yolort export` writes it, or of a classifier, as
-    Ultralytics exports it; its weights may be in other files of its folder (external data).
-
-    Raises FileNotFoundError; GraphError for anything else.
+    """Reads an FP32 ONNX file: with head "raw" or "raw-e2e" from `yolort export`, or a classifier exported by
+    Ultralytics. Weights may be in other files of the folder (external data). Raises FileNotFoundError; GraphError for
+    anything else.
     """
     file = Path(path)
     if not file.is_file():
@@ -173,9 +172,8 @@ def read_graph(path: str | Path) -> Graph:
 
 
 def _take_in_weights(model: onnx.ModelProto, file: Path) -> None:
-    """Reads weights that are kept in other files of the model's folder (external data) into the model.
-
-    Raises GraphError for files that are not there, lie elsewhere, or are too large together.
+    """Loads weights from other files of the model's folder (external data) into the model. Raises GraphError for files
+    that are missing, in another folder, or too large in total.
     """
     room = _MAX_BYTES - file.stat().st_size
     for weight in model.graph.initializer:

@@ -1,4 +1,4 @@
-"""What the pickle of a checkpoint refers to, found without running it."""
+"""Finds the names that a checkpoint's pickle refers to, without running it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from yolort import Error
 
 __all__ = ["CheckpointError", "check_pickle"]
 
-#: What the pickle of a checkpoint may call. Ultralytics' allow-list has classes too: they are made without a call
-#: (NEWOBJ), and called they would read other files (`DistillationModel("evil.pt", ...)`) or build any network.
+#: Names that the pickle of a checkpoint may call. Classes on Ultralytics' allowlist are created without a call
+#: (NEWOBJ); calling them could read other files (`DistillationModel("evil.pt", ...)`) or build any network.
 _CALLED = frozenset(
     {
         *("collections OrderedDict", "_codecs encode"),
@@ -29,13 +29,12 @@ _MAX_PICKLE = 16 << 20  # bytes; that of YOLO26x has 1 MiB
 
 
 class CheckpointError(Error):
-    """The file is no model of Ultralytics' that can be used, or a damaged one."""
+    """The file is damaged, or not a usable Ultralytics model."""
 
 
 def check_pickle(path: Path) -> set[tuple[str, str]]:
-    """The (module, name) of everything that a checkpoint refers to; CheckpointError if it would call what none calls.
-
-    The pickle is read as torch reads it, from the same record, and not run.
+    """The (module, name) of everything that a checkpoint refers to. CheckpointError if it would call anything unusual.
+    The pickle is parsed from the same record that torch reads, without running it.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -56,10 +55,10 @@ def check_pickle(path: Path) -> set[tuple[str, str]]:
 
 
 def _references(pickled: bytes) -> tuple[set[str], set[str | None]]:
-    """What a pickle names ("module name"), and what of it is called; None is called where that is not a name."""
+    """Names in a pickle ("module name"), and those that are called; None if the called object is not a name."""
     named: set[str] = set()
     called: set[str | None] = set()
-    stack: list[Any] = []  # names, None for any other value, and marks
+    stack: list[Any] = []  # names, marks, and None for any other value
     memo: dict[Any, Any] = {}
     for opcode, argument, _ in pickletools.genops(pickled):
         if opcode.name == "GLOBAL":

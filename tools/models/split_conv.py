@@ -1,4 +1,4 @@
-"""Two convolutions in place of one whose output is split in two, and back."""
+"""Replaces a convolution whose output is split in two by two convolutions, and merges them again."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ __all__ = ["SplitConv", "merge_block", "split_block"]
 
 
 class SplitConv(nn.Module):
-    """Stands for an Ultralytics `Conv` whose output is split in two: two of them of half the channels.
-
-    Takes (B, C, H, W), returns a list of two (B, C'/2, H, W). Gradients of the whole are split too.
+    """Replaces an Ultralytics `Conv` whose output is split by two with half the channels. Takes (B, C, H, W), returns a
+    list of two (B, C'/2, H, W). Existing gradients are split as well.
     """
 
     def __init__(self, whole: Any) -> None:
@@ -26,7 +25,7 @@ class SplitConv(nn.Module):
         return [part(x) for part in self.parts]
 
     def merged(self) -> Any:
-        """The one `Conv` that computes both; they must be equally wide."""
+        """Merges both into one `Conv`; they must have the same width."""
         parts: Any = self.parts
         whole = _copy(parts[0])
         for layer, *others in _layers(whole, *parts):
@@ -49,19 +48,19 @@ def _half(whole: Any, half: int) -> Any:
 
 
 def _copy(conv: Any) -> Any:
-    """A copy that shares the activation, as all `Conv` of a model do."""
+    """A copy that shares the activation, like all `Conv` of a model."""
     return copy.deepcopy(conv, {id(conv.act): conv.act})
 
 
 def _layers(*convs: Any) -> Iterator[tuple[Any, ...]]:
-    """Their convolutions, and their normalisations where they are not fused."""
+    """Their convolutions, and their BatchNorms if not fused."""
     for name in ("conv", "bn"):
         if hasattr(convs[0], name):
             yield tuple(getattr(conv, name) for conv in convs)
 
 
 def _channelwise(layer: nn.Module) -> list[tuple[str, torch.Tensor]]:
-    """Parameters and buffers whose first dimension are output channels."""
+    """Parameters and buffers whose first dimension is the output channel."""
     named = [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
     return [(name, value) for name, value in named if value.ndim]
 
@@ -77,15 +76,14 @@ def _count_channels(conv: Any) -> None:
 
 
 def split_block(block: Any) -> None:
-    """Has a C2f, C3k2 or C2PSA compute the two halves that it needs rather than split their whole; sums are the same.
-
-    `block.cv1` is then `SplitConv`, and `block.forward` an attribute of this block alone.
+    """Makes a C2f, C3k2 or C2PSA compute its two halves separately instead of splitting one output; the results are the
+    same. `block.cv1` becomes a `SplitConv`, and `block.forward` an attribute of this instance.
     """
     block.cv1 = SplitConv(block.cv1)
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         kept = block.cv1(x)
-        if isinstance(block.m, nn.Sequential):  # C2PSA: only what comes out of the last
+        if isinstance(block.m, nn.Sequential):  # C2PSA uses only the output of the last
             kept[1] = block.m(kept[1])
         else:
             for inner in block.m:
@@ -97,7 +95,7 @@ def split_block(block: Any) -> None:
 
 
 def merge_block(block: Any) -> None:
-    """Undoes `split_block`, whatever is left of the channels."""
+    """Undoes `split_block`, also after channels were removed."""
     block.c = block.cv1.parts[0].conv.out_channels
     block.cv1 = block.cv1.merged()
     del block.forward

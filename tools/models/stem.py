@@ -1,4 +1,4 @@
-"""The first convolutions of a network, which gain least from INT8."""
+"""Finds the first convolutions of a network, which gain least from INT8."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ class Step(NamedTuple):
 
 
 def stem(steps: Iterable[Step]) -> set[str]:
-    """The convolutions with at most two others between them and the image, of layers in the order they run.
-
-    What they take and give is the largest of the network with the least arithmetic, and has the longest tails: in 8
-    bits they save little or nothing and lose the most (docs/benchmarks/int8.md).
+    """The convolutions with at most two others between them and the image; `layers` are in execution order. They have
+    the network's largest maps, the least arithmetic, and the longest-tailed values, so INT8 saves little or nothing
+    there and loses the most accuracy (docs/benchmarks/int8.md).
     """
     depth: dict[str, int] = {}
     out = set()

@@ -1,4 +1,4 @@
-"""A checkpoint in PyTorch, by Ultralytics' own predict, with the words of `Detector`: the baseline of artefacts."""
+"""Runs a checkpoint with Ultralytics' own predict behind the interface of `Detector`: the baseline for artifacts."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ _VIEWS = ((1.0, False), (0.83, True), (0.67, False))
 
 
 class TorchDetector:
-    """Runs a `.pt` through Ultralytics' predict: letterbox as the artefacts have it, float32, on the CPU or a GPU.
-
-    The one-to-many branch is used, as Ultralytics does by default. Attributes as those of `Detector`.
+    """Runs a `.pt` with Ultralytics' predict: the same letterbox as artifacts, float32, on the CPU or a GPU. Uses the
+    one-to-many branch, Ultralytics' default. Attributes: see `Detector`.
     """
 
     engine = "torch"
@@ -46,14 +45,11 @@ class TorchDetector:
         multi_label: bool = False,
         augment: bool = False,
     ) -> None:
-        """Loads it.
-
-        `augment` is Ultralytics' own, of three views. `rect` pads images only to the stride, as Ultralytics' predict
-        does for a checkpoint; the default is the square of a fixed artifact, which the checkpoint is compared with.
-
-        Raises FileNotFoundError and CheckpointError as `load_checkpoint`, which also keeps code from running;
-        ValueError for a device that is not here, and for `augment` of a checkpoint without a one-to-many branch, which
-        Ultralytics does not augment.
+        """Loads the checkpoint. `augment` is Ultralytics' own, with three views. `rect` pads images only to the stride,
+        as Ultralytics' predict does for a checkpoint; the default is the square input of the fixed artifact that it is
+        compared with. Raises FileNotFoundError and CheckpointError like `load_checkpoint`, which prevents code from
+        running; ValueError for a missing device, and for `augment` with a checkpoint without a one-to-many branch,
+        which Ultralytics cannot augment.
         """
         import torch
 
@@ -82,9 +78,8 @@ class TorchDetector:
         self._yolo = _opened(Path(model))
 
     def __call__(self, source: np.ndarray | Sequence[np.ndarray], *, augment: bool | None = None) -> Any:
-        """Detections of an image, (height, width, 3) BGR uint8, or a list of them for a list.
-
-        `augment=False`: without, of one that was made to augment.
+        """Detections in an image, (height, width, 3) BGR uint8, or a list of them for a list. `augment=False` turns off
+        the augmentation set at construction.
         """
         images = [source] if isinstance(source, np.ndarray) else list(source)
         if self.channels == 1:  # Ultralytics does not convert arrays
@@ -117,7 +112,7 @@ class TorchDetector:
 
 
 def _opened(model: Path) -> Any:
-    """Ultralytics' model; it takes apostrophes out of paths, so that such a one is read through a link."""
+    """Ultralytics' model. Ultralytics removes apostrophes from paths, so such a file is read through a link."""
     from ultralytics import YOLO
 
     if "'" not in str(model):
@@ -129,7 +124,7 @@ def _opened(model: Path) -> Any:
 
 
 def _predictor(multi_label: bool) -> Any:
-    """Ultralytics' predictor; with a detection for every class of a box where val would have it."""
+    """Ultralytics' predictor, with one detection per class of a box, as in val."""
     from ultralytics.models.yolo.detect import DetectionPredictor
     from ultralytics.utils import nms
 
@@ -142,7 +137,7 @@ def _predictor(multi_label: bool) -> Any:
                 settings.iou,
                 multi_label=True,
                 max_det=settings.max_det,
-                max_time_img=1e9,  # it drops what it has not looked at in time
+                max_time_img=1e9,  # Ultralytics' NMS drops boxes when its time limit is reached
                 end2end=getattr(self.model, "end2end", False),
             )
             return self.construct_results(kept, img, orig_imgs)
