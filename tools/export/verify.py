@@ -49,7 +49,7 @@ def verify(cut: nn.Module, request: Request, detect: Any, built: Path, images: n
     for batch, at in runs:
         try:
             runner, (height, width) = FORMATS[request.format].engine, at.shape[2:]
-            precision = "fp32" if runner in ("ncnn", "openvino") else None  # the others compute in what the file holds
+            precision = "fp32" if runner in ("ncnn", "openvino") else None  # others use the file's
             opened = _Scores if classifies else yolort.Detector
             detector = opened(built, engine=runner, precision=precision, imgsz=(height, width))
         except yolort.EngineError as error:

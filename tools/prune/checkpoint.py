@@ -1,4 +1,4 @@
-"""Pruned models as checkpoints that stock Ultralytics loads."""
+"""Writes pruned models as checkpoints that stock Ultralytics loads."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["check_widths"]
 
 
 def check_widths(model: Any, path: str | Path) -> None:
-    """Raises PruneError where a model was pruned and its network is not: it was built anew from its YAML since."""
+    """Raises PruneError if a model was pruned but its network has full width, because it was rebuilt from its YAML."""
     told = model.yaml.get("pruning")
     if not told:
         return
     wanted, found = told["widths"], widths(model)
-    of_classes = r"\.((one2one_)?cv3\.\d+|proto\.semseg)\.2$"  # as wide as there are classes
+    of_classes = r"\.((one2one_)?cv3\.\d+|proto\.semseg)\.2$"  # its width is the number of classes
     outputs = {name for name in found if re.search(of_classes, name)}
     wrong = next((name for name in found if name not in outputs and wanted.get(name, found[name]) != found[name]), None)
     if wrong is not None:
@@ -34,7 +34,7 @@ def check_widths(model: Any, path: str | Path) -> None:
 
 
 def save(model: nn.Module, source: Checkpoint, side: int, path: Path) -> Path:
-    """Writes an Ultralytics checkpoint; in half precision where that loses nothing."""
+    """Writes an Ultralytics checkpoint, in half precision if that is lossless."""
     import ultralytics
 
     kept: Any = copy.deepcopy(model).requires_grad_(True)
@@ -42,7 +42,7 @@ def save(model: nn.Module, source: Checkpoint, side: int, path: Path) -> Path:
     values = [value for value in kept.state_dict().values() if value.is_floating_point()]
     if all(torch.equal(value.half().float(), value) for value in values):
         kept = kept.half()
-    saved = io.BytesIO()  # torch's own error of a full disk names neither it nor the file
+    saved = io.BytesIO()  # torch's error for a full disk mentions neither the disk nor the file
     torch.save(
         {
             "writer": _atomic.MARK,

@@ -1,4 +1,4 @@
-"""Which channels of an opened detector matter least, and how much detection depends on each unit of them."""
+"""Importance of the channels of an opened detector, and sensitivity of detection to each unit."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from yolort.tools.prune.prunable import PrunableModel
 __all__ = ["METHODS", "add_gradients", "channel_importance", "least_important", "measure_sensitivity", "multiply_adds"]
 
 METHODS = ("l1", "random", "group-norm", "bn", "taylor")
-_BATCHES = 8  # that the gradients of "taylor" are summed over
+_BATCHES = 8  # batches over which the gradients of "taylor" are summed
 
 
 def channel_importance(opened: PrunableModel, method: str, seed: int = 0) -> dict[str, list[np.ndarray]]:
-    """Of each unit and each of its roots, how important every channel is: (width,) float64, comparable within a root.
+    """Importance of every channel, per unit and root: (width,) float64, comparable within a root.
 
-    - "l1": the L1 norm of the filters that make the channel, BatchNorm folded into them, since it makes up for any
-      scale of the weights themselves (after Li et al., arXiv:1608.08710);
-    - "group-norm": the squares of all weights that make and read it (Fang et al., arXiv:2301.12900);
+    - "l1": the L1 norm of the filters that make the channel, with BatchNorm folded in, because it compensates any scale
+    of the weights (after Li et al., arXiv:1608.08710);
+    - "group-norm": the squares of all weights that produce and read it (Fang et al., arXiv:2301.12900);
     - "bn": the scale of its BatchNorm (Liu et al., arXiv:1708.06519);
-    - "taylor": |weight * gradient| of all that make and read it (Molchanov et al., CVPR 2019); needs `add_gradients`;
+    - "taylor": |weight * gradient| of all weights that produce and read it (Molchanov et al., CVPR 2019); needs
+    `add_gradients`;
     - "random", by `seed`.
 
-    All but "random" are divided by their mean over the root, so that units can be compared too.
+    All except "random" are divided by their mean over the root, so that units can be compared.
     """
     if method == "random":
         rng = np.random.default_rng(seed)
@@ -75,7 +76,7 @@ class _FilterNorm:
 
 
 def least_important(scores: np.ndarray, count: int) -> list[int]:
-    """The channels of least importance; of equal ones the first."""
+    """The least important channels; ties go to the first."""
     chosen: list[int] = np.argsort(scores, kind="stable")[:count].tolist()
     return chosen
 
@@ -87,11 +88,9 @@ def measure_sensitivity(
     levels: Sequence[float],
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> dict[str, np.ndarray]:
-    """How much each unit pruned alone changes what is detected: `map_error` at each level, 0 and more.
-
-    `importance` is what `channel_importance` gives, `images` (n, 3, H, W) in 0..1, `levels` shares
-    of the unit's channels. What reads a channel gets zero weights for it, which is the same as its absence, and its own
-    back afterwards.
+    """How much pruning only one unit changes the detections: `map_error` per unit and level, 0 or more. `importance`:
+    result of `channel_importance`; `images`: (n, 3, H, W) in 0..1; `levels`: shares of the unit's channels. Channels
+    are removed by setting the weights that read them to zero, and restored afterwards.
     """
     reg_max = getattr(opened.network.model[-1], "reg_max", 1)
 
@@ -123,7 +122,7 @@ def measure_sensitivity(
 
 
 def multiply_adds(opened: PrunableModel, image: torch.Tensor) -> dict[str, float]:
-    """Of each unit, the multiply-adds that go with its channels, for a picture (1, 3, H, W): made and read."""
+    """Multiply-adds per unit for an image (1, 3, H, W): those that produce and that read its channels."""
     cells: dict[nn.Module, int] = {}
 
     def count(conv: nn.Module, _: Any, out: torch.Tensor) -> None:
@@ -148,10 +147,9 @@ def multiply_adds(opened: PrunableModel, image: torch.Tensor) -> dict[str, float
 
 
 def add_gradients(model: nn.Module, data: str | Path, side: int, batch: int, seed: int = 0) -> None:
-    """Leaves in the parameters the gradients of Ultralytics' training loss, summed over 8 batches of `data`'s training.
-
-    Images are letterboxed to `side` pixels and not augmented; BatchNorm keeps its statistics. The model is else as
-    before, in evaluation mode.
+    """Stores the gradients of Ultralytics' training loss in the parameters, summed over 8 training batches of `data`.
+    Images are letterboxed to `side` pixels and not augmented. BatchNorm statistics and evaluation mode of the model
+    stay unchanged.
     """
     from yolort.tools._ultralytics import allow_missing_torchvision
 
@@ -174,7 +172,7 @@ def add_gradients(model: nn.Module, data: str | Path, side: int, batch: int, see
     network.train()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.eval()  # statistics are not to move
+            module.eval()  # keeps the statistics unchanged
     for start in range(0, len(order), batch):
         chosen = images.collate_fn([images[index] for index in order[start : start + batch]])
         chosen["img"] = chosen["img"].float() / 255

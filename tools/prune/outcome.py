@@ -16,7 +16,7 @@ from yolort.tools.export.pipeline import export
 __all__ = ["MEASURED_LOSS", "RECOVERED", "Cost", "Pruned", "cost", "guidance", "sensitive"]
 
 #: Points of mAP50-95 that the COCO-trained nano model of a family lost at these ratios before any training ("taylor",
-#: by sensitivity, 320 pixels; see docs/benchmarks/pruning.md). Nothing that was measured is safe: at most a point.
+#: by sensitivity, 320 pixels; see docs/benchmarks/pruning.md). Every measured ratio costs accuracy.
 MEASURED_LOSS: dict[str, dict[float, float]] = {
     "yolov8": {0.1: 8.8, 0.2: 36.9},
     "yolo26": {0.05: 4.5, 0.1: 26.2, 0.2: 37.3},
@@ -29,17 +29,17 @@ RECOVERED: dict[str, dict[float, tuple[float, float, int]]] = {
 RECOVERED_ON = "273 images of blood cells, 3 classes, 320 pixels"
 _SAFE = 1.0  # points of mAP50-95: a ratio that costs more is called aggressive
 _COCO = 80  # classes
-_DRAWS = 1000  # of the images, for the interval
+_DRAWS = 1000  # resamples of the images, for the interval
 _NORMAL = 1.96  # standard errors of a 95 % interval
-_NAMED = 5  # sensitive units that are told
-_UNEVEN = 10  # times the median: units that should not be pruned like the others
+_NAMED = 5  # number of sensitive units to list
+_UNEVEN = 10  # units whose sensitivity exceeds this multiple of the median should not be pruned like the others
 
 
 @dataclass(frozen=True)
 class Cost:
     """Accuracy on the split val, 0 to 1, before and after; the change with the 95 % interval of a paired bootstrap."""
 
-    before: float | None  # None: the model had other classes than the data
+    before: float | None  # None: the classes of the model and the data differed
     after: float
     interval: tuple[float, float] | None  # of after - before
     metric: str = "mAP50-95"  # what is measured
@@ -50,21 +50,23 @@ class Pruned:
     """The outcome of `prune`; pairs are before and after."""
 
     path: Path
-    ratio: float  # that was asked for, or found for the target
+    ratio: float  # requested, or found for the target
     channels: tuple[int, int]  # of all units
     parameters: tuple[int, int]
     gflops: tuple[float, float]  # of an image of `imgsz`
     imgsz: tuple[int, int]  # height, width
     widths: dict[str, tuple[int, int]]  # of each unit
     ms: tuple[float, float] | None = None  # p50 end to end on the engine of the target
-    sparsity: float | None = None  # of the convolutions' weights, 0 to 1: of unstructured pruning only
-    sensitivity: dict[str, float] = field(default_factory=dict)  # `map_error` of each unit pruned alone by `ratio`
-    cost: Cost | None = None  # of accuracy, measured if there is data
+    sparsity: float | None = None  # zeros among the convolutions' weights, 0 to 1; only for unstructured pruning
+    sensitivity: dict[str, float] = field(default_factory=dict)  # `map_error` if only this unit is pruned, by `ratio`
+    cost: Cost | None = None  # change of accuracy, if there is data
     notes: list[str] = field(default_factory=list)
 
 
 def cost(before: Path, after: Path, evaluator: Evaluator, side: int) -> Cost:
-    """Scores two checkpoints, detectors in PyTorch, other models exported. Raises what `Evaluator.run` raises."""
+    """Scores two checkpoints: detectors in PyTorch, other models after exporting them. Raises what `Evaluator.run`
+    raises.
+    """
     with tempfile.TemporaryDirectory(prefix="yolort-") as folder:
         models = [before, after]
         if evaluator.dataset.task != "detect":
@@ -72,7 +74,7 @@ def cost(before: Path, after: Path, evaluator: Evaluator, side: int) -> Cost:
         detectors = [evaluator.open(path, imgsz=(side, side)) for path in models]
         scores = evaluator.score(detectors[1])
         classes = [sorted(str(name).casefold() for name in one.names.values()) for one in detectors]
-        if classes[0] != classes[1]:  # a fine-tuning gave it the classes of the data
+        if classes[0] != classes[1]:  # fine-tuning gave it the classes of the data
             return Cost(None, scores.value, None, evaluator.metric)
         reference = evaluator.score(detectors[0])
     drawn = scores.draws(_DRAWS)[0] - reference.draws(_DRAWS)[0]
@@ -81,7 +83,7 @@ def cost(before: Path, after: Path, evaluator: Evaluator, side: int) -> Cost:
 
 
 def guidance(network: Any, taken: float, finetuned: bool) -> list[str]:
-    """What was measured of models like this one: `taken` is the share of channels that are gone."""
+    """Published measurements of similar models; `taken` is the share of removed channels."""
     name = Path(str(network.yaml.get("yaml_file", ""))).stem
     found = re.match(r"(yolov?\d+)([nslmx]?)", name)
     family = found[1] if found else ""
@@ -106,7 +108,7 @@ def guidance(network: Any, taken: float, finetuned: bool) -> list[str]:
 
 
 def sensitive(sensitivity: Mapping[str, float], uniform: bool) -> list[str]:
-    """Which units suffer most if they are pruned alone; `uniform`: all were pruned by the same ratio."""
+    """A sentence about the most sensitive units; `uniform`: all units were pruned by the same ratio."""
     if not sensitivity:
         return []
     middle = float(np.median(list(sensitivity.values())))

@@ -1,4 +1,4 @@
-"""Which channels are taken out, and how many for a target in GFLOPs or milliseconds."""
+"""Chooses the channels to remove, and their number for a target in GFLOPs or milliseconds."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ __all__ = ["MAX_RATIO", "Job", "Planner", "check_latency", "ratio_for_flops", "r
 _log = logging.getLogger(__name__)
 
 MAX_RATIO = 0.95  # of the channels
-_MOST_OF_UNIT = 0.8  # that an allocation other than "uniform" takes of a unit
-LEVELS = (0.1, 0.25, 0.5, _MOST_OF_UNIT)  # ratios that the sensitivity is measured at, to allocate by it
-TIME_PULL = 1.25  # of the multiply-adds on that: 0 regards the error alone, more takes from where the time is
-_PICTURES = 4  # that it is measured on
-_ROUNDS = 7  # of a bisection: ratios to 0.75 %
-_RUNS = 100  # detections that a candidate is timed with
-_QUICK_RUNS = 20  # and the narrowest, to see whether a target can be met at all
+_MOST_OF_UNIT = 0.8  # maximum share of a unit that allocations other than "uniform" remove
+LEVELS = (0.1, 0.25, 0.5, _MOST_OF_UNIT)  # ratios at which the sensitivity is measured for the allocation
+TIME_PULL = 1.25  # exponent on the multiply-adds: 0 considers only the error, larger values prune expensive units more
+_PICTURES = 4  # images for the measurement
+_ROUNDS = 7  # steps of a bisection: ratios to 0.75 %
+_RUNS = 100  # number of timed detections per candidate
+_QUICK_RUNS = 20  # timed detections of the narrowest network, which show whether a target can be met
 
 
 @dataclass
@@ -52,22 +52,22 @@ class Job:
     side: int
     seed: int
     progress: Callable[[Sequence[Any]], Iterable[Any]]
-    folder: Path  # for what is built
+    folder: Path  # work folder
     runs: Path  # for the trainings
 
     def opened(self, model: nn.Module) -> PrunableModel:
-        """The model opened, with the gradients that the method goes by."""
+        """Opens the model, with the gradients that the method needs."""
         if self.method == "taylor":
             assert self.data is not None
             add_gradients(model, self.data, self.side, self.batch, self.seed)
         return open_model(model)
 
     def importance(self, opened: PrunableModel) -> dict[str, list[np.ndarray]]:
-        """Of every channel, by the method."""
+        """Importance of every channel, by the method."""
         return channel_importance(opened, self.method, self.seed)
 
     def pictures(self) -> torch.Tensor:
-        """(n, 3, side, side): of the training split, spread over it, else the embedded picture."""
+        """(n, 3, side, side): images spread over the training split, or the embedded image."""
         files = list_images(self.data, "train") if self.data is not None else [yolort.demo_image()]
         spread = np.unique(np.linspace(0, len(files) - 1, _PICTURES).round().astype(int))
         return torch.from_numpy(letterboxed([files[index] for index in spread], (self.side, self.side)))
@@ -78,13 +78,13 @@ class Job:
 
 
 class Planner:
-    """Decides how wide each unit becomes. Ratios are of the widths `dense`, also where some are gone already."""
+    """Decides the width of each unit. Ratios refer to the widths `dense`, even if some channels are already removed."""
 
     def __init__(self, job: Job, dense: Mapping[str, int], errors: Mapping[str, np.ndarray] | None) -> None:
         self.job, self.dense, self.errors = job, dense, errors
 
     def kept(self, opened: PrunableModel, ratio: float) -> dict[str, int]:
-        """The width of each unit at a ratio; PruneError where one would be empty."""
+        """The width of each unit at a ratio; PruneError if one would be empty."""
         if self.job.allocate == "global":
             shares = self._by_importance(opened, ratio)
         elif self.job.allocate == "sensitivity":
@@ -100,18 +100,18 @@ class Planner:
         return kept
 
     def pruned(self, opened: PrunableModel, ratio: float) -> nn.Module:
-        """Prunes to a ratio, and closes."""
+        """Prunes to a ratio, and closes the model."""
         kept, ranks = self.kept(opened, ratio), self.job.importance(opened)
         for unit in opened.units:
             opened.remove(unit, [least_important(scores, unit.width - kept[unit.name]) for scores in ranks[unit.name]])
         return opened.close()
 
     def candidate(self, ratio: float) -> nn.Module:
-        """What a ratio makes of the model that was given."""
+        """Prunes a copy of the given model to a ratio."""
         return self.pruned(open_model(self.job.source.model), ratio)
 
     def most(self) -> float:
-        """The largest ratio that there is with which no unit is empty."""
+        """The largest ratio at which no unit is empty."""
         return min(MAX_RATIO, 1 - 1 / min(self.dense.values()))
 
     def _rounded(self, unit: ChannelGroup, share: float) -> int:
@@ -151,7 +151,7 @@ class Planner:
     def _solved(
         self, shares: Callable[[float], dict[str, float]], most: float, ratio: float, roots: Mapping[str, int]
     ) -> dict[str, float]:
-        """The shares at which, rounded, `ratio` of all channels are gone; they grow with what is bisected."""
+        """Shares per unit at which, after rounding, `ratio` of all channels are removed, found by bisection."""
         total = sum(self.dense[name] * roots[name] for name in self.dense)
 
         def gone(threshold: float) -> float:
@@ -170,7 +170,7 @@ class Planner:
 
 
 def ratio_for_flops(planner: Planner, target: float | str) -> float:
-    """The ratio, to 0.75 %, with which a picture takes as many GFLOPs, or the nearest that there is to it."""
+    """The ratio, to 0.75 %, at which an image takes this many GFLOPs, or the nearest possible number."""
     size = (planner.job.side, planner.job.side)
 
     def gflops(model: nn.Module) -> float:
@@ -194,7 +194,7 @@ def ratio_for_flops(planner: Planner, target: float | str) -> float:
 
 
 def check_latency(job: Job, dense: Mapping[str, int], target: float, engine: str) -> None:
-    """PruneError if not even the narrowest network, which is not worth keeping, is as fast: asked before all else."""
+    """Raises PruneError if even the narrowest network, which would be useless, is not fast enough; checked first."""
     planner = Planner(replace(job, method="l1", allocate="uniform"), dense, None)
     narrowest = artifact_for(job, planner.candidate(planner.most()), engine, "narrowest")
     fastest = timed([narrowest], engine, _QUICK_RUNS)[0]
@@ -206,10 +206,9 @@ def check_latency(job: Job, dense: Mapping[str, int], target: float, engine: str
 
 
 def ratio_for_latency(planner: Planner, target: float, engine: str) -> tuple[float, tuple[float, float]]:
-    """The smallest ratio, to 0.75 %, with which a picture takes no longer; and the times of the dense and that model.
-
-    Every candidate is exported and timed beside the dense one, in turns. What else the machine does slows both, so that
-    the time of a candidate is that of the dense one, measured first, by the ratio of the two.
+    """The smallest ratio, to 0.75 %, that meets the target, and the times of the dense and the pruned model. Every
+    candidate is exported and timed alternately with the dense model. Other load slows both, so a candidate's time is
+    the initially measured dense time multiplied by the ratio of the two.
     """
     dense = artifact_for(planner.job, planner.job.source.model, engine, "dense")
     first = timed([dense], engine)[0]
@@ -233,7 +232,9 @@ def ratio_for_latency(planner: Planner, target: float, engine: str) -> tuple[flo
 
 
 def _bisected(planner: Planner, cost: Callable[[float], float], target: float, unit: str) -> float:
-    """The smallest ratio found whose cost is at most the target; PruneError where the largest one does not do."""
+    """The smallest ratio whose cost is at most the target, by bisection; PruneError if the largest one is not
+    enough.
+    """
     low, high = 0.0, planner.most()
     least = cost(high)
     if least > target:
@@ -242,7 +243,7 @@ def _bisected(planner: Planner, cost: Callable[[float], float], target: float, u
         middle = (low + high) / 2
         try:
             met = cost(middle) <= target
-        except PruneError:  # so little that rounding takes nothing out
+        except PruneError:  # so small that rounding removes nothing
             met = False
         low, high = (low, middle) if met else (middle, high)
     return high
@@ -255,7 +256,7 @@ def artifact_for(job: Job, model: nn.Module, engine: str, name: str) -> Path:
 
 
 def timed(artefacts: Sequence[Path], engine: str, runs: int = _RUNS) -> list[float]:
-    """Milliseconds of an image end to end, p50, measured in turns."""
+    """Median milliseconds per image, end to end, measured alternately."""
     from yolort.tools.evaluate.benchmark import Case, benchmark
 
     chosen = [Case(str(path), engine) for path in artefacts]

@@ -5,10 +5,10 @@
         opened.remove(unit, [[0, 3]] * len(unit.roots))
     pruned = opened.close()           # a model that stock Ultralytics loads
 
-torch-pruning finds what depends on a channel by tracing the network. Three things in the way of that are put aside:
-the head, which reshapes its maps (here it returns them raw); the first convolution of C2f, C3k2 and C2PSA, whose
-output is cut in two (here it is two convolutions, that stay equally wide); and attention, whose heads fix its width
-(here a convolution while the network is traced; what it adds to keeps its width).
+torch-pruning finds the dependencies of a channel by tracing the network. Three things would prevent that and are
+replaced: the head, which reshapes its maps (here it returns them raw); the first convolution of C2f, C3k2 and C2PSA,
+whose output is split in two (here two convolutions that stay equally wide); and attention, whose width is fixed by its
+heads (a convolution during tracing; the channels it is added to keep their width).
 """
 
 from __future__ import annotations
@@ -28,16 +28,18 @@ from yolort.tools.models.split_conv import merge_block, split_block
 
 __all__ = ["ChannelGroup", "PrunableModel", "PruneError", "open_model", "widths"]
 
-_TRACED = 64  # side of the picture that the network is traced with; a multiple of every stride
-_TOLERANCE = 1e-4  # between the maps before and after closing, of the largest value
+_TRACED = 64  # side of the image for tracing; a multiple of every stride
+_TOLERANCE = 1e-4  # tolerance between the maps before and after closing, relative to the largest value
 
 
 class PruneError(yolort.Error):
-    """The model cannot be pruned as asked, or the pruned one is not what it should be."""
+    """The model cannot be pruned as requested, or the pruned model is wrong."""
 
 
 def _raw_head(head: Any) -> int:
-    """Has a head return its maps, in the order of `PrunableModel.network`; how many of them only a training uses."""
+    """Makes a head return its maps in the order of `PrunableModel.network`; returns how many of them only training
+    uses.
+    """
     if hasattr(head, "linear"):
 
         def scores(features: Any) -> list[torch.Tensor]:
@@ -79,7 +81,7 @@ def _raw_head(head: Any) -> int:
 
 
 def _last_layers(head: Any) -> set[nn.Module]:
-    """What makes the maps of a head, and so keeps its width."""
+    """Convolutions that produce the maps of a head, whose width is therefore fixed."""
     if hasattr(head, "linear"):
         return set()
     lists = [
@@ -94,33 +96,34 @@ def _last_layers(head: Any) -> set[nn.Module]:
         found.add(prototypes.cv3.conv)
         regions = getattr(prototypes, "semseg", None)
         found |= set() if regions is None else {regions[-1]}
-    return {layer for layer in found if isinstance(layer, nn.Conv2d)}  # the last of a trunk is none
+    return {layer for layer in found if isinstance(layer, nn.Conv2d)}  # the last module of a trunk is not one of them
 
 
 def widths(model: nn.Module) -> dict[str, int]:
-    """The output channels of every convolution, by its name."""
+    """The number of output channels of every convolution, by name."""
     return {name: one.out_channels for name, one in model.named_modules() if isinstance(one, nn.Conv2d)}
 
 
 @dataclass(frozen=True, eq=False)
 class ChannelGroup:
-    """Channels that can only go together: of all convolutions that a sum joins, or of both halves of a split block."""
+    """Channels that can only be removed together: those of convolutions joined by a sum, or of both halves of a split
+    block.
+    """
 
     name: str  # of the first convolution, or of the one that is split
-    roots: tuple[nn.Conv2d, ...]  # one, or one per half of a split block, which are pruned equally
+    roots: tuple[nn.Conv2d, ...]  # one, or one per half of a split block; both are pruned equally
 
     @property
     def width(self) -> int:
-        """Channels, of each root."""
+        """Number of channels of each root."""
         return self.roots[0].out_channels
 
 
 class PrunableModel:
-    """A copy of a model between `open_model` and `close`.
-
-    `network` takes (B, 3, H, W) and returns the raw maps of every branch of the head, (B, C, H/s, W/s) each: box and
-    class map, and what the task adds, of each level, the one-to-many branch first; then prototypes, and at last the
-    `hidden` ones that only a training uses. Of a classifier scores, (B, classes), and logits, hidden.
+    """A copy of a model between `open_model` and `close`. `network` takes (B, 3, H, W) and returns the raw maps of
+    every branch of the head, each (B, C, H/s, W/s): per level the box and class maps and the task's additional map,
+    one-to-many branch first; then prototypes; finally the `hidden` maps that only training uses. For a classifier:
+    scores, (B, classes), and logits (hidden).
     """
 
     def __init__(self, network: Any, graph: Any, units: list[ChannelGroup], hidden: int = 0) -> None:
@@ -130,16 +133,15 @@ class PrunableModel:
         self.units = units
 
     def group(self, root: nn.Conv2d, channels: Sequence[int] | None = None) -> Any:
-        """What goes with these output channels of a root, all by default: a `torch_pruning` group."""
+        """The `torch_pruning` group of these output channels of a root; default: all channels."""
         import torch_pruning
 
         every = range(root.out_channels) if channels is None else channels
         return self.graph.get_pruning_group(root, torch_pruning.prune_conv_out_channels, list(every))
 
     def readers(self, root: nn.Conv2d, channels: Sequence[int]) -> list[tuple[torch.Tensor, list[int]]]:
-        """The weights that read these channels, with their input channels first (views), and which of those.
-
-        A network whose readers are zero there computes what it does without the channels.
+        """The weights that read these channels, as views with input channels first, and the indices to use. If they are
+        zero, the network computes the same as without the channels.
         """
         import torch_pruning
 
@@ -155,11 +157,11 @@ class PrunableModel:
         ]
 
     def produces(self, item: Any) -> bool:
-        """Whether the module of a group's item makes the channels, rather than reads them."""
+        """Whether the module of a group's item produces the channels instead of reading them."""
         return bool(self.graph.is_out_channel_pruning_fn(item.dep.handler))
 
     def remove(self, unit: ChannelGroup, channels: Sequence[Sequence[int]]) -> None:
-        """Takes channels out: of each root those listed, equally many, and never all (else PruneError)."""
+        """Removes the listed channels of each root: the same number for each, and never all (PruneError)."""
         counts = {len(set(some)) for some in channels}
         if len(channels) != len(unit.roots) or len(counts) != 1:
             raise ValueError(f"{unit.name}: expected {len(unit.roots)} lists of equally many channels")
@@ -170,9 +172,8 @@ class PrunableModel:
                 self.group(root, sorted(set(some))).prune()
 
     def close(self) -> nn.Module:
-        """The model in stock modules again, in evaluation mode. This object cannot be used after it.
-
-        Raises PruneError where that computes anything else than the opened one, by more than 1e-4 of the largest value.
+        """Returns the model with stock modules, in evaluation mode; this object cannot be used afterwards. Raises
+        PruneError if its results differ from the opened model's by more than 1e-4 of the largest value.
         """
         from ultralytics.nn.modules.block import C2PSA, C2f
 
@@ -194,9 +195,8 @@ class PrunableModel:
 
 
 def open_model(model: nn.Module) -> PrunableModel:
-    """Copies a DetectionModel, of any task, or a ClassificationModel and opens the copy; gradients are copied too.
-
-    Raises CheckpointError where it is neither, PruneError where it has layers that are not known here, or is fused.
+    """Copies a DetectionModel of any task, or a ClassificationModel, with its gradients, and opens the copy. Raises
+    CheckpointError for other models, PruneError for unknown layers and fused models.
     """
     import torch_pruning
     from ultralytics.nn.modules import block as blocks
@@ -245,7 +245,9 @@ def _copy_with_gradients(model: Any) -> Any:
 
 @contextmanager
 def _traceable(network: Any, attention: Any) -> Iterator[list[nn.Conv2d]]:
-    """The network as it can be traced: with gradients, and with convolutions in place of attention; yields those."""
+    """Context in which the network can be traced: with gradients, and with convolutions in place of attention; yields
+    these convolutions.
+    """
     aside = []
     modules: list[tuple[str, Any]] = list(network.named_modules())
     for name, module in modules:
@@ -293,5 +295,5 @@ def _units(network: nn.Module, graph: Any, fixed: set[nn.Module], split: Iterabl
 
 
 def _readable(name: str) -> str:
-    """The name of a module as in the stock model, without the `conv` of its `Conv`."""
+    """The name of a module in the stock model, without the `conv` of its `Conv`."""
     return re.sub(r"\.parts\.\d", "", name).removesuffix(".conv")

@@ -2,7 +2,7 @@
 
     from yolort.tools import prune
     prune("yolo26n.pt", ratio=0.2, data="data.yaml", finetune=30)          # yolo26n-pruned.pt beside it
-    prune("yolo26n.pt", target_latency=12.0, engine="ncnn", imgsz=320)     # as narrow as it takes
+    prune("yolo26n.pt", target_latency=12.0, engine="ncnn", imgsz=320)     # as narrow as necessary
 
 The checkpoint is an Ultralytics one: `YOLO("yolo26n-pruned.pt")` and `yolort export` load it. Ultralytics' own `train`
 rebuilds the network from its YAML at full width; fine-tune with `finetune` here, or with `yolort.tools.train.trainer`.
@@ -53,7 +53,7 @@ _log = logging.getLogger(__name__)
 ALLOCATIONS = ("uniform", "global", "sensitivity")
 
 
-# Long for its arguments: what it does is in _prune and _mask.
+# Long for its arguments; _prune and _mask do the work.
 def prune(
     model: str | Path,
     *,
@@ -140,7 +140,7 @@ def prune(
         raise ValueError(f"output must end in .pt, not '{target}'")
     if data is not None:
         labelled = load_dataset(data, "train", task=task)
-        if method == "taylor" or distill:  # without them a training gives the model the classes of the data
+        if method == "taylor" or distill:  # if they differ, training gives the model the data's classes
             network: Any = source.model
             labelled.with_classes_of(network.names)
     notes = []
@@ -169,7 +169,7 @@ def prune(
     if evaluator:
         try:
             outcome.cost = cost(Path(model), target, evaluator, side)
-        except (LabelError, ImageError) as error:  # the pruned model is there
+        except (LabelError, ImageError) as error:  # the pruned model exists
             notes.append(f"the accuracy was not measured: {error}")
     outcome.notes += notes
     return outcome
@@ -231,7 +231,7 @@ def _check_training(
 
 
 def _checked(training: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of the training, those of `yolort.tools.train` and those of Ultralytics'; ValueError."""
+    """The arguments of the training: those of `yolort.tools.train` and of Ultralytics. ValueError."""
     from yolort.tools.train.settings import check_settings
     from yolort.tools.train.train import OWN_ARGUMENTS, check_own_arguments
 
@@ -267,7 +267,7 @@ def _prune(
         assert engine is not None
         ratio, timed = ratio_for_latency(planner, target_latency, engine)
     assert ratio is not None
-    planner.kept(opened, ratio)  # says what is wrong with the ratio before anything takes long
+    planner.kept(opened, ratio)  # reports an invalid ratio before anything slow
 
     alone = {}
     if measure:
@@ -301,7 +301,7 @@ def _prune(
 
 
 def _errors(job: Job, opened: PrunableModel) -> dict[str, np.ndarray]:
-    """Of each unit pruned alone, at `LEVELS`, for the multiply-adds that it has."""
+    """Error of pruning each unit alone, at `LEVELS`, relative to its multiply-adds."""
     pictures = job.pictures()
     work = multiply_adds(opened, pictures[:1])
     found = measure_sensitivity(opened, job.importance(opened), pictures, LEVELS, job.progress)
@@ -317,7 +317,7 @@ def _finetuned(
     training: Mapping[str, Any],
     keep_zeros: bool = False,
 ) -> nn.Module:
-    """The model after training, as wide as before; PruneError where it is not."""
+    """Loads the trained model; PruneError if its widths changed."""
     from yolort.tools.prune.unstructured import keeping_zeros
     from yolort.tools.train.distill import distilling
     from yolort.tools.train.train import train
@@ -342,7 +342,7 @@ def _finetuned(
 
 
 def _describe(model: Any, job: Job, ratio: float) -> None:
-    """Writes into the model's YAML what was pruned, which any network built from that YAML inherits."""
+    """Records the pruning in the model's YAML, which every network built from it inherits."""
     model.yaml = {
         **model.yaml,
         "pruning": {
@@ -355,7 +355,7 @@ def _describe(model: Any, job: Job, ratio: float) -> None:
 
 
 def _mask(job: Job, ratio: float, finetune: int, distill: bool, training: Mapping[str, Any]) -> Pruned:
-    """Sets the smallest weights of all convolutions to zero, and trains the others."""
+    """Sets the smallest weights of all convolutions to zero, and trains the rest."""
     from yolort.tools.prune.unstructured import masked, sparsity
 
     model = masked(job.source.model, job.method, ratio, job.seed)

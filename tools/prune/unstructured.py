@@ -1,4 +1,4 @@
-"""Single weights set to zero, and kept there by a training: for comparison, since nothing gets faster by it."""
+"""Sets single weights to zero and keeps them zero in training. For comparison only: no engine gets faster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ __all__ = ["keeping_zeros", "masked", "sparsity"]
 
 
 def masked(model: nn.Module, method: str, ratio: float, seed: int) -> nn.Module:
-    """A copy whose smallest ("l1") or random ("random") weights, `ratio` of those of all convolutions, are zero."""
+    """A copy in which a share `ratio` of all convolutions' weights, the smallest ("l1") or random ones ("random"), is
+    zero.
+    """
     from torch.nn.utils import prune as masking
 
     network = copy.deepcopy(model)
@@ -28,16 +30,14 @@ def masked(model: nn.Module, method: str, ratio: float, seed: int) -> nn.Module:
 
 
 def sparsity(model: nn.Module) -> float:
-    """The share of zeros among the weights of the convolutions, 0 to 1."""
+    """The share of zeros among the convolutions' weights, 0 to 1."""
     weights = [conv.weight for conv in _convolutions(model).values()]
     return sum(int((weight == 0).sum()) for weight in weights) / sum(weight.numel() for weight in weights)
 
 
 def keeping_zeros(base: type[Any], model: nn.Module) -> type[Any]:
-    """A trainer that does what `base` does and sets the weights that are zero in `model` to zero after each step.
-
-    In the average of the weights, too, which is what is saved. Convolutions that the classes of the data replaced are
-    left out.
+    """A trainer like `base` that resets the weights that are zero in `model` to zero after each step, also in the
+    averaged weights, which are the ones saved. Convolutions that were replaced for the data's classes are ignored.
     """
     zeros = {name: conv.weight == 0 for name, conv in _convolutions(model).items()}
 
@@ -61,7 +61,7 @@ def _clear(model: nn.Module, zeros: Mapping[str, torch.Tensor]) -> None:
 
 
 def _convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
-    """All but the fixed one that decodes boxes."""
+    """All convolutions except the fixed one that decodes boxes."""
     network: Any = model
     decoder = getattr(getattr(network.model[-1], "dfl", None), "conv", None)
     return {name: conv for name, conv in model.named_modules() if isinstance(conv, nn.Conv2d) and conv is not decoder}

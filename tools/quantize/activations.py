@@ -1,7 +1,7 @@
 """Statistics of the activations of an ONNX detector, collected while it runs over images.
 
-Of each activation only counters are kept: the lowest and highest value and the mean of each channel and a histogram.
-What follows from them without looking (concatenation, the bounds behind SiLU, ...) is not measured.
+Only counters are kept per activation: minimum, maximum and mean of each channel, and a histogram. Statistics that can
+be derived from others (concatenation, the bounds after SiLU, ...) are not measured.
 """
 
 from __future__ import annotations
@@ -19,25 +19,27 @@ from yolort.tools.quantize.histogram import Histogram, silu
 
 __all__ = ["Activations", "CalibrationError", "Range"]
 
-_SILU_MINIMUM = (-1.2784645, -0.2784645)  # where x * sigmoid(x) is lowest, and how low
+_SILU_MINIMUM = (-1.2784645, -0.2784645)  # the minimum of x * sigmoid(x): position and value
 
 
 class CalibrationError(yolort.Error):
-    """Images that nothing can be calibrated on, or a calibration that is damaged or of another model."""
+    """The images cannot be used for calibration, or a calibration is damaged or belongs to another model."""
 
 
 @dataclass(frozen=True)
 class Range:
     """The range of an activation that INT8 covers."""
 
-    low: float  # of an asymmetric quantiser; 0 or less
+    low: float  # lower bound for an asymmetric quantizer; 0 or less
     high: float  # 0 or more
-    peak: float  # of a symmetric one: the largest magnitude
+    peak: float  # for a symmetric quantizer: the largest magnitude
 
 
 @dataclass
 class _Seen:
-    """Of an activation: bounds and means of its channels, or of the whole where they are not told apart."""
+    """Statistics of an activation: bounds and means per channel, or of the whole tensor if channels are not
+    distinguished.
+    """
 
     low: np.ndarray
     high: np.ndarray
@@ -46,10 +48,10 @@ class _Seen:
 
 
 _PLANE, _ONE_CHANNEL = "yolort:plane", "yolort:one-channel"  # constants: axes, a shape
-_KINDS = ("low", "high", "mean")  # of each channel, measured
-_AVERAGED = 64  # images: enough for a mean, which costs time
+_KINDS = ("low", "high", "mean")  # per channel, measured
+_AVERAGED = 64  # number of images for means, which are slow to compute
 
-#: Operators whose bounds and histogram follow from their inputs.
+#: Operators whose bounds and histogram are derived from their inputs.
 _DERIVED = {
     "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Concat", "Resize", "MaxPool", "Sigmoid",
     "Softmax",
@@ -57,15 +59,15 @@ _DERIVED = {
 
 
 class Activations:
-    """Runs the graph, and keeps what it saw."""
+    """Runs the graph and collects statistics."""
 
     def __init__(self, graph: Graph, batch: int, histograms: bool) -> None:
         self._graph = graph
-        self._fixed = graph.shapes[graph.input.name][0]  # batch; 0 where it is open
+        self._fixed = graph.shapes[graph.input.name][0]  # batch size; 0 if dynamic
         self.batch = self._fixed or batch
         self._averaged_images = 0
-        self._low, self._high = np.full(1, np.inf), np.full(1, -np.inf)  # of all channels of all `_bounds`
-        self._sum = np.zeros(1)  # of the means, of all channels of all `_means`
+        self._low, self._high = np.full(1, np.inf), np.full(1, -np.inf)  # for all channels of all `_bounds`
+        self._sum = np.zeros(1)  # sums of means, for all channels of all `_means`
         self._bounds = [name for name in graph.shapes if self._measured(name)]
         self._means = sorted(self._wanted_means())
         self._histograms = [name for name in graph.shapes if self._counted(name)] if histograms else []
@@ -73,7 +75,7 @@ class Activations:
         self._kinds = _KINDS if self._means else _KINDS[:2]
         self._session = self._prepare()
 
-    # What is measured: bounds of what no rule of `_derive` gives; means of what convolutions may take.
+    # Tensors to measure: bounds of those that `_derive` has no rule for, and means of those that convolutions may read.
 
     def _measured(self, name: str) -> bool:
         if not self._counted(name) or self._graph.producer[name].op_type == "Split":
@@ -85,7 +87,7 @@ class Activations:
         return node is not None and (node.op_type == "MaxPool" or self._graph.before_silu(name) is not None)
 
     def _wanted_means(self) -> set[str]:
-        """Those that the means of what convolutions take follow from."""
+        """Tensors from which the means of convolution inputs are derived."""
         wanted, asked = set(), [node.input[0] for node in self._graph.convolutions]
         seen = set(asked)
         while asked:
@@ -105,7 +107,7 @@ class Activations:
         return node is not None and node.op_type not in _DERIVED
 
     def _prepare(self) -> onnxruntime.InferenceSession:
-        """The graph, with an output (images, channels of all tensors, 1, 1) for each of `_kinds`."""
+        """The graph with an output (images, channels of all tensors, 1, 1) for each kind in `_kinds`."""
         graph = self._graph
         model = onnx.ModelProto()
         model.CopyFrom(graph.model)
@@ -136,11 +138,11 @@ class Activations:
     def add(self, images: np.ndarray) -> None:
         """Runs the graph over images: (1 to `batch`, 3, height, width) float32."""
         count = len(images)
-        if self._fixed and count < self.batch:  # filled up with one, which is not counted
+        if self._fixed and count < self.batch:  # padded by repeating one image, which is not counted
             images = np.concatenate([images, np.repeat(images[:1], self.batch - count, axis=0)])
         if self._averaged_images >= _AVERAGED and "mean" in self._kinds:
             self._kinds = _KINDS[:2]
-            del self._session  # first: the threads of two in one process disturb each other
+            del self._session  # closed first, because the threads of two sessions in one process disturb each other
             self._session = self._prepare()
         asked = [*self._histograms, *(f"yolort:{kind}" for kind in self._kinds)]
         try:
@@ -164,7 +166,7 @@ class Activations:
             self._counts[name].add(found[name][:count])
 
     def _parts(self, kind: str) -> Iterator[tuple[str, slice]]:
-        """Where the channels of each tensor stand among all."""
+        """The slice of each tensor's channels among all channels."""
         at = 0
         for name in self._names(kind):
             shape = self._graph.shapes[name]
@@ -173,10 +175,10 @@ class Activations:
             at += channels
 
     def _derive(self) -> dict[str, _Seen]:
-        """What was seen, of every activation."""
+        """The statistics of every activation."""
         bounds = {name: (self._low[part], self._high[part]) for name, part in self._parts("low")}
         means = {name: self._sum[part] / self._averaged_images for name, part in self._parts("mean")}
-        out = {self._graph.input.name: _Seen(np.zeros(3), np.ones(3))}  # 0 to 1, whatever the images
+        out = {self._graph.input.name: _Seen(np.zeros(3), np.ones(3))}  # always 0 to 1
         for node in self._graph.nodes:
             for index, name in enumerate(node.output):
                 if name in bounds:
@@ -209,7 +211,7 @@ class Activations:
             return _Seen(first.low, first.high, mean, first.histogram)
         if kind == "Resize":
             return first
-        return _Seen(  # values that were moved, or a concatenation of another kind
+        return _Seen(  # rearranged values, or another kind of concatenation
             np.array([min(one.low.min() for one in sources)]),
             np.array([max(one.high.max() for one in sources)]),
             None,
@@ -217,7 +219,7 @@ class Activations:
         )
 
     def means(self) -> dict[str, np.ndarray]:
-        """Of the channels of what convolutions take, where they are known."""
+        """Means of the input channels of convolutions, if known."""
         taken = {node.input[0] for node in self._graph.convolutions}
         seen = self._derive()
         return {
@@ -247,19 +249,19 @@ class Activations:
 
 
 def _has_channels(shape: Sequence[int]) -> bool:
-    """(n, c, height, width) with a known c."""
+    """Whether the shape is (n, c, height, width) with a known c."""
     return len(shape) == 4 and shape[1] > 0
 
 
 def _reduction(kind: str, name: str, to: str, opset: int, channels: bool) -> list[onnx.NodeProto]:
-    """Nodes that take a tensor to (images, channels, 1, 1); one that does not tell channels apart has one."""
+    """Nodes that reduce a tensor to (images, channels, 1, 1); with one channel if channels are not distinguished."""
     nodes = []
     if not channels:
         nodes.append(helper.make_node("Reshape", [name, _ONE_CHANNEL], [f"{to}:flat"]))
         name = f"{to}:flat"
     if kind != "low":  # twice as fast as ReduceMax and ReduceMean
         nodes.append(helper.make_node("GlobalMaxPool" if kind == "high" else "GlobalAveragePool", [name], [to]))
-    elif opset >= 18:  # axes became an input
+    elif opset >= 18:  # axes became an input in this opset
         nodes.append(helper.make_node("ReduceMin", [name, _PLANE], [to]))
     else:
         nodes.append(helper.make_node("ReduceMin", [name], [to], axes=[2, 3]))
@@ -283,7 +285,7 @@ def _merged(sources: Sequence[_Seen]) -> Histogram | None:
 
 
 def _joined(node: onnx.NodeProto, sources: Sequence[_Seen], shapes: dict[str, list[int]]) -> _Seen:
-    """Of a concatenation of channels."""
+    """Whether a node concatenates channels."""
     sides = [shapes[taken][1] for taken in node.input if taken in shapes]
     wide = [
         (np.broadcast_to(one.low, side), np.broadcast_to(one.high, side), one.mean)

@@ -1,4 +1,4 @@
-"""Builders of the INT8 models of one float model, that differ in what stays float."""
+"""Builders of INT8 variants of a float model that differ in the layers kept in float."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ __all__ = ["Builder", "NcnnBuilder", "OnnxBuilder"]
 
 
 class Builder:
-    """Makes INT8 artefacts of one model that differ in what stays float."""
+    """Builds INT8 artifacts of one model that differ in the layers kept in float."""
 
     ending: str
-    engine: str  # the one it is made for
+    engine: str  # engine that the model is made for
     for_arm: bool = False  # made for ARM processors
-    layers: dict[str, str]  # convolutions that may be INT8: key, name as the user knows it
-    attention: set[str]  # those of attention: 8 bits cost them accuracy, and save no time
-    stem: set[str]  # the first of them
-    int8_stem: bool  # whether those gain by it
-    scores: frozenset[str] = frozenset()  # those that scores without NMS come from: 8 bits make doubles of objects
+    layers: dict[str, str]  # convolutions that may be INT8: key, and name shown to the user
+    attention: set[str]  # convolutions in attention: INT8 costs accuracy there and saves no time
+    stem: set[str]  # the first convolutions
+    int8_stem: bool  # whether INT8 is worth it there
+    scores: frozenset[str] = frozenset()  # lead to scores without NMS: INT8 causes duplicates
     source: Path  # the float artefact
 
     def build(self, path: Path, floats: Collection[str]) -> None:
-        """Writes the one in which the convolutions `floats` stay float, with the metadata of the source."""
+        """Writes the variant in which the convolutions `floats` stay float, with the source's metadata."""
         raise NotImplementedError
 
     def annotate(self, path: Path, note: dict[str, Any]) -> None:
-        """Adds `note` to what the metadata of one say of its quantization."""
+        """Adds `note` to the quantization record in a variant's metadata."""
         raise NotImplementedError
 
 

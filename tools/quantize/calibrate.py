@@ -1,9 +1,9 @@
-"""Ranges of a detector's activations over training images: one calibration for every INT8 format.
+"""Measures a detector's activation ranges on training images: one calibration for every INT8 format.
 
     from yolort.tools import calibrate
     calibrate("yolo26n.onnx", "coco128.yaml").save("calibration.json")
 
-The FP32 graph runs on ONNX Runtime over letterboxed images, and yolort.tools.quantize.activations counts what it sees.
+The FP32 graph runs on ONNX Runtime on letterboxed images; yolort.tools.quantize.activations collects the statistics.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 METHODS = ("minmax", "entropy", "percentile")
-PERCENTILE = 99.999  # of an activation's values; docs/benchmarks/int8.md has it beside others
+PERCENTILE = 99.999  # percentile of an activation's values; docs/benchmarks/int8.md compares others
 _FORMAT = 1  # version of calibration.json
 _MAX_JSON = 64 << 20
-_MAX_SIDE = 16384  # pixels, as the core
-_FEW = 32  # images; of more the ranges hardly change (docs/benchmarks/int8.md), of fewer a warning tells
+_MAX_SIDE = 16384  # pixel value, as in the core
+_FEW = 32  # images; more hardly change the ranges (docs/benchmarks/int8.md), fewer give a warning
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution as another format's writer finds it again."""
+    """Identifies a convolution, so that writers of other formats find it again."""
 
     weights: str  # SHA-256 of its float32 weights, (out, in / groups, height, width)
-    input: str  # the activations that it takes
+    input: str  # its input activations
     output: str  # and gives
 
 
 @dataclass(frozen=True)
 class Sum:
-    """An addition, by the outputs of the convolutions or sums whose values it takes, activated or sliced."""
+    """An addition, identified by the outputs of the convolutions or sums that it reads, activated or sliced."""
 
     a: str
     b: str
@@ -65,19 +65,19 @@ class Calibration:
 
     model: str  # file name
     graph: str  # SHA-256 of the ONNX graph
-    source: str  # SHA-256 of the checkpoint; empty where the model does not say
+    source: str  # SHA-256 of the checkpoint; empty if the model does not record it
     head: str
     imgsz: tuple[int, int]  # height, width
     method: str
     images: tuple[str, ...]  # SHA-256 of each file
     ranges: dict[str, Range]
-    means: dict[str, np.ndarray]  # float32, of each channel of what a convolution takes
+    means: dict[str, np.ndarray]  # float32, per input channel of a convolution
     convolutions: tuple[Convolution, ...]
-    sums: tuple[Sum, ...] | None  # None: written by a yolort that did not look at them
+    sums: tuple[Sum, ...] | None  # None: written by a version that did not record them
 
     @property
     def sha256(self) -> str:
-        """Of the contents, which names the calibration in what is made with it."""
+        """Hash of the contents, which identifies the calibration in models made with it."""
         return text_sha256(json.dumps(self._contents(), sort_keys=True))
 
     def check_graph(self, graph: Graph) -> None:
@@ -91,7 +91,7 @@ class Calibration:
             )
 
     def check_images(self, images: Sequence[Path], what: str) -> None:
-        """Raises CalibrationError where an image was calibrated on."""
+        """Raises CalibrationError if one of these images was used for calibration."""
         known = set(self.images)
         shared = [path for path in images if sha256(path) in known]
         if shared:
@@ -101,17 +101,14 @@ class Calibration:
             )
 
     def save(self, path: str | Path) -> None:
-        """Writes calibration.json, whole or not at all, over nothing that yolort did not write."""
+        """Writes calibration.json atomically; replaces only a file that yolort wrote."""
         created = datetime.now().astimezone().isoformat(timespec="seconds")
         text = {"writer": _atomic.MARK, "created": created, **self._contents()}
         _atomic.write(path, json.dumps(text, indent=1, allow_nan=False))
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
-        """Reads calibration.json.
-
-        Raises FileNotFoundError; CalibrationError for a file that is none, a damaged or a newer one.
-        """
+        """Reads calibration.json. Raises FileNotFoundError; CalibrationError for a damaged, newer or other file."""
         file = Path(path)
         if not file.is_file():
             raise FileNotFoundError(f"no such file: {file}; yolort calibrate writes it")
@@ -141,7 +138,7 @@ class Calibration:
             *(("a convolution", value) for value in read["convolutions"]),
             *(("a sum", value) for value in read.get("sums", [])),
         ):
-            if not isinstance(value, list):  # text would be taken apart into its characters
+            if not isinstance(value, list):  # list() would split a string into characters
                 raise ValueError(f"{name[:80]}: {repr(value)[:80]} is not a list")
         ranges = {str(name): Range(*map(float, values)) for name, values in read["ranges"].items()}
         for name, one in ranges.items():
@@ -208,7 +205,7 @@ def calibrate(
         percentile: 50 to 100.
         batch: batch size, for a model exported with --dynamic; other models run at their own.
         imgsz: one side or (height, width) in pixels, for a dynamic model or a checkpoint; None: its own.
-        allow_overlap: also accept images of the val or test split, which makes scores on them too good.
+        allow_overlap: also accept images of the val or test split; scores on these images are then too high.
         progress: wraps the batches, for a progress bar.
 
     Counters take a few MiB; nothing grows with the number of images.
@@ -248,7 +245,7 @@ class Observation:
     activations: Activations
 
     def calibration(self, method: str = "percentile", percentile: float = PERCENTILE) -> Calibration:
-        """By one of `METHODS`; those other than "minmax" need the histograms."""
+        """Ranges by one of `METHODS`; methods other than "minmax" need the histograms."""
         _check_method(method, percentile)
         find = self.graph.source
         return Calibration(
@@ -282,7 +279,7 @@ def observe(
     histograms: bool = True,
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> Observation:
-    """Runs a detector over images; arguments and errors as those of `calibrate`."""
+    """Runs a detector over images; arguments and errors: see `calibrate`."""
     for name, value, low, high in (("images", images, 2, 1_000_000), ("batch", batch, 1, 128)):
         if not low <= value <= high:
             raise ValueError(f"{name} must be within {low}..{high}, not {value}")
@@ -337,7 +334,7 @@ def _weights_sha256(graph: Graph, name: str) -> str:
 
 @contextmanager
 def float_graph(model: str | Path, head: str, imgsz: int | tuple[int, int] | None) -> Iterator[Graph]:
-    """The graph of an ONNX file; or of a checkpoint, exported for it."""
+    """The graph of an ONNX file, or of a checkpoint, which is exported."""
     if Path(model).suffix.lower() not in (".pt", ".yaml", ".yml"):
         yield read_graph(model)
         return
@@ -351,7 +348,7 @@ def _choose(data: str | Path, split: str, count: int, allow_overlap: bool) -> li
     files = list_images(data, split)
     if len(files) < 2:
         raise CalibrationError(f"{data}: one image is not representative; use a few hundred training images")
-    rows = np.random.default_rng(0).permutation(len(files))  # as well where all are taken: means are of the first
+    rows = np.random.default_rng(0).permutation(len(files))  # even for all images: means use the first ones
     files = [files[row] for row in rows[:count]]
     if not allow_overlap:
         for other in splits(data):
@@ -367,7 +364,7 @@ def _choose(data: str | Path, split: str, count: int, allow_overlap: bool) -> li
 
 
 def _refuse_shared(files: list[Path], scored: list[Path], what: str) -> None:
-    """Raises CalibrationError where a file is among those scored, under whatever name."""
+    """Raises CalibrationError if a file is also in an evaluation split, under any name."""
     sizes: dict[int, list[Path]] = {}
     for path in scored:
         if path.is_file():

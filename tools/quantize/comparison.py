@@ -1,4 +1,4 @@
-"""A float model beside the INT8 models that are made of it, on the engine they are for."""
+"""Compares a float model with INT8 models built from it, on their target engine."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from yolort.tools.quantize.builders import Builder
 
 __all__ = ["Comparison"]
 
-Score: TypeAlias = "tuple[float, float | None]"  # accuracy, and confidence of the best F1: None of a classifier
+Score: TypeAlias = "tuple[float, float | None]"  # accuracy, and confidence with the best F1 (None for a classifier)
 
 
 class Comparison:
-    """Builds, opens and scores each INT8 model once; they differ in the convolutions that stay float.
-
-    A model lasts until the next one is built.
+    """Builds, opens and scores INT8 models that differ in the convolutions kept in float, each only once. A model
+    exists until the next one is built.
     """
 
     def __init__(self, builder: Builder, folder: Path, engine: str, evaluator: Evaluator | None) -> None:
-        """`folder`: where models are built. `evaluator`: the labelled images of `score`."""
+        """`folder`: where models are built. `evaluator`: has the labeled images for `score`."""
         self.builder, self.engine, self.evaluator = builder, engine, evaluator
         self._path = folder / f"built{builder.ending}"
         self._built: frozenset[str] | None = None
@@ -40,11 +39,11 @@ class Comparison:
 
     @cached_property
     def source_score(self) -> Score:
-        """Accuracy of the float model, by the metric of its task, and its confidence of the best F1, 0 to 1."""
+        """Accuracy of the float model by its task's metric, and the confidence with the best F1, 0 to 1."""
         return self._score(self.source)
 
     def build(self, floats: Collection[str]) -> Path:
-        """The INT8 model in which the convolutions `floats` stay float."""
+        """Builds the INT8 model in which the convolutions `floats` stay float."""
         kept = frozenset(floats)
         if kept != self._built:
             self._built = self._detector = None
@@ -53,13 +52,13 @@ class Comparison:
         return self._path
 
     def open(self, floats: Collection[str]) -> Any:
-        """A detector of `build`. Raises what `Detector` raises."""
+        """Opens the result of `build`. Raises what `Detector` raises."""
         path = self.build(floats)
         self._detector = self._detector or self._open(path)
         return self._detector
 
     def score(self, floats: Collection[str]) -> Score:
-        """Accuracy of `build`, by the metric of its task, and its confidence of the best F1, 0 to 1."""
+        """Accuracy of the result of `build` by its task's metric, and the confidence with the best F1, 0 to 1."""
         kept = frozenset(floats)
         if kept not in self._scores:
             self._scores[kept] = self._score(self.open(kept))
@@ -74,7 +73,7 @@ class Comparison:
         return scores.value, scores.best_conf
 
     def maps(self, detector: Any, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """What a model puts out for images, (height, width, 3) BGR uint8: raw maps, or the scores of a classifier."""
+        """A model's outputs for images, (height, width, 3) BGR uint8: raw maps, or the scores of a classifier."""
         if detector.task == "classify":
             return [np.array([detector(image).probs for image in images])]
         return raw_maps(detector, letterboxed(images, detector.imgsz, detector.channels))

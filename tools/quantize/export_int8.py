@@ -1,9 +1,9 @@
-"""A checkpoint to an INT8 artifact in one step: exported, calibrated, quantized, checked and measured.
+"""Converts a checkpoint to an INT8 artifact in one step: exports, calibrates, quantizes, checks and measures.
 
     from yolort.tools import export_int8
     export_int8("yolo26n.pt", "data.yaml", format="openvino")       # yolo26n-int8_openvino_model/ beside it
 
-The same as `export`, `calibrate` on the training images, and `quantize` with the accuracy on val, with the same checks.
+Equivalent to `export`, `calibrate` on the training images, and `quantize` with accuracy on val, including all checks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from yolort.tools.quantize.quantize import Quantized, megabytes, quantize
 
 __all__ = ["export_int8"]
 
-#: Of each format, the target that its INT8 is made for; None: the format has one kind.
+#: The INT8 target of each format; None: the format has only one kind.
 _TARGETS = {"onnx": None, "openvino": "openvino", "ncnn": None, "engine": "gpu"}
 
 
@@ -121,7 +121,7 @@ def export_int8(
 
 
 def _to_openvino(onnx: Path, built: Path) -> Path:
-    """The INT8 ONNX file as an OpenVINO folder with the same metadata; the engine must load it."""
+    """Converts the INT8 ONNX file to an OpenVINO folder with the same metadata, and checks that the engine loads it."""
     detector = yolort.Detector(onnx, engine="openvino", tuned=False)
     described: dict[str, Any] = dict(detector.metadata)
     for key in {"imgsz", "batch", "stride", "channels", "kpt_shape"} & set(described):

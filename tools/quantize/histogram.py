@@ -1,4 +1,4 @@
-"""A histogram that grows with what it is shown, and the INT8 ranges that can be read from it."""
+"""A histogram that grows with its values, and INT8 ranges computed from it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 
 __all__ = ["Histogram", "silu"]
 
-_BINS = 2048  # on each side of zero
-_LEVELS = 128  # of a symmetric INT8 quantiser on one side of zero
+_BINS = 2048  # number of bins on each side of zero
+_LEVELS = 128  # levels of a symmetric INT8 quantizer on one side of zero
 
 
 def silu(x: np.ndarray) -> np.ndarray:
@@ -19,9 +19,8 @@ def silu(x: np.ndarray) -> np.ndarray:
 
 
 class Histogram:
-    """Counts of finite values in bins of one width, a power of two, which doubles when a value lies outside.
-
-    Bins of two histograms so fall on each other, and any number of values takes 32 KiB.
+    """Counts finite values in bins of equal width, a power of two, which doubles if a value lies outside. The bins of
+    two histograms therefore align, and any number of values takes 32 KiB.
     """
 
     def __init__(self) -> None:
@@ -37,13 +36,13 @@ class Histogram:
         if not values.size:
             return
         self._reach(max(abs(float(values.min())), abs(float(values.max()))))
-        # Shifted to be positive, so that cutting off the fraction rounds down.
+        # Shifted to positive values, so that truncation rounds down.
         bins = (values.ravel() * np.float32(1 / self._width) + np.float32(_BINS)).astype(np.intp)
-        np.minimum(bins, 2 * _BINS - 1, out=bins)  # what float32 rounds up to the end
+        np.minimum(bins, 2 * _BINS - 1, out=bins)  # values that float32 rounds up to the upper end
         self._counts += np.bincount(bins, minlength=2 * _BINS)
 
     def merge(self, other: Histogram) -> None:
-        """Adds the counts of another one."""
+        """Adds the counts of another histogram."""
         counts, exponent = other._counts, other._exponent
         self._grow(exponent)
         for _ in range(self._exponent - exponent):
@@ -51,7 +50,7 @@ class Histogram:
         self._counts = self._counts + counts
 
     def percentile(self, percent: float) -> tuple[float, float]:
-        """Bounds that leave (100 - `percent`) % of the values outside at either end."""
+        """Bounds that exclude (100 - `percent`) % of the values at each end."""
         sums = np.cumsum(self._counts)
         outside = sums[-1] * (100 - percent) / 100
         first = int(np.searchsorted(sums, outside, side="right"))
@@ -59,9 +58,8 @@ class Histogram:
         return (first - _BINS) * self._width, (last + 1 - _BINS) * self._width
 
     def entropy(self) -> float:
-        """The threshold of magnitudes for symmetric INT8 that keeps the distribution best, by Kullback-Leibler.
-
-        The method of TensorRT (S. Migacz, 8-bit Inference with TensorRT, GTC 2017), as ncnn and ONNX Runtime have it.
+        """The clipping threshold for symmetric INT8 with the least Kullback-Leibler divergence: TensorRT's method (S.
+        Migacz, 8-bit Inference with TensorRT, GTC 2017), as implemented in ncnn and ONNX Runtime.
         """
         counts = (self._counts[_BINS:] + self._counts[:_BINS][::-1]).astype(np.float64)
         counts[0] = 0  # exact zeros (padding, ReLU) would outweigh everything
@@ -74,9 +72,8 @@ class Histogram:
         return at * self._width
 
     def silu_range(self) -> tuple[float, float]:
-        """Bounds for unsigned INT8 of values that SiLU takes next, with the least mean squared error behind it.
-
-        SiLU is flat below, so that levels spent there are lost: that is most of what 8 bits lose of such a tensor.
+        """Bounds for unsigned INT8 of the input of SiLU that minimize the mean squared error after it. SiLU is flat for
+        negative values, so levels there are wasted; this causes most of the INT8 error of such a tensor.
         """
         filled = np.flatnonzero(self._counts)
         x = (filled - _BINS + 0.5) * self._width
@@ -90,7 +87,8 @@ class Histogram:
                 sigmoid = 1 / (1 + np.exp(-np.clip(x, -80, 80)))
                 slope = sigmoid * (1 + x * (1 - sigmoid))
                 inside = (x >= low) & (x <= high)
-                # A bin that is wider than a step holds values anywhere between two levels: step^2 / 12 on average.
+                # Values in a bin wider than a step are uniformly distributed between two levels: error step^2 / 12 on
+                # average.
                 error = np.where(inside, (slope * step) ** 2 / 12, (silu(seen) - exact) ** 2)
                 total = float(weights @ error)
                 if total < best:
@@ -118,7 +116,9 @@ def _halved(counts: np.ndarray) -> np.ndarray:
 
 
 def _divergence(counts: np.ndarray, bins: int) -> float:
-    """Of the first `bins`, with the rest clipped into the last, from themselves in `_LEVELS` levels."""
+    """Divergence between the first `bins` (the rest clipped into the last) and their quantization to `_LEVELS`
+    levels.
+    """
     exact = counts[:bins].copy()
     exact[-1] += counts[bins:].sum()
     level = np.arange(bins) * _LEVELS // bins
@@ -130,5 +130,5 @@ def _divergence(counts: np.ndarray, bins: int) -> float:
     if not both.any():
         return math.inf
     p, q = exact / exact.sum(), coarse / coarse.sum()
-    lost = p[(exact > 0) & ~both].sum()  # what the clipped ones fell on, where nothing was
+    lost = p[(exact > 0) & ~both].sum()  # clipped values in a bin that was empty
     return float((p[both] * np.log(p[both] / q[both])).sum() + lost * math.log(1e4))

@@ -1,8 +1,7 @@
-"""An INT8 graph of yolort's own NCNN layers, from an FP32 one.
-
-A map stays INT8 from convolution to convolution: the activation is a table of 256 bytes in the convolution before it,
-slices, concatenations and enlarged maps are ranges of channels that the next layer reads where they are, and their
-steps are part of its weights. docs/development/int8-ncnn.md describes the layers.
+"""Converts an FP32 graph to an INT8 graph of yolort's own NCNN layers. Maps stay INT8 from convolution to convolution:
+an activation becomes a table of 256 bytes in the preceding convolution; slices, concatenations and enlarged maps become
+ranges of channels that the next layer reads in place, with their quantization steps folded into its weights.
+docs/development/int8-ncnn.md describes the layers.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ __all__ = ["convert"]
 
 _MAX_INPUTS = 16  # of one convolution (cpp/src/engines/ncnn/int8/convolution.cpp)
 _MAX_SCALE = 0.5  # from sums to bytes (cpp/src/engines/ncnn/int8/weights.cpp)
-_MAX_DEPTH = 1 << 15  # weights of one output: their sums fit 32 bits
+_MAX_DEPTH = 1 << 15  # maximum number of weights per output, so that sums fit in 32 bits
 
 
 @dataclass
 class _Value:
-    """What a blob of the FP32 graph has become: the parts of an INT8 one, a float blob, or both."""
+    """The replacement of a blob of the FP32 graph: parts of INT8 blobs, a float blob, or both."""
 
     parts: tuple[Part, ...] = ()
     float_blob: str = ""
@@ -44,7 +43,7 @@ class _Converter:
     values: dict[str, _Value] = field(default_factory=dict)
     out: list[Layer] = field(default_factory=list)
     takers: dict[str, list[Layer]] = field(default_factory=dict)
-    fused: set[str] = field(default_factory=set)  # names of activations that are part of a convolution
+    fused: set[str] = field(default_factory=set)  # names of activations merged into a convolution
 
     def run(self, layers: list[Layer]) -> list[Layer]:
         aliases: dict[str, str] = {}
@@ -73,10 +72,10 @@ class _Converter:
             for top in layer.tops:
                 if layer.type != "Split" and top not in self.takers and top in self.values:
                     self._float(top, top)
-        read = {blob for layer in self.out for blob in layer.bottoms}  # a rule may give up after it asked for a map
+        read = {blob for layer in self.out for blob in layer.bottoms}  # a rule may give up after requesting a map
         return _with_splits([one for one in self.out if one.type != "Int8Quantize" or one.tops[0] in read])
 
-    # From one kind of blob to the other.
+    # Converts between float and INT8 blobs.
 
     def _keep_float(self, layer: Layer) -> None:
         layer.bottoms = [self._float(blob) for blob in layer.bottoms]
@@ -84,7 +83,7 @@ class _Converter:
         self.values |= {top: _Value(float_blob=top) for top in layer.tops}
 
     def _float(self, blob: str, name: str = "") -> str:
-        """The float blob that holds a value, made where there is none."""
+        """The float blob of a value, created if missing."""
         value = self.values[blob]
         if not value.float_blob:
             value.float_blob = name or f"{blob}_float"
@@ -110,7 +109,7 @@ class _Converter:
         return value.float_blob
 
     def _parts(self, blob: str, channels: int, found: Range | None) -> list[Part]:
-        """The INT8 parts that hold a value; a float one is rounded to the range `found`."""
+        """The INT8 parts of a value; a float blob is quantized with the range `found`."""
         value = self.values[blob]
         if not value.parts and found is not None:
             step, zero = quantizer(found)
@@ -120,7 +119,7 @@ class _Converter:
             value.parts = (Part(name, 0, (channels + 3) // 4 * 4, step, zero, blob),)
         return joined(value.parts)
 
-    # A rule for each type of layer: False leaves it float.
+    # One rule per layer type; returning False keeps the layer in float.
 
     def _convolution(self, layer: Layer) -> bool:
         assert layer.weights is not None
@@ -221,17 +220,17 @@ class _Converter:
             self._give(top, *piece)
         return True
 
-    # What the rules share.
+    # State and helpers shared by the rules.
 
     def _map(self, top: str) -> str:
-        """The name of an INT8 blob: an output of the network is float, and has the name already."""
+        """The name of an INT8 blob; differs if the name is used by a float output of the network."""
         return top if top in self.takers else f"{top}_int8"
 
     def _give(self, blob: str, *parts: Part) -> None:
         self.values[blob] = _Value(parts)
 
     def _range(self, names: Iterable[str]) -> Range | None:
-        """What holds the ranges of all the tensors."""
+        """A range that covers all the tensors."""
         found = []
         for name in names:
             if name not in self.calibration.ranges:
@@ -241,12 +240,12 @@ class _Converter:
         return Range(low, high, max(one.peak for one in found))
 
     def _gives_float(self, blob: str) -> bool:
-        """Whether a blob is an output of the network, or goes into layers that are never INT8."""
+        """Whether a blob is an output of the network, or is read by layers that are never INT8."""
         takers = self.takers.get(blob, [])
         return all(taker.type in ("Reshape", "Permute", "MatMul", "Softmax") for taker in takers)
 
     def _multiply(self, layer: Layer, parts: Sequence[Part], type_: str) -> bool:
-        """Adds the convolution, with the activation behind it."""
+        """Adds the convolution, with the activation after it."""
         assert layer.weights is not None
         outputs, top, activation = len(layer.weights), layer.tops[0], layer.keys.get("9", "0")
         taker = self.takers.get(top, [])
@@ -282,9 +281,9 @@ class _Converter:
     def _rounded(
         self, layer: Layer, parts: Sequence[Part], step: float, zero: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """Values (out, height, width, in) int8, bias int32 and scale float32 of each output; None: they do not fit.
-
-        With values v, bytes x and the zeros z of what a layer takes, its result is scale * (bias + sum(v * x)).
+        """Values (out, height, width, in) int8, and bias int32 and scale float32 of each output; None if they are out
+        of range. With values v and input bytes x, the result is scale * (bias + sum(v * x)); the bias includes the
+        input's zeros.
         """
         assert layer.weights is not None
         steps = np.repeat([part.step for part in parts], [part.channels for part in parts])
@@ -293,7 +292,7 @@ class _Converter:
         weights = layer.weights
         if layer.groups > 1:
             weights = weights * steps[:, None, None, None]
-        else:  # pixels of the image have four bytes
+        else:  # pixels of the input image have four bytes
             weights = np.pad(weights, ((0, 0), (0, len(steps) - weights.shape[1]), (0, 0), (0, 0)))
             weights = weights * steps[None, :, None, None]
         if means is not None:
@@ -304,7 +303,7 @@ class _Converter:
         shift = bias_shift(weights, values, factors, means, layer.groups)
         bias = np.zeros(len(values)) if layer.bias is None else layer.bias.astype(np.float64) + shift
         bias = bias + zero * step
-        # A channel without weights may have any scale.
+        # The scale of a channel without weights is arbitrary.
         factors = np.where(np.abs(values).reshape(len(values), -1).any(1), factors, np.abs(bias) / 1e6 + 1e-9)
         scale = (factors / step).astype(np.float32)
         whole = values.astype(np.int64)
@@ -328,11 +327,9 @@ def convert(
     Args:
         layers: of the FP32 model.
         calibration: of the same checkpoint.
-        tensors: what each convolution is in the calibration.
+        tensors: the calibrated tensor of each convolution.
         floats: names of the convolutions that stay float.
-        per_channel: a weight scale for each output channel.
-
-    Raises CalibrationError where the calibration lacks what is needed.
+        per_channel: use one weight scale per output channel. Raises CalibrationError if the calibration is incomplete.
     """
     if calibration.sums is None:
         raise CalibrationError(
@@ -342,7 +339,7 @@ def convert(
 
 
 def _is_plain(layer: Layer, sizes: Collection[int]) -> bool:
-    """A square kernel of one of the sizes, centred, with stride 1 or 2 and without dilation."""
+    """Whether it is a centered square kernel of one of the sizes, with stride 1 or 2 and no dilation."""
     size, stride, pad = layer.number("1", 0), layer.number("3", 1), layer.number("4", 0)
     same = (
         layer.number("11", size) == size,

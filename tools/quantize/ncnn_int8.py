@@ -1,8 +1,8 @@
 """INT8 for NCNN: reads an FP32 `.param` and `.bin`, and writes them with INT8 convolutions and their scales.
 
-The format is that of ncnn's own ncnn2int8: in the `.param` the key 8 is 2 for Convolution and 1 for
-ConvolutionDepthWise, and 100 more where the output is INT8 too; in the `.bin` weights, bias, weight scales, input scale
-and, there, output scale. A scale is what a value is multiplied by.
+The format is that of ncnn's own ncnn2int8. In the `.param`, key 8 is 2 for Convolution and 1 for ConvolutionDepthWise,
+plus 100 if the output is also INT8. The `.bin` holds weights, bias, weight scales, input scale and, for INT8 output,
+output scale. Scales are factors.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ from yolort.tools.quantize.rounding import bias_shift, round_weights
 __all__ = ["attention", "convolutions", "first_convolutions", "heads", "write_int8"]
 
 _ACTIVATIONS = ("Swish", "Sigmoid", "ReLU")
-_FUSED_ACTIVATIONS = ("0", "1", "2")  # none, ReLU, leaky ReLU: what ncnn applies before it requantises
+_FUSED_ACTIVATIONS = ("0", "1", "2")  # none, ReLU, leaky ReLU: activations that ncnn applies before requantization
 
 
 def convolutions(layers: list[Layer], calibration: Calibration) -> dict[str, list[Convolution]]:
-    """What each convolution is in the calibrated graph, one or two of half the outputs: found by the weights.
-
-    Raises CalibrationError where one is not in it.
+    """The tensor of each convolution in the calibrated graph (or two with half the outputs each), identified by the
+    weights. Raises CalibrationError if a convolution is not found.
     """
     known: dict[str, list[Convolution]] = {}
     for one in calibration.convolutions:
@@ -40,7 +39,7 @@ def convolutions(layers: list[Layer], calibration: Calibration) -> dict[str, lis
     out = {}
     for layer in layers:
         if layer.weights is not None:
-            # What the exporter has as two convolutions of half the channels in ONNX is one here.
+            # A convolution here may be two with half the channels in the ONNX export.
             middle = len(layer.weights) // 2
             whole = take(layer.weights)
             found = [whole] if whole else [take(layer.weights[:middle]), take(layer.weights[middle:])]
@@ -54,7 +53,7 @@ def convolutions(layers: list[Layer], calibration: Calibration) -> dict[str, lis
 
 
 def heads(layers: list[Layer]) -> set[str]:
-    """Names of the convolutions that give what the model puts out, activated or not."""
+    """Names of the convolutions that produce the outputs, activated or not."""
     taken = {blob for layer in layers for blob in layer.bottoms}
     made = {top: layer for layer in layers for top in layer.tops}
     found = set()
@@ -68,7 +67,7 @@ def heads(layers: list[Layer]) -> set[str]:
 
 
 def score_branches(layers: list[Layer], classes: int) -> set[str]:
-    """Names of the convolutions between the neck and the scores: the outputs with a channel for each class."""
+    """Names of the convolutions between the neck and the scores (outputs with one channel per class)."""
     made = {top: layer for layer in layers for top in layer.tops}
     last = heads(layers)
     out = set()
@@ -76,7 +75,7 @@ def score_branches(layers: list[Layer], classes: int) -> set[str]:
         if layer.name not in last or layer.weights is None or len(layer.weights) != classes:
             continue
         while len(layer.bottoms) == len(layer.tops) == 1 and layer.bottoms[0] in made:
-            layer = made[layer.bottoms[0]]  # up to what splits a map of the neck
+            layer = made[layer.bottoms[0]]  # up to the layer that splits a map of the neck
             if layer.weights is not None:
                 out.add(layer.name)
     return out
@@ -88,7 +87,7 @@ def first_convolutions(layers: list[Layer]) -> set[str]:
 
 
 def attention(layers: list[Layer]) -> set[str]:
-    """Names of the convolutions of attention, which take its reshaped values."""
+    """Names of the convolutions in attention, which read its reshaped values."""
     reshaped = {blob for layer in layers if layer.type == "Reshape" for blob in layer.tops}
     return {layer.name for layer in layers if layer.weights is not None and layer.bottoms[0] in reshaped}
 
@@ -104,8 +103,8 @@ def write_int8(
 ) -> None:
     """Writes model.ncnn.param, model.ncnn.bin and model.ncnn.table; the convolutions `floats` stay FP32.
 
-    The table is the text that ncnn's ncnn2int8 takes. Convolutions of one scale for all channels are written with that
-    scale for each. `tensors` is what `convolutions` found.
+    The table is the text input of ncnn's ncnn2int8. A per-tensor scale is repeated for each channel. `tensors`: the
+    result of `convolutions`.
     """
     inputs: dict[str, float] = {}
     table = []
@@ -135,7 +134,7 @@ def write_int8(
 
 def _fuse_requantisation(layers: list[Layer], inputs: dict[str, float]) -> None:
     """If an INT8 convolution feeds only another one, its output is INT8."""
-    takers = {blob: layer for layer in layers for blob in layer.bottoms}  # a blob has one: else there is a Split
+    takers = {blob: layer for layer in layers for blob in layer.bottoms}  # the only consumer: no Split
     for layer in layers:
         taker = takers.get(layer.tops[0]) if layer.name in inputs else None
         if taker is not None and taker.name in inputs and layer.keys.get("9", "0") in _FUSED_ACTIVATIONS:

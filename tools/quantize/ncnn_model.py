@@ -1,4 +1,4 @@
-"""NCNN models: their layers and weights, read, and written line by line."""
+"""Reads and writes NCNN models: layers and weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAGIC = "7767517"
 _MAX_PARAM, _MAX_LAYERS = 1 << 20, 2000  # of cpp/src/engines/ncnn/param_file.cpp
 _FLOAT, _INT8 = (0).to_bytes(4, "little"), (0x000D4B38).to_bytes(4, "little")
 CONVOLUTIONS = ("Convolution", "ConvolutionDepthWise")
-#: Layers with weights that stay float, and the key of their number of outputs and of that of their weights.
+#: Layers whose weights stay float, with the keys of their numbers of outputs and of weights.
 _FLOATS = {"Deconvolution": ("0", "6"), "InnerProduct": ("0", "2")}
 _WITHOUT_WEIGHTS = {
     "BinaryOp", "Clip", "Concat", "Dropout", "GELU", "HardSigmoid", "HardSwish", "Input", "Interp", "MatMul", "Mish",
@@ -35,8 +35,8 @@ class Layer:
     keys: dict[str, str]
     weights: np.ndarray | None = None  # of a convolution, (out, in / groups, height, width) float32
     bias: np.ndarray | None = None
-    plain: bytes = b""  # of MemoryData; of our INT8 layers bias, scale and table
-    scales: list[np.ndarray] = field(default_factory=list)  # of INT8: weights, input, output
+    plain: bytes = b""  # data of MemoryData; bias, scale and table of our INT8 layers
+    scales: list[np.ndarray] = field(default_factory=list)  # INT8 scales: weights, input, output
     values: np.ndarray | None = None  # int8
 
     @property
@@ -45,20 +45,20 @@ class Layer:
         return self.number("7", 1)
 
     def number(self, key: str, fallback: int) -> int:
-        """A whole number of the line; GraphError where it is none."""
+        """An integer parameter of the line; GraphError if it is not an integer."""
         text = self.keys.get(key, str(fallback))
         if not text.isdecimal() or len(text) > 10:
             raise GraphError(f"layer '{self.name}': {key}={text[:20]} is not a number")
         return int(text)
 
     def line(self) -> str:
-        """As it stands in the `.param`."""
+        """The line in the `.param`."""
         keys = " ".join(f"{key}={value}" for key, value in self.keys.items())
         blobs = " ".join([str(len(self.bottoms)), str(len(self.tops)), *self.bottoms, *self.tops])
         return f"{self.type:<24} {self.name:<24} {blobs} {keys}".rstrip()
 
     def data(self) -> Iterator[bytes]:
-        """As it stands in the `.bin`."""
+        """The bytes in the `.bin`."""
         if self.values is not None:
             packed = self.values.tobytes()
             yield _INT8 + packed + b"\0" * (-len(packed) % 4)
@@ -74,7 +74,7 @@ class Layer:
 def read(folder: Path) -> list[Layer]:
     """The layers of an FP32 model, in order.
 
-    Raises FileNotFoundError; GraphError for a damaged model, one that is not FP32, or a layer that is not known.
+    Raises FileNotFoundError; GraphError for a damaged model, a model that is not FP32, or an unknown layer.
     """
     param, weights = folder / "model.ncnn.param", folder / "model.ncnn.bin"
     for file in (param, weights):

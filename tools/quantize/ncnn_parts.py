@@ -1,4 +1,4 @@
-"""Channels of INT8 maps, as yolort's NCNN layers read them, and the bytes of their values."""
+"""Channel ranges of INT8 maps for yolort's NCNN layers, and conversion of values to bytes."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ class Part:
     step: float
     zero: int
     source: str  # the calibrated tensor before its activation
-    doubled: bool = False  # each pixel stands for two rows and columns
+    doubled: bool = False  # the map has half the rows and columns; each pixel is read twice
 
     def alike(self, other: Part) -> bool:
-        """Whether both are of the same map, read the same way."""
+        """Whether both are parts of the same map and read in the same way."""
         return (self.blob, self.doubled) == (other.blob, other.doubled)
 
 
 def quantizer(found: Range | None) -> tuple[float, int]:
-    """Step and zero of unsigned bytes that hold a range; the step is a float32."""
+    """Step and zero point of unsigned bytes that cover a range; the step is float32."""
     assert found is not None
     step = float(np.float32(max(found.high - found.low, 1e-6) / 255))
     return step, int(np.clip(round(-found.low / step), 0, 255))
 
 
 def table(step: float, zero: int, function: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, tuple[float, int]]:
-    """256 bytes of what an activation makes of each byte, and step and zero of those."""
+    """The table of 256 bytes for an activation, with step and zero point of its results."""
     y = function((np.arange(256) - zero) * step)
     after = quantizer(Range(float(min(y.min(), 0)), float(max(y.max(), 0)), 0.0))
     return np.clip(np.round(y / after[0]) + after[1], 0, 255).astype(np.uint8), after
 
 
 def cut(parts: Sequence[Part], start: int, size: int) -> list[Part]:
-    """The channels `start` to `start + size` of parts that stand side by side."""
+    """The channels `start` to `start + size` of concatenated parts."""
     out, at = [], 0
     for part in parts:
         first, last = max(start, at), min(start + size, at + part.channels)
@@ -55,7 +55,7 @@ def cut(parts: Sequence[Part], start: int, size: int) -> list[Part]:
 
 
 def joined(parts: Sequence[Part]) -> list[Part]:
-    """The same channels, of as few parts as possible."""
+    """The same channels with as few parts as possible."""
     out: list[Part] = []
     for part in parts:
         if out and out[-1].offset + out[-1].channels == part.offset and out[-1].alike(part):
@@ -66,12 +66,12 @@ def joined(parts: Sequence[Part]) -> list[Part]:
 
 
 def ranges(parts: Iterable[Part]) -> dict[str, str]:
-    """The parameter of a layer that says which channels of its inputs it reads."""
+    """The layer parameter that selects the channels of its inputs."""
     numbers = [str(n) for part in parts for n in (part.offset, part.channels, int(part.doubled))]
     return {"-23310": ",".join([str(len(numbers)), *numbers])}
 
 
 def real(value: float) -> str:
-    """As ncnn tells floats from integers: with a point or an exponent."""
+    """Formats a float for ncnn, which recognizes floats by a point or exponent."""
     text = f"{value:.9g}"
     return text if "." in text or "e" in text else f"{text}.0"

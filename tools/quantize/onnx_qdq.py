@@ -1,4 +1,4 @@
-"""INT8 for ONNX: where the Q/DQ pairs stand, for each engine."""
+"""INT8 for ONNX: placement of the Q/DQ pairs for each engine."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ __all__ = ["PLACEMENTS", "Placement", "dynamic", "static", "weights_only"]
 class Placement:
     """The placement and kind of Q/DQ pairs for a target."""
 
-    operators: tuple[str, ...]  # that get Q/DQ; of one alone, only what it takes is quantised
+    operators: tuple[str, ...]  # operators that get Q/DQ; for a single one, only its input is quantized
     signed: bool  # activations
     symmetric: bool
     stem: bool  # whether the first convolutions are INT8
 
 
 #: ONNX Runtime runs an operator in INT8 only between two Q/DQ pairs, so it needs a pair after every operator: SiLU
-#: becomes a lookup table and a product of bytes. OpenVINO and TensorRT fuse what follows a convolution in float, and
-#: a pair between the two would keep them apart. Attention stays float: it is small, and 8 bits are slower there. So
-#: does the stem on ONNX Runtime, which is faster then, and more accurate.
+#: becomes a lookup table and a product of bytes. OpenVINO and TensorRT fuse a convolution with the float operators
+#: after it, and a pair in between would prevent that. Attention stays float: it is small, and INT8 is slower there. On
+#: ONNX Runtime the stem also stays float, which is faster and more accurate.
 _EVERY = ("Conv", "Sigmoid", "Mul", "Add", "Concat", "MaxPool", "Resize", "Split")
-#: Of each target, see `yolort.tools._formats`.
+#: The placement for each target, see `yolort.tools._formats`.
 PLACEMENTS = {
     "openvino": Placement(("Conv",), False, False, True),
     "onnxruntime": Placement(_EVERY, False, False, False),
@@ -55,13 +55,13 @@ def static(
     per_channel: bool = True,
     reduce_range: bool = False,
 ) -> onnx.ModelProto:
-    """Weights and activations in INT8; the convolutions `floats`, by the names of their nodes, stay as they are.
+    """Quantizes weights and activations to INT8, except for the convolutions `floats` (node names).
 
     Args:
-        per_channel: a weight scale for each output channel, else one for all.
-        reduce_range: weights of 7 bits, for x86 without VNNI, whose INT8 products saturate 16 bits.
+        per_channel: use one weight scale per output channel instead of one per tensor. reduce_range: use 7-bit weights,
+            for x86 without VNNI, whose INT8 products saturate at 16 bits.
 
-    Each bias is shifted by what rounding the weights takes from the mean of the output (`bias_shift`).
+    Each bias is shifted to compensate the change of the output's mean by rounding the weights (`bias_shift`).
     """
     model = _copy(graph)
     _correct_biases(model, graph, calibration, floats, per_channel, reduce_range)
@@ -96,7 +96,7 @@ def static(
 
 
 def weights_only(graph: Graph, floats: Collection[str] = (), *, per_channel: bool = True) -> onnx.ModelProto:
-    """Weights in INT8, the arithmetic in float: a quarter of the file, no more speed."""
+    """Stores weights in INT8 and computes in float: a quarter of the file size, but not faster."""
     model = _copy(graph)
     stored = {one.name: one for one in model.graph.initializer}
     nodes = []
@@ -117,7 +117,7 @@ def weights_only(graph: Graph, floats: Collection[str] = (), *, per_channel: boo
 
 
 def dynamic(graph: Graph, floats: Collection[str], folder: Path, *, per_channel: bool = True) -> onnx.ModelProto:
-    """Weights in INT8, and activation ranges computed at run time; needs no calibration."""
+    """Quantizes weights to INT8 and computes activation ranges at run time; needs no calibration."""
     source, made = folder / "float.onnx", folder / "dynamic.onnx"
     onnx.save(_copy(graph), source)
     with _quiet():
@@ -146,7 +146,7 @@ def _excluded(graph: Graph, placement: Placement, floats: Collection[str]) -> li
 
 
 def _in_attention(graph: Graph, node: onnx.NodeProto) -> bool:
-    """Whether a node handles the heads of attention: another rank, or a product with a constant."""
+    """Whether a node belongs to attention: another rank, or a product with a constant."""
     shapes = [graph.shapes.get(name) for name in (*node.input[:1], *node.output[:1])]
     scaled = node.op_type == "Mul" and any(graph.constant(name) is not None for name in node.input)
     split = node.op_type == "Split" and attribute(node, "axis", 0) != 1
@@ -186,7 +186,7 @@ def _replace(field: Any, values: Sequence[object]) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """onnxruntime.quantization logs through the root logger; what it warns of is checked here instead."""
+    """Silences onnxruntime.quantization, which uses the root logger; yolort checks these problems itself."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,10 +1,10 @@
-"""INT8 models from a calibration, checked and measured before they are given a name.
+"""Builds INT8 models from a calibration, and checks and measures them before writing the result.
 
     from yolort.tools import quantize
     quantize("yolo26n.onnx", "calibration.json", target="openvino", data="coco128.yaml", max_drop=0.3)
 
-One calibration serves every format: `onnx` with the Q/DQ pairs where the target's engine wants them, `ncnn`, and the
-calibration `cache` of TensorRT. The convolutions that give the raw maps stay float.
+One calibration serves every format: `onnx` with Q/DQ pairs placed for the target's engine, `ncnn`, and TensorRT's
+calibration `cache`. The convolutions that produce the raw maps stay float.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ __all__ = ["MODES", "QuantizeError", "Quantized", "quantize"]
 _log = logging.getLogger(__name__)
 
 MODES = ("static", "dynamic", "weights")
-_RUNS = 100  # detections that each model is timed with, in turns
+_RUNS = 100  # number of timed detections per model
 _DYNAMIC = (
     "dynamic INT8 is slow: YOLO26n took 2.6 times the time of the float model on OpenVINO, and 6.5 times on ONNX "
     "Runtime (docs/benchmarks/int8.md); calibration makes INT8 fast, and weights alone (--weights-only) the file small"
 )
-_SENSITIVITY_IMAGES = 4  # that the sensitivity of layers is measured on
+_SENSITIVITY_IMAGES = 4  # images for measuring the sensitivity of layers
 
 
 class QuantizeError(yolort.Error):
-    """The INT8 model does not compute what the float one computes, or the budget cannot be met."""
+    """The INT8 model gives wrong results, or the allowed drop cannot be met."""
 
 
 @dataclass
@@ -58,14 +58,14 @@ class Quantized:
     """The outcome of `quantize`."""
 
     path: Path
-    floats: dict[str, str]  # convolutions that stay float, beside those of the head, and why
+    floats: dict[str, str]  # convolutions other than the head's that stay float, and why
     megabytes: tuple[float, float]  # before, after
-    changed: float = float("nan")  # 0 to 1: how much of what is detected on the embedded picture
+    changed: float = float("nan")  # share of the detections on the embedded image that changed, 0 to 1
     accuracy: tuple[float, float] | None = None  # float, INT8; 0 to 1, by `metric`
-    metric: str = ""  # of the task: "mAP50-95", "mask mAP50-95", "keypoint mAP50-95" or "top-1"
-    conf: tuple[float, float] | None = None  # confidence of the best F1: float, INT8
+    metric: str = ""  # "mAP50-95", "mask mAP50-95", "keypoint mAP50-95" or "top-1", depending on the task
+    conf: tuple[float, float] | None = None  # confidence with the best F1: float, INT8
     ms: tuple[float, float] | None = None  # p50 end to end on the target's engine: float, INT8
-    ratio: Ratio | None = None  # of these times, INT8 to float
+    ratio: Ratio | None = None  # ratio of these times, INT8 to float
     notes: list[str] = field(default_factory=list)
 
 
@@ -167,7 +167,7 @@ def quantize(
 def _check_arguments(
     format: str, mode: str, target: str | None, calibrated: bool, has_data: bool, max_drop: float | None
 ) -> None:
-    """ValueError for what does not go together."""
+    """Raises ValueError for arguments that cannot be combined."""
     if format not in QUANTIZED:
         hint = "; TensorRT builds engines from --format onnx --target gpu" if format == "engine" else ""
         raise ValueError(f"format must be one of {', '.join(QUANTIZED)}, not {format!r}{hint}")
@@ -194,7 +194,7 @@ def _onnx_builder(
     reduce_range: bool | None,
     folder: Path,
 ) -> OnnxBuilder:
-    """With the target and the range of weights that suit this machine, if they are not given."""
+    """Creates the builder; target and weight range default to those suitable for this machine."""
     if calibration is not None:
         calibration.check_graph(graph)
     arm = _on_arm()
@@ -207,7 +207,7 @@ def _onnx_builder(
 
 
 def _excluded(builder: Builder, patterns: Sequence[str], mode: str, int8_stem: bool | None) -> dict[str, str]:
-    """The convolutions that stay float whatever the accuracy is, and why."""
+    """The convolutions that stay float regardless of accuracy, and why."""
     excluded = dict.fromkeys(_matching(builder.layers, patterns), "excluded")
     if mode == "static":
         excluded |= dict.fromkeys(builder.attention, "attention")
@@ -227,7 +227,7 @@ def _make(
     measure: bool,
     progress: Callable[[Sequence[Any]], Iterable[Any]],
 ) -> Quantized:
-    """Builds, checks, measures and places."""
+    """Builds, checks and measures the model, and moves it to its destination."""
     engine = _runner(builder)
     if engine is None and evaluator is not None:
         raise yolort.EngineError(f"{builder.engine} cannot run here, so accuracy cannot be measured")
@@ -261,7 +261,7 @@ def _make(
 
 
 def _changed(comparison: Comparison, floats: Collection[str]) -> float:
-    """Which share of what the float model detects on the embedded image is changed; QuantizeError if all of it is."""
+    """The share of the float model's detections on the embedded image that changed; QuantizeError if nearly all did."""
     image = [sample_image(comparison.source.channels)]
     share = changed(comparison.maps(comparison.source, image), comparison.maps(comparison.open(floats), image))
     if not share <= MOST_CHANGED:
@@ -278,7 +278,7 @@ def _within(
     max_drop: float,
     progress: Callable[[Sequence[Any]], Iterable[Any]],
 ) -> dict[str, str]:
-    """The convolutions to keep float so that accuracy falls by at most `max_drop` points, and why."""
+    """The convolutions to keep in float so that accuracy drops by at most `max_drop` points, and why."""
     min_accuracy = comparison.source_score[0] - max_drop / 100
     if comparison.score(excluded)[0] >= min_accuracy:
         return excluded
@@ -292,7 +292,7 @@ def _within(
 
 
 def _time(result: Quantized, builder: Builder, built: Path) -> None:
-    """Adds the milliseconds of both models on the engine that they are for, measured in turns, and what they say."""
+    """Adds the times of both models on the target engine, measured alternately, and a note about them."""
     engine = builder.engine
     able = {name: precisions for name, why, precisions in _core.candidates(str(builder.source)) if not why}
     if engine not in able or (builder.for_arm and not _on_arm()):
@@ -312,7 +312,7 @@ def _time(result: Quantized, builder: Builder, built: Path) -> None:
 
 
 def _not_faster(engine: str, ratio: Ratio | None, able: Mapping[str, Sequence[str]]) -> str:
-    """What to do if INT8 does not save time on an engine; `able`: the engines here, and what they compute in."""
+    """Advice if INT8 does not save time on an engine; `able`: the available engines and their precisions."""
     slower = ratio is not None and ratio.verdict == "slower"
     text = f"INT8 is {'slower' if slower else 'not measurably faster'} than the float model here on {engine}"
     hints = [f"--target {other}" for other in ("openvino", "onnxruntime") if other in able and other != engine]
@@ -325,7 +325,7 @@ def _on_arm() -> bool:
 
 
 def _runner(builder: Builder) -> str | None:
-    """The engine that the artefact is for, or one that computes the same where that is not here."""
+    """The artifact's target engine, or if it is not available, another one that computes the same."""
     able = [engine for engine, why, _ in _core.candidates(str(builder.source)) if not why]
     return builder.engine if builder.engine in able else None if builder.engine == "ncnn" else next(iter(able), None)
 
@@ -342,7 +342,7 @@ def _matching(layers: dict[str, str], patterns: Sequence[str]) -> set[str]:
 
 
 def _ncnn_folder(model: Path, calibration: Calibration, folder: Path) -> Path:
-    """The FP32 model; of a checkpoint, exported into `folder`."""
+    """The FP32 model; a checkpoint is exported into `folder`."""
     if model.is_dir():
         return model
     if model.suffix.lower() not in (".pt", ".yaml", ".yml"):
@@ -354,7 +354,7 @@ def _ncnn_folder(model: Path, calibration: Calibration, folder: Path) -> Path:
 
 
 def _cache(calibration: Calibration) -> str:
-    """As TensorRT 8.6 writes it: a header, and of each tensor the bits of its scale, peak / 127, in hexadecimal."""
+    """The format of TensorRT 8.6: a header, and for each tensor the bits of its scale, peak / 127, in hexadecimal."""
     kind = "MinMaxCalibration" if calibration.method == "minmax" else "EntropyCalibration2"
     rows = [
         f"{name}: {struct.pack('>f', max(found.peak, 1e-6) / 127).hex()}" for name, found in calibration.ranges.items()

@@ -1,4 +1,4 @@
-"""Chooses the convolutions that stay float, so that an INT8 model keeps its accuracy at the least cost in time."""
+"""Chooses the convolutions to keep in float, so that an INT8 model keeps its accuracy at the lowest cost in time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from yolort.tools.quantize.comparison import Comparison
 
 __all__ = ["keep_float", "times"]
 
-_MAX_TRIALS = 10  # of giving a layer back to INT8
+_MAX_TRIALS = 10  # attempts to return a layer to INT8
 
 
 def keep_float(
@@ -24,18 +24,17 @@ def keep_float(
     images: Sequence[np.ndarray],
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> dict[str, str] | None:
-    """The convolutions to keep float, `excluded` among them, and why; None if not even all of them are enough.
+    """The convolutions to keep in float, including `excluded`, and why; None if even all of them are not enough.
 
     Args:
-        comparison: of the float model and its INT8 models.
-        excluded: the convolutions that stay float whatever it costs, and why.
-        min_accuracy: to reach, 0 to 1, by the metric of the task.
+        comparison: the float model and its INT8 models. excluded: convolutions that always stay float, and why.
+            min_accuracy: accuracy to reach, 0 to 1, by the task's metric.
         images: (height, width, 3) BGR uint8 each, to measure sensitivity on.
         progress: wraps the layers, for a progress bar.
 
-    Each convolution is made INT8 while all others are float, and the error of the maps (`map_error`) is divided by the
-    time that the convolution takes in the float model. Convolutions are ranked by that, and the fewest top-ranked ones
-    that reach `min_accuracy` are found by bisection; then those of them that save most time are tried in INT8 again.
+    Each convolution is quantized alone, and the error of the maps (`map_error`) is divided by its time in the float
+    model. Convolutions are ranked by this quotient, and bisection finds the fewest top-ranked ones that reach
+    `min_accuracy`; then those that save the most time are tried in INT8 again.
     """
     layers = list(comparison.builder.layers)
     free = [layer for layer in layers if layer not in excluded]
@@ -69,7 +68,7 @@ def keep_float(
 
 
 def _fewest(limit: int, enough: Callable[[int], bool]) -> int | None:
-    """The smallest count from 1 to `limit` that is enough, by doubling and bisection; None if `limit` is not."""
+    """The smallest count from 1 to `limit` that is enough, by doubling and bisection; None if even `limit` is not."""
     high = 1
     while high < limit and not enough(high):
         high *= 2
@@ -87,10 +86,12 @@ def _fewest(limit: int, enough: Callable[[int], bool]) -> int | None:
 
 
 def times(source: Path, engine: str, layers: Sequence[str]) -> dict[str, float]:
-    """Milliseconds of each layer in the float model: as the engine's profiler tells, else an even share of the rest."""
+    """Milliseconds of each layer in the float model, from the engine's profiler; layers it does not list share the rest
+    equally.
+    """
     told: dict[str, float] = {}
     for layer in profile(source, engine=engine, precision="fp32", runs=10).layers:
-        name = layer.name.removesuffix("/WithoutBiases")  # as OpenVINO calls a convolution it took the bias from
+        name = layer.name.removesuffix("/WithoutBiases")  # OpenVINO's name for a convolution whose bias it split off
         told[name] = told.get(name, 0.0) + layer.ms
     found = {layer: told.get(layer, 0.0) for layer in layers}
     known = [ms for ms in found.values() if ms > 0]

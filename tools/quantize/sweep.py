@@ -1,4 +1,4 @@
-"""INT8 recipes side by side: calibration-set size x method x granularity, weights only, dynamic, the naive one.
+"""Compares INT8 recipes: calibration-set size x method x granularity, weights only, dynamic, and naive.
 
 from yolort.tools import sweep
 sweep("yolo26n.pt", "coco128.yaml").save("sweep.md")
@@ -64,8 +64,9 @@ def sweep(
         progress: wraps steps, with a description, for a progress bar.
 
     Rows are named `<target>-<method>-<images>-<granularity>`. Further rows show the float model in every precision of
-    the engine and, for ONNX, INT8 weights only, dynamic INT8 and the naive recipe: the graph with its decoder,
-    quantised by onnxruntime.quantization.quantize_static with its defaults. A recipe that fails has the reason in its
+    the engine and, for ONNX, weights-only INT8, dynamic INT8 and the naive recipe: the graph with its decoder,
+    quantized by onnxruntime.quantization.quantize_static with default settings. A recipe that fails has the reason in
+    its
     row.
 
     Raises ValueError for unknown choices, and the errors of `calibrate`, `export` and `benchmark`.
@@ -115,7 +116,7 @@ def _float_rows(model: Path, engine: str) -> list[Row]:
 def _recipes(
     model: Path, target: str, calibrations: Mapping[str, Calibration], granularities: Sequence[str]
 ) -> dict[str, Callable[..., object]]:
-    """What makes each INT8 model of a target into its `output`, by name."""
+    """Functions by name that build each INT8 model of a target at `output`."""
     how: dict[str, Any] = {"format": "ncnn"} if target == "ncnn" else {"target": target}
     out: dict[str, Callable[..., object]] = {
         f"{name}-{granularity}": partial(
@@ -130,7 +131,7 @@ def _recipes(
 
 
 def _row(folder: Path, target: str, name: str, make: Callable[..., object]) -> Row:
-    """Makes an INT8 model; the row says why there is none."""
+    """Builds an INT8 model; if that fails, its row has the reason."""
     built = folder / f"{target}-{name}{FORMATS['ncnn' if target == 'ncnn' else 'onnx'].ending}"
     row = Row(Case(str(built), _TARGETS[target]))
     try:
@@ -147,10 +148,10 @@ def _check_choices(name: str, given: Sequence[str], known: Collection[str]) -> N
 
 
 def _complete(done: Benchmark, rows: list[Row]) -> Benchmark:
-    """The benchmark with the rows that failed among those that were measured, and names in place of paths."""
+    """The benchmark including the failed rows, with names in place of paths."""
     measured = iter(done.rows)
     done.rows = [row if row.error else next(measured) for row in rows]
-    for row in done.rows:  # the files are gone
+    for row in done.rows:  # the files no longer exist
         row.case = replace(row.case, model=Path(row.case.model).name)
     return done
 
@@ -158,7 +159,7 @@ def _complete(done: Benchmark, rows: list[Row]) -> Benchmark:
 def _naive(
     model: Path, data: str | Path, images: int, head: str, imgsz: int | tuple[int, int] | None, output: Path
 ) -> None:
-    """As most tutorials have it: the model as it is, `quantize_static` as it is."""
+    """The recipe of most tutorials: the complete graph, and `quantize_static` with its defaults."""
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
     source = export(

@@ -1,4 +1,4 @@
-"""From a budget or a study to a measured model."""
+"""Searches and studies: from a budget or a study file to a measured model."""
 
 from __future__ import annotations
 

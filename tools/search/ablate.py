@@ -11,17 +11,16 @@ The study is a YAML file:
     imgsz: 320
     seeds: [0, 1, 2]
     baseline: {epochs: 15}
-    steps:                      # each a name and what it changes of the recipe (yolort.tools.search.Recipe)
+    steps:                      # names, and the recipe fields that they change (yolort.tools.search.Recipe)
       distil: {teacher: yolo26s.pt}
       prune: {epochs: 10, prune: 0.2, finetune: 5}
       int8: {precision: int8}
       tta: {augment: true}
     sets: [each, all]           # and leave-one-out, or lists of steps: [prune, int8]
 
-`each` asks what a step gives alone, compared with the baseline. `leave-one-out` asks what it gives beside all others:
-"all - prune" is compared with all steps. Conclusions from one may not apply to the other.
-
-Every stage is kept by what it was made from, so that an interrupted study goes on where it was.
+`each` measures the effect of a single step, compared with the baseline. `leave-one-out` measures its effect on top of
+all others: "all - prune" is compared with all steps. Conclusions from one may not apply to the other. Every stage is
+cached under its inputs, so an interrupted study resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -54,24 +53,24 @@ _NORMAL = 1.96  # standard errors of a 95 % interval
 
 @dataclass
 class Variant:
-    """A set of steps, and what it gave; `error` says why it has no figures."""
+    """A set of steps and its results; `error` is the reason if there are none."""
 
     steps: tuple[str, ...]
     recipe: Recipe
     accuracy: list[Accuracy] = field(default_factory=list)  # of each seed
-    row: Row | None = None  # latency, of the first seed
+    row: Row | None = None  # latency, for the first seed
     error: str = ""
-    left_out: str = ""  # the one step that it lacks, if it is compared with all
+    left_out: str = ""  # the missing step, if it is compared with all steps
 
     @property
     def name(self) -> str:
-        """The steps, "baseline", or "all - " and the step that was left out."""
+        """The steps, "baseline", or "all - " and the omitted step."""
         return f"all - {self.left_out}" if self.left_out else " + ".join(self.steps) or "baseline"
 
 
 @dataclass
 class Difference:
-    """Of mAP50-95, in points of 100, with a 95 % interval."""
+    """A change of mAP50-95 in points, with a 95 % interval."""
 
     mean: float
     low: float
@@ -95,17 +94,16 @@ class Ablation:
         self.setup = setup
 
     def reference(self, variant: Variant) -> Variant:
-        """The reference of a variant: the baseline, or all steps if it lacks one of them."""
+        """The variant to compare with: the baseline, or all steps for a variant that lacks one of them."""
         if not variant.left_out:
             return self.variants[0]
         every = tuple(self.study.steps)
         return next(one for one in self.variants if one.steps == every)
 
     def difference(self, variant: Variant) -> Difference | None:
-        """To its reference; None where one of the two has no figures.
-
-        The interval is that of a paired bootstrap over images, and over seeds where there are several: each draw
-        takes images and seeds with replacement, of both alike.
+        """The change from the reference; None if one of the two has no figures. The interval is from a paired bootstrap
+        over images and, if there are several, seeds: each draw uses the same images and seeds, drawn with replacement,
+        for both.
         """
         return self._combined([(1, variant), (-1, self.reference(variant))])
 
@@ -120,7 +118,7 @@ class Ablation:
     def _combined(self, parts: Sequence[tuple[int, Variant]]) -> Difference | None:
         if any(one.error or not one.accuracy for _, one in parts):
             return None
-        # Not np.sum: one seed of the one is compared with all of the other.
+        # Not np.sum, so that a single seed of one is compared with all seeds of the other.
         points = sum((sign * np.array([seed.map50_95 for seed in one.accuracy]) for sign, one in parts), np.zeros(1))
         draws = sum(
             (sign * np.array([seed.draws50_95 for seed in one.accuracy]) for sign, one in parts), np.zeros((1, 1))
@@ -132,7 +130,7 @@ class Ablation:
         return Difference(100 * mean, 100 * (mean - error), 100 * (mean + error))
 
     def rows(self) -> list[dict[str, Any]]:
-        """A dict a variant, ready for JSON: what has no figure is None."""
+        """One dict per variant, for JSON; missing figures are None."""
         out = []
         for one in self.variants:
             base = self.reference(one)
@@ -180,7 +178,7 @@ class Ablation:
         return list(_HEADINGS), cells
 
     def answer(self) -> str:
-        """The variant that gains most, in a sentence."""
+        """A sentence about the variant with the largest gain."""
         changes = [(one.name, found) for one in self.variants[1:] if (found := self.difference(one)) is not None]
         gains = [(name, found) for name, found in changes if found.certain and found.mean > 0]
         if not gains:
@@ -189,7 +187,7 @@ class Ablation:
         return f"Most accurate change: {name}, {found} mAP50-95."
 
     def findings(self) -> list[str]:
-        """A sentence for each variant, from the figures alone; first what they do not hold for."""
+        """One sentence per variant, derived from its figures; limitations come first."""
         out = self.doubts()
         for one, row in zip(self.variants[1:], self.rows()[1:], strict=True):
             found = self.difference(one)
@@ -217,7 +215,7 @@ class Ablation:
         return out
 
     def doubts(self) -> list[str]:
-        """Why the intervals may be too narrow."""
+        """Reasons why the intervals may be too narrow."""
         trained = any(one.recipe.epochs or one.recipe.finetune for one in self.variants)
         if len(self.study.seeds) > 1 or not trained:
             return []
@@ -234,7 +232,7 @@ class Ablation:
         )
 
     def to_csv(self) -> str:
-        """A line a variant."""
+        """CSV with one line per variant."""
         out = io.StringIO()
         flat = []
         for row in self.rows():
@@ -253,7 +251,7 @@ class Ablation:
         return json.dumps({"rows": self.rows(), "findings": self.findings(), "setup": self.setup}, indent=1)
 
     def to_html(self) -> str:
-        """One page that needs nothing else: findings, table, charts, set-up."""
+        """A self-contained HTML page: findings, table, charts, setup."""
 
         rows = [row for row in self.rows() if row["map50_95"] is not None]
         changed = [(row["variant"], *row["difference"].values()) for row in rows if row["difference"]]
@@ -274,7 +272,9 @@ class Ablation:
         )
 
     def save(self, path: str | Path) -> None:
-        """Writes what the ending says: .html, .md, .csv or .json; whole, and over nothing of others."""
+        """Writes the format of the ending: .html, .md, .csv or .json. The file is written atomically and replaces only
+        files of yolort.
+        """
         report.save(self, path, REPORT_WRITERS)
 
 
@@ -294,7 +294,7 @@ def _text(value: float | None, form: str) -> str:
     return "-" if value is None else form.format(value)
 
 
-#: What writes a report, by the ending of its file.
+#: Report writers by file ending.
 REPORT_WRITERS: dict[str, Callable[[Ablation], str]] = {
     ".html": Ablation.to_html,
     ".md": Ablation.to_markdown,
@@ -347,7 +347,7 @@ def ablate(
                 if told.get("failed"):
                     raise yolort.Error(told["note"])
                 variant.accuracy.append(pipeline.accuracy(variant.recipe, seed))
-            except Exception as error:  # whatever it is, the other variants go on
+            except Exception as error:  # any error: the other variants continue
                 variant.error = " ".join(str(error).split()) or type(error).__name__
                 _log.warning("%s, seed %s: %s", variant.name, seed, variant.error)
         whole = [one for one in variants if not one.error]
@@ -362,6 +362,6 @@ def ablate(
 
 
 def _measure(folder: str, data: str, recipe: Recipe, seed: int) -> dict[str, Any]:
-    """In a process on another node; the accuracy is kept in the folder."""
+    """Runs in a process on another node; the accuracy is stored in the folder."""
     Pipeline(folder, data).accuracy(recipe, seed)
     return {}

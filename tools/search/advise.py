@@ -1,9 +1,10 @@
-"""Suggestions for a device, a latency and a data set, each with the measurement behind it.
+"""Suggestions for a device, a latency and a dataset, each with the measurement behind it.
 
     from yolort.tools.search import advise, device
     for one in advise(device(), imgsz=640): print(one.text, one.measured, one.page)
 
-It is what the tables of `docs/` say, or times that `measure` took here. `yolort optimize` measures all of it.
+Suggestions are based on the tables in `docs/`, or on times that `measure` took here. `yolort optimize` measures
+everything.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from yolort.tools.search.versions import MODELS, REFERENCE, T4, Model, Timings
 
 __all__ = ["Advice", "Device", "advise", "device"]
 
-_SMALL = 0.3  # share of small objects above which a larger input is the first thing to try
-_IMBALANCE = 10.0  # most frequent over rarest class
+_SMALL = 0.3  # above this share of small objects, try a larger input first
+_IMBALANCE = 10.0  # ratio of the most frequent to the rarest class
 _FEW = 1000  # training images
 
 
@@ -32,16 +33,16 @@ class Device:
     """Properties of a machine."""
 
     arm: bool
-    vnni: bool  # or another way to multiply bytes
-    bf16: bool  # multiplies them in its vector or matrix units
+    vnni: bool  # or other INT8 instructions
+    bf16: bool  # has bf16 vector or matrix instructions
     cores: int
     nvidia: bool
-    reason: str = ""  # why TensorRT is not here
+    reason: str = ""  # why TensorRT is not available
 
 
 @dataclass(frozen=True)
 class Advice:
-    """One thing to start with, what was measured of it, and the page that has the table."""
+    """A suggestion, its measurement, and the page with the table."""
 
     text: str
     measured: str
@@ -77,8 +78,8 @@ def advise(
         imgsz: side of the network input in pixels.
         max_latency: latency target in milliseconds per image, end to end.
         min_map: minimum mAP50-95 on COCO in points, 0 to 100.
-        data: a `data.yaml`, whose training images are counted.
-        timings: how long the models take; None: published times, of another machine.
+        data: a `data.yaml`; its training objects are counted. timings: times of the models; None: published times of
+            another machine.
 
     Raises ValueError for numbers out of range; LabelError or FileNotFoundError for unreadable data.
     """
@@ -144,9 +145,9 @@ def _engine(on: Device) -> list[Advice]:
     return first
 
 
-#: Time in INT8 as a share of that in FP32, nano models on OpenVINO: docs/benchmarks/int8.md.
+#: Time in INT8 as a fraction of FP32, nano models on OpenVINO: docs/benchmarks/int8.md.
 _INT8 = 0.57
-_PRUNED = 1.42  # times as fast on ONNX Runtime, YOLOv8n pruned by 20 %: docs/benchmarks/pruning.md
+_PRUNED = 1.42  # speed-up on ONNX Runtime, YOLOv8n pruned by 20 %: docs/benchmarks/pruning.md
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class _Choice:
 
 
 def _model(on: Device, imgsz: int, limit: float | None, wanted: float | None, timings: Timings | None) -> list[Advice]:
-    """Which model: the most accurate within the time, or the fastest that is accurate enough."""
+    """Suggests a model: the most accurate one within the time, or the fastest that is accurate enough."""
     if timings is None:
         if on.arm:
             return [
@@ -213,7 +214,7 @@ def _model(on: Device, imgsz: int, limit: float | None, wanted: float | None, ti
 
 
 def _prune(choices: list[_Choice], best: _Choice, limit: float | None) -> list[Advice]:
-    """A more accurate model that pruning would make fast enough."""
+    """Suggests a more accurate model that pruning would make fast enough."""
     close = [
         choice
         for choice in choices
@@ -234,7 +235,7 @@ def _prune(choices: list[_Choice], best: _Choice, limit: float | None) -> list[A
 
 
 def _untimed(timings: Timings, wanted: float | None) -> list[Advice]:
-    """The smallest model that is accurate enough, if the times of all such models are unknown."""
+    """Suggests the smallest model that is accurate enough, if the times of all such models are unknown."""
     enough = [model for model in MODELS.values() if wanted is not None and model.map50_95 >= wanted]
     if not enough or any(model.name in timings.ms for model in enough):
         return []
@@ -263,7 +264,7 @@ def _nothing_fits(
         return [
             Advice(f"{within} model here reaches {wanted:g} mAP50-95 on COCO; the closest is {best}", measured, page)
         ]
-    assert limit is not None  # without a limit all are in time
+    assert limit is not None  # without a limit, all are fast enough
     fastest = min(choices, key=lambda choice: choice.ms)
     side = max(int(imgsz * (limit / fastest.ms) ** 0.5) // 32 * 32, 32)
     text = f"{limit:g} ms are less than {fastest} at {imgsz} px: start at {side} px, then prune"

@@ -1,14 +1,14 @@
-"""Budget in, best deployable model out: a search over size, input, head, pruning, precision and engine.
+"""Finds the best deployable model within a budget: searches over size, input, head, pruning, precision and engine.
 
     from yolort.tools.search import Budget, optimize
     done = optimize("yolo26s.pt", "data.yaml", Budget(max_drop=1.0), siblings=["yolo26n.pt"], finetune=10, hours=1.5)
     print(done.best, *done.commands(), sep="\\n")
 
-Optuna proposes, and keeps every trial in an SQLite file; what a trial makes and measures is kept by `Pipeline`, so that
-a search that was interrupted goes on, and nothing is measured twice. Plain answers come first: the model as it is on
-every engine and in every precision, its smaller siblings, smaller inputs; then those that are fast enough and lose too
-much are distilled from the model; pruning has to beat them. What needs training is timed untrained, and trained only
-where it could become the best.
+Optuna proposes trials and stores them in an SQLite file. `Pipeline` caches what they build and measure, so an
+interrupted search resumes and nothing is measured twice. Simple options come first: the unchanged model on every engine
+in every precision, its smaller siblings, and smaller inputs. Then candidates that are fast enough but lose too much
+accuracy are distilled from the model. Pruning has to beat all of these. Candidates that need training are timed
+untrained, and trained only if they could become the best.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _log = logging.getLogger(__name__)
 
 #: Points of mAP50-95 that no short training gave back: docs/benchmarks/distillation.md, docs/benchmarks/pruning.md.
 _RECOVERED = 2.0
-_PRUNED = 3  # of what is as it is, so many are pruned before all else is tried
-_CLOSE = 1.25  # times the fastest: that close, another size may have another fastest engine
+_PRUNED = 3  # number of unchanged models that are pruned before other choices are tried
+_CLOSE = 1.25  # times the fastest: within this factor, another size may run faster on another engine
 
 
 # Long for its documentation.
@@ -82,8 +82,8 @@ def optimize(
             inputs with the model as teacher (in addition to `epochs`); 0 tries neither.
         hours: start no trial after this many hours.
         trials: maximum number of trials, including earlier runs; `hours` or `trials` must be given.
-        trial_minutes: timeout for building and timing, or training and scoring, of a trial, which is then listed as
-            failed.
+        trial_minutes: timeout for building and timing, and for training and scoring, a trial; a trial that exceeds it
+            is listed as failed.
         seed: random seed of training and search.
         ray: address of a Ray cluster, whose nodes see `folder` and the data. Training, export and accuracy run there in
             parallel; times are measured here, between them. "auto" and "local" work as in Ray.
@@ -105,7 +105,7 @@ def optimize(
         imgsz=side,
         epochs=epochs,
         method="taylor",
-        round_to=16,  # the fastest on AVX-512 and as good elsewhere: docs/benchmarks/pruning.md
+        round_to=16,  # fastest on AVX-512 and no worse elsewhere: docs/benchmarks/pruning.md
         engine="onnxruntime",
         train=training,
     )
@@ -124,7 +124,7 @@ def optimize(
 
 
 def _check_limits(hours: float | None, trials: int | None, trial_minutes: float) -> None:
-    """ValueError for a search without an end, or one that ends before it begins."""
+    """Raises ValueError for a search without limits, or with limits that allow no trial."""
     if hours is None and trials is None:
         raise ValueError("set hours or trials: a search does not end by itself")
     for name, value in (("hours", hours), ("trials", trials), ("trial_minutes", trial_minutes)):
@@ -135,7 +135,7 @@ def _check_limits(hours: float | None, trials: int | None, trial_minutes: float)
 def _record(
     pipeline: Pipeline, base: Recipe, finetune: int, seed: int, progress: Callable[[str], None]
 ) -> AbstractContextManager[optuna.Study]:
-    """The study of this search in the folder's file; another model, data set or training is another study."""
+    """Opens this search's study in the folder's file; another model, dataset or training gives another study."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     of = {"model": sha256(base.model), "data": list(pipeline.data.sha256.values()), "recipe": base.to_dict()}
     text = json.dumps({**of, "finetune": finetune, "seed": seed, "machine": _core.machine()}, sort_keys=True)
@@ -156,7 +156,7 @@ def _go_on(
     trials: int | None,
     progress: Callable[[str], None],
 ) -> None:
-    """Tries until time or trials are used up, or nothing is left to be tried."""
+    """Runs trials until the time or the number of trials is used up, or nothing is left to try."""
     deadline = time.monotonic() + hours * 3600 if hours is not None else None
     while deadline is None or time.monotonic() < deadline:
         first = search.count == 0
@@ -172,7 +172,7 @@ def _go_on(
 
 
 class _Search:
-    """Asks Optuna, measures, tells."""
+    """Asks Optuna for trials, measures them, and reports the results to it."""
 
     def __init__(
         self,
@@ -188,22 +188,22 @@ class _Search:
         self._study, self._pipeline, self._base, self._budget = study, pipeline, base, budget
         self._finetune, self._seed, self._trial_seconds = finetune, seed, trial_seconds
         self._space = {name: CategoricalDistribution(values) for name, values in space.items()}
-        for left in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):  # of a run that was killed
+        for left in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):  # from a killed run
             self._study.tell(left.number, state=TrialState.FAIL)
             if not left.user_attrs.get("again"):
                 self._study.enqueue_trial(left.params, user_attrs={**left.user_attrs, "again": True})
-        if not self.trials():  # the reference comes first, also after a run that was killed in it
+        if not self.trials():  # the reference comes first, also if an earlier run was killed during it
             for _ in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
                 self._study.tell(self._study.ask(dict(self._space)), state=TrialState.FAIL)
             self._enqueue({"engine": engine} for engine in space["engine"])
 
     @property
     def count(self) -> int:
-        """Trials that have ended."""
+        """Finished trials."""
         return len(self.trials())
 
     def recipe(self, choice: Mapping[str, Any]) -> Recipe:
-        """What a choice means."""
+        """The recipe of a choice."""
         engine, precision = choice["engine"].split()
         prune = float(choice["prune"])
         recipe = replace(
@@ -216,12 +216,14 @@ class _Search:
             prune=prune,
             finetune=self._finetune if prune else 0,
         )
-        if prune or not choice["distil"]:  # what is pruned learns from what it was
+        if prune or not choice["distil"]:  # a pruned model learns from the unpruned one
             return recipe
         return replace(recipe, epochs=self._base.epochs + self._finetune, teacher=self._base)
 
     def wave(self, pool: Jobs, most: int) -> list[Trial]:
-        """Tries up to `most` more, as many at a time as there are workers; none where nothing is left to be tried."""
+        """Runs up to `most` more trials, as many at a time as there are workers; returns none if nothing is left to
+        try.
+        """
         asked = self._ask(min(most, pool.workers))
         shared = (str(self._pipeline.cache.folder), self._pipeline.data.path, self._base)
         given = {one.number: (*shared, self.recipe(one.params), self._seed) for one in asked}
@@ -237,7 +239,7 @@ class _Search:
 
         if pool.workers > 1:
             run(pool, prepare, going_on())
-        run(Jobs(), measure_time, going_on())  # here, where latency counts, and nothing beside it
+        run(Jobs(), measure_time, going_on())  # on this machine, with nothing else running, because latency is measured
         self._pass_over({number: given[number][3] for number in going_on()}, found)
         run(pool, measure_accuracy, [number for number in going_on() if not found[number].get("note")])
         for one in asked:
@@ -251,7 +253,7 @@ class _Search:
         return [one for one in self.trials() if one.number in found]
 
     def _pass_over(self, recipes: Mapping[int, Recipe], found: dict[int, dict[str, Any]]) -> None:
-        """Gives a note to those that need training and cannot become the best: they are not trained."""
+        """Adds a note to trials that need training but cannot become the best; they are not trained."""
         before = self.trials()
         rated = [trial for trial in before if trial.map50_95 is not None]
         bar = max((map_points(trial) for trial in rated), default=None)
@@ -271,7 +273,7 @@ class _Search:
                 result["note"] = "not trained: slower than what is within the budget already"
 
     def _hopeless(self, recipe: Recipe, trials: Sequence[Trial]) -> bool:
-        """Whether the same network as it is loses more than training could give back."""
+        """Whether the same network, untrained, loses more accuracy than training could recover."""
         if self._budget.max_drop is None or not trials or trials[0].map50_95 is None:
             return False
         least = trials[0].map50_95 - self._budget.max_drop - _RECOVERED
@@ -285,9 +287,9 @@ class _Search:
             self._study.enqueue_trial({**first, **change})
 
     def _enqueue_siblings(self) -> None:
-        """Once the model as it is has run on every engine: siblings and smaller inputs there and on the fastest.
-
-        Both at once on the fastest only; which of those that are close is the fastest is another for another size.
+        """After the unchanged model has run on every engine: siblings and smaller inputs on the fastest engine and
+        those close to it, because another size may be fastest on another one. Smaller siblings at smaller inputs only
+        on the fastest.
         """
         as_it_is = self._base.model, self._base.imgsz, self._base.head
         listed = [one for one in self.trials() if one.plain]
@@ -307,7 +309,7 @@ class _Search:
         self._study.set_user_attr("siblings", True)
 
     def _enqueue_trained(self) -> None:
-        """Once siblings and smaller inputs have run: what loses too much is distilled, what does not is pruned."""
+        """After siblings and smaller inputs have run: those that lose too much are distilled, the others are pruned."""
         told = self._study.user_attrs
         if not self._finetune or not told.get("siblings") or told.get("trained"):
             return
@@ -326,14 +328,14 @@ class _Search:
         for one in sorted(short, key=map_points, reverse=True):
             if (one.recipe.model, one.recipe.imgsz) != (self._base.model, self._base.imgsz):
                 self._enqueue([{**choice(one), "distil": True}])
-        front = pareto_front(accurate)  # where a latency is to be met, of what does not meet it
+        front = pareto_front(accurate)  # if there is a latency target: those that miss it
         slow = [one for one in front if one not in fast] if self._budget.max_latency is not None else front
         for one in slow[:_PRUNED]:
             self._enqueue({**choice(one), "prune": ratio} for ratio in self._space["prune"].choices[1:4])
         self._study.set_user_attr("trained", True)
 
     def _ask(self, most: int) -> list[optuna.Trial]:
-        """Up to so many choices of which none has been tried."""
+        """Up to `count` choices that have not been tried."""
         self._enqueue_siblings()
         self._enqueue_trained()
         known = [one.recipe for one in self.trials()]
@@ -351,7 +353,7 @@ class _Search:
         return out
 
     def trials(self) -> list[Trial]:
-        """Those that were measured, timed, or failed; the reference first."""
+        """Trials that were measured, timed, or failed; the reference first."""
         out = []
         for one in self._study.get_trials(deepcopy=False):
             if not one.state.is_finished() or "seconds" not in (told := one.user_attrs):

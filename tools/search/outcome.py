@@ -17,8 +17,8 @@ from yolort.tools.search.recipe import Recipe
 
 __all__ = ["REPORT_WRITERS", "Budget", "Optimized", "Trial", "best_within", "map_points", "pareto_front"]
 
-_MEANINGFUL = 0.2  # of the reference: a larger drop says little
-_SHOWN = 3  # images of the report
+_MEANINGFUL = 0.2  # share of the reference's accuracy: a larger allowed drop means little
+_SHOWN = 3  # number of images in the report
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,8 @@ class Budget:
     """Limits; None: unlimited.
 
     Attributes:
-        max_latency: milliseconds of an image end to end, p50, on this machine.
-        max_drop: points of mAP50-95 (of 100) below the model as it is, in FP32 on ONNX Runtime.
-        max_size: MB of the artifact.
+        max_latency: median milliseconds per image, end to end, on this machine. max_drop: allowed loss of mAP50-95 in
+            points, relative to the unchanged model in FP32 on ONNX Runtime. max_size: size of the artifact in MB.
     """
 
     max_latency: float | None = None
@@ -44,17 +43,17 @@ class Budget:
                 raise ValueError(f"{name} must be above 0, not {value}")
 
     def met(self, trial: Trial, reference: Trial) -> bool:
-        """Whether a trial that was measured is within it."""
+        """Whether a measured trial is within the budget."""
         return self.fits(trial.ms, trial.size_mb) and self.accurate(trial, reference)
 
     def accurate(self, trial: Trial, reference: Trial) -> bool:
-        """Whether its accuracy, which was measured, is within it."""
+        """Whether a trial's measured accuracy is within the budget."""
         if trial.map50_95 is None or (self.max_drop is not None and reference.map50_95 is None):
             return False
         return self.max_drop is None or map_points(reference) - trial.map50_95 <= self.max_drop
 
     def doubt(self, reference: Trial) -> str:
-        """Why the drop that is allowed means little for so inaccurate a reference; "" where it means something."""
+        """Warns if the reference is too inaccurate for the allowed drop to be meaningful; otherwise ""."""
         if self.max_drop is None or reference.map50_95 is None or self.max_drop < _MEANINGFUL * reference.map50_95:
             return ""
         return (
@@ -63,7 +62,7 @@ class Budget:
         )
 
     def fits(self, ms: float, size_mb: float) -> bool:
-        """Whether time and size are within it."""
+        """Whether time and size are within the budget."""
         return (self.max_latency is None or ms <= self.max_latency) and (
             self.max_size is None or size_mb <= self.max_size
         )
@@ -71,26 +70,26 @@ class Budget:
 
 @dataclass(frozen=True)
 class Trial:
-    """A recipe that was tried; `note` says why it has no accuracy, or failed."""
+    """A tried recipe; `note` says why it failed or has no accuracy."""
 
     recipe: Recipe
     number: int
-    ms: float = float("nan")  # p50, as measured in turns with the reference
+    ms: float = float("nan")  # p50, measured alternately with the reference
     size_mb: float = float("nan")
     map50_95: float | None = None  # of 100
     seconds: float = 0.0
     note: str = ""
-    ratio: Sequence[float] | None = None  # 95 % interval of the time as a multiple of the reference's
-    map_interval: Sequence[float] | None = None  # 95 %, of map50_95
+    ratio: Sequence[float] | None = None  # 95 % interval of the ratio to the reference's time
+    map_interval: Sequence[float] | None = None  # 95 % interval of map50_95
 
     @property
     def plain(self) -> bool:
-        """The model, a sibling or a smaller input as they are."""
+        """Whether it is the unchanged model, a sibling or a smaller input."""
         return not (self.recipe.finetune or self.recipe.teacher)
 
     @property
     def name(self) -> str:
-        """In a few words."""
+        """A short description."""
         one = self.recipe
         parts = [Path(one.model).stem, str(one.imgsz), one.engine, one.precision]
         parts += [one.head] if one.head != "raw" else []
@@ -112,22 +111,24 @@ class Optimized:
 
     @property
     def reference(self) -> Trial:
-        """The model as it is, in FP32 on ONNX Runtime."""
+        """The unchanged model, in FP32 on ONNX Runtime."""
         return self.trials[0]
 
     @property
     def pareto_front(self) -> list[Trial]:
-        """Trials that no other beats in both time and accuracy, fastest first."""
+        """The Pareto-optimal trials in time and accuracy, fastest first."""
         return pareto_front(self.trials)
 
     @property
     def best(self) -> Trial | None:
-        """Within the budget, the most accurate where there is a latency to be met, else the fastest; None: none is."""
+        """The best trial within the budget: the most accurate if there is a latency target, otherwise the fastest; None
+        if no trial is within the budget.
+        """
         return best_within(self.budget, self.trials, self.reference)
 
     @property
     def artifact(self) -> Path | None:
-        """Of the best trial."""
+        """The artifact of the best trial."""
         return self._pipeline.make(self.best.recipe.artifact(self._seed)) if self.best else None
 
     def commands(self) -> list[str]:
@@ -187,7 +188,7 @@ class Optimized:
         return [*out, *doubts]
 
     def _untried(self) -> str:
-        """What pruning and training gave, where a model as it is was best."""
+        """What pruning and training achieved, if an unchanged model was best."""
         trained = [one for one in self.trials if not one.plain]
         scored = [one for one in trained if one.map50_95 is not None]
         if scored:
@@ -197,7 +198,7 @@ class Optimized:
         return "Neither pruning nor training was tried."
 
     def to_markdown(self) -> str:
-        """Findings, commands, table, set-up."""
+        """Markdown: findings, commands, table, setup."""
         lines = report.markdown(*self.table())
         commands = ["```sh", *self.commands(), "```"] if self.best else []
         return "\n".join(
@@ -205,7 +206,7 @@ class Optimized:
         )
 
     def to_json(self) -> str:
-        """Budget, trials, commands, set-up."""
+        """JSON: budget, trials, commands, setup."""
         rows = [
             {**asdict(one), "recipe": one.recipe.to_dict(), "front": one in self.pareto_front} for one in self.trials
         ]
@@ -213,7 +214,7 @@ class Optimized:
         return json.dumps({**told, "commands": self.commands(), "setup": self.setup}, indent=1).replace("NaN", "null")
 
     def to_html(self) -> str:
-        """One page that needs nothing else: the front, every trial, the commands."""
+        """A self-contained HTML page: the Pareto front, all trials, the commands."""
         rated = [one for one in self.trials if one.map50_95 is not None]
         headings, cells = self.table()
         answer, *remarks = self.findings()
@@ -239,7 +240,7 @@ class Optimized:
         return charts.Point(trial.name, trial.ms, map_points(trial), times, scores, mark)
 
     def _pictures(self) -> report.Pictures | None:
-        """Some images of val with what the model finds as it is, and what the best artifact finds."""
+        """Some images of val with the detections of the unchanged model and of the best artifact."""
         if self.best is None:
             return None
         files = list_images(self._data, "val")
@@ -257,11 +258,13 @@ class Optimized:
         return report.Pictures(headings, rows)
 
     def save(self, path: str | Path) -> None:
-        """Writes what the ending says: .html, .md or .json; whole, and over nothing of others."""
+        """Writes the format of the ending: .html, .md or .json. The file is written atomically and replaces only files
+        of yolort.
+        """
         report.save(self, path, REPORT_WRITERS)
 
 
-#: What writes a report, by the ending of its file.
+#: Report writers by file ending.
 REPORT_WRITERS: dict[str, Callable[[Optimized], str]] = {
     ".html": Optimized.to_html,
     ".md": Optimized.to_markdown,

@@ -1,4 +1,4 @@
-"""From a checkpoint to a measured artifact: what is done on the way is a `Recipe`, and each stage of it is kept.
+"""From a checkpoint to a measured artifact: a `Recipe` defines the stages, and the result of each is cached.
 
 pipeline = Pipeline("runs/pipeline", "data.yaml")
 recipe = Recipe(model="yolo26n.pt", imgsz=320, epochs=10, prune=0.2, finetune=5, precision="int8", engine="openvino")
@@ -27,30 +27,30 @@ __all__ = ["Accuracy", "Pipeline"]
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Of an artifact, on its engine; fractions, 0 to 1."""
+    """Accuracy of an artifact on its engine; fractions, 0 to 1."""
 
     map50_95: float
     map50: float
-    draws50_95: np.ndarray  # (n,) of images drawn with replacement, the same ones for every artifact of a data set
+    draws50_95: np.ndarray  # (n,) on images drawn with replacement; the same draws for all artifacts of a dataset
     draws50: np.ndarray
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % of map50_95 over those images."""
+        """95 % interval of map50_95 over the draws."""
         low, high = np.percentile(self.draws50_95, (2.5, 97.5))
         return float(low), float(high)
 
 
 class Pipeline:
-    """Makes and measures what recipes say; the result of every stage is kept in a folder."""
+    """Builds and measures recipes; the result of every stage is cached in a folder."""
 
     def __init__(self, folder: str | Path, data: str | Path) -> None:
-        """`data` is a `data.yaml` with labelled images in train and val. Raises what `load_dataset` raises."""
+        """`data` is a `data.yaml` with labeled images in train and val. Raises what `load_dataset` raises."""
         self.data = Data(data)
         self.cache = StageCache(folder)
 
     def make(self, stage: Stage) -> Path:
-        """The file or folder that a stage makes; the stage and those it depends on run if they have not yet."""
+        """The file or folder that a stage writes; runs the stage and those it depends on if necessary."""
         inputs = [self.make(source) if isinstance(source, Stage) else Path(source) for source in stage.inputs]
         depends = {
             **stage.settings(),
@@ -66,7 +66,7 @@ class Pipeline:
         return folder / stage.file(stage.output)
 
     def case(self, recipe: Recipe, seed: int) -> Case:
-        """How the artifact is run."""
+        """The case for benchmarking the artifact."""
         path = self.make(recipe.artifact(seed))
         return Case(
             str(path),
@@ -78,13 +78,13 @@ class Pipeline:
         )
 
     def accuracy(self, recipe: Recipe, seed: int) -> Accuracy:
-        """Of the artifact on the images of val."""
+        """Accuracy of the artifact on the images of val."""
         with np.load(self.make(recipe.accuracy(seed)), allow_pickle=False) as known:
             figures = known["figures"]
             return Accuracy(float(figures[0]), float(figures[1]), known["draws50_95"], known["draws50"])
 
     def latency(self, cases: Sequence[Case], runs: int = 100) -> list[Row]:
-        """Milliseconds of all of them, measured in turns; kept for this machine."""
+        """Times of all artifacts in milliseconds, measured alternately; cached for this machine."""
         inputs = {
             "cases": [{**asdict(one), "model": sha256(one.model)} for one in cases],
             "machine": _core.machine(),

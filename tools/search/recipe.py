@@ -21,29 +21,27 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What is done with a model, in this order; as it stands here, next to nothing.
-
-    Attributes:
-        model: a checkpoint (.pt), or an architecture (.yaml) that has to be trained.
-        imgsz: side of the network's input in pixels, of training and artifact.
-        epochs: of training; 0 takes the checkpoint as it is.
-        teacher: a checkpoint to distil from in that training, or the recipe of one.
-        scales: of that training, see `train`.
-        gamma, class_weights, sampling: of both trainings, for classes that are rare, see `train`.
-        prune: share of channels to take out, 0 to 0.95.
-        method: of pruning.
-        round_to: widths after it are multiples of this.
-        finetune: epochs of training after pruning.
-        recover: with the unpruned model as teacher.
-        head: "raw", or "raw-e2e" of YOLO26.
-        engine: that the artifact is for, and measured on.
-        precision: "int8", which is calibrated on the training images; else what the engine computes in.
-        calibration, calibration_images: its method, and how many images at most, see `calibrate`.
-        per_channel: whether INT8 weights have a scale for each output channel, or one for all.
-        threads: of the CPU, up to four for each core; None is one for each core.
-        augment: test-time augmentation.
-        augment_scales: its sides in pixels, see `Detector`; the artifact is then a dynamic one.
-        train: other arguments of Ultralytics' train, of both trainings.
+    """The steps applied to a model, in this order; with the defaults, the model is only exported. Attributes:
+    model: a checkpoint (.pt), or an architecture (.yaml) that has to be trained.
+    imgsz: side of the network's input in pixels, for training and artifact.
+    epochs: number of training epochs; 0 uses the checkpoint unchanged.
+    teacher: checkpoint to distill from in this training, or the recipe of one.
+    scales: scales of this training, see `train`.
+    gamma, class_weights, sampling: settings for rare classes, for both trainings, see `train`.
+    prune: share of channels to remove, 0 to 0.95.
+    method: pruning method.
+    round_to: pruned widths are multiples of this.
+    finetune: number of epochs after pruning.
+    recover: fine-tune with the unpruned model as teacher.
+    head: "raw", or "raw-e2e" of YOLO26.
+    engine: engine that the artifact is built for and measured on.
+    precision: "int8" (calibrated on the training images), or a precision of the engine.
+    calibration, calibration_images: method, and maximum number of images, see `calibrate`.
+    per_channel: use one INT8 weight scale per output channel, or per tensor.
+    threads: number of CPU threads, up to four per core; None: one per core.
+    augment: test-time augmentation.
+    augment_scales: its sides in pixels, see `Detector`; makes the artifact dynamic.
+    train: other arguments of Ultralytics' train, for both trainings.
     """
 
     model: str
@@ -111,12 +109,12 @@ class Recipe:
 
     @property
     def _balancing(self) -> dict[str, Any]:
-        """Arguments of both trainings, those that say something."""
+        """Arguments of both trainings, without defaults."""
         given = {"gamma": self.gamma, "class_weights": self.class_weights, "sampling": self.sampling}
         return {name: value for name, value in given.items() if value}
 
     def but(self, changes: Mapping[str, Any]) -> Recipe:
-        """The same with other values; ValueError for a name that there is not."""
+        """A copy with other values; ValueError for an unknown name."""
         known = {one.name for one in fields(self)}
         for name in changes:
             if name not in known:
@@ -158,7 +156,7 @@ class Recipe:
         return made
 
     def artifact(self, seed: int) -> Stage:
-        """The stage of the file or folder that is deployed."""
+        """The stage that builds the deployed file or folder."""
         checkpoint = self.checkpoint(seed)
         format, target = ENGINES[self.engine].format, ENGINES[self.engine].target
 
@@ -192,11 +190,11 @@ class Recipe:
 
     @property
     def computes(self) -> str:
-        """The precision that the engine is asked for; empty if the artifact settles it."""
+        """The precision to request from the engine; empty if the artifact determines it."""
         return "" if self.precision == "int8" or self.engine == "tensorrt" else self.precision
 
     def stages(self, seed: int) -> list[Stage]:
-        """All that is done, in order; the last stage scores the artifact."""
+        """All stages in order; the last one scores the artifact."""
         out: list[Stage] = []
         for stage in in_order(self.accuracy(seed)):
             if stage not in out:
@@ -204,10 +202,10 @@ class Recipe:
         return out
 
     def commands(self, data: str, seed: int) -> Iterator[str]:
-        """The command lines that do it, in order."""
+        """The equivalent command lines, in order."""
         stages = self.stages(seed)
         outputs: list[str] = []
-        for stage in reversed(stages):  # the same stage of a teacher comes before
+        for stage in reversed(stages):  # a teacher's stage of the same kind comes before
             output = stage.output
             while output in outputs:
                 output = f"teacher-{output}"

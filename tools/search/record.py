@@ -1,4 +1,4 @@
-"""The record of a search: Optuna's database in its folder."""
+"""The record of a search: an Optuna database in its folder."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ __all__ = ["open_record"]
 
 @contextmanager
 def open_record(file: Path, name: str, seed: int, waiting: Callable[[], None]) -> Iterator[optuna.Study]:
-    """Opens or makes the study of that name, for one process at a time; `waiting` is called if another one has it open.
-
-    Raises FileExistsError for a file that is no record of a search, OSError for one that cannot be used.
+    """Opens or creates the study of this name, for one process at a time; `waiting` is called if another process has it
+    open. Raises FileExistsError if the file is not a record of a search, OSError if it cannot be used.
     """
     with locked(file.with_name(f".{file.name}.lock"), waiting):
         _check(file)
@@ -30,13 +29,15 @@ def open_record(file: Path, name: str, seed: int, waiting: Callable[[], None]) -
                 sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True),
                 load_if_exists=True,
             )
-        except Exception as error:  # Optuna's, SQLAlchemy's and SQLite's own
+        except Exception as error:  # exceptions of Optuna, SQLAlchemy and SQLite
             raise OSError(f"{file} cannot be used: {' '.join(str(error).split())[:200]}; move it") from error
         yield study
 
 
 def _check(file: Path) -> None:
-    """FileExistsError where a file is none of Optuna's, which would write its tables into it; nothing is changed."""
+    """Raises FileExistsError, without changing the file, if it is not Optuna's: Optuna would write its tables into
+    it.
+    """
     if not os.path.lexists(file):
         return
     from optuna.storages._rdb.models import BaseModel
@@ -45,7 +46,8 @@ def _check(file: Path) -> None:
     why = "it is not a regular file"
     if file.is_file() and not file.is_symlink():
         try:
-            # Immutable: also where a process was killed in a write, which only a writer can undo.
+            # Opened as immutable, so that it also works after a process was killed during a write, which only a writer
+            # can roll back.
             with closing(sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)) as opened:
                 found = {name for (name,) in opened.execute("select name from sqlite_master where type = 'table'")}
             foreign = sorted(name for name in found - tables if not name.startswith("sqlite_"))

@@ -18,7 +18,7 @@ _SIDES = (1.0, 0.875, 0.75, 0.625, 0.5)  # of the input
 def search_space(
     models: Sequence[str], side: int, engines: Sequence[str] | None, finetune: int, one_to_one: bool
 ) -> dict[str, tuple[Any, ...]]:
-    """Of each choice what can be chosen; the first is as the model is."""
+    """The values of each choice; the first leaves the model unchanged."""
     able = able_engines()
     wanted = list(able) if engines is None else list(engines)
     for name in wanted:
@@ -40,7 +40,7 @@ def search_space(
 
 
 def able_engines() -> dict[str, list[str]]:
-    """The engines that are here, and what each computes in that pays."""
+    """The available engines, with their worthwhile precisions."""
     out: dict[str, list[str]] = {}
     for name, engine in ENGINES.items():
         status = next((one for one in yolort.engines() if one.name == name), None)

@@ -1,6 +1,5 @@
-"""The stages from a checkpoint to a measured artifact; each can be run, and printed as the command that does the same.
-
-A stage makes one file or folder from the files of other stages, the data set and its own settings.
+"""The stages from a checkpoint to a measured artifact. Each can be run, or printed as the equivalent command. A stage
+creates one file or folder from the files of other stages, the dataset and its own settings.
 """
 
 from __future__ import annotations
@@ -21,31 +20,31 @@ from yolort.tools.quantize.calibrate import calibrate
 
 __all__ = ["Calibrate", "Data", "Export", "Plan", "Prune", "Quantize", "Stage", "Train", "Validate", "in_order"]
 
-_DRAWS = 1000  # of the images, the same for every artifact, so that differences are paired
+_DRAWS = 1000  # resamples of the images; the same for all artifacts, so that differences are paired
 
 
 class Data:
-    """The data set that stages train, calibrate and score on."""
+    """The dataset for training, calibration and scoring."""
 
     def __init__(self, path: str | Path) -> None:
-        """`path`: a `data.yaml` with labelled images in train and val. Raises what `load_dataset` raises."""
+        """`path`: a `data.yaml` with labeled images in train and val. Raises what `load_dataset` raises."""
         self.path = str(path)
         self.sha256 = {split: data_sha256(path, split) for split in ("train", "val")}
 
     @cached_property
     def evaluator(self) -> Evaluator:
-        """Of the split val."""
+        """The evaluator of the split val."""
         return Evaluator(self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What all stages have. `inputs`: stages whose files it reads, or paths of files."""
+    """Base class of stages. `inputs`: stages whose files it reads, or paths of files."""
 
     inputs: tuple[Stage | str, ...]
 
     name: ClassVar[str]
-    split: ClassVar[str | None] = None  # of the data set, if it reads one
+    split: ClassVar[str | None] = None  # split of the dataset, if it reads one
     resumable: ClassVar[bool] = False
 
     @property
@@ -54,11 +53,11 @@ class Stage:
         raise NotImplementedError
 
     def file(self, output: str) -> str:
-        """The file that other stages read, if `output` is what it wrote."""
+        """The file that other stages read, given the `output` it wrote."""
         return output
 
     def settings(self) -> dict[str, Any]:
-        """All that the result depends on beside inputs and data, as JSON can hold it."""
+        """Everything that the result depends on except inputs and data, as JSON values."""
         return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "inputs"}
 
     def run(self, inputs: Sequence[Path], data: Data, output: Path) -> None:
@@ -66,7 +65,7 @@ class Stage:
         raise NotImplementedError
 
     def command(self, inputs: Sequence[str], data: str, output: str) -> list[object]:
-        """The arguments of `yolort` that do what `run` does."""
+        """The command-line arguments of `yolort` equivalent to `run`."""
         raise NotImplementedError
 
 
@@ -93,7 +92,7 @@ class Train(Stage):
             try:
                 self._train(inputs, data, output, resume=True)
                 return
-            except (AssertionError, ValueError):  # it was interrupted after its last epoch: there is nothing to resume
+            except (AssertionError, ValueError):  # interrupted after the last epoch, so there is nothing to resume
                 pass
         shutil.rmtree(output, ignore_errors=True)
         self._train(inputs, data, output, resume=False)
@@ -233,7 +232,7 @@ class Calibrate(Stage):
 
 @dataclass(frozen=True, kw_only=True)
 class Quantize(Stage):
-    """Makes an INT8 model of a float one and its calibration."""
+    """Builds an INT8 model from a float model and its calibration."""
 
     format: str
     target: str | None  # of ONNX
@@ -283,7 +282,7 @@ class Plan(Stage):
 class Validate(Stage):
     """Scores an artifact on the images of val; writes an `Accuracy`."""
 
-    options: Mapping[str, Any] = field(default_factory=dict)  # engine, precision and augment, as `Detector` takes them
+    options: Mapping[str, Any] = field(default_factory=dict)  # engine, precision and augment for `Detector`
 
     name = "accuracy"
     split = "val"
@@ -303,7 +302,7 @@ class Validate(Stage):
 
 
 def in_order(stage: Stage) -> Iterator[Stage]:
-    """The stages that a stage is made of, each after its inputs, and the stage itself."""
+    """A stage and all stages it depends on, each after its inputs."""
     for source in stage.inputs:
         if isinstance(source, Stage):
             yield from in_order(source)
@@ -311,7 +310,7 @@ def in_order(stage: Stage) -> Iterator[Stage]:
 
 
 def _settings(arguments: Mapping[str, Any]) -> list[object]:
-    """Arguments of a training on the command line: those that are options of yolort, and Ultralytics' settings."""
+    """Command-line arguments of a training: options of yolort, and Ultralytics' settings."""
     options = [key for key in ("batch", "gamma", "class_weights", "sampling") if key in arguments]
     settings: list[object] = [f"{key}={value}" for key, value in arguments.items() if key not in options]
     return [*settings, *(part for key in options for part in (f"--{key.replace('_', '-')}", arguments[key]))]

@@ -1,4 +1,4 @@
-"""Studies: files that say what `ablate` compares."""
+"""Reads study files, which define what `ablate` compares."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SETS = ("each", "all", "leave-one-out")
 
 
 class StudyError(yolort.Error):
-    """A study that says something else than what is to be compared."""
+    """A study file is invalid."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Study:
     seeds: tuple[int, ...]
     baseline: Recipe
     steps: dict[str, dict[str, Any]]
-    sets: tuple[tuple[str, ...], ...]  # of steps; the baseline, without any, is not among them
-    left_out: tuple[str, ...] = ()  # steps that are left out of all, one at a time
+    sets: tuple[tuple[str, ...], ...]  # sets of steps, without the baseline (the empty set)
+    left_out: tuple[str, ...] = ()  # steps that are omitted from all, one at a time
 
     def recipe(self, steps: Sequence[str]) -> Recipe:
         """The baseline with these steps, in the order of the study."""
@@ -45,7 +45,7 @@ class Study:
 
 
 def read_study(path: str | Path) -> Study:
-    """Reads a study; files in it are found from its folder. Raises FileNotFoundError, StudyError."""
+    """Reads a study; paths in it are relative to its folder. Raises FileNotFoundError, StudyError."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such study: {path}")
@@ -98,7 +98,7 @@ def _found(path: Path, changes: Any, where: str) -> dict[str, Any]:
 
 
 def _sets(path: Path, said: Any, steps: Mapping[str, Any]) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
-    """The sets of steps, and the steps that are left out of all."""
+    """The sets of steps, and the steps that are omitted from all."""
     names = tuple(steps)
     made: list[tuple[str, ...]] = []
     left_out: tuple[str, ...] = ()

@@ -10,35 +10,36 @@ from yolort.tools.search.recipe import Recipe
 
 __all__ = ["measure_accuracy", "measure_time", "prepare", "untrained"]
 
-_RUNS = 60  # detections that a trial is timed with, in turns with the baseline
+_RUNS = 60  # number of timed detections per trial, alternating with the baseline
 
 
 def prepare(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
-    """What is timed, in a process of its own."""
+    """Builds what is timed; runs in a child process."""
     pipeline = Pipeline(folder, data)
-    if recipe.engine != "tensorrt":  # whose engines must be built on the machine that runs them
+    if recipe.engine != "tensorrt":  # TensorRT engines must be built on the machine that runs them
         pipeline.case(untrained(recipe, base), seed)
     return {}
 
 
 def untrained(recipe: Recipe, base: Recipe) -> Recipe:
-    """The same network before it is fine-tuned or distilled, which changes no time."""
+    """The same network before fine-tuning or distillation, which do not change its speed."""
     return replace(recipe, finetune=0, epochs=base.epochs, teacher=None)
 
 
 def measure_time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
-    """Milliseconds (before any training that follows pruning) and MB."""
+    """Measures milliseconds (before training after pruning) and MB."""
     pipeline = Pipeline(folder, data)
     reference = pipeline.case(base, seed)
     first = pipeline.latency([reference], _RUNS)[0]
     pair = [reference, pipeline.case(untrained(recipe, base), seed)]
     rows = pipeline.latency(pair, _RUNS) if pair[0] != pair[1] else [first, first]
     interval = (ratio := rows[1].ratio(rows[0])) and [ratio.low, ratio.high]
-    # In turns with the reference, whose time of the first trial is what all are compared to.
+    # Times a trial alternately with the reference; all trials are compared with the reference's time in the first
+    # trial.
     return {"ms": first.p50 * rows[1].p50 / rows[0].p50, "size_mb": rows[1].size_mb, "ratio": interval}
 
 
 def measure_accuracy(folder: str, data: str, _base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
-    """mAP50-95 of the artifact, which is trained first where that is in its recipe."""
+    """Measures mAP50-95 of the artifact, training it first if its recipe says so."""
     accuracy = Pipeline(folder, data).accuracy(recipe, seed)
     return {"map50_95": 100 * accuracy.map50_95, "map_interval": [100 * bound for bound in accuracy.interval]}

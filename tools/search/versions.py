@@ -1,4 +1,4 @@
-"""The detectors to choose from: what Ultralytics publishes of each, and how long each takes on this machine."""
+"""Ultralytics' detectors: published figures, and times measured on this machine."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ __all__ = ["MODELS", "REFERENCE", "T4", "Model", "Timings", "measure"]
 
 @dataclass(frozen=True)
 class Model:
-    """A detector of Ultralytics, trained on COCO at 640 pixels.
-
-    mAP50-95 on COCO val2017 in points, with NMS and, of YOLO26, without it; million parameters; GFLOPs; milliseconds
-    on an NVIDIA T4 by TensorRT 10, None if not published. Source: docs.ultralytics.com/models, pages yolov8, yolo11
+    """An Ultralytics detector trained on COCO at 640 pixels: mAP50-95 on COCO val2017 in points (with NMS, and for
+    YOLO26 also without), million parameters, GFLOPs, and milliseconds on an NVIDIA T4 with TensorRT 10 (None if not
+    published). Source: docs.ultralytics.com/models, pages yolov8, yolo11
     and yolo26.
     """
 
@@ -54,22 +53,22 @@ MODELS = {
     )
 }
 _SIZES = "nsmlx"
-_RUNS, _WARMUP = 30, 5  # detections of each model
+_RUNS, _WARMUP = 30, 5  # number of detections per model
 
 
 @dataclass(frozen=True)
 class Timings:
-    """Milliseconds of one image by model name, and where they come from."""
+    """Milliseconds per image by model name, and their source."""
 
     ms: Mapping[str, float]
     imgsz: int  # side of the input in pixels
     precision: str
     source: str
-    page: str  # of docs/, "-" for none
+    page: str  # page in docs/; "-" if there is none
 
     @classmethod
     def of(cls, measured: Benchmark, imgsz: int) -> Timings:
-        """What `measure` gave: the fastest row of each model."""
+        """From a result of `measure`: the fastest row of each model."""
         best: dict[str, float] = {}
         for row in measured.by_speed():
             if len(row.samples):
@@ -101,7 +100,7 @@ class Timings:
         return cls(ms, imgsz, precision, f"{path}: {setup}, random weights", "-")
 
 
-#: The slower of OpenVINO and ONNX Runtime in fp32, as the page has them.
+#: From the page: the slower of OpenVINO and ONNX Runtime in fp32.
 REFERENCE = Timings(
     {"yolov8n": 37.7, "yolo11n": 32.1, "yolo26n": 28.6},
     640,
@@ -129,12 +128,11 @@ def measure(
     Weights do not change how long the network takes. Each model is built from Ultralytics' YAML file and exported with
     the raw head into a temporary folder.
 
-    Args:
-        sizes: of "n", "s", "m", "l" and "x". All five take about 6 GB of memory.
+    Args: sizes: some of "n", "s", "m", "l" and "x". All five take about 6 GB of memory.
         imgsz: side of the network's input in pixels, a multiple of 32.
         progress: wraps the steps of exporting and of measuring, for a progress bar.
 
-    Raises ValueError for a size that is not known, and what `export` raises.
+    Raises ValueError for an unknown size, and what `export` raises.
     """
     from yolort.tools.export.pipeline import export
 

@@ -1,4 +1,4 @@
-"""Fits a network to the classes and keypoints of a data set; everything else stays as it is."""
+"""Adapts a network to the classes and keypoints of a dataset; everything else stays unchanged."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _log = logging.getLogger(__name__)
 
 
 def set_classes(model: Any, names: dict[int, str]) -> None:
-    """Gives a model other classes: new last layers of what gives scores, everything else stays.
-
-    A class that the model knows by name (case and outer spaces aside) keeps its weights; the others get random ones,
-    and the bias that Ultralytics gives a new head (`Detect.bias_init`). Nothing is done where the names are equal.
+    """Changes the classes of a model by replacing the last layers of its score branches; everything else stays. Classes
+    that the model has by name (ignoring case and surrounding spaces) keep their weights; others get random weights, and
+    the bias that Ultralytics gives a new head (`Detect.bias_init`). If the names are equal, nothing changes.
     """
     head = model.model[-1]
     classifies = task_of(model) == "classify"
@@ -30,7 +29,7 @@ def set_classes(model: Any, names: dict[int, str]) -> None:
     known = {str(name).strip().lower(): cls for cls, name in dict(model.names).items()}
     rows = [(cls, known.get(str(name).strip().lower())) for cls, name in names.items()]
     kept = [(new, old) for new, old in rows if old is not None]
-    if count == len(names) and not kept:  # as many classes by other names: where they stand says which is which
+    if count == len(names) and not kept:  # the same number of classes under other names: matched by position
         kept = [(cls, cls) for cls in names]
     if classifies:
         head.linear = _replaced(head.linear, len(names), kept)
@@ -49,9 +48,8 @@ def set_classes(model: Any, names: dict[int, str]) -> None:
 
 
 def set_keypoints(model: Any, shape: Sequence[int]) -> None:
-    """Gives a model of poses `shape` keypoints, (count, numbers of each): new last layers of what gives them.
-
-    Nothing is done where it has as many.
+    """Changes the keypoints of a pose model to `shape`, (count, values per keypoint), by replacing the last layers of
+    their branches. If the shape is equal, nothing changes.
     """
     head, wanted = detect_head(model, tasks=True), [int(value) for value in shape]
     if list(head.kpt_shape) == wanted:
@@ -75,7 +73,9 @@ def set_keypoints(model: Any, shape: Sequence[int]) -> None:
 
 
 def _replaced(old: Any, outputs: int, kept: Sequence[tuple[int, int]], bias: float | None = None) -> Any:
-    """A layer like `old` with other outputs, of which `kept` (new, old) have its weights and the others random ones."""
+    """A layer like `old` with other outputs: pairs in `kept` (new, old) keep their weights, the others get random
+    ones.
+    """
     new: Any = (
         nn.Linear(old.in_features, outputs) if isinstance(old, nn.Linear) else nn.Conv2d(old.in_channels, outputs, 1)
     )
@@ -89,7 +89,7 @@ def _replaced(old: Any, outputs: int, kept: Sequence[tuple[int, int]], bias: flo
 
 
 def check_trainable(model: Any) -> None:
-    """CheckpointError where a model is none of RGB images that yolort knows, or fused."""
+    """Raises CheckpointError for a fused model, an unknown kind of model, or one that does not take RGB images."""
     classifies = task_of(model) == "classify"
     if model.is_fused() or (not classifies and detect_head(model, tasks=True).cv2 is None):
         raise CheckpointError("the model is fused for inference and cannot be trained; use the checkpoint it came from")

@@ -1,19 +1,19 @@
-"""Knowledge distillation: a small detector learns from a larger one beside the labels.
+"""Knowledge distillation: a small detector learns from a larger one in addition to the labels.
 
     from yolort.tools import distill
     best = distill("yolo26s.pt", "yolo26n.pt", "data.yaml", epochs=100, imgsz=640)
 
-Three terms, each with a gain of its own (0 switches it off):
+Three terms, each with its own gain (0 turns it off):
 
-- features: Ultralytics' own (`distill_model`, `dis`): the maps that the head reads, through a small projector, L2
-  weighted by the teacher's scores;
+- features: Ultralytics' own term (`distill_model`, `dis`): L2 distance of the head's input maps after a small
+projector, weighted by the teacher's scores;
 - logits and boxes of the raw head, at every anchor, in both branches: the binary classification distillation of Yang et
   al., "Bridging Cross-task Protocol Inconsistency for Distillation in Dense Object Detection" (ICCV 2023,
   arXiv:2308.14286), and an IoU loss between the decoded boxes.
 
 Boxes are compared decoded, so that YOLO26 (four distances) learns from YOLO11 or YOLOv8 (distributions of distances).
-The one-to-one branch learns from the teacher's; where the teacher has none, from the labels and features alone, because
-one-to-many scores would teach it duplicates.
+The one-to-one branch learns from the teacher's one-to-one branch. If the teacher has none, it learns only from labels
+and features, because one-to-many scores would teach it duplicates.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["Distillation", "TeacherError", "decoded", "distill", "distilling", "
 
 
 class TeacherError(yolort.Error):
-    """The teacher cannot teach this student: other classes, other levels."""
+    """The teacher does not fit the student: different classes or levels."""
 
 
 def distill(
@@ -83,7 +83,9 @@ def distill(
 def distilling(
     base: type[Trainer], teacher: nn.Module | str | Path, *, logit: float = 1.0, box: float = 1.0
 ) -> type[Trainer]:
-    """A trainer that does what `base` does and distils; gains as `distill`, the feature one is the argument `dis`."""
+    """A trainer like `base` that also distills; gains as in `distill`, except that the feature gain is the argument
+    `dis`.
+    """
     network = teacher if isinstance(teacher, nn.Module) else load_checkpoint(teacher).model
 
     class DistillationTrainer(base):  # type: ignore[misc, valid-type]
@@ -96,7 +98,7 @@ def distilling(
 
 
 def prepare_teacher(teacher: Any, student: Any, names: dict[int, str]) -> Any:
-    """A copy of the teacher with its classes in the order of `names`; TeacherError where it does not fit."""
+    """A copy of the teacher with its classes in the order of `names`; TeacherError if it does not fit."""
     check_trainable(teacher)
     teacher_head, head = detect_head(teacher), detect_head(student)
     theirs, ours = ({str(name).strip().lower() for name in one.values()} for one in (dict(teacher.names), names))
@@ -120,14 +122,16 @@ class Distillation(DistillationModel):  # type: ignore[misc]
     """Ultralytics' pair of teacher and student, with logit and box distillation of the raw head added."""
 
     def __init__(self, teacher: nn.Module, student: nn.Module, *, logit: float, box: float) -> None:
-        """`student.args` must be set (imgsz, dis, cls, box); both modules are on the device of the training."""
+        """`student.args` must be set (imgsz, dis, cls, box); both modules must be on the training device."""
         super().__init__(teacher, student)
         settings: Any = student.args
         self.logit_gain = logit * settings.cls
         self.box_gain = box * settings.box
 
     def __deepcopy__(self, memo: dict[int, Any]) -> DistillationModel:
-        """Ultralytics' class: the average of the weights is such a copy, and what is saved must load without yolort."""
+        """Copies as Ultralytics' class, because the averaged weights are such a copy, and saved files must load without
+        yolort.
+        """
         copied = DistillationModel.__new__(DistillationModel)
         copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return copied
@@ -151,7 +155,7 @@ class Distillation(DistillationModel):  # type: ignore[misc]
         return torch.cat([total, extra * batch["img"].shape[0]]), items
 
     def _branches(self) -> dict[str, float]:
-        """The branches that both have, with their part in the loss of the labels at this time."""
+        """The branches that both models have, with their current weight in the label loss."""
         criterion = self.student_model.criterion
         both = [getattr(model.model[-1], "one2one_cv2", None) for model in (self.student_model, self.teacher_model)]
         parts = {"one2many": getattr(criterion, "o2m", 1.0)}
@@ -161,9 +165,9 @@ class Distillation(DistillationModel):  # type: ignore[misc]
 
 
 def decoded(preds: dict[str, Any], head: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Class logits (batch, classes, anchors) and boxes (batch, anchors, 4) in cells of the anchor's level."""
+    """Class logits (batch, classes, anchors), and boxes (batch, anchors, 4) in units of the level's cells."""
     raw = preds["boxes"].float().transpose(1, 2)
-    if head.reg_max > 1:  # a distribution over 0, 1, ... cells for each side (Li et al., arXiv:2006.04388)
+    if head.reg_max > 1:  # a distribution over 0, 1, ... cells per side (Li et al., arXiv:2006.04388)
         bins = torch.arange(head.reg_max, dtype=raw.dtype, device=raw.device)
         raw = raw.unflatten(2, (4, head.reg_max)).softmax(3) @ bins
     anchors, _ = make_anchors(preds["feats"], head.stride, 0.5)

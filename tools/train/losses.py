@@ -14,12 +14,12 @@ __all__ = ["ClassificationLoss", "FocalLoss", "box_loss", "logit_loss"]
 
 
 class FocalLoss(nn.Module):
-    """Focal loss of logits against targets of 0 to 1, element by element: it takes the place of `BCEWithLogitsLoss`.
+    """Elementwise focal loss of logits against targets from 0 to 1; replaces `BCEWithLogitsLoss`.
 
     The cross-entropy times |target - p|^gamma: with hard targets that is (1 - p_t)^gamma (Lin et al.,
-    arXiv:1708.02002, equation 4), with the soft ones of the task-aligned assigner the quality focal loss (Li et al.,
-    arXiv:2006.04388, equation 4), whose least value is still at p = target. `alpha` weighs an element by
-    target * alpha + (1 - target) * (1 - alpha); None leaves that out. gamma 0 without alpha is the cross-entropy.
+    arXiv:1708.02002, equation 4), with the soft targets of the task-aligned assigner it is the quality focal loss (Li
+    et al., arXiv:2006.04388, equation 4), whose minimum is still at p = target. `alpha` weights an element by target *
+    alpha + (1 - target) * (1 - alpha); None: no weighting. gamma 0 without alpha is the cross-entropy.
     """
 
     def __init__(self, gamma: float = 2.0, alpha: float | None = 0.25) -> None:
@@ -40,10 +40,9 @@ class FocalLoss(nn.Module):
 
 
 class ClassificationLoss:
-    """Takes the place of Ultralytics' loss of classifiers: cross-entropy times (1 - p)^gamma of the right class.
-
-    That factor is the focal loss's (Lin et al., arXiv:1708.02002, equation 4). `weights`, one for each class, weigh the
-    mean over the images; None weighs all alike. gamma 0 without weights is Ultralytics' loss.
+    """Replaces Ultralytics' classification loss: cross-entropy times (1 - p)^gamma of the correct class, the factor of
+    the focal loss (Lin et al., arXiv:1708.02002, equation 4). `weights`, one per class, weight the mean over images;
+    None: equal weights. With gamma 0 and no weights it is Ultralytics' loss.
     """
 
     def __init__(self, gamma: float, weights: Sequence[float] | None, device: torch.device) -> None:
@@ -63,11 +62,11 @@ class ClassificationLoss:
 
 
 def logit_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Distance of class logits, both (batch, classes, anchors), a scalar that is 0 where they are equal.
+    """Distance of class logits, both (batch, classes, anchors); a scalar, 0 if they are equal.
 
-    The Kullback-Leibler divergence of each class at each anchor as a binary variable, weighted by how far the
-    probabilities are apart (Yang et al. 2023, equations 5 and 6; the entropy of the teacher, a constant, is taken off),
-    summed, over the sum of the teacher's best scores.
+    The Kullback-Leibler divergence of each class at each anchor as a binary variable, weighted by the difference of the
+    probabilities (Yang et al. 2023, equations 5 and 6, without the teacher's entropy, a constant), summed and divided
+    by the sum of the teacher's best scores.
     """
     target = teacher.float().sigmoid()
     found = student.float()
@@ -78,9 +77,8 @@ def logit_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
 
 
 def box_loss(student: torch.Tensor, teacher: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """1 - CIoU of boxes, (batch, anchors, 4) x1 y1 x2 y2 of any unit, averaged with weights `scores` (batch, anchors).
-
-    CIoU is that of Zheng et al. (arXiv:1911.08287), which Ultralytics' loss of the labels uses too.
+    """1 - CIoU of boxes, (batch, anchors, 4) x1 y1 x2 y2 in any unit, averaged with weights `scores` (batch, anchors).
+    CIoU: Zheng et al. (arXiv:1911.08287), also used in Ultralytics' label loss.
     """
     iou = bbox_iou(student.float(), teacher.float(), xywh=False, CIoU=True).squeeze(-1)
     mean: torch.Tensor = ((1 - iou) * scores).sum() / scores.sum().clamp(min=1)

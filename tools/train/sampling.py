@@ -1,4 +1,4 @@
-"""Which images a training draws, and at what size."""
+"""Sampling of training images and their sizes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["resample", "resized", "sides_within"]
 
 
 class _Pick:
-    """In the place of `get_indexes` of a transform that mixes images: draws them by weight."""
+    """Replaces `get_indexes` of a transform that mixes images: draws them by weight."""
 
     def __init__(self, weights: np.ndarray, count: int | None) -> None:
         self._cumulated = weights.cumsum().tolist()
@@ -32,7 +32,7 @@ class _Pick:
 
 
 def resample(loader: Any, names: dict[int, str], options: TrainOptions) -> None:
-    """Has a loader of Ultralytics', of which none has been drawn yet, draw its images by weight."""
+    """Makes an unused Ultralytics loader draw its images by weight."""
     dataset = loader.dataset
     classifies = not hasattr(dataset, "labels")
     weights = sample_weights(
@@ -44,7 +44,7 @@ def resample(loader: Any, names: dict[int, str], options: TrainOptions) -> None:
         threshold=options.repeat_threshold,
         names=names,
     )
-    # InfiniteDataLoader: a sampler that repeats a BatchSampler, which asks this one for indices.
+    # in InfiniteDataLoader, a sampler repeats a BatchSampler, which takes its indices from this one
     loader.batch_sampler.sampler.sampler = WeightedRandomSampler(weights.tolist(), len(weights))
     for transform in () if classifies else _mixing(dataset.transforms):
         transform.get_indexes = _Pick(weights, transform.n - 1 if isinstance(transform, Mosaic) else None)

@@ -1,4 +1,4 @@
-"""Ultralytics' settings of a training, checked before anything is read."""
+"""Checks Ultralytics' training settings before anything is read."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from yolort.tools._yaml import read_yaml
 
 __all__ = ["OPTIMIZERS", "check_settings"]
 
-#: Those of Ultralytics' `build_optimizer`, in any case.
+#: The optimizers of Ultralytics' `build_optimizer`; case is ignored.
 OPTIMIZERS = ("Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSprop", "SGD", "MuSGD", "auto")
 
-#: Settings that are numbers; True would count as 1.
+#: Numeric settings, for which True would count as 1.
 _NUMBERS = CFG_FLOAT_KEYS | CFG_FRACTION_KEYS | CFG_INT_KEYS
 
 _GAINS = ("box", "cls", "dfl", "dis", "pose", "kobj", "rle", "angle")
-#: Settings of Ultralytics that are made here, and what to give in their place.
+#: Ultralytics settings that yolort sets itself, and the arguments to use instead.
 _OWN = {
     **dict.fromkeys(("save_dir", "project", "name", "exist_ok"), "output"),
     **dict.fromkeys(("model", "pretrained"), "model"),
@@ -37,18 +37,18 @@ _OWN = {
 def check_settings(
     settings: Mapping[str, Any], arguments: Collection[str] = (), *, here: bool = True
 ) -> dict[str, Any]:
-    """The settings that Ultralytics' trainer is given, those of the file `cfg` among them.
+    """The settings for Ultralytics' trainer, including those of the file `cfg`.
 
     Args:
-        settings: by their names in Ultralytics. `cfg` is a YAML file with others, which `settings` override; what is
-            Ultralytics' default in it says nothing.
-        arguments: names that are arguments of the caller.
-        here: the training runs on this machine, which must have the device.
+        settings: settings by their Ultralytics names. `cfg` is a YAML file with more settings, which `settings`
+            override; Ultralytics' defaults in it are ignored.
+        arguments: names of the caller's own arguments.
+        here: whether the training runs on this machine, which must then have the device.
 
     Raises:
         FileNotFoundError: there is no `cfg`.
-        ValueError: a setting that Ultralytics does not have, or that is given in another way here; a value that it
-            does not take; more than one device, or one that is not here.
+        ValueError: an unknown setting, or one that yolort sets differently; an invalid value; several devices, or a
+        missing one.
     """
     given = {**settings}
     file = given.pop("cfg", None)
@@ -96,7 +96,7 @@ def _check_name(name: str, value: Any, origin: str, arguments: Collection[str]) 
 
 
 def _check_values(given: Mapping[str, Any]) -> None:
-    """What Ultralytics finds out only when the data have been read, or takes for something else."""
+    """Checks that Ultralytics makes only after reading the data, or does not make."""
     for name, value in given.items():
         if isinstance(value, bool) and name in _NUMBERS:
             hint = "; it is a share of imgsz, such as 0.5" if name == "multi_scale" else ""

@@ -1,11 +1,11 @@
-"""Ultralytics' train with what an imbalanced data set may need: focal loss, class weights, balanced sampling.
+"""Ultralytics' train, plus focal loss, class weights and balanced sampling for imbalanced datasets.
 
     from yolort.tools import train
     train("yolo26n.pt", "data.yaml", epochs=100, imgsz=640, class_weights="effective", sampling="repeat")
 
-The network, the optimizer, the augmentation and the rest of the loss are Ultralytics'; its `v8DetectionLoss` (YOLOv8,
-YOLO11) and `E2ELoss` (YOLO26), and those of other tasks, are changed in the same way, both branches of the latter.
-Classifiers have the weights and the focal factor in their cross-entropy.
+The network, the optimizer, the augmentation and the rest of the loss are Ultralytics'. Its `v8DetectionLoss` (YOLOv8,
+YOLO11), `E2ELoss` (YOLO26, both branches) and the losses of other tasks are changed in the same way. For classifiers,
+the weights and the focal factor apply to the cross-entropy.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ __all__ = ["OWN_ARGUMENTS", "TrainOptions", "check_own_arguments", "train", "wei
 _log = logging.getLogger(__name__)
 
 _MAX_SCALE = 4.0  # times imgsz: the memory of a batch grows with the square
-#: Arguments of `train` that Ultralytics' train does not have, beside those of `train_module`.
+#: Arguments of `train` that are neither Ultralytics' nor those of `train_module`.
 OWN_ARGUMENTS = ("gamma", "alpha", "class_weights", "beta", "clip", "sampling", "repeat_threshold", "scales")
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """The changes that `weighting` makes to a trainer; by default none."""
+    """Options of `weighting`; by default, nothing changes."""
 
     gamma: float = 0.0  # of the focal loss
     alpha: float | None = None  # of the focal loss
     class_weights: tuple[float, ...] | None = None  # one a class
     sampling: str | None = None  # balanced or repeat
     repeat_threshold: float | None = None
-    scales: tuple[float, float] | None = None  # least and greatest side of a batch, of imgsz
+    scales: tuple[float, float] | None = None  # smallest and largest side of a batch, as multiples of imgsz
 
     def __post_init__(self) -> None:
         if not 0 <= self.gamma < math.inf:
@@ -163,7 +163,7 @@ def check_own_arguments(
     repeat_threshold: float | None = None,
     scales: tuple[float, float] | None = None,
 ) -> TrainOptions:
-    """The options, without weights; ValueError for what is wrong or clashes with Ultralytics' settings."""
+    """The options, without weights; ValueError for invalid options and conflicts with Ultralytics' settings."""
     if class_weights is not None and settings.get("cls_pw"):
         raise ValueError("class_weights and Ultralytics' cls_pw both weight the classes; use only one")
     if scales is not None and settings.get("multi_scale"):
@@ -175,7 +175,7 @@ def check_own_arguments(
 
 
 def weighting(base: type[Trainer], options: TrainOptions) -> type[Trainer]:
-    """A trainer that does what `base` does, with these options."""
+    """A trainer like `base` with these options."""
 
     class WeightedTrainer(base):  # type: ignore[misc, valid-type]
         def set_class_weights(self) -> None:

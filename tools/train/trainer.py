@@ -1,8 +1,8 @@
 """Trains a given network with Ultralytics' trainer: the module itself, whatever its widths.
 
-Ultralytics' `model.train()` builds the network of the checkpoint's YAML anew and loads what fits; a pruned network
-comes out of it dense, and only a line of the log says that tensors were left behind. Here the trainer gets the module,
-and the shape of every parameter is checked after the first step and in the result.
+Ultralytics' `model.train()` rebuilds the network from the checkpoint's YAML and loads the tensors that fit: a pruned
+network becomes dense, and only a log line says that tensors were skipped. Here the trainer gets the module itself, and
+the shape of every parameter is checked after the first step and in the result.
 
     from yolort.tools import train_module
     best = train_module("yolo26n.pt", "data.yaml", epochs=10, imgsz=320, output="runs/blood")
@@ -57,9 +57,9 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-_UNREADABLE = "Image Not Found "  # how Ultralytics' error for an image that OpenCV does not decode begins
-_MIN_SIDE, _MAX_SIDE = 32, 8192  # pixels of a side, as of exports
-#: How the names of Ultralytics' classes for each task begin.
+_UNREADABLE = "Image Not Found "  # start of Ultralytics' error for an image that OpenCV cannot decode
+_MIN_SIDE, _MAX_SIDE = 32, 8192  # maximum side in pixels, as for exports
+#: Prefixes of Ultralytics' class names by task.
 _VALIDATORS = {
     "detect": "Detection",
     "segment": "Segmentation",
@@ -70,13 +70,12 @@ _VALIDATORS = {
 
 
 class WidthError(yolort.Error):
-    """The network that is trained is not the one that was given."""
+    """The trained network is not the given one."""
 
 
 class Trainer(DetectionTrainer):  # type: ignore[misc]
-    """Ultralytics' trainer, of a module of any task that is given instead of a YAML and weights that fit it.
-
-    Subclasses add to the loss in `wrap` and `prepare_criterion`, and to the sampling in `get_dataloader`.
+    """Ultralytics' trainer for a given module of any task, instead of a YAML and matching weights. Subclasses extend
+    the loss in `wrap` and `prepare_criterion`, and the sampling in `get_dataloader`.
     """
 
     wdir: Path
@@ -84,10 +83,9 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
     best: Path
 
     def __init__(self, model: nn.Module | None, overrides: dict[str, Any]) -> None:
-        """`model` is a DetectionModel or ClassificationModel, trained in place; None where `overrides` resumes a run.
-
-        `overrides` are Ultralytics' arguments, checked, and of one device: Ultralytics starts several as processes of
-        their own, to which no module can be handed.
+        """`model` is a DetectionModel or ClassificationModel, trained in place; None if `overrides` resumes a run.
+        `overrides` are Ultralytics' checked arguments, with one device: for several, Ultralytics starts separate
+        processes, to which a module cannot be passed.
         """
         super().__init__(overrides=overrides)
         for hooks in self.callbacks.values():  # where Ray is installed, that for its Tune warns in every other training
@@ -99,7 +97,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         self._checked = False
 
     def setup_model(self) -> dict[str, Any] | None:
-        """The module itself, with the classes of the data; or, of a resumed run, that of its last checkpoint."""
+        """The module itself, with the classes of the data; for a resumed run, the module of its last checkpoint."""
         checkpoint = stored = None
         if self.resume:
             stored, checkpoint = load_training_state(self.args.model)
@@ -116,7 +114,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
             parameter.requires_grad_(parameter.dtype.is_floating_point)
         student.args = self.args
         student.criterion = None
-        vars(student).pop("class_weights", None)  # of the run that the checkpoint comes from
+        vars(student).pop("class_weights", None)  # values of the run that the checkpoint comes from
         self._shapes = _shapes(student)
         self.model = self.wrap(student.to(self.device).train())
         if stored is not None and isinstance(stored, DistillationModel) != isinstance(self.model, DistillationModel):
@@ -130,11 +128,11 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         return checkpoint
 
     def wrap(self, student: nn.Module) -> nn.Module:
-        """What is trained, of the network: itself, or a `DistillationModel` around it."""
+        """The trained module: the network itself, or a `DistillationModel` around it."""
         return student
 
     def prepare_criterion(self) -> None:
-        """Called once before the first batch, when `self.model` and its optimizer stand."""
+        """Called once before the first batch, when `self.model` and its optimizer exist."""
 
     @property
     def _classifies(self) -> bool:
@@ -177,7 +175,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         return self._stock.build_dataset(self, img_path, mode, batch)
 
     def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
-        """As Ultralytics' trainer of the task, but a classifier's checkpoint holds no objects of torchvision."""
+        """As in Ultralytics' trainer of the task, but a classifier's checkpoint contains no torchvision objects."""
         loader = self._stock.get_dataloader(self, dataset_path, batch_size, rank, mode)
         vars(self.model).pop("transforms", None)
         return loader
@@ -187,14 +185,13 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         self._stock.plot_training_samples(self, batch, ni)
 
     def plot_training_labels(self) -> None:
-        """As Ultralytics; a classifier has no boxes."""
+        """As in Ultralytics; a classifier has no boxes."""
         if not self._classifies:
             super().plot_training_labels()
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """As Ultralytics; on a CPU the images are channels-last, for which a step takes 0.85 of the time.
-
-        The weights stay as they are. Against float64 the gradients are then right to 2e-4, else to 3e-5 (medians).
+        """As in Ultralytics, but on a CPU the images are channels-last, which reduces the time of a step to 0.85. The
+        weights' layout is unchanged. Compared with float64, the median error of gradients is then 2e-4 instead of 3e-5.
         """
         batch = self._stock.preprocess_batch(self, batch)
         if self.device.type == "cpu":
@@ -202,14 +199,14 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         return batch
 
     def optimizer_step(self) -> None:
-        """As Ultralytics; after the first one the shapes are compared."""
+        """As in Ultralytics; the shapes are compared after the first step."""
         super().optimizer_step()
         if not self._checked:
             _compare(self._shapes, getattr(self.model, "student_model", self.model), "after the first step")
             self._checked = True
 
     def save_model(self) -> bool:
-        """As Ultralytics, but each file appears whole: an interrupt leaves the one before it."""
+        """As in Ultralytics, but files are written atomically: after an interrupt, the previous file is intact."""
         places = self.wdir, self.last, self.best
         self.wdir.mkdir(parents=True, exist_ok=True)
         with _atomic.workspace(self.last) as work:
@@ -225,7 +222,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         return bool(saved)
 
     def check_result(self) -> None:
-        """Compares the shapes of the best checkpoint with those that were given; WidthError where they differ."""
+        """Compares the shapes in the best checkpoint with the given ones; WidthError if they differ."""
         _compare(self._shapes, load_checkpoint(self.best, tasks=True).model, f"in {self.best}")
 
 
@@ -242,23 +239,24 @@ def train_module(
     trainer: type[Trainer] = Trainer,
     **arguments: Any,
 ) -> Path:
-    """Trains a network with its own widths and returns its best checkpoint, a plain one of Ultralytics'.
+    """Trains a network with its own widths and returns its best checkpoint, a plain Ultralytics one.
 
     Args:
         model: a DetectionModel of any task, or ClassificationModel (a pruned one, for instance; a copy is trained), a
-            checkpoint (.pt) or an architecture (.yaml, of a detector). Where the data has other classes, or poses of
-            other keypoints, only the last layers of their branches change their shape.
-        data: a `data.yaml` of Ultralytics, with images in `train` and `val` that are labelled for the model's task; of
-            a classifier a folder with a folder for each class in train/ and val/.
-        epochs: passes over the training images, 1 or more.
+            checkpoint (.pt) or an architecture (.yaml, of a detector). If the data has other classes or keypoints, only
+            the last layers of these branches change shape.
+        data: an Ultralytics `data.yaml` with images in `train` and `val` labeled for the model's task; for a
+            classifier, a folder with train/ and val/, each with one folder per class.
+        epochs: number of passes over the training images, 1 or more.
         imgsz: side of the network's input in pixels, a multiple of the largest stride.
-        seed: of everything that is random; a run is repeatable on one machine with one number of threads.
+        seed: random seed; a run is reproducible on the same machine with the same number of threads.
         output: folder of the run: `weights/last.pt` and `weights/best.pt`, `results.csv` and `results.png` (curves),
-            `args.yaml`. It must not hold a run already, unless that is resumed.
-        resume: goes on where the run in `output` was interrupted; `epochs` and most arguments are those it had; the
-            `trainer` must be given again.
-        trainer: the class that trains; `distilling` and `weighting` make others.
-        **arguments: of Ultralytics' train (batch, lr0, optimizer, mosaic, patience, device, ...), see `check_settings`.
+            `args.yaml`. It must not contain another run, unless that is resumed.
+        resume: continue the interrupted run in `output`; `epochs` and most arguments are taken from it, but `trainer`
+            must be given again.
+        trainer: the trainer class; `distilling` and `weighting` create others.
+        **arguments: arguments of Ultralytics' train (batch, lr0, optimizer, mosaic, patience, device, ...), see
+            `check_settings`.
 
     An interrupt (Ctrl-C) is passed on; `weights/last.pt` is then the last whole epoch and can be resumed.
 
@@ -276,7 +274,7 @@ def train_module(
     last = check_output(folder := Path(output).absolute(), resume)
     module = None if resume else _module(model)
     task = trained_task(last if resume else module)
-    for split in ("val", "train"):  # Ultralytics leaves out what it cannot read, and says so in the log only
+    for split in ("val", "train"):  # Ultralytics skips unreadable images and reports them only in its log
         dataset = load_for_training(data, split, task)
     _check_extent(settings, module, dataset.names)
     folder.mkdir(parents=True, exist_ok=True)
@@ -309,7 +307,7 @@ def train_module(
 
 
 def trained_task(model: nn.Module | str | Path | None) -> str:
-    """The task of a module, an architecture or a checkpoint, the last one of a run too.
+    """The task of a module, an architecture or a checkpoint (also the last one of a run).
 
     Raises what `load_checkpoint` raises; ModuleNotFoundError for a classifier if torchvision cannot be imported.
     """
@@ -327,14 +325,14 @@ def trained_task(model: nn.Module | str | Path | None) -> str:
 
 
 def _module(model: nn.Module | str | Path) -> nn.Module:
-    """What is trained: a copy of a module, or what a file holds."""
+    """The network to train: a copy of a module, or the one in a file."""
     module = copy.deepcopy(model) if isinstance(model, nn.Module) else load_checkpoint(model, tasks=True).model
     check_trainable(module)
     return module
 
 
 def _check_extent(settings: dict[str, Any], module: Any, names: dict[int, str]) -> None:
-    """ValueError for settings that leave nothing to learn, or to learn from."""
+    """Raises ValueError for settings that leave nothing to train, or no data to train on."""
     freeze, classes = settings.get("freeze"), settings.get("classes")
     if module is not None and isinstance(freeze, int) and freeze >= len(module.model):
         raise ValueError(f"freeze={freeze} freezes all {len(module.model)} layers; nothing is left to train")
@@ -359,22 +357,21 @@ def _compare(given: dict[str, tuple[int, ...]], model: nn.Module, when: str) -> 
 
 
 def check_imgsz(imgsz: int) -> None:
-    """ValueError for a side that no training is of; Ultralytics takes 0 for the stride."""
+    """Raises ValueError for an impossible training size; Ultralytics would use the stride for 0."""
     _checks.integer("imgsz", imgsz, _MIN_SIDE, _MAX_SIDE)
 
 
 def check_output(folder: Path, resume: bool) -> Path:
-    """The last checkpoint of a run in `folder`; errors as `train_module` where it must be there, or must not.
-
-    Ultralytics writes its own files there without asking: a new run takes a folder that holds nothing but ours, or one
-    in which a run of ours ended before its first epoch did, which our data.yaml tells.
+    """The last checkpoint of a run in `folder`; if it must or must not exist, errors as in `train_module`. Ultralytics
+    overwrites files there without asking, so a new run requires a folder with only our files, or one whose run ended
+    before the first epoch, recognized by our data.yaml.
     """
     last = folder.absolute() / "weights" / "last.pt"
     try:
         str(last).encode()
     except UnicodeEncodeError:
         raise ValueError(f"output: Ultralytics takes no path that is not UTF-8: {str(last.parents[1])!r}") from None
-    if "'" in str(last):  # `attempt_download_asset` takes them out and finds no checkpoint
+    if "'" in str(last):  # `attempt_download_asset` removes them and then does not find the checkpoint
         raise ValueError(f"output: Ultralytics does not support paths with an apostrophe: {last.parents[1]}")
     if not resume:
         if last.exists():
@@ -395,6 +392,6 @@ def check_output(folder: Path, resume: bool) -> Path:
 
 
 def _name(model: nn.Module | str | Path) -> str:
-    """What the run's args.yaml says of the model; the trainer does not open it."""
+    """The model in the run's args.yaml, which the trainer does not open."""
     name = str(model) if not isinstance(model, nn.Module) else str(getattr(model, "pt_path", None) or "module.pt")
     return name.encode(errors="backslashreplace").decode()
