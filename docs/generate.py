@@ -1,4 +1,4 @@
-"""The reference pages that are written from the sources when the site is built: command line, C++ and C.
+"""Generates the reference pages for the command line, C++ and C from the sources when the site is built.
 
 A hook of MkDocs (mkdocs.yml). The pages are never written into docs/.
 """
@@ -16,9 +16,9 @@ from typing import Any
 
 HEADERS = Path(__file__).parents[1] / "cpp/include/yolort"
 
-#: How the value of an option is shown, by its type.
+#: The placeholder for an option's value, by type.
 _VALUES = {int: "INTEGER", float: "NUMBER", Path: "PATH"}
-#: What names a declaration, in C and C++; the first that matches.
+#: Patterns for the name of a C or C++ declaration; the first match is used.
 _NAMES = [
     r"#define (\w+)",
     r"^} (\w+);",
@@ -40,7 +40,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def cli_page() -> str:
-    """Every command with its arguments and options, from the functions that the command line is made of."""
+    """Every command with its arguments and options, from the command-line functions."""
     from yolort.cli.main import app
 
     group = app()
@@ -113,7 +113,7 @@ def _preamble(comment: str) -> Iterator[str]:
 
 
 def _declarations(body: str) -> Iterator[tuple[str, str]]:
-    """(comment, declaration) of what stands at the outermost level, in order."""
+    """(comment, declaration) of every top-level declaration, in order."""
     comment: list[str] = []
     code: list[str] = []
     for line in body.splitlines():
@@ -143,12 +143,12 @@ def _name(code: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """Text in Markdown: what is between backticks as it is, signs of Markdown elsewhere escaped."""
+    """Converts text to Markdown: escapes special characters except between backticks."""
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(part if part.startswith("`") else re.sub(r"([*_<\[\]])", r"\\\1", part) for part in parts)
 
 
-#: The generated pages: the path of each below docs/, and what writes it.
+#: The generated pages: path below docs/, and generator.
 PAGES: dict[str, Callable[[], str]] = {
     "reference/cli.md": cli_page,
     "reference/cpp.md": lambda: header_page(

@@ -1,6 +1,6 @@
-"""What the release workflow asks: release.py check TAG | notes TAG | describe FOLDER.
+"""Helpers for the release workflow: release.py check TAG | notes TAG | describe FOLDER.
 
-check    ends with 1 unless TAG is `v` and the version of CMakeLists.txt, and CHANGELOG.md has a section of that version
+check exits with 1 unless TAG is `v` plus the version in CMakeLists.txt, and CHANGELOG.md has a section for it
 notes    prints that section
 describe writes SHA256SUMS of the files in FOLDER, and sbom.cdx.json (CycloneDX): what is compiled into the packages
 """
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def found_in(file: str, pattern: str) -> str:
-    """What the group of a pattern matches in a file of the project."""
+    """The first group of a pattern's match in a file of the project."""
     found = re.search(pattern, (ROOT / file).read_text(), re.M | re.S)
     if not found:
         sys.exit(f"release.py: {file} does not have {pattern}")
@@ -29,7 +29,7 @@ def version() -> str:
 
 
 def notes(tag: str) -> str:
-    """The section of the changelog; ends the program if the tag is not the version, or has no section."""
+    """The section of the changelog; exits if the tag is not the version or has no section."""
     if tag != f"v{version()}":
         sys.exit(f"release.py: the tag is {tag}, the version in CMakeLists.txt {version()}")
     return found_in("CHANGELOG.md", rf"^## {re.escape(version())}[^\n]*\n(.*?)(?=^## |\Z)").strip()

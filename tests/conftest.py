@@ -1,4 +1,4 @@
-"""What every test needs of the process it runs in, and how long each may take."""
+"""Process setup and time limits for all tests."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import signal
 
 import pytest
 
-#: Seconds, at least five times what a test takes; the slowest cross-build NCNN.
+#: Seconds; at least five times the usual time of a test. The slowest tests cross-build NCNN.
 LIMIT, SLOW_LIMIT = 180, 1800
 
-# nohup, and a shell's background jobs, ignore Ctrl-C, and a process hands that on to its children: those of tests would
-# never see the signal that they are sent.
+# Under nohup and in a shell's background jobs, SIGINT is ignored, and child processes inherit that: those started by
+# tests would never receive the signal.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# What OpenVINO compiles is not kept in the user's cache folder.
+# Keeps OpenVINO's compiled models out of the user's cache folder.
 os.environ.setdefault("YOLORT_OPENVINO_CACHE", "off")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.pluginmanager.hasplugin("timeout"):  # tests/gpu/run.sh does without it
+    if config.pluginmanager.hasplugin("timeout"):  # not installed by tests/gpu/run.sh
         for item in items:
             item.add_marker(pytest.mark.timeout(SLOW_LIMIT if item.get_closest_marker("slow") else LIMIT))

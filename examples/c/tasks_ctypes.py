@@ -1,4 +1,4 @@
-"""What models that segment, find poses or oriented boxes add to a detection, through the C API:
+"""Reads masks, keypoints and oriented boxes through the C API:
 tasks_ctypes.py LIBRARY MODEL FRAME WIDTH HEIGHT
 """
 
@@ -46,7 +46,7 @@ with open(frame, "rb") as file:
 check(yolort.yolort_open(model.encode(), None, byref(detector)))
 check(yolort.yolort_detect(detector, byref(image), c_size_t(1), None, byref(found)))
 objects = yolort.yolort_results_get(found, first, byref(count))
-masks = yolort.yolort_results_masks(found, first)  # each of these is NULL, which is false, for other tasks
+masks = yolort.yolort_results_masks(found, first)  # NULL (false) for other tasks
 keypoints, values = c_int32(), c_int32()
 points = yolort.yolort_results_keypoints(found, first, byref(keypoints), byref(values))
 rotated = yolort.yolort_results_rotated(found, first)

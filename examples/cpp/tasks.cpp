@@ -1,4 +1,4 @@
-// What models that segment, find poses or oriented boxes add to a detection: tasks_cpp MODEL FRAME WIDTH HEIGHT
+// Reads masks, keypoints and oriented boxes: tasks_cpp MODEL FRAME WIDTH HEIGHT
 #include <yolort/yolort.h>
 
 #include <cstdio>
@@ -21,7 +21,7 @@ int main(int argc, char** argv) try {
       std::printf(" %zu pixels, COCO RLE %s", mask.area(), mask.rle(width, height).c_str());
     }
     if (detector.task() == yolort::Task::pose) {
-      const auto [count, size] = found.kpt_shape;  // of two values a keypoint has no visibility
+      const auto [count, size] = found.kpt_shape;  // keypoints with two values have no visibility
       const float* point = &found.keypoints[i * static_cast<std::size_t>(count * size)];
       for (int k = 0; k < count; ++k, point += size) std::printf(" %.1f,%.1f", point[0], point[1]);
     }

@@ -1,4 +1,4 @@
-"""Draws what is found in a video or webcam into a new video: annotate_video.py MODEL SOURCE OUTPUT.avi [FRAMES]
+"""Draws the detections in a video or webcam into a new video: annotate_video.py MODEL SOURCE OUTPUT.avi [FRAMES]
 
 SOURCE is a video file, a URL or the number of a webcam, which is read until FRAMES frames are written.
 """

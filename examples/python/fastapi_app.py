@@ -1,4 +1,4 @@
-"""An HTTP application of your own around a Detector: fastapi_app.py MODEL [PORT]; pip install fastapi uvicorn
+"""Your own HTTP application with a Detector: fastapi_app.py MODEL [PORT]; pip install fastapi uvicorn
 
 Requests that arrive together run as one batch. `yolort serve` is a complete server with limits and metrics.
 """

@@ -1,9 +1,9 @@
-"""Classifier beside Ultralytics' predict: the same classes and scores. classify.py --images FOLDER WEIGHTS...
+"""Compares the classes and scores of Classifier with Ultralytics' predict. classify.py --images FOLDER WEIGHTS...
 
     python tests/bench/classify.py --images imagenet/images yolo26n-cls.pt yolov8n-cls.pt
 
-Ultralytics exports each checkpoint to ONNX and NCNN. The scores are compared with those of its predict of the ONNX
-file, in fp32. run.py tasks compares the time.
+Ultralytics exports each checkpoint to ONNX and NCNN. The scores are compared with its predict on the ONNX file, in
+fp32. run.py tasks compares the time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def exported(weights: Path, folder: Path) -> dict[str, Path]:
 
 
 def scores(models: dict[str, Path], images: list[np.ndarray]) -> None:
-    """Prints a row for each engine: images whose best five classes are the same, in order; the largest difference."""
+    """Prints one row per engine: number of images with the same five best classes in the same order, and the largest
+    difference.
+    """
     from ultralytics import YOLO
 
     rival = YOLO(models["onnx"], task="classify")

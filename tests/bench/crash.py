@@ -1,4 +1,4 @@
-"""Commands that are ended by kill -9 at random moments: is anything lost, repeated, or left behind?
+"""Kills commands with kill -9 at random moments, and checks that nothing is lost, repeated or left behind.
 
     python tests/bench/crash.py [calibrate quantize prune optimize ablate batch] --kills 20
 
@@ -41,12 +41,12 @@ STUDY = {
 
 
 class Job(NamedTuple):
-    """A command in a folder, and what it is to leave there."""
+    """A command in a folder, and its expected output."""
 
     arguments: list[str]
-    outcome: Callable[[Path], object]  #: of its folder, once it has ended: the same for every run
-    whole: Callable[[Path], object]  #: raises where the output is neither absent nor whole
-    stages: str = ""  #: pattern of the results that are kept and never made twice
+    outcome: Callable[[Path], object]  #: state of its folder afterwards; the same for every run
+    whole: Callable[[Path], object]  #: raises if the output is neither absent nor complete
+    stages: str = ""  #: pattern of cached results, which must not be computed twice
 
 
 def without(found: dict[str, object], *keys: str) -> dict[str, object]:
@@ -118,7 +118,7 @@ def jobs(given: Path) -> dict[str, Job]:
 
 
 def make(given: Path) -> None:
-    """A model with random weights, a data set of 12 + 4 scenes, a study."""
+    """A model with random weights, a dataset of 12 + 4 scenes, and a study."""
     write_dataset(given / "scenes", train=12, val=4, progress=False)
     (given / "data.yaml").write_text((given / "scenes" / "data.yaml").read_text().replace("images/", "scenes/images/"))
     (given / "study.yaml").write_text(yaml.safe_dump(STUDY))
@@ -129,7 +129,7 @@ def make(given: Path) -> None:
 
 
 def plant(at: Path) -> dict[str, str]:
-    """Files of the user, also with names that outputs begin with."""
+    """Files of the user, some with names that start like those of outputs."""
     for name in ("photo.jpg", "notes.json", ".out.json-mine/thesis.txt", ".out.pt-keep", "search/mine.db",
                  "stages/mine.txt", "found/mine.jsonl", "outer.json"):  # fmt: skip
         (at / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
-// Times the INT8 convolutions of YOLO26n on one thread, and gives the share of the multiplier's peak that each reaches.
-// Prints the least of many runs, so that other work on the machine matters little. Build: cmake --preset tests;
+// Times the INT8 convolutions of YOLO26n on one thread, and prints the share of the multiplier's peak rate that each
+// reaches. Uses the minimum of many runs, so that other load matters little. Build: cmake --preset tests;
 // cmake --build --preset tests --target bench_int8; then build/tests/bench_int8.
 #include <layer.h>
 
@@ -65,7 +65,7 @@ std::unique_ptr<ncnn::Layer> convolution(const Kind& kind) {
 }  // namespace
 
 int main() {
-  if (yolort::all_engines().empty()) return 1;  // the linker takes with it what libncnn.a needs
+  if (yolort::all_engines().empty()) return 1;  // makes the linker include what libncnn.a needs
   const Kind kinds[] = {
       {"stem", 4, 16, 3, 2, 320},     {"3x3 s2", 16, 32, 3, 2, 160},  {"3x3 s2", 64, 64, 3, 2, 80},
       {"3x3 s2", 128, 128, 3, 2, 40}, {"3x3 s2", 128, 256, 3, 2, 20}, {"3x3", 8, 16, 3, 1, 160},

@@ -1,4 +1,5 @@
-"""Which models load as they are, and whether they give what Ultralytics gives: models.py --images FOLDER [MODEL...].
+"""Tests which models load unchanged, and whether their results equal Ultralytics': models.py --images FOLDER
+[MODEL...].
 
     python tests/bench/models.py --images coco/images --output models.md
 
@@ -35,12 +36,12 @@ MODELS = (
     *("yolov8s-worldv2", "yoloe-11s", "rtdetr-l"),
 )
 CONF, MARGIN, IOU = 0.25, 0.01, 0.7
-FIXED: dict[tuple[str, str], list[Any]] = {}  # what Ultralytics finds, by model and engine
-_LIBRARIES: list[Any] = []  # of operators, which live as long as the object that defined them
+FIXED: dict[tuple[str, str], list[Any]] = {}  # Ultralytics' detections, by model and engine
+_LIBRARIES: list[Any] = []  # operator definitions; valid as long as this object exists
 
 
 class Way(NamedTuple):
-    """A column of the table of an engine: how a model is exported for it."""
+    """A column in an engine's table: a way to export a model for it."""
 
     name: str
     engine: str
@@ -95,13 +96,13 @@ def export(name: str, paths: list[Path], size: int) -> None:
         try:
             out = type(model)(folder / "random.pt").export(format=way.format, imgsz=size, **way.options)
             made.append({"path": str(Path(out).absolute())})
-        except Exception as error:  # whatever Ultralytics or PyTorch raises is what the table says
+        except Exception as error:  # the table shows any exception of Ultralytics or PyTorch
             made.append({"error": (str(error).strip().splitlines() or [type(error).__name__])[0]})
     print(json.dumps(made))
 
 
 def why_not(name: str, way: Way) -> str:
-    """Why there is nothing to export, or ""."""
+    """Reason why it cannot be exported, or ""."""
     status = {entry.name: entry for entry in yolort.engines()}[way.engine]
     if not status.available:
         return f"not run: {status.reason.partition(';')[0]}"
@@ -136,12 +137,12 @@ def add_nms() -> None:
 
 
 def spread(network: Any, images: Any) -> None:
-    """Gives random weights activations that do not vanish, and scores that differ: few of an image are above 0.25."""
+    """Scales random weights so that activations do not vanish and scores differ: few per image are above 0.25."""
     import torch
 
     head = network.eval().model[-1]
     norms = [layer for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
-    contrastive = type(head).__name__.startswith(("World", "YOLOE"))  # which compares with the embeddings of texts
+    contrastive = type(head).__name__.startswith(("World", "YOLOE"))  # compares with text embeddings
     last: list[Any] = []
     for branch in ("cv4", "one2one_cv4") if contrastive else ("cv3", "one2one_cv3"):
         blocks = getattr(head, branch, None) or []
@@ -179,7 +180,7 @@ def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def differences(found: yolort.Detections, result: Any) -> list[tuple[float, float]]:
-    """Of each detection of the one or the other without counterpart: pixels and score that the nearest is away."""
+    """For each detection without a counterpart: distance of the nearest one in pixels and score."""
     ours, theirs = rows_of(found, *(found.shape or (0, 0))), rows_of(of_result(result), *result.orig_shape)
     away = np.abs(theirs[:, None, :4] - ours[:, :4]).max(2)
     thin = (theirs[:, 2:4] - theirs[:, :2]).min(1, initial=math.inf) < 1  # pixel, where IoU says little
@@ -198,7 +199,7 @@ def differences(found: yolort.Detections, result: Any) -> list[tuple[float, floa
     for row, others, near in alone:
         rivals = np.concatenate([ours, theirs])
         with_rivals = overlap(row[None, :4], rivals[rivals[:, 5] == row[5], :4])
-        if row[4] <= CONF + MARGIN or np.abs(with_rivals - IOU).min() < 0.005:  # NMS may keep it or not
+        if row[4] <= CONF + MARGIN or np.abs(with_rivals - IOU).min() < 0.005:  # may be kept or dropped by NMS
             continue
         nearest = others[near.argmax()] if near.size and near.max() >= 0.5 else np.full(6, np.inf)
         out.append((float(np.abs(row - nearest)[:4].max()), abs(float(row[4] - nearest[4]))))
@@ -212,7 +213,7 @@ def rows_of(found: yolort.Detections, height: int, width: int) -> np.ndarray:
 
 
 def compared(detector: yolort.Detector, results: list[Any], images: list[np.ndarray], fixed: list[Any]) -> str:
-    """What stands in the table of a model that loads; `fixed`: what Ultralytics finds by the export without options."""
+    """The table cell of a model that loads; `fixed`: Ultralytics' detections with the export without options."""
     found = [detector(image) for image in images]
     wrong = [one for ours, theirs in zip(found, results, strict=True) for one in differences(ours, theirs)]
     count = sum(map(len, found))
@@ -251,7 +252,7 @@ def row(name: str, folder: Path, exporter: str, paths: list[Path], size: int) ->
 
 
 def cell(name: str, way: Way, made: dict[str, str], paths: list[Path], size: int) -> str:
-    """What stands in the table."""
+    """The text of the table cell."""
     if reason := why_not(name, way):
         return reason
     if "error" in made:
@@ -277,7 +278,7 @@ def cell(name: str, way: Way, made: dict[str, str], paths: list[Path], size: int
 
 
 def table(models: list[str], cells_of: Callable[[str], list[str]]) -> str:
-    """Markdown, a table for each engine; the cells of a model are printed as soon as they are complete."""
+    """Markdown with one table per engine; a model's cells are printed as soon as they are complete."""
     cells = {}
     for name in models:
         for way, text in zip(WAYS, cells_of(name), strict=True):
@@ -293,7 +294,7 @@ def table(models: list[str], cells_of: Callable[[str], list[str]]) -> str:
 
 
 def compute_in_fp32() -> None:
-    """Ultralytics lets OpenVINO choose, which is bf16 on some processors."""
+    """Ultralytics lets OpenVINO choose the precision, which is bf16 on some processors."""
     import openvino
 
     compile_model = openvino.Core.compile_model

@@ -1,9 +1,11 @@
-"""Cost of pruning after fine-tuning, by family and ratio: what `yolort prune` quotes (docs/benchmarks/pruning.md).
+"""Measures the cost of pruning after fine-tuning, by family and ratio, which `yolort prune` quotes
+(docs/benchmarks/pruning.md).
 
     python tests/bench/pruning.py yolov8n.pt yolo11n.pt yolo26n.pt --data data.yaml --output pruning.md
 
-For each model and seed: trained on the data, pruned by each ratio and fine-tuned, both scored on val. Every run is kept
-in --folder, so that an interrupted table goes on. The last lines are `RECOVERED` of tools/prune/outcome.py.
+For each model and seed: trained on the data, pruned by each ratio and fine-tuned, both scored on val. Every run is
+stored in --folder, so that an interrupted measurement resumes. The last lines are `RECOVERED` of
+tools/prune/outcome.py.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Tables: letterbox, engines, detector, ncnn, busy, import; alone, tasks, of --weights that segment, find poses or
 oriented boxes, or classify. Without --weights the embedded model is measured, and the rivals that need a checkpoint are
 left out.
-Rivals run in processes of their own, in alternating rounds: two spinning thread pools in one process spoil each other.
+Rivals run in separate processes, in alternating rounds, because two spinning thread pools in one process disturb each
+other.
 Quote ratios of one run; single times depend on what else the machine does.
 """
 
@@ -47,7 +48,7 @@ class Model(NamedTuple):
 
 
 def measure(rivals: list[Rival], image: np.ndarray, rounds: int, burst: int) -> dict[str, dict[str, float]]:
-    """p50 in milliseconds of each rival's parts, over `rounds` alternating bursts."""
+    """p50 of each rival's parts in milliseconds, over `rounds` alternating bursts."""
     samples: dict[str, list[dict[str, float]]] = {rival.name: [] for rival in rivals}
     with ExitStack() as stack:
         workers = {rival.name: stack.enter_context(start(rival, image)) for rival in rivals}
@@ -56,7 +57,7 @@ def measure(rivals: list[Rival], image: np.ndarray, rounds: int, burst: int) -> 
                 timed = child.call(worker.measure, burst)
                 if number:  # the first round warms up
                     samples[name] += timed
-                time.sleep(0.2)  # its threads go to sleep
+                time.sleep(0.2)  # until its threads sleep
     return {
         name: {part: statistics.median(sample[part] for sample in timed) for part in timed[0]}
         for name, timed in samples.items()
@@ -64,7 +65,7 @@ def measure(rivals: list[Rival], image: np.ndarray, rounds: int, burst: int) -> 
 
 
 def start(rival: Rival, image: np.ndarray) -> Child:
-    """Its process, in which it is loaded."""
+    """The process in which it is loaded."""
     child = Child(quiet=True)
     child.call(worker.load, rival.kind, str(rival.model), image, dict(rival.options))
     return child
@@ -78,7 +79,7 @@ def table(title: str, columns: list[str], rows: list[list[object]]) -> None:
 
 
 def letterbox(models: list[Model], image: np.ndarray, rounds: int, burst: int) -> None:
-    """Against the OpenCV chain, one thread each, in alternating rounds."""
+    """Letterbox against the OpenCV chain, one thread each, in alternating rounds."""
     cv2.setNumThreads(1)
     detect = yolort.Detector(models[0].ncnn, threads=1)
     side = detect.imgsz[0]
@@ -91,7 +92,7 @@ def letterbox(models: list[Model], image: np.ndarray, rounds: int, burst: int) -
         padded = cv2.copyMakeBorder(resized, above, above, 0, 0, cv2.BORDER_CONSTANT, value=(114, 114, 114))
         planes = cv2.cvtColor(padded, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
         scaled = np.ascontiguousarray(planes).astype(np.float32)
-        scaled *= np.float32(1 / 255)  # in place: a division into a new array takes five times as long
+        scaled *= np.float32(1 / 255)  # in place, because dividing into a new array takes five times as long
         return (time.perf_counter() - start) * 1e3
 
     out = np.empty((1, 3, side, side), np.float32)
@@ -116,8 +117,9 @@ def letterbox(models: list[Model], image: np.ndarray, rounds: int, burst: int) -
 
 
 def engines(models: list[Model], image: np.ndarray, rounds: int, burst: int) -> None:
-    """The engines that read ONNX, in their precisions, against Ultralytics' predict on its default export: by these the
-    default engine is chosen. ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI shows a CPU without bf16."""
+    """All engines that read ONNX, in their precisions, against Ultralytics' predict on its default export. The default
+    engine is chosen by these results. ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI shows a CPU without bf16.
+    """
     rows: list[list[object]] = []
     for model in models:
         rivals = [Rival("default, our export", "detector", model.onnx)]
@@ -206,8 +208,9 @@ def busy(models: list[Model], image: np.ndarray, rounds: int, burst: int) -> Non
 
 
 def tasks(weights: list[Path], image: np.ndarray, rounds: int, burst: int, conf: float, folder: Path) -> None:
-    """The whole, and what goes before and after the network, masks at full resolution included, against Ultralytics'
-    predict."""
+    """Total time, and the time before and after the network (including full-resolution masks), against Ultralytics'
+    predict.
+    """
     rows: list[list[object]] = []
     timed = ("total", "pre", "post")
     for path in weights:
@@ -252,7 +255,7 @@ def task_of(model: Path) -> str:
 
 
 def export_by_ultralytics(weights: Path, folder: Path) -> Path:
-    """Its ONNX export at the default size, 640 x 640, or 224 x 224 of classifiers."""
+    """Its ONNX export at the default size: 640 x 640, or 224 x 224 for classifiers."""
     import shutil
 
     copy = folder / f"ultralytics-{weights.name}"

@@ -1,7 +1,7 @@
 """Requests of every kind, valid and hostile, in random order from many clients, against a server of its own.
 
-Prints what the clients saw, the latency of /healthz on new connections throughout, and the server's memory and file
-descriptors after the first tenth and at the end.
+Prints the responses, the latency of /healthz on new connections, and the server's memory and file descriptors after the
+first tenth and at the end.
 
 python tests/bench/serve_attack.py --requests 5000 --clients 20
 """
@@ -60,7 +60,7 @@ def attack(address: tuple[str, int], requests: int, clients: int, seed: int, don
 
 
 def probe(address: tuple[str, int], stop: Any, out: Any) -> None:
-    """Milliseconds of /healthz on a new connection, every 50 ms; 1e6 for any other answer than 200."""
+    """Milliseconds of /healthz on a new connection, every 50 ms; 1e6 for any status other than 200."""
     times = []
     while not stop.is_set():
         start = time.perf_counter()

@@ -1,8 +1,8 @@
-"""Does memory stay what it is: soak.py [--minutes 60] [--load 1.0] [MODEL ...]
+"""Checks that memory does not grow: soak.py [--minutes 60] [--load 1.0] [MODEL ...]
 
-Goes round for that long: images of any size through every engine, a stream, a batcher, detectors that are opened and
-closed, models that cannot be opened. A line a minute tells the resident memory; at the end, by how much the median of
-the last quarter is above that of the second. Exit status 1 where that is more than 2 % and 8 MB.
+Repeats for that long: images of any size on every engine, a stream, a batcher, opening and closing detectors, models
+that cannot be opened. Prints the resident memory every minute and, at the end, how far the median of the last quarter
+exceeds that of the second. Exits with 1 if that is more than 2 % and 8 MB.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def resident() -> float:
-    """MB of this process."""
+    """Resident memory of this process in MB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE / 1e6
 
 
 def images(rng: np.random.Generator, count: int) -> Iterator[np.ndarray]:
-    """Of any size up to 1280 x 960."""
+    """A random image of any size up to 1280 x 960."""
     for _ in range(count):
         yield rng.integers(0, 256, (int(rng.integers(1, 960)), int(rng.integers(1, 1280)), 3), np.uint8)
 
 
 def round_of(model: str, engine: str, detector: yolort.Detector, rng: np.random.Generator) -> int:
-    """Everything once; how many detections that were."""
+    """Runs everything once; returns the number of detections."""
     done = 0
     for image in images(rng, 8):
         detector(image, conf=float(rng.uniform(0.01, 0.9)))

@@ -1,4 +1,5 @@
-"""A stream against a plain loop over the same video, in turns; memory; latency under "latest"; threads on one Detector.
+"""Compares a stream with a plain loop over the same video, alternately; memory; latency under "latest"; threads on one
+Detector.
 
 python tests/bench/stream.py [--model yolo26n.onnx] [--engine openvino] [--rounds 5] [--frames 600]
 """
@@ -19,7 +20,7 @@ import yolort
 
 
 def write_video(path: Path, frames: int) -> None:
-    """1280 x 720, 30 frames a second: the sample scene moves."""
+    """1280 x 720, 30 frames per second: the sample scene moves."""
     scene = cv2.resize(yolort.images.read(yolort.demo_image()), (1280, 720))
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, (1280, 720))
     for i in range(frames):
@@ -74,7 +75,7 @@ def compare(
 
 
 def latency(detector: yolort.Detector, video: Path, pause: float) -> None:
-    """The file plays at 30 frames a second, the consumer takes `pause` seconds a frame."""
+    """The file plays at 30 frames per second; the consumer takes `pause` seconds per frame."""
     ages = []
     with detector.stream(video, policy="latest") as stream:
         for frame in stream:

@@ -1,8 +1,10 @@
-"""What bf16 costs models that segment, find poses or oriented boxes: task_precision.py WEIGHTS... --data FOLDER.
+"""Measures the accuracy cost of bf16 for segmentation, poses and oriented boxes: task_precision.py WEIGHTS... --data
+FOLDER.
 
-mAP50-95 of the boxes and of the masks, keypoints or turned boxes, on images with labels of Ultralytics' formats: FOLDER
-holds images/**/*.jpg and labels/**/*.txt. Matches and averages are those of Ultralytics' val: one detection a label,
-best score first; masks by IoU, keypoints by OKS, turned boxes by probabilistic IoU. By these figures the engines'
+mAP50-95 of the boxes and of the masks, keypoints or rotated boxes, on images with labels in Ultralytics' formats:
+FOLDER
+holds images/**/*.jpg and labels/**/*.txt. Matching and averaging as in Ultralytics' val: one detection per label, best
+score first; masks by IoU, keypoints by OKS, rotated boxes by probabilistic IoU. By these figures the engines'
 default precision is chosen (docs/development/architecture.md).
 """
 
@@ -25,7 +27,7 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
 
 class Labels(NamedTuple):
-    """Of one image, in its pixels."""
+    """Labels of one image, in its pixels."""
 
     classes: np.ndarray  # (n,)
     boxes: np.ndarray  # (n, 4)
@@ -67,7 +69,7 @@ def keypoint_overlaps(labels: Labels, found: yolort.Detections, *_: int) -> np.n
     import torch
     from ultralytics.utils.metrics import OKS_SIGMA, kpt_iou
 
-    areas = (labels.boxes[:, 2:] - labels.boxes[:, :2]).prod(1) * 0.53  # as Ultralytics' val, of masks
+    areas = (labels.boxes[:, 2:] - labels.boxes[:, :2]).prod(1) * 0.53  # for masks, as in Ultralytics' val
     arguments = [torch.from_numpy(np.asarray(a, np.float32)) for a in (np.stack(labels.shapes), found.keypoints, areas)]
     return np.asarray(kpt_iou(*arguments, sigma=OKS_SIGMA))
 
@@ -89,7 +91,7 @@ OVERLAPS: dict[str, Callable[..., np.ndarray]] = {
 
 
 def hits(overlaps: np.ndarray) -> np.ndarray:
-    """(detections, thresholds): whether each finds a label that no better one has found."""
+    """(detections, thresholds): whether each matches a label that no better detection matched."""
     out = np.zeros((overlaps.shape[1], len(THRESHOLDS)), bool)
     taken = np.zeros((overlaps.shape[0], len(THRESHOLDS)), bool)
     for j in range(overlaps.shape[1] if len(overlaps) else 0):
@@ -101,7 +103,7 @@ def hits(overlaps: np.ndarray) -> np.ndarray:
 
 
 def accuracy(detector: yolort.Detector, images: list[Path]) -> tuple[float, float]:
-    """mAP50-95 of the boxes and of what the task adds, percent."""
+    """mAP50-95 of the boxes and of the task's shapes, in percent."""
     from ultralytics.utils.metrics import ap_per_class
 
     columns: list[list[np.ndarray]] = [[], [], [], [], []]  # hits of boxes and of the task, scores, classes; of labels

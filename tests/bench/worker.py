@@ -1,6 +1,5 @@
-"""One rival, in a process of its own: `load` it, then `measure` it.
-
-Between two measurements it sleeps, so that its threads do not disturb the other rivals.
+"""Runs one rival in its own process: `load`, then `measure`. It sleeps between measurements, so that its threads do not
+disturb other rivals.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 Parts = dict[str, float]
-_LIBRARIES: list[Any] = []  # of operators, which live as long as the object that defined them
+_LIBRARIES: list[Any] = []  # operator definitions; valid as long as this object exists
 
 
 def detector(model: str, image: np.ndarray, **options: Any) -> Callable[[], Parts]:
@@ -31,7 +30,7 @@ def detector(model: str, image: np.ndarray, **options: Any) -> Callable[[], Part
 
 
 def classifier(model: str, image: np.ndarray, **options: Any) -> Callable[[], Parts]:
-    """yolort end to end, of a model that classifies."""
+    """yolort end to end, for a classifier."""
     import yolort
 
     classify = yolort.Classifier(model, **options)
@@ -44,7 +43,7 @@ def classifier(model: str, image: np.ndarray, **options: Any) -> Callable[[], Pa
 
 
 def session(model: str, _: np.ndarray) -> Callable[[], Parts]:
-    """A bare `session.run` of ONNX Runtime, the input made beforehand."""
+    """A bare `session.run` of ONNX Runtime with a prepared input."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -83,7 +82,9 @@ def ultralytics(model: str, image: np.ndarray, task: str = "detect", **options: 
 
 
 def import_torchvision() -> None:
-    """Ultralytics' transforms of classifiers are Python; a torchvision built for another torch lacks operators only."""
+    """Ultralytics' classifier transforms are written in Python; a torchvision built for another torch lacks only
+    operators.
+    """
     import torch
 
     while True:
@@ -117,7 +118,9 @@ def load(kind: str, model: str, image: np.ndarray, options: dict[str, Any]) -> N
 
 
 def measure(count: int) -> list[Parts]:
-    """Milliseconds of so many detections: "total", and of those that tell, "pre", "inference", "post"; "objects"."""
+    """Milliseconds of each detection: "total" and, if reported, "pre", "inference", "post"; and the number of
+    "objects".
+    """
     samples = []
     for _ in range(count):
         start = time.perf_counter()

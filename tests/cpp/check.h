@@ -1,4 +1,4 @@
-// The checks the C++ tests are written with. A failed one prints where, and the program exits 1 at the end.
+// Checks for the C++ tests. A failed check prints its location, and the program exits with 1 at the end.
 #pragma once
 
 #include <cstdio>

@@ -28,7 +28,7 @@ inline float uniform(float least, float most) {
   return std::uniform_real_distribution<float>(least, most)(random_bits);
 }
 
-/// A model with a head of any kind, whose outputs are random and do not depend on the image.
+/// A model with any kind of head and random outputs that do not depend on the image.
 struct Model {
   HeadLayout layout;
   int batch, height, width;
@@ -40,7 +40,7 @@ struct Model {
   Model(Head head, int reg_max, bool nms, int images, Type type, int height = 64, int width = 96,
         Task task = Task::detect)
       : batch(images), height(height), width(width), type(type) {
-    constexpr float density = 0.1f;  // of cells that hold something
+    constexpr float density = 0.1f;  // share of cells with an object
     layout.head = head;
     layout.task = task;
     if (task == Task::pose) layout.kpt_shape = {4, 3};
@@ -109,7 +109,7 @@ struct Gpu {
   Model& model;
   Tensor to;
   std::vector<Tensor> outputs;
-  int queued = 0;  ///< how often the network was
+  int queued = 0;  ///< number of network runs
 
   explicit Gpu(Model& of) : model(of) {
     const Cuda& cuda = Cuda::get();
@@ -167,7 +167,7 @@ inline std::vector<Detections> on_cpu(const Model& model, const std::vector<Imag
 
 inline bool near(float a, float b) { return std::fabs(a - b) < 1e-3; }
 
-/// What tasks add to the boxes. Masks are those of boxes that may round to another pixel.
+/// Compares the tasks' additional values. Box edges of masks may round to another pixel.
 inline bool same_extra(const Detections& a, const Detections& b) {
   if (a.keypoints.size() != b.keypoints.size() || a.rotated.size() != b.rotated.size() ||
       a.masks.size() != b.masks.size() || a.kpt_shape != b.kpt_shape) {

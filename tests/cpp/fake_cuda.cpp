@@ -1,6 +1,6 @@
 // A libcuda.so.1 without a GPU: its memory is the host's, and its kernels are the functions of cuda/kernels.h and
-// cuda/mask_kernels.h, run at once. Built for tests, which find it by LD_LIBRARY_PATH. What is captured into a graph
-// runs when that is launched.
+// cuda/mask_kernels.h, run at once. Tests find it with LD_LIBRARY_PATH. Work captured into a graph runs when the graph
+// is launched.
 #include "fake_cuda.h"
 
 #include <cuda.h>
@@ -75,7 +75,7 @@ struct HostBlock {
 
 struct Kernel {
   const char* name;
-  /// Calls the kernel for every thread of a grid of so many threads, x, y, z.
+  /// Calls the kernel for every thread of an x, y, z grid.
   void (*run)(const yolort::cuda::LaunchParams&, const unsigned* threads);
 };
 
@@ -203,7 +203,7 @@ FAKE cuEventDestroy_v2(CUevent event) {
   return CUDA_SUCCESS;
 }
 FAKE cuEventRecordWithFlags(CUevent, CUstream stream, unsigned flags) {
-  // Within a graph, an event of which the time is asked has to be recorded as an external one.
+  // Within a graph, events used for timing must be recorded as external.
   const bool external = flags == CU_EVENT_RECORD_EXTERNAL;
   return external == (of(stream)->capturing != nullptr) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }

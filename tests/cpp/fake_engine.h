@@ -1,4 +1,4 @@
-// An engine made for the tests, and a model that it takes.
+// An engine for tests, and a model for it.
 #pragma once
 
 #include <unistd.h>
@@ -13,7 +13,7 @@
 
 namespace yolort {
 
-/// What engines without a network have in common: an input, and rows for an output.
+/// Common parts of engines without a network: an input, and output rows.
 class BufferEngine : public Engine {
  public:
   Tensor input(int n, int height, int width) override {
@@ -33,12 +33,12 @@ class BufferEngine : public Engine {
   std::vector<Tensor> outputs_;
 };
 
-/// Finds one object: class 1, box in the middle of the input, its score the mean of the image's first pixel.
+/// Finds one object of class 1 in the middle of the input; its score is the mean of the image's first pixel.
 class FakeEngine final : public BufferEngine {
  public:
   static inline int batch = 0;  ///< of input_shape()
   static inline std::atomic<int> runs{0};
-  static inline int rows_missing = 0;  ///< rows the output is short of
+  static inline int rows_missing = 0;  ///< number of missing output rows
   static inline int extra_classes = 0;
   static inline std::string why_not;  ///< it cannot run here
 
@@ -59,7 +59,7 @@ class FakeEngine final : public BufferEngine {
   std::unique_ptr<Engine> clone() const override { return std::make_unique<FakeEngine>(); }
 };
 
-/// An ONNX file that says nothing of itself, for as long as this lives; the fake engine is the best for it.
+/// A temporary ONNX file without metadata, for which the fake engine is preferred.
 struct FakeModel {
   const std::string path;
 

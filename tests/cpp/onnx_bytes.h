@@ -1,4 +1,4 @@
-// ONNX files of a few bytes.
+// Builds tiny ONNX files.
 #pragma once
 
 #include <string>
@@ -16,7 +16,7 @@ inline std::string bytes(int field, const std::string& content) {
 }
 inline std::string number(int field, int value) { return {static_cast<char>(field << 3), static_cast<char>(value)}; }
 
-/// An ONNX file that rounds `input` with a zero point of a type; 0: without one, to `output_dtype`.
+/// An ONNX file that quantizes `input` with a zero point of this type; 0: no zero point, to `output_dtype`.
 inline std::string rounding(const std::string& input, int zero_point, int output_dtype = 0) {
   const std::string weights = bytes(5, number(2, 1) + bytes(9, std::string(300, 'w')) + bytes(8, "weights"));
   const std::string zero = number(2, zero_point) + bytes(8, "zero");

@@ -1,4 +1,4 @@
-// The C API: what it gives is what the C++ one gives, and whatever is handed to it, it answers with a status.
+// The C API returns the same results as the C++ API, and a status for any arguments.
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -14,7 +14,7 @@ namespace {
 
 const FakeModel model("c");
 
-/// The call must fail with `status` and say `text`.
+/// The call must fail with `status`, and the message must contain `text`.
 #define CHECK_FAILS(call, status, text)                                                                         \
   do {                                                                                                          \
     CHECK((call) == (status));                                                                                  \
@@ -77,12 +77,12 @@ void test_defaults() {
   CHECK(options.tuned && options.flip && !options.augment && !options.engine && options.threads == 0);
   struct {
     yolort_thresholds known;
-    std::int64_t fresh;  // of a program that is newer
+    std::int64_t fresh;  // of a newer program
   } newer;
   newer.fresh = 5;
   CHECK(yolort_default_thresholds(&newer.known, sizeof newer) == YOLORT_OK);
   CHECK(newer.known.struct_size == sizeof newer && newer.fresh == 0);
-  thresholds.max_det = 7;  // beyond what a program that is older has
+  thresholds.max_det = 7;  // beyond the struct of an older program
   CHECK(yolort_default_thresholds(&thresholds, offsetof(yolort_thresholds, max_det)) == YOLORT_OK);
   CHECK(thresholds.max_det == 7 && thresholds.struct_size == offsetof(yolort_thresholds, max_det));
   CHECK_FAILS(yolort_default_options(nullptr, sizeof options), YOLORT_INVALID_ARGUMENT, "options is NULL");
@@ -171,7 +171,7 @@ void test_thresholds() {
   CHECK(found_in(opened.detector, image.image, &other) == 0);
 }
 
-/// The fake engine's box is in the middle of 32 pixels: of 64, two views that mirror each other find two objects.
+/// The fake engine's box is in the middle of 32 pixels, so in 64 pixels, mirrored views find two objects.
 void test_augmentation() {
   const std::int32_t scale = 64;
   const Pixels image(204);
@@ -196,7 +196,7 @@ void test_augmentation() {
   CHECK_FAILS(yolort_open(model.path.c_str(), &with, &detector), YOLORT_MODEL_ERROR, "does not say its input size");
 }
 
-/// A program that was compiled with a shorter struct, or with a longer one whose new fields it leaves zero.
+/// A program compiled with a shorter struct, or with a longer one whose new fields are zero.
 void test_structs_of_other_versions() {
   const Opened opened;
   const Pixels image(204);

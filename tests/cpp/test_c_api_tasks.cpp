@@ -1,4 +1,4 @@
-// The C API: masks, keypoints and turned boxes.
+// The C API: masks, keypoints and rotated boxes.
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -11,7 +11,7 @@ using namespace yolort;
 
 namespace {
 
-/// An engine whose outputs the test gives, for models in memory.
+/// An engine with outputs set by the test, for models in memory.
 class GivenEngine final : public BufferEngine {
  public:
   struct Output {
@@ -34,7 +34,7 @@ class GivenEngine final : public BufferEngine {
   std::unique_ptr<Engine> clone() const override { return std::make_unique<GivenEngine>(); }
 };
 
-/// A model of a task with one class, and of poses with two keypoints, on GivenEngine.
+/// A model of a task with one class (poses: two keypoints) on GivenEngine.
 yolort_status open(const std::string& task, std::vector<GivenEngine::Output> outputs, const yolort_options* options,
                    yolort_detector** detector) {
   EngineEntry entry;
@@ -54,7 +54,7 @@ yolort_status open(const std::string& task, std::vector<GivenEngine::Output> out
   return status;
 }
 
-/// What is found in an image of 32 x 32 pixels.
+/// The detections in an image of 32 x 32 pixels.
 yolort_results* found_by(const std::string& task, std::vector<GivenEngine::Output> outputs) {
   yolort_detector* detector = nullptr;
   yolort_results* results = nullptr;

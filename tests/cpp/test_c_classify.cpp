@@ -67,7 +67,7 @@ void test_in_c() {
     float probs[9] = {};
     ColorEngine::runs = 0;
     CHECK(yolort_classify(each, images, 3, probs) == YOLORT_OK);
-    CHECK(ColorEngine::runs == 2);  // two at most run together
+    CHECK(ColorEngine::runs == 2);  // at most two run together
     std::int32_t best[2] = {};
     CHECK(yolort_top(probs, 3, best, 2) == YOLORT_OK && best[0] == 2 && best[1] == 1);
     CHECK(yolort_top(probs + 3, 3, best, 1) == YOLORT_OK && best[0] == 1);

@@ -1,4 +1,4 @@
-// The GPU's letterbox, decoding and NMS, and the work of the host around them, against the CPU's; on a driver without a
+// Compares the GPU's letterbox, decoding and NMS, and the host code around them, with the CPU's, on a driver without a
 // GPU (fake_cuda.cpp).
 #include "cuda/pipeline.h"
 
@@ -18,7 +18,7 @@ void test_letterbox() {
   struct Case {
     int width, height;
     PixelFormat format;
-    std::ptrdiff_t extra;  ///< bytes behind a row
+    std::ptrdiff_t extra;  ///< padding bytes after a row
     bool upside_down;
     double scale = 1;
     bool mirrored = false;
@@ -109,7 +109,7 @@ void test_graph() {
   more.classes = {0, 2};
   const std::pair<int, int> sizes[] = {{96, 64}, {400, 300}, {20, 90}, {96, 64}, {300, 300}};
   int run = 0;
-  for (const auto& [width, height] : sizes) {  // the graph serves every size and setting
+  for (const auto& [width, height] : sizes) {  // the same graph is used for every size and setting
     const std::vector<Image> images = {{pixels.data(), width, height}};
     const Thresholds thresholds = run++ % 2 ? more : Thresholds();
     CHECK(same(gpu.detect(images, thresholds), on_cpu(model, images, thresholds)));
@@ -128,7 +128,7 @@ void test_graph() {
     CHECK(same(second.detect(images, {}), on_cpu(other, images, {})));
   }
   fake().refuse_capture = false;
-  CHECK(fake().graph_launches == 4 && second.queued == 5);  // that of the capture was not run
+  CHECK(fake().graph_launches == 4 && second.queued == 5);  // the captured one was not run
 }
 
 void test_what_the_cpu_has_to_do() {

@@ -1,4 +1,4 @@
-// Masks, keypoints and turned boxes of the GPU against the CPU's; on a driver without a GPU (fake_cuda.cpp).
+// Compares the GPU's masks, keypoints and rotated boxes with the CPU's, on a driver without a GPU (fake_cuda.cpp).
 #include <algorithm>
 #include <cmath>
 
@@ -22,7 +22,7 @@ void test_tasks() {
           loose.conf = 0.1f;
           loose.iou = 0.4f;
           loose.agnostic = direct;
-          for (int run = 0; run < 3; ++run) {  // the last by a graph
+          for (int run = 0; run < 3; ++run) {  // the last with a graph
             const auto found = gpu.detect(images, loose);
             for (const Detections& one : found) seen += one.size();
             CHECK(same(found, on_cpu(model, images, loose)));
@@ -50,7 +50,7 @@ void test_what_tasks_refuse() {
   }
   Model model(Head::boxes, 1, true, 1, Type::f32, 64, 96, Task::segment);
   std::vector<float>& values = model.values.front();
-  for (int anchor = 0; anchor < 126; ++anchor) {  // each box is the whole input, of a class of its own
+  for (int anchor = 0; anchor < 126; ++anchor) {  // each box is the whole input and has its own class
     const float box[] = {48, 32, 96, 64};
     for (std::size_t k = 0; k < 9; ++k) values[k * 126 + static_cast<std::size_t>(anchor)] = k < 4 ? box[k] : 0.9f;
   }

@@ -84,7 +84,7 @@ void test_one_to_one_keeps_every_class_and_runs_no_nms() {
       head->at(1, 1, 0, x) = 1;
       for (int side = 0; side < 4; ++side) head->at(0, side, 0, x) = 2;
     }
-    head->at(0, 0, 0, 1) = 3;  // so that both boxes are nearly the same
+    head->at(0, 0, 0, 1) = 3;  // so that both boxes are nearly equal
     head->at(0, 2, 0, 1) = 1;
   }
   CHECK(decode(many).size() == 1);
@@ -112,7 +112,7 @@ void test_thresholds() {
   thresholds.classes = {0, 2};
   CHECK(decode(head, thresholds).classes == std::vector<int>{0});
   thresholds = {};
-  thresholds.class_conf = {0.5f, 0.8f, 0.4f};  // conf counts for none
+  thresholds.class_conf = {0.5f, 0.8f, 0.4f};  // conf is not used for any class
   CHECK(decode(head, thresholds).empty());
   thresholds.class_conf = {0.4f, 0.7f, 0.4f};
   CHECK((decode(head, thresholds).classes == std::vector<int>{1, 0}));
@@ -163,7 +163,7 @@ void test_boxes_head() {
   CHECK(found.size() == 1 && found.classes[0] == 1 && found.scores[0] == 0.75f);
   CHECK(found.size() == 1 && found.boxes[0].x1 == 12 && found.boxes[0].y2 == 40);
 
-  layout.normalized = true;  // the same box as shares of 32 x 64
+  layout.normalized = true;  // the same box as fractions of 32 x 64
   for (const int row : {0, 2}) data[static_cast<std::size_t>(row * 5 + 2)] /= 32;
   for (const int row : {1, 3}) data[static_cast<std::size_t>(row * 5 + 2)] /= 64;
   const Detections same = Decoder()(layout, outputs, 0, Geometry::fit(32, 64, 32, 64), {});
@@ -303,7 +303,7 @@ void test_column_max_of_every_table() {
           CHECK(!table->column_max(tainted.data(), stride, 80, n, got.data()));
         }
       }
-      values[40 * (n + 3) + n] = nan;  // between the columns: not looked at
+      values[40 * (n + 3) + n] = nan;  // between the columns: not read
       CHECK(table->column_max(values.data(), stride, 80, n, got.data()));
       values[40 * (n + 3) + n] = 0;
     }

@@ -1,4 +1,4 @@
-// The Detector over an engine made for the test: batches, clones, errors, and what is checked before and after a run.
+// The Detector on a test engine: batches, clones, errors, and checks before and after a run.
 #include <cstdlib>
 #include <map>
 #include <thread>
@@ -92,7 +92,7 @@ void test_padding_is_written_again_when_the_shape_changes() {
     CHECK(std::abs(detector.detect(wide).scores.at(0) - 114.0f / 255) < 1e-5);
     CHECK(std::abs(detector.detect(square).scores.at(0) - 1.0f) < 1e-5);
   }
-  // Another batch size is another buffer, even where it lies at the same address.
+  // Another batch size is another buffer, even at the same address.
   for (const std::size_t count : {2, 1, 2}) {
     for (const Detections& found : detector.detect(std::vector<Image>(count, wide), {})) {
       CHECK(found.size() == 1 && std::abs(found.scores[0] - 114.0f / 255) < 1e-5);
@@ -169,7 +169,7 @@ void test_forced_by_environment() {
   check::unset_variable("YOLORT_ENGINE");
 }
 
-/// Ends at maps that fit no head, unless it is to run the whole graph.
+/// Ends at maps that fit no head, unless asked to run the whole graph.
 class CutEngine final : public BufferEngine {
  public:
   explicit CutEngine(bool whole) : whole_(whole) {}

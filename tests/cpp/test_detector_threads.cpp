@@ -1,5 +1,5 @@
-// One Detector of ncnn, many threads: what they find is what one finds. Made for ThreadSanitizer; $YOLORT_RUNS says how
-// many detections a thread makes.
+// Many threads on one ncnn Detector get the same results as one thread. Made for ThreadSanitizer; $YOLORT_RUNS is the
+// number of detections per thread.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -15,7 +15,7 @@ namespace {
 
 constexpr int side = 320, images = 4;
 
-/// Stripes and squares; every image has its own.
+/// Stripes and squares, different in every image.
 std::vector<std::uint8_t> picture(int which) {
   std::vector<std::uint8_t> out(side * side * 3);
   for (int y = 0; y < side; ++y) {

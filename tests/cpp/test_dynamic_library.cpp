@@ -16,7 +16,7 @@ namespace {
 
 const fs::path folder = fs::temp_directory_path() / ("yolort_test_dynamic_library" + std::to_string(getpid()));
 
-/// A name for the C library, in a folder.
+/// Links to the C library under another name in a folder.
 void put_library(const fs::path& path) {
   void* libc = open_library("libc.so.6");
   fs::create_directories(path.parent_path());

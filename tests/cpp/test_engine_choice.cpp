@@ -12,7 +12,7 @@ using namespace yolort;
 
 namespace {
 
-/// Replaces an engine by one that is never loaded.
+/// Replaces an engine with one that is never loaded.
 void fake(const std::string& name, int priority, Format format, const std::string& why_not = "") {
   EngineEntry entry;
   entry.name = name;

@@ -1,4 +1,4 @@
-// Where a graph is cut that decodes its boxes itself, and the reading and rewriting of ONNX graphs.
+// Finds where to cut a graph that decodes its boxes; reads and rewrites ONNX graphs.
 #include "model/graph.h"
 
 #include <sstream>
@@ -68,7 +68,7 @@ void test_maps_are_found() {
   CHECK(find_raw_maps(graph) == maps);
 }
 
-/// Puts a third map of each level behind boxes and scores.
+/// Adds a third map per level after boxes and scores.
 Graph task_head() {
   Graph graph = decoded_head();
   graph.nodes.push_back({"Conv", {"p3", "w"}, {"extra3"}});
@@ -100,7 +100,7 @@ void test_maps_of_tasks() {
   CHECK(find_raw_maps(graph, Task::pose).empty());
 }
 
-/// The angle is a sigmoid as scores are, and turns the box.
+/// The angle is a sigmoid, like the scores, and rotates the box.
 void test_maps_of_turned_boxes() {
   Graph graph = task_head();
   node_of(graph, "decoded") = {"Sigmoid", {"e"}, {"decoded"}};
@@ -156,7 +156,7 @@ void test_pairs_of_older_exports() {
   CHECK(find_raw_maps(graph, Task::pose) == task_maps);
 }
 
-/// Each change makes the tail another one, whose maps would be read wrongly.
+/// Each change gives a different tail, whose maps would be misread.
 void test_other_tails_stay_whole() {
   const auto refused = [](const std::string& output, GraphNode changed) {
     Graph graph = decoded_head();
@@ -199,7 +199,7 @@ void test_onnx_graph() {
   CHECK((cut.outputs == Names{"b", "image"} && cut.nodes.size() == 2));
   CHECK(with_outputs(onnx, {"b"}).find("value") != std::string::npos);
   CHECK(read(bytes(7, bytes(5, bytes(8, "w") + number(14, 1)))).external);
-  for (std::size_t size = 1; size < onnx.size(); ++size) {  // no byte is read that is not there
+  for (std::size_t size = 1; size < onnx.size(); ++size) {  // no out-of-bounds reads
     try {
       with_outputs(onnx.substr(0, size), {"b"});
       read(onnx.substr(0, size));

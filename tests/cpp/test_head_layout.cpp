@@ -41,7 +41,7 @@ void test_layouts() {
   CHECK_THROWS(resolve_layout(raw, 80, shapes({{1, 64, 48, 80}}), 384, 640), ModelError, "do not fit");
 }
 
-/// Of an export that was cut, only the shapes say where the maps are.
+/// If an export was cut, only the shapes show where the maps are.
 void test_maps_of_a_cut_head() {
   const std::vector<std::vector<int>> all = {{1, 64, 80, 80}, {1, 3, 80, 80},  {1, 32, 80, 80},  {1, 64, 40, 40},
                                              {1, 3, 40, 40},  {1, 32, 40, 40}, {1, 32, 160, 160}};
@@ -53,7 +53,7 @@ void test_maps_of_a_cut_head() {
                ModelError, "(1, 51, 80, 80)");
 }
 
-/// What the metadata does not say, or says wrongly.
+/// Missing and wrong metadata.
 void test_layouts_that_only_shapes_tell() {
   const auto of = [](const std::vector<int>& shape, int classes, Head said = Head::boxes, int side = 640) {
     return resolve_layout(layout_of(said, Task::detect), classes, shapes({shape}), side, side);
@@ -85,7 +85,7 @@ void test_layouts_of_transformers() {
   const HeadLayout scores = of({1, 300, 84}, 80);
   CHECK(scores.head == Head::rows && scores.normalized && !scores.nms && !scores.objectness);
   CHECK_THROWS(of({1, 300, 83}, 80), ModelError, "export it again");
-  HeadLayout poses = layout_of(Head::end2end, Task::pose, 51);  // whose keypoints stand behind the scores
+  HeadLayout poses = layout_of(Head::end2end, Task::pose, 51);  // with keypoints after the scores
   poses.transformer = true;
   CHECK_THROWS(resolve_layout(poses, 80, shapes({{1, 300, 84}}), 640, 640), ModelError, "export it again");
   CHECK(resolve_layout(poses, 80, shapes({{1, 300, 135}}), 640, 640).head == Head::rows);

@@ -1,4 +1,4 @@
-// Every table of INT8 kernels against the definition, written out in 64 bits; so all of them are equal.
+// Compares every table of INT8 kernels with the definition computed in 64 bits, so all tables are equal.
 #include "ops/simd/int8.h"
 
 #include <algorithm>

@@ -78,7 +78,7 @@ void test_every_table_and_format() {
           }
         }
       }
-      CHECK(worst < 1.02);  // the fixed point cuts up to half a level before it rounds, as OpenCV does
+      CHECK(worst < 1.02);  // the fixed-point arithmetic truncates up to half a level before rounding, as in OpenCV
       for (const Kernels* table : available_kernels()) CHECK(run(*table, image, H, W) == reference);
     }
   }
@@ -92,7 +92,7 @@ void test_negative_stride_flips() {
   CHECK(run(kernels(), up, 32, 32) == run(kernels(), {flipped.data(), 20, 30, 60, PixelFormat::bgr}, 32, 32));
 }
 
-/// A mirrored view is, to the bit, the view of the mirrored picture.
+/// A mirrored view is bit-identical to the view of the mirrored image.
 void test_mirrored() {
   for (const PixelFormat format : {PixelFormat::bgr, PixelFormat::rgba, PixelFormat::gray}) {
     const int step = format == PixelFormat::bgr ? 3 : format == PixelFormat::gray ? 1 : 4;
@@ -192,7 +192,7 @@ std::vector<float> run_channels(const Kernels& table, const Image& image, int ch
   return out;
 }
 
-/// Each channel of an image of many is what a gray image of it gives.
+/// Each channel of a multi-channel image gives the same as a gray image of that channel.
 void test_any_number_of_channels() {
   const int width = 97, height = 61;
   for (const int channels : {1, 2, 3, 4, 5, 6, 8, 9, 13}) {

@@ -40,7 +40,7 @@ Plane resize(const Plane& from, int height, int width) {
   return out;
 }
 
-/// What process_mask_native makes of logits, step by step, before it cuts at 0 and at the box.
+/// The steps of process_mask_native on logits, up to thresholding at 0 and cropping to the box.
 Plane reference(Plane logits, const Geometry& g) {
   const int sides = g.left | g.top | g.new_width | g.new_height, factor = sides % 2 ? 4 : sides % 4 ? 2 : 1;
   logits = resize(logits, logits.height * factor, logits.width * factor);
@@ -131,7 +131,7 @@ void test_masks_are_those_of_the_steps() {
 }
 
 void test_uniform_blocks_are_what_their_pixels_are() {
-  // Large areas of one sign, at a scale at which blocks lie within few prototypes.
+  // Large areas of one sign, at a scale at which blocks cover few prototypes.
   const Geometry g = Geometry::fit(700, 500, 64, 64);
   Case each(g, 1, 0);
   each.coefficients = {1, 1};
@@ -169,7 +169,7 @@ void test_what_is_refused() {
   Detections found = two_boxes(g);
   CHECK_THROWS(MaskDecoder()(each.tensor, 0, g, each.coefficients, found), EngineError, "NaN");
 
-  const Geometry large = Geometry::fit(60000, 50000, 64, 64);  // 358 MiB a mask
+  const Geometry large = Geometry::fit(60000, 50000, 64, 64);  // 358 MiB per mask
   found = {};
   for (int i = 0; i < 3; ++i) {
     found.boxes.push_back({0, 0, 60000, 50000});
@@ -179,7 +179,7 @@ void test_what_is_refused() {
   CHECK_THROWS(MaskDecoder()(each.tensor, 0, large, {1, 1, 1}, found), std::invalid_argument, "1072 MiB");
 }
 
-/// All tables give what the plain one gives.
+/// All tables give the same result as the scalar one.
 void check_tables(const Samples& samples, const std::vector<float>& values) {
   for (const std::size_t n : {1u, 7u, 8u, 16u, 31u, 33u, 64u, 97u}) {
     std::vector<float> expected(n), sums(n);

@@ -101,7 +101,7 @@ void test_ultralytics_onnx() {
   CHECK(bare.names.empty() && bare.height == 0 && bare.layout.head == Head::unknown);
 }
 
-/// As Ultralytics writes it: the length of the JSON in four bytes, the JSON, the plan.
+/// Ultralytics' layout: the length of the JSON (four bytes), the JSON, the plan.
 std::string with_header(const std::string& json, const std::string& plan) {
   const auto size = static_cast<std::uint32_t>(json.size());
   std::string out;

@@ -21,7 +21,7 @@ void write(const std::filesystem::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;
 }
 
-/// Weights of one convolution behind the tag of their type (little-endian), then a bias of 8 in fp32.
+/// Weights of one convolution after their type tag (little-endian), then 8 biases in fp32.
 std::string weights(unsigned tag, std::size_t bytes) {
   std::string out;
   for (const int shift : {0, 8, 16, 24}) out += static_cast<char>(tag >> shift & 0xFF);
@@ -34,7 +34,7 @@ void check_text(const std::string& text, const std::string& bin_bytes = std::str
   check_ncnn_graph(param, bin, {3, 32, 48});
 }
 
-/// `lines` behind an input of 3 x 32 x 48 named "in".
+/// A network with an input of 3 x 32 x 48 named "in", then `lines`.
 void check_lines(const std::vector<std::string>& lines, int blobs,
                  const std::string& bin_bytes = std::string(1 << 16, '\0')) {
   std::string text =
@@ -61,7 +61,7 @@ void test_what_fits() {
   check_lines({"Slice s 1 2 in a b 0=1,2", "Interp i 1 1 a c 0=1 3=7 4=9", "Interp j 1 1 b d 0=2 1=1.5 2=2 6=1",
                "Concat c 1 1 d e 0=-3", "Clip f 1 1 e g 0=-1.5e0 1=6", "UnaryOp h 1 1 g h 0=7"},
               8);
-  // Of YOLO12 (four dimensions), YOLOv3-tiny, YOLOv10 and classifiers.
+  // Layers of YOLO12 (four dimensions), YOLOv3-tiny, YOLOv10 and classifiers.
   check_lines({"Reshape r 1 1 in a 0=48 1=2 11=16 2=3", "Permute p 1 1 a b 0=3",                   // 3 x 2 x 48 x 16
                "Split s 1 2 b c d", "MatMul m 2 1 c d k 0=1", "BinaryOp u 1 1 k e 0=2 1=1 2=0.5",  // 3 x 2 x 48 x 48
                "Softmax o 1 1 e f 0=3 1=1", "Slice l 1 2 f g h -23300=2,1,1 1=1",                  // 3 x 1 x 48 x 48
@@ -91,7 +91,7 @@ void test_int8() {
   CHECK_THROWS(check_lines({alone}, 2, int8_weights(8)), ModelError, "more weights than the .bin contains");
   CHECK_THROWS(check_lines({on}, 2, int8_weights(9)), ModelError, "more weights than the .bin contains");
   CHECK_THROWS(check_lines({alone}, 2), ModelError, "no INT8 weights");
-  // Other layers would read fp32 out of its bytes.
+  // Other layers would interpret its bytes as fp32.
   CHECK_THROWS(check_lines({on, "Swish s 1 1 a b"}, 3, int8_weights(10)), ModelError, "INT8 blob");
   CHECK_THROWS(check_lines({on, "Split s 1 2 a b c"}, 4, int8_weights(10)), ModelError, "INT8 blob");
   CHECK_THROWS(check_lines({on, "Slice s 1 2 a b c -23300=2,4,4"}, 4, int8_weights(10)), ModelError, "INT8 blob");
@@ -183,12 +183,12 @@ void test_convolutions_that_are_refused() {
   refused({"ConvolutionDepthWise c 1 1 in a 0=8 1=3 6=72 7=2"}, "groups");
   refused({"ConvolutionDepthWise c 1 1 in a 0=6 1=3 6=54 7=3"}, "groups");
   refused({"ConvolutionDepthWise c 1 1 in a 0=3 1=5 6=75 7=3"}, "3 x 3 kernel");
-  // The kernel that has ncnn corrupt memory at a Concat behind it.
+  // A kernel size with which ncnn corrupts memory at a later Concat.
   refused({"Split s 1 2 in a b", "Convolution c 1 1 b c 0=8 1=3 4=1 12=10 6=216", "Concat d 2 1 a c d"}, "differ in");
 }
 
 void test_layers_that_are_refused() {
-  // ncnn takes the default for a number of another type than it asks for.
+  // ncnn uses the default if a number has another type than expected.
   refused({"Permute p 1 1 in a 0=2.0"}, "parameter 0");
   refused({"Permute p 1 1 in a 0=2e0"}, "parameter 0");
   refused({"Permute p 1 1 in a 0=2,"}, "parameter 0");
@@ -266,7 +266,7 @@ void test_weights_that_are_refused() {
     CHECK_THROWS(check_lines({conv}, 2, weights(tag, bytes - 1)), ModelError, "more weights than the .bin contains");
   }
   CHECK_THROWS(check_lines({conv}, 2, ""), ModelError, "more weights than the .bin contains");
-  // ncnn takes INT8 weights for a layer with scales, and reads those outside its memory.
+  // ncnn treats INT8 weights as having scales, and reads the scales out of bounds.
   CHECK_THROWS(check_lines({conv}, 2, weights(0x000D4B38, 4 * 216)), ModelError, "INT8 weights without scales");
 }
 

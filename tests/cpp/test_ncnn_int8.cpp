@@ -1,4 +1,4 @@
-// The INT8 layers against the definition of what they compute, on maps of odd sizes; on one thread and on several.
+// Compares the INT8 layers with their definition, on maps of odd sizes, with one and several threads.
 #include <layer.h>
 
 #include <algorithm>
@@ -76,7 +76,7 @@ struct Convolution {
     return out;
   }
 
-  /// What output n of a pixel is: a byte, or a float.
+  /// Output n of a pixel: a byte or a float.
   float value(int n, std::int64_t sum) const {
     const auto o = static_cast<std::size_t>(n);
     const float scaled = static_cast<float>(static_cast<std::int32_t>(sum + bias[o])) * scale[o];
@@ -187,7 +187,7 @@ void test_pool_and_floats() {
   for (int y = 0; y < 9; ++y) {
     for (int x = 0; x < 13; ++x) {
       for (int c = 0; c < 8; ++c) {
-        int largest = 0;  // the border, 250, does not count
+        int largest = 0;  // the border (250) is ignored
         for (int v = std::max(0, y - 2); v <= std::min(8, y + 2); ++v) {
           for (int u = std::max(0, x - 2); u <= std::min(12, x + 2); ++u) {
             largest = std::max(largest, pixel_of(map, v, u, 4 + c, false));
@@ -206,7 +206,7 @@ void test_pool_and_floats() {
 }  // namespace
 
 int main() {
-  CHECK(!all_engines().empty());  // so that the linker takes what libncnn.a needs out of libyolort.a
+  CHECK(!all_engines().empty());  // so that the linker includes what libncnn.a needs from libyolort.a
   for (const int threads : {1, 3}) {
     options.num_threads = threads;
     test_convolutions();

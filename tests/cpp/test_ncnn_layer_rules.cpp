@@ -1,4 +1,5 @@
-// What the graph check lets through must be compiled into ncnn: the build takes its list of layers from the check.
+// All layers that the graph check accepts must be compiled into ncnn: the build takes its list of layers from the
+// check.
 #include "engines/ncnn/layer_rules.h"
 
 #include <layer.h>
@@ -9,7 +10,7 @@
 #include "yolort/yolort.h"
 
 int main() {
-  CHECK(!yolort::engines().empty());  // also takes what libncnn.a calls out of libyolort.a
+  CHECK(!yolort::engines().empty());  // also links what libncnn.a calls in libyolort.a
   const auto& layers = yolort::ncnn_graph::known_layers();
   CHECK(layers.size() >= 20);
   for (const auto& [name, rule] : layers) {

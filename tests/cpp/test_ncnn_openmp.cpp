@@ -1,4 +1,4 @@
-// The functions of OpenMP that libncnn.a is linked with.
+// The OpenMP functions that libncnn.a is linked with.
 #include <atomic>
 #include <vector>
 

@@ -1,5 +1,5 @@
-// The engine over ONNX Runtime's C API; that it keeps the contract of all engines is tested from Python
-// (tests/python/test_engines.py), and here what only C++ sees. Skips where the library is not here.
+// The C++ side of the ONNX Runtime engine. The contract of all engines is tested from Python
+// (tests/python/test_engines.py). Skipped if the library is missing.
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -66,7 +66,7 @@ void test_refuses() {
   CHECK_THROWS(Detector(empty.path, named), ModelError, "onnxruntime cannot load it");
 }
 
-/// A function at a wrong position of the table would say something else, or crash.
+/// A function at a wrong position of the table would return something else, or crash.
 void test_functions_stand_where_they_are_declared() {
   const ort::Api& api = ort::api();
   const auto message = [&](ort::Status* status) -> std::string {

@@ -1,4 +1,4 @@
-// Execution providers over a table of functions made for the test, as no machine has them all.
+// Execution providers, tested with a fake function table, because no machine has all of them.
 #include "engines/onnxruntime/providers.h"
 
 #include <array>
@@ -33,7 +33,7 @@ void* address(Signature* function) {
   return reinterpret_cast<void*>(function);
 }
 
-/// Every position that providers have no business with ends the test.
+/// Calling any function that providers should not use ends the test.
 const void* fake_table() {
   static std::array<void*, 276> table;
   table.fill(address(+[] { std::abort(); }));

@@ -1,5 +1,5 @@
-// The engine over OpenVINO's C API: what C++ sees of it. That it keeps the contract of all engines is tested from
-// Python. What needs the library is skipped if that is not here.
+// The C++ side of the OpenVINO engine. The contract of all engines is tested from Python. Tests that need the library
+// are skipped if it is missing.
 #include <unistd.h>
 
 #include <cstdio>
@@ -117,7 +117,7 @@ void test_ir_graph() {
 
   const Graph cut = openvino::read_ir_graph(openvino::ir_with_outputs(xml, {"1:0", "0:0"}));
   CHECK((cut.outputs == std::vector<std::string>{"1:0", "0:0"} && cut.nodes.size() == 5));
-  for (std::size_t size = 0; size < xml.size(); ++size) {  // no byte is read that is not there
+  for (std::size_t size = 0; size < xml.size(); ++size) {  // no out-of-bounds reads
     const std::string part = xml.substr(0, size);
     openvino::read_ir_graph(part);
     openvino::ir_with_outputs(part, {"0:0", "nothing"});
@@ -249,7 +249,7 @@ void test_compiled_models_are_kept() {
   const std::string contents{std::istreambuf_iterator<char>(file), {}};
   Detector in_memory(ModelBytes{contents.data(), contents.size(), "onnx"}, options());
   CHECK(in_memory.detect(image, all()).scores == first);
-  CHECK(blobs().size() == 1);  // what may have been encrypted is not kept
+  CHECK(blobs().size() == 1);  // a possibly decrypted model is not cached
   check::set_variable("YOLORT_OPENVINO_CACHE", "off");
 }
 

@@ -1,4 +1,4 @@
-// Rectangles: at which size each image runs, and what is kept for it.
+// Rectangles: the size at which each image runs, and the cached engines.
 #include <array>
 #include <map>
 #include <utility>
@@ -11,7 +11,7 @@ using namespace yolort;
 
 namespace {
 
-/// Finds one object, whose score is the pixel in the middle of the input.
+/// Finds one object; its score is the pixel in the middle of the input.
 class MiddleEngine final : public BufferEngine {
  public:
   static inline InputShape fixed{};
@@ -111,7 +111,7 @@ void test_eight_sizes_are_kept() {
   CHECK(copy.detect(image(512, 32)).size() == 1);
 }
 
-/// Another call may replace what the first one runs on.
+/// Another call may replace the engine that the first one uses.
 void test_a_hook_may_detect() {
   Options with = options(512);
   Detector* called = nullptr;
@@ -144,7 +144,7 @@ void test_outputs_are_checked_at_each_size() {
   CHECK(detector.detect(image(256, 128)).size() == 1);
   MiddleEngine::anchors = 3;
   CHECK_THROWS(detector.detect(image(256, 128)), EngineError, "shapes changed");
-  CHECK(detector.detect(image(128, 256)).size() == 1);  // a size that is new has its own
+  CHECK(detector.detect(image(128, 256)).size() == 1);  // a new size has its own
   MiddleEngine::anchors = 4;
 }
 

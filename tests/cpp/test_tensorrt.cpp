@@ -1,4 +1,4 @@
-// What of the TensorRT engine needs no GPU.
+// The parts of the TensorRT engine that need no GPU.
 #include <fstream>
 
 #include "check.h"
@@ -36,7 +36,7 @@ void test_libraries() {
   std::string why;
   CHECK(open_library("libm.so.6", &why) && why.empty());
   CHECK(!open_library("libnothing.so.1", &why) && why.empty());
-  // One that is there and lacks another.
+  // A library that exists but lacks a dependency.
   CHECK(!open_library("liblacking.so.1", &why));
   CHECK(why.find("liblacking.so.1 needs libnothing.so.1: cannot open") == 0);
 }

@@ -34,7 +34,7 @@ const unsigned char packed_text[] = {
     0x92, 0x01, 0x48, 0x75, 0x72, 0x22, 0x58, 0xa9, 0x21, 0x58, 0x67, 0x7e, 0xba, 0x52, 0x6d, 0x2d, 0x00};
 const std::string packed(reinterpret_cast<const char*>(packed_text), sizeof packed_text);
 
-/// A model with an archive of one file behind it.
+/// A model followed by an archive with one file.
 std::string with_archive(const std::string& bytes, int method, std::uint64_t size, const std::string& name) {
   const std::string model = "TFL3 of the model";
   const std::string local = "PK\x03\x04" + little(20, 2) + little(0, 2) +

@@ -1,4 +1,4 @@
-// Parallel loops: every part runs once, whoever runs it.
+// Parallel loops: every part runs exactly once.
 #include "platform/thread_pool.h"
 
 #ifndef _WIN32
@@ -124,7 +124,7 @@ int main() {
   test_nested_loops();
   test_more_callers_than_loops_at_a_time();
 #ifndef _WIN32
-  // Under qemu-user a forked child of a process with threads fails in the emulator itself.
+  // Under qemu-user, a forked child of a process with threads fails within the emulator.
   if (!std::getenv("YOLORT_EMULATED")) test_a_forked_child_has_threads_of_its_own();
 #endif
   return check::result();

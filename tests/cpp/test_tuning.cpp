@@ -1,4 +1,4 @@
-// Records of `yolort tune`: which count, which are ignored, and what a hostile one does.
+// Records of `yolort tune`: which are used, which are ignored, and hostile ones.
 #include "core/tuning.h"
 
 #include <unistd.h>

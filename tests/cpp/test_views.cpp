@@ -1,4 +1,4 @@
-// Views and their merging, alone, and in a Detector over an engine that finds the bright rectangle of its input.
+// Views and their merging, on their own and in a Detector on an engine that finds the bright rectangle in its input.
 #include <unistd.h>
 
 #include <cmath>
@@ -114,7 +114,7 @@ void test_fusion() {
   settings.max_det = 1;
   CHECK(
       equal(merge_views({one, other}, Merge::wbf, settings, with_nms), detections({{expected.boxes[0], 0.6f}}), 1e-5f));
-  // Of two objects that overlap, a box joins the one that it overlaps by more.
+  // If two objects overlap, a box joins the one with the larger overlap.
   const Detections near = detections({{{0, 0, 10, 10}, 0.8f}, {{0, 0, 10, 13}, 0.7f}});
   const Detections tall = detections({{{0, 0, 10, 14}, 0.6f}});
   const Detections joined = merge_views({near, tall}, Merge::wbf, Thresholds(), nms_free);
@@ -154,7 +154,8 @@ void test_what_the_tasks_add_is_merged() {
   merged = merge_views({other, one}, Merge::wbf, {}, pose);
   CHECK(merged.size() == 1 && merged.keypoints == one.keypoints && merged.kpt_shape == pose.kpt_shape);
 
-  // Two bars that cross are two objects, though they have one hull; a bar that another view turns a little is one.
+  // Two crossed bars are two objects, although they have the same hull; a bar that is slightly rotated in another view
+  // is one object.
   one = detections({{{0, 0, 20, 20}, 0.8f}, {{0, 0, 20, 20}, 0.7f}});
   one.rotated = {{10, 10, 26, 2, 0.8f}, {10, 10, 26, 2, -0.8f}};
   other = detections({{{0, 0, 20, 20}, 0.6f}});
@@ -173,7 +174,7 @@ void test_thresholds_hold_for_the_whole() {
   settings = {};
   settings.agnostic = true;
   CHECK(merge_views(views, Merge::wbf, settings, with_nms).size() == 2);
-  // NMS keeps the best box of each object as it is, of an NMS-free head as well.
+  // NMS keeps the best box of each object unchanged, also for an NMS-free head.
   settings = {};
   const Detections best = detections({{{0, 0, 10, 10}, 0.9f}, {{0, 0, 10, 10}, 0.7f, 1}, {{50, 50, 90, 80}, 0.6f}});
   for (const HeadLayout& layout : {with_nms, nms_free})
@@ -190,7 +191,7 @@ void test_thresholds_hold_for_the_whole() {
 
 // ---- in a Detector ----
 
-/// Finds the rectangle of bright pixels in its input, as class 1, with a score of its own a view.
+/// Finds the rectangle of bright pixels in its input as class 1, with a different score per view.
 class FinderEngine final : public BufferEngine {
  public:
   static inline InputShape fixed{0, 0, 0, 16};

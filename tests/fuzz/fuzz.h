@@ -1,4 +1,4 @@
-// What the fuzz targets share: numbers out of the fuzzer's bytes, and files in which they lie.
+// Shared by the fuzz targets: reads numbers from the fuzzer's bytes, and writes the bytes to files.
 #pragma once
 
 #include <unistd.h>
@@ -11,12 +11,12 @@
 #include <string_view>
 #include <type_traits>
 
-/// One run: any bytes at all. It may throw nothing, crash nowhere, and need no more memory than a model may.
+/// One run on arbitrary bytes. It must not throw, crash, or use more memory than a model may.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 namespace fuzz {
 
-/// Reads the fuzzer's bytes from the front; where they are used up, zeros.
+/// Reads the fuzzer's bytes from the front; returns zeros once they are used up.
 class Bytes {
  public:
   Bytes(const std::uint8_t* data, std::size_t size) : rest_(reinterpret_cast<const char*>(data), size) {}
@@ -34,7 +34,7 @@ class Bytes {
     return least + static_cast<int>(take<std::uint32_t>() % (static_cast<unsigned>(most - least) + 1));
   }
   bool flag() { return take<std::uint8_t>() & 1; }
-  /// Up to a zero byte, which goes too.
+  /// Bytes up to a zero byte, which is consumed, too.
   std::string_view text() {
     const std::string_view out = rest_.substr(0, rest_.find('\0'));
     rest_.remove_prefix(out.size() + (out.size() < rest_.size()));
@@ -46,7 +46,7 @@ class Bytes {
   std::string_view rest_;
 };
 
-/// A folder for as long as the process lives, in memory where there is such a place.
+/// A folder that exists as long as the process, in memory if possible.
 class Folder {
  public:
   Folder() {

@@ -1,5 +1,5 @@
 // Pixels of any size, stride and format into an input of any size, on every instruction set, whose results are the
-// same; and files that say they are pictures.
+// same; and files that claim to be images.
 #include <algorithm>
 #include <cstdlib>
 #include <vector>
@@ -32,7 +32,7 @@ void letterbox(fuzz::Bytes bytes) {
   const double scale = bytes.within(1, 100) / 100.0;
   const Geometry geometry = Geometry::fit(width, height, input_width, input_height, scale, mirrored);
 
-  // As large as the image and not a byte more, on the heap: what reads past it is found.
+  // Exactly as large as the image, on the heap, so that sanitizers find reads past its end.
   const auto count = static_cast<std::size_t>(stride * (height - 1) + std::ptrdiff_t{width} * channels);
   std::vector<std::uint8_t> pixels(count);
   const std::string_view given = bytes.rest();

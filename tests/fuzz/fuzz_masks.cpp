@@ -1,5 +1,5 @@
-// Masks of any boxes and prototypes in images of any proportions: every table of kernels, on one thread or several,
-// makes the same, within their boxes.
+// Masks of any boxes and prototypes in images of any proportions: every table of kernels, with one or several threads,
+// gives the same masks, within their boxes.
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>

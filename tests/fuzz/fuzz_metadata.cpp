@@ -1,5 +1,4 @@
-// What models say of themselves: ONNX files, OpenVINO's IR, .tflite files, metadata.yaml, the header of an engine, the
-// record of `yolort tune`.
+// Model metadata: ONNX files, OpenVINO IR, .tflite files, metadata.yaml, engine headers, records of `yolort tune`.
 #include "core/tuning.h"
 #include "engines/openvino/ir_graph.h"
 #include "fuzz.h"

@@ -1,4 +1,4 @@
-// An NCNN model: what the graph check lets through must load and run. Text of the .param, a zero byte, the .bin.
+// An NCNN model: any graph that the check accepts must load and run. Input: text of the .param, a zero byte, the .bin.
 #include "fuzz.h"
 #include "yolort/yolort.h"
 

@@ -1,4 +1,4 @@
-// What a network gives: numbers of any kind in tensors of any shape, as every head that there is.
+// Network outputs: arbitrary numbers in tensors of any shape, decoded as every kind of head.
 #include <algorithm>
 #include <cstdlib>
 #include <vector>
@@ -10,7 +10,7 @@ using namespace yolort;
 
 namespace {
 
-/// Its outputs are what the fuzzer says.
+/// An engine whose outputs come from the fuzzer.
 class AnyEngine final : public BufferEngine {
  public:
   static inline std::vector<std::vector<int>> shapes;

@@ -1,4 +1,4 @@
-// Runs a fuzz target on files, for compilers without libFuzzer: what is in the corpus must keep working.
+// Runs a fuzz target on the files of the corpus, for compilers without libFuzzer.
 #include <cstdio>
 #include <filesystem>
 #include <fstream>

@@ -1,5 +1,4 @@
-// The least that an engine can take: enqueueV3 and a synchronise, nothing before and nothing after. Knows nothing of
-// yolort, so that it can be measured against it:
+// Lower bound of an engine's time: only enqueueV3 and synchronization. Independent of yolort, for comparison:
 //   bare_enqueue model.engine batch height width runs      prints the median in milliseconds
 #include <NvInferRuntime.h>
 #include <cuda_runtime_api.h>

@@ -1,4 +1,4 @@
-"""Clones of one Detector in threads of their own, for a time: none may fail, and all find the same.
+"""Runs clones of one Detector in parallel threads: none may fail, and all must find the same.
 
 python clones.py model.engine threads seconds
 """

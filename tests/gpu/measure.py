@@ -1,8 +1,8 @@
-"""What a GPU has to show of the TensorRT engine, as a table; see run.sh.
+"""Verifies and measures the TensorRT engine on a GPU, and prints a table; see run.sh.
 
 python measure.py --models FOLDER --data data.yaml --work FOLDER --bare bare_enqueue [--engine tensorrt]
 
-`--engine onnxruntime` goes the same way without a GPU, to try this program.
+`--engine onnxruntime` runs the same steps without a GPU, to test this program.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def row(model: str, what: str, value: str, accepted: bool | None = None) -> None
 
 @contextmanager
 def part(model: str, what: str) -> Iterator[None]:
-    """What fails is a row of the table; the rest goes on."""
+    """A failure becomes a row of the table; the rest continues."""
     try:
         if time.monotonic() - started > given.seconds:
             raise TimeoutError("no time left")
@@ -121,7 +121,7 @@ def parity(name: str, reference: Path, engine: Path) -> None:
                 worst_iou = min(worst_iou, float(ious[best]))
                 worst_score = max(worst_score, abs(float(ours.scores[same[best]]) - float(score)))
     value = f"{matched} of {found} found again, IoU >= {worst_iou:.4f}, scores within {worst_score:.4f}"
-    # One whose score is at the threshold may be on either side of it.
+    # Detections with a score near the threshold may be on either side.
     row(
         name,
         "parity with ONNX Runtime FP32",
@@ -131,7 +131,9 @@ def parity(name: str, reference: Path, engine: Path) -> None:
 
 
 def latency(name: str, engine: Path) -> None:
-    """One host image of 1280 x 720, in turns with the bare engine and the same engine with the CPU's part."""
+    """One host image of 1280 x 720, alternating with the bare engine, and with the engine using the CPU for the
+    rest.
+    """
     detector, plain = yolort.Detector(engine, engine=given.engine), on_cpu(engine)
     whole, bare, slow = [], [], []
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Packs what run.sh needs on a machine that reaches no network into pieces of at most N MiB.
+"""Packs everything that run.sh needs on a machine without network access, in pieces of at most N MiB.
 
     python tests/gpu/pack.py --tensorrt tensorrt-8.6.0-*.whl --headers TENSORRT/include --weights a.pt b.pt \\
         --calibrate train.yaml --data val.yaml --output build/gpu [--python 3.12] [--mib 55]
@@ -73,7 +73,7 @@ for sample in samples:
 (store / "data" / "data.yaml").write_text(yaml.safe_dump({"train": "images", "val": "images", "names": names}))
 
 packed = given.output / "store.tar.zst"
-# The builder's code for many GPUs repeats itself over long distances: 1.0 GB becomes 0.37.
+# The builder's code for many GPUs has long-range repetitions: 1.0 GB becomes 0.37.
 subprocess.run(["tar", "-C", str(store), "-I", "zstd -15 --long=27 -T0", "-cf", str(packed.resolve()), "."], check=True)
 with packed.open("rb") as whole:
     for number in range(10_000):

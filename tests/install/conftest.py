@@ -1,4 +1,4 @@
-"""What is installed, once a session; the build folders are kept, so that a second run compiles nothing."""
+"""Installs once per session; build folders are kept, so that a second run compiles nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the installed package share."""
+"""Shared by the tests of the installed package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*command: object, status: int = 0, stdin: bytes = b"") -> str:
-    """Its standard output, or of a command that has to fail what it said."""
+    """The standard output of a command; if it must fail, its standard error."""
     done = subprocess.run([str(part) for part in command], capture_output=True, input=stdin)
     assert done.returncode == status, (done.stdout + done.stderr).decode()
     return (done.stderr if status else done.stdout).decode()
@@ -40,7 +40,7 @@ def write_pnm(path: Path, bgr: np.ndarray) -> Path:
 
 
 def detections(line: str) -> np.ndarray:
-    """Of a line of yolort-detect: rows of class, score, x1, y1, x2, y2."""
+    """Rows of class, score, x1, y1, x2, y2 from a line of yolort-detect."""
     told: dict[str, Any] = json.loads(line)
     rows = [[one["class"], one["score"], *one["box"]] for one in told["detections"]]
     return np.array(rows, np.float64).reshape(-1, 6)

@@ -1,4 +1,4 @@
-"""64-bit ARM by emulation: the C++ tests, and yolort-detect finds what it finds here."""
+"""64-bit ARM in emulation: the C++ tests, and yolort-detect with the same results as here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from known_models import task_model, write_ncnn
 pytestmark = pytest.mark.slow
 
 BUILD = ROOT / "build" / "aarch64"
-#: bytes of the stripped static program; the limit that README tells
+#: bytes of the stripped static program; the limit stated in the README
 MOST_BYTES = 8_000_000
 
 
@@ -34,7 +34,7 @@ def build() -> Path:
 
 
 def emulated(cpu: str, *words: object) -> np.ndarray:
-    """Of yolort-detect on one picture: rows of class, score, x1, y1, x2, y2."""
+    """Rows of class, score, x1, y1, x2, y2 from yolort-detect on one image."""
     (line,) = run("qemu-aarch64", "-cpu", cpu, BUILD / "yolort-detect", *words).splitlines()
     return detections(line)
 
@@ -47,7 +47,7 @@ def iou(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def assert_same(found: np.ndarray, expected: np.ndarray, least_iou: float, score_off: float, least: int = 6) -> None:
-    """Each detection has its twin, of the same class."""
+    """Each detection has a counterpart of the same class."""
     assert len(found) == len(expected) >= least
     for row in expected:
         twins = found[found[:, 0] == row[0]]
@@ -64,14 +64,14 @@ def test_cpp_tests() -> None:
 
 @pytest.mark.parametrize("cpu", ["cortex-a53", "cortex-a76", "max"])
 def test_yolort_detect(static_prefix: Path, picture_file: Path, cpu: str) -> None:
-    """On a core with NEON alone, one with fp16 and dotprod, and one with everything (SVE, bf16, i8mm)."""
+    """On a core with only NEON, one with fp16 and dotprod, and one with everything (SVE, bf16, i8mm)."""
     words = [yolort.demo_model("ncnn"), picture_file, "--precision", "fp32"]
     here = detections(run(static_prefix / "bin" / "yolort-detect", *words))
     assert_same(emulated(cpu, *words), here, least_iou=0.99, score_off=1e-3)
 
 
 def assert_same_objects(line: str, expected: str) -> None:
-    """Masks, keypoints and turned boxes of two lines of yolort-detect."""
+    """Compares masks, keypoints and rotated boxes in two lines of yolort-detect."""
     objects, others = (json.loads(each)["detections"] for each in (line, expected))
     assert_same(detections(line), detections(expected), least_iou=0.99, score_off=1e-3, least=1)
     for row in objects:
@@ -125,7 +125,7 @@ def test_half_precision(static_prefix: Path, picture_file: Path, precision: str)
 
 @pytest.mark.parametrize("cpu", ["cortex-a53", "cortex-a76", "max"])
 def test_int8(static_prefix: Path, picture_file: Path, int8_model: Path, cpu: str) -> None:
-    """ARM's INT8 kernels round otherwise."""
+    """ARM's INT8 kernels round differently."""
     words = [int8_model, picture_file, "--precision", "fp32"]
     here = detections(run(static_prefix / "bin" / "yolort-detect", *words))
     assert_same(emulated(cpu, *words), here, least_iou=0.9, score_off=0.03)

@@ -1,4 +1,4 @@
-"""yolort-detect, as it is installed."""
+"""The installed yolort-detect."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def app(prefix: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def here(picture: np.ndarray) -> np.ndarray:
-    """What Python finds in the demo picture: rows of class, score, x1, y1, x2, y2."""
+    """Python's detections in the demo image: rows of class, score, x1, y1, x2, y2."""
     found = yolort.Detector(MODEL, tuned=False)(picture)
     assert len(found) >= 6
     return np.column_stack([found.classes, found.scores, found.boxes])
@@ -63,7 +63,9 @@ def test_frames(app: Path, picture: np.ndarray, here: np.ndarray) -> None:
 
 
 def test_frames_of_many_channels(app: Path, tmp_path: Path) -> None:
-    """With the channels in the metadata, or given; a folder of images of three is refused in a sentence."""
+    """With the number of channels from the metadata, or given; a folder of three-channel images is refused with a clear
+    error.
+    """
     rows = np.array([[8, 8, 24, 24, 0.9, 0]], np.float32)
     said = {**metadata(["thing"]), "end2end": True, "imgsz": [32, 32]}
     (tmp_path / "a").mkdir()
@@ -79,7 +81,7 @@ def test_frames_of_many_channels(app: Path, tmp_path: Path) -> None:
 
 
 def assert_alike(a: object, b: object) -> None:
-    """The same keys and texts, and numbers up to the digits that are written."""
+    """The same keys and texts, and numbers equal within the written digits."""
     if isinstance(a, dict) and isinstance(b, dict):
         assert list(a) == list(b)
         assert_alike(list(a.values()), list(b.values()))
@@ -107,7 +109,7 @@ def test_the_json_is_that_of_python(app: Path, task: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("task", ["detect", "segment", "pose", "obb"])
 def test_annotated_images(static_prefix: Path, task: str, tmp_path: Path) -> None:
-    """What is drawn is where Python draws it; only Python writes labels."""
+    """Draws at the same places as Python; only Python writes labels."""
     cv2 = pytest.importorskip("cv2")
     app = static_prefix / "bin" / "yolort-detect"
     model = write_ncnn(tmp_path, *task_model(task))
@@ -154,7 +156,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes_on(app: Path, picture_fil
     empty = tmp_path / "empty"
     empty.mkdir()
     short = tmp_path / "short.ppm"
-    short.write_bytes(b"P6 11000 11000 255\n")  # 363 MB, of which nothing is there
+    short.write_bytes(b"P6 11000 11000 255\n")  # declares 363 MB but contains no pixels
     pipe = tmp_path / "pipe.ppm"
     os.mkfifo(pipe)
     for source in (bad, huge, empty, short, pipe, Path("/dev/zero"), tmp_path / "nothing.jpg"):
@@ -217,7 +219,7 @@ def as_openvino(folder: Path) -> Path:
 
 
 def as_int8(folder: Path) -> Path:
-    """The demo model quantized on its picture."""
+    """The demo model, quantized on the demo image."""
     for package in ("onnx", "torch"):
         pytest.importorskip(package)
     from yolort.tools import calibrate, quantize
@@ -260,7 +262,7 @@ def test_libraries_of_python_packages(
 def test_compressed_pictures(
     static_prefix: Path, picture: np.ndarray, here: np.ndarray, ending: str, tmp_path: Path
 ) -> None:
-    """By stb_image, where it was there when yolort-detect was built."""
+    """Decoded by stb_image, if yolort-detect was built with it."""
     cv2 = pytest.importorskip("cv2")
     if ".jpg" not in run(static_prefix / "bin" / "yolort-detect", "--help"):
         pytest.skip("yolort-detect was built without stb_image 2.28 or later (STB_INCLUDE_DIR)")

@@ -1,4 +1,4 @@
-"""packaging/release.py: what the release workflow publishes beside the packages."""
+"""packaging/release.py: the files that the release workflow publishes with the packages."""
 
 from __future__ import annotations
 

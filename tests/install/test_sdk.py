@@ -1,4 +1,4 @@
-"""C++, C and Python programs find the installed package and detect with it, linked either way."""
+"""C++, C and Python programs find the installed package and detect with it, linked statically or dynamically."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADERS = ["c.h", "export.h", "yolort.h"]
 
 
 def lines(found: yolort.Detections, names: dict[int, str]) -> list[str]:
-    """What the examples print."""
+    """The expected output of the examples."""
     return [
         f"{names[cls]} {score:.3f} " + " ".join(f"{side:.1f}" for side in box)
         for box, score, cls in zip(found.boxes, found.scores, found.classes, strict=True)
@@ -68,7 +68,7 @@ def test_examples(
             f"-DCMAKE_PREFIX_PATH={prefix}",
         )
         run("cmake", "--build", tmp_path / language)
-    foreign = tmp_path / "model.onnx"  # the libraries that read it are not found
+    foreign = tmp_path / "model.onnx"  # the libraries for this format are not found
     shutil.copy(yolort.demo_model("onnx"), foreign)
     for program in (tmp_path / "cpp/detect_cpp", tmp_path / "c/detect_c"):
         assert run(program, yolort.demo_model("ncnn"), *frame).splitlines() == expected
@@ -86,7 +86,7 @@ def test_examples(
 
 
 def task_lines(found: yolort.Detections, *, rle: bool) -> list[str]:
-    """What the examples of the tasks print."""
+    """The expected output of the task examples."""
     out = []
     for i, (_, score, cls) in enumerate(found):
         line = f"{found.names[cls]} {score:.3f}"
@@ -104,7 +104,7 @@ def task_lines(found: yolort.Detections, *, rle: bool) -> list[str]:
 
 @pytest.fixture(scope="module")
 def examples(static_prefix: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The programs of the tasks, by their language."""
+    """The task programs by language."""
     folder = tmp_path_factory.mktemp("examples")
     for language in ("cpp", "c"):
         source, build = EXAMPLES / language, folder / language
@@ -148,7 +148,7 @@ def test_ctypes(shared_prefix: Path, frame: list[object], expected: list[str], t
 def test_a_program_in_c_alone_links_the_shared_library(
     shared_prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And a compiler of C takes the header without a warning."""
+    """A C compiler also accepts the header without warnings."""
     compiler = shutil.which("cc") or pytest.skip("needs a C compiler")
     program = tmp_path / "version"
     source = tmp_path / "version.c"
@@ -169,7 +169,7 @@ def test_a_program_in_c_alone_links_the_shared_library(
 
 
 def test_the_shared_library_exports_what_is_meant(shared_prefix: Path) -> None:
-    """Each function of c.h and the marked classes of yolort.h; nothing of ncnn or the standard library."""
+    """Exports every function of c.h and the marked classes of yolort.h, but nothing of ncnn or the standard library."""
     nm = shutil.which("nm") or pytest.skip("needs nm")
     library = shared_prefix / "lib" / "libyolort.so"
     told = run(nm, "-DC", "--defined-only", library)
