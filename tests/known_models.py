@@ -36,7 +36,7 @@ TARGETS = [
 
 
 def metadata(names: list[str] | None = None, *, head: str = "boxes", imgsz: int = 64, **own: Any) -> dict[str, Any]:
-    """What Ultralytics writes, and the key `yolort` for the raw heads."""
+    """Ultralytics' metadata, with the key `yolort` for raw heads."""
     out: dict[str, Any] = {
         "description": "a model of a name so long that the YAML dumper folds it onto a second line of its own",
         "stride": 32,
@@ -64,7 +64,7 @@ def write_onnx(
 ) -> Path:
     """An ONNX file whose outputs are constants (plus 0 x input); `shape` of the input, strings are dynamic.
 
-    With `per_image` the outputs of each image of a run are the constants times the mean of that image.
+    With `per_image`, the outputs for each image of a run are the constants times the mean of that image.
     """
     onnx = pytest.importorskip("onnx")
     helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
@@ -112,14 +112,14 @@ def write_ncnn(
     inputs: int = 1,
     shape: Any = None,  # noqa: ARG001
 ) -> Path:
-    """An NCNN folder whose outputs are constants. `shape` is not NCNN's to say."""
+    """An NCNN folder whose outputs are constants. NCNN does not record `shape`."""
     yaml = pytest.importorskip("yaml")
     lines, weights = [], b""
     for i in range(inputs):
         lines += [
             f"Input in{i} 0 1 in{i}",
             f"Noop sink{i} 1 0 in{i}",
-        ]  # ncnn takes a blob nobody reads for an output
+        ]  # ncnn treats an unread blob as an output
     for name, array in outputs.items():
         sides = " ".join(f"{key}={side}" for key, side in zip((0, 1, 2), reversed(array.shape), strict=False))
         lines.append(f"MemoryData {name} 0 1 {name} {sides}")
@@ -135,7 +135,7 @@ def write_ncnn(
 
 
 def write_engine(folder: Path, outputs: dict[str, np.ndarray], data: dict[str, Any], **options: Any) -> Path:
-    """A TensorRT engine of what `write_onnx` writes, built here."""
+    """A TensorRT engine built from the file of `write_onnx`."""
     onnx = write_onnx(folder, outputs, data, **options)
     plan, _, _ = yolort._core.build_engine(str(onnx), sizes=((1, 64, 64), (1, 64, 64), (4, 64, 64)))
     header = json.dumps(data).encode()
@@ -145,7 +145,7 @@ def write_engine(folder: Path, outputs: dict[str, np.ndarray], data: dict[str, A
 
 
 def boxes_output(*rows: tuple[float, float, float, float, float, int], anchors: int = 4) -> dict[str, np.ndarray]:
-    """A `boxes` head of NAMES: rows of cx cy w h score class."""
+    """A `boxes` head with NAMES: rows of cx cy w h score class."""
     out = np.zeros((4 + len(NAMES), anchors), np.float32)
     for i, (*box, score, cls) in enumerate(rows):
         out[:4, i] = box
@@ -154,7 +154,9 @@ def boxes_output(*rows: tuple[float, float, float, float, float, int], anchors: 
 
 
 def raw_outputs() -> dict[str, np.ndarray]:
-    """Two levels of a 64 x 64 input: one object of class 2 in cell (x 1, y 2) of stride 16, with its twin beside it."""
+    """Two levels of a 64 x 64 input: one object of class 2 in cell (x 1, y 2) of stride 16, with a duplicate in the
+    next cell.
+    """
     maps = {
         "out0": np.zeros((4, 4, 4), np.float32),
         "out1": np.full((3, 4, 4), -9, np.float32),

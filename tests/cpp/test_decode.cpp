@@ -51,7 +51,7 @@ bool near(float a, double b) { return std::fabs(a - b) < 1e-4; }
 void test_raw_distances() {
   for (const int padding : {0, 3}) {
     RawHead head(1, true, padding);
-    head.at(1, 2, 5, 1) = 2;  // level 0, class 2, cell (1, 5): centre (12, 44)
+    head.at(1, 2, 5, 1) = 2;  // level 0, class 2, cell (1, 5): center (12, 44)
     for (int side = 0; side < 4; ++side) head.at(0, side, 5, 1) = 0.5f + 0.25f * static_cast<float>(side);
     const Detections found = decode(head);
     CHECK(found.size() == 1);
@@ -65,7 +65,7 @@ void test_raw_distances() {
 
 void test_raw_distributions() {
   RawHead head(16, true);
-  head.at(3, 0, 2, 0) = 3;  // level 1: centre (8, 40)
+  head.at(3, 0, 2, 0) = 3;  // level 1: center (8, 40)
   for (int side = 0; side < 4; ++side) {
     for (int bin = 0; bin < 16; ++bin) head.at(2, side * 16 + bin, 2, 0) = bin == side ? 800.0f : 700.0f;
   }
@@ -125,7 +125,7 @@ void test_thresholds() {
   thresholds.conf = 1;
   CHECK(decode(head, thresholds).empty());
   thresholds.conf = 0;
-  CHECK(decode(head, thresholds).size() == 2 + 38);  // every other cell: a degenerate box at its own centre
+  CHECK(decode(head, thresholds).size() == 2 + 38);  // every other cell: a degenerate box at its own center
 
   CHECK_THROWS((thresholds.conf = 1.5f, check_thresholds(thresholds, 3)), std::invalid_argument, "conf");
   CHECK_THROWS((thresholds.conf = nan, check_thresholds(thresholds, 3)), std::invalid_argument, "conf");

@@ -1,4 +1,4 @@
-"""Fixtures of several files; every test that takes `target` or `make_model` runs on every engine."""
+"""Shared fixtures; tests with `target` or `make_model` run on every engine."""
 
 from __future__ import annotations
 

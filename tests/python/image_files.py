@@ -1,4 +1,4 @@
-"""Image files as the tests write them: of every format, odd ones, and those whose header lies."""
+"""Image files for tests: every format, unusual files, and files with false headers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def bmp(bits: int, masks: tuple[int, ...], pixels: np.ndarray, head: int = 40, c
 
 
 def tiff_of(pixels: np.ndarray, order: Literal["<", ">"] = "<", **more: int) -> bytes:
-    """One strip; `more` are tags by t and their number."""
+    """A TIFF file with one strip; `more`: additional tags by number."""
     height, width, channels = pixels.shape
     bits, kind = pixels.dtype.itemsize * 8, {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
     tags = {256: [width], 257: [height], 258: [bits] * channels, 259: [1], 262: [2 if channels > 2 else 1], 273: [0],
@@ -94,7 +94,7 @@ def tiff(width: int, height: int, tile: int) -> bytes:
 
 
 def box(kind: bytes, content: bytes) -> bytes:
-    """Of an ISO file: JPEG 2000, AVIF, HEIC."""
+    """A box of an ISO file: JPEG 2000, AVIF, HEIC."""
     return struct.pack(">I", 8 + len(content)) + kind + content
 
 
@@ -126,7 +126,7 @@ BOMBS = {
     "hdr": b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 50000 +X 50000\n",
     "jp2": siz(50_000),
     "avif": AVIF + box(b"meta", bytes(4) + ispe(50_000)),
-    # What a decoder reads is not what stands first, or where it is expected.
+    # Files in which the decoded data is not the first, or not in the expected place.
     "jp2 behind a decoy": JP2 + box(b"uuid", bytes(16) + siz(8)) + box(b"jp2c", siz(50_000)),
     "jp2 far from the start": JP2 + box(b"free", bytes(1 << 17)) + box(b"jp2c", siz(50_000)),
     "avif behind a decoy": AVIF + box(b"free", ispe(8)) + box(b"meta", bytes(4) + ispe(50_000)),

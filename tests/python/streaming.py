@@ -1,4 +1,4 @@
-"""What the tests of Batcher and Stream share."""
+"""Shared by the tests of Batcher and Stream."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import yolort
 
 
 class Gated:
-    """Stands for a Detector: each call waits for `gate`, finds nothing, and notes its images and settings."""
+    """A fake Detector: each call waits for `gate`, finds nothing, and records its images and settings."""
 
     batch = 0
     device = "cpu"
@@ -35,5 +35,5 @@ class Gated:
 
 
 def threads() -> list[str]:
-    """Names of the threads of yolort that run."""
+    """Names of yolort's running threads."""
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("yolort-")]

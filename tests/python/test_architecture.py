@@ -15,13 +15,13 @@ MAX_FILE, MAX_FUNCTION = 400, 60  # lines
 
 
 def files(folder: str, *endings: str) -> list[Path]:
-    """Those of a folder, without what compilers leave."""
+    """The files of a folder, without compiled ones."""
     found = [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     return [path for path in found if path.suffix not in (".so", ".pyc") and (not endings or path.suffix in endings)]
 
 
 def documented(title: str) -> list[str]:
-    """The files of a tree; `engine.{h,cpp}` is two."""
+    """The files in a tree; `engine.{h,cpp}` stands for two."""
     text = (ROOT / "docs/development/architecture.md").read_text()
     tree = text.split(f"## {title}\n", 1)[1].split("```\n", 1)[1].split("```", 1)[0]
     folder, names = "", []
@@ -51,7 +51,7 @@ def test_files_are_short(folder: str) -> None:
 
 
 def long_functions(path: Path) -> Iterator[str]:
-    """Those that no comment above them says a reason for."""
+    """Long functions without a comment that gives the reason."""
     text = path.read_text()
     lines = text.splitlines()
     for node in ast.walk(ast.parse(text)):

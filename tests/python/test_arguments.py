@@ -1,4 +1,4 @@
-"""What the arguments of a Detector may be: each wrong one is a sentence, through every door."""
+"""Arguments of a Detector: wrong ones give a one-sentence error in every interface."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class _Odd:
         raise RuntimeError("no words")
 
 
-#: What no argument, or hardly one, can be.
+#: Values that are invalid for all or nearly all arguments.
 ODD: list[Any] = [
     None, True, 0, -1, 2**40, -(2**70), 10**5000, 1.5, float("nan"), 1e300, 1j, "", "x", "\x1b[31m", "\ud800", b"x",
     [], [0], [None], (1, 2, 3), {}, {0: 1}, set(), iter([1]), np.array([0, 1]), np.array([1.5]), np.array(["a"]),
@@ -97,7 +97,7 @@ OPTIONS = [
 
 
 def check_sentence(call: Callable[[], object]) -> None:
-    """Of a call that may well be right: if it is not, it is one sentence of ours."""
+    """A call that may be valid; if not, the error must be one sentence of ours."""
     try:
         call()
     except (TypeError, ValueError, yolort.Error, OSError) as error:
@@ -141,7 +141,7 @@ def test_settings_are_one_list() -> None:
 
 
 def test_settings_of_the_wrong_type_are_refused_when_they_are_given(detector: yolort.Detector) -> None:
-    """Not in a worker, whom a comparison of arrays would end."""
+    """Checked before the worker, which would be stopped by a comparison of arrays."""
     with yolort.Batcher(detector, workers=1, max_wait=0.1) as batcher:
         wrong: dict[str, Any]
         for wrong in ({"conf": np.array([0.1, 0.2])}, {"conf": "0.5"}, {"format": 3}, {"augment": "no"}, {"size": 3}):
@@ -216,13 +216,13 @@ def test_workers_are_bounded(detector: yolort.Detector) -> None:
 
 
 def test_sources_are_bounded(detector: yolort.Detector) -> None:
-    """Each is read in a thread."""
+    """Each source is read in a thread."""
     with pytest.raises(ValueError, match="source: 100000 sources"):
         detector.stream(["a.mp4"] * 100_000)
 
 
 def test_threads_of_the_c_api_are_bounded(model: Path) -> None:
-    """In C++, which all of them go through."""
+    """The limit is in C++, which all interfaces use."""
     with pytest.raises(ValueError, match=f"expected 1 to {4 * CORES}"):
         yolort._core.Detector(
             model, yolort.Detector(model, engine="onnxruntime")._thresholds({}), format="", engine="onnxruntime",

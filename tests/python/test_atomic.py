@@ -1,4 +1,4 @@
-"""What may be written where: nothing of the user's is lost, and no result either."""
+"""What may be written where: neither the user's files nor results are lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def names(folder: Path) -> list[str]:
 
 
 def kept(error: pytest.ExceptionInfo[OSError]) -> Path:
-    """Where the message says that the result is."""
+    """The place of the result according to the message."""
     found = re.search(r"the result was saved as (\S+?)(: '|$)", str(error.value))
     assert found, error.value
     return Path(found[1])
@@ -167,7 +167,7 @@ def test_what_is_put_into_the_folder_during_the_work_stays(
 
 
 def test_the_last_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that comes between the check and the swap is back in its place."""
+    """A file that appears between the check and the swap is moved back."""
     target = folder_of(tmp_path / "out", a="old")
     monkeypatch.setattr(_atomic, "check", lambda *_, **__: (target / "photo.png").write_text("the user's"))
     with pytest.raises(FileExistsError, match=r"photo\.png") as error:
@@ -301,7 +301,7 @@ with workspace({str(tmp_path / "out")!r}):
             assert process.stdout.readline() == "there\n"
             (tmp_path / ".out-mine").mkdir()  # the user's
             write(tmp_path / "out", "1")
-            assert len(names(tmp_path)) == 3  # it lives: its folder stays
+            assert len(names(tmp_path)) == 3  # the process is alive, so its folder stays
         finally:
             process.kill()
     write(tmp_path / "out2", "2")

@@ -1,4 +1,4 @@
-"""Shards, their files, resuming; and once through Ray on this machine."""
+"""Shards, their files, and resuming; and one run with Ray on this machine."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_shard_that_fails_leaves_nothing(
 
 @pytest.mark.slow
 def test_ray_on_this_machine(folder: Path, tmp_path: Path) -> None:
-    """As a command, so that Ray's processes and warnings stay out of this one."""
+    """Run as a command, so that Ray's processes and warnings do not affect this one."""
     pytest.importorskip("ray")
     out = tmp_path / "out"
     model = yolort.demo_model("ncnn")
@@ -127,7 +127,7 @@ def test_ray_on_this_machine(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray, about itself
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray's own warnings
 def test_a_worker_that_cannot_start_is_one_sentence(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     (tmp_path / "m.onnx").write_bytes(b"damaged")

@@ -1,4 +1,4 @@
-"""Dynamic batching, on a detector that waits where it is told to."""
+"""Dynamic batching with a detector that waits on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several images in one run: each gets what it gets alone."""
+"""Several images in one run: each gets the same results as alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from known_models import IMAGE, Target, boxes_output, metadata, raw_outputs, wri
 
 
 def write_unrolled(path: Path, batch: int, *, told: bool = True) -> Path:
-    """As Ultralytics exports nms=True with dynamic=True: only the first `batch` images of a run find anything."""
+    """An Ultralytics export with nms=True and dynamic=True: only the first `batch` images of a run have detections."""
     onnx = pytest.importorskip("onnx")
     helper, floats = onnx.helper, onnx.TensorProto.FLOAT
     row = np.array([[[8, 8, 24, 24, 0.9, 1]]], np.float32)
@@ -78,7 +78,7 @@ def test_a_graph_that_says_nothing_of_itself_may_be_unrolled(engine: str, tmp_pa
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_a_real_export_with_nms(batch: int, format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ultralytics' own, which needs a torchvision that can be imported."""
+    """Ultralytics' own export, which needs an importable torchvision."""
     pytest.importorskip("openvino" if format == "openvino" else "onnxruntime")
     try:
         import torchvision  # noqa: F401
@@ -98,7 +98,7 @@ def test_a_real_export_with_nms(batch: int, format: str, tmp_path: Path, monkeyp
 
 
 def test_a_list_is_what_its_images_are(target: Target) -> None:
-    """Of every engine, on a model that sees its images."""
+    """On every engine, with a model whose outputs depend on the images."""
     model = yolort.demo_model("ncnn" if target.engine == "ncnn" else "onnx")
     if target.engine == "tensorrt":
         pytest.skip("the embedded model is no engine")
@@ -111,7 +111,7 @@ def test_a_list_is_what_its_images_are(target: Target) -> None:
 
 
 def test_a_dynamic_batch_runs_at_once(tmp_path: Path) -> None:
-    """And a model whose output lacks the rows of the batch is refused, not read past its end."""
+    """A model whose output has too few rows for the batch is refused instead of read out of bounds."""
     pytest.importorskip("onnxruntime")
     model = write_onnx(tmp_path, boxes_output((32, 32, 16, 8, 0.9, 1)), metadata(), shape=["n", 3, "h", "w"])
     for engine in ("onnxruntime", "openvino"):
@@ -124,7 +124,7 @@ def test_a_dynamic_batch_runs_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_images_of_mixed_shapes_are_what_they_are_alone(engine: str, tmp_path: Path) -> None:
-    """Each is padded only to the stride, whatever the others are; the score is the mean of the padded image."""
+    """Each image is padded only to the stride, independent of the others; the score is the mean of the padded image."""
     pytest.importorskip(engine)
     shape = ["n", 3, "h", "w"]
     model = write_onnx(tmp_path, boxes_output((16, 16, 16, 8, 1, 1)), metadata(imgsz=128), shape=shape, per_image=True)
@@ -177,7 +177,7 @@ def test_a_list_of_a_dynamic_batch_is_what_its_images_are_one_by_one(
     model = write_onnx(tmp_path, HEADS[head], metadata(head=head), shape=[batch, 3, 64, 64], per_image=True)
     detector = yolort.Detector(model, engine=engine)
     assert detector.batch == (batch if isinstance(batch, int) else 0)
-    images = [np.full((64 + i, 64, 3), 120 + 7 * i, np.uint8) for i in range(19)]  # more than one run takes
+    images = [np.full((64 + i, 64, 3), 120 + 7 * i, np.uint8) for i in range(19)]  # more than fits in one run
     one_by_one = [detector(image) for image in images]
     assert len({float(found.scores[0]) for found in one_by_one}) == len(images)
     for count in (2, 3, 4, 19):

@@ -1,4 +1,4 @@
-"""Streams of cameras and addresses: what is lost is opened again, and what cannot be opened says so."""
+"""Streams of cameras and URLs: lost ones are reopened, and ones that cannot be opened are errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ cv2 = pytest.importorskip("cv2")
 
 
 class Capture:
-    """Stands for cv2.VideoCapture: gives the images of one connection after another, then nothing."""
+    """A fake cv2.VideoCapture: returns the images of one connection after another, then nothing."""
 
     connections: list[int]  # images of each
 

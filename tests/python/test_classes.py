@@ -1,4 +1,4 @@
-"""Which classes are kept: by index and by name, of a Detector, a call, a Batcher, a stream and a command."""
+"""Selection of classes by index and name, in a Detector, a call, a Batcher, a stream and a command."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_classes_of_a_tensor(detector: yolort.Detector) -> None:
     torch = pytest.importorskip("torch")
     assert detector(IMAGE, classes=torch.tensor([0, 2])).classes.tolist() == [0, 2]
     assert detector(IMAGE, classes=torch.tensor(1)).classes.tolist() == [1]
-    with pytest.raises(TypeError, match="classes: expected a whole number"):  # a mask is no list of indices
+    with pytest.raises(TypeError, match="classes: expected a whole number"):  # a mask is not a list of indices
         detector(IMAGE, classes=torch.tensor([True, False, True]))
 
 

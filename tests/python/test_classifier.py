@@ -1,4 +1,4 @@
-"""Classifier: preprocessing beside Pillow's, scores on every engine, and the command line."""
+"""Classifier: preprocessing compared with Pillow's, scores on every engine, and the command line."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def pixels(tmp_path: Path) -> Callable[..., yolort.Classifier]:
 
 
 def pillow(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """torchvision's Resize and CenterCrop of Ultralytics' classify_transforms: gray levels, RGB."""
+    """torchvision's Resize and CenterCrop as in Ultralytics' classify_transforms: gray levels, RGB."""
     from PIL import Image
 
     picture = Image.fromarray(np.ascontiguousarray(image[..., ::-1]))
@@ -97,7 +97,7 @@ def test_pixels_are_pillows(pixels: Callable[..., yolort.Classifier], height: in
         levels = found.probs.reshape(3, height, width).transpose(1, 2, 0) * 255
         assert np.abs(levels - levels.round()).max() < 1e-3
         apart = np.abs(levels.round() - pillow(image, height, width)).max()
-        assert apart <= (height != width)  # there Pillow may begin with the columns
+        assert apart <= (height != width)  # Pillow may resize columns first in this case
 
 
 def test_other_ways_to_fill_the_input(pixels: Callable[..., yolort.Classifier]) -> None:

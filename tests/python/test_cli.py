@@ -1,4 +1,4 @@
-"""The command line, as a person uses it: what it prints where, and its exit codes."""
+"""The command line as users see it: standard output, standard error and exit codes."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_videos(folder: Path, model: Path, tmp_path: Path) -> None:
     frames = [json.loads(line) for line in run("stream", video, "--model", model, *options).stdout.splitlines()]
     assert [[one["name"] for one in frame["detections"]] for frame in frames] == [[name], [name]]
     assert len(frames_of(drawn)) == 2
-    run("stream", video, "--model", model, *options)  # replaces what is ours
+    run("stream", video, "--model", model, *options)  # replaces our own file
     foreign = tmp_path / "mine.mp4"
     foreign.write_bytes(b"a film")
     assert "mine.mp4" in run("stream", video, "--model", model, "--save", foreign, code=2).stderr
@@ -325,7 +325,7 @@ def test_options_of_serve_that_cannot_be_right(tmp_path: Path) -> None:
 
 
 def test_a_stream_with_files_that_cannot_be_read(folder: Path, model: Path) -> None:
-    """The others are detected in, and the status tells."""
+    """Detects in the other images, and the exit status reports the failure."""
     (folder / "c.png").write_bytes(b"no image")
     done = run("stream", folder, "--model", model, code=1)
     assert len(done.stdout.splitlines()) == 2

@@ -1,4 +1,4 @@
-"""The command line with models that segment, find poses or oriented boxes."""
+"""The command line with models for segmentation, poses and oriented boxes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ADDED = {"detect": set(), "segment": {"mask"}, "pose": {"keypoints"}, "obb": {"r
 
 
 def run(*arguments: object, code: int = 0) -> str:
-    """Standard output, or of a command that fails standard error."""
+    """Standard output; for a failing command, standard error."""
     command = [sys.executable, "-m", "yolort", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "COLUMNS": "200"})
     assert done.returncode == code, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Decoding of raw outputs, against its formula."""
+"""Decoding of raw outputs, compared with the formula."""
 
 from __future__ import annotations
 

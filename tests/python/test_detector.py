@@ -1,4 +1,4 @@
-"""What a Detector takes: arrays of every kind, paths, lists, folders."""
+"""Inputs of a Detector: arrays of every kind, paths, lists, folders."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ def test_memory_layouts_give_the_same() -> None:
 
 @pytest.mark.parametrize("imgsz", [(640, 640), (384, 640), (320, 96)])
 def test_letterbox_is_that_of_opencv(imgsz: tuple[int, int]) -> None:
-    """To the bit: the models were trained on cv2.resize(INTER_LINEAR), and a level more or less moves their scores."""
+    """Bit-identical: models were trained on cv2.resize(INTER_LINEAR), and a difference of one level changes their
+    scores.
+    """
     random = np.random.default_rng(1)
     height, width = imgsz
     sizes = [
@@ -216,7 +218,7 @@ def test_arrays_of_another_library(detector: yolort.Detector) -> None:
 
 
 class CudaArray:
-    """An array that says it is in CUDA memory; nothing may read it."""
+    """An array that claims to be in CUDA memory; it must not be read."""
 
     def __init__(self, shape: tuple[int, ...], typestr: str = "|u1", **own: object) -> None:
         self.shape = shape

@@ -1,4 +1,4 @@
-"""Names of devices: what they mean, and what is refused instead of run on the CPU."""
+"""Device names: their meaning, and names that are refused instead of running on the CPU."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_names_of_the_cpu(engine: str, device: Any, model: Path) -> None:
 
 @pytest.mark.parametrize("device", [0, "0", np.int64(0), "cuda", "CUDA:0", "gpu", "GPU.0"])
 def test_a_gpu_by_its_number(device: Any, model: Path) -> None:
-    """The first one, or a sentence that there is none: never the CPU."""
+    """The first GPU, or an error if there is none; never the CPU."""
     for engine in ("onnxruntime", "openvino", "ncnn"):
         status = {one.name: one for one in yolort.engines()}[engine]
         if not status.available:
@@ -64,7 +64,7 @@ def test_a_device_of_torch(model: Path) -> None:
 
 
 def test_listing_devices_prints_nothing() -> None:
-    """ncnn prints eight lines of a GPU, or of a driver that it does not find."""
+    """By default ncnn prints eight lines about each GPU, or about a missing driver."""
     program = "import yolort; [yolort.devices(engine.name) for engine in yolort.engines() if engine.available]"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == ""

@@ -1,4 +1,4 @@
-"""The documentation: its pages are linked, and its reference names every public name, command and variable."""
+"""The documentation: all pages are linked, and the reference contains every public name, command and variable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DOCS = ROOT / "docs"
 
 @pytest.fixture(scope="module")
 def generate() -> ModuleType:
-    """docs/generate.py, which writes the pages that are not in docs/."""
+    """docs/generate.py, which generates the pages that are not in docs/."""
     spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -25,7 +25,7 @@ def test_boxes_head(target: Target, make_model: Make) -> None:
     assert detector.names == dict(enumerate(NAMES))
     assert detector.imgsz == (64, 64)
     found = detector(IMAGE)
-    assert found.classes.tolist() == [1, 0]  # the second box is the first one's twin
+    assert found.classes.tolist() == [1, 0]  # the second box duplicates the first
     np.testing.assert_allclose(found.scores, [0.9, 0.7], atol=1e-3)
     np.testing.assert_allclose(found.boxes[0], [24, 28, 40, 36], atol=0.1)
     assert len(detector(IMAGE, iou=0.95)) == 3
@@ -33,7 +33,7 @@ def test_boxes_head(target: Target, make_model: Make) -> None:
     assert len(detector(IMAGE, conf=0.8)) == 1
     assert len(detector(IMAGE, classes=[2])) == 0
     assert len(detector(IMAGE, max_det=1)) == 1
-    assert len(detector(IMAGE)) == 2  # overrides last one call
+    assert len(detector(IMAGE)) == 2  # overrides apply to one call
     assert detector.speed.inference > 0
 
 
@@ -102,7 +102,7 @@ def test_clones_run_in_threads(target: Target, make_model: Make) -> None:
     threads = [threading.Thread(target=work, args=(mine,)) for mine in (detector, detector, detector.clone())]
     for thread in threads:
         thread.start()
-    del detector  # clones outlive the one they came from
+    del detector  # clones outlive the original
     for thread in threads:
         thread.join()
     assert not failures
@@ -175,7 +175,7 @@ def test_files_that_are_damaged(target: Target, make_model: Make) -> None:
         for damaged in (b"", whole[: len(whole) // 2], b"garbage" * 100, bytes(len(whole))):
             file.write_bytes(damaged)
             if file.suffix == ".bin" and len(damaged) >= len(whole):
-                continue  # weights of another value are still weights
+                continue  # changed weights are still valid weights
             with pytest.raises(yolort.ModelError):
                 target.detector(model)
         file.write_bytes(whole)

@@ -1,4 +1,4 @@
-"""The examples in Python run, on the embedded model; those in C and C++ are run by tests/install/test_sdk.py."""
+"""The Python examples run with the embedded model; tests/install/test_sdk.py runs those in C and C++."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ cv2 = pytest.importorskip("cv2")
 
 
 def run(example: str, *arguments: object, warnings: str = "error") -> list[str]:
-    """The lines that an example prints."""
+    """The output lines of an example."""
     command = [sys.executable, "-W", warnings, EXAMPLES / "python" / example, *arguments]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -60,7 +60,7 @@ def test_a_folder_is_detected_in(expected: yolort.Detections, tmp_path: Path) ->
 
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
-    """The demo image, three times; it stands for a webcam, which is read in the same way."""
+    """The demo image, three times; replaces a webcam, which is read in the same way."""
     image = yolort.images.read(yolort.demo_image())
     path = tmp_path / "video.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 30, image.shape[1::-1])
@@ -93,7 +93,7 @@ def test_objects_are_counted_with_supervision(video: Path) -> None:
 
 @contextmanager
 def serving(*program: object) -> Iterator[str]:
-    """The address of a server that runs as a Python program of its own."""
+    """The address of a server running in a separate Python process."""
     command = [sys.executable, *map(str, program)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         watchdog = threading.Timer(300, server.kill)

@@ -1,4 +1,4 @@
-"""Models as people have them: metadata that says too little, other heads, other channels."""
+"""Real-world models: incomplete metadata, other heads, other channels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BOX = [10, 10, 50, 37.8125]
 
 
 def said(**other: Any) -> dict[str, Any]:
-    """What Ultralytics wrote before it knew of end-to-end heads."""
+    """Ultralytics' metadata from before it had end-to-end heads."""
     return {key: value for key, value in {**metadata(), **other}.items() if key != "end2end"}
 
 
@@ -63,7 +63,7 @@ def test_rows_that_say_their_image(tmp_path: Path, engine: str) -> None:
 
 
 def test_as_many_rows_as_there_are_objects(tmp_path: Path) -> None:
-    """The number of rows differs from run to run: those of an image that is bright enough."""
+    """The number of rows depends on the image: only bright images have any."""
     onnx = pytest.importorskip("onnx")
     helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
     rows = np.array([[0, *ROW, 2, 0.75], [0, *ROW, 1, 0.5]], np.float32)
@@ -95,13 +95,13 @@ def test_as_many_rows_as_there_are_objects(tmp_path: Path) -> None:
 def test_rtdetr_by_its_metadata(tmp_path: Path, engine: str) -> None:
     rows = np.array([[0.3, 0.25, 0.4, 0.5, 0.75, 2], [0.5, 0.5, 0.1, 0.1, 0.2, 0]], np.float32)
     detector = opened(write_onnx(tmp_path, {"output0": rows}, {**metadata(), "head": "RTDETRDecoder"}), engine)
-    check_box(detector(IMAGE), [10, 0, 50, 25], 0.75, 2)  # shares of the image, whatever its proportions
+    check_box(detector(IMAGE), [10, 0, 50, 25], 0.75, 2)  # fractions of the image, independent of its proportions
     assert not detector.rect
 
 
 @pytest.mark.parametrize("where", ["metadata", "option"])
 def test_rtdetr_whose_images_are_padded(tmp_path: Path, where: str) -> None:
-    """What the model or the user says goes before what is usual for RT-DETR."""
+    """Settings of the model or user take precedence over RT-DETR's defaults."""
     rows = np.array([[0.5, 0.5, 0.4, 0.25, 0.75, 2]], np.float32)
     data = {**metadata(), "head": "RTDETRDecoder"}
     if where == "metadata":
@@ -112,7 +112,7 @@ def test_rtdetr_whose_images_are_padded(tmp_path: Path, where: str) -> None:
 
 
 def test_rtdetr_of_two_classes_that_gives_a_score_for_each(tmp_path: Path) -> None:
-    """Its rows have the shape of those with a score and a class; nothing is found silently."""
+    """Its rows have the same shape as rows with score and class, but are not misread silently."""
     rows = np.array([[0.3, 0.25, 0.4, 0.5, 0.75, 0.2]], np.float32)
     data = {**metadata(NAMES[:2]), "head": "RTDETRDecoder"}
     detector = opened(write_onnx(tmp_path, {"output0": rows}, data))
@@ -122,7 +122,7 @@ def test_rtdetr_of_two_classes_that_gives_a_score_for_each(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_rows_of_a_model_in_memory_at_another_size(tmp_path: Path, engine: str) -> None:
-    """The file is gone by then, and is not read again."""
+    """The file is deleted by then, and is not read again."""
     rows = np.zeros((9, 8), np.float32)
     rows[3] = [19.2, 31.3, 25.6, 17.8, 0.8, 0.1, 0.9, 0.2]
     path = write_onnx(tmp_path, {"output0": rows}, said(), shape=[1, 3, "height", "width"])
@@ -239,7 +239,7 @@ class TestChannels:
 
     def test_stretching(self, make: Callable[..., yolort.Detector]) -> None:
         found = make(3, resize="stretch")(IMAGE)
-        share = 90 / 255  # the mean of the input: there is no padding of another brightness
+        share = 90 / 255  # the mean of the input: no padding with another brightness
         np.testing.assert_allclose(found.boxes, [[0, 0, 100 * share, 50 * share]], atol=0.01)
         assert found.scores == pytest.approx(share, abs=1e-4)
 

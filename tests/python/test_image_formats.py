@@ -1,4 +1,4 @@
-"""What image files become: deep pixels, fractions, odd layouts, orientation."""
+"""Decoding of image files: deep pixels, floats, unusual layouts, orientation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_heic_without_color() -> None:
 def test_sixteen_bits(ending: str) -> None:
     np.testing.assert_array_equal(images.decode(encoded(ending, COLOR.astype(np.uint16) * 257)), COLOR)
     with pytest.raises(yolort.ImageError, match="16 bits, but no pixel above 2.. of 65535; save it with 8 bits"):
-        images.decode(encoded(ending, COLOR.astype(np.uint16)))  # it would be black
+        images.decode(encoded(ending, COLOR.astype(np.uint16)))  # would be black
     assert not images.decode(encoded(ending, np.zeros((4, 4, 3), np.uint16))).any()
 
 
@@ -55,7 +55,7 @@ def test_fractions_are_not_black(ending: str) -> None:
 @pytest.mark.parametrize("bits", [10, 12, 14])
 def test_sbit_of_png(bits: int) -> None:
     low = COLOR.astype(np.uint16) << (bits - 8)
-    high = (low << (16 - bits)).astype(np.uint16)  # as the standard has it
+    high = (low << (16 - bits)).astype(np.uint16)  # according to the standard
     for pixels in (low, high, low[..., 0], high[..., 0]):
         data = encoded(".png", pixels)
         data = data[:33] + chunk(b"sBIT", bytes([bits] * (3 if pixels.ndim == 3 else 1))) + data[33:]
@@ -165,7 +165,7 @@ def test_avif_of_another_brand() -> None:
 
 
 def test_pages_of_a_tiff_that_share_their_entries() -> None:
-    """A page that follows itself, with as many entries as the file has room for, is not read over and over."""
+    """A page that links to itself, with as many entries as fit in the file, is not read repeatedly."""
     count = 1000
     page = struct.pack("<H", count) + struct.pack("<HHII", 256, 4, 1, 64) * count + struct.pack("<I", 8)
     looping = b"II*\0" + struct.pack("<I", 8) + page

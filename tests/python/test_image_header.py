@@ -1,4 +1,4 @@
-"""What an image may cost: its size is read from its header, and bounded before it is decoded."""
+"""Limits on images: the size is read from the header and checked before decoding."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_bound_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_headers_of_nonsense() -> None:
-    """Every beginning of every format, and noise behind it: a size or None, at once."""
+    """Every prefix of every format, followed by noise, gives a size or None, quickly."""
     random = np.random.default_rng(0)
     for data in [*BOMBS.values(), encoded(".png", COLOR), encoded(".jpg", COLOR), b""]:
         for end in range(min(len(data), 100) + 1):

@@ -1,4 +1,4 @@
-"""Image files that are found, read and written, and what is no image file."""
+"""Finding, reading and writing image files, and files that are not images."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_models_that_are_no_file(tmp_path: Path) -> None:
     with (tmp_path / "zeros.onnx").open("wb") as file:
         file.truncate(10 << 30)
     (tmp_path / "fields.onnx").write_bytes(b"\x08\0" * 1_000_000)
-    for name in ("zeros.onnx", "fields.onnx"):  # read to their ends they take minutes
+    for name in ("zeros.onnx", "fields.onnx"):  # reading them completely would take minutes
         with pytest.raises(yolort.ModelError, match="not an ONNX file"):
             yolort.Detector(tmp_path / name)
     folder = tmp_path / "x_ncnn_model"
@@ -159,7 +159,7 @@ def tree(root: Path) -> None:
 )
 def test_patterns(pattern: str, found: list[str], tmp_path: Path) -> None:
     tree(tmp_path)
-    if pattern == "dir[1]/**/*.jpg":  # the link leads to folders that are seen from there for the first time
+    if pattern == "dir[1]/**/*.jpg":  # the link leads to folders not visited before
         (tmp_path / "dir[1]" / "deep" / "up").unlink()
     names = [str(path.relative_to(tmp_path)) for path in images.find(tmp_path / pattern)]
     assert names == found

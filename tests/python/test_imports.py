@@ -1,4 +1,4 @@
-"""The modules of the package import each other in one direction: each can be read without those that use it."""
+"""Modules of the package import each other without cycles."""
 
 from __future__ import annotations
 
@@ -39,4 +39,4 @@ def test_imports_have_no_circle() -> None:
     assert {"yolort", "yolort.detector", "yolort.serve.app"} <= files.keys()
     graph = {name: imported(path, set(files)) for name, path in files.items()}
     assert "yolort.batcher" in graph["yolort.stream"]
-    TopologicalSorter(graph).prepare()  # CycleError names the circle
+    TopologicalSorter(graph).prepare()  # CycleError names the cycle

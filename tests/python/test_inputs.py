@@ -1,4 +1,4 @@
-"""What a call takes for an image, and parts of images."""
+"""Images that a call accepts, and regions of images."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_urls(detector: yolort.Detector, image: np.ndarray, site: str, monkeypat
         detector(f"{site}/none.jpg")
     with pytest.raises(yolort.ImageError, match="cannot be fetched"):
         detector("http://127.0.0.1:1/a.jpg")
-    with pytest.raises(yolort.ImageError):  # a redirect away from http
+    with pytest.raises(yolort.ImageError):  # a redirect to another protocol
         detector(f"{site}/away?to=file:///etc/passwd")
     monkeypatch.setattr(_fetch, "MAX_BYTES", 2**20)
     with pytest.raises(yolort.ImageError, match="more than 1048576 bytes"):

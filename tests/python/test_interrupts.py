@@ -28,7 +28,7 @@ print(len(detector([image, image])))
 
 @pytest.mark.parametrize("options", ["{}", "{'augment': True}"])
 def test_ctrl_c_ends_a_call_of_many_images(options: str) -> None:
-    """100,000 images take minutes; the Detector is as before."""
+    """100,000 images would take minutes; the Detector still works afterwards."""
     command = [sys.executable, "-c", INTERRUPTED, str(yolort.demo_model("ncnn")), options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.stdout.split() == ["interrupted", "2"], done.stderr
@@ -76,7 +76,7 @@ print(futures[-1].cancelled(), len(detector([image, image])))
 
 
 def test_ctrl_c_ends_a_batcher_that_closes() -> None:
-    """Its queue is dropped, and the interpreter does not end under a worker that runs."""
+    """The queue is dropped, and the interpreter does not exit while a worker runs."""
     command = [sys.executable, "-c", CLOSED, str(yolort.demo_model("ncnn"))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.stdout.split() == ["interrupted", "True", "2"], done.stderr

@@ -71,7 +71,7 @@ def test_as_many_masks_as_detections(found: yolort.Detections) -> None:
 
 
 def test_joined_masks_of_mirrored_views(target: Target, make_model: Make) -> None:
-    """The model sees its object in the left half of either view: in the image at both sides, each with its mask."""
+    """The model finds its object in the left half of each view, so in the image at both sides, each with its mask."""
     prototypes = np.ones((1, 16, 16), np.float32)
     rows = np.zeros((4 + 1 + 1, 4), np.float32)
     rows[:, 0] = [16, 32, 24, 24, 0.9, 1]
@@ -113,7 +113,7 @@ print(round(mib("VmHWM:") - before), count)
     ],
 )
 def test_memory_of_many_masks(count: int, share: float, max_mib: int, outcome: str, tmp_path: Path) -> None:
-    """Of an image of 6000 x 4000 pixels, of which each of the boxes covers a share."""
+    """In an image of 6000 x 4000 pixels; each box covers part of it."""
     rows = np.full((4 + 1 + 1, count), 0.9, np.float32)
     rows[:4] = np.array([32, 31.5, 64, 43])[:, None] * np.array([1, 1, share**0.5, share**0.5])[:, None]
     data = metadata(["thing"]) | {"task": "segment"}

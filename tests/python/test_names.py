@@ -1,4 +1,4 @@
-"""Class names are what was written: through YAML as PyYAML dumps it, Python literals, and JSON."""
+"""Class names survive PyYAML's YAML, Python literals, and JSON unchanged."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ HEAD = {"out0": np.zeros((4 + len(NAMES), 4), np.float32)}
 @pytest.mark.parametrize("width", [80, 20, sys.maxsize])
 @pytest.mark.parametrize("kind", [dict, list])
 def test_yaml(dump: Any, unicode: bool, width: int, kind: type, tmp_path: Path) -> None:
-    """As `YAML.save` of Ultralytics dumps, and in other ways."""
+    """Dumped as in Ultralytics' `YAML.save`, and in other ways."""
     options = {"sort_keys": False, "allow_unicode": unicode, "width": width}
     written = [name for name in NAMES if yaml.safe_load(dump([name], **options)) == [name]]
     assert len(written) > 300  # PyYAML itself loses a line separator or two
@@ -140,7 +140,7 @@ LETTERS_OF_NAMES = [
 
 @pytest.mark.parametrize("seed", range(20))
 def test_yaml_of_random_names(seed: int, tmp_path: Path) -> None:
-    """In all styles and widths of PyYAML: what it reads itself is what the core reads."""
+    """In all styles and widths of PyYAML, the core reads the same as PyYAML."""
     chosen = random.Random(seed)
     options = {
         "sort_keys": False,
@@ -190,7 +190,7 @@ def test_literals(kind: type, tmp_path: Path) -> None:
 
 
 def test_plain_names_of_numbers(tmp_path: Path) -> None:
-    """Of a file that was written by hand, or in which names were no strings."""
+    """Names from a hand-written file, or that were not strings."""
     model = write_ncnn(tmp_path, {"out0": np.zeros((4 + 9, 4), np.float32)}, {})
     for names, expected in [
         ("names: [08, 1e3, None, true, ~, 1.50, 0x1F, yes, a b]", "08 1e3 None true ~ 1.50 0x1F yes a_b"),

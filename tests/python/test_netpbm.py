@@ -1,4 +1,4 @@
-"""PBM, PGM, PPM and PAM: every white, every number of channels."""
+"""PBM, PGM, PPM and PAM: all values of white and numbers of channels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yolort import images
 
 
 def netpbm(kind: str, pixels: np.ndarray, white: int) -> bytes:
-    """As netpbm writes: P2, P3 in digits, P5, P6 in bytes, P7 (PAM) with channels."""
+    """Writes netpbm formats: P2, P3 in ASCII, P5, P6 binary, P7 (PAM) with any number of channels."""
     height, width, channels = pixels.shape
     if kind == "P7":
         head = f"P7\n# a note\nWIDTH {width}\nHEIGHT {height}\nDEPTH {channels}\nMAXVAL {white}\nTUPLTYPE RGB\nENDHDR\n"

@@ -1,4 +1,4 @@
-"""What only the engine over ONNX Runtime does; the contract of all engines is in test_engines.py."""
+"""Features specific to the ONNX Runtime engine; test_engines.py tests the contract of all engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command prints: control characters of strangers' text do nothing on a terminal."""
+"""Output of the command: control characters in untrusted text have no effect on a terminal."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_what_cannot_be_encoded_is_shown_all_the_same(tmp_path: Path) -> None:
 def test_lines_are_whole_and_on_standard_output_beside_a_terminal(
     model: Path, image: Path, tmp_path: Path, redirected: bool
 ) -> None:
-    """A bar on standard error takes nothing of what goes to a file, and breaks no line."""
+    """A progress bar on standard error does not affect output to a file."""
     import pty
 
     other = tmp_path / "other.png"

@@ -1,4 +1,4 @@
-"""What importing yolort costs, and what it leaves alone."""
+"""The cost and side effects of importing yolort."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Precisions: a Detector computes in what it says, or refuses."""
+"""Precisions: a Detector computes in the precision it reports, or refuses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_ncnn_computes_in_what_it_says(target: Target, make_model: Make) -> None
             assert len(detector(np.zeros((8, 8, 3), np.uint8))) > 0
     assert "fp32" not in refused
     assert target.detector(model).precision not in refused
-    if target.device != "vulkan" and platform.machine() == "x86_64":  # ncnn would compute in fp32 and not say so
+    if target.device != "vulkan" and platform.machine() == "x86_64":  # ncnn would silently compute in fp32
         assert refused == ["fp16", "fp16-storage"]
 
 
@@ -42,6 +42,6 @@ def test_openvino_computes_in_what_it_says(device: str, tmp_path: Path) -> None:
     for precision in ("fp32", "bf16", "fp16"):
         if precision.upper() in able:
             assert yolort.Detector(model, engine="openvino", device=device, precision=precision).precision == precision
-        else:  # OpenVINO would compute in another and not say so
+        else:  # OpenVINO would silently compute in another
             with pytest.raises(yolort.EngineError, match=f"cannot compute in {precision} on cpu; supported here: fp32"):
                 yolort.Detector(model, engine="openvino", device=device, precision=precision)

@@ -23,7 +23,7 @@ HEADS = {
 
 
 class ConstantEngine:
-    """Returns the same arrays whatever it sees, for each image of a run."""
+    """Returns the same arrays for every image."""
 
     input_shape = (0, 64, 64)
     device = "abacus:0 wood"

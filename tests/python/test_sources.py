@@ -1,4 +1,4 @@
-"""Where streams come from: what is no source is said at once, and no message tells a password."""
+"""Sources of streams: invalid sources are reported at once, and messages contain no passwords."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_password_stays_secret_where_no_stream_is_taken(url: str) -> None:
 
 
 def test_ffmpeg_tells_no_password() -> None:
-    """Of tcp it writes the whole address on standard error."""
+    """For tcp it prints the whole address on standard error."""
     program = """
 import yolort
 try:
@@ -135,7 +135,7 @@ def write_video(path: bytes) -> None:
 
 @pytest.mark.parametrize("name", [b"\xff\xfe.avi", b"concat:x.avi", b"http:x@y.avi", b"%03d.avi"])
 def test_videos_with_odd_names(name: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenCV crashes on text with bytes in it that are no UTF-8."""
+    """OpenCV crashes on text that is not valid UTF-8."""
     monkeypatch.chdir(tmp_path)
     write_video(name)
     (source,) = split(os.fsdecode(name))
@@ -224,12 +224,12 @@ def test_a_video_that_ends_early_is_told(videos: Path) -> None:
         assert 10 <= len(list(stream)) <= 20
     assert len(stream.problems) == 1
     with detector.stream(videos / "b.avi") as stream:
-        next(stream)  # one that is left early is not told
+        next(stream)  # stopping early is not reported
     assert stream.problems == []
 
 
 def test_folders_and_patterns_of_videos(videos: Path) -> None:
-    """One after another, in order of their names, images among them; what cannot be read is left out."""
+    """Videos and images in order of their names; unreadable files are skipped."""
     (videos / "b.avi").write_bytes(b"no video")
     (videos / "c.avi").write_bytes((videos / "a.avi").read_bytes())
     cv2.imwrite(str(videos / "d.png"), np.zeros((64, 64, 3), np.uint8))

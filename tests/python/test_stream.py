@@ -93,7 +93,7 @@ def test_format_is_of_arrays_only(
         expected = of_video if source == 2 else [detector(scenes[0])] * frames_of
         for one, other in zip(found, expected, strict=True):
             assert_same(one, other)
-    with yolort.Batcher(detector, workers=1) as batcher:  # a path goes here as well
+    with yolort.Batcher(detector, workers=1) as batcher:  # also accepts a path
         assert_same(batcher.submit(tmp_path / "a.png", format="rgb").result(60), detector(scenes[0]))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="format is 'xyz'"):
         detector.stream(video, format="xyz")
@@ -119,8 +119,8 @@ def test_all_reads_no_further_than_the_buffer(detector: yolort.Detector) -> None
 
     with detector.stream(source(), buffer=3) as stream:
         for taken, _ in zip(range(1, 6), stream, strict=False):
-            time.sleep(0.05)  # far more than it takes to read on
-            assert read <= taken + 4  # three on their way, and one that waits for room
+            time.sleep(0.05)  # far longer than reading takes
+            assert read <= taken + 4  # three in the pipeline, and one waiting for room
 
 
 def test_latest_drops_what_waits_for_the_network(gated: Gated) -> None:
@@ -137,7 +137,7 @@ def test_latest_drops_what_waits_for_the_network(gated: Gated) -> None:
         indices = [frame.index for frame in stream]
     assert indices[-1] == 19
     assert indices == sorted(set(indices))
-    assert sum(count for count, _ in gated.calls) <= 3  # the one it stood in, and at most one taken before the last
+    assert sum(count for count, _ in gated.calls) <= 3  # the current one, and at most one taken before the last
     assert stream.dropped == 20 - len(indices)
 
 
@@ -146,7 +146,7 @@ def test_latest_drops_what_waits_for_the_consumer(gated: Gated) -> None:
 
     def source() -> Iterator[np.ndarray]:
         for number, image in enumerate(numbered(10)):
-            while len(gated.calls) < number:  # every image is detected in
+            while len(gated.calls) < number:  # every image is processed
                 time.sleep(0.001)
             yield image
 

@@ -1,4 +1,4 @@
-"""Segmentation, pose and oriented boxes: every head, on every engine, beside Ultralytics' own modules."""
+"""Segmentation, pose and oriented boxes: every head on every engine, compared with Ultralytics' own modules."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ TASKS = {"S": "segment", "P": "pose", "O": "obb"}
 
 
 class Known(NamedTuple):
-    """The outputs of a model, its metadata, and what Ultralytics makes of them."""
+    """The outputs of a model, its metadata, and Ultralytics' results for them."""
 
     outputs: dict[str, np.ndarray]
     metadata: dict[str, Any]
     boxes: np.ndarray
     scores: np.ndarray
     classes: np.ndarray
-    extra: np.ndarray  #: masks, keypoints or turned boxes
+    extra: np.ndarray  #: masks, keypoints or rotated boxes
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def torch() -> Iterator[Any]:
 
 
 def random_head(torch: Any, name: str, end2end: bool) -> tuple[Any, list[Any], Any]:
-    """A head whose last convolutions give random maps, those maps by level (box, class, extra), and prototypes."""
+    """A head whose last convolutions give random maps; these maps by level (box, class, extra); and prototypes."""
     from ultralytics.nn.modules import head as heads
 
     class Given(torch.nn.Module):  # type: ignore[misc]
@@ -80,7 +80,7 @@ def _give_keypoints(torch: Any, head: Any, given: Any, maps: list[Any], end2end:
 
 
 def known(torch: Any, name: str, kind: str) -> Known:
-    """A model of a head: "raw", "raw-e2e", "boxes" or "end2end"."""
+    """A model with a head: "raw", "raw-e2e", "boxes" or "end2end"."""
     from ultralytics.utils import ops
     from ultralytics.utils.nms import non_max_suppression
 
@@ -124,7 +124,7 @@ def known(torch: Any, name: str, kind: str) -> Known:
 
 
 def exact(target: Target) -> dict[str, Any]:
-    """Options for float32: ncnn computes in less on a GPU."""
+    """Options for float32, because ncnn uses a lower precision on a GPU."""
     return {"precision": "fp32"} if target.engine == "ncnn" else {}
 
 
@@ -186,7 +186,7 @@ def test_mirrored_views_need_to_know_left_from_right(target: Target, make_model:
     np.testing.assert_allclose(plain.keypoints[0], [[10, 30, 0.8], [20, 40, 0.6]], atol=1e-4)
     both = target.detector(pose_model(make_model, [1, 0]), augment=True, conf=0.1, **exact(target))(image)
     assert both.keypoints is not None
-    # The model sees the same in the mirrored image: there the points are those of the other side.
+    # The model finds the same in the mirrored image, so its points belong to the other side.
     by_x = both[np.argsort(both.boxes[:, 0])]
     assert by_x.keypoints is not None
     np.testing.assert_allclose(by_x.keypoints[1], [[44, 40, 0.6], [54, 30, 0.8]], atol=1e-4)

@@ -1,4 +1,4 @@
-"""One Detector and many threads, processes that fork or spawn, and how many threads an engine takes."""
+"""One Detector in many threads, forked and spawned processes, and the number of threads of an engine."""
 
 from __future__ import annotations
 
@@ -126,7 +126,5 @@ def test_the_thread_count_is_honoured(engine: str) -> None:
     if not {status.name: status.available for status in yolort.engines()}[engine]:
         pytest.skip(f"{engine} cannot run here")
     model = yolort.demo_model("ncnn" if engine == "ncnn" else "onnx")
-    taken = [
-        int(run(COUNT, model, engine, threads)[0]) for threads in (1, 2)
-    ]  # ncnn takes no more than there are cores
+    taken = [int(run(COUNT, model, engine, threads)[0]) for threads in (1, 2)]  # ncnn uses at most one thread per core
     assert taken[1] - taken[0] == 1

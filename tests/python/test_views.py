@@ -32,7 +32,7 @@ def test_a_view_merged_alone_is_a_plain_look(target: Target, merge: str) -> None
 
 @pytest.mark.parametrize("merge", ["wbf", "nms"])
 def test_a_mirrored_picture_gives_mirrored_boxes(target: Target, merge: str) -> None:
-    """Its views are those of the picture itself, in another order."""
+    """Its views equal those of the image itself, in another order."""
     pytest.importorskip("cv2")
     image = yolort.images.read(yolort.demo_image())[:, :-13]  # a width that the letterbox has to round
     detector = demo_detector(target, merge=merge, scales=[320, 271], conf=0.3)
@@ -53,7 +53,7 @@ def test_a_mirrored_picture_gives_mirrored_boxes(target: Target, merge: str) -> 
 
 
 def test_views_are_mirrored_back(target: Target, make_model: Make) -> None:
-    """A network that finds a box on the left whatever it sees: in the mirrored view that is one on the right."""
+    """A network that always finds a box on the left, which is on the right in the mirrored view."""
     model = make_model(boxes_output((24, 32, 16, 8, 0.9, 1)))
     assert target.detector(model).views == []
     found = target.detector(model, augment=True, merge="nms")(np.zeros((32, 64, 3), np.uint8))
@@ -81,7 +81,7 @@ def test_an_artefact_a_scale(target: Target, make_model: Make) -> None:
         found = detector(IMAGE)
         np.testing.assert_allclose(found.boxes, [[8, 28, 24, 36]], atol=0.1)
         np.testing.assert_allclose(found.scores, [0.7], atol=1e-3)
-    # Between the sizes an image lies in the middle of the larger input: 100 of 128 pixels, from 14 on.
+    # A scale between the sizes is centered in the larger input: 100 of 128 pixels, beginning at 14.
     (view,) = target.detector(small, scales=[100], scale_models=[large], flip=False).views
     assert (view.scale, view.imgsz) == (100, (128, 128))
     found = target.detector(small, scales=[100], scale_models=[large], flip=False)(IMAGE)

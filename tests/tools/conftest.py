@@ -1,4 +1,4 @@
-"""Checkpoints of the architectures that yolort supports, small, with random weights that never change."""
+"""Small checkpoints of the supported architectures, with fixed random weights."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 
 @pytest.fixture(scope="session")
 def class_names() -> dict[int, str]:
-    """Names that are hard to write down: quotes, a colon, a hash, not only ASCII."""
+    """Names that need escaping: quotes, a colon, a hash, non-ASCII characters."""
     return {0: "driver's cab", 1: 'a "sign"', 2: "naïve: #1"}
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory, class_names: dict[int, str]) -> Callable[[str], Path]:
-    """From an Ultralytics architecture (`yolo26n`) to a checkpoint of it with the classes `class_names`."""
+    """Function that returns a checkpoint of an Ultralytics architecture (`yolo26n`) with the classes `class_names`."""
     torch = pytest.importorskip("torch")
     tasks = pytest.importorskip("ultralytics.nn.tasks")
     folder = tmp_path_factory.mktemp("checkpoints")
@@ -40,7 +40,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, class_names: dict[int, 
         return path
 
     def _disturb(norm: Any) -> None:
-        """Statistics that fusing must get right, and that tell the two branches of YOLO26 apart."""
+        """BatchNorm statistics that fusing must handle, and that distinguish the two branches of YOLO26."""
         torch.nn.init.normal_(norm.running_mean, 0, 0.2)
         torch.nn.init.uniform_(norm.running_var, 0.5, 1.5)
         torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
@@ -51,7 +51,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, class_names: dict[int, 
 
 @pytest.fixture(scope="session")
 def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """data.yaml of 12 + 4 images of 64 pixels: a red and a green square, and in every sixth a blue one."""
+    """data.yaml of 12 + 4 images of 64 pixels with a red and a green square, and in every sixth image a blue one."""
     import cv2
     import numpy as np
 

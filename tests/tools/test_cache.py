@@ -1,4 +1,4 @@
-"""Results that are kept by what they were made from."""
+"""The cache of stage results."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_kill_9_in_a_build(tmp_path: Path) -> None:
 
 
 def test_one_process_builds_at_a_time_after_one_that_failed(tmp_path: Path) -> None:
-    """The lock file that the failed one removed is not that of the next."""
+    """The lock file removed by a failed process is not that of the next one."""
     cache = StageCache(tmp_path)
     waiting, building, builders = threading.Event(), threading.Event(), []
 

@@ -27,7 +27,7 @@ NAMES = {0: "red", 1: "green", 2: "blue"}
 
 @pytest.fixture(scope="module")
 def of_channels(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
-    """From a number of channels to a checkpoint that takes as many."""
+    """Function that returns a checkpoint with this number of input channels."""
     from ultralytics.nn.tasks import DetectionModel
 
     folder = tmp_path_factory.mktemp("channels")
@@ -39,7 +39,7 @@ def of_channels(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Pat
                 torch.manual_seed(2)
                 model = DetectionModel("yolo26n.yaml", ch=channels, nc=len(NAMES), verbose=False)
                 for module in model.modules():
-                    if isinstance(module, torch.nn.BatchNorm2d):  # with which activations do not vanish
+                    if isinstance(module, torch.nn.BatchNorm2d):  # keeps activations from vanishing
                         torch.nn.init.normal_(module.bias, 0, 0.2)
             model.names = NAMES
             torch.save({"model": model.eval().half(), "train_args": {"task": "detect", "imgsz": 96}}, path)
@@ -50,7 +50,7 @@ def of_channels(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Pat
 
 @pytest.fixture(scope="module")
 def bands(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """data.yaml of the images of `blocks` with six channels, pages of TIFF."""
+    """data.yaml of the images of `blocks` with six channels, stored as TIFF pages."""
     root = tmp_path_factory.mktemp("bands")
     for source in sorted(blocks.parent.rglob("*.png")):
         image = np.asarray(cv2.imread(str(source)), np.uint8)

@@ -1,4 +1,4 @@
-"""The one table of engines, formats and targets, and what is made by it."""
+"""The table of engines, formats and targets, and values derived from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The example of INT8 in five commands runs, on a small checkpoint and images of blocks."""
+"""The example "INT8 in five commands" runs, with a small checkpoint and images of blocks."""
 
 from __future__ import annotations
 

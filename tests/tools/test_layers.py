@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / "tools"
-#: A package imports those of lines above its own only. `demo` makes its own data and trains with Ultralytics.
+#: A package imports only packages in the lines above. `demo` generates its own data and trains with Ultralytics.
 LAYERS = (("data", "models", "demo"), ("train", "evaluate"), ("export",), ("quantize", "prune"), ("search",))
 PACKAGES = {package for layer in LAYERS for package in layer}
 

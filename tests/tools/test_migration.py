@@ -1,4 +1,4 @@
-"""The calls of docs/migration.md, Ultralytics' beside ours, on the same model and image."""
+"""Runs the calls of docs/migration.md, Ultralytics' and ours, on the same model and image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytest.importorskip("ultralytics")
 pytest.importorskip("cv2")
 
 PAGE = Path(__file__).parents[2] / "docs" / "migration.md"
-#: What the table has side by side. `r` and `found` are the results of one image.
+#: Pairs of expressions from the table. `r` and `found` are the results for one image.
 PAIRS = [
     ("r.boxes.xyxy", "found.boxes", 0.05),
     ("r.boxes.conf", "found.scores", 1e-3),
@@ -35,7 +35,7 @@ def table() -> str:
 
 @pytest.fixture(scope="module")
 def names(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the expressions are of."""
+    """The objects in the expressions."""
     import PIL.Image
     from ultralytics import YOLO
     from yolort.tools._ultralytics import allow_missing_torchvision
@@ -49,7 +49,7 @@ def names(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
     loaded = YOLO(path, task="detect")
 
     class Model:
-        """At one confidence, and without a word."""
+        """At the same confidence, without output."""
 
         def __call__(self, source: Any, **options: Any) -> Any:
             return self.predict(source, **options)
@@ -61,7 +61,7 @@ def names(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
         return str(image) if isinstance(source, str) else source
 
     every = np.sort(yolort.Detector(path, conf=0.001, engine="onnxruntime")(yolort.images.read(image)).scores)
-    conf = float(every[-8:-6].mean())  # random weights: of its scores the seven best
+    conf = float(every[-8:-6].mean())  # random weights: the seven best scores
     detector = yolort.Detector(path, conf=conf, engine="onnxruntime")
     return {
         "model": Model(),
@@ -74,7 +74,7 @@ def names(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
 
 
 def figures(value: Any) -> Any:
-    """Of either side: an array of the boxes, or the value itself."""
+    """Normalizes a value of either side: an array of boxes, or the value itself."""
     if isinstance(value, list):
         value = value[0]
     if isinstance(value, yolort.Detections):
@@ -98,7 +98,7 @@ def test_both_give_the_same(theirs: str, ours: str, tolerance: float, table: str
 
 
 def _told(call: str, line: str) -> bool:
-    """Whether a line has a call, or the end of it after others of its kind."""
+    """Whether a line contains a call, or only its last part after similar calls."""
     return call in line or f"`.{call.rpartition('.')[2]}`" in line
 
 

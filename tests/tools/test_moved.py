@@ -1,4 +1,4 @@
-"""Old module paths of `yolort.tools`, and the names of the package that are imported when they are asked for."""
+"""Old module paths of `yolort.tools`, and names of the package that are imported on first use."""
 
 from __future__ import annotations
 

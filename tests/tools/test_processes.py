@@ -1,4 +1,4 @@
-"""Functions in processes of their own."""
+"""Functions in child processes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _print_and_crash() -> None:
 
 
 def _start_another() -> int:
-    """Also one that would outlive its parent."""
+    """Also a process that would outlive its parent."""
     return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid
 
 

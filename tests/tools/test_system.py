@@ -1,4 +1,4 @@
-"""What is found out about this machine."""
+"""Properties of this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from yolort.tools import _system
 
 @pytest.fixture
 def groups(tmp_path: Path) -> Path:
-    """Control groups in which this process is in /service/worker."""
+    """Fake control groups with this process in /service/worker."""
     worker = tmp_path / "groups/service/worker"
     worker.mkdir(parents=True)
     (tmp_path / "own").write_text("0::/service/worker\n")

@@ -1,4 +1,4 @@
-"""Ultralytics beside a torchvision that cannot be imported."""
+"""Ultralytics with a torchvision that cannot be imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of training share: data and networks of a size that trains in seconds."""
+"""Shared by the training tests: data and networks that train in seconds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-#: A few steps of training: each batch is one.
+#: Settings for a few training steps: one per batch.
 QUICK: dict[str, Any] = {
     "imgsz": 64,
     "batch": 4,
@@ -23,7 +23,7 @@ QUICK: dict[str, Any] = {
 
 
 def narrowed(model: Any) -> Any:
-    """The model with 12 in place of 16 channels in its first layer, as pruning leaves it."""
+    """The model with 12 instead of 16 channels in its first layer, as after pruning."""
     from torch import nn
 
     stem, after = model.model[0], model.model[1]
@@ -38,7 +38,7 @@ def shapes(model: Any) -> dict[str, tuple[int, ...]]:
 
 
 def without_yolort(checkpoint: Path, expression: str) -> str:
-    """What the expression of `yolo` gives in a process where Ultralytics alone opens the checkpoint."""
+    """Evaluates an expression of `yolo` in a process in which only Ultralytics opens the checkpoint."""
     code = (
         "import sys, torch; from ultralytics import YOLO; yolo = YOLO(sys.argv[1]); "
         f"print({expression}); assert 'yolort' not in sys.modules"
@@ -50,7 +50,7 @@ def without_yolort(checkpoint: Path, expression: str) -> str:
 
 
 def interrupted(base: Any, epoch: int) -> Any:
-    """A trainer that meets Ctrl-C in the first step of an epoch, counted from 0."""
+    """A trainer that is interrupted by Ctrl-C in the first step of an epoch, counted from 0."""
 
     class Interrupted(base):  # type: ignore[misc]
         def optimizer_step(self) -> None:

@@ -93,7 +93,7 @@ class Brush:
         return x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)
 
     def fill(self, points: Points, colour: Colour, shade: Shade | None = None) -> None:
-        """Fills a polygon; `shade(u, v)` multiplies the colour, u and v being object coordinates."""
+        """Fills a polygon; `shade(u, v)` multiplies the color, u and v being object coordinates."""
         at = self._pixels(points)
         x1, y1, x2, y2 = self._region(at, 2)
         mask = np.zeros((y2 - y1, x2 - x1), np.uint8)

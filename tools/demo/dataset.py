@@ -1,6 +1,6 @@
 """Procedural scenes with exact labels: generates a dataset for any task from a seed, without downloads. A scene is a
 background, clutter without a class, and objects of the ten `CLASSES`, painted back to
-front with shading, texture, cast shadows, light, blur, sensor noise and JPEG artefacts. Everything is drawn
+front with shading, texture, cast shadows, light, blur, sensor noise and JPEG artifacts. Everything is drawn
 with numpy and OpenCV.
 
     from yolort.tools.demo import SceneConfig, generate, write_dataset

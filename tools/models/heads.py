@@ -51,7 +51,7 @@ def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False, wit
     changed.
 
     - "raw" and "raw-e2e" return the tuple box0, cls0, box1, cls1, ... of float32 maps, finest level first: box_i
-      (B, 4 * reg_max, H/s_i, W/s_i), distances from the cell's centre to left, top, right, bottom in grid cells (DFL
+      (B, 4 * reg_max, H/s_i, W/s_i), distances from the cell's center to left, top, right, bottom in grid cells (DFL
       logits where reg_max > 1), and cls_i (B, nc, H/s_i, W/s_i), logits. "raw" is the one-to-many branch (needs NMS),
       "raw-e2e" the one-to-one branch of YOLO26 (needs none).
       Other tasks have a third map per level, extra_i (B, n, H/s_i, W/s_i): mask coefficients, keypoints, or the angle;

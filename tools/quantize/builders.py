@@ -34,7 +34,7 @@ class Builder:
     stem: set[str]  # the first convolutions
     int8_stem: bool  # whether INT8 is worth it there
     scores: frozenset[str] = frozenset()  # lead to scores without NMS: INT8 causes duplicates
-    source: Path  # the float artefact
+    source: Path  # the float artifact
 
     def build(self, path: Path, floats: Collection[str]) -> None:
         """Writes the variant in which the convolutions `floats` stay float, with the source's metadata."""

@@ -225,7 +225,7 @@ class Ablation:
         ]
 
     def to_markdown(self) -> str:
-        """Table, findings, set-up."""
+        """Table, findings, setup."""
         lines = report.markdown(*self.table())
         return "\n".join(
             [*lines, "", *(f"- {one}" for one in self.findings()), *(f"- {k}: {v}" for k, v in self.setup.items()), ""]
@@ -247,7 +247,7 @@ class Ablation:
         return out.getvalue()
 
     def to_json(self) -> str:
-        """Rows, findings, set-up."""
+        """Rows, findings, setup."""
         return json.dumps({"rows": self.rows(), "findings": self.findings(), "setup": self.setup}, indent=1)
 
     def to_html(self) -> str:

@@ -1,4 +1,4 @@
-"""A server of the embedded model: in this process, and in one of its own."""
+"""A server with the embedded model: in this process, and in a separate one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def expected(detector: yolort.Detector) -> yolort.Detections:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[str, int]]:
-    """A process that serves, with a short time for clients to read."""
+    """A server process with a short timeout for clients that read."""
     program = """
 import sys, yolort
 from yolort import serve

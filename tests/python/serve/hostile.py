@@ -1,4 +1,4 @@
-"""Requests of every kind, valid and hostile, and what becomes of them."""
+"""Requests of every kind, valid and hostile, and their expected outcome."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILE = struct.pack("<I", len(SAMPLE)) + SAMPLE
 INFER = "/v2/models/yolo/infer"
 REFUSED = b"POST /nope HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 Kind = Callable[[socket.socket], None]
-left_open: collections.deque[socket.socket] = collections.deque(maxlen=60)  # that no answer is read from
+left_open: collections.deque[socket.socket] = collections.deque(maxlen=60)  # connections whose responses are not read
 
 
 def post(path: str, body: bytes, *headers: str) -> Kind:
@@ -139,7 +139,7 @@ def valid_requests() -> dict[str, Kind]:
 
 
 def images() -> dict[str, Kind]:
-    """Bodies of /detect that are no image, that lie, or that cost time."""
+    """Bodies of /detect that are not images, have false headers, or are expensive."""
     iccp = chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1000)))
     ztxt = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(100_000)))
     entries = struct.pack("<HHII", 256, 4, 1, 16) + struct.pack("<HHII", 257, 4, 1, 16)
@@ -208,7 +208,7 @@ def encodings() -> dict[str, Kind]:
 
 
 def protocol() -> dict[str, Kind]:
-    """What stands outside of the body, and connections that are used in an odd way."""
+    """Unusual headers and unusual use of connections."""
     return {
         "HTTP: digits": post(INFER, b"{}", f"Inference-Header-Content-Length: {'9' * 4301}"),
         "HTTP: length": raw(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 4301 + b"\r\n\r\n"),
@@ -236,12 +236,12 @@ def kinds() -> dict[str, Kind]:
 
 
 def ask(address: tuple[str, int], send: Kind) -> str:
-    """The status of the answer, or how it ended."""
+    """The status of the response, or how the connection ended."""
     with socket.socket() as connection:
         connection.settimeout(120)
         try:
             connection.connect(address)
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the answer may be there already
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the response may have arrived already
                 send(connection)
             if connection.fileno() < 0:
                 return "left"

@@ -1,4 +1,4 @@
-"""Requests of the tests of the server, and what their answers hold."""
+"""Requests for the server's tests, and parsing of responses."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def infer(client: Any, tensor: dict[str, Any], binary: bytes = b"", **more: Any)
 
 
 def columns(answer: Any) -> dict[str, np.ndarray]:
-    """The outputs, in JSON or as binary data behind it."""
+    """The outputs, in JSON or as binary data after it."""
     assert answer.status_code == 200, answer.text
     end = int(answer.headers.get("inference-header-content-length", len(answer.content)))
     at, out = end, {}

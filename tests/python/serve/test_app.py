@@ -1,4 +1,4 @@
-"""The application: health, metadata, metrics, its page, the key, how many requests it takes, and how it ends."""
+"""The application: health, metadata, metrics, page, API key, number of requests, and shutdown."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_page(client: Any) -> None:
     answer = client.get("/")
     assert answer.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
-    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", answer.text)  # it needs nothing from elsewhere
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", answer.text)  # loads nothing else
     assert client.get("/sample.jpg").content == SAMPLE
 
 

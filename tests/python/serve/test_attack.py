@@ -30,8 +30,8 @@ import hostile  # noqa: E402
 MIB = 2**20
 SAMPLE = yolort.demo_image().read_bytes()
 
-#: Serves, and reports each new maximum of two figures: the CPU time for which one callback held the event loop, and the
-#: number of bodies that were read in one round of it.
+#: Serves, and reports new maxima of two figures: the CPU time of one event-loop callback, and the number of bodies read
+#: in one iteration of the loop.
 PROGRAM = """
 import asyncio, gc, sys, time, yolort
 from yolort import serve
@@ -121,7 +121,7 @@ def serving(limits: str = "") -> Iterator[Server]:
 
 @pytest.mark.slow
 def test_every_kind_of_request() -> None:
-    """None is an error of the server, none holds the event loop, and all are answered."""
+    """No request causes a server error or blocks the event loop, and all are answered."""
     statuses = {}
     with serving("seconds=10") as server, ThreadPoolExecutor(4) as clients:
         every = hostile.kinds()
@@ -172,7 +172,7 @@ def test_memory_stays_below_what_is_documented() -> None:
 
 
 def test_bodies_are_read_in_turns() -> None:
-    """And no garbage is collected while a request is parsed."""
+    """No garbage collection runs while a request is parsed."""
     body = b'{"inputs": [' + b" " * 4 * MIB
     with serving() as server, ThreadPoolExecutor(20) as clients:
         assert set(clients.map(server.ask, [hostile.post(hostile.INFER, body)] * 40)) == {"413"}

@@ -1,4 +1,4 @@
-"""Bodies and answers on their way: limits, compression, clients that are slow or hang up, and memory."""
+"""Transfer of bodies and responses: limits, compression, slow and disconnecting clients, memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_bodies_are_limited(client: Any) -> None:
 
 
 def post(app: Any, receive: Any) -> list[Any]:
-    """What an application sends to a client that behaves in its own way."""
+    """The messages that an application sends to a client with unusual behavior."""
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -61,7 +61,7 @@ def test_a_client_that_hangs_up(client: Any) -> None:
 
 @pytest.mark.parametrize("body", [b"\xff" * 9999, png(40, 40)[:45], SAMPLE])
 def test_the_memory_of_a_request_goes_with_it(client: Any, body: bytes) -> None:
-    """Nothing of it is left to the garbage collector."""
+    """No memory of the request is left to the garbage collector."""
     client.post("/detect", content=body)
     gc.collect()
     gc.set_debug(gc.DEBUG_SAVEALL)
@@ -119,11 +119,11 @@ def test_a_head_that_does_not_come(server: tuple[str, int], sent: bytes) -> None
 
 
 def test_an_answer_that_nobody_reads(server: tuple[str, int]) -> None:
-    """The server ends the connection, which would be held for ever."""
+    """The server closes the connection instead of holding it forever."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         client.connect(server)
-        client.sendall(b"GET /sample.jpg HTTP/1.1\r\nhost: x\r\n\r\n" * 1000)  # more than all buffers hold
+        client.sendall(b"GET /sample.jpg HTTP/1.1\r\nhost: x\r\n\r\n" * 1000)  # more than fits in all buffers
         ended = select.poll()
         ended.register(client, 0)
         assert ended.poll(60_000)
@@ -147,7 +147,7 @@ def test_a_client_that_only_stops_sending_gets_its_answer(server: tuple[str, int
 
 
 def test_a_body_that_is_cut_off_is_not_kept() -> None:
-    """The exception, which holds the frame of the reader, may be garbage for a while."""
+    """The exception, which references the reader's frame, may not be collected yet."""
     from starlette.requests import ClientDisconnect, Request
 
     messages = [{"type": "http.request", "body": b"x" * 10_000, "more_body": True}, {"type": "http.disconnect"}]

@@ -57,7 +57,7 @@ def test_what_is_no_image(client: Any, body: bytes) -> None:
 
 
 def test_an_image_whose_header_lies(client: Any) -> None:
-    """It passes the look at its header, and fails alone in the worker."""
+    """It passes the header check, and is the only one to fail in the worker."""
     assert "image is damaged" in error_of(client.post("/detect", content=png(40, 40)[:45]), 400)
 
 
@@ -136,7 +136,7 @@ def test_scans_are_bounded_by_their_pixels() -> None:
 
 
 def test_texts_of_png_files_are_bounded(client: Any) -> None:
-    """A decoder inflates 8 MB for each of these, for a minute in all."""
+    """A decoder inflates 8 MB for each of these, which takes a minute in total."""
     packed = b"a\0\0" + zlib.compress(bytes(7_900_000), 9)
     text = struct.pack(">I", len(packed)) + b"zTXt" + packed + struct.pack(">I", zlib.crc32(b"zTXt" + packed))
     empty = bytes(4) + b"teSt" + struct.pack(">I", zlib.crc32(b"teSt"))

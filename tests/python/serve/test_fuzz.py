@@ -1,4 +1,4 @@
-"""No request is an error of the server: requests put together at random, always the same ones."""
+"""Random requests (with a fixed seed) never cause a server error."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def client() -> Iterator[Any]:
 
 
 def places(value: Any) -> list[Any]:
-    """The lists and objects within one."""
+    """The lists and objects within a value."""
     below = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
     return ([value] if isinstance(value, (dict, list)) else []) + [one for part in below for one in places(part)]
 

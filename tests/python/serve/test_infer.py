@@ -1,4 +1,4 @@
-"""POST /v2/models/.../infer: tensors in JSON, in base64 and as binary data, and the outputs that are asked for."""
+"""POST /v2/models/.../infer: tensors in JSON, base64 and binary form, and requested outputs."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def escaped(text: str, *pairs: tuple[str, str]) -> bytes:
 
 
 def test_base64_as_others_write_it_in_json(client: Any, expected: yolort.Detections) -> None:
-    """PHP escapes slashes, .NET plus signs; both stand across the slices that are decoded at once."""
+    """PHP escapes slashes, .NET plus signs; both may span two of the slices that are decoded at once."""
     text = base64.b64encode(SAMPLE + bytes(200_000)).decode()
     filler = base64.b64encode(b"\xff" * 200_000).decode()  # slashes only: every slice ends in an escape
     url = "/v2/models/scenes/infer"
@@ -117,7 +117,7 @@ def test_base64_is_decoded_whole() -> None:
 
 
 def test_requests_as_a_triton_client_sends_them(server: tuple[str, int], expected: yolort.Detections) -> None:
-    """The bytes of tritonclient 2.73, for where it is not installed."""
+    """The request bytes of tritonclient 2.73, if it is not installed."""
     connection = http.client.HTTPConnection(*server, timeout=60)
 
     def ask(method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes, int]:

@@ -21,7 +21,7 @@ webdriver = pytest.importorskip("selenium.webdriver")
 if not shutil.which("chromedriver"):
     pytest.skip("needs chromedriver (Debian: chromium-driver)", allow_module_level=True)
 
-#: What a person does with the mouse; browsers let no script drag a file in from outside.
+#: Simulates dropping a file with the mouse: browsers do not let scripts drag files in from outside.
 DROP = """
 const bytes = Uint8Array.from(atob(arguments[0]), letter => letter.charCodeAt(0));
 const transfer = new DataTransfer();
@@ -31,7 +31,7 @@ for (const kind of ["dragover", "drop"]) {
     new DragEvent(kind, {dataTransfer: transfer, bubbles: true, cancelable: true}));
 }
 """
-#: Pixels of the canvas that are not those of the image: the boxes and their labels.
+#: Canvas pixels that differ from the image: the boxes and their labels.
 DRAWN = """
 const canvas = document.getElementById("canvas"), done = arguments[arguments.length - 1];
 const shown = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
@@ -44,7 +44,7 @@ createImageBitmap(new Blob([bytes])).then(bitmap => {
   done([bitmap.width, bitmap.height, canvas.width, canvas.height, drawn]);
 });
 """
-#: All levels of the canvas.
+#: All pixel values of the canvas.
 LEVELS = """
 const canvas = document.getElementById("canvas");
 return Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data);
@@ -81,7 +81,7 @@ def browser() -> Iterator[Any]:
 
 
 def drop(browser: Any, data: bytes, name: str) -> str:
-    """Drops a file; what the page then says."""
+    """Drops a file; returns the page's text afterwards."""
     from selenium.webdriver.support.ui import WebDriverWait
 
     browser.execute_script("document.getElementById('status').textContent = ''")
@@ -110,7 +110,7 @@ def test_an_image_is_dropped_and_its_boxes_are_seen(address: str, browser: Any) 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["segment", "pose", "obb"])
 def test_what_a_task_adds_is_drawn(browser: Any, task: str, tmp_path: Path) -> None:
-    """Where Python draws it, but for the labels at the top of the boxes."""
+    """At the same place as Python draws it, except for the labels at the top of the boxes."""
     cv2 = pytest.importorskip("cv2")
     model = write_ncnn(tmp_path, *task_model(task))
     image = np.full((320, 320, 3), 100, np.uint8)
@@ -138,7 +138,7 @@ def test_classes_are_listed(browser: Any, tmp_path: Path) -> None:
         data = yolort.demo_image().read_bytes()
         assert "ms in the server" in drop(browser, data, "scene.jpg")
         rows = [row.text for row in browser.find_elements("css selector", "#rows tr")]
-        assert rows == ["owl 0.60", "dog 0.30"]  # above the confidence that is set
+        assert rows == ["owl 0.60", "dog 0.30"]  # above the chosen confidence
         width, height, *canvas, drawn = browser.execute_async_script(DRAWN, base64.b64encode(data).decode())
     assert canvas == [width, height] and drawn == 0
 

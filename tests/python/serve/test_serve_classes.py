@@ -1,4 +1,4 @@
-"""The server with a model that classifies, and with one of many channels."""
+"""The server with a classifier, and with a multi-channel model."""
 
 from __future__ import annotations
 

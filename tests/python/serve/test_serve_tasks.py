@@ -1,4 +1,4 @@
-"""The server with models that segment, find poses or oriented boxes."""
+"""The server with models for segmentation, poses and oriented boxes."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_column_of_another_task_is_refused(client: Any, task: str) -> None:
 
 
 def test_masks_of_an_answer_are_bounded(tmp_path: Path) -> None:
-    """As bits, when an image is done, and as text, while it is written."""
+    """Counted as bits when an image is done, and as text while it is written."""
     outputs, data = task_model("segment")
     outputs["out1"][:] = np.where(np.indices((16, 16)).sum(0) % 2, 1, -1)  # a checkerboard: text is longer than bits
     detector = yolort.Detector(write_ncnn(tmp_path, outputs, data), engine="ncnn")

@@ -1,4 +1,4 @@
-"""Descriptions of the data set of the fixture `folder`."""
+"""Dataset descriptions for the fixture `folder`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`yolort.tools.data.dataset`: what it reads, and what it says of files that are wrong."""
+"""`yolort.tools.data.dataset`: valid datasets, and errors for invalid files."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_classes_of_a_model_that_differ(folder: Path, recwarn: pytest.WarningsRe
     (note,) = found.notes
     assert "1 of 2 differ" in note
     recwarn.clear()
-    for names in ({0: "0", 1: "1"}, {0: "class0", 1: "class1"}):  # of a model that tells none
+    for names in ({0: "0", 1: "1"}, {0: "class0", 1: "class1"}):  # from a model without names
         assert dataset.with_classes_of(names) is dataset
     unnamed = load_dataset(describe(folder, names=None, nc=2))
     assert unnamed.with_classes_of({0: "cat", 1: "dog"}) is unnamed
@@ -153,7 +153,7 @@ def test_bad_label_lines(folder: Path, line: str, says: str) -> None:
 
 
 def test_a_label_file_that_is_a_broken_link(folder: Path) -> None:
-    """It is no image without objects."""
+    """It does not count as an image without objects."""
     file = folder / "labels" / "val" / "a.txt"
     file.unlink()
     file.symlink_to("gone.txt")
@@ -293,7 +293,7 @@ def test_a_download_entry_is_not_run(folder: Path) -> None:
 
 
 def test_linked_folders_and_links_to_themselves(folder: Path) -> None:
-    """As Ultralytics does, but each folder once."""
+    """As in Ultralytics, but each folder only once."""
     images = folder / "images" / "val"
     (folder / "elsewhere").mkdir()
     (folder / "elsewhere" / "d.jpg").touch()
@@ -305,7 +305,7 @@ def test_linked_folders_and_links_to_themselves(folder: Path) -> None:
 
 
 def test_what_ultralytics_does_not_train_on(folder: Path) -> None:
-    """It counts in no report, and is named; `val` scores it all the same."""
+    """It is not counted in reports, and is named; `val` still scores it."""
     cv2 = pytest.importorskip("cv2")
     for name in ("a.jpg", "b.jpg", "c.jpg", "d.gif", "e.jfif", "f.webp"):
         image = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))[1].tobytes()
@@ -342,7 +342,7 @@ def test_label_files_that_are_no_plain_files(folder: Path, monkeypatch: pytest.M
     os.mkfifo(folder / "list.txt")
     with pytest.raises(LabelError, match=r"list\.txt is not a regular file"):
         load_dataset(describe(folder, val="list.txt"))
-    file.symlink_to("/proc/self/maps")  # it says that it has no bytes
+    file.symlink_to("/proc/self/maps")  # reports a size of 0 bytes
     monkeypatch.setitem(samples._MAX_BYTES, ".txt", 200)
     with pytest.raises(LabelError, match=r"c\.txt is larger than"):
         load_dataset(describe(folder))
@@ -366,7 +366,7 @@ def test_paths_that_are_too_long(long: str, folder: Path) -> None:
 
 
 def test_a_label_file_of_a_name_that_is_too_long(folder: Path) -> None:
-    """The ending of the image is shorter than that of its labels."""
+    """The image's file extension is shorter than that of its labels."""
     (folder / "list.txt").write_text("images/val/" + "x" * 252 + ".pn\n")
     with pytest.raises(LabelError, match="is too long"):
         load_dataset(describe(folder, val="list.txt"))

@@ -1,4 +1,4 @@
-"""Labels of every task: what is read of them, and what is said of those that are wrong."""
+"""Labels of every task: valid ones, and errors for invalid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets as people have them: where images and labels are found, and what is said if they are not."""
+"""Real-world datasets: where images and labels are found, and the errors if they are not."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_separators_of_windows(folder: Path) -> None:
 
 
 def test_labels_of_a_linked_folder_and_beside_the_images(folder: Path) -> None:
-    """Labels are where the link leads, or beside the images; those of the rule come first."""
+    """Labels are at the link's target, or beside the images; those found by the usual rule take precedence."""
     data = folder / "other"
     (data / "images").mkdir(parents=True)
     (data / "images" / "val").symlink_to(folder / "images" / "val", target_is_directory=True)

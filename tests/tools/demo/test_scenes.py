@@ -1,4 +1,4 @@
-"""The procedural data set: determinism, exact labels, the files that are written, and its parameters."""
+"""The procedural dataset: determinism, exact labels, written files, and parameters."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def test_shapes_and_dtypes() -> None:
 
 @pytest.mark.parametrize("cls", range(len(CLASSES)), ids=CLASSES)
 def test_box_of_an_object_alone_is_where_pixels_changed(cls: int) -> None:
-    """Not one column or row more or less, at every size, also where the border cuts the object."""
+    """Exact to the pixel row and column at every size, also if the border cuts the object."""
     weights = tuple(float(k == cls) for k in range(len(CLASSES)))
     for index, mix in enumerate(((1, 0, 0), (0, 1, 0), (0, 1, 0), (0, 0, 1))):
         config = replace(CLEAN, objects=(1, 1), class_weights=weights, size_weights=mix)
         scene = generate(index, config)
         assert scene.classes.tolist() == [cls]
         ys, xs = np.nonzero(changed(scene, index, config))
-        # a pixel at the rim may happen to have the colour of the background
+        # a pixel at the edge may have the background's color by chance
         assert np.abs(scene.boxes[0] - [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]).max() <= 1
         x1, y1, x2, y2 = scene.boxes[0].astype(int)
         assert xs.min() >= x1 and ys.min() >= y1 and xs.max() < x2 and ys.max() < y2

@@ -1,4 +1,4 @@
-"""The labels of every task against the pixels that were drawn, as the tools that read them see them."""
+"""Compares the labels of every task, as read by the tools, with the drawn pixels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ALONE = replace(CROWDED, objects=(1, 1), size_weights=(0, 0, 1), min_visible=1.0
 
 
 def with_owners(index: int, config: SceneConfig) -> tuple[Scene, np.ndarray[Any, Any]]:
-    """A scene, and which object each pixel belongs to."""
+    """A scene, and the object that each pixel belongs to."""
     owners: list[Any] = []
     paint = scene_module._paint_objects
     with pytest.MonkeyPatch.context() as patched:
@@ -53,7 +53,7 @@ def one_of(cls: str, index: int) -> Scene:
 
 
 def test_outlines_are_the_pixels_that_can_be_seen() -> None:
-    """As COCO's own code fills them, parts, holes and hidden parts too."""
+    """Filled by COCO's own code, including parts, holes and hidden parts."""
     several = 0
     for index in range(10):
         scene, owner = with_owners(index, CROWDED)
@@ -77,7 +77,7 @@ def test_an_outline_of_parts_and_holes() -> None:
 
 
 def test_oriented_boxes_are_tight() -> None:
-    """No pixel is outside, and every side touches one."""
+    """No pixel is outside, and every side touches a pixel."""
     tilted = 0
     for index in range(10):
         scene, _ = with_owners(index, CROWDED)
@@ -101,7 +101,7 @@ def test_a_box_that_would_leave_the_image_is_upright() -> None:
 
 
 def test_the_angle_is_that_of_the_object() -> None:
-    """The long side of a bottle that is drawn alone is that of the smallest rectangle around it."""
+    """The long side of a single bottle equals that of the smallest rectangle around it."""
     compared = 0
     for index in range(12):
         scene = one_of("bottle", index)
@@ -138,10 +138,10 @@ def test_keypoints_of_a_ball_are_on_its_rim() -> None:
 
 
 def test_a_mirrored_object_has_its_keypoints_swapped() -> None:
-    """As `flip_idx` says: left stays left."""
+    """According to `flip_idx`: left stays left."""
 
     class Fixed:
-        """A generator whose only choice between mirrored and not is given."""
+        """A random generator whose only choice, mirrored or not, is fixed."""
 
         def __init__(self, mirror: bool) -> None:
             self._rng, self._mirror, self._asked = np.random.default_rng(4), mirror, 0

@@ -119,7 +119,7 @@ def test_rows_have_figures_and_failures_have_reasons(image: np.ndarray, tmp_path
     assert len(bad.samples) == 0
     assert torch.samples.shape == (6, 4)
     assert torch.facts["gflops"] > 0
-    assert "classes" in torch.error  # its 3 are not those of the data
+    assert "classes" in torch.error  # its 3 classes are not those of the data
     assert len(done.notes()) == 3
     assert done.notes()[2].startswith("yolov8n.pt torch fp32: ")
     lines = done.to_markdown().splitlines()
@@ -253,7 +253,7 @@ def test_command(tmp_path: Path) -> None:
 
 
 def test_precisions_are_those_of_the_device() -> None:
-    """Of Vulkan those that its driver computes in; a device that is not here has a row that says so."""
+    """For Vulkan, the driver's precisions; a missing device has a row with the reason."""
     here = [name.split()[0] for name in yolort.devices("ncnn")]
     made = cases([NCNN], devices=["vulkan"])
     if "vulkan:0" not in here:
@@ -271,7 +271,7 @@ def test_a_device_that_is_not_here_has_a_row() -> None:
 
 
 def test_rows_are_compared_in_turns() -> None:
-    """A machine that gets slower by the turn slows both rows; the ratio stays, and the interval is narrow."""
+    """If the machine gets slower, both rows do; the ratio stays, with a narrow interval."""
     rng = np.random.default_rng(0)
     first, second, third = (Row(Case(f"{name}.onnx", "ncnn")) for name in "abc")
     for turn in range(40):
@@ -330,7 +330,7 @@ print(json.dumps(mib("VmHWM")))
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("engine", ["ncnn", "onnxruntime", "openvino"])
 def test_memory_is_that_of_the_runtime_alone(engine: str) -> None:
-    """A process that only imports yolort and detects takes as much, to 10 %."""
+    """A process that only imports yolort and detects takes the same memory within 10 %."""
     if not next(one.available for one in yolort.engines() if one.name == engine):
         pytest.skip(f"no {engine} here")
     model = NCNN if engine == "ncnn" else ONNX
@@ -346,7 +346,7 @@ def test_memory_is_that_of_the_runtime_alone(engine: str) -> None:
 
 @pytest.mark.slow
 def test_memory_is_that_of_the_process(image: np.ndarray) -> None:
-    """Not that of the parent, which a child starts with in ru_maxrss."""
+    """Not the parent's memory, which a child inherits in ru_maxrss."""
     hold = np.ones(600 << 17)  # 600 MiB
     with Worker(NCNN, image=image, engine="ncnn") as worker:
         assert 20 < worker.ask("memory")["rss_mib"] < 500

@@ -1,4 +1,4 @@
-"""`Evaluator`: several models are scored on images and labels that are read once."""
+"""`Evaluator`: scores several models, but reads images and labels once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The images that are read, in order."""
+    """The images read, in order."""
     paths: list[Path] = []
     real = yolort.images.read
 

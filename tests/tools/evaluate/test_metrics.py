@@ -32,7 +32,7 @@ def detections(*rows: tuple[float, float, float, float, float, int]) -> Detectio
 
 
 def random_case(images: int = 30) -> tuple[list[Sample], list[Detections]]:
-    """Objects, most of them found, some shifted, some of another class, and false alarms."""
+    """Objects, most of them found, some shifted, some with the wrong class, and false positives."""
     rng = np.random.default_rng(0)
     truths, found = [], []
     for _ in range(images):
@@ -64,7 +64,7 @@ def test_all_found() -> None:
 
 
 def test_counted_by_hand() -> None:
-    """Of two cats one is found, behind a false alarm; the dog is taken for a cow."""
+    """One of two cats is found, after a false positive; the dog is detected as a cow."""
     truths = [truth((0, 0, 50, 50, 0), (100, 100, 150, 150, 0)), truth((0, 0, 80, 80, 1))]
     found = [detections((200, 200, 250, 250, 0.9, 0), (0, 0, 50, 50, 0.8, 0)), detections((0, 0, 80, 80, 0.7, 2))]
     result = score(truths, found, NAMES, resamples=0)
@@ -80,7 +80,7 @@ def test_counted_by_hand() -> None:
 
 
 def test_best_confidence() -> None:
-    """Ten objects are found above 0.6, false alarms lie below 0.4."""
+    """Ten objects are found above 0.6; false positives are below 0.4."""
     boxes = [(100.0 * i, 0, 100.0 * i + 50, 50) for i in range(20)]
     truths = [truth(*((*box, 0) for box in boxes[:10]))]
     rows = [(*box, 0.6 + i / 50, 0) for i, box in enumerate(boxes[:10])]
@@ -92,7 +92,9 @@ def test_best_confidence() -> None:
 
 
 def test_best_confidence_of_each_class() -> None:
-    """Dogs are found above 0.6 and confused below 0.4, cats above 0.8 and below 0.7; the cow is never found."""
+    """Dogs are found above 0.6 and false positives are below 0.4; for cats above 0.8 and below 0.7; the cow is never
+    found.
+    """
     boxes = [(100.0 * i, 0, 100.0 * i + 50, 50) for i in range(20)]
     truths = [truth(*((*box, cls) for cls in (0, 1) for box in boxes[:10]), (0, 500, 50, 550, 2))]
     rows = [(*box, start + i / 100, cls) for cls, start in ((0, 0.8), (1, 0.6)) for i, box in enumerate(boxes[:10])]
@@ -158,12 +160,12 @@ def test_the_weighted_map_is_that_of_pycocotools() -> None:
     matches, recalls = scores._matches, scores._recalls
     same = matching.weighted_aps(matches, recalls, np.ones(30, int)).mean()
     assert same == pytest.approx(scores.map50_95, abs=1e-9)
-    # An image that counts twice is one that is there twice; one that counts 0 times is not there.
+    # An image with weight 2 is equivalent to two copies; with weight 0, to none.
     weights = np.ones(30, int)
     weights[3], weights[4] = 2, 0
     twice = score([*truths[:4], truths[3], *truths[5:]], [*found[:4], found[3], *found[5:]], NAMES, resamples=0)
     weighted = matching.weighted_aps(matches, recalls, weights).mean()
-    assert weighted == pytest.approx(twice.map50_95, abs=2e-3)  # the order of ties
+    assert weighted == pytest.approx(twice.map50_95, abs=2e-3)  # the same order of ties
 
 
 def test_the_interval_narrows_with_more_images() -> None:

@@ -1,4 +1,4 @@
-"""Detections equal those of Ultralytics' own pipeline on real images, engine by engine.
+"""Detections equal Ultralytics' own on real images, on every engine.
 
     YOLORT_DATA=<folder> pytest tests/tools/evaluate/test_parity.py
 
@@ -36,7 +36,7 @@ class Run(NamedTuple):
     name: str
     format: str
     options: dict[str, Any]
-    ultralytics: bool = False  # its own export instead of ours
+    ultralytics: bool = False  # Ultralytics' own export instead of ours
 
 
 CASES = [Case("yolov8n", "raw"), Case("yolo11n", "raw"), Case("yolo26n", "raw"), Case("yolo26n", "raw-e2e")]
@@ -64,7 +64,7 @@ def image_paths(data: Path) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def reference(data: Path, image_paths: list[Path]) -> Callable[[Case], list[Rows]]:
-    """Ultralytics' predict of a checkpoint, run once a case."""
+    """Ultralytics' predict on a checkpoint, run once per case."""
     pytest.importorskip("torch")
     from yolort.tools._ultralytics import allow_missing_torchvision
 
@@ -90,7 +90,7 @@ def reference(data: Path, image_paths: list[Path]) -> Callable[[Case], list[Rows
 
 @pytest.fixture(scope="session")
 def artefact(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case, Run], Path]:
-    """The model of a case in the format of a run, exported once."""
+    """The model of a case in the run's format, exported once."""
     from yolort.tools.export.pipeline import export
 
     folder = tmp_path_factory.mktemp("artefacts")
@@ -115,7 +115,7 @@ def artefact(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
 
 
 def _ultralytics_export(weights: Path, folder: Path, format: str, end2end: bool, **more: Any) -> Path:
-    """Ultralytics' own exporter, kept from installing what it would pin."""
+    """Ultralytics' own exporter, prevented from installing packages."""
     import ultralytics.engine.exporter as exporter
     from ultralytics import YOLO
     from ultralytics.utils import checks
@@ -124,14 +124,14 @@ def _ultralytics_export(weights: Path, folder: Path, format: str, end2end: bool,
     with pytest.MonkeyPatch.context() as patch:
         for module in (checks, exporter):
             patch.setattr(module, "check_requirements", lambda *_, **__: True)
-        patch.chdir(folder)  # pnnx writes where it stands
+        patch.chdir(folder)  # pnnx writes to the working directory
         options = {"nms": False} if end2end else {}
         return folder / Path(YOLO(copy).export(format=format, imgsz=640, **options, **more)).name
 
 
 @pytest.fixture(scope="session")
 def report(request: pytest.FixtureRequest) -> Iterator[list[str]]:
-    """Rows of a table that is printed when the tests are through: each count forth / back."""
+    """Rows of a table that is printed after the tests: counts ours / theirs."""
     rows = ["| model | run | head | matched | unmatched | at the threshold |", "|---|---|---|---|---|---|"]
     yield rows
     terminal = request.config.pluginmanager.getplugin("terminalreporter")
@@ -197,7 +197,7 @@ def test_parity(
 def dynamic(
     data: Path, image_paths: list[Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], tuple[Path, list[Rows]]]:
-    """Ultralytics' dynamic ONNX export of weights, and what its predict of that file finds, padded as it does."""
+    """Ultralytics' dynamic ONNX export, and its own predict on that file, with its padding."""
     pytest.importorskip("torch")
     from yolort.tools._ultralytics import allow_missing_torchvision
 

@@ -1,4 +1,4 @@
-"""Masks, keypoints and oriented boxes equal those of Ultralytics' predict of its own ONNX export, on real images.
+"""Masks, keypoints and oriented boxes equal those of Ultralytics' predict on its own ONNX export, on real images.
 
     YOLORT_DATA=<folder> pytest tests/tools/evaluate/test_parity_tasks.py
 
@@ -49,7 +49,7 @@ CASES = [
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case, str], Path]:
-    """Ultralytics' own export of a case, made once, without installing what it would pin."""
+    """Ultralytics' own export of a case, made once, without installing packages."""
     pytest.importorskip("ultralytics")
     import ultralytics.engine.exporter as exporter
     from ultralytics import YOLO
@@ -66,7 +66,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case, str], 
             warnings.simplefilter("ignore")  # of torch's exporter
             for module in (checks, exporter):
                 patch.setattr(module, "check_requirements", lambda *_, **__: True)
-            patch.chdir(folder)  # pnnx writes where it stands
+            patch.chdir(folder)  # pnnx writes to the working directory
             options = {"nms": False} if case.end2end else {}
             return folder / Path(YOLO(copy).export(format=format, imgsz=640, **options)).name
 
@@ -87,7 +87,7 @@ def overlaps(found: yolort.Detections, result: Any) -> np.ndarray:
 
 
 def compare(found: yolort.Detections, result: Any, mask_overlaps: list[float]) -> list[str]:
-    """What differs between the detections of an image."""
+    """The differences between the detections of an image."""
     theirs = (result.boxes if result.obb is None else result.obb).conf.numpy()
     faults, free = [], set(range(len(found)))
     table = overlaps(found, result) if len(found) and len(theirs) else np.zeros((len(theirs), 0))

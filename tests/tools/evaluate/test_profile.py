@@ -46,13 +46,13 @@ def test_layers(engine: str, checkpoint: Any, tmp_path: Path, monkeypatch: pytes
     assert sum(ms for _, _, ms in kinds) == pytest.approx(total)
     assert "conv" in kinds[0][0].lower()
     if engine == "torch":
-        assert {kind: count for kind, count, _ in kinds}["SiLU"] > 50  # one module in Ultralytics' model
+        assert {kind: count for kind, count, _ in kinds}["SiLU"] > 50  # one shared module in Ultralytics' model
     read = json.loads(trace.read_text())
     events = read["traceEvents"] if isinstance(read, dict) else read
     assert any("conv" in str(event.get("name")).lower() for event in events)
     assert len(json.loads(json.dumps(done.to_dict()))["layers"]) == len(done.layers)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["temporary", "trace.json"]
-    assert not list(temporary.glob("yolort-*"))  # torch keeps a cache of its own there
+    assert not list(temporary.glob("yolort-*"))  # torch writes its own cache there
 
 
 @pytest.mark.skipif("not any(engine.name == 'onnxruntime' and engine.available for engine in yolort.engines())")

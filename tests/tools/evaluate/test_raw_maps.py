@@ -1,4 +1,4 @@
-"""How far raw maps are from each other."""
+"""Distances between raw maps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from yolort.tools.evaluate.raw_maps import changed
 
 
 def test_changed_is_of_what_is_detected() -> None:
-    """Noise in logits of the background is nothing; a detection that is lost or elsewhere is all."""
+    """Noise in background logits gives 0; a lost or moved detection gives 1."""
     random = np.random.default_rng(0)
     boxes, scores = np.zeros((1, 4, 8, 8), np.float32), random.normal(-12, 1, (1, 3, 8, 8)).astype(np.float32)
     boxes[..., 2:4, 2:4], scores[:, 1, 2:4, 2:4] = 3, 2

@@ -1,4 +1,4 @@
-"""RT-DETR as Ultralytics exports it: its 300 boxes are those of Ultralytics' predict, on images of odd shapes."""
+"""RT-DETR exported by Ultralytics: its 300 boxes equal those of Ultralytics' predict, on images of unusual shapes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import torch
 from ultralytics import RTDETR
 from yolort.tools._ultralytics import allow_missing_torchvision
 
-SIZE = 96  # of which all 189 positions become queries: which of them are the best 300 is no question of rounding
+SIZE = 96  # all 189 positions become queries, so rounding does not change the selection of 300
 
 
 def images() -> list[np.ndarray]:
-    """16 of odd shapes: photos of YOLORT_DATA, else parts of the embedded image."""
+    """16 images of unusual shapes: photos in YOLORT_DATA, otherwise parts of the embedded image."""
     random = np.random.default_rng(0)
     if "YOLORT_DATA" in os.environ:
         photos = sorted((Path(os.environ["YOLORT_DATA"]) / "data" / "coco-train128" / "images").rglob("*.jpg"))[:16]
@@ -42,7 +42,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = RTDETR("rtdetr-l.yaml")
     network: Any = model.model
     norms = [layer for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
-    for norm in norms:  # statistics with which activations do not vanish
+    for norm in norms:  # statistics that keep activations from vanishing
         norm.momentum = 1.0
     network.eval()
     for norm in norms:
@@ -68,6 +68,6 @@ def test_boxes_are_those_of_ultralytics(exported: Path) -> None:
         away = np.abs(theirs[:, None] - found.boxes).max(2)
         away[boxes.cls.numpy()[:, None] != found.classes] = np.inf
         away[np.abs(boxes.conf.numpy()[:, None] - found.scores) > 0.001] = np.inf
-        last = float(boxes.conf.min()) + 1e-4  # the last of the best 300 pairs of query and class may be tied
+        last = float(boxes.conf.min()) + 1e-4  # the last of the best 300 query-class pairs may be tied
         for side, scores in enumerate((found.scores, boxes.conf.numpy())):
             assert (away.min(side) < 0.5)[scores > last].all()

@@ -1,4 +1,6 @@
-"""Metrics of masks, keypoints, oriented boxes and classes, by cases counted by hand, pycocotools and Ultralytics."""
+"""Metrics of masks, keypoints, oriented boxes and classes, compared with hand-counted cases, pycocotools and
+Ultralytics.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ BOXES = np.array([[10.0, 10, 60, 50], [80, 20, 150, 110]])
 
 
 class Rectangles:
-    """Masks of rectangles, as `Detections.masks` has them."""
+    """Masks of rectangles in the form of `Detections.masks`."""
 
     def __init__(self, boxes: np.ndarray) -> None:
         self.boxes = boxes.astype(int)
@@ -101,7 +103,7 @@ def test_masks_are_kept_as_run_lengths() -> None:
     assert kept.masks == Rectangles(BOXES).rle()
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation")  # pycocotools beside numpy 2
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # pycocotools with numpy 2
 def test_labels_are_drawn_as_ultralytics_draws_them() -> None:
     """Smaller objects cover larger ones, in a quarter of the network input with its padding."""
     from ultralytics.data.utils import polygons2masks_overlap
@@ -134,7 +136,7 @@ def test_keypoints_count_by_their_similarity() -> None:
 
 
 def test_similarity_is_that_of_the_formula() -> None:
-    """OKS of a shift of d: exp(-d^2 / (2 area (2 sigma)^2)); sigmas decide at which thresholds it counts."""
+    """OKS of a shift of d: exp(-d^2 / (2 area (2 sigma)^2)); sigmas decide at which thresholds it is a match."""
     shift = 20.0
     truths = [truth(keypoints=poses())]
     seen = [found(keypoints=poses(shift).astype(np.float32))]
@@ -169,7 +171,7 @@ def turned(boxes: np.ndarray, angle: float) -> np.ndarray:
 
 def test_oriented_boxes() -> None:
     truths = [truth(outlines=corners(BOXES))]
-    result = score(truths, [found(rotated=turned(BOXES, np.pi))], NAMES, task="obb")  # half a turn is none
+    result = score(truths, [found(rotated=turned(BOXES, np.pi))], NAMES, task="obb")  # half a turn changes nothing
     assert result.metrics.value == pytest.approx(1)
     assert result.metrics.map50_95_ultralytics == pytest.approx(0.995)
     assert result.metrics.box is None

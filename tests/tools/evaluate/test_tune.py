@@ -1,4 +1,4 @@
-"""`yolort tune`: what it records, and that `Detector` then runs it, in this process and in others."""
+"""`yolort tune`: its record, and that `Detector` uses it, in this process and in others."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 
 def record(model: Path, **changes: Any) -> Path:
-    """As `tune` writes it, for what ONNX Runtime would never be the default of: one thread of OpenVINO."""
+    """A record as `tune` writes it, with settings that differ from the default: OpenVINO with one thread."""
     path = Path(_core.tuning_paths(str(model))[0])
     read = {
         "writer": _atomic.MARK,
@@ -197,7 +197,7 @@ def test_the_slow_get_less_time(model: Path) -> None:
 
 @pytest.mark.slow
 def test_nothing_is_recorded_under_load(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It waits, says so, and refuses; what begins meanwhile counts too."""
+    """It waits, says so, and refuses; processes that start meanwhile count, too."""
     said: list[str] = []
     monkeypatch.setattr(tuning, "_PATIENCE", 0.0)
     monkeypatch.setattr(_system.Load, "others", lambda _: 1.7 * _system.cores() / 2)

@@ -1,4 +1,4 @@
-"""`yolort val` on the embedded model and generated scenes, and what it says of data that are wrong."""
+"""`yolort val` on the embedded model and generated scenes, and its errors for invalid data."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def test_names_and_sizes_that_differ_are_noted(scenes: Path, tmp_path: Path) -> 
 
 
 def test_rtdetr(tmp_path: Path) -> None:
-    """Rows of an RT-DETR export are shares of the image, which `val` scores like any other detection."""
+    """Rows of an RT-DETR export are fractions of the image; `val` scores them like any other detection."""
     from known_models import metadata, write_onnx
     from PIL import Image
 
@@ -255,5 +255,5 @@ def test_rtdetr(tmp_path: Path) -> None:
     data = tmp_path / "data.yaml"
     data.write_text(yaml.safe_dump({"val": "images", "names": described["names"]}))
     done = validate(write_onnx(tmp_path, {"output0": rows}, described), data, engine="onnxruntime")
-    assert done.metrics.map50_95 == pytest.approx(0.5)  # of two objects one is found
+    assert done.metrics.map50_95 == pytest.approx(0.5)  # one of two objects is found
     assert [one.map50_95 for one in done.metrics.classes if one.instances] == [0, pytest.approx(1)]

@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """The models are too small for more, and pools of threads that spin slow each other down."""
+    """The models are too small for more threads, and spinning thread pools slow each other down."""
     torch = pytest.importorskip("torch")
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""What the tests of exports share: models as torch, ONNX Runtime and NCNN run them."""
+"""Shared by the export tests: runs models with torch, ONNX Runtime and NCNN."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def load(path: Path) -> Any:
 
 
 def reference(path: Path, head: str, pixels: np.ndarray) -> list[np.ndarray]:
-    """The raw maps of the checkpoint as it is, not fused, from its own branches."""
+    """The raw maps of the unfused checkpoint, from its own branches."""
     model = load(path)
     detect = model.model[-1]
     boxes, scores = (detect.one2one_cv2, detect.one2one_cv3) if head == "raw-e2e" else (detect.cv2, detect.cv3)

@@ -1,4 +1,4 @@
-"""Every format against the torch model that it was made from."""
+"""Compares every format with its torch model."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ DECODED = [
 
 
 def as_ultralytics(path: Path, pixels: np.ndarray) -> np.ndarray:
-    """The output of an artefact in Ultralytics' own runtime."""
+    """The output of an artifact in Ultralytics' own runtime."""
     import ultralytics.nn.autobackend as autobackend
     from yolort.tools._ultralytics import allow_missing_torchvision
 
@@ -113,7 +113,7 @@ def test_decoded_heads_load_in_ultralytics_too(
         pytest.importorskip(package)
     import ultralytics.utils.checks as checks
 
-    monkeypatch.setattr(checks, "check_requirements", lambda *_, **__: True)  # it would install what it pins
+    monkeypatch.setattr(checks, "check_requirements", lambda *_, **__: True)  # it would install packages
     ending = FORMATS[format].ending
     made = export(
         checkpoint("yolo26n"),
@@ -128,7 +128,7 @@ def test_decoded_heads_load_in_ultralytics_too(
         expected = with_head(load(checkpoint("yolo26n")), head)(torch.from_numpy(pixels)).numpy()
     detector = yolort.Detector(made, precision="fp32")
     exact = 1e-2 if precision == "fp32" else 1
-    theirs = exact if format != "openvino" else 1  # Ultralytics lets OpenVINO compute in bf16
+    theirs = exact if format != "openvino" else 1  # because Ultralytics lets OpenVINO compute in bf16
     for got, atol in ((detector.infer(pixels)[0], exact), (as_ultralytics(made, pixels), theirs)):
         if head == "end2end":  # rows of near ties may change places, their scores do not
             np.testing.assert_allclose(got[..., 4], expected[..., 4], atol=0.02)
@@ -187,7 +187,7 @@ def test_fp16_halves_the_file(checkpoint: Checkpoint, tmp_path: Path, caplog: py
 
 
 def test_pruned_widths(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    """A checkpoint whose layers are not those of its YAML: what is exported is the module."""
+    """If the layers of a checkpoint differ from its YAML, the module is exported."""
     read = torch.load(checkpoint("yolov8n"), weights_only=False)
     first, second = read["model"].model[0], read["model"].model[1]
     first.conv.weight = torch.nn.Parameter(first.conv.weight[:9])

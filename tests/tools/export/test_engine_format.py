@@ -24,7 +24,7 @@ exporting = importlib.import_module("yolort.tools.export.pipeline")  # the modul
 
 
 def test_engine(checkpoint: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The header is Ultralytics', and what TensorRT is given is the ONNX export; the plan itself needs a GPU."""
+    """The header is Ultralytics', and TensorRT receives the ONNX export; building the plan itself needs a GPU."""
     given: dict[str, Any] = {}
 
     def build(onnx_file: str, **options: Any) -> tuple[bytes, bytes, str]:

@@ -1,4 +1,4 @@
-"""`yolort.tools.export.pipeline` against the torch model it exports, and what it does when something is wrong."""
+"""`yolort.tools.export.pipeline`: compares exports with the torch model, and tests errors."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_not_a_checkpoint(tmp_path: Path, checkpoint: Checkpoint) -> None:
 
 
 class Hostile:
-    """Unpickling it makes the folder `path`."""
+    """Unpickling it creates the folder `path`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

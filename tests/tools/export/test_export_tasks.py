@@ -1,4 +1,4 @@
-"""Exports of models that segment, find poses or oriented boxes."""
+"""Exports of models for segmentation, poses and oriented boxes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TASKS = {"seg": "segment", "pose": "pose", "obb": "obb"}
 
 
 def found_by(model: Path, engine: str) -> yolort.Detections:
-    """Random weights score everything low: the best few, without NMS."""
+    """Random weights give low scores, so this takes the best few, without NMS."""
     precision = None if engine == "onnxruntime" else "fp32"
     return yolort.Detector(model, engine=engine, precision=precision, conf=0.0, iou=1.0, max_det=20)(IMAGE)
 
@@ -41,7 +41,7 @@ def numbers(found: yolort.Detections) -> np.ndarray:
 
 
 def assert_same(a: yolort.Detections, b: yolort.Detections) -> None:
-    """But for the order of those with nearly equal scores."""
+    """Equal except for the order of nearly equal scores."""
     b = b[[int(np.abs(numbers(b) - row).sum(1).argmin()) for row in numbers(a)]]
     np.testing.assert_allclose(a.scores, b.scores, atol=1e-4)
     np.testing.assert_allclose(a.boxes, b.boxes, atol=0.05)
@@ -56,7 +56,7 @@ def assert_same(a: yolort.Detections, b: yolort.Detections) -> None:
 
 @pytest.mark.parametrize("architecture", ["yolov8n-seg", "yolo26n-seg", "yolov8n-pose", "yolo26n-pose", "yolo26n-obb"])
 def test_every_head_finds_the_same(checkpoint: Make, architecture: str, tmp_path: Path) -> None:
-    """The core decodes the raw maps as Ultralytics' own head does in the graph."""
+    """The core decodes raw maps like Ultralytics' own head in the graph."""
     path = checkpoint(architecture)
     heads = ("raw", "boxes") if "v8" in architecture else ("raw-e2e", "end2end")
     made = [export(path, head=head, imgsz=(64, 96), output=tmp_path / f"{head}.onnx") for head in heads]

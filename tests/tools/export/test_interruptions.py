@@ -1,4 +1,4 @@
-"""Exports that are interrupted, killed or meet a full disk leave no part of a model."""
+"""Exports that are interrupted, killed or hit a full disk leave no partial model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Ultralytics' exports of tasks beyond detection end at the raw maps, and find what the whole graph finds."""
+"""Ultralytics' exports of tasks other than detection are cut at the raw maps, and give the same results as the whole
+graph.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ MODELS = ["yolov8n-seg", "yolov8n-pose", "yolov8n-obb", "yolo26n-seg", "yolo26n-
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], Path]:
-    """An export of random weights, whose scores are anything from 0 to 1."""
+    """An export with random weights, whose scores spread from 0 to 1."""
     import ultralytics.engine.exporter as exporter
     from ultralytics import YOLO
     from ultralytics.utils import checks
@@ -35,7 +37,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], 
         yolo = YOLO(f"{name}.yaml")
         for module in yolo.model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = 1  # what comes next is the whole of its statistics
+                module.momentum = 1  # momentum 1: the next batch determines the statistics
         yolo.model.train()(torch.rand(4, 3, 96, 96))
         head: Any = yolo.model.model[-1]
         for branches in (head.cv3, getattr(head, "one2one_cv3", [])):
@@ -56,7 +58,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], 
 
 
 def written_by_somebody(path: Path) -> Path:
-    """The same model, of which is not known what its graph does."""
+    """The same model, but unknown as an Ultralytics export."""
     model = onnx.load(path)
     next(entry for entry in model.metadata_props if entry.key == "author").value = "somebody"
     copy = path.with_name("whole.onnx")
@@ -65,7 +67,7 @@ def written_by_somebody(path: Path) -> Path:
 
 
 def lacking(found: yolort.Detections, other: yolort.Detections) -> int:
-    """How many of the detections are not among the others."""
+    """Number of detections that are not among the others."""
     count = 0
     for i in range(len(found)):
         near = (other.classes == found.classes[i]) & (np.abs(other.boxes - found.boxes[i]).max(1) < 0.1)

@@ -1,4 +1,4 @@
-"""ONNX files to TensorRT engines; what TensorRT itself does needs a GPU (tests/gpu)."""
+"""Conversion of ONNX files to TensorRT engines. TensorRT itself needs a GPU (tests/gpu)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from yolort.tools.export.tensorrt import EngineOptions, build_engine  # noqa: E4
 
 @pytest.fixture
 def builder(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Stands for TensorRT; what it is asked for."""
+    """A fake TensorRT; records its arguments."""
     given: dict[str, Any] = {}
 
     def build(_: str, **options: Any) -> tuple[bytes, bytes, str]:
@@ -74,7 +74,7 @@ def test_int8(builder: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_q_dq_pairs_are_int8(builder: dict[str, Any], tmp_path: Path) -> None:
-    """TensorRT 8.6 refuses them where it is not told: seen on an H200."""
+    """Without the flag, TensorRT 8.6 refuses them: seen on an H200."""
     source = onnx.load(yolort.demo_model("onnx"))
     build_engine(yolort.demo_model("onnx"), output=tmp_path / "m.engine")
     assert not builder["int8"]

@@ -1,4 +1,4 @@
-"""Exports that do not compute what the model computes."""
+"""Exports whose results differ from the model's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Architectures and YAML of strangers: nothing runs, nothing grows, and what is wrong is one sentence."""
+"""Untrusted architectures and YAML: no code runs, memory is bounded, and errors are one sentence."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write(folder: Path, **changes: Any) -> Path:
 
 
 def detectors() -> list[Path]:
-    """All that Ultralytics ships and that end in a head that is exported here."""
+    """All architectures that Ultralytics ships with a supported head."""
     out = []
     for path in sorted(SHIPPED.rglob("*.yaml")):
         said = yaml.safe_load(path.read_text())
@@ -176,7 +176,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 )
 
 
-#: 130 lists of 45 levels, each within the one after it.
+#: 130 lists of 45 levels, each nested in the next.
 CHAIN = "".join(f"a{n}: &a{n} {'[' * 45}{f'*a{n - 1} ' if n else 'x'}{']' * 45}\n" for n in range(130))
 
 
@@ -267,7 +267,7 @@ def test_scalars_are_demanded(text: str, message: str, tmp_path: Path) -> None:
 
 
 def test_ultralytics_never_sees_the_strangers_file(blocks: Path, tmp_path: Path) -> None:
-    """Nor its `download`, which Ultralytics runs where it looks for images in another place and finds none."""
+    """Its `download` is not run either; Ultralytics runs it if it does not find images."""
     from ultralytics.data.utils import check_det_dataset
 
     marker = tmp_path / "pwned"

@@ -1,4 +1,4 @@
-"""Checkpoints, runs and data sets of strangers: nothing in them runs, also where Ultralytics reads them itself."""
+"""Untrusted checkpoints, runs and datasets: no code in them runs, even if Ultralytics reads them itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Checkpoints = Callable[[str], Path]
 
 
 class Call:
-    """Unpickled, it is a call."""
+    """Unpickling it calls a function."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self._call = function, arguments
@@ -42,7 +42,7 @@ def marker(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def evil(tmp_path: Path, marker: Path) -> Path:
-    """A checkpoint that runs code where it is unpickled without care."""
+    """A checkpoint that runs code if it is unpickled unsafely."""
     path = tmp_path / "evil.pt"
     torch.save({"model": Call(os.mkdir, str(marker))}, path)
     return path
@@ -55,7 +55,7 @@ def student() -> Any:
 
 
 def stored(source: Path, target: Path, **arguments: Any) -> Path:
-    """A checkpoint with other arguments of its training."""
+    """A checkpoint with other training arguments."""
     saved = torch.load(source, weights_only=False)
     saved["train_args"] |= arguments
     torch.save(saved, target)
@@ -65,7 +65,7 @@ def stored(source: Path, target: Path, **arguments: Any) -> Path:
 def test_the_classes_of_a_checkpoint_are_not_called(
     checkpoint: Checkpoints, evil: Path, marker: Path, tmp_path: Path
 ) -> None:
-    """Ultralytics' allow-list has them, and they read files: a checkpoint named by an argument, without care."""
+    """They are on Ultralytics' allowlist, but read files: they unpickle a checkpoint named by an argument unsafely."""
     small = {"nc": 3, "backbone": [[-1, 1, "Conv", [64, 3, 2]]], "head": []}
     for call, name in (
         (Call(DistillationModel, str(evil), student()), "DistillationModel"),
@@ -112,7 +112,7 @@ def test_what_ultralytics_reads_itself(evil: Path, marker: Path) -> None:
 def test_a_run_of_a_stranger_is_resumed(
     checkpoint: Checkpoints, blocks: Path, evil: Path, marker: Path, tmp_path: Path
 ) -> None:
-    """Its last.pt names a teacher, its best.pt is no checkpoint, and the data set holds a cache of labels."""
+    """Its last.pt names a teacher, its best.pt is not a checkpoint, and the dataset has a label cache."""
     data = shutil.copytree(blocks.parent, tmp_path / "data")
     for split in ("train", "val"):
         cache: Any = np.empty((), object)
@@ -138,7 +138,7 @@ def test_a_run_of_a_stranger_is_resumed(
 
 
 def damage(**changes: Any) -> Callable[[dict[str, Any]], None]:
-    """Of the checkpoint's dictionary."""
+    """An entry of the checkpoint's dictionary."""
     return lambda saved: saved.update(changes)
 
 
@@ -220,7 +220,7 @@ def test_the_size_that_a_checkpoint_says(size: int, checkpoint: Checkpoints, tmp
 
 
 def test_a_name_that_is_not_utf_8(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
-    """It is written into metadata, which are."""
+    """It is written into metadata, which must be text."""
     path = tmp_path / os.fsdecode(b"y\xff.pt")
     path.write_bytes(checkpoint("yolov8n").read_bytes())
     assert load_checkpoint(path).name == r"y\udcff.pt"

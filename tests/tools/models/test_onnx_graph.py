@@ -1,4 +1,4 @@
-"""`read_graph`: ONNX files whose weights are in other files."""
+"""`read_graph`: ONNX files with external weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from yolort.tools.models.onnx_graph import GraphError, read_graph  # noqa: E402
 
 @pytest.fixture
 def split_model(tmp_path: Path) -> Callable[..., Path]:
-    """The demo model with its weights in another file; from what is changed in where a weight says it is."""
+    """The demo model with external weights; optionally with a changed location of a weight."""
 
     def make(**changes: str) -> Path:
         model = onnx.load(yolort.demo_model("onnx"))

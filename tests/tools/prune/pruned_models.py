@@ -1,4 +1,4 @@
-"""What the tests of pruning share."""
+"""Shared by the pruning tests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def maps(network: nn.Module) -> list[torch.Tensor]:
 
 
 def raw_maps(model: Any) -> list[torch.Tensor]:
-    """Of every branch of the head, through the exporter's cut."""
+    """Raw maps of every branch of the head, from the exporter's cut."""
     heads = ["raw", "raw-e2e"] if getattr(model.model[-1], "one2one_cv2", None) is not None else ["raw"]
     return [one for head in heads for one in maps(with_head(model, head))]
 
@@ -46,7 +46,7 @@ def assert_close(some: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -
 
 
 def some_channels(unit: ChannelGroup, share: float) -> list[list[int]]:
-    """Of each root others, at random."""
+    """Random channels, different for each root."""
     rng = np.random.default_rng(unit.width)
     count = max(1, int(unit.width * share))
     return [sorted(rng.permutation(unit.width)[:count].tolist()) for _ in unit.roots]

@@ -1,4 +1,4 @@
-"""What channels and units are worth."""
+"""Importance of channels and sensitivity of units."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_what_does_nothing_is_least_important(method: str, checkpoint: Checkpoin
         if method == "bn":
             stem.bn.weight[idle] = 1e-6
         elif method == "l1":
-            stem.bn.weight[idle] = 1e-6  # folded into the filters
+            stem.bn.weight[idle] = 1e-6  # BatchNorm folded into the filters
             stem.conv.weight[idle] *= 10
         else:
             stem.conv.weight[idle] = 0

@@ -1,4 +1,4 @@
-"""Models that are opened for pruning and closed again."""
+"""Opening models for pruning, and closing them again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`yolort prune`: fewer channels compute what the others did, in a checkpoint that stock Ultralytics loads."""
+"""`yolort prune`: the remaining channels compute the same, in a checkpoint that stock Ultralytics loads."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_ultralytics_alone_loads_it(architecture: str, checkpoint: Checkpoints, 
     fused = training.without_yolort(
         done.path, f"float(yolo.model.float().fuse(verbose=False).eval()({image})[0].double().abs().sum())"
     )
-    if architecture != "yolo26n":  # whose fused model decodes its other branch
+    if architecture != "yolo26n":  # its fused model decodes the other branch
         assert float(fused) == pytest.approx(expected, rel=1e-3)
     assert training.without_yolort(done.path, "yolo.names[0]") == "driver's cab"
     blocks = [module for module in model.modules() if type(module).__name__ in ("C2f", "C3k2", "C2PSA")]
@@ -93,7 +93,7 @@ def test_an_input_that_the_network_cannot_run_at(checkpoint: Checkpoints, tmp_pa
 @pytest.mark.parametrize("head", ["raw", "raw-e2e"])
 def test_exports_agree_with_torch(format: str, head: str, checkpoint: Checkpoints, tmp_path: Path) -> None:
     done = pruned(checkpoint, tmp_path, ratio=0.4)
-    written = export(done.path, format=format, head=head, imgsz=96)  # which compares, and raises where they differ
+    written = export(done.path, format=format, head=head, imgsz=96)  # compares, and raises if they differ
     detector = yolort.Detector(written, tuned=False)
     assert (
         f'"parameters": {sum(v.numel() for v in with_head(model_of(done.path), head).parameters())}'
@@ -164,7 +164,9 @@ def test_latency_is_that_of_exported_candidates(
     seen: list[Path] = []
 
     def timed(artefacts: Sequence[Path], engine: str, *_: int) -> list[float]:
-        """A machine whose time is the size of the file, and twice as slow after the first of the dense model."""
+        """A fake machine: times are proportional to the file size, and twice as long after the first measurement of the
+        dense model.
+        """
         assert engine == "onnxruntime"
         slow = 2 if any(path.stem == "dense" for path in seen) else 1
         seen.extend(artefacts)
@@ -184,7 +186,7 @@ def test_latency_is_that_of_exported_candidates(
 def test_a_latency_that_no_ratio_gives(
     checkpoint: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is refused before anything else is measured."""
+    """Refused before anything else is measured."""
     monkeypatch.setattr(pruning, "measure_sensitivity", lambda *_: pytest.fail("measured"))
     with pytest.raises(PruneError, match=r"target_latency 1e-06 ms cannot be met on ncnn: with 88% .* takes .* ms"):
         pruned(checkpoint, tmp_path, target_latency=1e-6, engine="ncnn", imgsz=64, allocate="sensitivity")
@@ -197,7 +199,7 @@ def test_a_latency_that_no_ratio_gives(
 def test_training_keeps_the_widths(distill: bool, checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     first = pruned(checkpoint, tmp_path, ratio=0.4, output=tmp_path / "untrained.pt")
     source = checkpoint("yolo26n")
-    if distill:  # the teacher has to have the classes of the data
+    if distill:  # the teacher must have the data's classes
         named = torch.load(source, weights_only=False)
         named["model"].names = {0: "red", 1: "green", 2: "blue"}
         torch.save(named, source := tmp_path / "named.pt")
@@ -249,7 +251,7 @@ def test_unstructured(checkpoint: Checkpoints, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_zeros_stay_zero_in_a_training(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
-    """Those of the weights that are saved, which are an average; the others learn. Accuracy is measured, too."""
+    """The zeros stay in the saved weights, which are averaged; other weights are trained. Accuracy is measured, too."""
     untrained = pruned(checkpoint, tmp_path, ratio=0.6, unstructured=True, method="l1", output=tmp_path / "a.pt")
     options = {**training.QUICK, "finetune": 2, "data": blocks, "output": tmp_path / "b.pt"}
     done = pruned(checkpoint, tmp_path, ratio=0.6, unstructured=True, method="l1", measure=True, **options)
@@ -360,7 +362,7 @@ def test_advice(checkpoint: Checkpoints, tmp_path: Path) -> None:
 
 
 def test_guidance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """COCO's figures are for models of COCO; after fine-tuning those of the nearest model that was measured."""
+    """COCO figures are shown for COCO models; after fine-tuning, those of the most similar measured model."""
     monkeypatch.setattr(outcome, "MEASURED_LOSS", {"yolo26": {0.1: 2.0, 0.3: 7.5}})
     monkeypatch.setattr(outcome, "RECOVERED", {"yolov8n": {0.2: (0.5, 0.4, 20), 0.4: (7.0, 1.0, 10)}})
     coco, cells = (

@@ -1,4 +1,4 @@
-"""Scenes, and what was measured on them."""
+"""Scenes, and calibrations on them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """data.yaml of 8 scenes to calibrate on and 8 to score."""
+    """data.yaml of 8 scenes for calibration and 8 for scoring."""
     from yolort.tools.demo.dataset import write_dataset
 
     return write_dataset(tmp_path_factory.mktemp("scenes"), train=8, val=8, progress=False)

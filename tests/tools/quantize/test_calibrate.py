@@ -1,4 +1,4 @@
-"""`yolort calibrate`: what it measures, and what it says of images and files that are wrong."""
+"""`yolort calibrate`: its measurements, and errors for invalid images and files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from yolort.tools.quantize.histogram import Histogram
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """data.yaml of 6 scenes to calibrate on and 4 to score."""
+    """data.yaml of 6 scenes for calibration and 4 for scoring."""
     return write_dataset(tmp_path_factory.mktemp("scenes"), train=6, val=4, progress=False)
 
 
@@ -39,7 +39,7 @@ def model() -> Path:
 
 
 def every_value(model: Path, data: Path) -> dict[str, np.ndarray]:
-    """All activations of all images of a folder, by ONNX Runtime alone."""
+    """All activations for all images of a folder, computed directly with ONNX Runtime."""
     import onnxruntime
     from yolort import _core
 
@@ -82,7 +82,7 @@ def test_ranges_are_those_of_all_values(model: Path, scenes: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{"batch": 4}, {"dynamic": True}])
 def test_batches(options: dict[str, Any], checkpoint: Callable[[str], Path], scenes: Path, tmp_path: Path) -> None:
-    """Six images, of which the last run is not full, are counted as one by one."""
+    """Six images with an incomplete last batch give the same counts as one at a time."""
     one = export(checkpoint("yolo26n"), imgsz=64, output=tmp_path / "one.onnx")
     many = export(checkpoint("yolo26n"), imgsz=64, output=tmp_path / "many.onnx", **options)
     singly, done = calibrate(one, scenes), calibrate(many, scenes, batch=4, imgsz=64)
@@ -193,7 +193,7 @@ def pictures(folder: Path, count: int, value: int | None = None) -> Path:
 
 
 def test_few_images_are_told(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Fewer than the 32 that docs/benchmarks/int8.md found nearly as good as 194."""
+    """Fewer than 32, which are nearly as good as 194 according to docs/benchmarks/int8.md."""
     folder = pictures(tmp_path / "some", 32)
     observe(model, folder, histograms=False)
     assert "ranges may be too narrow" not in caplog.text

@@ -12,7 +12,7 @@ from yolort.tools.quantize.comparison import Comparison
 
 
 class Copies(Builder):
-    """Its INT8 models are the float one."""
+    """A builder whose INT8 models are copies of the float model."""
 
     ending, engine = ".onnx", "onnxruntime"
 
@@ -34,5 +34,5 @@ def test_models_are_built_and_opened_once(tmp_path: Path) -> None:
     assert comparison.build(["a", "b"]).is_file()
     assert builder.built == [{"a", "b"}]
     assert comparison.open(["a"]) is not first
-    comparison.build(["a", "b"])  # the one before is gone
+    comparison.build(["a", "b"])  # the previous one was deleted
     assert builder.built == [{"a", "b"}, {"a"}, {"a", "b"}]

@@ -1,4 +1,4 @@
-"""`yolort export --precision int8`: what export, calibrate and quantize make one after the other, in one step."""
+"""`yolort export --precision int8` gives the same result as export, calibrate and quantize, in one step."""
 
 from __future__ import annotations
 

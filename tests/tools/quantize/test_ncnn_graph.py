@@ -1,4 +1,4 @@
-"""`yolort quantize --format ncnn`: maps stay INT8 from one convolution to the next, and detect what floats do."""
+"""`yolort quantize --format ncnn`: maps stay INT8 between convolutions, and the detections equal the float model's."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_ncnn(per_channel: bool, calibration: Calibration, scenes: Path, tmp_pat
 
 
 def test_convolutions_that_stay_float(calibration: Calibration, scenes: Path, tmp_path: Path) -> None:
-    """Maps become float before one, and INT8 again behind it."""
+    """Maps become float before such a layer, and INT8 again after it."""
     output = tmp_path / "int8_ncnn_model"
     quantize(NCNN, calibration, format="ncnn", exclude=["conv_1?"], int8_stem=False, measure=False, output=output)
     lines = [line.split() for line in (output / "model.ncnn.param").read_text().splitlines()[2:]]
@@ -53,7 +53,7 @@ def test_convolutions_that_stay_float(calibration: Calibration, scenes: Path, tm
 
 
 def test_an_activation_that_our_layers_do_not_have(calibration: Calibration, tmp_path: Path) -> None:
-    """The convolution stays float, and no map is left that nothing reads: the runtime would refuse it."""
+    """The convolution stays float, and no unread map is left, which the runtime would refuse."""
     model = Path(shutil.copytree(NCNN, tmp_path / "leaky_ncnn_model"))
     param = model / "model.ncnn.param"
     lines = param.read_text().splitlines()
@@ -70,7 +70,7 @@ def test_an_activation_that_our_layers_do_not_have(calibration: Calibration, tmp
 
 
 def test_calibration_without_sums(calibration: Calibration, tmp_path: Path) -> None:
-    """As it was written before NCNN had layers of our own."""
+    """In the form written before we had our own NCNN layers."""
     path = tmp_path / "calibration.json"
     calibration.save(path)
     text = json.loads(path.read_text())

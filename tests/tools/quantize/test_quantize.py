@@ -1,4 +1,4 @@
-"""`yolort quantize`: INT8 models detect what the float ones detect, and are whole or absent."""
+"""`yolort quantize`: INT8 models give the float models' detections, and are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def accuracy(model: Path, scenes: Path, engine: str) -> float:
         ("onnxruntime", "onnxruntime"),
         ("arm", "onnxruntime"),
         ("gpu", "onnxruntime"),
-        ("gpu", "openvino"),  # which computes signed INT8 wrongly where it is let
+        ("gpu", "openvino"),  # with its default passes, it computes signed INT8 wrongly
     ],
 )
 def test_onnx(target: str, engine: str, calibration: Calibration, scenes: Path, tmp_path: Path) -> None:
@@ -61,12 +61,12 @@ def test_onnx(target: str, engine: str, calibration: Calibration, scenes: Path, 
     assert done.changed < 0.5
     assert accuracy(done.path, scenes, engine) > accuracy(ONNX, scenes, engine) - 0.03
     detector = yolort.Detector(done.path, engine=engine)
-    assert detector.precision.startswith("int8")  # and what its float layers compute in
+    assert detector.precision.startswith("int8")  # and the precision of its float layers
     own = json.loads(detector.metadata["yolort"])
     assert own["engine"] == {"gpu": "tensorrt", "openvino": "openvino"}.get(target, "onnxruntime")
     assert own["quantization"]["calibration"]["sha256"] == calibration.sha256
     if target == engine:
-        assert yolort.Detector(done.path).engine == engine  # the one that it was made for
+        assert yolort.Detector(done.path).engine == engine  # the target engine
     made = onnx.load(done.path)
     types = [node.op_type for node in made.graph.node]
     float_types = [node.op_type for node in onnx.load(ONNX).graph.node]
@@ -79,7 +79,7 @@ def test_onnx(target: str, engine: str, calibration: Calibration, scenes: Path, 
     signs = set()
     for node in made.graph.node:
         if node.op_type == "Conv":
-            quantised = node.input[1] in producers  # weights behind a DequantizeLinear
+            quantised = node.input[1] in producers  # weights after a DequantizeLinear
             assert quantised == (node.name not in floats)
         if node.op_type == "QuantizeLinear":
             signs.add(zero_points[node.input[2]].data_type)
@@ -140,7 +140,7 @@ def test_ncnn_reads_what_it_writes_again() -> None:
 
 @pytest.mark.slow
 def test_halves_of_onnx_are_found_in_ncnn(checkpoint: Callable[[str], Path], scenes: Path, tmp_path: Path) -> None:
-    """The exporter has two convolutions in ONNX where NCNN has one and a Slice."""
+    """Two convolutions in the ONNX export are one with a Slice in NCNN."""
     source = checkpoint("yolov8n")
     known = calibrate(export(source, output=tmp_path / "float.onnx"), scenes, method="minmax")
     layers = ncnn_model.read(export(source, format="ncnn", output=tmp_path / "float_ncnn_model"))
@@ -184,7 +184,7 @@ def test_what_is_for_another_processor_is_not_timed_here(
 def test_faster_is_said_beyond_the_interval_only(
     slow: float, says: str | None, calibration: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """4.70 against 4.76 ms, each of which varies by a tenth, is no difference."""
+    """4.70 and 4.76 ms do not differ if each varies by a tenth."""
     rng = np.random.default_rng(0)
 
     def measured(chosen: list[Case], **_: object) -> Benchmark:
@@ -198,10 +198,10 @@ def test_faster_is_said_beyond_the_interval_only(
     done = quantize(ONNX, calibration, target="onnxruntime", output=tmp_path / "int8.onnx")
     assert done.ratio is not None
     assert [note.partition(";")[0] for note in done.notes] == ([says] if says else [])
-    for note in done.notes:  # names only what is here
+    for note in done.notes:  # names only available ones
         able = {one.name for one in yolort.engines() if one.available}
         assert ("--target openvino" in note) == ("openvino" in able)
-        assert "bf16" not in note and "fp16" not in note  # ONNX Runtime computes in what the file holds
+        assert "bf16" not in note and "fp16" not in note  # ONNX Runtime computes in the file's precision
 
 
 def test_dynamic_says_that_it_is_slow_before_it_is_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -231,7 +231,7 @@ def test_exclude_and_measure(calibration: Calibration, scenes: Path, tmp_path: P
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["onnx", "ncnn"])
 def test_stem(form: str, calibration: Calibration, tmp_path: Path) -> None:
-    """The first three convolutions stay float, or do not, and those of attention do, whatever the format calls them."""
+    """The stem stays float only if requested, and attention always, regardless of their names in the format."""
     made = {}
     for int8_stem in (None, True, False):
         source, output = (ONNX, "int8.onnx") if form == "onnx" else (NCNN, "int8_ncnn_model")
@@ -363,7 +363,7 @@ def test_command_line(scenes: Path, tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("aware", [False, True])
 def test_int8_of_ultralytics(aware: bool, checkpoint: Callable[[str], Path], scenes: Path, tmp_path: Path) -> None:
-    """What Ultralytics quantises, afterwards or in training (`train(quantize=8)`), runs and is measured as INT8."""
+    """Models quantized by Ultralytics, after or during training (`train(quantize=8)`), run and are measured as INT8."""
     import torch
     from ultralytics import YOLO
 

@@ -1,4 +1,4 @@
-"""Which convolutions stay float: what they change, how long they take, and the budget of `max_drop`."""
+"""Choice of the convolutions kept in float: effect, time, and the budget `max_drop`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ONNX = Path(yolort.demo_model("onnx"))
 
 @pytest.mark.slow
 def test_max_drop(calibration: Calibration, scenes: Path, tmp_path: Path) -> None:
-    """Ranges of one convolution are ruined: that one is kept float, and it is enough."""
+    """If the ranges of one convolution are wrong, keeping only that one in float is enough."""
     node = read_graph(ONNX).convolutions[4]
     spoilt = replace(calibration, ranges={**calibration.ranges, node.input[0]: Range(-0.01, 0.01, 0.01)})
     done = quantize(

@@ -19,7 +19,7 @@ from yolort.tools.quantize.sweep import sweep
 
 @pytest.fixture
 def data(tmp_path: Path, class_names: dict[int, str]) -> Path:
-    """data.yaml of three pictures to calibrate on and two to score."""
+    """data.yaml of three images for calibration and two for scoring."""
     for split, count in (("train", 3), ("val", 2)):
         images, labels = (tmp_path / kind / split for kind in ("images", "labels"))
         images.mkdir(parents=True)

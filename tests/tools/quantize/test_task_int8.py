@@ -1,4 +1,4 @@
-"""INT8 of models that segment, find poses and oriented boxes, and classify: random weights, generated images."""
+"""INT8 for segmentation, poses, oriented boxes and classification: random weights, generated images."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_onnx_and_ncnn(architecture: str, checkpoint: Make, tmp_path: Path, pict
 def test_one_step_keeps_the_skeleton(
     checkpoint: Make, class_names: dict[int, str], tmp_path: Path, pictures: Path
 ) -> None:
-    """`export_int8` gives the data.yaml of poses to the export, which takes limbs and mirrored points from it."""
+    """`export_int8` passes the data.yaml of poses to the export, which reads limbs and mirrored points from it."""
     flip = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
     for split in ("train", "val"):
         images, labels = (tmp_path / part / split for part in ("images", "labels"))
@@ -96,7 +96,7 @@ def test_one_step_keeps_the_skeleton(
 
 
 def test_what_a_task_adds_counts() -> None:
-    """The error of raw maps sees coefficients and prototypes; a map that is not finite is seen in both."""
+    """The error of raw maps includes coefficients and prototypes, and non-finite values in both."""
     rng = np.random.default_rng(0)
     maps = [rng.normal(size=(1, channels, side, side)) for side in (8, 4) for channels in (4, 3, 5)]
     maps = [one.astype(np.float32) for one in [*maps, rng.normal(size=(1, 6, 16, 16))]]

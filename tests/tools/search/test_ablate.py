@@ -1,4 +1,4 @@
-"""Ablation: studies that are read, figures that are right, and stages that are not repeated."""
+"""Ablation: reading studies, correct figures, and no repeated stages."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_files_that_are_no_study(tmp_path: Path) -> None:
 
 
 def made_up(values: dict[str, list[float]], noise: float = 0.0) -> Ablation:
-    """An ablation whose variants have this mAP50-95 of each seed; draws are the images' luck, the same for all."""
+    """An ablation whose variants have this mAP50-95 per seed; the draws' sampling noise is the same for all."""
     luck = np.random.default_rng(0).normal(0, 0.05, 1000)
     own = np.random.default_rng(1)
     variants = []
@@ -141,7 +141,7 @@ def test_differences_are_paired() -> None:
     a, b = (done.difference(one) for one in done.variants[1:])
     assert a is not None and b is not None
     assert a.mean == pytest.approx(3)
-    assert a.high - a.low < 0.01  # sampling noise of the images, 5 points, is that of both
+    assert a.high - a.low < 0.01  # the images' sampling noise, 5 points, is common to both
     assert a.certain
     assert b.mean == pytest.approx(0)
     assert not b.certain
@@ -159,7 +159,7 @@ def test_seeds_that_disagree_widen_the_interval() -> None:
         assert found.mean == pytest.approx(3)
         widths.append(found.high - found.low)
     assert widths[1] > 100 * widths[0]
-    assert widths[1] == pytest.approx(2 * 1.96 * 100 * 0.06 / np.sqrt(8), rel=0.1)  # of the mean of two draws of two
+    assert widths[1] == pytest.approx(2 * 1.96 * 100 * 0.06 / np.sqrt(8), rel=0.1)  # for the mean of two draws of two
 
 
 def test_interactions_and_reports(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_interactions_and_reports(tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_is_compared_with_all() -> None:
-    """ "all - a" asks what a gives beside the others, and not how it compares with the baseline."""
+    """ "all - a" measures the effect of a on top of the others, not compared with the baseline."""
     done = made_up({"baseline": [0.5, 0.5], "a": [0.52, 0.52], "a + b": [0.6, 0.6], "b": [0.57, 0.57]})
     done.study.steps.update(a={}, b={})
     done.variants[3].left_out = "a"
@@ -228,7 +228,7 @@ def test_a_variant_that_failed() -> None:
 def test_the_whole_way(
     checkpoint: Callable[[str], Path], blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Trains, prunes, exports and measures; interrupted, it goes on where it was and repeats nothing."""
+    """Trains, prunes, exports and measures; after an interruption it resumes and repeats nothing."""
     study = Study(
         blocks,
         (0,),
@@ -259,7 +259,7 @@ def test_the_whole_way(
     done = ablate(study, tmp_path / "store", runs=5)
     assert calls.count("accuracy") == 5  # four variants, and the one that was interrupted
     assert calls.count("calibrate") == 2
-    assert calls.count("export") == 2  # the float model is what is calibrated, too
+    assert calls.count("export") == 2  # the float model is also used for calibration
     assert before < {path.name for path in (tmp_path / "store").glob("[!.]*")}
     assert len(list((tmp_path / "store").glob("train-*"))) == 1
     assert [one.name for one in done.variants] == ["baseline", "prune", "int8", "prune + int8", "bad"]
@@ -270,7 +270,7 @@ def test_the_whole_way(
     again = ablate(study, tmp_path / "store", runs=5)
     assert calls == []
     assert again.rows() == done.rows()
-    if importlib.util.find_spec("ray"):  # whose processes know nothing of what is patched here
+    if importlib.util.find_spec("ray"):  # its processes do not have this test's patches
         accuracy = next((tmp_path / "store").glob("accuracy-*"))
         shutil.rmtree(accuracy)
         on_ray = ablate(study, tmp_path / "store", runs=5, ray="local", ray_workers=2)
@@ -283,7 +283,7 @@ def test_the_whole_way(
 def test_a_training_that_is_interrupted(
     checkpoint: Callable[[str], Path], blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In its last epoch, and after it: the stage is made all the same."""
+    """Interrupted in the last epoch and after it, the stage still completes."""
     from yolort.tools.train import trainer as module
 
     training = Recipe(model=str(checkpoint("yolov8n")), imgsz=64, epochs=2, train=QUICK).checkpoint(0)

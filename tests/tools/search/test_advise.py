@@ -1,4 +1,4 @@
-"""Advice: of each kind of machine and data the line that fits, and every line with a page that is there."""
+"""Advice for each kind of machine and data; every suggestion names an existing page."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TIMES = Timings({"yolo26n": 28.0, "yolov8n": 37.0, "yolo26s": 75.0, "yolo11s": 7
 
 
 def text(on: Device = XEON, timings: Timings | None = TIMES, **options: Any) -> list[str]:
-    """The lines about the model: those before the engine's."""
+    """The suggestions about the model, which precede those about the engine."""
     lines = [one.text for one in advise(on, timings=timings, **options)]
     return lines[: -len(advise(on))]
 
@@ -64,7 +64,7 @@ def test_the_fastest_model_of_an_accuracy() -> None:
 
 
 def test_a_model_whose_time_is_not_known_is_named() -> None:
-    """It is not said that there is none: only nano models have a published time."""
+    """It does not claim that no model fits: only nano models have a published time."""
     for limit in (None, 20):
         first, *others = text(timings=None, min_map=45, max_latency=limit)
         assert first.startswith("YOLO26s reaches 45 mAP50-95; `yolort advise --measure s` tells") and not others

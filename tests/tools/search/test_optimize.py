@@ -1,4 +1,4 @@
-"""The search: plain answers first, nothing twice, failures are listed, and the best is what the budget asks for."""
+"""The search: simple options first, nothing twice, failures are listed, and the best trial fits the budget."""
 
 from __future__ import annotations
 
@@ -36,12 +36,14 @@ module = importlib.import_module("yolort.tools.search.optimize")  # the module, 
 Checkpoints = Callable[[str], Path]
 
 
-trained: list[Recipe] = []  # of those that were measured, what was scored
+trained: list[Recipe] = []  # scored trials among the measured ones
 
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
-    """In place of measuring: a smaller input and OpenVINO are faster, pruning too, at a price. What was tried."""
+    """Replaces measurements: smaller inputs and OpenVINO are faster, and pruning at the cost of accuracy. Returns the
+    tried recipes.
+    """
     seen: list[Recipe] = []
     trained.clear()
 
@@ -64,7 +66,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
         "able_engines",
         lambda: {"onnxruntime": ["fp32", "int8"], "openvino": ["fp32", "bf16"], "ncnn": ["fp32"]},
     )
-    # Made-up artifacts detect what the embedded model does.
+    # Fake artifacts detect the same as the embedded model.
     monkeypatch.setattr(Pipeline, "case", lambda *_: Case(str(yolort.demo_model()), "onnxruntime"))
     return seen
 
@@ -113,7 +115,7 @@ def test_the_search(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measu
 @pytest.mark.usefixtures("measured")
 @pytest.mark.slow
 def test_only_what_can_win_is_trained(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
-    done = search(checkpoint, blocks, tmp_path / "a", budget=Budget(max_drop=10.0))  # which 32 pixels meet, in 2.5 ms
+    done = search(checkpoint, blocks, tmp_path / "a", budget=Budget(max_drop=10.0))  # met at 32 pixels, in 2.5 ms
     pruned = [one for one in done.trials if one.recipe.finetune and not one.note.startswith("failed")]
     assert {one.note.partition(":")[0] for one in pruned if one.ms >= 2.5} == {"not trained"}
     assert any(one.note.endswith("within the budget already") for one in pruned)
@@ -124,7 +126,7 @@ def test_only_what_can_win_is_trained(checkpoint: Checkpoints, blocks: Path, tmp
 def test_what_loses_too_much_is_distilled(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
 ) -> None:
-    budget = Budget(max_drop=3.5)  # 32 pixels lose 5 points, and distilled 1.5
+    budget = Budget(max_drop=3.5)  # 32 pixels lose 5 points, or 1.5 if distilled
     done = search(checkpoint, blocks, tmp_path / "a", trials=40, budget=budget)
     distilled = [one for one in measured if one.teacher]
     first = distilled[0]
@@ -149,7 +151,7 @@ def test_what_is_pruned_first(checkpoint: Checkpoints, blocks: Path, tmp_path: P
         return [(f"{one.imgsz} {one.engine} {one.precision}", one.prune) for one in measured[start : start + 3]]
 
     ratios = (0.1, 0.2, 0.3)
-    # Of what is accurate enough the fastest; where a latency is to be met, of what is too slow for it.
+    # Prunes the fastest of those that are accurate enough; with a latency target, one that is too slow.
     assert first("drop", Budget(max_drop=2.0)) == [("64 openvino fp32", ratio) for ratio in ratios]
     assert first("all", Budget(max_drop=6.0)) == [("32 openvino fp32", ratio) for ratio in ratios]
     assert first("ms", Budget(max_latency=5.0)) == [("64 openvino fp32", ratio) for ratio in ratios]
@@ -202,7 +204,7 @@ def test_it_goes_on(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measu
     search(checkpoint, blocks, tmp_path / "a", trials=5)
     (name,) = optuna.get_all_study_names(f"sqlite:///{tmp_path / 'a' / 'study.db'}")
     study = optuna.load_study(study_name=name, storage=f"sqlite:///{tmp_path / 'a' / 'study.db'}")
-    study.ask(study.get_trials()[0].distributions)  # as a process that was killed leaves it
+    study.ask(study.get_trials()[0].distributions)  # as left by a killed process
     done = search(checkpoint, blocks, tmp_path / "a", trials=9)
     assert len(measured) == 9
     assert len({repr(one) for one in measured}) == 9
@@ -289,7 +291,7 @@ def test_arguments(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_the_whole_way(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
-    """Measured indeed, in processes of their own."""
+    """Really measured, in child processes."""
     quick = {key: value for key, value in training.QUICK.items() if key != "imgsz"}
     done = optimize(
         checkpoint("yolov8n"),

@@ -1,4 +1,4 @@
-"""What a search says of its trials."""
+"""Findings of a search about its trials."""
 
 from __future__ import annotations
 

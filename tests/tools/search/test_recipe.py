@@ -1,4 +1,4 @@
-"""The commands that do what a recipe says."""
+"""The commands equivalent to a recipe."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def _search(file: Path, barrier: Barrier) -> None:
 
 @pytest.mark.slow
 def test_one_search_works_at_a_time(tmp_path: Path) -> None:
-    """It makes the tables; to the next its trials are not those of a process that was killed."""
+    """One process creates the tables; the next does not mistake its trials for those of a killed process."""
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(3)
     file = tmp_path / "study.db"

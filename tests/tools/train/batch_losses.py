@@ -1,4 +1,4 @@
-"""The parts of the loss of one batch, by the options of `train`."""
+"""The components of one batch's loss for given options of `train`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from yolort.tools.train.trainer import Trainer
 
 
 def batch_losses(model: Any, batch: dict[str, torch.Tensor]) -> Callable[..., dict[str, float]]:
-    """A function from options to the parts, and their "total", through the trainer that has the options."""
+    """A function that returns the components and their "total" for given options, computed by the trainer with these
+    options.
+    """
     model.args = get_cfg()
     with torch.no_grad():
         predictions = model(batch["img"])

@@ -1,4 +1,4 @@
-"""`yolort distill`: the terms of the loss, what a teacher must be, and that nothing of it is left in the result."""
+"""`yolort distill`: the loss terms, requirements on a teacher, and that the result contains no part of it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def model_of(path: Path) -> Any:
 
 
 def taught(path: Path) -> Any:
-    """A teacher with the classes of the data, in another order, that finds something everywhere."""
+    """A teacher with the data's classes in another order that detects something everywhere."""
     model = model_of(path)
     set_classes(model, {0: "blue", 1: "red", 2: "Green"})
     for branch in ("cv3", "one2one_cv3"):
@@ -58,7 +58,7 @@ def test_logit_loss_pulls_towards_the_teacher() -> None:
 
 def test_box_loss_by_hand() -> None:
     student = torch.tensor([[[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 1.0, 1.0]]])
-    teacher = torch.tensor([[[1.0, 1.0, 3.0, 3.0], [5.0, 5.0, 9.0, 9.0]]])  # same centre and shape: IoU 4 / 16
+    teacher = torch.tensor([[[1.0, 1.0, 3.0, 3.0], [5.0, 5.0, 9.0, 9.0]]])  # same center and shape: IoU 4 / 16
     assert box_loss(student, teacher, torch.tensor([[2.0, 0.0]])).item() == pytest.approx(0.75, abs=1e-4)
     assert box_loss(teacher, teacher, torch.ones(1, 2)).item() == pytest.approx(0, abs=1e-4)
 
@@ -174,10 +174,10 @@ def test_branches_and_gains(
 
 @pytest.mark.slow
 def test_gains_of_zero_leave_the_labels(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
-    """Without the three terms the student learns what it learns without a teacher, seed by seed."""
+    """Without the three terms, the student learns the same as without a teacher, for every seed."""
 
     class Reseeded(Trainer):
-        """Building a projector draws random numbers; the images must be drawn from the same ones."""
+        """Building a projector draws random numbers, which must not change the sampling of images."""
 
         def prepare_criterion(self) -> None:
             from ultralytics.utils.torch_utils import init_seeds

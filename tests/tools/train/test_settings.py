@@ -1,4 +1,4 @@
-"""Ultralytics' settings: what it would ignore or stumble over later is refused before anything is read or written."""
+"""Ultralytics' settings: those that it would ignore or fail on later are refused before anything is read or written."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_device_that_is_not_here() -> None:
 
 
 def test_settings_of_a_file(tmp_path: Path) -> None:
-    """They count, those that are given beside it more, and its defaults are nobody's wish."""
+    """They are used, explicit settings override them, and defaults in the file are ignored."""
     file = tmp_path / "hyp.yaml"
     file.write_text(
         DEFAULT_CFG_PATH.read_text().replace("lr0: 0.01", "lr0: 0.002").replace("mosaic: 1.0", "mosaic: 0.5")
@@ -93,7 +93,7 @@ def test_files_that_are_refused(text: str, message: str, tmp_path: Path) -> None
 
 
 def test_settings_are_checked_before_the_data(tmp_path: Path) -> None:
-    """Of every command that trains: the data set is not even there."""
+    """For every command that trains; the dataset does not even exist."""
     wrong: dict[str, Any] = {"optimizer": "Foo"}
     run = tmp_path / "run"
     for start in (train, train_module):
@@ -108,7 +108,7 @@ def test_settings_are_checked_before_the_data(tmp_path: Path) -> None:
     for options, message in (
         ({"class_weights": "mean"}, "class weights must be median"),
         ({"class_weights": "median", "clip": (2, 3)}, "clip must be"),
-        ({"clip": (5, 1)}, "clip must be"),  # also where nothing is weighted
+        ({"clip": (5, 1)}, "clip must be"),  # also without weighting
         ({"class_weights": "median", "single_cls": True}, "single_cls leaves one class"),
         ({"sampling": "balanced", "single_cls": True}, "single_cls leaves one class"),
         ({"gamma": -1}, "gamma must be"),

@@ -1,4 +1,4 @@
-"""`yolort train`: weights, losses and sampling as by hand, and with them a checkpoint that stock Ultralytics loads."""
+"""`yolort train`: weights, losses and sampling as computed by hand, and a checkpoint that stock Ultralytics loads."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ IMAGES = [np.array([0, 0, 1]), np.array([0]), np.array([0]), np.array([], int)]
 
 
 def test_balanced_sampling_by_hand() -> None:
-    # class 0: 4 objects, class 1: one; the chances of the labelled images are 2/4 + 1, 1/4, 1/4
+    # class 0: 4 objects, class 1: one; the weights of the labeled images are 2/4 + 1, 1/4, 1/4
     chances = np.array([1.5, 0.25, 0.25])
     weights = np.append(chances / chances.mean(), 1)
     assert sample_weights(IMAGES, 2, "balanced") == pytest.approx(weights / weights.mean())
@@ -118,7 +118,7 @@ def test_focal_loss_has_a_gradient_where_it_is_zero() -> None:
 
 @pytest.fixture(params=["yolov8n", "yolo26n"])
 def criterion(request: pytest.FixtureRequest, checkpoint: Checkpoints) -> Callable[..., dict[str, float]]:
-    """From options to the parts of the loss of one batch, through the trainer that has them."""
+    """Function that returns the loss components of one batch for given options."""
     random = torch.Generator().manual_seed(0)
     batch = {
         "img": torch.rand(2, 3, 64, 64, generator=random),
@@ -130,7 +130,7 @@ def criterion(request: pytest.FixtureRequest, checkpoint: Checkpoints) -> Callab
 
 
 def test_gamma_0_without_alpha_is_the_cross_entropy(criterion: Callable[..., dict[str, float]]) -> None:
-    """By a focal loss that is there and computes it, and by none."""
+    """With a focal loss module that computes the loss, and without one."""
     stock = criterion()
     halved = criterion(alpha=0.5)  # gamma 0: half the cross-entropy of every element
     assert halved["cls_loss"] == pytest.approx(stock["cls_loss"] / 2, rel=1e-6)
@@ -194,7 +194,7 @@ def test_images_and_parts_of_mosaics_are_drawn_by_weight(blocks: Path, checkpoin
 
 
 def test_the_sides_of_a_batch_stay_within_their_bounds() -> None:
-    """At 160 pixels 0.5,1.5 is 80 to 240, and not 64 to 256."""
+    """At 160 pixels, 0.5,1.5 means 80 to 240, not 64 to 256."""
     assert list(sides_within((0.5, 1.5), 160, 32)) == [96, 128, 160, 192, 224]
     assert list(sides_within((0.5, 1.5), 640, 32))[::20] == [320, 960]
     assert list(sides_within((0.7, 0.7), 320, 32)) == [224]
@@ -275,7 +275,7 @@ def test_report_by_hand(tmp_path: Path) -> None:
             train("yolo26n.yaml", data, epochs=1, output=tmp_path / "run", **option, **training.QUICK)
 
 
-# --- all of it
+# --- whole training
 
 
 @pytest.mark.parametrize("architecture", ["yolov8n", pytest.param("yolo26n", marks=pytest.mark.slow)])

@@ -1,4 +1,4 @@
-"""Training of models that segment and find poses and oriented boxes: own widths, losses and sampling as for boxes."""
+"""Training for segmentation, poses and oriented boxes: custom widths; losses and sampling as for boxes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TASKS = {"seg": "segment", "pose": "pose", "obb": "obb"}
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """From a task to the data.yaml of 8 + 4 generated scenes of it."""
+    """Function that returns the data.yaml of 8 + 4 generated scenes for a task."""
     root = tmp_path_factory.mktemp("scenes")
 
     def make(task: str) -> Path:
@@ -59,7 +59,7 @@ def model_of(path: Path) -> Any:
 def test_a_narrow_network_of_a_task_stays_narrow(
     architecture: str, kind: str, checkpoint: Checkpoints, scenes: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    """With every change of the loss and of the sampling."""
+    """With every option for loss and sampling."""
     data, run = scenes(TASKS[kind]), tmp_path / "run"
     given = training.narrowed(model_of(checkpoint(f"{architecture}-{kind}")))
     seen: list[dict[str, float]] = []
@@ -162,7 +162,7 @@ def test_other_classes_of_masks_change_their_last_layers_only(checkpoint: Checkp
     set_classes(given, {0: "cone", 1: 'a "sign"'})
     after = given.state_dict()
     changed = {name for name in before if before[name].shape != after[name].shape}
-    assert any("semseg" in name for name in changed)  # classes of every pixel, which only the training has
+    assert any("semseg" in name for name in changed)  # per-pixel classes, which exist only in training
     for name in changed:
         assert after[name].shape[0] == 2
         assert torch.equal(after[name][1], before[name][1])
@@ -183,7 +183,7 @@ def test_the_report_of_a_task_counts_its_objects(scenes: Callable[[str], Path]) 
         assert report.instances.tolist() == [rows.count(cls) for cls in report.names]
 
 
-# --- what is refused
+# --- refused settings
 
 
 def test_a_classifier_without_torchvision_is_refused_before_data_are_read(
@@ -197,7 +197,7 @@ def test_a_classifier_without_torchvision_is_refused_before_data_are_read(
 
 
 def test_only_detectors_are_distilled(checkpoint: Checkpoints, tmp_path: Path) -> None:
-    """Before the data are read."""
+    """Before the data is read."""
     student, teacher = checkpoint("yolo11n-seg"), checkpoint("yolo11n")
     for given in (student, model_of(student)):
         with pytest.raises(CheckpointError, match="only detectors can be distilled; this student is for segment"):

@@ -1,4 +1,4 @@
-"""`train_module`: the network that is given is the one that is trained, and what is saved opens without yolort."""
+"""`train_module` trains the given network itself, and saved files load without yolort."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_narrow_network_stays_narrow(
 @pytest.mark.slow
 def test_a_dense_rebuild_is_an_error(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     class Rebuilding(Trainer):
-        """What Ultralytics does with a checkpoint."""
+        """Ultralytics' own use of a checkpoint."""
 
         def wrap(self, student: Any) -> Any:
             rebuilt = self.get_model(cfg=student.yaml, weights=student, verbose=False)
@@ -83,7 +83,7 @@ def test_other_classes_change_the_class_convolutions_alone(checkpoint: Checkpoin
         for part in ("weight", "bias")
     }
     assert all(torch.equal(old[name], new[name]) for name in old if name not in changed)
-    for name in changed:  # the two that it knows by name keep their rows
+    for name in changed:  # the two classes that it knows by name keep their rows
         assert torch.equal(new[name][[1, 4]], old[name][[1, 0]])
         assert not torch.equal(new[name][0], old[name][0])
     assert given.model[-1].nc == given.yaml["nc"] == 5
@@ -117,7 +117,7 @@ def test_seeds(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
 def test_every_core_trains(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ultralytics leaves one out, which is half of two."""
+    """Ultralytics leaves one core unused, which is half of two."""
     seen: list[int] = []
 
     class Counting(Trainer):
@@ -206,7 +206,7 @@ def test_bad_labels(blocks: Path, tmp_path: Path) -> None:
 def test_images_that_cannot_be_read_are_left_out(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Named, in the counts as well as by Ultralytics, which installs nothing to read them."""
+    """Reported in the counts and by Ultralytics, which does not install anything to read them."""
     shutil.copytree(blocks.parent, tmp_path / "set")
     damaged = tmp_path / "set" / "images" / "train" / "3.png"
     damaged.write_bytes(b"no image")
@@ -244,7 +244,7 @@ def test_images_that_cannot_be_read_are_left_out(
 
 @pytest.mark.slow
 def test_an_image_that_opencv_does_not_read_is_named(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
-    """Pillow, which checks it, reads it."""
+    """Pillow, which Ultralytics checks images with, reads it."""
     shutil.copytree(blocks.parent, tmp_path / "set")
     image = tmp_path / "set" / "images" / "train" / "3.png"
     Image.open(image).convert("F").save(image.with_suffix(".tif"))
@@ -256,7 +256,7 @@ def test_an_image_that_opencv_does_not_read_is_named(checkpoint: Checkpoints, bl
 
 
 def test_a_label_file_with_boxes_and_polygons(blocks: Path, tmp_path: Path) -> None:
-    """Ultralytics leaves it out and says so in its log; `val` takes the box of each."""
+    """Ultralytics skips it and only logs that; `val` uses the box of each polygon."""
     shutil.copytree(blocks.parent, tmp_path / "set")
     (tmp_path / "set" / "labels" / "train" / "3.txt").write_text("0 0.5 0.5 0.2 0.2\n1 0.1 0.1 0.9 0.1 0.5 0.9\n")
     data = tmp_path / "set" / "data.yaml"
@@ -304,7 +304,7 @@ def test_labels_beside_the_images_are_trained_on(checkpoint: Checkpoints, blocks
 
 
 def test_an_output_that_is_not_utf_8(blocks: Path, tmp_path: Path) -> None:
-    """Ultralytics would stop at it with a codec's error, after it has read the data."""
+    """Ultralytics would fail on it with a codec error after reading the data."""
     run = tmp_path / os.fsdecode(b"run\xff")
     with pytest.raises(ValueError, match=r"output: Ultralytics takes no path that is not UTF-8: .*run\\udcff"):
         train_module("yolo26n.yaml", blocks, epochs=1, imgsz=64, output=run)
@@ -320,7 +320,7 @@ def test_sides_that_no_training_is_of(imgsz: int, blocks: Path, tmp_path: Path) 
 
 
 def test_an_output_with_an_apostrophe(blocks: Path, tmp_path: Path) -> None:
-    """Ultralytics takes it out of the path of the checkpoint, which it then asks a server for."""
+    """Ultralytics removes it from the checkpoint's path, and then tries to download the file."""
     with pytest.raises(ValueError, match="Ultralytics does not support paths with an apostrophe"):
         train_module("yolo26n.yaml", blocks, epochs=1, imgsz=64, output=tmp_path / "bob's run")
     assert not (tmp_path / "bob's run").exists()
@@ -340,7 +340,7 @@ def test_images_that_are_too_small(blocks: Path, tmp_path: Path) -> None:
 
 
 def test_images_that_are_black_to_ultralytics(blocks: Path, tmp_path: Path) -> None:
-    """16 bits that hold 8: OpenCV keeps the upper ones."""
+    """8-bit values in 16 bits: OpenCV keeps the upper bits."""
     import cv2
 
     shutil.copytree(blocks.parent, tmp_path / "set")
