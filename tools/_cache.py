@@ -75,8 +75,9 @@ class StageCache:
 
 @contextmanager
 def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Holds a lock file and removes it at the end; the kernel releases it if the process dies. `waiting` is called if
-    another process holds the lock.
+    """Holds a lock file and removes it at the end; the kernel releases it if the process dies.
+
+    `waiting` is called if another process holds the lock.
     """
     while True:
         # The name is predictable, so an existing link is not followed and an existing file is not truncated.

@@ -37,6 +37,7 @@ class _LazyPackage(ModuleType):
 
 def export_lazily(package: str, exported: Mapping[str, str]) -> None:
     """Adds the names in `exported` to the package with this `__name__`; values are the modules that define them.
+
     ".models.heads" is a module of the parent package.
     """
     module = sys.modules[package]

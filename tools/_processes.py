@@ -49,9 +49,10 @@ class ChildError(RuntimeError):
 
 
 class Child:
-    """A process in its own session that runs functions; close it, or use it as a context manager. It ends, with all its
-    descendants, when it is closed or its parent ends. multiprocessing.Process is not used: it runs the caller's script
-    again, opens no session, and does not end with its parent.
+    """A process in its own session that runs functions; close it, or use it as a context manager.
+
+    It ends, with all its descendants, when it is closed or its parent ends. multiprocessing.Process is not used: it
+    runs the caller's script again, opens no session, and does not end with its parent.
     """
 
     def __init__(self, *, quiet: bool = False, environment: Mapping[str, str] | None = None) -> None:
@@ -84,7 +85,9 @@ class Child:
 
     def call(self, function: Callable[..., Any], *arguments: Any, seconds: float = math.inf) -> Any:
         """Calls a module-level function in the child and returns its result; ChildError if it raises or takes more than
-        `seconds`. Function, arguments and result are pickled.
+        `seconds`.
+
+        Function, arguments and result are pickled.
         """
         try:
             self._connection.send((function, arguments))

@@ -76,8 +76,9 @@ def load_doubts(setup: Mapping[str, str]) -> list[str]:
 
 
 def installed(engine: str) -> tuple[str, float]:
-    """What an engine needs besides numpy: packages or a library, and their MB on disk. "torch" means PyTorch with
-    everything that Ultralytics' predict imports.
+    """What an engine needs besides numpy: packages or a library, and their MB on disk.
+
+    "torch" means PyTorch with everything that Ultralytics' predict imports.
     """
     if engine == "torch":
         found = [importlib.util.find_spec(name) for name in ("torch", "torchvision", "ultralytics", "cv2")]
@@ -143,7 +144,9 @@ def limits(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgr
 
 class Load:
     """Measures how busy other processes keep the cores that this process may use, since construction (Linux; otherwise
-    unknown). If they use more than a tenth of the cores, times are unreliable.
+    unknown).
+
+    If they use more than a tenth of the cores, times are unreliable.
     """
 
     TOO_MUCH = 0.1  #: of the cores
@@ -193,8 +196,9 @@ def busy_cores(seconds: float = 0.5) -> float | None:
 
 
 def wait_until_quiet(patience: float, say: Callable[[str], None] = lambda _: None) -> float | None:
-    """Waits up to `patience` seconds for other processes to stop using the cores, and returns the final load. `say` is
-    called once if it has to wait.
+    """Waits up to `patience` seconds for other processes to stop using the cores, and returns the final load.
+
+    `say` is called once if it has to wait.
     """
     end = time.monotonic() + patience
     told = False

@@ -1,9 +1,9 @@
-"""Makes Ultralytics work if torchvision cannot be imported, and stops it from installing packages. With a CPU-only
-torch (`2.13.0+cpu`) and PyPI's torchvision, which is built against CUDA, importing torchvision fails with `operator
-torchvision::nms does not exist`. For detectors, Ultralytics 8.4 imports
-torchvision in `predict`, in `val` (so at the end of every `train` too) and in the warm-up of its backends,
-only for `torchvision.ops.nms`; its own `ultralytics.utils.nms.TorchNMS.nms` is documented to match that
-exactly.
+"""Makes Ultralytics work if torchvision cannot be imported, and stops it from installing packages.
+
+With a CPU-only torch (`2.13.0+cpu`) and PyPI's torchvision, which is built against CUDA, importing torchvision fails
+with `operator torchvision::nms does not exist`. For detectors, Ultralytics 8.4 imports torchvision in `predict`, in
+`val` (so at the end of every `train` too) and in the warm-up of its backends, only for `torchvision.ops.nms`; its own
+`ultralytics.utils.nms.TorchNMS.nms` is documented to match that exactly.
 """
 
 from __future__ import annotations
@@ -75,10 +75,11 @@ def _why_unusable() -> str | None:
 
 
 def allow_missing_torchvision() -> bool:
-    """Lets Ultralytics run if torchvision cannot be imported; call it before `predict`, `val` or `train`. If
-    torchvision works, nothing changes. If its import or its NMS kernel fails, remains of the failed import are removed
-    from `sys.modules`, a stand-in with `torchvision.ops.nms` and `torchvision.__version__` replaces it in this process,
-    and one warning is logged. Further calls have no effect.
+    """Lets Ultralytics run if torchvision cannot be imported; call it before `predict`, `val` or `train`.
+
+    If torchvision works, nothing changes. If its import or its NMS kernel fails, remains of the failed import are
+    removed from `sys.modules`, a stand-in with `torchvision.ops.nms` and `torchvision.__version__` replaces it in this
+    process, and one warning is logged. Further calls have no effect.
 
     Returns True if the stand-in is used, False for the real torchvision.
     """
@@ -103,7 +104,9 @@ def allow_missing_torchvision() -> bool:
 
 def need_torchvision() -> None:
     """Raises ModuleNotFoundError if torchvision cannot be imported, whose transforms Ultralytics needs to train
-    classifiers. The message names the matching version and how to install it.
+    classifiers.
+
+    The message names the matching version and how to install it.
     """
     import torch
 
@@ -121,8 +124,9 @@ def need_torchvision() -> None:
 
 
 def install_nothing() -> None:
-    """Makes `PIL.Image.open` raise PIL's own error for a file that is not an image. Ultralytics replaces it with a
-    function that tries to install pi-heif and fails with ModuleNotFoundError.
+    """Makes `PIL.Image.open` raise PIL's own error for a file that is not an image.
+
+    Ultralytics replaces it with a function that tries to install pi-heif and fails with ModuleNotFoundError.
     """
     from ultralytics.utils import patches
 

@@ -86,8 +86,9 @@ def _count(node: yaml.Node, loader: Any, known: dict[int, tuple[int, int] | None
 
 
 def _check_keys(node: yaml.MappingNode, loader: Any) -> None:
-    """Raises ValueError for duplicate keys: 0, 00, 0x0 and false are the same key. Only scalar keys are checked; other
-    keys are refused when the document is constructed.
+    """Raises ValueError for duplicate keys: 0, 00, 0x0 and false are the same key.
+
+    Only scalar keys are checked; other keys are refused when the document is constructed.
     """
     keys: dict[Any, str] = {}
     for key, _ in node.value:

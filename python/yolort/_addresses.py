@@ -28,8 +28,10 @@ def is_address(text: str) -> bool:
 
 
 def without_secrets(address: str) -> str:
-    """An address for a message, log or result; text that does not look like a URL is unchanged. User and password are
-    removed, as are the values in query, fragment and `name=value` path segments, except for a few harmless parameters.
+    """An address for a message, log or result; text that does not look like a URL is unchanged.
+
+    User and password are removed, as are the values in query, fragment and `name=value` path segments, except for a few
+    harmless parameters.
     """
     found = re.match(_ADDRESS, address)
     if not found:

@@ -290,7 +290,9 @@ def thresholds(
     count: int = 0,
 ) -> _core.Thresholds:
     """Thresholds for the core, which checks the ranges. `conf` may be a dict by class index; `of_others` is then the
-    threshold of the remaining ones of `count` classes. Raises TypeError.
+    threshold of the remaining ones of `count` classes.
+
+    Raises TypeError.
     """
     return _core.Thresholds(
         conf=of_others if isinstance(conf, Mapping) else number("conf", conf),

@@ -17,8 +17,9 @@ _MIN_VISIBILITY = 0.5  # keypoints less visible than this are left out, as in Ul
 def image_of(
     given: npt.NDArray[np.uint8] | None, path: str | None, shape: tuple[int, ...] | None
 ) -> npt.NDArray[np.uint8]:
-    """The image of a result: the one given, otherwise its file, read again. `shape`: required height and width. Raises
-    ValueError if there is no image or its shape differs; FileNotFoundError, ImageError: see `images.read`.
+    """The image of a result: the one given, otherwise its file, read again. `shape`: required height and width.
+
+    Raises ValueError if there is no image or its shape differs; FileNotFoundError, ImageError: see `images.read`.
     """
     if given is None:
         if path is None or _addresses.is_address(path):

@@ -23,9 +23,10 @@ class EngineStatus(NamedTuple):
 
 
 class Engine(Protocol):
-    """A model loaded by an engine written in Python, see `register_engine`. Used by one thread at a time. The Detector
-    does everything except running the network: it writes images into the array that `input` returns, and decodes the
-    outputs of `run`.
+    """A model loaded by an engine written in Python, see `register_engine`. Used by one thread at a time.
+
+    The Detector does everything except running the network: it writes images into the array that `input` returns, and
+    decodes the outputs of `run`.
     """
 
     #: (batch, height, width) of the network input; 0 for dynamic ones
@@ -36,9 +37,10 @@ class Engine(Protocol):
     precision: str
 
     def input(self, batch: int, height: int, width: int) -> Any:
-        """Returns a C-contiguous numpy array (batch, 3, height, width), float32 or float16, initially zero. The
-        Detector writes RGB values from 0 to 1 into it. Until another shape is requested, return the same array and do
-        not change its contents.
+        """Returns a C-contiguous numpy array (batch, 3, height, width), float32 or float16, initially zero.
+
+        The Detector writes RGB values from 0 to 1 into it. Until another shape is requested, return the same array and
+        do not change its contents.
         """
         ...
 

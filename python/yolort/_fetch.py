@@ -22,8 +22,9 @@ _SAFE = "%/:=&?~#+!$,;'@()*[]"  # characters allowed in a URL besides letters, d
 
 
 def fetch(url: str) -> bytes:
-    """Downloads an http or https URL, which may contain spaces and non-ASCII letters. Redirects stay within http and
-    https. The proxies of the environment are used (`HTTPS_PROXY`).
+    """Downloads an http or https URL, which may contain spaces and non-ASCII letters.
+
+    Redirects stay within http and https. The proxies of the environment are used (`HTTPS_PROXY`).
 
     Raises:
         ImageError: the server cannot be reached, answers with an error, takes more than `TIMEOUT` seconds, or sends

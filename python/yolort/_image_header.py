@@ -1,6 +1,8 @@
 """Reads the size and pixel layout of an image from the first bytes of its file, with bounded work for any bytes, and
-without decoding. Each reader returns (width, height) in pixels of the largest buffer that decoding fills, or None if
-the bytes have another format or end too early.
+without decoding.
+
+Each reader returns (width, height) in pixels of the largest buffer that decoding fills, or None if the bytes have
+another format or end too early.
 """
 
 from __future__ import annotations

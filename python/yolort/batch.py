@@ -1,5 +1,6 @@
-"""Detects in or classifies very many images on a Ray cluster; writes one file of JSON lines per shard. A shard's file
-appears whole or not at all. Running again with the same source and output completes the missing shards.
+"""Detects in or classifies very many images on a Ray cluster; writes one file of JSON lines per shard.
+
+A shard's file appears whole or not at all. Running again with the same source and output completes the missing shards.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def run(
     """Detect in all images of a source.
 
     Args:
-        source: a folder or glob pattern of images, a Parquet file, or a folder of Parquet files. model: see `Detector`.
-            Every node of the cluster must be able to access source, model and output.
+        source: a folder or glob pattern of images, a Parquet file, or a folder of Parquet files.
+        model: see `Detector`. Every node of the cluster must be able to access source, model and output.
         output: folder for `part-00000.jsonl` and so on; created if missing.
         ray_address: address of a cluster; None: start Ray on this machine for this call.
         actors: number of Detectors in the cluster, at most one per CPU; the CPUs are divided among them.

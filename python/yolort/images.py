@@ -303,8 +303,9 @@ def _without_end_marker(data: bytes, flags: int, name: str) -> npt.NDArray[Any] 
 
 def _to_bytes(image: npt.NDArray[Any], name: str, white: int = 0) -> npt.NDArray[np.uint8]:
     """Converts pixels to 8 bits: for integers the upper 8 bits, or scaled so that `white` becomes 255; for floats 0 to
-    1 becomes 0 to 255. Refuses images that would become all black or white: 8-bit values stored in 16 bits, and floats
-    up to 255.
+    1 becomes 0 to 255.
+
+    Refuses images that would become all black or white: 8-bit values stored in 16 bits, and floats up to 255.
     """
     maximum = 255 if image.dtype == np.uint8 else 65535
     if not 0 < white < maximum or image.max() > white:

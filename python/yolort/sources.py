@@ -108,8 +108,9 @@ class Arrays:
 
 
 class Files:
-    """Image and video files, one after another. Unreadable ones are skipped, each with a UserWarning, unless there is
-    only one.
+    """Image and video files, one after another.
+
+    Unreadable ones are skipped, each with a UserWarning, unless there is only one.
     """
 
     live = False

@@ -1,5 +1,6 @@
-"""Runs one rival in its own process: `load`, then `measure`. It sleeps between measurements, so that its threads do not
-disturb other rivals.
+"""Runs one rival in its own process: `load`, then `measure`.
+
+It sleeps between measurements, so that its threads do not disturb other rivals.
 """
 
 from __future__ import annotations

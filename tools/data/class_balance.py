@@ -95,8 +95,10 @@ class ClassReport:
 
 def class_report(data: str | Path, imgsz: int, split: str = "train", task: str = "detect") -> ClassReport:
     """Counts the training images and objects in a split of a `data.yaml`; `imgsz` is the side of the network's input in
-    pixels. `task`: see `load_dataset`; for classification, the whole image counts as the object. Images that cannot be
-    read are skipped, as in Ultralytics, each with a UserWarning.
+    pixels.
+
+    `task`: see `load_dataset`; for classification, the whole image counts as the object. Images that cannot be read are
+    skipped, as in Ultralytics, each with a UserWarning.
 
     Raises what `load_for_training` raises (a label out of range: LabelError with file and line), LabelError if no image
     can be read.
@@ -181,9 +183,10 @@ def sample_weights(
 ) -> np.ndarray:
     """How often to draw each image, relative to the others: (images,) float64 with the mean 1.
 
-    `images` holds the class indices of each image's objects. Images without objects keep their share. - "balanced": a
-    class is drawn uniformly, then one of its objects; the weight is the probability that the image contains that
-    object;
+    `images` holds the class indices of each image's objects. Images without objects keep their share.
+
+    - "balanced": a class is drawn uniformly, then one of its objects; the weight is the probability that the image
+      contains that object;
     - "repeat": repeat factor sampling (Gupta et al., LVIS, arXiv:1908.03195, appendix B.2): max over the classes of the
       image of max(1, sqrt(threshold / f)), where f is the share of images that contain the class. `threshold` is 0 to
       1, by default the median of f; classes above it are not drawn more often. LVIS uses 0.001.

@@ -98,8 +98,9 @@ def load_dataset(
 
 
 def letterboxed(images: Sequence[str | Path | np.ndarray], size: tuple[int, int], channels: int = 3) -> np.ndarray:
-    """Images as network input: (n, channels, height, width) float32; `size` is (height, width). `images`: files, or
-    pixels: (height, width, 3) BGR uint8, or with another number of channels.
+    """Images as network input: (n, channels, height, width) float32; `size` is (height, width).
+
+    `images`: files, or pixels: (height, width, 3) BGR uint8, or with another number of channels.
     """
     out = np.empty((len(images), channels, *size), np.float32)
     for index, image in enumerate(images):
@@ -142,8 +143,10 @@ def of_channels(image: np.ndarray, channels: int) -> np.ndarray:
 
 
 def list_images(data: str | Path, split: str = "train") -> list[Path]:
-    """The sorted image files of a folder or glob pattern, a .txt of paths, a split of a `data.yaml`, or COCO JSON. If
-    the folder has a subfolder named like the split, as for classifiers, the images of that one. Labels are not read.
+    """The sorted image files of a folder or glob pattern, a .txt of paths, a split of a `data.yaml`, or COCO JSON.
+
+    If the folder has a subfolder named like the split, as for classifiers, the images of that one. Labels are not read.
+
     Raises FileNotFoundError, LabelError if the description is damaged or lists no images.
     """
     path = Path(data)
@@ -228,8 +231,10 @@ def check_trained_on(path: Path) -> tuple[int, int]:
 
 
 def _check_readable(data: str | Path, split: str, paths: Sequence[Path]) -> None:
-    """Raises LabelError if no image can be read; stops at the first readable one. Images are read with PIL, like
-    Ultralytics' check, and with the runtime, which refuses images that OpenCV reads as black.
+    """Raises LabelError if no image can be read; stops at the first readable one.
+
+    Images are read with PIL, like Ultralytics' check, and with the runtime, which refuses images that OpenCV reads as
+    black.
     """
     reasons: list[Exception] = []
     for path in paths:
@@ -265,6 +270,7 @@ def trainable(paths: Sequence[Path]) -> list[Path]:
 
 def write_for_ultralytics(data: str | Path, folder: Path) -> str:
     """The `data` argument for Ultralytics' training: a data.yaml in `folder` with the images and names that were read.
+
     Given the user's file, Ultralytics might look for images elsewhere, or run `download` if it does not find them. For
     a dataset that Ultralytics ships it is the name, for a folder of classes the path.
     """

@@ -17,8 +17,9 @@ _WNID = re.compile(r"n\d{8}")  # ImageNet's class names
 
 
 def split_folder(path: Path, split: str) -> Path:
-    """The folder of a split: `path`/train and so on, or `path` itself if it has no splits. Raises FileNotFoundError if
-    the folder does not exist or has only other splits.
+    """The folder of a split: `path`/train and so on, or `path` itself if it has no splits.
+
+    Raises FileNotFoundError if the folder does not exist or has only other splits.
     """
     if not path.is_dir():
         raise FileNotFoundError(f"no such folder: {path}")
@@ -30,8 +31,9 @@ def split_folder(path: Path, split: str) -> Path:
 
 
 def read_folders(path: Path, split: str) -> Dataset:
-    """The images of a split; each folder in it is a class, in alphabetical order. Raises FileNotFoundError like
-    `split_folder`, and LabelError if there are no folders with images.
+    """The images of a split; each folder in it is a class, in alphabetical order.
+
+    Raises FileNotFoundError like `split_folder`, and LabelError if there are no folders with images.
     """
     root = split_folder(path, split)
     folders = sorted(one for one in root.iterdir() if one.is_dir())

@@ -39,8 +39,9 @@ class LabelFormat:
 
 
 def read_labels(image: Path, file: Path, form: LabelFormat) -> Sample:
-    """The objects of an image; a missing file means no objects. Raises LabelError with the line number for invalid
-    lines.
+    """The objects of an image; a missing file means no objects.
+
+    Raises LabelError with the line number for invalid lines.
     """
     lines: dict[tuple[float, ...], None] = {}  # Ultralytics drops duplicates
     if file.is_symlink() and not file.exists():

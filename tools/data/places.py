@@ -33,8 +33,11 @@ def roots_of(description: Path, base: str) -> list[Path]:
 
 
 def images_of(description: Path, entry: str, roots: Sequence[Path]) -> list[Path]:
-    """The images of an entry: those in a folder and its subfolders, or in a .txt list. Raises: FileNotFoundError: it
-    does not exist; names the places that were tried. LabelError: it is neither.
+    """The images of an entry: those in a folder and its subfolders, or in a .txt list.
+
+    Raises:
+        FileNotFoundError: it does not exist; names the places that were tried.
+        LabelError: it is neither.
     """
     places = list(dict.fromkeys(_places(entry, roots)))
     for place in places:
@@ -71,9 +74,11 @@ def _listed(file: Path, roots: Sequence[Path]) -> list[Path]:
 
 
 def label_files(images: Sequence[Path]) -> list[Path]:
-    """The label file of each image; a missing file means no objects. Ultralytics' rule: the last folder `images` in the
-    path becomes `labels`, with the ending .txt. If that file does not exist, the rule is applied to the path with links
-    resolved. If no image has labels by this rule, they are beside the images.
+    """The label file of each image; a missing file means no objects.
+
+    Ultralytics' rule: the last folder `images` in the path becomes `labels`, with the ending .txt. If that file does
+    not exist, the rule is applied to the path with links resolved. If no image has labels by this rule, they are beside
+    the images.
     """
     files = []
     for image in images:

@@ -52,7 +52,10 @@ class Sample:
         )
 
     def in_pixels(self, height: int, width: int) -> Sample:
-        """The same in pixels of an image of this size. Raises LabelError for pixel masks of another image size."""
+        """The same in pixels of an image of this size.
+
+        Raises LabelError for pixel masks of another image size.
+        """
         if not self.relative:
             masks = [one for one in self.outlines or () if isinstance(one, dict)]
             if wrong := next((one for one in masks if one["size"] != [height, width]), None):
@@ -87,10 +90,13 @@ class Dataset:
     sigmas: tuple[float, ...] | None = None  # of the keypoints, for OKS; None: the defaults
 
     def with_classes_of(self, names: dict[int, str]) -> Dataset:
-        """The same with the class indices of a model. Equal names in another order are matched, ignoring case. If names
-        differ, classes are matched by position, and a UserWarning and a note name the first difference. Raises
-        LabelError if the number of classes differs, or if the same names are in another order and one of them occurs
-        twice. For images in folders, see `align_folders`.
+        """The same with the class indices of a model.
+
+        Equal names in another order are matched, ignoring case. If names differ, classes are matched by position, and a
+        UserWarning and a note name the first difference.
+
+        Raises LabelError if the number of classes differs, or if the same names are in another order and one of them
+        occurs twice. For images in folders, see `align_folders`.
         """
         if self.task == "classify":
             return align_folders(self, names)
@@ -152,10 +158,12 @@ def listed(names: dict[int, str]) -> str:
 
 
 def align_folders(dataset: Dataset, names: dict[int, str]) -> Dataset:
-    """Images in class folders, with the class indices of a model, as determined by Ultralytics. Folders are matched to
-    the model's classes by name, ignoring case; images in other folders are skipped, with a note. If no folder has the
-    name of a class, the folders in alphabetical order are the model's classes. Raises LabelError if their number then
-    differs, or if no image is left.
+    """Images in class folders, with the class indices of a model, as determined by Ultralytics.
+
+    Folders are matched to the model's classes by name, ignoring case; images in other folders are skipped, with a note.
+    If no folder has the name of a class, the folders in alphabetical order are the model's classes.
+
+    Raises LabelError if their number then differs, or if no image is left.
     """
     index = {name.casefold(): cls for cls, name in names.items()}
     known = {cls: index[name.casefold()] for cls, name in dataset.names.items() if name.casefold() in index}

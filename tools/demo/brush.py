@@ -63,8 +63,9 @@ class Brush:
         return np.asarray(np.asarray(points, np.float64) @ self._matrix.T + self._centre)
 
     def pixels(self, points: Points, turned: float = 0.0) -> npt.NDArray[np.float64]:
-        """Converts points of the object, (n, 2), to pixels of the image that `finish` returns. `turned`: rotation
-        around the object's center in radians.
+        """Converts points of the object, (n, 2), to pixels of the image that `finish` returns.
+
+        `turned`: rotation around the object's center in radians.
         """
         cos, sin = math.cos(turned), math.sin(turned)
         at = (self._pixels(points) - self._centre) @ np.array([[cos, sin], [-sin, cos]]) + self._centre

@@ -1,7 +1,7 @@
-"""Procedural scenes with exact labels: generates a dataset for any task from a seed, without downloads. A scene is a
-background, clutter without a class, and objects of the ten `CLASSES`, painted back to
-front with shading, texture, cast shadows, light, blur, sensor noise and JPEG artifacts. Everything is drawn
-with numpy and OpenCV.
+"""Procedural scenes with exact labels: generates a dataset for any task from a seed, without downloads.
+
+A scene is a background, clutter without a class, and objects of the ten `CLASSES`, painted back to front with shading,
+texture, cast shadows, light, blur, sensor noise and JPEG artifacts. Everything is drawn with numpy and OpenCV.
 
     from yolort.tools.demo import SceneConfig, generate, write_dataset
 
@@ -12,18 +12,17 @@ with numpy and OpenCV.
 The same as a program: `python -m yolort.tools.demo.dataset scenes --train 2000 --val 300 --imgsz 320`.
 
 **What a box is.** The tight box around the visible pixels of the object, not counting parts hidden by the image border
-or another object (COCO's modal box). A pixel belongs to an object when at least
-`COVERAGE` of it is covered; below that nothing is painted, so box and pixels agree exactly before blur and noise. Every
-painted object is labeled. Placements that would leave less than `SceneConfig.min_visible` of any silhouette visible are
-rejected.
+or another object (COCO's modal box). A pixel belongs to an object when at least `COVERAGE` of it is covered; below that
+nothing is painted, so box and pixels agree exactly before blur and noise. Every painted object is labeled. Placements
+that would leave less than `SceneConfig.min_visible` of any silhouette visible are rejected.
 
 **What the other labels are.** An outline runs along the edges of exactly those pixels. An oriented box is the tight one
-around those pixels, with its sides aligned to the object's axes. Keypoints are four
-points of the object, wherever it was drawn, with COCO's visibility: 1 where another object hides the point.
+around those pixels, with its sides aligned to the object's axes. Keypoints are four points of the object, wherever it
+was drawn, with COCO's visibility: 1 where another object hides the point.
 
-**Determinism.** Scene `index` of a config depends on `seed`, `index` and the config only, never on other
-scenes, on the order or the number of processes. Background, objects, and camera draw from three separate
-generators: a scene with `objects=(0, 0)` has the background of the scene with objects.
+**Determinism.** Scene `index` of a config depends on `seed`, `index` and the config only, never on other scenes, on the
+order or the number of processes. Background, objects, and camera draw from three separate generators: a scene with
+`objects=(0, 0)` has the background of the scene with objects.
 """
 
 from __future__ import annotations

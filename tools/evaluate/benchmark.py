@@ -235,10 +235,14 @@ def cases(
     imgsz: tuple[int, int] | None = None,
     rect: bool | None = None,
 ) -> list[Case]:
-    """All available combinations, in the order of the models. A checkpoint (.pt) runs in PyTorch. An exported model
-    runs on each engine that reads it, in each precision that is worth measuring on the device, unless engines or
-    precisions are given. Devices other than the CPU are used only if given. Raises FileNotFoundError, ModelError for an
-    invalid model; ValueError if no case is left, or for `threads` above four per core.
+    """All available combinations, in the order of the models.
+
+    A checkpoint (.pt) runs in PyTorch. An exported model runs on each engine that reads it, in each precision that is
+    worth measuring on the device, unless engines or precisions are given. Devices other than the CPU are used only if
+    given.
+
+    Raises FileNotFoundError, ModelError for an invalid model; ValueError if no case is left, or for `threads` above
+    four per core.
     """
     counts = [_checks.count("threads", count) for count in threads]
     out: list[Case] = []

@@ -58,8 +58,10 @@ def split(rows: Sequence[Timed]) -> str:
 
 
 def pareto(points: Sequence[Point], metric: str = "mAP50-95") -> str:
-    """Accuracy against latency. A line joins the Pareto-optimal points; bars are 95 % intervals. If there are many
-    points, only those on the line, the best and the reference are labeled.
+    """Accuracy against latency.
+
+    A line joins the Pareto-optimal points; bars are 95 % intervals. If there are many points, only those on the line,
+    the best and the reference are labeled.
     """
     best = front(points, lambda point: (point.ms, point.map50_95))
     named = [

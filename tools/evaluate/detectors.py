@@ -18,8 +18,9 @@ _AUGMENTATION: dict[str, Any] = {"scales": (), "flip": True, "merge": "wbf", "sc
 
 
 def task_of(model: str | Path) -> str:
-    """The task of a model: "detect", "segment", "pose", "obb" or "classify". Raises FileNotFoundError, and ModelError
-    or CheckpointError for an invalid model.
+    """The task of a model: "detect", "segment", "pose", "obb" or "classify".
+
+    Raises FileNotFoundError, and ModelError or CheckpointError for an invalid model.
     """
     if Path(model).suffix not in (".pt", ".yaml", ".yml"):
         return _core.model_task(model) or "detect"
@@ -30,8 +31,9 @@ def task_of(model: str | Path) -> str:
 
 
 def common_task(models: Iterable[str]) -> str:
-    """The common task of all models; ValueError if they differ, because a dataset has labels for one task. Unreadable
-    models are ignored; if all are unreadable, the task is "detect".
+    """The common task of all models; ValueError if they differ, because a dataset has labels for one task.
+
+    Unreadable models are ignored; if all are unreadable, the task is "detect".
     """
     tasks: dict[str, str] = {}
     for model in dict.fromkeys(models):
@@ -45,6 +47,7 @@ def common_task(models: Iterable[str]) -> str:
 
 def open_detector(model: str | Path, **options: Any) -> Any:
     """Opens a `Detector`, a `Classifier`, or a `TorchDetector` for a checkpoint, with the options of `Detector`.
+
     Classifiers ignore thresholds. Raises ValueError for augmentation with a classifier, and the exceptions of these
     classes.
     """

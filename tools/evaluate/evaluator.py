@@ -101,6 +101,7 @@ class Evaluator:
 
     def run(self, detector: Any, progress: Progress = iter, resamples: int = 0) -> Run:
         """Detects in or classifies all images; if the detector augments, alternately without and with augmentation.
+
         Unreadable images are skipped and listed in `unreadable`.
 
         Raises:

@@ -51,10 +51,16 @@ class Found:
 
 
 def keep(truth: Sample, found: Detections, imgsz: tuple[int, int] | None, sigmas: Sequence[float] | None) -> Found:
-    """Reduces an image's detections to what the metrics need. Args: truth: labels of the image, in pixels. found: the
-    detections. imgsz: height and width of the network input, because Ultralytics compares masks at a quarter of it;
-    None: those of the image. sigmas: OKS sigmas of the keypoints; None: the defaults. Raises LabelError if the labels
-    and the model have different keypoints.
+    """Reduces an image's detections to what the metrics need.
+
+    Args:
+        truth: labels of the image, in pixels.
+        found: the detections.
+        imgsz: height and width of the network input, because Ultralytics compares masks at a quarter of it; None: those
+            of the image.
+        sigmas: OKS sigmas of the keypoints; None: the defaults.
+
+    Raises LabelError if the labels and the model have different keypoints.
     """
     masks, hits = None, {}
     truth = truth.without_crowds()
@@ -230,6 +236,7 @@ def matches_of(evaluation: Any, images: int, classes: int) -> list[Matches]:
 
 def interval(matches: list[Matches], recalls: np.ndarray, resamples: int) -> tuple[float, float]:
     """95 % interval: mAP50-95 plus and minus 1.96 standard errors, from images drawn with replacement (Efron 1979).
+
     Percentiles of the draws would be biased: images drawn twice and classes not drawn both raise a draw's mAP.
     """
     images = len(matches[0].truths)

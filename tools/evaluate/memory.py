@@ -29,8 +29,10 @@ print(json.dumps([before, memory_mib("VmHWM")]))
 
 
 def memory_mib(field: str) -> float:
-    """Resident memory of this process: VmRSS is the current value, VmHWM the peak. Systems without /proc report the
-    peak (ru_maxrss). On Linux ru_maxrss is not used, because a process inherits it from its parent.
+    """Resident memory of this process: VmRSS is the current value, VmHWM the peak.
+
+    Systems without /proc report the peak (ru_maxrss). On Linux ru_maxrss is not used, because a process inherits it
+    from its parent.
     """
     import re
     import sys
@@ -46,8 +48,13 @@ def memory_mib(field: str) -> float:
 
 
 def runtime_memory(model: str | Path, options: dict[str, Any], shape: tuple[int, ...]) -> dict[str, float | None]:
-    """Peak MiB of such a process (`rss_mib`), and the part added by the model (`engine_mib`). Both None if the process
-    fails. Args: model, options: see `Detector`. shape: (height, width, 3) of the images to detect in, one at a time.
+    """Peak MiB of such a process (`rss_mib`), and the part added by the model (`engine_mib`).
+
+    Both None if the process fails.
+
+    Args:
+        model, options: see `Detector`.
+        shape: (height, width, 3) of the images to detect in, one at a time.
     """
     program = _PROBE.replace("{memory_mib}", inspect.getsource(memory_mib))
     given = json.dumps([str(model), options, list(shape)])

@@ -222,8 +222,10 @@ class Scores:
         return matrix
 
     def draws(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """mAP50-95 and mAP50, (count,) each, on images drawn with replacement. The draws are the same for all models
-        scored on the same number of images, so the differences between two models form a paired bootstrap (Efron 1979).
+        """mAP50-95 and mAP50, (count,) each, on images drawn with replacement.
+
+        The draws are the same for all models scored on the same number of images, so the differences between two models
+        form a paired bootstrap (Efron 1979).
         """
         every = drawn(len(self._truths), count)
         both = np.array([weighted_aps(self._matches, self._recalls, weights) for weights in every])
@@ -263,7 +265,9 @@ class Scores:
 
     def _counted(self) -> tuple[np.ndarray, ...]:
         """The arguments of Ultralytics' `ap_per_class`: hits (n, 10), scores (n,), classes (n,), classes of the
-        objects. Boxes are matched by pycocotools, which supports crowds; other shapes as in Ultralytics' val.
+        objects.
+
+        Boxes are matched by pycocotools, which supports crowds; other shapes as in Ultralytics' val.
         """
         if self._kind.name != "box":
             seen = [one.detections for one in self._found]

@@ -35,8 +35,10 @@ class Profile:
 
     @property
     def outside(self) -> float | None:
-        """Time of the network outside its layers: copies, casts, scheduling. None if the layers add up to more than the
-        network, because layers that run in parallel are each counted in full.
+        """Time of the network outside its layers: copies, casts, scheduling.
+
+        None if the layers add up to more than the network, because layers that run in parallel are each counted in
+        full.
         """
         outside = self.inference - sum(layer.ms for layer in self.layers)
         return outside if outside >= 0 else None

@@ -23,11 +23,12 @@ def raw_maps(detector: yolort.Detector, images: np.ndarray) -> list[np.ndarray]:
 
 
 def map_error(reg_max: int, exact: list[np.ndarray], got: list[np.ndarray]) -> float:
-    """Effect of a change in raw maps on the detections: 0 or more, dimensionless. Sum of: the mean |difference| of
-    scores, each weighted by the larger of the two scores; the shift of box sides in strides, with the same weights; the
-    change of the task's additional values (mask coefficients, keypoints, angles) relative to their spread, with the
-    same weights; and that of prototypes relative to theirs. For a classifier's scores, (n, classes), only the scores
-    count. `reg_max`: bins per box side in the maps.
+    """Effect of a change in raw maps on the detections: 0 or more, dimensionless.
+
+    Sum of: the mean |difference| of scores, each weighted by the larger of the two scores; the shift of box sides in
+    strides, with the same weights; the change of the task's additional values (mask coefficients, keypoints, angles)
+    relative to their spread, with the same weights; and that of prototypes relative to theirs. For a classifier's
+    scores, (n, classes), only the scores count. `reg_max`: bins per box side in the maps.
     """
     total = weight = 0.0
     rest = 0.0
@@ -49,9 +50,11 @@ def map_error(reg_max: int, exact: list[np.ndarray], got: list[np.ndarray]) -> f
 
 def changed(exact: list[np.ndarray], got: list[np.ndarray]) -> float:
     """Fraction of the detections that differs between two sets of raw maps: 0 none, 1 all; NaN if a value is not
-    finite. The larger of two figures: for scores, the sum of |difference| divided by the sum of the larger scores,
-    weighted as in `map_error`; for boxes, the root mean square of their differences relative to their variation. For a
-    classifier's scores, (n, classes), only the first.
+    finite.
+
+    The larger of two figures: for scores, the sum of |difference| divided by the sum of the larger scores, weighted as
+    in `map_error`; for boxes, the root mean square of their differences relative to their variation. For a classifier's
+    scores, (n, classes), only the first.
     """
     difference, whole, error, varying = 0.0, 0.0, 0.0, 0.0
     for maps, others in zip(_levels(exact), _levels(got), strict=True):

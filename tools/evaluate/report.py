@@ -137,11 +137,23 @@ def page(
     commands: Sequence[str] = (),
     pictures: Pictures | None = None,
 ) -> str:
-    """A self-contained HTML page. Args: title: title of the page. headings: table headings, with units. cells: table
-    cells. figures: title and SVG of each chart. setup: the machine and settings of the measurement. answer: the result
-    in a sentence, shown first. warnings: reasons why figures may be unreliable, shown at the top. best: row and column
-    of cells in bold. failures: what could not be measured. remarks: sentences below the answer. commands: shell
-    commands to copy. pictures: images before and after. Text is escaped.
+    """A self-contained HTML page.
+
+    Args:
+        title: title of the page.
+        headings: table headings, with units.
+        cells: table cells.
+        figures: title and SVG of each chart.
+        setup: the machine and settings of the measurement.
+        answer: the result in a sentence, shown first.
+        warnings: reasons why figures may be unreliable, shown at the top.
+        best: row and column of cells in bold.
+        failures: what could not be measured.
+        remarks: sentences below the answer.
+        commands: shell commands to copy.
+        pictures: images before and after.
+
+    Text is escaped.
     """
     environment = jinja2.Environment(autoescape=True)
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(

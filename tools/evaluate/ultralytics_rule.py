@@ -1,6 +1,7 @@
-"""Determines which detections of an image Ultralytics' val counts as correct: masks, keypoints and oriented boxes. Uses
-Ultralytics' functions where available: masks are compared at a quarter of the network input, with smaller objects on
-top of larger ones; keypoints by OKS with 0.53 of the box as area; oriented boxes by probabilistic IoU.
+"""Determines which detections of an image Ultralytics' val counts as correct: masks, keypoints and oriented boxes.
+
+Uses Ultralytics' functions where available: masks are compared at a quarter of the network input, with smaller objects
+on top of larger ones; keypoints by OKS with 0.53 of the box as area; oriented boxes by probabilistic IoU.
 """
 
 from __future__ import annotations
@@ -132,8 +133,9 @@ class _Placed:
         return [_encoded(owner == at) for at in range(len(areas))]
 
     def crop(self, left: int, top: int, pixels: np.ndarray, box: np.ndarray) -> np.ndarray:
-        """Samples the mask of an image region at the centers of the reduced pixels, cropped to its box. As in
-        Ultralytics, a reduced pixel is kept if its upper left corner is in the box, even if its center is not.
+        """Samples the mask of an image region at the centers of the reduced pixels, cropped to its box.
+
+        As in Ultralytics, a reduced pixel is kept if its upper left corner is in the box, even if its center is not.
         """
         out = np.zeros(self._shape, np.uint8)
         corners = (np.asarray(box, np.float64).reshape(2, 2) * self._scale + self._offset) / _RATIO

@@ -1,5 +1,7 @@
-"""Runs one model on one engine in its own process, started and called by `Worker`. Separate processes keep a row's
-spinning thread pools, peak memory and crashes from affecting other rows. A worker sleeps between calls.
+"""Runs one model on one engine in its own process, started and called by `Worker`.
+
+Separate processes keep a row's spinning thread pools, peak memory and crashes from affecting other rows. A worker
+sleeps between calls.
 """
 
 from __future__ import annotations
@@ -85,8 +87,9 @@ class _Runner:
         return count / spent
 
     def workers(self, count: int, seconds: float) -> float:
-        """Images per second of `count` threads, each with a clone that computes on one core if it runs on the CPU. They
-        may use all cores, so single images are timed before.
+        """Images per second of `count` threads, each with a clone that computes on one core if it runs on the CPU.
+
+        They may use all cores, so single images are timed before.
         """
         if self._cores:
             os.sched_setaffinity(0, self._cores)

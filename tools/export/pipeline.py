@@ -22,6 +22,7 @@ from typing import Any
 from torch import nn
 from yolort import _atomic, _checks
 from yolort.tools._formats import EXPORTED, FORMATS, Format
+from yolort.tools._stages import stage
 from yolort.tools.export._common import Request
 from yolort.tools.export.keypoints import known_keypoints
 from yolort.tools.export.ncnn import to_ncnn
@@ -109,14 +110,17 @@ def export(
     path = find_checkpoint(Path(model))
     target = _target(path, Path(model), FORMATS[format], output)
     with _atomic.workspace(target) as folder:
+        stage(f"loading {path.name}")
         source = load_checkpoint(model, tasks=True)
         detect: Any = source.model.model[-1]  # type: ignore[index]
         size = input_size(imgsz if imgsz is not None else source.side, stride_of(source.model))
         request = Request(format, precision, head, size, batch, dynamic, opset or 17, engine, channels_of(source.model))
         cut = with_head(source.model, head, dynamic=dynamic, without_split=format != "ncnn")
         described = _metadata(source, cut, request, known_keypoints(source, data))
+        stage(f"converting to {format}")
         built = folder / f"built{FORMATS[format].ending}"  # the runtime recognizes formats by the ending
         report = [_fusions(cut), *CONVERTERS[format](cut, request, described, built, folder)]
+        stage("comparing with torch")
         pictures = images_to_compare(images, size, request.channels)
         report.append(verify(cut, request, detect, built, pictures))
         _atomic.place(built, target, sources=[path])

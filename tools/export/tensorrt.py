@@ -23,6 +23,7 @@ import yolort
 from google.protobuf.message import DecodeError
 from torch import nn
 from yolort import _atomic, _checks, _core
+from yolort.tools._stages import stage
 from yolort.tools.data.dataset import letterboxed, sample_image
 from yolort.tools.evaluate.raw_maps import MOST_CHANGED, changed, raw_maps
 from yolort.tools.export._common import Request
@@ -134,6 +135,7 @@ def build_engine(
         if precision == "fp16":
             half = folder / "half.onnx"
             onnx.save(to_fp16(graph), half)
+        stage("building the engine")
         built = folder / "built.engine"
         report = [*write_engine(source, described, built, half=half, int8=quantised, options=options)]
         report.append(_compare(source, built, own if isinstance(own, dict) else {}, options.device))
@@ -146,9 +148,12 @@ def build_engine(
 def write_engine(
     source: Path, described: dict[str, Any], built: Path, *, half: Path | None, int8: bool, options: EngineOptions
 ) -> Iterator[str]:
-    """Writes the engine of an ONNX file; yields lines of a report. Args: described: the metadata for the header;
-    `yolort` may be JSON text or its parsed value. half: the same model in FP16, for an engine that may compute in FP16;
-    TensorRT 11 has no other way. int8: whether the file has Q/DQ pairs or the options a calibration cache.
+    """Writes the engine of an ONNX file; yields lines of a report.
+
+    Args:
+        described: the metadata for the header; `yolort` may be JSON text or its parsed value.
+        half: the same model in FP16, for an engine that may compute in FP16; TensorRT 11 has no other way.
+        int8: whether the file has Q/DQ pairs or the options a calibration cache.
     """
     height, width = described["imgsz"]
     batch = int(described.get("batch") or 1)

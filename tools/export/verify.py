@@ -35,8 +35,9 @@ def images_to_compare(paths: Sequence[str | Path], size: tuple[int, int], channe
 
 
 def verify(cut: nn.Module, request: Request, detect: Any, built: Path, images: np.ndarray) -> str:
-    """Runs the artifact on its engine; returns a line with the largest differences from torch. ExportError if they
-    exceed the tolerance or are NaN, or if a shape differs.
+    """Runs the artifact on its engine; returns a line with the largest differences from torch.
+
+    ExportError if they exceed the tolerance or are NaN, or if a shape differs.
     """
     classifies = not hasattr(detect, "stride")
     if classifies:
@@ -101,9 +102,10 @@ def _larger(a: float, b: float) -> float:
 
 
 def _difference(head: str, detect: Any, expected: list[np.ndarray], got: list[np.ndarray]) -> tuple[float, float]:
-    """The largest difference of a score, and of a box side in pixels among the boxes that torch scores best. Boxes of
-    the background are arbitrary and by far the most sensitive to rounding. The task's additional values count like
-    scores: their differences are relative to the largest value.
+    """The largest difference of a score, and of a box side in pixels among the boxes that torch scores best.
+
+    Boxes of the background are arbitrary and by far the most sensitive to rounding. The task's additional values count
+    like scores: their differences are relative to the largest value.
     """
     if not all(np.isfinite(array).all() for array in got):
         return float("nan"), float("nan")
@@ -123,8 +125,9 @@ def _relative(expected: np.ndarray, got: np.ndarray) -> float:
 
 
 def _parts(head: str, detect: Any, outputs: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Separates a model's outputs into those of a detector and the task's additional ones. Rows of "end2end" have no
-    fixed order, so only their prototypes are compared.
+    """Separates a model's outputs into those of a detector and the task's additional ones.
+
+    Rows of "end2end" have no fixed order, so only their prototypes are compared.
     """
     if head == "end2end":
         return [outputs[0][..., :6]], outputs[1:]
@@ -151,8 +154,9 @@ def _decoded(head: str, detect: Any, outputs: list[np.ndarray]) -> np.ndarray:
 
 
 def _row_difference(expected: np.ndarray, got: np.ndarray) -> tuple[float, float]:
-    """Compares (B, rows, 6): torch's best rows with the nearest rows of the same class in the export. Near ties may be
-    in another order, or missing at the end of the list.
+    """Compares (B, rows, 6): torch's best rows with the nearest rows of the same class in the export.
+
+    Near ties may be in another order, or missing at the end of the list.
     """
     box = score = 0.0
     for rows, others in zip(expected, got, strict=True):

@@ -1,6 +1,8 @@
-"""Checks untrusted Ultralytics architectures (.yaml) completely before Ultralytics builds them. Ultralytics evaluates
-the activation as code and looks up modules by any name; here both must be on a list, all arguments must be plain
-values, and the network's memory use is determined on torch's meta device, which allocates nothing.
+"""Checks untrusted Ultralytics architectures (.yaml) completely before Ultralytics builds them.
+
+Ultralytics evaluates the activation as code and looks up modules by any name; here both must be on a list, all
+arguments must be plain values, and the network's memory use is determined on torch's meta device, which allocates
+nothing.
 """
 
 from __future__ import annotations
@@ -74,6 +76,7 @@ def other_way(kind: str) -> str:
 
 def build(path: Path, name: str) -> Any:
     """The DetectionModel of an architecture file, at the scale in its `name`, with random but reproducible weights.
+
     Raises ArchitectureError, which names the layer and the problem.
     """
     from ultralytics.nn.modules.conv import Conv

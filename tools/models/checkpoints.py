@@ -65,11 +65,12 @@ class Checkpoint:
 
 
 def load_checkpoint(model: str | Path, *, tasks: bool = False) -> Checkpoint:
-    """Reads a checkpoint, or builds an architecture with random but reproducible weights. `model` is a `.pt` file, a
-    `.yaml` file, or the name of one that Ultralytics ships (`yolo26n.yaml`).
-    Checkpoints are unpickled with `weights_only=True` and Ultralytics' list of known classes, so that a hostile file
-    cannot run code. This requires torch 2.6: with older versions Ultralytics falls back to plain unpickling, which runs
-    any code in the file, so use only trusted files.
+    """Reads a checkpoint, or builds an architecture with random but reproducible weights.
+
+    `model` is a `.pt` file, a `.yaml` file, or the name of one that Ultralytics ships (`yolo26n.yaml`). Checkpoints are
+    unpickled with `weights_only=True` and Ultralytics' list of known classes, so that a hostile file cannot run code.
+    This requires torch 2.6: with older versions Ultralytics falls back to plain unpickling, which runs any code in the
+    file, so use only trusted files.
 
     With `tasks`, checkpoints for segmentation, poses, oriented boxes and classification are accepted, too.
 
@@ -151,9 +152,10 @@ def read_checkpoint(path: Path, *, tasks: bool = False) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def restricted() -> Iterator[None]:
-    """Context in which files that Ultralytics reads itself cannot run code. Checkpoints (of a resumed run, and of the
-    teacher it names) are read like in `read_checkpoint`; label caches in a dataset, which are pickles, are ignored and
-    created again.
+    """Context in which files that Ultralytics reads itself cannot run code.
+
+    Checkpoints (of a resumed run, and of the teacher it names) are read like in `read_checkpoint`; label caches in a
+    dataset, which are pickles, are ignored and created again.
     """
     from ultralytics.data import dataset
     from ultralytics.nn import tasks

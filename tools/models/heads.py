@@ -22,8 +22,9 @@ class ExportError(yolort.Error):
 
 
 class _RawMaps(nn.Module):
-    """Replaces a Detect head by only the last convolutions of one of its branches, and prototypes. Takes the feature
-    maps of the levels, (B, C_i, H/s_i, W/s_i); returns the tuple described in `with_head`.
+    """Replaces a Detect head by only the last convolutions of one of its branches, and prototypes.
+
+    Takes the feature maps of the levels, (B, C_i, H/s_i, W/s_i); returns the tuple described in `with_head`.
     """
 
     def __init__(self, detect: Any, prefix: str) -> None:
@@ -54,17 +55,19 @@ def with_head(model: nn.Module, head: str = "raw", *, dynamic: bool = False, wit
       (B, 4 * reg_max, H/s_i, W/s_i), distances from the cell's center to left, top, right, bottom in grid cells (DFL
       logits where reg_max > 1), and cls_i (B, nc, H/s_i, W/s_i), logits. "raw" is the one-to-many branch (needs NMS),
       "raw-e2e" the one-to-one branch of YOLO26 (needs none).
+
       Other tasks have a third map per level, extra_i (B, n, H/s_i, W/s_i): mask coefficients, keypoints, or the angle;
       segmentation models end with the prototypes, (B, n, H/4, W/4).
     - "boxes" returns (B, 4 + nc, N): cx cy w h in pixels and scores in 0..1, of the one-to-many branch.
     - "end2end" returns (B, 300, 6): x1 y1 x2 y2 in pixels (of oriented boxes cx cy w h), score and class, of the
       one-to-one branch.
-      In both, the decoded additional values of other tasks follow; prototypes are a second output. A classifier has
-      only "raw", which returns (B, nc), scores in 0..1. `dynamic` keeps the grid of decoded heads from being fixed to
-      the traced size. `without_split` replaces a convolution and Split in C2f and similar blocks with two convolutions
-      of half the channels.
 
-    Raises ValueError for another `head`, CheckpointError where the model is no detector, ExportError where it lacks the
+    In both, the decoded additional values of other tasks follow; prototypes are a second output. A classifier has
+    only "raw", which returns (B, nc), scores in 0..1. `dynamic` keeps the grid of decoded heads from being fixed to
+    the traced size. `without_split` replaces a convolution and Split in C2f and similar blocks with two convolutions
+    of half the channels.
+
+    Raises ValueError for another `head`, CheckpointError if the model is not a detector, ExportError if it lacks the
     branch.
     """
     if head not in HEADS:

@@ -130,8 +130,11 @@ def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
 
 def read_graph(path: str | Path) -> Graph:
     """Reads an FP32 ONNX file: with head "raw" or "raw-e2e" from `yolort export`, or a classifier exported by
-    Ultralytics. Weights may be in other files of the folder (external data). Raises FileNotFoundError; GraphError for
-    anything else.
+    Ultralytics.
+
+    Weights may be in other files of the folder (external data).
+
+    Raises FileNotFoundError; GraphError for anything else.
     """
     file = Path(path)
     if not file.is_file():
@@ -172,8 +175,9 @@ def read_graph(path: str | Path) -> Graph:
 
 
 def _take_in_weights(model: onnx.ModelProto, file: Path) -> None:
-    """Loads weights from other files of the model's folder (external data) into the model. Raises GraphError for files
-    that are missing, in another folder, or too large in total.
+    """Loads weights from other files of the model's folder (external data) into the model.
+
+    Raises GraphError for files that are missing, in another folder, or too large in total.
     """
     room = _MAX_BYTES - file.stat().st_size
     for weight in model.graph.initializer:

@@ -33,8 +33,10 @@ class CheckpointError(Error):
 
 
 def check_pickle(path: Path) -> set[tuple[str, str]]:
-    """The (module, name) of everything that a checkpoint refers to. CheckpointError if it would call anything unusual.
-    The pickle is parsed from the same record that torch reads, without running it.
+    """The (module, name) of everything that a checkpoint refers to.
+
+    CheckpointError if it would call anything unusual. The pickle is parsed from the same record that torch reads,
+    without running it.
     """
     try:
         with zipfile.ZipFile(path) as archive:

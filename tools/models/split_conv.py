@@ -13,8 +13,9 @@ __all__ = ["SplitConv", "merge_block", "split_block"]
 
 
 class SplitConv(nn.Module):
-    """Replaces an Ultralytics `Conv` whose output is split by two with half the channels. Takes (B, C, H, W), returns a
-    list of two (B, C'/2, H, W). Existing gradients are split as well.
+    """Replaces an Ultralytics `Conv` whose output is split by two with half the channels.
+
+    Takes (B, C, H, W), returns a list of two (B, C'/2, H, W). Existing gradients are split as well.
     """
 
     def __init__(self, whole: Any) -> None:
@@ -77,7 +78,9 @@ def _count_channels(conv: Any) -> None:
 
 def split_block(block: Any) -> None:
     """Makes a C2f, C3k2 or C2PSA compute its two halves separately instead of splitting one output; the results are the
-    same. `block.cv1` becomes a `SplitConv`, and `block.forward` an attribute of this instance.
+    same.
+
+    `block.cv1` becomes a `SplitConv`, and `block.forward` an attribute of this instance.
     """
     block.cv1 = SplitConv(block.cv1)
 

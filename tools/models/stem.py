@@ -20,9 +20,10 @@ class Step(NamedTuple):
 
 
 def stem(steps: Iterable[Step]) -> set[str]:
-    """The convolutions with at most two others between them and the image; `layers` are in execution order. They have
-    the network's largest maps, the least arithmetic, and the longest-tailed values, so INT8 saves little or nothing
-    there and loses the most accuracy (docs/benchmarks/int8.md).
+    """The convolutions with at most two others between them and the image; `layers` are in execution order.
+
+    They have the network's largest maps, the least arithmetic, and the longest-tailed values, so INT8 saves little or
+    nothing there and loses the most accuracy (docs/benchmarks/int8.md).
     """
     depth: dict[str, int] = {}
     out = set()

@@ -22,8 +22,9 @@ _VIEWS = ((1.0, False), (0.83, True), (0.67, False))
 
 
 class TorchDetector:
-    """Runs a `.pt` with Ultralytics' predict: the same letterbox as artifacts, float32, on the CPU or a GPU. Uses the
-    one-to-many branch, Ultralytics' default. Attributes: see `Detector`.
+    """Runs a `.pt` with Ultralytics' predict: the same letterbox as artifacts, float32, on the CPU or a GPU.
+
+    Uses the one-to-many branch, Ultralytics' default. Attributes: see `Detector`.
     """
 
     engine = "torch"
@@ -45,11 +46,14 @@ class TorchDetector:
         multi_label: bool = False,
         augment: bool = False,
     ) -> None:
-        """Loads the checkpoint. `augment` is Ultralytics' own, with three views. `rect` pads images only to the stride,
-        as Ultralytics' predict does for a checkpoint; the default is the square input of the fixed artifact that it is
-        compared with. Raises FileNotFoundError and CheckpointError like `load_checkpoint`, which prevents code from
-        running; ValueError for a missing device, and for `augment` with a checkpoint without a one-to-many branch,
-        which Ultralytics cannot augment.
+        """Loads the checkpoint.
+
+        `augment` is Ultralytics' own, with three views. `rect` pads images only to the stride, as Ultralytics' predict
+        does for a checkpoint; the default is the square input of the fixed artifact that it is compared with.
+
+        Raises FileNotFoundError and CheckpointError like `load_checkpoint`, which prevents code from running;
+        ValueError for a missing device, and for `augment` with a checkpoint without a one-to-many branch, which
+        Ultralytics cannot augment.
         """
         import torch
 
@@ -78,8 +82,9 @@ class TorchDetector:
         self._yolo = _opened(Path(model))
 
     def __call__(self, source: np.ndarray | Sequence[np.ndarray], *, augment: bool | None = None) -> Any:
-        """Detections in an image, (height, width, 3) BGR uint8, or a list of them for a list. `augment=False` turns off
-        the augmentation set at construction.
+        """Detections in an image, (height, width, 3) BGR uint8, or a list of them for a list.
+
+        `augment=False` turns off the augmentation set at construction.
         """
         images = [source] if isinstance(source, np.ndarray) else list(source)
         if self.channels == 1:  # Ultralytics does not convert arrays

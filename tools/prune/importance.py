@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from yolort.tools._stages import stage
 from yolort.tools.data.dataset import write_for_ultralytics
 from yolort.tools.evaluate.raw_maps import map_error
 from yolort.tools.models.checkpoints import restricted, task_of
@@ -88,10 +89,12 @@ def measure_sensitivity(
     levels: Sequence[float],
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> dict[str, np.ndarray]:
-    """How much pruning only one unit changes the detections: `map_error` per unit and level, 0 or more. `importance`:
-    result of `channel_importance`; `images`: (n, 3, H, W) in 0..1; `levels`: shares of the unit's channels. Channels
-    are removed by setting the weights that read them to zero, and restored afterwards.
+    """How much pruning only one unit changes the detections: `map_error` per unit and level, 0 or more.
+
+    `importance`: result of `channel_importance`; `images`: (n, 3, H, W) in 0..1; `levels`: shares of the unit's
+    channels. Channels are removed by setting the weights that read them to zero, and restored afterwards.
     """
+    stage(f"measuring the sensitivity of {len(opened.units)} groups of channels")
     reg_max = getattr(opened.network.model[-1], "reg_max", 1)
 
     def maps() -> list[np.ndarray]:
@@ -148,6 +151,7 @@ def multiply_adds(opened: PrunableModel, image: torch.Tensor) -> dict[str, float
 
 def add_gradients(model: nn.Module, data: str | Path, side: int, batch: int, seed: int = 0) -> None:
     """Stores the gradients of Ultralytics' training loss in the parameters, summed over 8 training batches of `data`.
+
     Images are letterboxed to `side` pixels and not augmented. BatchNorm statistics and evaluation mode of the model
     stay unchanged.
     """

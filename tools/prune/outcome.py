@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from yolort.tools._stages import stage
 from yolort.tools.evaluate.evaluator import Evaluator
 from yolort.tools.export.pipeline import export
 
@@ -67,6 +68,7 @@ def cost(before: Path, after: Path, evaluator: Evaluator, side: int) -> Cost:
     """Scores two checkpoints: detectors in PyTorch, other models after exporting them. Raises what `Evaluator.run`
     raises.
     """
+    stage("measuring the accuracy before and after")
     with tempfile.TemporaryDirectory(prefix="yolort-") as folder:
         models = [before, after]
         if evaluator.dataset.task != "detect":

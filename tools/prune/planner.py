@@ -13,6 +13,7 @@ import torch
 import yolort
 from torch import nn
 from yolort.tools._formats import FORMATS, own_format
+from yolort.tools._stages import stage
 from yolort.tools.data.dataset import letterboxed, list_images
 from yolort.tools.export.pipeline import export
 from yolort.tools.models.checkpoints import Checkpoint
@@ -206,9 +207,10 @@ def check_latency(job: Job, dense: Mapping[str, int], target: float, engine: str
 
 
 def ratio_for_latency(planner: Planner, target: float, engine: str) -> tuple[float, tuple[float, float]]:
-    """The smallest ratio, to 0.75 %, that meets the target, and the times of the dense and the pruned model. Every
-    candidate is exported and timed alternately with the dense model. Other load slows both, so a candidate's time is
-    the initially measured dense time multiplied by the ratio of the two.
+    """The smallest ratio, to 0.75 %, that meets the target, and the times of the dense and the pruned model.
+
+    Every candidate is exported and timed alternately with the dense model. Other load slows both, so a candidate's time
+    is the initially measured dense time multiplied by the ratio of the two.
     """
     dense = artifact_for(planner.job, planner.job.source.model, engine, "dense")
     first = timed([dense], engine)[0]
@@ -222,6 +224,7 @@ def ratio_for_latency(planner: Planner, target: float, engine: str) -> tuple[flo
         model = planner.candidate(ratio)
         key = tuple(widths(model).values())
         if key not in known:
+            stage(f"timing ratio {ratio:.3f} on {engine}")
             both = timed([dense, artifact_for(planner.job, model, engine, f"candidate-{len(known)}")], engine)
             known[key] = first * both[1] / both[0]
             _log.info("ratio %.3f: %.2f ms on %s (%.2f x)", ratio, known[key], engine, first / known[key])

@@ -120,10 +120,11 @@ class ChannelGroup:
 
 
 class PrunableModel:
-    """A copy of a model between `open_model` and `close`. `network` takes (B, 3, H, W) and returns the raw maps of
-    every branch of the head, each (B, C, H/s, W/s): per level the box and class maps and the task's additional map,
-    one-to-many branch first; then prototypes; finally the `hidden` maps that only training uses. For a classifier:
-    scores, (B, classes), and logits (hidden).
+    """A copy of a model between `open_model` and `close`.
+
+    `network` takes (B, 3, H, W) and returns the raw maps of every branch of the head, each (B, C, H/s, W/s): per level
+    the box and class maps and the task's additional map, one-to-many branch first; then prototypes; finally the
+    `hidden` maps that only training uses. For a classifier: scores, (B, classes), and logits (hidden).
     """
 
     def __init__(self, network: Any, graph: Any, units: list[ChannelGroup], hidden: int = 0) -> None:
@@ -140,8 +141,9 @@ class PrunableModel:
         return self.graph.get_pruning_group(root, torch_pruning.prune_conv_out_channels, list(every))
 
     def readers(self, root: nn.Conv2d, channels: Sequence[int]) -> list[tuple[torch.Tensor, list[int]]]:
-        """The weights that read these channels, as views with input channels first, and the indices to use. If they are
-        zero, the network computes the same as without the channels.
+        """The weights that read these channels, as views with input channels first, and the indices to use.
+
+        If they are zero, the network computes the same as without the channels.
         """
         import torch_pruning
 
@@ -172,8 +174,9 @@ class PrunableModel:
                 self.group(root, sorted(set(some))).prune()
 
     def close(self) -> nn.Module:
-        """Returns the model with stock modules, in evaluation mode; this object cannot be used afterwards. Raises
-        PruneError if its results differ from the opened model's by more than 1e-4 of the largest value.
+        """Returns the model with stock modules, in evaluation mode; this object cannot be used afterwards.
+
+        Raises PruneError if its results differ from the opened model's by more than 1e-4 of the largest value.
         """
         from ultralytics.nn.modules.block import C2PSA, C2f
 
@@ -195,8 +198,9 @@ class PrunableModel:
 
 
 def open_model(model: nn.Module) -> PrunableModel:
-    """Copies a DetectionModel of any task, or a ClassificationModel, with its gradients, and opens the copy. Raises
-    CheckpointError for other models, PruneError for unknown layers and fused models.
+    """Copies a DetectionModel of any task, or a ClassificationModel, with its gradients, and opens the copy.
+
+    Raises CheckpointError for other models, PruneError for unknown layers and fused models.
     """
     import torch_pruning
     from ultralytics.nn.modules import block as blocks

@@ -37,7 +37,9 @@ def sparsity(model: nn.Module) -> float:
 
 def keeping_zeros(base: type[Any], model: nn.Module) -> type[Any]:
     """A trainer like `base` that resets the weights that are zero in `model` to zero after each step, also in the
-    averaged weights, which are the ones saved. Convolutions that were replaced for the data's classes are ignored.
+    averaged weights, which are the ones saved.
+
+    Convolutions that were replaced for the data's classes are ignored.
     """
     zeros = {name: conv.weight == 0 for name, conv in _convolutions(model).items()}
 

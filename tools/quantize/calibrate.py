@@ -22,6 +22,7 @@ import numpy as np
 import yolort
 from yolort import _atomic
 from yolort.tools._hash import array_sha256, sha256, text_sha256
+from yolort.tools._stages import stage
 from yolort.tools.data.dataset import fill_input, list_images, splits
 from yolort.tools.models.onnx_graph import Graph, read_graph
 from yolort.tools.quantize.activations import Activations, CalibrationError, Range
@@ -108,7 +109,7 @@ class Calibration:
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
-        """Reads calibration.json. Raises FileNotFoundError; CalibrationError for a damaged, newer or other file."""
+        """Reads calibration.json; FileNotFoundError, CalibrationError for a damaged, newer or other file."""
         file = Path(path)
         if not file.is_file():
             raise FileNotFoundError(f"no such file: {file}; yolort calibrate writes it")
@@ -289,6 +290,7 @@ def observe(
         channels = graph.shapes[graph.input.name][1]
         activations = Activations(graph, batch, histograms)
         pictures = np.empty((activations.batch, channels, *size), np.float32)
+        stage(f"calibrating on {len(chosen)} images")
         hashes: list[str] = []
         unreadable: list[str] = []
         blank = 0

@@ -20,8 +20,9 @@ Score: TypeAlias = "tuple[float, float | None]"  # accuracy, and confidence with
 
 
 class Comparison:
-    """Builds, opens and scores INT8 models that differ in the convolutions kept in float, each only once. A model
-    exists until the next one is built.
+    """Builds, opens and scores INT8 models that differ in the convolutions kept in float, each only once.
+
+    A model exists until the next one is built.
     """
 
     def __init__(self, builder: Builder, folder: Path, engine: str, evaluator: Evaluator | None) -> None:

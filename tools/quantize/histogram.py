@@ -19,8 +19,9 @@ def silu(x: np.ndarray) -> np.ndarray:
 
 
 class Histogram:
-    """Counts finite values in bins of equal width, a power of two, which doubles if a value lies outside. The bins of
-    two histograms therefore align, and any number of values takes 32 KiB.
+    """Counts finite values in bins of equal width, a power of two, which doubles if a value lies outside.
+
+    The bins of two histograms therefore align, and any number of values takes 32 KiB.
     """
 
     def __init__(self) -> None:
@@ -59,6 +60,7 @@ class Histogram:
 
     def entropy(self) -> float:
         """The clipping threshold for symmetric INT8 with the least Kullback-Leibler divergence: TensorRT's method (S.
+
         Migacz, 8-bit Inference with TensorRT, GTC 2017), as implemented in ncnn and ONNX Runtime.
         """
         counts = (self._counts[_BINS:] + self._counts[:_BINS][::-1]).astype(np.float64)
@@ -72,8 +74,10 @@ class Histogram:
         return at * self._width
 
     def silu_range(self) -> tuple[float, float]:
-        """Bounds for unsigned INT8 of the input of SiLU that minimize the mean squared error after it. SiLU is flat for
-        negative values, so levels there are wasted; this causes most of the INT8 error of such a tensor.
+        """Bounds for unsigned INT8 of the input of SiLU that minimize the mean squared error after it.
+
+        SiLU is flat for negative values, so levels there are wasted; this causes most of the INT8 error of such a
+        tensor.
         """
         filled = np.flatnonzero(self._counts)
         x = (filled - _BINS + 0.5) * self._width

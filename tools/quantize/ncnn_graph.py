@@ -1,7 +1,8 @@
-"""Converts an FP32 graph to an INT8 graph of yolort's own NCNN layers. Maps stay INT8 from convolution to convolution:
-an activation becomes a table of 256 bytes in the preceding convolution; slices, concatenations and enlarged maps become
-ranges of channels that the next layer reads in place, with their quantization steps folded into its weights.
-docs/development/int8-ncnn.md describes the layers.
+"""Converts an FP32 graph to an INT8 graph of yolort's own NCNN layers.
+
+Maps stay INT8 from convolution to convolution: an activation becomes a table of 256 bytes in the preceding convolution;
+slices, concatenations and enlarged maps become ranges of channels that the next layer reads in place, with their
+quantization steps folded into its weights. docs/development/int8-ncnn.md describes the layers.
 """
 
 from __future__ import annotations
@@ -282,8 +283,9 @@ class _Converter:
         self, layer: Layer, parts: Sequence[Part], step: float, zero: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Values (out, height, width, in) int8, and bias int32 and scale float32 of each output; None if they are out
-        of range. With values v and input bytes x, the result is scale * (bias + sum(v * x)); the bias includes the
-        input's zeros.
+        of range.
+
+        With values v and input bytes x, the result is scale * (bias + sum(v * x)); the bias includes the input's zeros.
         """
         assert layer.weights is not None
         steps = np.repeat([part.step for part in parts], [part.channels for part in parts])
@@ -329,7 +331,9 @@ def convert(
         calibration: of the same checkpoint.
         tensors: the calibrated tensor of each convolution.
         floats: names of the convolutions that stay float.
-        per_channel: use one weight scale per output channel. Raises CalibrationError if the calibration is incomplete.
+        per_channel: use one weight scale per output channel.
+
+    Raises CalibrationError if the calibration is incomplete.
     """
     if calibration.sums is None:
         raise CalibrationError(

@@ -26,7 +26,9 @@ _FUSED_ACTIVATIONS = ("0", "1", "2")  # none, ReLU, leaky ReLU: activations that
 
 def convolutions(layers: list[Layer], calibration: Calibration) -> dict[str, list[Convolution]]:
     """The tensor of each convolution in the calibrated graph (or two with half the outputs each), identified by the
-    weights. Raises CalibrationError if a convolution is not found.
+    weights.
+
+    Raises CalibrationError if a convolution is not found.
     """
     known: dict[str, list[Convolution]] = {}
     for one in calibration.convolutions:

@@ -58,8 +58,8 @@ def static(
     """Quantizes weights and activations to INT8, except for the convolutions `floats` (node names).
 
     Args:
-        per_channel: use one weight scale per output channel instead of one per tensor. reduce_range: use 7-bit weights,
-            for x86 without VNNI, whose INT8 products saturate at 16 bits.
+        per_channel: use one weight scale per output channel instead of one per tensor.
+        reduce_range: use 7-bit weights, for x86 without VNNI, whose INT8 products saturate at 16 bits.
 
     Each bias is shifted to compensate the change of the output's mean by rounding the weights (`bias_shift`).
     """

@@ -23,6 +23,7 @@ import yolort
 from yolort import _atomic, _core
 from yolort.tools import _system
 from yolort.tools._formats import FORMATS, QUANTIZED, TARGETS
+from yolort.tools._stages import stage
 from yolort.tools.data.dataset import sample_image
 from yolort.tools.evaluate.benchmark import Case, benchmark, disturbed
 from yolort.tools.evaluate.detectors import task_of
@@ -235,11 +236,13 @@ def _make(
     floats = excluded
     result = Quantized(destination, {}, (megabytes(builder.source), 0.0))
     note: dict[str, Any] = {}
+    stage("building the INT8 model")
     if engine:
         result.changed = _changed(comparison, excluded)
     if evaluator is not None:
         if max_drop is not None:
             floats = _within(comparison, excluded, max_drop, progress)
+        stage("measuring the accuracy of the float and the INT8 model")
         before, after = comparison.source_score, comparison.score(floats)
         result.accuracy, result.metric = (before[0], after[0]), evaluator.metric
         note |= {"data": Path(evaluator.data).name, "metric": evaluator.metric}
@@ -253,6 +256,7 @@ def _make(
     builder.annotate(built, note)
     result.megabytes = (result.megabytes[0], megabytes(built))
     if engine and measure:
+        stage("timing the float and the INT8 model")
         _time(result, builder, built)
     elif not engine:
         result.notes.append(f"{builder.engine} cannot run here: the result was neither checked nor measured")

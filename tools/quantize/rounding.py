@@ -20,9 +20,10 @@ def round_weights(weights: np.ndarray, *, per_channel: bool = True, levels: int 
 def bias_shift(
     weights: np.ndarray, values: np.ndarray, scale: np.ndarray, means: np.ndarray | None, groups: int
 ) -> np.ndarray:
-    """(out,) float32 to add to the bias: the change of the output's mean caused by rounding the weights. `means`: means
-    of the input channels (None: unknown, no shift). Borders are treated like the interior. Nagel et
-    al., Data-free quantization through weight equalization and bias correction, arXiv:1906.04721, section 4.2.
+    """(out,) float32 to add to the bias: the change of the output's mean caused by rounding the weights.
+
+    `means`: means of the input channels (None: unknown, no shift). Borders are treated like the interior. Nagel et al.,
+    Data-free quantization through weight equalization and bias correction, arXiv:1906.04721, section 4.2.
     """
     if means is None or len(means) != weights.shape[1] * groups or len(weights) % groups:
         return np.zeros(len(weights), np.float32)

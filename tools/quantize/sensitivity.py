@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from yolort.tools._stages import stage
 from yolort.tools.evaluate.profile import profile
 from yolort.tools.evaluate.raw_maps import map_error
 from yolort.tools.quantize.comparison import Comparison
@@ -27,8 +28,9 @@ def keep_float(
     """The convolutions to keep in float, including `excluded`, and why; None if even all of them are not enough.
 
     Args:
-        comparison: the float model and its INT8 models. excluded: convolutions that always stay float, and why.
-            min_accuracy: accuracy to reach, 0 to 1, by the task's metric.
+        comparison: the float model and its INT8 models.
+        excluded: convolutions that always stay float, and why.
+        min_accuracy: accuracy to reach, 0 to 1, by the task's metric.
         images: (height, width, 3) BGR uint8 each, to measure sensitivity on.
         progress: wraps the layers, for a progress bar.
 
@@ -36,6 +38,7 @@ def keep_float(
     model. Convolutions are ranked by this quotient, and bisection finds the fewest top-ranked ones that reach
     `min_accuracy`; then those that save the most time are tried in INT8 again.
     """
+    stage("searching for the layers that must stay float")
     layers = list(comparison.builder.layers)
     free = [layer for layer in layers if layer not in excluded]
     source = comparison.source

@@ -101,9 +101,10 @@ class Ablation:
         return next(one for one in self.variants if one.steps == every)
 
     def difference(self, variant: Variant) -> Difference | None:
-        """The change from the reference; None if one of the two has no figures. The interval is from a paired bootstrap
-        over images and, if there are several, seeds: each draw uses the same images and seeds, drawn with replacement,
-        for both.
+        """The change from the reference; None if one of the two has no figures.
+
+        The interval is from a paired bootstrap over images and, if there are several, seeds: each draw uses the same
+        images and seeds, drawn with replacement, for both.
         """
         return self._combined([(1, variant), (-1, self.reference(variant))])
 

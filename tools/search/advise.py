@@ -78,8 +78,8 @@ def advise(
         imgsz: side of the network input in pixels.
         max_latency: latency target in milliseconds per image, end to end.
         min_map: minimum mAP50-95 on COCO in points, 0 to 100.
-        data: a `data.yaml`; its training objects are counted. timings: times of the models; None: published times of
-            another machine.
+        data: a `data.yaml`; its training objects are counted.
+        timings: times of the models; None: published times of another machine.
 
     Raises ValueError for numbers out of range; LabelError or FileNotFoundError for unreadable data.
     """

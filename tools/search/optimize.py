@@ -28,6 +28,7 @@ from optuna.trial import TrialState
 from yolort import _checks, _core
 from yolort.tools._hash import sha256, text_sha256
 from yolort.tools._processes import Jobs, interruptible, jobs
+from yolort.tools._stages import stage
 from yolort.tools.models.checkpoints import detect_head, load_checkpoint
 from yolort.tools.search.outcome import Budget, Optimized, Trial, best_within, map_points, pareto_front
 from yolort.tools.search.pipeline import Pipeline
@@ -160,7 +161,7 @@ def _go_on(
     deadline = time.monotonic() + hours * 3600 if hours is not None else None
     while deadline is None or time.monotonic() < deadline:
         first = search.count == 0
-        wave = search.wave(pool, trials - search.count if trials is not None else pool.workers)
+        wave = search.wave(pool, trials - search.count if trials is not None else pool.workers, trials)
         for trial in wave:
             rest = "" if deadline is None else f", {max(deadline - time.monotonic(), 0) / 60:.0f} min left"
             found = trial.note or f"{trial.ms:.2f} ms, {map_points(trial):.2f} mAP50-95"
@@ -220,7 +221,7 @@ class _Search:
             return recipe
         return replace(recipe, epochs=self._base.epochs + self._finetune, teacher=self._base)
 
-    def wave(self, pool: Jobs, most: int) -> list[Trial]:
+    def wave(self, pool: Jobs, most: int, total: int | None = None) -> list[Trial]:
         """Runs up to `most` more trials, as many at a time as there are workers; returns none if nothing is left to
         try.
         """
@@ -228,6 +229,9 @@ class _Search:
         shared = (str(self._pipeline.cache.folder), self._pipeline.data.path, self._base)
         given = {one.number: (*shared, self.recipe(one.params), self._seed) for one in asked}
         found: dict[int, dict[str, Any]] = {one.number: {"seconds": 0.0} for one in asked}
+        if asked:
+            names = ", ".join(Trial(one[3], number).name for number, one in given.items())
+            stage(f"trial {asked[0].number}: {names}", done=self.count, total=total)
 
         def run(where: Jobs, work: Callable[..., dict[str, Any]], numbers: Sequence[int]) -> None:
             done = where.run(work, [given[number] for number in numbers], self._trial_seconds)
@@ -288,8 +292,9 @@ class _Search:
 
     def _enqueue_siblings(self) -> None:
         """After the unchanged model has run on every engine: siblings and smaller inputs on the fastest engine and
-        those close to it, because another size may be fastest on another one. Smaller siblings at smaller inputs only
-        on the fastest.
+        those close to it, because another size may be fastest on another one.
+
+        Smaller siblings at smaller inputs only on the fastest.
         """
         as_it_is = self._base.model, self._base.imgsz, self._base.head
         listed = [one for one in self.trials() if one.plain]

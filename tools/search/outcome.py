@@ -26,8 +26,9 @@ class Budget:
     """Limits; None: unlimited.
 
     Attributes:
-        max_latency: median milliseconds per image, end to end, on this machine. max_drop: allowed loss of mAP50-95 in
-            points, relative to the unchanged model in FP32 on ONNX Runtime. max_size: size of the artifact in MB.
+        max_latency: median milliseconds per image, end to end, on this machine.
+        max_drop: allowed loss of mAP50-95 in points, relative to the unchanged model in FP32 on ONNX Runtime.
+        max_size: size of the artifact in MB.
     """
 
     max_latency: float | None = None

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import yolort
 from yolort import _core
+from yolort.tools import _stages
 from yolort.tools._cache import StageCache
 from yolort.tools._hash import sha256
 from yolort.tools.evaluate.benchmark import Case, Row, benchmark
@@ -60,10 +61,14 @@ class Pipeline:
         folder = self.cache.get(
             stage.name,
             depends,
-            lambda work: stage.run(inputs, self.data, work / stage.output),
+            lambda work: self._run(stage, inputs, work / stage.output),
             resumable=stage.resumable,
         )
         return folder / stage.file(stage.output)
+
+    def _run(self, stage: Stage, inputs: Sequence[Path], output: Path) -> None:
+        _stages.stage(f"{stage.name}: {', '.join(path.name for path in inputs)}")
+        stage.run(inputs, self.data, output)
 
     def case(self, recipe: Recipe, seed: int) -> Case:
         """The case for benchmarking the artifact."""

@@ -21,27 +21,29 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The steps applied to a model, in this order; with the defaults, the model is only exported. Attributes:
-    model: a checkpoint (.pt), or an architecture (.yaml) that has to be trained.
-    imgsz: side of the network's input in pixels, for training and artifact.
-    epochs: number of training epochs; 0 uses the checkpoint unchanged.
-    teacher: checkpoint to distill from in this training, or the recipe of one.
-    scales: scales of this training, see `train`.
-    gamma, class_weights, sampling: settings for rare classes, for both trainings, see `train`.
-    prune: share of channels to remove, 0 to 0.95.
-    method: pruning method.
-    round_to: pruned widths are multiples of this.
-    finetune: number of epochs after pruning.
-    recover: fine-tune with the unpruned model as teacher.
-    head: "raw", or "raw-e2e" of YOLO26.
-    engine: engine that the artifact is built for and measured on.
-    precision: "int8" (calibrated on the training images), or a precision of the engine.
-    calibration, calibration_images: method, and maximum number of images, see `calibrate`.
-    per_channel: use one INT8 weight scale per output channel, or per tensor.
-    threads: number of CPU threads, up to four per core; None: one per core.
-    augment: test-time augmentation.
-    augment_scales: its sides in pixels, see `Detector`; makes the artifact dynamic.
-    train: other arguments of Ultralytics' train, for both trainings.
+    """The steps applied to a model, in this order; with the defaults, the model is only exported.
+
+    Attributes:
+        model: a checkpoint (.pt), or an architecture (.yaml) that has to be trained.
+        imgsz: side of the network's input in pixels, for training and artifact.
+        epochs: number of training epochs; 0 uses the checkpoint unchanged.
+        teacher: checkpoint to distill from in this training, or the recipe of one.
+        scales: scales of this training, see `train`.
+        gamma, class_weights, sampling: settings for rare classes, for both trainings, see `train`.
+        prune: share of channels to remove, 0 to 0.95.
+        method: pruning method.
+        round_to: pruned widths are multiples of this.
+        finetune: number of epochs after pruning.
+        recover: fine-tune with the unpruned model as teacher.
+        head: "raw", or "raw-e2e" of YOLO26.
+        engine: engine that the artifact is built for and measured on.
+        precision: "int8" (calibrated on the training images), or a precision of the engine.
+        calibration, calibration_images: method, and maximum number of images, see `calibrate`.
+        per_channel: use one INT8 weight scale per output channel, or per tensor.
+        threads: number of CPU threads, up to four per core; None: one per core.
+        augment: test-time augmentation.
+        augment_scales: its sides in pixels, see `Detector`; makes the artifact dynamic.
+        train: other arguments of Ultralytics' train, for both trainings.
     """
 
     model: str

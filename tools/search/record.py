@@ -17,7 +17,9 @@ __all__ = ["open_record"]
 @contextmanager
 def open_record(file: Path, name: str, seed: int, waiting: Callable[[], None]) -> Iterator[optuna.Study]:
     """Opens or creates the study of this name, for one process at a time; `waiting` is called if another process has it
-    open. Raises FileExistsError if the file is not a record of a search, OSError if it cannot be used.
+    open.
+
+    Raises FileExistsError if the file is not a record of a search, OSError if it cannot be used.
     """
     with locked(file.with_name(f".{file.name}.lock"), waiting):
         _check(file)

@@ -1,5 +1,7 @@
-"""The stages from a checkpoint to a measured artifact. Each can be run, or printed as the equivalent command. A stage
-creates one file or folder from the files of other stages, the dataset and its own settings.
+"""The stages from a checkpoint to a measured artifact.
+
+Each can be run, or printed as the equivalent command. A stage creates one file or folder from the files of other
+stages, the dataset and its own settings.
 """
 
 from __future__ import annotations

@@ -20,8 +20,9 @@ __all__ = ["MODELS", "REFERENCE", "T4", "Model", "Timings", "measure"]
 class Model:
     """An Ultralytics detector trained on COCO at 640 pixels: mAP50-95 on COCO val2017 in points (with NMS, and for
     YOLO26 also without), million parameters, GFLOPs, and milliseconds on an NVIDIA T4 with TensorRT 10 (None if not
-    published). Source: docs.ultralytics.com/models, pages yolov8, yolo11
-    and yolo26.
+    published).
+
+    Source: docs.ultralytics.com/models, pages yolov8, yolo11 and yolo26.
     """
 
     name: str
@@ -128,7 +129,8 @@ def measure(
     Weights do not change how long the network takes. Each model is built from Ultralytics' YAML file and exported with
     the raw head into a temporary folder.
 
-    Args: sizes: some of "n", "s", "m", "l" and "x". All five take about 6 GB of memory.
+    Args:
+        sizes: some of "n", "s", "m", "l" and "x". All five take about 6 GB of memory.
         imgsz: side of the network's input in pixels, a multiple of 32.
         progress: wraps the steps of exporting and of measuring, for a progress bar.
 

@@ -17,9 +17,11 @@ _log = logging.getLogger(__name__)
 
 
 def set_classes(model: Any, names: dict[int, str]) -> None:
-    """Changes the classes of a model by replacing the last layers of its score branches; everything else stays. Classes
-    that the model has by name (ignoring case and surrounding spaces) keep their weights; others get random weights, and
-    the bias that Ultralytics gives a new head (`Detect.bias_init`). If the names are equal, nothing changes.
+    """Changes the classes of a model by replacing the last layers of its score branches; everything else stays.
+
+    Classes that the model has by name (ignoring case and surrounding spaces) keep their weights; others get random
+    weights, and the bias that Ultralytics gives a new head (`Detect.bias_init`). If the names are equal, nothing
+    changes.
     """
     head = model.model[-1]
     classifies = task_of(model) == "classify"
@@ -49,7 +51,9 @@ def set_classes(model: Any, names: dict[int, str]) -> None:
 
 def set_keypoints(model: Any, shape: Sequence[int]) -> None:
     """Changes the keypoints of a pose model to `shape`, (count, values per keypoint), by replacing the last layers of
-    their branches. If the shape is equal, nothing changes.
+    their branches.
+
+    If the shape is equal, nothing changes.
     """
     head, wanted = detect_head(model, tasks=True), [int(value) for value in shape]
     if list(head.kpt_shape) == wanted:

@@ -41,8 +41,10 @@ class FocalLoss(nn.Module):
 
 class ClassificationLoss:
     """Replaces Ultralytics' classification loss: cross-entropy times (1 - p)^gamma of the correct class, the factor of
-    the focal loss (Lin et al., arXiv:1708.02002, equation 4). `weights`, one per class, weight the mean over images;
-    None: equal weights. With gamma 0 and no weights it is Ultralytics' loss.
+    the focal loss (Lin et al., arXiv:1708.02002, equation 4).
+
+    `weights`, one per class, weight the mean over images; None: equal weights. With gamma 0 and no weights it is
+    Ultralytics' loss.
     """
 
     def __init__(self, gamma: float, weights: Sequence[float] | None, device: torch.device) -> None:
@@ -78,6 +80,7 @@ def logit_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
 
 def box_loss(student: torch.Tensor, teacher: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
     """1 - CIoU of boxes, (batch, anchors, 4) x1 y1 x2 y2 in any unit, averaged with weights `scores` (batch, anchors).
+
     CIoU: Zheng et al. (arXiv:1911.08287), also used in Ultralytics' label loss.
     """
     iou = bbox_iou(student.float(), teacher.float(), xywh=False, CIoU=True).squeeze(-1)

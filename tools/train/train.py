@@ -22,6 +22,7 @@ import torch
 from torch import nn
 from ultralytics.utils.torch_utils import unwrap_model
 from yolort import _atomic
+from yolort.tools._stages import stage
 from yolort.tools.data import class_balance
 from yolort.tools.data.class_balance import ClassReport, check_weighting, class_report
 from yolort.tools.train.losses import ClassificationLoss, FocalLoss
@@ -139,6 +140,7 @@ def train(
     if weights is not None and class_weights is not None:
         text = json.dumps(class_balance.to_json(counted, class_weights, clip, weights), indent=1, ensure_ascii=False)
         _atomic.write(folder / "class_weights.json", text + "\n")
+    stage(f"training for {epochs} epochs on {data}", prints=True)
     return train_module(
         model,
         data,

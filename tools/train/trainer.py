@@ -74,8 +74,8 @@ class WidthError(yolort.Error):
 
 
 class Trainer(DetectionTrainer):  # type: ignore[misc]
-    """Ultralytics' trainer for a given module of any task, instead of a YAML and matching weights. Subclasses extend
-    the loss in `wrap` and `prepare_criterion`, and the sampling in `get_dataloader`.
+    """Ultralytics' trainer for a given module of any task, instead of a YAML and matching weights. Subclasses
+    extend the loss in `wrap` and `prepare_criterion`, and the sampling in `get_dataloader`.
     """
 
     wdir: Path
@@ -84,13 +84,14 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
 
     def __init__(self, model: nn.Module | None, overrides: dict[str, Any]) -> None:
         """`model` is a DetectionModel or ClassificationModel, trained in place; None if `overrides` resumes a run.
+
         `overrides` are Ultralytics' checked arguments, with one device: for several, Ultralytics starts separate
         processes, to which a module cannot be passed.
         """
         super().__init__(overrides=overrides)
-        for hooks in self.callbacks.values():  # where Ray is installed, that for its Tune warns in every other training
+        for hooks in self.callbacks.values():  # with Ray installed, Ray Tune's warns
             hooks[:] = [hook for hook in hooks if not hook.__module__.endswith(".raytune")]
-        if self.device.type == "cpu":  # Ultralytics leaves one core out: with one of two a step takes 1.7 times as long
+        if self.device.type == "cpu":  # Ultralytics leaves one core unused
             torch.set_num_threads(_system.threads())
         self._given = model
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -190,8 +191,9 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
             super().plot_training_labels()
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """As in Ultralytics, but on a CPU the images are channels-last, which reduces the time of a step to 0.85. The
-        weights' layout is unchanged. Compared with float64, the median error of gradients is then 2e-4 instead of 3e-5.
+        """As in Ultralytics, but on a CPU the images are channels-last, which reduces the time of a step to 0.85.
+
+        Compared with float64, the median error of the gradients is then 2e-4 instead of 3e-5.
         """
         batch = self._stock.preprocess_batch(self, batch)
         if self.device.type == "cpu":
@@ -362,9 +364,10 @@ def check_imgsz(imgsz: int) -> None:
 
 
 def check_output(folder: Path, resume: bool) -> Path:
-    """The last checkpoint of a run in `folder`; if it must or must not exist, errors as in `train_module`. Ultralytics
-    overwrites files there without asking, so a new run requires a folder with only our files, or one whose run ended
-    before the first epoch, recognized by our data.yaml.
+    """The last checkpoint of a run in `folder`; if it must or must not exist, errors as in `train_module`.
+
+    Ultralytics overwrites files there without asking, so a new run requires a folder with only our files, or one whose
+    run ended before the first epoch, recognized by our data.yaml.
     """
     last = folder.absolute() / "weights" / "last.pt"
     try:

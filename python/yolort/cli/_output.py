@@ -8,16 +8,9 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from typing import TextIO
 
 from rich.console import Console
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
-T = TypeVar("T")
 
 _PIPE_WIDTH = 500  # maximum table width in a pipe or file, in characters
 #: Control characters except the line feed, line and paragraph separators, text direction marks, and halves of
@@ -62,47 +55,12 @@ def set_up() -> None:
 def show_log() -> None:
     """Shows yolort's log from INFO on, and other logs from WARNING on."""
 
-    class Visible(logging.Formatter):
-        def format(self, record: logging.LogRecord) -> str:
-            return visible(super().format(record))
+    class Visible(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:  # looks sys.stderr up, which progress bars replace
+            print(visible(self.format(record)), file=sys.stderr)
 
-    handler = logging.StreamHandler()
-    handler.setFormatter(Visible("%(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[Visible()], format="%(message)s")
     logging.getLogger("yolort").setLevel(logging.INFO)
-
-
-def progress(items: Sequence[T], description: str = "detecting") -> Iterable[T]:
-    """The items, with a progress bar on standard error if that is a terminal."""
-    with _bars(quiet=len(items) < 2) as bars:
-        yield from bars.track(items, description=visible(description))
-
-
-def _bars(*, quiet: bool = False) -> Progress:
-    """Progress bars on standard error if it is a terminal; standard output is not redirected."""
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    return Progress(console=console, transient=True, redirect_stdout=False, disable=quiet or not console.is_terminal)
-
-
-@contextmanager
-def phases() -> Iterator[Callable[[str, int, int], bool]]:
-    """Shows nested phases as progress bars on standard error if it is a terminal. The yielded function is called with
-    (name of the phase, step, number of steps).
-    """
-    tasks: dict[str, TaskID] = {}
-    with _bars() as bars:
-
-        def step(phase: str, done: int, steps: int) -> bool:
-            if phase not in tasks:
-                tasks[phase] = bars.add_task(visible(phase), total=steps)
-            bars.update(tasks[phase], completed=done)
-            if done >= steps:
-                bars.remove_task(tasks.pop(phase))
-            return True
-
-        yield step
 
 
 def print_table(columns: list[str], rows: list[list[object]]) -> None:

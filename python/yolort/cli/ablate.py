@@ -13,7 +13,8 @@ from yolort.cli._options import (
     Reports,
     TimedRuns,
 )
-from yolort.cli._output import print_table, progress, say, show_log
+from yolort.cli._output import print_table, say, show_log
+from yolort.cli._progress import progress, stages
 from yolort.cli._reports import check_reports, save_reports, showing
 
 
@@ -45,4 +46,6 @@ def ablate(
         save_reports(done, report)
 
     with showing(show) as shown:
-        shown(run(study, folder, runs=runs, ray=ray, ray_workers=ray_workers, progress=progress))
+        with stages():
+            done = run(study, folder, runs=runs, ray=ray, ray_workers=ray_workers, progress=progress)
+        shown(done)

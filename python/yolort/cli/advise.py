@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from yolort.cli._options import Reports, Side, split_list
-from yolort.cli._output import progress, say
+from yolort.cli._output import say
+from yolort.cli._progress import progress
 from yolort.cli._reports import check_reports
 
 

@@ -18,7 +18,8 @@ from yolort.cli._options import (
     split_list,
     whole_number,
 )
-from yolort.cli._output import print_table, progress, say
+from yolort.cli._output import print_table, say
+from yolort.cli._progress import progress
 from yolort.cli._reports import check_reports, save_reports, showing
 
 

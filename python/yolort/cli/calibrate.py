@@ -13,7 +13,8 @@ from yolort.cli._options import (
     Split,
     parse_imgsz,
 )
-from yolort.cli._output import progress, say, show_log
+from yolort.cli._output import say, show_log
+from yolort.cli._progress import progress
 
 
 def calibrate(

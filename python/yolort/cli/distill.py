@@ -24,6 +24,7 @@ from yolort.cli._options import (
     two_numbers,
 )
 from yolort.cli._output import say, show_log
+from yolort.cli._progress import stages
 
 
 def distill(
@@ -53,17 +54,18 @@ def distill(
     show_log()
     from yolort.tools import distill as run
 
-    best = run(
-        teacher,
-        student,
-        data,
-        feature=feature,
-        logit=logit,
-        box=box,
-        scales=two_numbers("--scales", scales) if scales else None,
-        output=output,
-        resume=resume,
-        **balancing(gamma, class_weights, sampling),
-        **train_settings(settings, epochs=epochs, batch=batch, imgsz=imgsz, seed=seed),
-    )
+    with stages():
+        best = run(
+            teacher,
+            student,
+            data,
+            feature=feature,
+            logit=logit,
+            box=box,
+            scales=two_numbers("--scales", scales) if scales else None,
+            output=output,
+            resume=resume,
+            **balancing(gamma, class_weights, sampling),
+            **train_settings(settings, epochs=epochs, batch=batch, imgsz=imgsz, seed=seed),
+        )
     say(f"written to {best}")

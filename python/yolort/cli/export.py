@@ -14,7 +14,8 @@ from yolort.cli._options import (
     parse_imgsz,
     parse_size,
 )
-from yolort.cli._output import phases, progress, say, show_log
+from yolort.cli._output import say, show_log
+from yolort.cli._progress import phases, progress, stages
 from yolort.cli.quantize import print_quantized
 
 _ENGINE = "TensorRT engines"
@@ -120,9 +121,11 @@ def export(
 
         size, engine = parse_imgsz(imgsz), engine_options(None)
         how: dict[str, Any] = {"format": format, "head": head, "imgsz": size, "max_drop": max_drop, "engine": engine}
-        print_quantized(export_int8(model, data, output=output, progress=progress, **how))
+        with stages():
+            done = export_int8(model, data, output=output, progress=progress, **how)
+        print_quantized(done)
         return
-    with phases() as shown:
+    with stages(), phases() as shown:
         engine = engine_options(shown)
         if engine and model.suffix == ".onnx":
             if head != "raw" or batch != 1 or dynamic or imgsz or opset or images or data:

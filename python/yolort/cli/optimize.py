@@ -16,6 +16,7 @@ from yolort.cli._options import (
     train_settings,
 )
 from yolort.cli._output import print_table, say, show_log
+from yolort.cli._progress import say_above, stages
 from yolort.cli._reports import check_reports, save_reports, showing
 
 
@@ -67,8 +68,8 @@ def optimize(
         save_reports(done, report)
 
     with showing(show) as shown:
-        shown(
-            run(
+        with stages():
+            done = run(
                 model,
                 data,
                 Budget(max_latency, max_drop, max_size),
@@ -81,7 +82,7 @@ def optimize(
                 trial_minutes=trial_minutes,
                 ray=ray,
                 ray_workers=ray_workers,
-                progress=say,
+                progress=say_above,
                 **train_settings(settings, epochs=epochs, imgsz=imgsz, seed=seed),
             )
-        )
+        shown(done)

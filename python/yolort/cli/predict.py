@@ -44,7 +44,8 @@ from yolort.cli._options import (
     parse_imgsz,
     runner,
 )
-from yolort.cli._output import note, progress, report_error, say, visible
+from yolort.cli._output import note, report_error, say, visible
+from yolort.cli._progress import progress
 
 
 # Long because each option is a parameter with its help.

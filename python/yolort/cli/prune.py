@@ -16,7 +16,8 @@ from yolort.cli._options import (
     balancing,
     train_settings,
 )
-from yolort.cli._output import percent, print_table, progress, say, show_log
+from yolort.cli._output import percent, print_table, say, show_log
+from yolort.cli._progress import progress, stages
 
 
 # Long because each option is a parameter with its help.
@@ -85,26 +86,27 @@ def prune(
     show_log()
     from yolort.tools import prune as run
 
-    done = run(
-        model,
-        method=method,
-        ratio=ratio,
-        target_flops=target_flops,
-        target_latency=target_latency,
-        engine=engine,
-        allocate=allocate,
-        round_to=round_to,
-        steps=steps,
-        unstructured=unstructured,
-        data=data,
-        finetune=finetune,
-        distill=distill,
-        measure=measure,
-        output=output,
-        progress=lambda steps: progress(steps, "sensitivity"),
-        **balancing(gamma, class_weights, sampling),
-        **train_settings(settings, batch=batch, imgsz=imgsz, seed=seed),
-    )
+    with stages():
+        done = run(
+            model,
+            method=method,
+            ratio=ratio,
+            target_flops=target_flops,
+            target_latency=target_latency,
+            engine=engine,
+            allocate=allocate,
+            round_to=round_to,
+            steps=steps,
+            unstructured=unstructured,
+            data=data,
+            finetune=finetune,
+            distill=distill,
+            measure=measure,
+            output=output,
+            progress=lambda steps: progress(steps, "sensitivity"),
+            **balancing(gamma, class_weights, sampling),
+            **train_settings(settings, batch=batch, imgsz=imgsz, seed=seed),
+        )
     _print_pruned(done)
 
 

@@ -10,7 +10,8 @@ import typer
 from yolort.cli._options import (
     Split,
 )
-from yolort.cli._output import percent, print_table, progress, say, show_log
+from yolort.cli._output import percent, print_table, say, show_log
+from yolort.cli._progress import progress, stages
 
 
 # Long because each option is a parameter with its help.
@@ -81,25 +82,26 @@ def quantize(
 
     if dynamic and weights_only:
         raise ValueError("--dynamic and --weights-only cannot be combined")
-    done = run(
-        model,
-        calibration,
-        format=format,
-        target=target,
-        mode="dynamic" if dynamic else "weights" if weights_only else "static",
-        per_channel=per_channel,
-        reduce_range=reduce_range,
-        exclude=exclude or (),
-        int8_stem=int8_stem,
-        stock=stock,
-        data=data,
-        split=split,
-        max_drop=max_drop,
-        allow_overlap=allow_overlap,
-        measure=measure,
-        output=output,
-        progress=lambda steps: progress(steps, "sensitivity"),
-    )
+    with stages():
+        done = run(
+            model,
+            calibration,
+            format=format,
+            target=target,
+            mode="dynamic" if dynamic else "weights" if weights_only else "static",
+            per_channel=per_channel,
+            reduce_range=reduce_range,
+            exclude=exclude or (),
+            int8_stem=int8_stem,
+            stock=stock,
+            data=data,
+            split=split,
+            max_drop=max_drop,
+            allow_overlap=allow_overlap,
+            measure=measure,
+            output=output,
+            progress=lambda steps: progress(steps, "sensitivity"),
+        )
     print_quantized(done)
 
 

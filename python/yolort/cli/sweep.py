@@ -16,7 +16,8 @@ from yolort.cli._options import (
     split_list,
     whole_number,
 )
-from yolort.cli._output import note, progress, show_log
+from yolort.cli._output import note, show_log
+from yolort.cli._progress import progress
 from yolort.cli._reports import check_reports, showing
 from yolort.cli.benchmark import finish_benchmark
 

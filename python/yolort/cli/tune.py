@@ -12,7 +12,8 @@ from yolort.cli._options import (
     ImageFile,
     split_list,
 )
-from yolort.cli._output import note, print_table, progress, say
+from yolort.cli._output import note, print_table, say
+from yolort.cli._progress import progress
 
 
 def tune(

@@ -31,7 +31,8 @@ from yolort.cli._options import (
     parse_imgsz,
     runner,
 )
-from yolort.cli._output import note, percent, print_table, progress, report_error, say
+from yolort.cli._output import note, percent, print_table, report_error, say
+from yolort.cli._progress import progress
 
 
 # Long because each option is a parameter with its help.

@@ -165,7 +165,9 @@ def _add_detect(app: FastAPI, service: Service) -> None:
     @app.post("/detect")
     async def detect(request: Request, options: Annotated[DetectOptions, Query()]) -> Response:
         """Detects in an image file sent as the body or as a form's file; other form fields are options, like those of
-        the query. A classifier returns its five best classes that score above `conf`.
+        the query.
+
+        A classifier returns its five best classes that score above `conf`.
         """
         start = time.perf_counter()
         service.running()

@@ -1,7 +1,8 @@
 """The Open Inference Protocol (KServe v2): converts requests to images and settings; see `answers` for responses.
-`parse`, `parse_form` and `answers` must run in a thread other than the event loop's. No step holds the interpreter for
-long: unbounded data is searched, decoded and written in slices. Image files are never copied out of the body, even
-within JSON; the workers check and decode them.
+`parse`, `parse_form` and `answers` must run in a thread other than the event loop's.
+
+No step holds the interpreter for long: unbounded data is searched, decoded and written in slices. Image files are never
+copied out of the body, even within JSON; the workers check and decode them.
 """
 
 from __future__ import annotations
