@@ -1,4 +1,4 @@
-"""C++, C and Python programs find the installed package and detect with it, linked statically or dynamically."""
+"""C++, C, Rust and Python programs find the installed package and detect with it, linked statically or dynamically."""
 
 from __future__ import annotations
 
@@ -143,6 +143,17 @@ def test_ctypes(shared_prefix: Path, frame: list[object], expected: list[str], t
     script = [sys.executable, EXAMPLES / "c/detect_ctypes.py", library]
     assert run(*script, yolort.demo_model("ncnn"), *frame).splitlines() == expected
     assert "does not exist" in run(*script, tmp_path / "nothing", *frame, status=1)
+
+
+def test_rust(shared_prefix: Path, frame: list[object], expected: list[str], tmp_path: Path) -> None:
+    compiler = shutil.which("rustc") or pytest.skip("needs a Rust compiler (rustc)")
+    library, program = shared_prefix / "lib", tmp_path / "detect"
+    flags = ["--edition", "2021", "-D", "warnings", "-L", library, "-C", f"link-arg=-Wl,-rpath,{library}"]
+    run(compiler, *flags, EXAMPLES / "rust/detect.rs", "-o", program)
+    assert run(program, yolort.demo_model("ncnn"), *frame).splitlines() == expected
+    assert "does not exist" in run(program, tmp_path / "nothing", *frame, status=1)
+    assert "are not" in run(program, yolort.demo_model("ncnn"), frame[0], 7, 7, status=1)
+    assert "detect MODEL FRAME" in run(program, status=1)
 
 
 def test_a_program_in_c_alone_links_the_shared_library(
