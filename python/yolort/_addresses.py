@@ -43,7 +43,7 @@ def without_secrets(address: str) -> str:
             return f"{start}***"
         rest = f"***@{rest}"
     parts = re.split(r"((?:[?&;#/]|%3[bf]|%2[36])+)", rest, flags=re.IGNORECASE)
-    inside = False  # of a query or a fragment
+    inside = False  # whether within a query or fragment
     for index, part in enumerate(parts):
         if index % 2:
             inside = inside or part.strip("/") != ""

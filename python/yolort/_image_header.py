@@ -17,8 +17,8 @@ from yolort._netpbm import white_of_text
 Size: TypeAlias = "tuple[int, int] | None"
 
 _MAX_MARKERS = 4096  # maximum number of JPEG markers before the size
-_MAX_ENTRIES = 512  # of a directory of a TIFF file
-_MAX_BOXES = 1024  # of an ISO file or of one of its boxes
+_MAX_ENTRIES = 512  # in a directory of a TIFF file
+_MAX_BOXES = 1024  # in an ISO file, or in one of its boxes
 _NEAR = 1 << 16  # other formats have their size within this many bytes
 _DESCRIPTION = 1 << 20  # bytes of the box that describes an AVIF or HEIC file
 

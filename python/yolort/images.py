@@ -53,7 +53,7 @@ VIDEOS = frozenset(
         *(".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
     ]
 )
-_MAX_CHUNKS = 1_000_000  # of a PNG file
+_MAX_CHUNKS = 1_000_000  # in a PNG file
 _DEEP = ("hdr", "pfm", "png", "pnm", "tiff")  # formats whose pixels may have more than 8 bits
 _ROWS = 256  # rows of a deep image that are converted at a time
 _DARK = 1 << 14  # if the brightest 16-bit pixel is darker than this, the image may use only 10 to 14 bits

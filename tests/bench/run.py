@@ -83,7 +83,7 @@ def letterbox(models: list[Model], image: np.ndarray, rounds: int, burst: int) -
     cv2.setNumThreads(1)
     detect = yolort.Detector(models[0].ncnn, threads=1)
     side = detect.imgsz[0]
-    geometry = side, side * 9 // 16, side * 7 // 32  # of a 16:9 image: width, height, padding above
+    geometry = side, side * 9 // 16, side * 7 // 32  # width and height of a 16:9 image, and the padding above it
 
     def chain() -> float:
         start = time.perf_counter()
@@ -118,7 +118,7 @@ def letterbox(models: list[Model], image: np.ndarray, rounds: int, burst: int) -
 
 def engines(models: list[Model], image: np.ndarray, rounds: int, burst: int) -> None:
     """All engines that read ONNX, in their precisions, against Ultralytics' predict on its default export. The default
-    engine is chosen by these results. ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI shows a CPU without bf16.
+    engine is chosen by these results. ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI simulates a CPU without bf16.
     """
     rows: list[list[object]] = []
     for model in models:

@@ -106,7 +106,7 @@ def accuracy(detector: yolort.Detector, images: list[Path]) -> tuple[float, floa
     """mAP50-95 of the boxes and of the task's shapes, in percent."""
     from ultralytics.utils.metrics import ap_per_class
 
-    columns: list[list[np.ndarray]] = [[], [], [], [], []]  # hits of boxes and of the task, scores, classes; of labels
+    columns: list[list[np.ndarray]] = [[], [], [], [], []]  # box hits, task hits, scores, classes; label classes
     for path in images:
         image = yolort.images.read(path)
         height, width = image.shape[:2]

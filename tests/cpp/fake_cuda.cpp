@@ -215,7 +215,7 @@ FAKE cuEventElapsedTime_v2(float* ms, CUevent, CUevent) {
 FAKE cuEventElapsedTime(float* ms, CUevent a, CUevent b) { return cuEventElapsedTime_v2(ms, a, b); }
 
 FAKE cuModuleLoadData(CUmodule* module, const void* image) {
-  constexpr unsigned char magic[] = {0x50, 0xED, 0x55, 0xBA};  // of a fat binary
+  constexpr unsigned char magic[] = {0x50, 0xED, 0x55, 0xBA};  // magic number of a fat binary
   if (state.refuse_module || std::memcmp(image, magic, 4) != 0) return CUDA_ERROR_NO_BINARY_FOR_GPU;
   *module = reinterpret_cast<CUmodule>(&state);
   return CUDA_SUCCESS;

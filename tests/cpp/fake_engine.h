@@ -40,7 +40,7 @@ class FakeEngine final : public BufferEngine {
   static inline std::atomic<int> runs{0};
   static inline int rows_missing = 0;  ///< number of missing output rows
   static inline int extra_classes = 0;
-  static inline std::string why_not;  ///< it cannot run here
+  static inline std::string why_not;  ///< reason why it cannot run here; empty: it can
 
   InputShape input_shape() const override { return {batch, 0, 0}; }
   const std::vector<Tensor>& run() override {

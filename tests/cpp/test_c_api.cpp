@@ -77,7 +77,7 @@ void test_defaults() {
   CHECK(options.tuned && options.flip && !options.augment && !options.engine && options.threads == 0);
   struct {
     yolort_thresholds known;
-    std::int64_t fresh;  // of a newer program
+    std::int64_t fresh;  // a field of a newer program
   } newer;
   newer.fresh = 5;
   CHECK(yolort_default_thresholds(&newer.known, sizeof newer) == YOLORT_OK);

@@ -150,7 +150,7 @@ void test_what_the_cpu_has_to_do() {
     Model model(head, 1, true, 2, Type::f32);
     Gpu gpu(model);
     gpu.detect(images, {});
-    model.values.back().back() = head == Head::end2end ? 7.0f : NAN;  // of the second image
+    model.values.back().back() = head == Head::end2end ? 7.0f : NAN;  // in the second image
     if (head == Head::end2end) {
       model.values.back()[model.values.back().size() - 2] = 0.9f;
       CHECK_THROWS(gpu.detect(images, {}), ModelError, "class 7");

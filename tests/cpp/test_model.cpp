@@ -56,7 +56,7 @@ void test_what_may_be_cut() {
   CHECK(!of("task: detect\n") && !of("author: somebody\n") && of("author: Ultralytics\ntask: segment\n"));
   CHECK(!of("author: Ultralytics\ntask: obb\n") && of("author: Ultralytics\ntask: obb\nhead: OBB26\n"));
   ModelSpec spec = read_ncnn("author: Ultralytics\n");
-  fs::resize_file(spec.weights, std::uintmax_t{1} << 40);  // it would be rewritten in memory
+  fs::resize_file(spec.weights, std::uintmax_t{1} << 40);  // too large to be rewritten in memory
   CHECK(!spec.may_be_cut());
 }
 

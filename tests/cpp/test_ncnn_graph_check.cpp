@@ -85,7 +85,7 @@ std::string int8_weights(std::size_t scales) { return weights(0x000D4B38, 216) +
 
 void test_int8() {
   const std::string alone = conv + " 8=2", on = conv + " 8=102";
-  check_lines({alone}, 2, int8_weights(9));  // of 8 outputs, of the input
+  check_lines({alone}, 2, int8_weights(9));  // 8 output scales, and the input's
   check_lines({on, "Convolution d 1 1 a b 0=1 1=1 6=8 8=2"}, 3,
               int8_weights(10) + weights(0x000D4B38, 8) + std::string(8, '\0'));
   CHECK_THROWS(check_lines({alone}, 2, int8_weights(8)), ModelError, "more weights than the .bin contains");

@@ -104,7 +104,7 @@ void test_eight_sizes_are_kept() {
   for (int height = 32; height < 512; height += 32) detector.detect(image(512, height));  // 15 other sizes
   CHECK(MiddleEngine::living == before + 8);
   MiddleEngine::runs.clear();
-  detector.detect(image(512, 32));  // no longer there, but known
+  detector.detect(image(512, 32));  // evicted, but its output shapes are known
   CHECK((only_run() == std::array{1, 32, 512}) && MiddleEngine::living == before + 8);
   Detector copy = detector.clone();
   CHECK(copy.rect() && MiddleEngine::living == before + 9);

@@ -33,7 +33,7 @@ struct Loop {
     ++runs.at(own.index);
     if (!inner) return;
     inner->run();
-    if (this_part().index != own.index) right_count = false;  // as before the inner loop
+    if (this_part().index != own.index) right_count = false;  // unchanged after the inner loop
   }
 
   void run() {

@@ -68,7 +68,7 @@ void detect(fuzz::Bytes& bytes, yolort_detector* detector, yolort_results** resu
   image.pixels = pixels.data();
   image.width = width;
   image.height = height;
-  switch (bytes.within(0, 9)) {  // what it must refuse
+  switch (bytes.within(0, 9)) {  // invalid arguments
     case 0: image.pixels = nullptr; break;
     case 1: image.width = -bytes.within(0, 1 << 30); break;
     case 2: image.height = bytes.within(65536, 1 << 30); break;

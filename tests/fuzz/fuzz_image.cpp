@@ -46,7 +46,7 @@ void letterbox(fuzz::Bytes bytes) {
   const auto elements = static_cast<std::size_t>(3 * input_width * input_height);
   std::vector<float> first;
   for (const Kernels* kernels : available_kernels()) {
-    std::vector<float> out(elements);  // of f16, half of it
+    std::vector<float> out(elements);  // f16 uses half of it
     const Tensor input{out.data(),
                        {1, 3, input_height, input_width},
                        std::ptrdiff_t{input_width} * input_height,

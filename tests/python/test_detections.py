@@ -167,4 +167,4 @@ def test_drawing_of_skeletons_and_turned_boxes(posed: yolort.Detections, turned:
     plain = yolort.Detections(posed.boxes, posed.scores, posed.classes, shape=(40, 50)).draw(image)
     assert (posed.draw(image) != plain).any()
     drawn = turned[0].draw(image)
-    assert drawn[18, 16].any() and not drawn[20, 20].any()  # its left side, not its middle
+    assert drawn[18, 16].any() and not drawn[20, 20].any()  # the left side of the box, not its middle

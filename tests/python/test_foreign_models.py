@@ -13,7 +13,7 @@ import yolort
 from known_models import NAMES, boxes_output, metadata, write_ncnn, write_onnx
 
 IMAGE = np.full((50, 100, 3), 90, np.uint8)  # letterboxed into 64 x 64: scaled by 0.64, 16 rows above
-ROW = [6.4, 22.4, 32, 40.2]  # of the network input: in the image
+ROW = [6.4, 22.4, 32, 40.2]  # in the network input; and in the image
 BOX = [10, 10, 50, 37.8125]
 
 
@@ -108,7 +108,7 @@ def test_rtdetr_whose_images_are_padded(tmp_path: Path, where: str) -> None:
         data["yolort"] = json.dumps({"format": 1, "head": "end2end", "input": {"resize": "letterbox"}})
     options = {"resize": "letterbox"} if where == "option" else {}
     detector = opened(write_onnx(tmp_path, {"output0": rows}, data), **options)
-    check_box(detector(IMAGE), [30, 12.5, 70, 37.5], 0.75, 2)  # of 100 x 50 pixels in a square of 100
+    check_box(detector(IMAGE), [30, 12.5, 70, 37.5], 0.75, 2)  # 100 x 50 pixels in a square of 100
 
 
 def test_rtdetr_of_two_classes_that_gives_a_score_for_each(tmp_path: Path) -> None:

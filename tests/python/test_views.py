@@ -44,7 +44,7 @@ def test_a_mirrored_picture_gives_mirrored_boxes(target: Target, merge: str) -> 
     np.testing.assert_allclose(sides, found.boxes[:, [0, 2]], atol=0.05)
     np.testing.assert_allclose(turned.boxes[:, [1, 3]], found.boxes[:, [1, 3]], atol=0.05)
     plain = demo_detector(target, conf=0.5)(image)
-    for box, cls in zip(plain.boxes, plain.classes, strict=True):  # what one view is sure of, all of them confirm
+    for box, cls in zip(plain.boxes, plain.classes, strict=True):  # confirmed by all views
         others = found.boxes[found.classes == cls]
         sides = np.minimum(others[:, 2:], box[2:]) - np.maximum(others[:, :2], box[:2])
         common = sides.clip(0).prod(axis=1)

@@ -12,7 +12,7 @@ from yolort.tools.data.samples import LabelError, Sample, read_text
 __all__ = ["FILLED", "LabelFormat", "read_labels"]
 
 _TOLERANCE = 0.01  # tolerance as a fraction of the image's sides, from Ultralytics (data/utils.py)
-_FLAT = 1e-7  # of the image's sides
+_FLAT = 1e-7  # fraction of the image's sides
 _VISIBLE = 2.0  # COCO's largest visibility
 #: Fraction of a box that a person covers, for labels without area; from Ultralytics' pose validator.
 FILLED = 0.53

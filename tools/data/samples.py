@@ -87,7 +87,7 @@ class Dataset:
     notes: tuple[str, ...] = ()  # possible problems
     task: str = "detect"  # task that the labels were read for
     kpt_shape: tuple[int, int] | None = None  # number of keypoints, and values per keypoint in a label
-    sigmas: tuple[float, ...] | None = None  # of the keypoints, for OKS; None: the defaults
+    sigmas: tuple[float, ...] | None = None  # OKS sigmas of the keypoints; None: the defaults
 
     def with_classes_of(self, names: dict[int, str]) -> Dataset:
         """The same with the class indices of a model.

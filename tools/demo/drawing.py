@@ -23,7 +23,7 @@ class Drawing:
 
     paint: Float  # (height, width, 3), 0..255, premultiplied
     alpha: Float  # (height, width), 0..1
-    angle: float  # of its axes, radians clockwise; the smallest of equivalent angles
+    angle: float  # angle of its axes, radians clockwise; the smallest equivalent one
     keypoints: npt.NDArray[np.float64]  # (4, 2) pixels, see `labels.KEYPOINTS`
 
 

@@ -40,7 +40,7 @@ class Run:
     resamples: int = 0  # weights of the images in each draw, for the intervals
     truths: list[Sample] = field(default_factory=list)  # boxes in pixels
     found: dict[bool, list[Any]] = field(default_factory=dict)  # `Found` or best classes, by whether it augments
-    ms: dict[bool, list[float]] = field(default_factory=dict)  # of each image, by whether it augments
+    ms: dict[bool, list[float]] = field(default_factory=dict)  # per image; keys: with augmentation or not
 
     def scores(self, augment: bool | None = None) -> AnyScores:
         """Scores of the detections with or without augmentation; `augment` None: with augmentation if it was run."""

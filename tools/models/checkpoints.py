@@ -98,7 +98,7 @@ def load_checkpoint(model: str | Path, *, tasks: bool = False) -> Checkpoint:
     imgsz = trained.get("imgsz")
     size = imgsz if isinstance(imgsz, int) and not isinstance(imgsz, bool) else None
     license = license if isinstance(license, str) and license else "not stated"
-    name = name.encode(errors="backslashreplace").decode()  # it is written into metadata
+    name = name.encode(errors="backslashreplace").decode()  # written into metadata, so it must be valid text
     return Checkpoint(name, sha256(path), network, size, license, dict(trained))
 
 

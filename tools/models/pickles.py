@@ -25,7 +25,7 @@ _CALLED = frozenset(
         *(f"{module} {flavour}Path" for module in ("pathlib", "pathlib._local") for flavour in ("Posix", "Windows")),
     }
 )
-_MAX_PICKLE = 16 << 20  # bytes; that of YOLO26x has 1 MiB
+_MAX_PICKLE = 16 << 20  # bytes; YOLO26x has 1 MiB
 
 
 class CheckpointError(Error):

@@ -42,7 +42,7 @@ class Cost:
 
     before: float | None  # None: the classes of the model and the data differed
     after: float
-    interval: tuple[float, float] | None  # of after - before
+    interval: tuple[float, float] | None  # 95 % interval of after - before
     metric: str = "mAP50-95"  # what is measured
 
 
@@ -54,7 +54,7 @@ class Pruned:
     ratio: float  # requested, or found for the target
     channels: tuple[int, int]  # of all units
     parameters: tuple[int, int]
-    gflops: tuple[float, float]  # of an image of `imgsz`
+    gflops: tuple[float, float]  # for an image of size `imgsz`
     imgsz: tuple[int, int]  # height, width
     widths: dict[str, tuple[int, int]]  # of each unit
     ms: tuple[float, float] | None = None  # p50 end to end on the engine of the target

@@ -67,7 +67,7 @@ def _raw_head(head: Any) -> int:
                     maps.append(trunk if last is None else last[level](trunk))
                     hidden += [] if sigma is None else [sigma[level](trunk)]
         if has_regions:
-            prototypes.training = True  # of itself only: it then returns both
+            prototypes.training = True  # sets only its own flag: it then returns both
             masks, regions = prototypes(features)
             prototypes.training = False
             return [*maps, masks, *hidden, regions]
@@ -110,7 +110,7 @@ class ChannelGroup:
     block.
     """
 
-    name: str  # of the first convolution, or of the one that is split
+    name: str  # name of the first convolution, or of the one that is split
     roots: tuple[nn.Conv2d, ...]  # one, or one per half of a split block; both are pruned equally
 
     @property

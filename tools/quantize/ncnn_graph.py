@@ -22,8 +22,8 @@ from yolort.tools.quantize.rounding import bias_shift, round_weights
 
 __all__ = ["convert"]
 
-_MAX_INPUTS = 16  # of one convolution (cpp/src/engines/ncnn/int8/convolution.cpp)
-_MAX_SCALE = 0.5  # from sums to bytes (cpp/src/engines/ncnn/int8/weights.cpp)
+_MAX_INPUTS = 16  # per convolution (cpp/src/engines/ncnn/int8/convolution.cpp)
+_MAX_SCALE = 0.5  # for converting sums to bytes (cpp/src/engines/ncnn/int8/weights.cpp)
 _MAX_DEPTH = 1 << 15  # maximum number of weights per output, so that sums fit in 32 bits
 
 
@@ -38,7 +38,7 @@ class _Value:
 @dataclass
 class _Converter:
     calibration: Calibration
-    tensors: dict[str, list[Convolution]]  # what each convolution is in the calibration
+    tensors: dict[str, list[Convolution]]  # calibrated tensors of each convolution
     floats: Collection[str]
     per_channel: bool
     values: dict[str, _Value] = field(default_factory=dict)

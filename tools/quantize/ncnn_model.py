@@ -33,7 +33,7 @@ class Layer:
     bottoms: list[str]
     tops: list[str]
     keys: dict[str, str]
-    weights: np.ndarray | None = None  # of a convolution, (out, in / groups, height, width) float32
+    weights: np.ndarray | None = None  # convolution weights, (out, in / groups, height, width) float32
     bias: np.ndarray | None = None
     plain: bytes = b""  # data of MemoryData; bias, scale and table of our INT8 layers
     scales: list[np.ndarray] = field(default_factory=list)  # INT8 scales: weights, input, output

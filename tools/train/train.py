@@ -43,8 +43,8 @@ OWN_ARGUMENTS = ("gamma", "alpha", "class_weights", "beta", "clip", "sampling", 
 class TrainOptions:
     """Options of `weighting`; by default, nothing changes."""
 
-    gamma: float = 0.0  # of the focal loss
-    alpha: float | None = None  # of the focal loss
+    gamma: float = 0.0  # focal loss
+    alpha: float | None = None  # focal loss
     class_weights: tuple[float, ...] | None = None  # one a class
     sampling: str | None = None  # balanced or repeat
     repeat_threshold: float | None = None

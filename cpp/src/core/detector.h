@@ -52,7 +52,7 @@ struct __attribute__((visibility("hidden"))) Detector::Impl {
   std::string head;                       ///< the model's own, even if the graph is cut before it
   std::string engine_why, precision_why;  ///< clauses for the user
   EngineFailures failures;
-  bool classifies = false;  ///< it belongs to a Classifier
+  bool classifies = false;  ///< whether it belongs to a Classifier
   bool tuned = false;
   int threads = available_cores();
   bool rect = false;  ///< images are padded only to the stride; spec.height and spec.width bound the input

@@ -35,7 +35,7 @@ void Detector::Impl::check_outputs(const std::vector<Tensor>& outputs, int batch
   bool same = outputs.size() == output_shapes.size();
   for (std::size_t i = 0; same && i < outputs.size(); ++i) {
     const std::vector<int>&shape = outputs[i].shape, &expected = output_shapes[i];
-    const bool any_rows = spec.layout.head == Head::indexed;  // of the whole batch
+    const bool any_rows = spec.layout.head == Head::indexed;  // rows are in one list for the whole batch
     same = shape.size() == expected.size() && (shape[0] == batch || any_rows) &&
            std::equal(shape.begin() + 1, shape.end(), expected.begin() + 1);
   }

@@ -130,7 +130,7 @@ Detections merge_views(const std::vector<Detections>& views, Merge merge, const 
                        const HeadLayout& layout) {
   const std::vector<Found> found = gather(views);
   std::vector<Candidate> merged;
-  std::vector<std::vector<std::uint32_t>> members(found.size());  // of each object, by the anchor of its best
+  std::vector<std::vector<std::uint32_t>> members(found.size());  // members of each object, by the anchor of the best
   if (merge == Merge::wbf && views.size() > 1) {
     for (Cluster& cluster : fuse(found, views.size(), layout.task)) {
       if (!(cluster.fused.score > conf_of(thresholds, cluster.fused.cls))) continue;

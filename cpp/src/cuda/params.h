@@ -71,11 +71,11 @@ struct MaskParams {
   int height, width;  ///< of a prototype
   int count;          ///< masks
   const MaskSpan* spans;
-  const Sample *columns, *rows;  ///< of each column and row of the image
+  const Sample *columns, *rows;  ///< one per column and row of the image
   const float* values;           ///< coefficients of the image
   float* grids;
   std::uint8_t* bits;  ///< see Mask
-  int* for_cpu;        ///< not 0 if the CPU has to report something; zero at first
+  int* for_cpu;        ///< not 0 if the CPU has to report an error; zero at first
 };
 
 /// All parameters of one run, in GPU memory.
@@ -89,7 +89,7 @@ struct LaunchParams {
 
   // decode
   HeadKind head;
-  int cells;                   ///< of all levels; rows of end2end
+  int cells;                   ///< number of cells of all levels; of rows for end2end
   Map maps[2 * max_levels];    ///< raw: boxes and classes of each level
   Map extra_maps[max_levels];  ///< raw: additional values of the anchors, per level
   int extra;                   ///< values; see HeadLayout

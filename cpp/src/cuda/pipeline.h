@@ -84,7 +84,7 @@ class CudaPipeline {
   CudaBuffer pixels_, staging_;
   CudaBuffer scratch_;               ///< candidates, order, suppressed
   CudaBuffer found_;                 ///< pinned: the GPU writes into host memory
-  CudaBuffer spans_, device_spans_;  ///< of masks, and the samples of the image
+  CudaBuffer spans_, device_spans_;  ///< spans of masks, and the samples of the image
   CudaBuffer grids_, bits_;          ///< of masks
   int batch_ = 0;
   Decoder decoder_;

@@ -159,7 +159,7 @@ class Tail {
     constexpr std::size_t max_kinds = 3;
     if (levels_.size() > max_kinds) return nullptr;
     std::map<std::string, unsigned> needs = dependencies();
-    for (const GraphNode* node : concatenations_) {  // from the output on: the first is the outermost
+    for (const GraphNode* node : concatenations_) {  // starting at the output, so the outermost comes first
       unsigned all = 0;
       for (const std::string& input : node->inputs) all |= needs[input];
       for (std::size_t i = 0; i < levels_.size(); ++i) {

@@ -87,7 +87,7 @@ std::string HeadLayout::name() const {
 }
 
 bool ModelSpec::may_be_cut() const {
-  constexpr std::uintmax_t max_bytes = std::uintmax_t{1} << 31;  // which ONNX files cannot exceed
+  constexpr std::uintmax_t max_bytes = std::uintmax_t{1} << 31;  // ONNX files cannot be larger
   const auto author = metadata.find("author");
   // Keypoints and angles are encoded in one of two ways, depending on the class of the head.
   const bool known = layout.task == Task::detect || layout.task == Task::segment || metadata.count("head");

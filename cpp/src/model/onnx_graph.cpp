@@ -68,7 +68,7 @@ class Reader {
 
   void read_node(std::uint64_t end) {
     GraphNode node;
-    std::map<std::string, std::uint64_t> attributes;  ///< their numbers, and the types of their tensors
+    std::map<std::string, std::uint64_t> attributes;  ///< integer values, or the types of tensors
     for (ProtobufField field; file_.next(end, field);) {
       if (!field.is_bytes) continue;
       switch (field.number) {

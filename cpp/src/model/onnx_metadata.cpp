@@ -7,7 +7,7 @@
 namespace yolort {
 namespace {
 
-constexpr int max_onnx_fields = 1 << 16;  ///< of a ModelProto; an export has about 20
+constexpr int max_onnx_fields = 1 << 16;  ///< limit for a ModelProto; an export has about 20
 
 /// A StringStringEntryProto (key = 1, value = 2).
 std::pair<Value, Value> read_entry(ProtobufReader& file, std::uint64_t end) {

@@ -11,7 +11,7 @@ struct ProtobufField {
   int number = 0;
   bool is_bytes = false;    ///< a message, string, ...; otherwise a number
   std::uint64_t value = 0;  ///< of a varint
-  std::uint64_t end = 0;    ///< of bytes: their end position
+  std::uint64_t end = 0;    ///< for bytes: their end position
 };
 
 /// Reads from a stream of `size` bytes without loading skipped fields. Throws ParseError.

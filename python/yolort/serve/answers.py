@@ -15,7 +15,7 @@ from yolort.detections import Detections
 from yolort.serve.limits import Limits, check_masks
 from yolort.serve.protocol import VERSION, InferRequest
 
-_NUMBERS = 2048  # that are written at once
+_NUMBERS = 2048  # that are written at a time
 
 
 def answer(name: str, asked: InferRequest, found: list[Any], limits: Limits) -> tuple[bytes, int | None]:

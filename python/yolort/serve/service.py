@@ -114,7 +114,7 @@ class _MaskCount:
         try:
             found = await asyncio.wrap_future(future)
         finally:
-            del future  # it holds the exception, which holds this frame
+            del future  # it references the exception, and that references this frame
         if isinstance(found, Detections) and found.masks is not None:
             self._bytes += found.masks.nbytes
             check_masks(self._bytes, self._limits)

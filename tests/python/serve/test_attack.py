@@ -184,7 +184,7 @@ def test_bodies_are_read_in_turns() -> None:
 def test_idle_connections_make_room() -> None:
     with serving("connections=20") as server:
         idle = [socket.create_connection(server.address, timeout=60) for _ in range(20)]
-        time.sleep(1.5)  # they had the time for a request
+        time.sleep(1.5)  # long enough for a request
         for _ in range(10):
             assert server.ask(hostile.get("/healthz")) == "200"
         for one in idle:

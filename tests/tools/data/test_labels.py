@@ -44,7 +44,7 @@ def coco(tmp_path: Path, **changes: Any) -> Path:
 def test_polygons(tmp_path: Path) -> None:
     data = load_dataset(write(tmp_path, f"{POLYGON}\n{POLYGON}\n0 0.1 0.2 0.5 0.6 0.1 0.6 0.5 0.2\n"), task="segment")
     (sample,) = data.samples
-    assert len(sample.classes) == 2  # the same line twice is one object, another polygon of the same box is another
+    assert len(sample.classes) == 2  # a duplicate line is dropped, another polygon with the same box is not
     placed = sample.in_pixels(HEIGHT, WIDTH)
     assert placed.outlines is not None
     (outline, _) = placed.outlines

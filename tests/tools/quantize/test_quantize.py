@@ -148,7 +148,7 @@ def test_halves_of_onnx_are_found_in_ncnn(checkpoint: Callable[[str], Path], sce
     assert len(known.convolutions) > len(found) == sum(layer.weights is not None for layer in layers)
     assert {one for pair in found.values() for one in pair} == set(known.convolutions)
     tensors: dict[str, str] = {}
-    for layer in layers:  # the same blob is the same tensor
+    for layer in layers:  # a blob always maps to the same tensor
         if layer.weights is not None:
             taken = found[layer.name][0].input
             assert tensors.setdefault(layer.bottoms[0], taken) == taken

@@ -135,7 +135,7 @@ class Graph {
   Shape input_;
   std::map<std::string, Shape> blobs_;  // empty once consumed: only Split serves several layers
   std::map<std::string, Kind> kinds_;   // contents of each blob
-  Kind output_ = Kind::fp32;            // of the last layer
+  Kind output_ = Kind::fp32;            // kind of the last layer's output
   int inputs_ = 0;
 };
 

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::uintmax_t max_file_bytes = 1 << 20;
 constexpr std::int64_t max_layers = 2000;  // ncnn recurses from layer to layer: this fits a stack of 512 KiB
-constexpr std::size_t max_name = 255;      // of a layer or blob, as in ncnn
+constexpr std::size_t max_name = 255;      // length of a layer or blob name, as in ncnn
 
 /// Splits at spaces, independent of the locale.
 std::vector<std::string> split(const std::string& line, char also) {

@@ -23,7 +23,7 @@ struct Provider {
 /// Where a session runs.
 struct Placement {
   const Provider* provider = nullptr;  ///< null: the CPU
-  std::string place;                   ///< which of several devices: "1", "GPU.1"; empty: there is one
+  std::string place;                   ///< one of several devices: "1", "GPU.1"; empty: only one
 
   std::string device() const;  ///< as Detector::device() reports it: "cpu", "cuda:1", "openvino:GPU.1"
 };

@@ -31,7 +31,7 @@ class Logger final : public trt::ILogger {
       if (severity == Severity::kWARNING && error_) return;
       error_ = severity < Severity::kWARNING;
       said_ = std::string(text).substr(0, 2000);
-    } catch (...) {  // no memory for a message
+    } catch (...) {  // out of memory: no message
     }
   }
   /// Returns the message as the end of a sentence, and clears it.

@@ -77,7 +77,7 @@ std::int32_t whole(SplitWeight weight) { return weight.high * (1 << 11) + weight
 
 void weighted_rows(const std::uint8_t* const* rows, const SplitWeight* weights, std::size_t count, std::size_t n,
                    float* values) {
-  constexpr std::size_t block = 64;  // that a compiler can keep in registers
+  constexpr std::size_t block = 64;  // small enough for a compiler to keep in registers
   for (std::size_t i = 0; i < n; i += block) {
     const std::size_t size = std::min(block, n - i);
     std::int32_t sum[block];
