@@ -3,7 +3,7 @@
 ncnn's source is published as the sdist of its Python package, but pip cannot download it (its setup.py stamps today's
 date as the version). So the index is asked through its JSON API (PEP 691) and the file is checked against the SHA-256
 pinned here. The index is the one pip is set to: PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_CERT, or `pip config`. The
-client of that API, pypi-simple, is installed into a scratch folder where it is missing.
+client of that API, pypi-simple, is installed into a temporary folder if it is missing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FILE = f"ncnn-{VERSION}.tar.gz"
 
 
 def pip_settings() -> dict[str, str]:
-    """What pip is set to, without the section: {"index-url": ..., "cert": ...}; the environment wins."""
+    """The settings of pip, without section names: {"index-url": ..., "cert": ...}; the environment wins."""
     settings = {}
     for command in ([sys.executable, "-m", "pip"], ["pip"]):
         try:

@@ -181,8 +181,8 @@ def test_numbers_of_numpy_are_taken(model: Path) -> None:
     ("change", "message"),
     [
         ({"threads": 4 * CORES + 1}, r"damaged \(threads\)"),
-        ({"use": "."}, "damaged .*neighbour"),
-        ({"use": "m\0.onnx"}, "damaged .*neighbour"),
+        ({"use": "."}, "damaged .*same folder"),
+        ({"use": "m\0.onnx"}, "damaged .*same folder"),
         ({"precision": "bf16"}, r"asks for what cannot run \(precision .*delete it or run yolort tune"),
         ({"device": "vulkan:0"}, "asks for what cannot run .*vulkan:0.*not supported by onnxruntime"),
         ({"use": "other.onnx"}, "asks for what cannot run .*other.onnx"),

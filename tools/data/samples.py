@@ -117,8 +117,8 @@ class Dataset:
                 return replace(self, samples=samples, names=names)
         if sorted(models) == sorted(ours):
             raise LabelError(
-                f"the data {self.name} has the classes of the model in another order, and one of them twice: which is "
-                "which cannot be told; rename them"
+                f"the data {self.name} has the classes of the model in another order, and one of them twice, so they "
+                "cannot be matched; rename them"
             )
         if _unnamed(names) or _unnamed(self.names):
             return self

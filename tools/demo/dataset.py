@@ -56,7 +56,7 @@ VAL_START = 1_000_000
 
 
 TASKS = ("detect", "segment", "pose", "obb", "classify")
-"""What the labels of a written data set can be for."""
+"""Tasks that a written dataset can have labels for."""
 
 
 def _label(task: str, scene: Scene, k: int) -> list[float]:

@@ -14,7 +14,7 @@ from yolort.tools.demo.shapes import CLASSES, PAINTERS
 __all__ = ["Drawing", "draw_object"]
 
 _SYMMETRY = {"ball": 1e-9, "star": 2 * math.pi / 5}
-"""Angles, radians, by which a shape can be turned without a difference to its silhouette."""
+"""Rotations in radians that do not change the silhouette of a shape."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ KEYPOINTS = ("top", "left", "right", "bottom")
 """Names of the keypoints of every class; left and right are those of the upright object as it is seen."""
 
 FLIPPED = (0, 2, 1, 3)
-"""Which keypoint each one is in a mirrored image (`flip_idx`)."""
+"""Index of each keypoint's counterpart in a mirrored image (`flip_idx`)."""
 
 SKELETON = ((0, 1), (0, 2), (1, 3), (2, 3))
 """Pairs of keypoints that are drawn as limbs."""

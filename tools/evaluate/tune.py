@@ -38,7 +38,7 @@ class BusyError(yolort.Error):
     def __init__(self, others: float | None) -> None:
         super().__init__(
             f"other processes take {others or 0:.1f} of {_system.cores()} cores, so times measured now would not hold "
-            "and nothing is recorded; try again when they have ended, or measure all the same (--under-load)"
+            "and nothing is recorded; try again when they have ended, or measure anyway (--under-load)"
         )
 
 

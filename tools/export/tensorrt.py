@@ -222,7 +222,7 @@ def _compare(source: Path, built: Path, own: dict[str, Any], device: str | int) 
             "in another "
             "precision, or quantize with more images"
         )
-    return f"changed of what is detected on the embedded picture: {share:.1%}"
+    return f"changed detections on the embedded image: {share:.1%}"
 
 
 def to_engine(cut: nn.Module, request: Request, described: dict[str, Any], built: Path, folder: Path) -> Iterator[str]:

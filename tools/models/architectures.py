@@ -158,7 +158,7 @@ def _check_layer(index: int, layer: Any) -> None:
     if not _is_whole(repeats, 1, _MAX_REPEATS):
         raise ArchitectureError(f"{where} is repeated {_shown(repeats)} times, expected 1 to {_MAX_REPEATS}")
     if not isinstance(module, str) or module not in _MODULES:
-        raise ArchitectureError(f"{where} is a {_shown(module)}, which is no layer of a detector that is known here")
+        raise ArchitectureError(f"{where} is a {_shown(module)}, which is not a supported layer")
     if not isinstance(arguments, list) or not all(map(_is_argument, arguments)):
         raise ArchitectureError(
             f"{where} ({module}) has the arguments {_shown(arguments)}, expected a list of numbers up to "

@@ -58,8 +58,8 @@ class Checkpoint:
         side, stride = default if self.imgsz is None else self.imgsz, stride_of(self.model)
         if not 32 <= side <= 8192 or (self.imgsz is not None and side % stride):
             raise CheckpointError(
-                f"{self.name} says that it was trained at an imgsz of {str(side)[:40]}, which is no multiple of "
-                f"{stride} in 32..8192; say which imgsz is meant"
+                f"{self.name} says that it was trained at an imgsz of {str(side)[:40]}, which is not a multiple of "
+                f"{stride} in 32..8192; set imgsz"
             )
         return side
 

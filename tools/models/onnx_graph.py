@@ -147,11 +147,11 @@ def read_graph(path: str | Path) -> Graph:
         onnx.checker.check_model(model)
         model = shape_inference.infer_shapes(model)
     except (DecodeError, onnx.checker.ValidationError, shape_inference.InferenceError, ValueError) as error:
-        raise GraphError(f"{file} is no ONNX model, or a damaged one: {' '.join(str(error).split())[:300]}") from error
+        raise GraphError(f"{file} is not an ONNX model, or is damaged: {' '.join(str(error).split())[:300]}") from error
     graph = model.graph
     inputs = [one for one in graph.input if one.name not in {weight.name for weight in graph.initializer}]
     if len(inputs) != 1 or inputs[0].type.tensor_type.elem_type != TensorProto.FLOAT:
-        raise GraphError(f"{file}: expected one float input, an image; INT8 is made of an FP32 export")
+        raise GraphError(f"{file}: expected one float input, an image; quantize an FP32 export")
     types = {node.op_type for node in graph.node}
     if types & _QUANTISED:
         raise GraphError(f"{file} is quantised already ({', '.join(sorted(types & _QUANTISED))}); use the FP32 export")
@@ -161,10 +161,10 @@ def read_graph(path: str | Path) -> Graph:
     head = read.contract.get("head")
     if read.task == "classify":
         if not read.convolutions:
-            raise GraphError(f"{file}: expected a graph with convolutions, which INT8 is made of")
+            raise GraphError(f"{file}: expected a graph with convolutions to quantize")
         return read
     if head not in ("raw", "raw-e2e"):
-        found = f"its head is '{head}'" if head else "it is no export of yolort"
+        found = f"its head is '{head}'" if head else "it was not exported by yolort"
         raise GraphError(
             f"{file}: {found}. Decoded boxes and scores do not survive 8 bits; "
             "export the checkpoint with yolort export --head raw (or raw-e2e)"

@@ -149,7 +149,7 @@ def prune(
         if "val" in splits(data):
             evaluator = Evaluator(data, task=task)
         else:
-            notes.append("the data have no split val: the accuracy was not measured")
+            notes.append("the data has no split val, so the accuracy was not measured")
     read = [model, data] if data is not None else [model]
     _atomic.check(target, sources=read)
     runs = target.with_name(f"{target.stem}-training")

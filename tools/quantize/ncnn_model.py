@@ -116,7 +116,7 @@ def read(folder: Path) -> list[Layer]:
             outputs, count = (layer.number(key, 0) for key in _FLOATS[layer.type])
             bias = outputs if layer.number("5" if layer.type == "Deconvolution" else "1", 0) else 0
             if data[at : at + 4] != _FLOAT:
-                raise GraphError(f"{folder}: layer '{layer.name}' is not FP32; INT8 is made of an FP32 export")
+                raise GraphError(f"{folder}: layer '{layer.name}' is not FP32; quantize an FP32 export")
             at += 4
             layer.plain = _FLOAT + take(layer, count + bias).tobytes()
         elif layer.type == "MemoryData":

@@ -270,8 +270,8 @@ def _changed(comparison: Comparison, floats: Collection[str]) -> float:
     share = changed(comparison.maps(comparison.source, image), comparison.maps(comparison.open(floats), image))
     if not share <= MOST_CHANGED:
         raise QuantizeError(
-            "the INT8 model does not compute what the float one does: nothing that it detects on a picture is the "
-            "same. Was it calibrated on images of its training?"
+            "the INT8 model gives wrong results: none of its detections on an image equals the float model's. Was it "
+            "calibrated on training images?"
         )
     return share
 

@@ -183,7 +183,7 @@ class Ablation:
         changes = [(one.name, found) for one in self.variants[1:] if (found := self.difference(one)) is not None]
         gains = [(name, found) for name, found in changes if found.certain and found.mean > 0]
         if not gains:
-            return "No variant is measurably more accurate than what it is compared with." if changes else ""
+            return "No variant is measurably more accurate than its reference." if changes else ""
         name, found = max(gains, key=lambda pair: pair[1].mean)
         return f"Most accurate change: {name}, {found} mAP50-95."
 
@@ -211,7 +211,7 @@ class Ablation:
             if together is not None:
                 said += f"; its steps together give {together.mean:+.2f} beyond their sum"
                 said += "" if together.certain else ", within the noise"
-            against = f", against all: what {one.left_out} gives beside the others" if one.left_out else ""
+            against = f", against all: the effect of {one.left_out} on top of the others" if one.left_out else ""
             out.append(f"{one.name} {said}{against}.")
         return out
 

@@ -242,7 +242,7 @@ def _untimed(timings: Timings, wanted: float | None) -> list[Advice]:
     model = min(enough, key=lambda model: model.gflops)
     name = model.name.replace("yolo", "YOLO")
     size = model.name[-1]
-    text = f"{name} reaches {wanted:g} mAP50-95; `yolort advise --measure {size}` tells whether it is fast enough"
+    text = f"{name} reaches {wanted:g} mAP50-95; `yolort advise --measure {size}` measures whether it is fast enough"
     published = f"{model.map50_95} mAP50-95 on COCO, published by Ultralytics"
     return [Advice(text, published, "docs/benchmarks/versions.md")]
 

@@ -272,9 +272,9 @@ class _Search:
             elif beaten is not None and result["ms"] >= beaten:
                 result["note"] = "not trained: slower than the most accurate one"
             elif self._hopeless(recipe, before):
-                result["note"] = "not trained: what it comes from loses too much"
+                result["note"] = "not trained: already loses too much before training"
             elif self._budget.max_latency is None and best is not None and result["ms"] >= best.ms:
-                result["note"] = "not trained: slower than what is within the budget already"
+                result["note"] = "not trained: slower than another one within the budget"
 
     def _hopeless(self, recipe: Recipe, trials: Sequence[Trial]) -> bool:
         """Whether the same network, untrained, loses more accuracy than training could recover."""

@@ -89,7 +89,7 @@ std::optional<Tuning> find_tuning(const ModelSpec& spec) {
   if (threads < 1 || threads > max_threads()) damaged(path, "threads");
   out.threads = static_cast<int>(threads);
   if (out.use.find_first_of(std::string("/\0", 2)) != std::string::npos || out.use == "." || out.use == "..") {
-    damaged(path, "'use' is no name of a neighbour");
+    damaged(path, "'use' is not the name of a file in the same folder");
   }
   return out;
 }

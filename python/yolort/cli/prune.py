@@ -50,7 +50,7 @@ def prune(
             help="Distribution over the layers: uniform, global (by importance) or sensitivity (as measured)."
         ),
     ] = "uniform",
-    round_to: Annotated[int, typer.Option(help="Number of which all widths are multiples.")] = 8,
+    round_to: Annotated[int, typer.Option(help="Divisor of all widths.")] = 8,
     steps: Annotated[
         int, typer.Option(help="Number of prune-and-fine-tune rounds; --finetune is divided among them.")
     ] = 1,

@@ -74,7 +74,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case, str], 
 
 
 def overlaps(found: yolort.Detections, result: Any) -> np.ndarray:
-    """IoU of each of Ultralytics' detections and each of ours, 0 where the classes differ."""
+    """IoU of each of Ultralytics' detections and each of ours, 0 if the classes differ."""
     from ultralytics.utils.metrics import batch_probiou, box_iou
 
     theirs = result.boxes if result.obb is None else result.obb

@@ -199,8 +199,8 @@ def test_what_is_left_out_is_compared_with_all() -> None:
     rows = done.rows()
     assert [row["compared_with"] for row in rows] == [None, "baseline", "baseline", "all"]
     assert done.findings()[2] == (
-        "all - a costs 3.00 mAP50-95 and takes the same time, within the noise, against all: what a gives beside the "
-        "others."
+        "all - a costs 3.00 mAP50-95 and takes the same time, within the noise, against all: the effect of a on top "
+        "of the others."
     )
     assert done.table()[1][3][:2] == ["all - a", "all"]
 

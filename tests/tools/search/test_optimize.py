@@ -163,7 +163,7 @@ def test_what_cannot_recover_is_not_trained(checkpoint: Checkpoints, blocks: Pat
     done = search(checkpoint, blocks, tmp_path / "a", trials=40, budget=Budget(max_drop=2.0))
     assert {
         one.note for one in done.trials if one.recipe.imgsz == 32 and not one.plain and "failed" not in one.note
-    } == {"not trained: what it comes from loses too much"}
+    } == {"not trained: already loses too much before training"}
     assert not [one for one in trained if one.imgsz == 32 and (one.teacher or one.finetune)]
 
 

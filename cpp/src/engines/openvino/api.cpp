@@ -67,7 +67,7 @@ Runtime open_runtime() {
   out.version = read_version(api);
   if (!number_types(api)) {
     out.why = "OpenVINO " + out.version +
-              " numbers element types as no version from 2024.4 to 2026.4 does; pip install "
+              " numbers element types differently from versions 2024.4 to 2026.4; pip install "
               "\"openvino<=2026.4\"";
   } else if (const Status status = api.core_create(&out.core); status != 0) {
     out.why = std::string("OpenVINO does not start: ") + api.get_error_info(status);
