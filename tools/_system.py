@@ -54,7 +54,7 @@ def describe() -> dict[str, str]:
     return {
         "processor": _core.machine(),
         "instructions": " ".join(name for name in _INSTRUCTIONS if name in flags) or "unknown",
-        "governor": governor or "not told",
+        "governor": governor or "unknown",
         "memory": f"{int(memory) / 2**20:.1f} GiB" if memory else "unknown",
         "GPU": _gpus() or "none (nvidia-smi)",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",

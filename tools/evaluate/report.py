@@ -118,6 +118,12 @@ def _best(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> set[tuple[
     return out
 
 
+def _texts(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> set[int]:
+    """Columns that contain text rather than figures."""
+    columns = range(len(headings))
+    return {i for i in columns if not any(row[i].lstrip("~+-")[:1].isdigit() for row in cells)}
+
+
 def _is_number(text: str) -> bool:
     return text.strip("~").replace(".", "", 1).isdecimal()
 
@@ -161,6 +167,7 @@ def page(
         mark=_atomic.MARK,
         headings=headings,
         cells=cells,
+        texts=_texts(headings, cells),
         failures=failures,
         remarks=remarks,
         commands=commands,
