@@ -84,12 +84,17 @@ class ClassReport:
         bars = counts.barh(shown, self.instances[order], color="#0072b2")
         counts.bar_label(bars, padding=3)
         counts.set_xscale("symlog")
-        counts.set_xlabel("objects")
+        counts.set_xlim(0, 2 * max(self.instances.max(), 1))  # room for the numbers
+        counts.set(title="Objects per class", xlabel="number of objects")
         sizes.hist(self.sides, bins=np.geomspace(max(self.sides.min(), 1), self.sides.max() + 1, 40), color="#009e73")
         sizes.set_xscale("log")
         for limit in SIZES:
             sizes.axvline(limit, color="#d55e00", linestyle="--")
-        sizes.set_xlabel(f"side of an object, pixels at {self.imgsz} (lines: {SIZES[0]:.0f} and {SIZES[1]:.0f})")
+        sizes.set(
+            title="Object sizes",
+            xlabel=f"square root of the area, pixels at imgsz {self.imgsz}; lines: {SIZES[0]:.0f} and {SIZES[1]:.0f}",
+            ylabel="number of objects",
+        )
         figure.savefig(path, dpi=120, metadata={"Software": _atomic.MARK})
 
 

@@ -32,7 +32,7 @@ from yolort.serve.service import Service
 
 _PAGE = Path(__file__).parents[1] / "assets" / "serve.html"
 _PAGE_POLICY = (
-    "default-src 'none'; img-src 'self' blob:; connect-src 'self'; style-src 'unsafe-inline'; "
+    "default-src 'none'; img-src 'self' blob: data:; connect-src 'self'; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'"
 )
 _HEADER = "inference-header-content-length"

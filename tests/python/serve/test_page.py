@@ -143,6 +143,36 @@ def test_classes_are_listed(browser: Any, tmp_path: Path) -> None:
     assert canvas == [width, height] and drawn == 0
 
 
+def text_of(browser: Any, element: str) -> str:
+    """The text of an element once it has one."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return str(WebDriverWait(browser, 60).until(lambda _: browser.find_element("id", element).text))
+
+
+@pytest.mark.slow
+def test_the_model_is_described(address: str, browser: Any) -> None:
+    browser.get(address)
+    assert text_of(browser, "model").startswith("scenes_ncnn_model: detect, ncnn on cpu in ")
+    assert text_of(browser, "classes") == "10 classes"
+    browser.execute_script("document.getElementById('classes').open = true")
+    assert "ball, bottle, car" in browser.find_element("id", "classes").text
+    assert not browser.find_element("id", "key").is_displayed()
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")  # at 400 pixels
+
+
+@pytest.mark.slow
+def test_the_key_is_asked_for_only_if_the_server_has_one(browser: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YOLORT_API_KEY", "secret")
+    with serving(yolort.demo_model("ncnn")) as address:
+        browser.get(address)
+        assert "API key" in text_of(browser, "status")
+        key = browser.find_element("id", "key")
+        assert key.is_displayed() and not browser.find_element("id", "model").text
+        key.send_keys("secret\t")
+        assert "detect, ncnn" in text_of(browser, "model")
+
+
 @pytest.mark.slow
 def test_what_is_no_image_is_said(address: str, browser: Any) -> None:
     browser.get(address)
