@@ -148,7 +148,7 @@ def test_options(app: Path, picture_file: Path, here: np.ndarray) -> None:
     assert len(detections(run(app, MODEL, picture_file, "--rect", "no"))) == len(here)
 
 
-def test_what_cannot_be_read_is_told_and_the_rest_goes_on(app: Path, picture_file: Path, tmp_path: Path) -> None:
+def test_unreadable_files_are_reported_and_skipped(app: Path, picture_file: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.ppm"
     bad.write_bytes(b"P6 640 480 255\n only that")
     huge = tmp_path / "huge.ppm"

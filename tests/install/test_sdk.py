@@ -179,7 +179,7 @@ def test_a_program_in_c_alone_links_the_shared_library(
     assert run(program).strip() == version
 
 
-def test_the_shared_library_exports_what_is_meant(shared_prefix: Path) -> None:
+def test_the_shared_library_exports_only_the_public_interface(shared_prefix: Path) -> None:
     """Exports every function of c.h and the marked classes of yolort.h, but nothing of ncnn or the standard library."""
     nm = shutil.which("nm") or pytest.skip("needs nm")
     library = shared_prefix / "lib" / "libyolort.so"

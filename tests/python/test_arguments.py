@@ -70,9 +70,7 @@ def detector(model: Path) -> yolort.Detector:
         ({"classes": "zebra"}, ValueError, "the model has no class 'zebra'; it has zero, driver's licence, two"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(
-    model: Path, options: dict[str, Any], error: type[Exception], message: str
-) -> None:
+def test_errors_are_one_sentence(model: Path, options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error) as raised:
         yolort.Detector(model, **{"engine": "onnxruntime", **options})
     assert message in str(raised.value)
@@ -111,14 +109,14 @@ def check_sentence(call: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("name", ["model", *OPTIONS])
-def test_whatever_an_argument_is_no_binding_complains(name: str, model: Path) -> None:
+def test_wrong_arguments_give_our_own_errors(name: str, model: Path) -> None:
     for odd in ODD:
         given = {"model": model, "engine": "onnxruntime", "threads": 1, name: odd}
         check_sentence(lambda given=given: yolort.Detector(given.pop("model"), **given))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", list(yolort._types.Settings.__annotations__))
-def test_whatever_a_setting_is_no_binding_complains(name: str, detector: yolort.Detector) -> None:
+def test_wrong_settings_give_our_own_errors(name: str, detector: yolort.Detector) -> None:
     with yolort.Batcher(detector, workers=1) as batcher:
         for odd in ODD:
             check_sentence(lambda odd=odd: detector(IMAGE, **{name: odd}))  # type: ignore[misc]
@@ -126,7 +124,7 @@ def test_whatever_a_setting_is_no_binding_complains(name: str, detector: yolort.
         assert len(batcher.submit(IMAGE).result(60)) == 3  # the worker lives
 
 
-def test_whatever_the_rest_is_no_binding_complains(detector: yolort.Detector) -> None:
+def test_other_wrong_arguments_give_our_own_errors(detector: yolort.Detector) -> None:
     for odd in ODD:
         check_sentence(lambda odd=odd: detector(odd))  # type: ignore[misc]
         check_sentence(lambda odd=odd: detector.infer(odd))  # type: ignore[misc]
@@ -165,7 +163,7 @@ def test_sizes_of_arrays(model: Path) -> None:
 
 
 @pytest.mark.parametrize("given", [None, 3, ["a.onnx"], b"a\0b.onnx", "a\0b.onnx", "", b"gone.onnx"])
-def test_models_that_are_none(given: Any) -> None:
+def test_invalid_models(given: Any) -> None:
     with pytest.raises((TypeError, ValueError, FileNotFoundError), match="^model"):
         yolort.Detector(given)
 

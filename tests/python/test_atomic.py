@@ -150,7 +150,7 @@ def test_a_folder_without_a_manifest_is_the_users(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("swap", [True, False])
-def test_what_is_put_into_the_folder_during_the_work_stays(
+def test_files_added_to_the_folder_during_the_work_stay(
     swap: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = folder_of(tmp_path / "out", a="old")
@@ -221,7 +221,7 @@ def test_devices_and_pipes_are_written_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root makes devices")
-def test_a_device_is_no_file_to_replace(tmp_path: Path) -> None:
+def test_devices_are_not_replaced_by_files(tmp_path: Path) -> None:
     null, disk = tmp_path / "null", tmp_path / "disk"
     try:
         os.mknod(null, stat.S_IFCHR | 0o666, os.makedev(1, 3))
@@ -287,7 +287,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
         subprocess.run(["umount", tmp_path], check=True)
 
 
-def test_what_a_killed_process_left_goes(tmp_path: Path) -> None:
+def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
     program = f"""
 from yolort._atomic import workspace
 with workspace({str(tmp_path / "out")!r}):

@@ -23,7 +23,7 @@ def occupied(gated: Gated, **options: Any) -> yolort.Batcher[yolort.Detections]:
     return batcher
 
 
-def test_it_gives_what_the_detector_gives(detector: yolort.Detector) -> None:
+def test_it_gives_the_same_results_as_the_detector(detector: yolort.Detector) -> None:
     images = [np.roll(yolort.images.read(yolort.demo_image()), 7 * i, axis=1) for i in range(12)]
     with yolort.Batcher(detector, workers=3, max_batch=4) as batcher:
         futures = [batcher.submit(image, conf=0.4) for image in images]
@@ -34,7 +34,7 @@ def test_it_gives_what_the_detector_gives(detector: yolort.Detector) -> None:
             np.testing.assert_array_equal(future.result().scores, expected.scores)
 
 
-def test_a_batch_is_what_came_meanwhile(gated: Gated) -> None:
+def test_a_batch_holds_the_images_that_arrived_meanwhile(gated: Gated) -> None:
     with occupied(gated, max_batch=4) as batcher:
         futures = [batcher.submit(IMAGE) for _ in range(6)]
         gated.gate.set()
@@ -88,7 +88,7 @@ def test_cancelled_images_are_not_run(gated: Gated) -> None:
 
 
 @pytest.mark.parametrize("cancel", [False, True])
-def test_closing_finishes_or_cancels_what_waits(gated: Gated, cancel: bool) -> None:
+def test_closing_finishes_or_cancels_waiting_images(gated: Gated, cancel: bool) -> None:
     batcher = occupied(gated)
     future = batcher.submit(IMAGE)
     closing = threading.Thread(target=batcher.close, kwargs={"cancel": cancel})

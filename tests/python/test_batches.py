@@ -97,7 +97,7 @@ def test_a_real_export_with_nms(batch: int, format: str, tmp_path: Path, monkeyp
         np.testing.assert_allclose(together.boxes, alone.boxes, atol=1e-2)
 
 
-def test_a_list_is_what_its_images_are(target: Target) -> None:
+def test_a_list_gives_the_results_of_its_images(target: Target) -> None:
     """On every engine, with a model whose outputs depend on the images."""
     model = yolort.demo_model("ncnn" if target.engine == "ncnn" else "onnx")
     if target.engine == "tensorrt":
@@ -123,7 +123,7 @@ def test_a_dynamic_batch_runs_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_images_of_mixed_shapes_are_what_they_are_alone(engine: str, tmp_path: Path) -> None:
+def test_images_of_mixed_shapes_give_the_same_results_as_alone(engine: str, tmp_path: Path) -> None:
     """Each image is padded only to the stride, independent of the others; the score is the mean of the padded image."""
     pytest.importorskip(engine)
     shape = ["n", 3, "h", "w"]
@@ -170,7 +170,7 @@ HEADS = {
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("batch", ["n", 1, 3])
 @pytest.mark.parametrize("head", HEADS)
-def test_a_list_of_a_dynamic_batch_is_what_its_images_are_one_by_one(
+def test_a_dynamic_batch_gives_the_results_of_single_images(
     head: str, batch: str | int, engine: str, tmp_path: Path
 ) -> None:
     pytest.importorskip(engine)

@@ -105,7 +105,7 @@ def no_video(folder: Path) -> Path:
         (lambda _: "http://user:secret@127.0.0.1:9/x", r"'http://\*\*\*@127.0.0.1:9/x' cannot be opened"),
     ],
 )
-def test_what_cannot_be_opened(
+def test_models_that_cannot_be_opened(
     detector: yolort.Detector, tmp_path: Path, source: Callable[[Path], Any], message: str
 ) -> None:
     with pytest.raises(yolort.SourceError, match=message):

@@ -211,7 +211,7 @@ def test_formats_that_cannot_be_encoded_are_saved_as_png(model: Path, tmp_path: 
     assert (tmp_path / "x.png").is_file()
 
 
-def test_cameras_that_are_none(model: Path) -> None:
+def test_invalid_cameras(model: Path) -> None:
     for camera in ("-1", "-5", "100"):
         error = run("stream", "--model", model, "--", camera, code=2).stderr
         assert f"the index of a camera is {camera}, expected 0 to 99" in error
@@ -231,7 +231,7 @@ def test_info(model: Path) -> None:
     assert "onnxruntime: does not read ncnn" in facts["why"]
 
 
-def test_text_of_a_model_is_no_markup(tmp_path: Path) -> None:
+def test_text_of_a_model_is_not_markup(tmp_path: Path) -> None:
     from known_models import boxes_output, metadata, write_onnx
 
     names = ["[/red]", "[link=x]y", "plain"]

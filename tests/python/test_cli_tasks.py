@@ -54,7 +54,7 @@ def expected(model: Path, image: Path) -> dict[str, Any]:
     return found.to_dict()
 
 
-def test_predict_and_stream_print_what_python_gives(
+def test_predict_and_stream_print_the_same_results_as_python(
     task: str, model: Path, image: Path, expected: dict[str, Any], tmp_path: Path
 ) -> None:
     predicted = json.loads(run("predict", image, "--model", model, "--json", "--save", tmp_path / "drawn"))
@@ -67,7 +67,9 @@ def test_predict_and_stream_print_what_python_gives(
     assert {key: streamed[key] for key in expected} == expected
 
 
-def test_batch_writes_what_python_gives(model: Path, image: Path, expected: dict[str, Any], tmp_path: Path) -> None:
+def test_batch_writes_the_same_results_as_python(
+    model: Path, image: Path, expected: dict[str, Any], tmp_path: Path
+) -> None:
     from yolort.batch import detect_shard, split
 
     folder = tmp_path / "found"

@@ -56,7 +56,7 @@ def test_to_dict_is_json(found: yolort.Detections) -> None:
     assert data["detections"][1] == {"box": [5, 5, 20, 30], "score": 0.5, "class": 0, "name": "cat"}
 
 
-def test_crops_are_what_is_in_the_boxes(found: yolort.Detections) -> None:
+def test_crops_contain_the_pixels_in_the_boxes(found: yolort.Detections) -> None:
     image = np.arange(40 * 50 * 3, dtype=np.uint32).astype(np.uint8).reshape(40, 50, 3)
     first, second, third = found.crops(image)
     np.testing.assert_array_equal(first, image[:10, :10])

@@ -48,7 +48,7 @@ def test_shapes(detector: yolort.Detector, shape: tuple[int, ...]) -> None:
     assert (found.boxes[:, 2:] <= [shape[1], shape[0]]).all()
 
 
-def test_a_huge_image_that_takes_no_memory(detector: yolort.Detector) -> None:
+def test_a_huge_image_with_few_bytes(detector: yolort.Detector) -> None:
     rows = np.lib.stride_tricks.as_strided(np.zeros(60000 * 2, np.uint8), (20000, 20000, 3), (1, 3, 1))
     assert len(detector(rows[:, :, :])) == 1
 
@@ -126,7 +126,7 @@ def test_what_is_no_image(detector: yolort.Detector, bad: object, error: type[Ex
         detector(bad)  # type: ignore[call-overload]
 
 
-def test_a_checkpoint_is_told_how_to_export(tmp_path: Path) -> None:
+def test_the_error_for_a_checkpoint_shows_the_export_command(tmp_path: Path) -> None:
     (tmp_path / "yolo26n.pt").write_bytes(b"PK")
     with pytest.raises(yolort.ModelError, match=r"must be exported first: yolort export .*yolo26n\.pt"):
         yolort.Detector(tmp_path / "yolo26n.pt")

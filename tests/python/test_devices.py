@@ -51,7 +51,7 @@ def test_a_gpu_that_is_not_there(device: Any, model: Path) -> None:
      (1.0, TypeError), ("cuda:x", ValueError), ("cuda:", ValueError), ("cuda:-1", ValueError), ("mps", ValueError),
      (":0", ValueError), ("cpu:1", ValueError), (object(), TypeError), ("9" * 5000, ValueError)],
 )  # fmt: skip
-def test_devices_that_are_none(device: Any, error: type[Exception], model: Path) -> None:
+def test_invalid_devices(device: Any, error: type[Exception], model: Path) -> None:
     with pytest.raises(error, match="device"):
         yolort.Detector(model, engine="onnxruntime", device=device)
 

@@ -117,7 +117,7 @@ def test_outputs_that_are_not_finite(target: Target, make_model: Make, bad: floa
         detector(IMAGE)
 
 
-def test_outputs_that_fit_no_head(target: Target, make_model: Make) -> None:
+def test_outputs_that_match_no_head(target: Target, make_model: Make) -> None:
     with pytest.raises(yolort.ModelError, match=r"4 \+ 3 classes"):
         target.detector(make_model({"out0": np.zeros((9, 4), np.float32)}))
     with pytest.raises(yolort.ModelError, match="do not fit the head 'raw'"):
@@ -126,7 +126,7 @@ def test_outputs_that_fit_no_head(target: Target, make_model: Make) -> None:
         target.detector(make_model(raw_outputs(), metadata(head="raw", imgsz=128)))
 
 
-def test_inputs_that_are_no_image(target: Target, make_model: Make) -> None:
+def test_inputs_that_are_not_images(target: Target, make_model: Make) -> None:
     with pytest.raises(yolort.ModelError, match=r"2 input"):
         target.detector(make_model(boxes_output(), inputs=2))
     if target.engine != "ncnn":
@@ -202,7 +202,7 @@ def test_a_model_in_memory(target: Target, make_model: Make, kind: Callable[[byt
             target.detector(kind(damaged), format=form)
 
 
-def test_what_is_no_model_in_memory(tmp_path: Path) -> None:
+def test_bytes_that_are_not_a_model(tmp_path: Path) -> None:
     model = write_onnx(tmp_path, boxes_output(), metadata())
     data = model.read_bytes()
     with pytest.raises(ValueError, match='format is "ncnn", expected onnx or tensorrt'):

@@ -211,7 +211,7 @@ class TestChannels:
         with pytest.raises(ValueError, match=r"\(height, width, 6\), as the model needs"):
             detector(np.zeros((8, 8, 7), np.uint8))
 
-    def test_files_that_have_not_so_many(self, make: Callable[..., yolort.Detector], tmp_path: Path) -> None:
+    def test_files_with_fewer_channels(self, make: Callable[..., yolort.Detector], tmp_path: Path) -> None:
         cv2 = pytest.importorskip("cv2")
         detector = make(6)
         pages = [np.full((64, 64), 40 * page, np.uint8) for page in range(6)]

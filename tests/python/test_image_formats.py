@@ -64,7 +64,7 @@ def test_sbit_of_png(bits: int) -> None:
 
 
 @pytest.mark.parametrize("ending", [".png", ".tiff"])
-def test_sixteen_bits_that_are_almost_black_are_told(ending: str) -> None:
+def test_almost_black_16_bit_images_give_a_warning(ending: str) -> None:
     with pytest.warns(
         UserWarning,
         match="16 bits, but no pixel above 4080 of 65535: the image is almost black; if it should not be",

@@ -33,7 +33,7 @@ def test_pixels_are_bounded_before_decoding(name: str, monkeypatch: pytest.Monke
         b"II*\0" + struct.pack("<IHHHIIHHII", 8, 2, 256, 16, 1, 38, 257, 16, 1, 38) + struct.pack("<IQ", 0, 50_000),
     ],
 )
-def test_what_has_no_known_size_is_not_decoded(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_of_unknown_size_are_not_decoded(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "imdecode", None)  # not called
     with pytest.raises(yolort.ImageError, match="empty, damaged or in an unknown format"):
         images.decode(data)
@@ -92,7 +92,7 @@ except yolort.ImageError:
 
 
 @pytest.mark.parametrize("kind", [b"IDAT", b"fdAT"])
-def test_a_png_takes_no_memory_for_bytes_that_are_not_there(kind: bytes) -> None:
+def test_a_truncated_png_takes_no_memory(kind: bytes) -> None:
     def chunk(kind: bytes, data: bytes, length: int | None = None) -> bytes:
         return struct.pack(">I", len(data) if length is None else length) + kind + data + bytes(4)
 

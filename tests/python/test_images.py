@@ -48,7 +48,7 @@ def test_endings_of_one_format(tmp_path: Path) -> None:
     assert all(images.read(path).shape == COLOR.shape for path in found)
 
 
-def test_what_is_left_out_is_named(tmp_path: Path) -> None:
+def test_skipped_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(encoded(".jpg", COLOR))
     for name in ("b.cr2", "c.psd", "notes.txt", "labels.json"):
         (tmp_path / name).write_bytes(b"x")
@@ -98,7 +98,7 @@ def special(kind: str, path: Path) -> Path:
     [("pipe", yolort.ImageError), ("folder", yolort.ImageError), ("socket", yolort.ImageError),
      ("device", yolort.ImageError), ("broken link", FileNotFoundError), ("sparse", yolort.ImageError)],
 )  # fmt: skip
-def test_what_is_no_file_is_not_waited_for(kind: str, error: type[Exception], tmp_path: Path) -> None:
+def test_pipes_and_devices_do_not_block(kind: str, error: type[Exception], tmp_path: Path) -> None:
     with pytest.raises(error, match=r"image '.*x\.jpg' "):
         images.read(special(kind, tmp_path / "x.jpg"))
 
@@ -108,7 +108,7 @@ def test_what_is_no_file_is_not_waited_for(kind: str, error: type[Exception], tm
     [("a\0b.jpg", ValueError), ("x" * 5000, yolort.ImageError), ("", FileNotFoundError), ("~", FileNotFoundError),
      ("-", FileNotFoundError), (3, TypeError), (None, TypeError)],
 )  # fmt: skip
-def test_what_is_no_path(path: Any, error: type[Exception]) -> None:
+def test_values_that_are_not_paths(path: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="image.{0,400}$"):
         images.read(path)
 
@@ -120,7 +120,7 @@ def test_a_file_that_gives_nothing() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="such files are of Unix")
-def test_models_that_are_no_file(tmp_path: Path) -> None:
+def test_models_that_are_not_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.onnx")
     with pytest.raises(yolort.ModelError, match="empty or cannot be read"):
         yolort.Detector(tmp_path / "x.onnx")
@@ -165,7 +165,7 @@ def test_patterns(pattern: str, found: list[str], tmp_path: Path) -> None:
     assert names == found
 
 
-def test_names_that_are_no_text(tmp_path: Path) -> None:
+def test_names_that_are_not_text(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/\xff\xfe.png"
     Path(os.fsdecode(path)).write_bytes(encoded(".png", COLOR))
     (found,) = images.find(tmp_path)

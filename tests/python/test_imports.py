@@ -34,7 +34,7 @@ def imported(path: Path, known: set[str]) -> set[str]:
     return found & known
 
 
-def test_imports_have_no_circle() -> None:
+def test_imports_have_no_cycle() -> None:
     files = modules()
     assert {"yolort", "yolort.detector", "yolort.serve.app"} <= files.keys()
     graph = {name: imported(path, set(files)) for name, path in files.items()}

@@ -53,7 +53,7 @@ def test_every_kind_of_image_gives_the_same(detector: yolort.Detector, image: np
     same(one(detector, gray), detector(np.asarray(gray), format="gray"))
 
 
-def test_what_is_no_image_says_what_is_expected(detector: yolort.Detector, image: np.ndarray) -> None:
+def test_the_error_for_a_wrong_input_says_what_is_expected(detector: yolort.Detector, image: np.ndarray) -> None:
     pillow = pytest.importorskip("PIL.Image")
     with pytest.raises(ValueError, match=r"channels first.*image\.transpose\(1, 2, 0\)"):
         detector(np.ascontiguousarray(image.transpose(2, 0, 1)))
@@ -129,7 +129,7 @@ def test_a_rectangle_is_a_crop(detector: yolort.Detector, image: np.ndarray) -> 
     same(detector(image, region=(-50, -50, width + 50, height + 50)), detector(image))
 
 
-def test_a_polygon_keeps_what_has_its_center_within(detector: yolort.Detector, image: np.ndarray) -> None:
+def test_a_polygon_keeps_detections_with_their_center_inside(detector: yolort.Detector, image: np.ndarray) -> None:
     height, width = image.shape[:2]
     whole = detector(image)
     triangle = [(0, 0), (width, 0), (0, height)]

@@ -245,7 +245,7 @@ def test_yaml_by_hand(text: str, tmp_path: Path) -> None:
         ("names:\n\t- a\n", "a tab indents the line at line 2"),
     ],
 )
-def test_what_is_not_read_is_said(text: str, message: str, tmp_path: Path) -> None:
+def test_unsupported_syntax_is_an_error(text: str, message: str, tmp_path: Path) -> None:
     model = write_ncnn(tmp_path, {"out0": np.zeros((5, 4), np.float32)}, {})
     (model / "metadata.yaml").write_text(text)
     with pytest.raises(yolort.ModelError, match="yaml") as error:
@@ -287,7 +287,7 @@ def test_metadata_that_cannot_be_read(target: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [r"\101b", r"\q", r"\N{BULLET}", "a\\\nb"])
-def test_escapes_that_are_not_read_are_said(name: str, tmp_path: Path) -> None:
+def test_unsupported_escapes_are_errors(name: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     output = {"out0": np.zeros((1, 5, 4), np.float32)}
     model = write_onnx(tmp_path, output, {"imgsz": "[64, 64]", "names": "{0: '" + name + "'}"})

@@ -88,7 +88,7 @@ def test_errors_and_warnings(model: Path, tmp_path: Path) -> None:
     harmless(run("val", model, "--data", f"gone{EVIL}.yaml", code=2))
 
 
-def test_what_cannot_be_encoded_is_shown_all_the_same(tmp_path: Path) -> None:
+def test_characters_that_cannot_be_encoded_are_escaped(tmp_path: Path) -> None:
     model = write_onnx(tmp_path, boxes_output((32, 32, 8, 8, 0.9, 1)), metadata(["zero", "犬", "two"]))
     image = tmp_path / "ünï.png"
     image.write_bytes(cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes())
@@ -99,7 +99,7 @@ def test_what_cannot_be_encoded_is_shown_all_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
 @pytest.mark.parametrize("redirected", [True, False])
-def test_lines_are_whole_and_on_standard_output_beside_a_terminal(
+def test_output_lines_stay_intact_with_a_progress_bar_on_the_terminal(
     model: Path, image: Path, tmp_path: Path, redirected: bool
 ) -> None:
     """A progress bar on standard error does not affect output to a file."""

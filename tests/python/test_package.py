@@ -21,7 +21,7 @@ def test_import_brings_numpy_only() -> None:
     assert run(f"import sys, yolort; print(sorted({heavy} & sys.modules.keys()))").strip() == "[]"
 
 
-def test_what_a_plain_detection_needs_not_is_imported_when_asked_for() -> None:
+def test_modules_not_needed_for_detection_are_imported_on_use() -> None:
     program = (
         "import sys, yolort; print('yolort.batcher' in sys.modules, yolort.Batcher.__name__, 'Stream' in dir(yolort))"
     )

@@ -11,7 +11,7 @@ import yolort
 from known_models import Make, Target, boxes_output, metadata, write_onnx
 
 
-def test_ncnn_computes_in_what_it_says(target: Target, make_model: Make) -> None:
+def test_ncnn_computes_in_the_reported_precision(target: Target, make_model: Make) -> None:
     if target.engine != "ncnn":
         pytest.skip("the other engines compute in what the file holds, or refuse by themselves")
     model = make_model({"output0": np.full((5, 4), 0.75, np.float32)}, metadata(["a"]))
@@ -32,7 +32,7 @@ def test_ncnn_computes_in_what_it_says(target: Target, make_model: Make) -> None
 
 
 @pytest.mark.parametrize("device", ["cpu", "AUTO", "AUTO:CPU"])
-def test_openvino_computes_in_what_it_says(device: str, tmp_path: Path) -> None:
+def test_openvino_computes_in_the_reported_precision(device: str, tmp_path: Path) -> None:
     openvino = pytest.importorskip("openvino")
     core = openvino.Core()
     if device != "cpu" and core.available_devices != ["CPU"]:

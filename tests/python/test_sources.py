@@ -26,7 +26,7 @@ cv2 = pytest.importorskip("cv2")
      (None, TypeError), (b"x.mp4", TypeError), ([], ValueError), ("", FileNotFoundError), ("a\0b", FileNotFoundError),
      ("gone.mp4", FileNotFoundError), ([0, -1], ValueError)],
 )  # fmt: skip
-def test_what_is_no_source(source: Any, error: type[Exception]) -> None:
+def test_invalid_sources(source: Any, error: type[Exception]) -> None:
     with pytest.raises((error, ValueError), match="source|does not exist|no such|null"):
         split(source)
 
@@ -82,7 +82,7 @@ def test_a_password_stays_secret(url: str, caplog: pytest.LogCaptureFixture) -> 
 
 
 @pytest.mark.parametrize("url", [URLS[0], URLS[10], URLS[13], URLS[16]])
-def test_a_password_stays_secret_where_no_stream_is_taken(url: str) -> None:
+def test_errors_for_stream_urls_hide_the_password(url: str) -> None:
     detector = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
     for use in (
         lambda: yolort.Detector(url),
@@ -99,7 +99,7 @@ def test_a_password_stays_secret_where_no_stream_is_taken(url: str) -> None:
         assert "p@ss" not in "".join(traceback.format_exception_only(error.value))
 
 
-def test_ffmpeg_tells_no_password() -> None:
+def test_ffmpeg_prints_no_password() -> None:
     """For tcp it prints the whole address on standard error."""
     program = """
 import yolort
@@ -143,7 +143,7 @@ def test_videos_with_odd_names(name: bytes, tmp_path: Path, monkeypatch: pytest.
     assert len(list(source.read(threading.Event()))) == 3
 
 
-def test_an_address_that_is_no_text() -> None:
+def test_an_address_that_is_not_text() -> None:
     with pytest.raises(yolort.SourceError, match="malformed"):
         split("http://camera.example/\udcff")
 
@@ -214,7 +214,7 @@ def videos(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_video_that_ends_early_is_told(videos: Path) -> None:
+def test_a_video_that_ends_early_is_reported(videos: Path) -> None:
     detector = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
     with detector.stream(videos / "a.avi") as stream:
         assert len(list(stream)) == 40
@@ -245,7 +245,7 @@ def test_folders_and_patterns_of_videos(videos: Path) -> None:
         detector.stream(videos / "gone.mp4")
 
 
-def test_what_is_said_of_videos_and_bytes_in_the_place_of_images(videos: Path) -> None:
+def test_errors_for_videos_and_bytes_given_as_images(videos: Path) -> None:
     detector = yolort.Detector(yolort.demo_model("ncnn"), engine="ncnn")
     with pytest.raises(yolort.ImageError, match=r"its ending is that of a video; yolort stream and Detector\.stream"):
         detector(videos / "a.avi")

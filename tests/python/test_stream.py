@@ -59,7 +59,7 @@ def test_arrays_in_order(detector: yolort.Detector, scenes: list[np.ndarray]) ->
     assert not threads()
 
 
-def test_a_video_gives_what_a_loop_gives(detector: yolort.Detector, video: Path) -> None:
+def test_a_video_stream_gives_the_results_of_a_loop(detector: yolort.Detector, video: Path) -> None:
     capture = cv2.VideoCapture(str(video))
     for frame in detector.stream(video, conf=0.4):
         done, image = capture.read()
@@ -196,7 +196,7 @@ def test_an_error_of_the_source_comes_after_its_frames(detector: yolort.Detector
     assert not threads()
 
 
-def test_what_is_no_image_is_an_error(detector: yolort.Detector) -> None:
+def test_files_that_are_not_images_are_errors(detector: yolort.Detector) -> None:
     with pytest.raises(TypeError, match="uint8"):
         list(detector.stream([np.zeros((8, 8, 3), np.float32)]))
     assert not threads()
@@ -321,7 +321,7 @@ print(len(list(stream)))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_process_has_no_part_in_it() -> None:
+def test_a_forked_process_does_not_share_the_batcher() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED], capture_output=True, text=True, timeout=60
     )

@@ -130,7 +130,9 @@ def exact(target: Target) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["raw", "raw-e2e", "boxes", "end2end"])
 @pytest.mark.parametrize("name", HEADS)
-def test_heads_give_what_ultralytics_gives(torch: Any, name: str, kind: str, target: Target, make_model: Make) -> None:
+def test_heads_give_the_same_results_as_ultralytics(
+    torch: Any, name: str, kind: str, target: Target, make_model: Make
+) -> None:
     expected = known(torch, name, kind)
     detector = target.detector(make_model(expected.outputs, expected.metadata), **exact(target))
     assert (detector.head, detector.task) == (kind, TASKS[name[0]])

@@ -73,7 +73,7 @@ def run(program: str, *arguments: object) -> list[str]:
 
 
 @pytest.mark.slow
-def test_threads_that_share_a_detector_find_what_one_finds(target: Target) -> None:
+def test_threads_that_share_a_detector_get_the_results_of_one_thread(target: Target) -> None:
     detector = target.detector(yolort.demo_model("ncnn" if target.engine == "ncnn" else "onnx"))
     scene = yolort.images.read(yolort.demo_image())
     scenes = [np.ascontiguousarray(np.roll(scene, 40 * i, axis=1)[: 480 - 20 * i]) for i in range(8)]
@@ -96,7 +96,7 @@ def test_threads_that_share_a_detector_find_what_one_finds(target: Target) -> No
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_process_is_told_to_load_its_own_but_of_ncnn(target: Target) -> None:
+def test_a_forked_process_must_load_its_own_detector_except_on_ncnn(target: Target) -> None:
     before, child, after = run(PROGRAM, target.engine, model_of(target), "fork")
     message, of_clone, found = child.split("|")
     for refusal in (message, of_clone):

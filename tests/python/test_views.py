@@ -17,7 +17,7 @@ def demo_detector(target: Target, **options: Any) -> yolort.Detector:
 
 
 @pytest.mark.parametrize("merge", ["wbf", "nms"])
-def test_a_view_merged_alone_is_a_plain_look(target: Target, merge: str) -> None:
+def test_merging_a_single_view_changes_nothing(target: Target, merge: str) -> None:
     pytest.importorskip("cv2")
     image = yolort.images.read(yolort.demo_image())
     expected = demo_detector(target)(image)

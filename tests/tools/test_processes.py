@@ -85,7 +85,7 @@ def _ends(*processes: int) -> bool:
     return not any(map(_runs, processes))
 
 
-def test_a_child_goes_on_after_a_function_that_fails() -> None:
+def test_a_child_continues_after_a_failed_function() -> None:
     with Child() as child:
         with pytest.raises(ChildError, match="No space left"):
             child.call(_fail)
@@ -131,7 +131,7 @@ child.call(_hang)
     assert _ends(*processes)
 
 
-def test_what_a_job_leaves_to_the_end_of_its_process_is_done(tmp_path: Path) -> None:
+def test_exit_handlers_of_a_job_run(tmp_path: Path) -> None:
     assert Jobs().run(_write_at_exit, [(str(tmp_path / "late.txt"),)], 60)[0]["seconds"] > 0
     assert (tmp_path / "late.txt").read_text() == "written"
 

@@ -33,6 +33,6 @@ def test_the_tightest_limit_of_the_groups_above_holds(groups: Path) -> None:
     assert limits(groups).memory == 2**29
 
 
-def test_no_control_groups_are_no_limit(tmp_path: Path) -> None:
+def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
     assert _system.limits(tmp_path / "none", tmp_path / "none") == (None, None)
     assert str(_system.Limits(None, None)) == "none"

@@ -139,7 +139,7 @@ def test_every_kind_of_request() -> None:
 
 
 @pytest.mark.slow
-def test_memory_stays_below_what_is_documented() -> None:
+def test_memory_stays_below_the_documented_limit() -> None:
     """The formula of docs/guide/serving.md."""
     body, requests, pixels, batch = 8 * MIB, 16, 2_000_000, 4
     text = base64.b64encode(SAMPLE).decode()

@@ -147,7 +147,7 @@ def body_of(random: np.random.Generator) -> tuple[bytes, dict[str, bytes]]:
 
 
 @pytest.mark.slow
-def test_no_request_is_an_error_of_the_server(client: Any) -> None:
+def test_no_request_causes_a_server_error(client: Any) -> None:
     random = np.random.default_rng(0)
     statuses = set()
     for _ in range(1500):

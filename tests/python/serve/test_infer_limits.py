@@ -118,7 +118,7 @@ def test_answers_are_bounded(client: Any) -> None:
     assert "parameters: Dictionary should have at most 64" in error_of(infer(client, PIXELS, parameters=many), 400)
 
 
-def test_what_an_answer_does_not_need_is_not_kept(detector: yolort.Detector) -> None:
+def test_data_that_a_response_does_not_need_is_not_kept(detector: yolort.Detector) -> None:
     asked = {
         "inputs": [PIXELS],
         "parameters": {"timeout": [{"a": [0]}] * 100, "binary_data_output": True},

@@ -109,7 +109,7 @@ def test_an_image_is_dropped_and_its_boxes_are_seen(address: str, browser: Any) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["segment", "pose", "obb"])
-def test_what_a_task_adds_is_drawn(browser: Any, task: str, tmp_path: Path) -> None:
+def test_masks_keypoints_and_rotated_boxes_are_drawn(browser: Any, task: str, tmp_path: Path) -> None:
     """At the same place as Python draws it, except for the labels at the top of the boxes."""
     cv2 = pytest.importorskip("cv2")
     model = write_ncnn(tmp_path, *task_model(task))
@@ -174,7 +174,7 @@ def test_the_key_is_asked_for_only_if_the_server_has_one(browser: Any, monkeypat
 
 
 @pytest.mark.slow
-def test_what_is_no_image_is_said(address: str, browser: Any) -> None:
+def test_a_file_that_is_not_an_image_is_an_error(address: str, browser: Any) -> None:
     browser.get(address)
     drop(browser, b"no image at all", "scene.jpg")
     status = browser.find_element("id", "status")

@@ -44,7 +44,7 @@ def expected(task_detector: yolort.Detector) -> yolort.Detections:
     return found
 
 
-def test_detect_gives_what_python_gives(client: Any, expected: yolort.Detections) -> None:
+def test_detect_gives_the_same_results_as_python(client: Any, expected: yolort.Detections) -> None:
     answer = client.post("/detect", content=FILE).json()
     assert answer["detections"] == expected.to_dict()["detections"]
     assert answer["shape"] == [48, 60]

@@ -56,7 +56,7 @@ def test_class_numbers_that_are_text(folder: Path) -> None:
         load_dataset(describe(folder, names={"0": "cat", 0: "dog"}))
 
 
-def test_the_heading_of_roboflows_categories_is_no_class(folder: Path) -> None:
+def test_roboflows_supercategory_is_not_a_class(folder: Path) -> None:
     categories = [
         {"id": 0, "name": "pets", "supercategory": "none"},
         {"id": 2, "name": "cat", "supercategory": "pets"},
@@ -161,7 +161,7 @@ def test_a_label_file_that_is_a_broken_link(folder: Path) -> None:
         load_dataset(describe(folder))
 
 
-def test_boxes_of_no_size_are_noted(folder: Path) -> None:
+def test_boxes_without_area_are_noted(folder: Path) -> None:
     assert load_dataset(describe(folder)).notes == ()
     file = folder / "labels" / "val" / "a.txt"
     file.write_text("0 0.5 0.5 0 0.2\n0 0.5 0.5 0.1 0.2\n1 0.5 0.5 0 0\n")
@@ -198,7 +198,7 @@ def test_bad_descriptions(folder: Path, keys: dict[str, Any], error: type[Except
         load_dataset(describe(folder, **keys))
 
 
-def test_files_that_are_none(folder: Path, tmp_path: Path) -> None:
+def test_files_that_are_not_images(folder: Path, tmp_path: Path) -> None:
     bad = folder / "bad.yaml"
     for content, says in (
         (b"a: [", "is not valid YAML"),
@@ -304,7 +304,7 @@ def test_linked_folders_and_links_to_themselves(folder: Path) -> None:
     assert sorted(names) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
 
 
-def test_what_ultralytics_does_not_train_on(folder: Path) -> None:
+def test_images_that_ultralytics_skips_in_training(folder: Path) -> None:
     """It is not counted in reports, and is named; `val` still scores it."""
     cv2 = pytest.importorskip("cv2")
     for name in ("a.jpg", "b.jpg", "c.jpg", "d.gif", "e.jfif", "f.webp"):
@@ -322,14 +322,14 @@ def test_what_ultralytics_does_not_train_on(folder: Path) -> None:
         trainable([Path("x.gif")])
 
 
-def test_names_that_ultralytics_cannot_be_told() -> None:
+def test_names_that_ultralytics_cannot_represent() -> None:
     odd = Path(os.fsdecode(b"images/\xff.jpg"))
     for names in ([odd, Path("a.jpg")], [Path("images/a\nb.jpg"), Path("a.jpg")]):
         with pytest.warns(UserWarning, match=r"does not train on 1 image\(s\) \(a name that is not UTF-8"):
             assert trainable(names) == [Path("a.jpg")]
 
 
-def test_label_files_that_are_no_plain_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_label_files_that_are_not_regular_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = folder / "labels" / "val" / "c.txt"
     os.mkfifo(file)
     with pytest.raises(LabelError, match=r"c\.txt is not a regular file"):

@@ -155,7 +155,7 @@ def test_masks_of_coco(tmp_path: Path) -> None:
         ({"size": [HEIGHT, WIDTH], "counts": 7}, "expected a list or text"),
     ],
 )
-def test_masks_of_coco_that_are_none(segmentation: Any, said: str, tmp_path: Path) -> None:
+def test_invalid_masks_of_coco(segmentation: Any, said: str, tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="annotation 1") as caught:
         load_dataset(coco(tmp_path, segmentation=segmentation), task="segment")
     assert said in str(caught.value)
@@ -213,7 +213,7 @@ def test_codes_of_imagenet_are_its_names(tmp_path: Path) -> None:
     }
 
 
-def test_folders_that_are_none(tmp_path: Path) -> None:
+def test_invalid_folders(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", "cat")
     with pytest.raises(ValueError, match="a folder of images for each class"):
         load_dataset(root / "train" / "cat" / "a.png", task="classify")

@@ -137,7 +137,7 @@ def test_size_weights_make_the_size_mix(size: str) -> None:
 
 
 @pytest.mark.parametrize("effect", ["light", "blur", "noise", "jpeg"])
-def test_each_effect_changes_pixels_and_no_label(effect: str) -> None:
+def test_effects_change_pixels_but_not_labels(effect: str) -> None:
     config = replace(CLEAN, objects=(4, 4))
     full: dict[str, Any] = {effect: 1.0}
     plain, with_effect = generate(1, config), generate(1, replace(config, **full))
@@ -146,7 +146,7 @@ def test_each_effect_changes_pixels_and_no_label(effect: str) -> None:
     assert np.array_equal(plain.classes, with_effect.classes)
 
 
-def test_a_shadow_darkens_beside_the_object_and_is_not_in_its_box() -> None:
+def test_a_shadow_is_outside_the_box_of_its_object() -> None:
     config = replace(CLEAN, objects=(1, 1), size_weights=(0, 1, 0), shadow=1.0)
     for index in range(5):
         scene, empty = generate(index, config), generate(index, replace(config, objects=(0, 0)))
@@ -234,7 +234,7 @@ def test_coco_agrees_with_the_scenes(dataset: Path) -> None:
             assert np.abs(pixels.astype(int) - scene.image).mean() < 8  # JPEG of quality 95
 
 
-def test_data_yaml_is_what_ultralytics_reads(dataset: Path) -> None:
+def test_data_yaml_is_read_by_ultralytics(dataset: Path) -> None:
     yaml = pytest.importorskip("yaml")
     data = yaml.safe_load((dataset / "data.yaml").read_text())
     assert data == {"train": "images/train", "val": "images/val", "names": dict(enumerate(CLASSES))}

@@ -114,7 +114,9 @@ def compare(found: yolort.Detections, result: Any, mask_overlaps: list[float]) -
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "ncnn"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.weights + "-end2end" * case.end2end)
-def test_tasks_give_what_ultralytics_gives(exported: Callable[[Case, str], Path], case: Case, engine: str) -> None:
+def test_tasks_give_the_same_results_as_ultralytics(
+    exported: Callable[[Case, str], Path], case: Case, engine: str
+) -> None:
     from ultralytics import YOLO
 
     status = {entry.name: entry for entry in yolort.engines()}[engine]

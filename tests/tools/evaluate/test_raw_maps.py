@@ -6,7 +6,7 @@ import numpy as np
 from yolort.tools.evaluate.raw_maps import changed
 
 
-def test_changed_is_of_what_is_detected() -> None:
+def test_changed_measures_detections() -> None:
     """Noise in background logits gives 0; a lost or moved detection gives 1."""
     random = np.random.default_rng(0)
     boxes, scores = np.zeros((1, 4, 8, 8), np.float32), random.normal(-12, 1, (1, 3, 8, 8)).astype(np.float32)

@@ -92,7 +92,7 @@ def test_a_file_of_another_precision(checkpoint: Any, tmp_path: Path) -> None:
     assert (detector.engine, detector.precision, detector.tuned) == ("onnxruntime", "fp16", True)
 
 
-def test_what_is_asked_for_wins_over_the_record(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explicit_options_override_the_record(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openvino")
     record(model)
     detector = yolort.Detector(model)
@@ -212,7 +212,7 @@ def test_nothing_is_recorded_under_load(model: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
-def test_the_time_of_its_own_workers_is_not_that_of_others(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_own_workers_do_not_count_as_other_load(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_system, "wait_until_quiet", lambda *_: 0.0)
     monkeypatch.setattr(
         _system.Load, "others", lambda self: 0.0 if all(Path(f"/proc/{pid}").exists() for pid in self._own) else 2.0
@@ -230,7 +230,7 @@ def test_it_waits_until_others_have_ended(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_what_others_take_is_seen() -> None:
+def test_load_by_other_processes_is_measured() -> None:
     program = "import time\nwhile True: pass"
     load = _system.Load()
     with subprocess.Popen([sys.executable, "-c", program]) as spinner:

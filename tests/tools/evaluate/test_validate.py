@@ -94,7 +94,7 @@ def test_a_checkpoint_is_the_baseline(checkpoint: Any, scenes: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_a_checkpoint_detects_what_its_export_does(checkpoint: Any, tmp_path: Path) -> None:
+def test_a_checkpoint_and_its_export_give_the_same_detections(checkpoint: Any, tmp_path: Path) -> None:
     from yolort.tools.export.pipeline import export
     from yolort.tools.models.torch_detector import TorchDetector
 
@@ -143,7 +143,7 @@ def test_command(scenes: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_unreadable_images_are_told_and_left_out(scenes: Path, tmp_path: Path) -> None:
+def test_unreadable_images_are_reported_and_skipped(scenes: Path, tmp_path: Path) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
     (tmp_path / "labels").mkdir()
@@ -208,7 +208,7 @@ def test_results_replace_only_results(scenes: Path, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.slow
-def test_what_caps_map_is_said(scenes: Path, tmp_path: Path) -> None:
+def test_settings_that_limit_map_are_reported(scenes: Path, tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     assert validate(yolort.demo_model(), scenes, resamples=0).notes == []
     done = validate(yolort.demo_model(), scenes, resamples=0, conf=0.25, max_det=50)

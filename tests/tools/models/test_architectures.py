@@ -227,7 +227,7 @@ def test_what_is_nested_and_aliased_within_the_limits() -> None:
         ("? {a: b}\n: c\n", "unhashable"),
     ],
 )
-def test_yaml_of_strangers(text: str, message: str) -> None:
+def test_untrusted_yaml(text: str, message: str) -> None:
     with pytest.raises(ValueError) as error:
         parse_yaml(text)
     assert any(part in str(error.value) for part in message.split("|")), error.value
@@ -266,7 +266,7 @@ def test_scalars_are_demanded(text: str, message: str, tmp_path: Path) -> None:
         load_dataset(tmp_path / "data.yaml")
 
 
-def test_ultralytics_never_sees_the_strangers_file(blocks: Path, tmp_path: Path) -> None:
+def test_ultralytics_does_not_read_the_untrusted_file(blocks: Path, tmp_path: Path) -> None:
     """Its `download` is not run either; Ultralytics runs it if it does not find images."""
     from ultralytics.data.utils import check_det_dataset
 

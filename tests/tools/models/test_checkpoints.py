@@ -81,7 +81,7 @@ def test_the_classes_of_a_checkpoint_are_not_called(
     assert not marker.exists()
 
 
-def test_the_pickle_that_is_judged_is_the_one_that_is_read(checkpoint: Checkpoints, evil: Path, tmp_path: Path) -> None:
+def test_the_checked_pickle_is_the_one_that_is_read(checkpoint: Checkpoints, evil: Path, tmp_path: Path) -> None:
     import zipfile
 
     path = stored(checkpoint("yolov8n"), tmp_path / "two.pt", x=Call(DistillationModel, str(evil), student()))
@@ -109,7 +109,7 @@ def test_what_ultralytics_reads_itself(evil: Path, marker: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_of_a_stranger_is_resumed(
+def test_an_untrusted_run_is_resumed_safely(
     checkpoint: Checkpoints, blocks: Path, evil: Path, marker: Path, tmp_path: Path
 ) -> None:
     """Its last.pt names a teacher, its best.pt is not a checkpoint, and the dataset has a label cache."""

@@ -22,7 +22,7 @@ IMAGE = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(5))
 
 
 @pytest.mark.parametrize("method", ["l1", "group-norm", "bn", "taylor"])
-def test_what_does_nothing_is_least_important(method: str, checkpoint: Checkpoints, blocks: Path) -> None:
+def test_channels_without_effect_are_least_important(method: str, checkpoint: Checkpoints, blocks: Path) -> None:
     from yolort.tools.prune.importance import add_gradients
 
     model = model_of(checkpoint("yolo26n"))

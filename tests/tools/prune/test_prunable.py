@@ -23,7 +23,7 @@ FAMILIES = ("yolov8n", "yolo11n", "yolo26n")
 
 
 @pytest.mark.parametrize("architecture", FAMILIES)
-def test_opened_and_closed_a_model_is_what_it_was(architecture: str, checkpoint: Checkpoints) -> None:
+def test_opening_and_closing_a_model_changes_nothing(architecture: str, checkpoint: Checkpoints) -> None:
     model = model_of(checkpoint(architecture))
     before = copy.deepcopy(model.state_dict())
     opened = open_model(model)
@@ -36,7 +36,7 @@ def test_opened_and_closed_a_model_is_what_it_was(architecture: str, checkpoint:
 
 
 @pytest.mark.parametrize("architecture", FAMILIES)
-def test_channels_that_are_gone_compute_what_zeros_do(architecture: str, checkpoint: Checkpoints) -> None:
+def test_removed_channels_are_equivalent_to_zeros(architecture: str, checkpoint: Checkpoints) -> None:
     opened = open_model(model_of(checkpoint(architecture)))
     whole = copy.deepcopy(opened.network.state_dict())
     chosen = {unit: some_channels(unit, 0.4) for unit in opened.units}

@@ -183,9 +183,7 @@ def test_latency_is_that_of_exported_candidates(
 
 
 @pytest.mark.slow
-def test_a_latency_that_no_ratio_gives(
-    checkpoint: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreachable_latency(checkpoint: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused before anything else is measured."""
     monkeypatch.setattr(pruning, "measure_sensitivity", lambda *_: pytest.fail("measured"))
     with pytest.raises(PruneError, match=r"target_latency 1e-06 ms cannot be met on ncnn: with 88% .* takes .* ms"):
@@ -215,7 +213,7 @@ def test_training_keeps_the_widths(distill: bool, checkpoint: Checkpoints, block
         prune(source, ratio=0.4, measure=False, output=tmp_path / "pruned.pt", **options)
 
 
-def test_a_dense_rebuild_is_told(checkpoint: Checkpoints, tmp_path: Path) -> None:
+def test_a_dense_rebuild_is_reported(checkpoint: Checkpoints, tmp_path: Path) -> None:
     from ultralytics.nn.tasks import DetectionModel
 
     model = model_of(pruned(checkpoint, tmp_path, ratio=0.4).path)
@@ -266,7 +264,7 @@ def test_zeros_stay_zero_in_a_training(checkpoint: Checkpoints, blocks: Path, tm
     assert 0 <= done.cost.after <= 1
 
 
-def test_what_it_costs_has_an_interval(
+def test_the_cost_has_an_interval(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named = torch.load(checkpoint("yolo26n"), weights_only=False)
@@ -331,7 +329,7 @@ def test_a_ratio_that_empties_a_layer(checkpoint: Checkpoints, tmp_path: Path) -
         opened.remove(split, [[0], [0, 1]])
 
 
-def test_what_cannot_be_pruned(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
+def test_models_that_cannot_be_pruned(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     (tmp_path / "noise.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(CheckpointError, match="noise.pt is not a PyTorch checkpoint"):
         prune(tmp_path / "noise.pt", ratio=0.2)

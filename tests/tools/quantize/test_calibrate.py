@@ -192,7 +192,7 @@ def pictures(folder: Path, count: int, value: int | None = None) -> Path:
     return folder
 
 
-def test_few_images_are_told(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_few_images_give_a_warning(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Fewer than 32, which are nearly as good as 194 according to docs/benchmarks/int8.md."""
     folder = pictures(tmp_path / "some", 32)
     observe(model, folder, histograms=False)

@@ -163,7 +163,7 @@ def test_cache_of_tensorrt(calibration: Calibration, tmp_path: Path) -> None:
     assert scales["images"] == pytest.approx(1 / 127)
 
 
-def test_what_is_for_another_processor_is_not_timed_here(
+def test_models_for_another_processor_are_not_timed(
     calibration: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
@@ -181,7 +181,7 @@ def test_what_is_for_another_processor_is_not_timed_here(
         (0.5, None),
     ],
 )
-def test_faster_is_said_beyond_the_interval_only(
+def test_faster_only_if_the_interval_excludes_1(
     slow: float, says: str | None, calibration: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """4.70 and 4.76 ms do not differ if each varies by a tenth."""
@@ -204,7 +204,7 @@ def test_faster_is_said_beyond_the_interval_only(
         assert "bf16" not in note and "fp16" not in note  # ONNX Runtime computes in the file's precision
 
 
-def test_dynamic_says_that_it_is_slow_before_it_is_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_dynamic_warns_that_it_is_slow(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(FileNotFoundError):
         quantize(tmp_path / "none.onnx", mode="dynamic")
     assert "dynamic INT8 is slow" in caplog.text

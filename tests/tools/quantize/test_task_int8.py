@@ -95,7 +95,7 @@ def test_one_step_keeps_the_skeleton(
     assert found.metadata["kpt_shape"].replace(" ", "") == "[17,3]"
 
 
-def test_what_a_task_adds_counts() -> None:
+def test_additional_values_of_tasks_are_compared() -> None:
     """The error of raw maps includes coefficients and prototypes, and non-finite values in both."""
     rng = np.random.default_rng(0)
     maps = [rng.normal(size=(1, channels, side, side)) for side in (8, 4) for channels in (4, 3, 5)]

@@ -103,7 +103,7 @@ def test_studies_that_are_wrong(tmp_path: Path, said: dict[str, Any], text: str)
         read_study(write_study(tmp_path, **said))
 
 
-def test_files_that_are_no_study(tmp_path: Path) -> None:
+def test_files_that_are_not_studies(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such study"):
         read_study(tmp_path / "none.yaml")
     for text, message in (
@@ -185,7 +185,7 @@ def test_interactions_and_reports(tmp_path: Path) -> None:
     assert "<b>" not in page
 
 
-def test_what_is_left_out_is_compared_with_all() -> None:
+def test_leave_one_out_is_compared_with_all_steps() -> None:
     """ "all - a" measures the effect of a on top of the others, not compared with the baseline."""
     done = made_up({"baseline": [0.5, 0.5], "a": [0.52, 0.52], "a + b": [0.6, 0.6], "b": [0.57, 0.57]})
     done.study.steps.update(a={}, b={})

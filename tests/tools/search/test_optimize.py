@@ -114,7 +114,7 @@ def test_the_search(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measu
 
 @pytest.mark.usefixtures("measured")
 @pytest.mark.slow
-def test_only_what_can_win_is_trained(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
+def test_only_candidates_that_can_win_are_trained(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     done = search(checkpoint, blocks, tmp_path / "a", budget=Budget(max_drop=10.0))  # met at 32 pixels, in 2.5 ms
     pruned = [one for one in done.trials if one.recipe.finetune and not one.note.startswith("failed")]
     assert {one.note.partition(":")[0] for one in pruned if one.ms >= 2.5} == {"not trained"}
@@ -123,7 +123,7 @@ def test_only_what_can_win_is_trained(checkpoint: Checkpoints, blocks: Path, tmp
 
 
 @pytest.mark.slow
-def test_what_loses_too_much_is_distilled(
+def test_candidates_that_lose_too_much_are_distilled(
     checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
 ) -> None:
     budget = Budget(max_drop=3.5)  # 32 pixels lose 5 points, or 1.5 if distilled
@@ -143,7 +143,9 @@ def test_what_loses_too_much_is_distilled(
 
 
 @pytest.mark.slow
-def test_what_is_pruned_first(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]) -> None:
+def test_which_candidates_are_pruned_first(
+    checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measured: list[Recipe]
+) -> None:
     def first(name: str, budget: Budget) -> list[tuple[str, float]]:
         measured.clear()
         search(checkpoint, blocks, tmp_path / name, budget=budget, trials=40, siblings=[checkpoint("yolo11n")])
@@ -159,7 +161,7 @@ def test_what_is_pruned_first(checkpoint: Checkpoints, blocks: Path, tmp_path: P
 
 @pytest.mark.usefixtures("measured")
 @pytest.mark.slow
-def test_what_cannot_recover_is_not_trained(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
+def test_candidates_that_cannot_recover_are_not_trained(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     done = search(checkpoint, blocks, tmp_path / "a", trials=40, budget=Budget(max_drop=2.0))
     assert {
         one.note for one in done.trials if one.recipe.imgsz == 32 and not one.plain and "failed" not in one.note
@@ -240,7 +242,9 @@ def test_a_space_that_is_small_has_an_end(checkpoint: Checkpoints, blocks: Path,
 
 
 @pytest.mark.usefixtures("measured")
-def test_an_interrupted_search_says_what_was_finished(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
+def test_an_interrupted_search_reports_the_finished_trials(
+    checkpoint: Checkpoints, blocks: Path, tmp_path: Path
+) -> None:
     def stop(text: str) -> None:
         if text.startswith("trial 2:"):
             raise SystemExit(143)
@@ -311,7 +315,7 @@ def test_the_whole_way(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_two_workers_of_ray_find_what_one_process_finds(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
+def test_two_ray_workers_give_the_results_of_one_process(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     with pytest.raises(ValueError, match="workers are those of a Ray cluster"), jobs(workers=2):
         pass

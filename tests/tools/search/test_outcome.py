@@ -25,7 +25,7 @@ def made_up(*trials: tuple[float, float | None, bool], budget: Budget) -> Optimi
     return done
 
 
-def test_the_best_is_what_the_budget_asks_for() -> None:
+def test_the_best_trial_meets_the_budget() -> None:
     trials = ((20.0, 50.0, True), (10.0, 49.5, True), (5.0, 48.0, False), (30.0, 51.0, True), (4.0, None, False))
     fastest = made_up(*trials, budget=Budget(max_drop=2.0)).best
     assert fastest is not None and fastest.ms == 5
@@ -44,7 +44,7 @@ def test_the_best_is_what_the_budget_asks_for() -> None:
     assert "Without pruning and training the best is" in pruned[1]
 
 
-def test_nothing_is_said_of_what_was_not_tried() -> None:
+def test_untried_steps_are_not_mentioned() -> None:
     budget = Budget(max_drop=2.0)
     plain = made_up((20.0, 50.0, True), (10.0, 49.5, True), budget=budget)
     assert plain.findings()[1:] == ["Neither pruning nor training was tried."]
@@ -57,7 +57,7 @@ def test_nothing_is_said_of_what_was_not_tried() -> None:
     ]
 
 
-def test_a_drop_that_is_large_against_the_reference_is_said() -> None:
+def test_a_drop_that_is_large_compared_with_the_reference_is_reported() -> None:
     weak = made_up((20.0, 1.7, True), (10.0, 0.9, True), budget=Budget(max_drop=1.0)).findings()
     assert "max_drop 1 is large against the 1.70 mAP50-95 of the reference" in weak[-1]
     strong = made_up((20.0, 40.0, True), (10.0, 39.5, True), budget=Budget(max_drop=1.0)).findings()

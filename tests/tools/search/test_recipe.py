@@ -39,7 +39,7 @@ def test_commands() -> None:
     ]
 
 
-def test_commands_of_what_is_distilled() -> None:
+def test_commands_of_a_distilled_model() -> None:
     base = Recipe(model="s.pt", imgsz=320, engine="onnxruntime", train={"lr0": 0.1})
     recipe = base.but({"model": "n.pt", "imgsz": 256, "epochs": 5, "teacher": base})
     how = "lr0=0.1 --data d.yaml --epochs 5 --imgsz 256 --seed 0 --output trained"

@@ -198,7 +198,7 @@ def test_gains_of_zero_leave_the_labels(checkpoint: Checkpoints, blocks: Path, t
     )
 
 
-def test_a_distilling_trainer_is_what_its_base_is(checkpoint: Checkpoints) -> None:
+def test_a_distilling_trainer_keeps_its_base_class(checkpoint: Checkpoints) -> None:
     made = distilling(training.interrupted(Trainer, 0), copy.deepcopy(taught(checkpoint("yolo26n"))))
     assert issubclass(made, Trainer)
     assert made.optimizer_step is not Trainer.optimizer_step

@@ -312,7 +312,7 @@ def test_an_output_that_is_not_utf_8(blocks: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("imgsz", [0, -64, 1_000_000])
-def test_sides_that_no_training_is_of(imgsz: int, blocks: Path, tmp_path: Path) -> None:
+def test_impossible_training_sizes(imgsz: int, blocks: Path, tmp_path: Path) -> None:
     for run in (train_module, train):
         with pytest.raises(ValueError, match=f"imgsz is {imgsz}, expected 32 to 8192"):
             run("yolo26n.yaml", blocks, epochs=1, imgsz=imgsz, output=tmp_path / "run")
