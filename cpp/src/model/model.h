@@ -33,7 +33,7 @@ enum class Head {
 /// How pixels are converted to the network input.
 struct InputFormat {
   int channels = 0;  ///< 0: unknown
-  bool bgr = false;  ///< blue first, of three channels
+  bool bgr = false;  ///< blue first, if there are three channels
   /// Both sides of an image become those of the input: no padding. Unset: whether the model is RT-DETR.
   std::optional<bool> stretch;
   /// (grey level / 255 - mean) / stddev; one value for all channels, or one per channel in network order. Empty: 0 and
