@@ -67,7 +67,7 @@ def test_a_model_whose_time_is_not_known_is_named() -> None:
     """It does not claim that no model fits: only nano models have a published time."""
     for limit in (None, 20):
         first, *others = text(timings=None, min_map=45, max_latency=limit)
-        assert first.startswith("YOLO26s reaches 45 mAP50-95; `yolort advise --measure s` tells") and not others
+        assert first.startswith("YOLO26s reaches 45 mAP50-95; `yolort advise --measure s` measures") and not others
 
 
 def test_a_latency_below_all_models() -> None:
