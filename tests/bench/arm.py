@@ -3,9 +3,9 @@
     cmake --preset aarch64 && cmake --build build/aarch64
     python tests/bench/arm.py --image photo.ppm yolo26n_ncnn_model:fp16 yolo26n-int8_ncnn_model
 
-Needs qemu-aarch64 and a C compiler. Each model detects in the image once and twice, on one thread; the difference is the
-whole call without the load. Instructions are no times: a core retires several of them per cycle, and not equally many of
-each kind.
+Needs qemu-aarch64 and a C compiler. Each model detects in the image once and twice, on one thread; the difference is
+the whole call without the load. Instructions are not times: a core retires several per cycle, more of some kinds than of
+others.
 """
 
 from __future__ import annotations
