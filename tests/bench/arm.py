@@ -4,7 +4,7 @@
     python tests/bench/arm.py --image photo.ppm yolo26n_ncnn_model:fp16 yolo26n-int8_ncnn_model
 
 Needs qemu-aarch64 and a C compiler. Each model detects in the image once and twice, on one thread; the difference is
-the whole call without the load. Instructions are not times: a core retires several per cycle, more of some kinds than of
+the whole call without the load. Instructions are not times: a core retires several per cycle, more of some than of
 others.
 """
 
