@@ -54,7 +54,7 @@ def test_what_a_classifier_does_not_have(client: Any) -> None:
     answer = infer(client, IMAGES, parameters={"conf": 0.5})
     assert "parameters.conf: a classifier does not have this threshold" in error_of(answer, 400)
     answer = infer(client, IMAGES, outputs=[{"name": "boxes"}])
-    assert "a model of task 'classify' has probs, and no boxes" in error_of(answer, 400)
+    assert "a model of task 'classify' has only probs, not boxes" in error_of(answer, 400)
 
 
 def test_metrics_count_images(client: Any) -> None:

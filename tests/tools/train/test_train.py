@@ -331,7 +331,7 @@ def test_command(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
     for extra, message in (
         ("lr=1", "has no argument 'lr'; did you mean"),
         ("lr0", "'lr0': expected an Ultralytics training setting, name=value"),
-        ("batch=4", "batch=4 is an option here: say --batch 4"),
+        ("batch=4", "batch=4 is an option of this command: use --batch 4"),
     ):
         wrong = subprocess.run([*command, extra], capture_output=True, text=True, timeout=300, check=False)
         assert wrong.returncode == 2
