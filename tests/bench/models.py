@@ -183,7 +183,7 @@ def differences(found: yolort.Detections, result: Any) -> list[tuple[float, floa
     """For each detection without a counterpart: distance of the nearest one in pixels and score."""
     ours, theirs = rows_of(found, *(found.shape or (0, 0))), rows_of(of_result(result), *result.orig_shape)
     away = np.abs(theirs[:, None, :4] - ours[:, :4]).max(2)
-    thin = (theirs[:, 2:4] - theirs[:, :2]).min(1, initial=math.inf) < 1  # pixel, where IoU says little
+    thin = (theirs[:, 2:4] - theirs[:, :2]).min(1, initial=math.inf) < 1  # pixels: IoU of tiny boxes varies
     same = np.where(thin[:, None], away < 0.5, overlap(theirs[:, :4], ours[:, :4]))
     same *= theirs[:, None, 5] == ours[:, 5]
     alike = (same >= 0.99) & (np.abs(theirs[:, None, 4] - ours[:, 4]) <= 0.01)

@@ -33,7 +33,7 @@ class Augmentation:
     views: list[View]
     plain: AnyScores  # without
     ms: tuple[float, float]  # median of an image: without, with
-    latency_ratio: float  # median over the images of with / without, measured one after the other
+    latency_ratio: float  # median over the images of the ratio with / without, measured in succession
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
