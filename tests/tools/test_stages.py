@@ -107,11 +107,11 @@ def test_prune_and_distill(checkpoint: Checkpoints, blocks: Path, tmp_path: Path
     done = run("prune", model, *TRAINING[1:], *options, "--output", tmp_path / "pruned.pt")
     shown = stages_of(done.stderr)
     assert shown[0].startswith("measuring the sensitivity of ")
-    assert shown[1:] == [f"training for 1 epochs on {blocks}", "measuring the accuracy before and after"]
+    assert shown[1:] == [f"training for 1 epoch on {blocks}", "measuring the accuracy before and after"]
     teacher = tmp_path / "pruned-training" / "step-1" / "weights" / "best.pt"
     how = ("--teacher", teacher, "--student", model, "--data", blocks, "--epochs", 1, "--imgsz", 64)
     done = run("distill", *TRAINING[1:], *how, "--output", tmp_path / "distilled")
-    assert stages_of(done.stderr) == [f"training for 1 epochs on {blocks}"]
+    assert stages_of(done.stderr) == [f"training for 1 epoch on {blocks}"]
 
 
 def stopped(arguments: list[object], file: Path, text: str, folder: Path) -> tuple[int, str, str]:

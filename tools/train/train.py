@@ -140,7 +140,7 @@ def train(
     if weights is not None and class_weights is not None:
         text = json.dumps(class_balance.to_json(counted, class_weights, clip, weights), indent=1, ensure_ascii=False)
         _atomic.write(folder / "class_weights.json", text + "\n")
-    stage(f"training for {epochs} epochs on {data}", prints=True)
+    stage(f"training for {epochs} epoch{'s' if epochs != 1 else ''} on {data}", prints=True)
     return train_module(
         model,
         data,
