@@ -29,24 +29,24 @@ __all__ = ["Accuracy", "Pipeline"]
 class Accuracy:
     """Of an artifact, on its engine; fractions, 0 to 1."""
 
-    map50_95: float
-    map50: float
-    draws50_95: np.ndarray  # (n,) of images drawn with replacement, the same ones for every artifact of a data set
-    draws50: np.ndarray
+    value: float  # by the metric of the task
+    second: float  # at IoU 0.5, or top-5
+    draws: np.ndarray  # (n,) of images drawn with replacement, the same ones for every artifact of a data set
+    second_draws: np.ndarray
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % of map50_95 over those images."""
-        low, high = np.percentile(self.draws50_95, (2.5, 97.5))
+        """95 % of the value over those images."""
+        low, high = np.percentile(self.draws, (2.5, 97.5))
         return float(low), float(high)
 
 
 class Pipeline:
     """Makes and measures what recipes say; the result of every stage is kept in a folder."""
 
-    def __init__(self, folder: str | Path, data: str | Path) -> None:
-        """`data` is a `data.yaml` with labelled images in train and val. Raises what `load_dataset` raises."""
-        self.data = Data(data)
+    def __init__(self, folder: str | Path, data: str | Path, task: str = "detect") -> None:
+        """See `Data`. Raises what `load_dataset` raises."""
+        self.data = Data(data, task)
         self.cache = StageCache(folder)
 
     def make(self, stage: Stage) -> Path:
@@ -81,7 +81,7 @@ class Pipeline:
         """Of the artifact on the images of val."""
         with np.load(self.make(recipe.accuracy(seed)), allow_pickle=False) as known:
             figures = known["figures"]
-            return Accuracy(float(figures[0]), float(figures[1]), known["draws50_95"], known["draws50"])
+            return Accuracy(float(figures[0]), float(figures[1]), known["draws"], known["second_draws"])
 
     def latency(self, cases: Sequence[Case], runs: int = 100) -> list[Row]:
         """Milliseconds of all of them, measured in turns; kept for this machine."""
