@@ -22,7 +22,7 @@ from yolort.images import ImageError
 from yolort.tools._formats import ENGINES
 from yolort.tools._ultralytics import need_torchvision
 from yolort.tools.data.dataset import load_dataset, splits
-from yolort.tools.data.samples import LabelError
+from yolort.tools.data.samples import LabelError, check_fits
 from yolort.tools.evaluate.evaluator import Evaluator
 from yolort.tools.export.pipeline import input_size
 from yolort.tools.models.checkpoints import load_checkpoint, stride_of, task_of
@@ -139,8 +139,7 @@ def prune(
     if data is not None:
         labelled = load_dataset(data, "train", task=task)
         if method == "taylor" or distill:  # without them a training gives the model the classes of the data
-            network: Any = source.model
-            labelled.with_classes_of(network.names)
+            check_fits(labelled, source.model, model)
     notes = []
     evaluator = None
     if data is not None and measure:

@@ -343,6 +343,8 @@ def ablate(
     lacking = [(step, chosen.without(step)) for step in chosen.left_out]
     variants += [Variant(steps, chosen.recipe(steps), left_out=step) for step, steps in lacking]
     pipeline = Pipeline(folder, chosen.data, task := _task(variants))
+    if not chosen.baseline.epochs:
+        pipeline.data.check(chosen.baseline.model)
     metrics = pipeline.data.metric, pipeline.data.second_metric
     for doubt in Ablation(chosen, variants, {}).doubts():
         _log.warning("%s", doubt)

@@ -102,6 +102,8 @@ def optimize(
     _check_task(task, siblings, epochs or finetune)
     side = _checks.integer("imgsz", imgsz) if imgsz is not None else source.side
     pipeline = Pipeline(folder, data, task)
+    if not epochs:
+        pipeline.data.check(model)
     base = Recipe(
         model=str(model),
         imgsz=side,

@@ -15,8 +15,10 @@ from typing import Any, ClassVar
 import numpy as np
 from yolort.tools._formats import FORMATS
 from yolort.tools.data.dataset import data_sha256
+from yolort.tools.data.samples import check_fits
 from yolort.tools.evaluate.evaluator import Evaluator, metric_of
 from yolort.tools.export.pipeline import export
+from yolort.tools.models.checkpoints import load_checkpoint
 from yolort.tools.quantize.calibrate import calibrate
 
 __all__ = ["Calibrate", "Data", "Export", "Plan", "Prune", "Quantize", "Stage", "Train", "Validate", "in_order"]
@@ -45,6 +47,10 @@ class Data:
     def second_metric(self) -> str:
         """Name of the figure beside it: at IoU 0.5, or of the five best classes."""
         return "top-5" if self.task == "classify" else self.metric.replace("50-95", "50")
+
+    def check(self, model: str | Path) -> None:
+        """LabelError for a checkpoint whose classes or keypoints are not those of the data."""
+        check_fits(self.evaluator.dataset, load_checkpoint(model, tasks=True).model, model)
 
     @cached_property
     def evaluator(self) -> Evaluator:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ import yolort
 from torch import nn
 from torch.nn import functional
 from ultralytics.nn.distill_model import DistillationModel
-from yolort.tools.data.samples import listed
+from yolort.tools.data.dataset import load_dataset
+from yolort.tools.data.samples import Dataset, listed
 from yolort.tools.models.checkpoints import detect_head, load_checkpoint, task_of
 from yolort.tools.train.losses import logit_loss, prototype_loss, soft_label_loss
 from yolort.tools.train.task_terms import TERMS, Decoded, decode_head, prototypes, task_losses
@@ -106,6 +107,7 @@ def distill(
         task = trained_task(student)
         _check_task(network, task)
         _check_terms(own, task)
+        _check_taught(network, load_dataset(data, "train", task=task))
     trainer = distilling(arguments.pop("trainer", Trainer), network, logit=logit, **own)
     return train(student, data, epochs=epochs, imgsz=imgsz, trainer=trainer, dis=feature, **arguments)
 
@@ -160,17 +162,39 @@ def prepare_teacher(teacher: Any, student: Any, names: dict[int, str]) -> Any:
     check_trainable(teacher)
     task = task_of(student)
     _check_task(teacher, task)
+    _check_classes(teacher, names)
+    if task != "classify":
+        _check_levels(detect_head(teacher, tasks=True), detect_head(student, tasks=True))
+    prepared = copy.deepcopy(teacher).float()
+    set_classes(prepared, names)
+    return prepared
+
+
+def _check_classes(teacher: Any, names: dict[int, str]) -> None:
+    """TeacherError where the teacher has other classes."""
     theirs, ours = ({str(name).strip().lower() for name in one.values()} for one in (dict(teacher.names), names))
     if len(teacher.names) != len(names) or theirs != ours:
         raise TeacherError(
             f"the teacher has {len(teacher.names)} classes ({listed(dict(teacher.names))}), the data {len(names)} "
             f"({listed(names)}); train the teacher on this data first"
         )
-    if task != "classify":
-        _check_levels(detect_head(teacher, tasks=True), detect_head(student, tasks=True))
-    prepared = copy.deepcopy(teacher).float()
-    set_classes(prepared, names)
-    return prepared
+
+
+def _check_taught(teacher: Any, dataset: Dataset) -> None:
+    """TeacherError where the teacher has other classes or keypoints than the data."""
+    if dataset.task != "classify":  # whose folders are compared once the trainer has read them
+        _check_classes(teacher, dataset.names)
+    if dataset.task == "pose" and dataset.kpt_shape is not None:
+        _check_keypoints(teacher.model[-1], dataset.kpt_shape)
+
+
+def _check_keypoints(teacher: Any, shape: Sequence[int]) -> None:
+    """TeacherError where the teacher's head finds other keypoints."""
+    if list(teacher.kpt_shape) != list(shape):
+        raise TeacherError(
+            f"the teacher has keypoints {list(teacher.kpt_shape)}, the data {list(shape)}; train the teacher on this "
+            "data first"
+        )
 
 
 def _check_levels(teacher: Any, student: Any) -> None:
@@ -181,11 +205,8 @@ def _check_levels(teacher: Any, student: Any) -> None:
             f"the teacher has {len(strides)} levels with strides {strides}, the student {len(wanted)} with {wanted}; "
             "they must be the same"
         )
-    points = [list(getattr(head, "kpt_shape", ())) for head in (teacher, student)]
-    if points[0] != points[1]:
-        raise TeacherError(
-            f"the teacher has keypoints {points[0]}, the data {points[1]}; train the teacher on this data first"
-        )
+    if hasattr(student, "kpt_shape"):
+        _check_keypoints(teacher, student.kpt_shape)
 
 
 class _Pair(DistillationModel):  # type: ignore[misc]

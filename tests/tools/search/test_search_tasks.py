@@ -110,7 +110,7 @@ def test_optimize_and_ablate_a_classifier(checkpoint: Checkpoints, tmp_path: Pat
     ("architecture", "task", "metrics"),
     [
         ("yolo11n-seg", "segment", ("mask mAP50-95", "mask mAP50")),
-        ("yolo26n-obb", "obb", ("OBB mAP50-95", "OBB mAP50")),
+        ("yolo26n-obb", "obb", ("mAP50-95", "mAP50")),
     ],
 )
 def test_ablate_compares_by_the_metric_of_the_task(
