@@ -85,19 +85,23 @@ def with_line(source: Path, folder: Path, line: str) -> Path:
     return folder / source.name
 
 
-#: Each takes a checkpoint, its export, data and a folder for what it writes.
-TOOLS: dict[str, Callable[[Path, Path, Path, Path], object]] = {
-    "val": lambda _, model, data, __: validate(model, data),
-    "quantize": lambda _, model, data, out: quantize(model, data=data, mode="dynamic", output=out / "int8.onnx"),
-    "sweep": lambda model, _, data, __: sweep(model, data, images=(4,), methods=("minmax",), runs=1),
-    "train": lambda model, _, data, out: train(model, data, epochs=1, output=out / "run", **training.QUICK),
-    "distill": lambda model, _, data, out: distill(model, model, data, epochs=1, output=out / "run", **training.QUICK),
-    "prune": lambda model, _, data, out: prune(model, ratio=0.2, method="taylor", data=data, output=out / "pruned.pt"),
-    "optimize": lambda model, _, data, out: optimize(
-        model, data, Budget(max_drop=1), folder=out / "a", trials=1, finetune=0
+#: Each takes a checkpoint and its export, data and a folder for what it writes.
+TOOLS: dict[str, Callable[[tuple[Path, Path], Path, Path], object]] = {
+    "val": lambda models, data, _: validate(models[1], data),
+    "quantize": lambda models, data, out: quantize(models[1], data=data, mode="dynamic", output=out / "int8.onnx"),
+    "sweep": lambda models, data, _: sweep(models[0], data, images=(4,), methods=("minmax",), runs=1),
+    "train": lambda models, data, out: train(models[0], data, epochs=1, output=out / "run", **training.QUICK),
+    "distill": lambda models, data, out: distill(
+        models[0], models[0], data, epochs=1, output=out / "run", **training.QUICK
     ),
-    "ablate": lambda model, _, data, out: ablate(
-        Study(data, (0,), Recipe(model=str(model)), {"a": {"imgsz": 32}}, (("a",),)), out / "a"
+    "prune": lambda models, data, out: prune(
+        models[0], ratio=0.2, method="taylor", data=data, output=out / "pruned.pt"
+    ),
+    "optimize": lambda models, data, out: optimize(
+        models[0], data, Budget(max_drop=1), folder=out / "a", trials=1, finetune=0
+    ),
+    "ablate": lambda models, data, out: ablate(
+        Study(data, (0,), Recipe(model=str(models[0])), {"a": {"imgsz": 32}}, (("a",),)), out / "a"
     ),
 }
 
@@ -115,7 +119,7 @@ def test_wrong_labels(tool: str, fault: str, models: Any, scenes: Scenes, tmp_pa
     (tmp_path / "out").mkdir()
     before = files_in(tmp_path)
     with pytest.raises(yolort.Error, match=rf"labels.*\.txt, {message}"):
-        TOOLS[tool](*models(task), data, tmp_path / "out")
+        TOOLS[tool](models(task), data, tmp_path / "out")
     assert files_in(tmp_path) == before
 
 
@@ -133,7 +137,7 @@ def test_a_benchmark_says_it_too(fault: str, models: Any, scenes: Scenes, tmp_pa
 def test_data_of_another_task(tool: str, task: str, given: str, models: Any, scenes: Scenes, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(yolort.Error, match=r"the task (segment|obb) needs|poses need 'kpt_shape'"):
-        TOOLS[tool](*models(task), scenes(given), tmp_path / "out")
+        TOOLS[tool](models(task), scenes(given), tmp_path / "out")
     assert not files_in(tmp_path)
 
 
@@ -151,7 +155,7 @@ def test_keypoints_of_another_number(tool: str, models: Any, scenes: Scenes, tmp
     (tmp_path / "out").mkdir()
     before = files_in(tmp_path)
     with pytest.raises((yolort.Error, ValueError), match=r"(?s)\b3\b.*keypoints|keypoints.*\b3\b"):
-        TOOLS[tool](*models("pose"), description, tmp_path / "out")
+        TOOLS[tool](models("pose"), description, tmp_path / "out")
     assert files_in(tmp_path) == before
 
 
@@ -165,7 +169,7 @@ def test_labels_of_boxes_for_a_classifier(tool: str, models: Any, scenes: Scenes
             pytest.skip(str(error))
     (tmp_path / "out").mkdir()
     with pytest.raises((yolort.Error, FileNotFoundError, ValueError), match="folder"):
-        TOOLS[tool](*models("classify"), scenes("detect"), tmp_path / "out")
+        TOOLS[tool](models("classify"), scenes("detect"), tmp_path / "out")
     assert not files_in(tmp_path)
 
 

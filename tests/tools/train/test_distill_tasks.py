@@ -189,7 +189,7 @@ def test_terms_of_a_task_fall_and_can_be_switched_off(
     for term, names in TERMS[task].items():
         off: list[dict[str, float]] = []
         with pytest.raises(InterruptedError):
-            distill(master, given, data, trainer=looking(off, 1), output=tmp_path / term, **{term: 0.0}, **options)
+            distill(master, given, data, trainer=looking(off, 1), output=tmp_path / term, **{**options, term: 0.0})
         assert [off[0][name] == 0 for name in OWN[task]] == [name in names for name in OWN[task]]
 
 
@@ -263,11 +263,12 @@ def test_terms_of_other_tasks(checkpoint: Checkpoints, tmp_path: Path) -> None:
         ("seg", "angle"),
         ("obb", "temperature"),
     ):
-        path, options = checkpoint(f"yolo11n-{kind}"), {"epochs": 1, "imgsz": 64, "output": tmp_path / "run"}
+        path = checkpoint(f"yolo11n-{kind}")
+        options: dict[str, Any] = {"epochs": 1, "imgsz": 64, "output": tmp_path / "run"}
         with pytest.raises(ValueError, match=f"{term} is not a term of this student, which is for {TASKS[kind]}"):
-            distill(path, path, tmp_path / "absent.yaml", **{term: 1.0}, **options)
+            distill(path, path, tmp_path / "absent.yaml", **{**options, term: 1.0})
         with pytest.raises(ValueError, match=f"{term} must be . or more"):
-            distill(path, path, tmp_path / "absent.yaml", **{term: -1.0}, **options)
+            distill(path, path, tmp_path / "absent.yaml", **{**options, term: -1.0})
     assert not (tmp_path / "run").exists()
 
 
