@@ -1,4 +1,4 @@
-"""Small checkpoints of the supported architectures, with fixed random weights."""
+"""Small checkpoints of the supported architectures, with fixed random weights; small datasets."""
 
 from __future__ import annotations
 
@@ -73,3 +73,20 @@ def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = root / "data.yaml"
     data.write_text("train: images/train\nval: images/val\nnames: [red, green, blue]\n")
     return data
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """From a task to the data.yaml of 8 + 4 generated scenes of it."""
+    pytest.importorskip("cv2")
+    import training
+    from yolort.tools.demo.dataset import write_dataset
+
+    root = tmp_path_factory.mktemp("scenes")
+
+    def make(task: str) -> Path:
+        if not (root / task).exists():
+            write_dataset(root / task, 8, 4, training.SCENES, task=task, progress=False)
+        return root / task / "data.yaml"
+
+    return make

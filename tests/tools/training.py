@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from yolort.tools.demo.config import SceneConfig
+
 #: Settings for a few training steps: one per batch.
 QUICK: dict[str, Any] = {
     "imgsz": 64,
@@ -20,6 +22,9 @@ QUICK: dict[str, Any] = {
     "lr0": 0.001,
     "nms": False,
 }
+
+#: Scenes of a size that is drawn in no time.
+SCENES = SceneConfig(seed=3, height=96, width=96, objects=(6, 9), clutter=(0, 0))
 
 
 def narrowed(model: Any) -> Any:

@@ -10,7 +10,17 @@ from typing import Any, TypeAlias
 import numpy as np
 import yolort
 
-__all__ = ["MAX_CLASSES", "Dataset", "LabelError", "Outline", "Sample", "align_folders", "listed", "read_text"]
+__all__ = [
+    "MAX_CLASSES",
+    "Dataset",
+    "LabelError",
+    "Outline",
+    "Sample",
+    "align_folders",
+    "check_fits",
+    "listed",
+    "read_text",
+]
 
 _MAX_BYTES = {".txt": 8 << 20, ".json": 4 << 30}
 MAX_CLASSES = 65536
@@ -130,6 +140,17 @@ class Dataset:
         )
         warnings.warn(note, stacklevel=2)
         return replace(self, notes=(*self.notes, note))
+
+
+def check_fits(dataset: Dataset, network: Any, model: str | Path) -> None:
+    """LabelError where a network, read from `model`, has other classes or keypoints than the data."""
+    dataset.with_classes_of(network.names)
+    shape = dataset.kpt_shape if dataset.task == "pose" else None
+    if shape is not None and (count := network.model[-1].kpt_shape[0]) != shape[0]:
+        raise LabelError(
+            f"{model} finds {count} keypoints, the data {dataset.name} have {shape[0]}; train the model on these data "
+            "first"
+        )
 
 
 def read_text(path: Path) -> str:

@@ -21,7 +21,7 @@ from yolort.tools.evaluate.detectors import open_detector, task_of
 from yolort.tools.evaluate.matching import KINDS, keep
 from yolort.tools.evaluate.metrics import TASK_KINDS, Scores, score
 
-__all__ = ["THRESHOLDS", "AnyScores", "Evaluator", "Run"]
+__all__ = ["THRESHOLDS", "AnyScores", "Evaluator", "Run", "metric_of"]
 
 AnyScores: TypeAlias = Scores | ClassifiedScores
 
@@ -51,6 +51,11 @@ class Run:
         return score(
             self.truths, found, dataset.names, resamples=self.resamples, task=dataset.task, sigmas=dataset.sigmas
         )
+
+
+def metric_of(task: str) -> str:
+    """Name of the figure that models of a task are compared by."""
+    return ClassifiedScores.metric if task == "classify" else KINDS[TASK_KINDS[task][0]].metric
 
 
 class Evaluator:
@@ -83,8 +88,7 @@ class Evaluator:
     @property
     def metric(self) -> str:
         """Name of the metric that models of the task are compared by."""
-        task = self.dataset.task
-        return ClassifiedScores.metric if task == "classify" else KINDS[TASK_KINDS[task][0]].metric
+        return metric_of(self.dataset.task)
 
     def open(self, model: str | Path, **options: Any) -> Any:
         """`open_detector` with the thresholds of Ultralytics' val, unless `options` gives others.

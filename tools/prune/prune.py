@@ -22,10 +22,10 @@ from yolort.images import ImageError
 from yolort.tools._formats import ENGINES
 from yolort.tools._ultralytics import need_torchvision
 from yolort.tools.data.dataset import load_dataset, splits
-from yolort.tools.data.samples import LabelError
+from yolort.tools.data.samples import LabelError, check_fits
 from yolort.tools.evaluate.evaluator import Evaluator
 from yolort.tools.export.pipeline import input_size
-from yolort.tools.models.checkpoints import CheckpointError, load_checkpoint, stride_of, task_of
+from yolort.tools.models.checkpoints import load_checkpoint, stride_of, task_of
 from yolort.tools.models.heads import complexity, with_head
 from yolort.tools.prune.checkpoint import check_widths
 from yolort.tools.prune.importance import (
@@ -99,7 +99,7 @@ def prune(
             share of the weights. No engine gets faster.
         data: a `data.yaml`, for "taylor", `finetune`, the sensitivity, and the accuracy before and after.
         finetune: number of epochs to train on `data` afterwards; the runs stay in `<stem of output>-training`.
-        distill: fine-tune with the unpruned model as teacher; only for detectors.
+        distill: fine-tune with the unpruned model as teacher.
         batch: images per training step, and per gradient.
         imgsz: side in pixels, 32 to 8192, a multiple of the largest stride; None: that of the training, otherwise 640.
         measure: measure the sensitivity of each unit, for the guidance ("sensitivity" always does), and, with `data`,
@@ -130,8 +130,6 @@ def prune(
     source = load_checkpoint(model, tasks=True)
     task = task_of(source.model)
     check_widths(source.model, model)
-    if distill and task != "detect":
-        raise CheckpointError(f"{model} is for {task}; only detectors can be distilled. Fine-tune without distill")
     if task == "classify" and (finetune or method == "taylor"):
         need_torchvision()
     side = input_size(imgsz if imgsz is not None else source.side, stride_of(source.model))[0]
@@ -140,9 +138,8 @@ def prune(
         raise ValueError(f"output must end in .pt, not '{target}'")
     if data is not None:
         labelled = load_dataset(data, "train", task=task)
-        if method == "taylor" or distill:  # if they differ, training gives the model the data's classes
-            network: Any = source.model
-            labelled.with_classes_of(network.names)
+        if method == "taylor" or distill:  # otherwise training gives the model the data's classes
+            check_fits(labelled, source.model, model)
     notes = []
     evaluator = None
     if data is not None and measure:

@@ -68,7 +68,8 @@ class OnnxBuilder(Builder):
         self.layers = {
             node.name: node.name.partition(":")[2] for node in graph.convolutions if node.name not in self._heads
         }
-        self.attention, self.stem, self.int8_stem = graph.attention, graph.stem, placement.stem
+        self.attention, self.stem = graph.attention, graph.stem
+        self.int8_stem = placement.stem and graph.task != "classify"  # measured: docs/benchmarks/tasks.md
         self.source = folder / "float.onnx"
         onnx.save(graph.model, self.source)
 
@@ -123,6 +124,8 @@ class NcnnBuilder(Builder):
         if not stock and self._contract.get("head") == "raw-e2e":  # measured: docs/benchmarks/int8.md
             self.int8_stem = False
             self.scores = frozenset(ncnn_int8.score_branches(self._layers, classes))
+        if self._metadata.get("task") == "classify":  # measured: docs/benchmarks/tasks.md
+            self.int8_stem = False
         if self._contract.get("head") != calibration.head:
             raise CalibrationError(
                 f"{source} has the head {self._contract.get('head')}, and the calibration is for {calibration.head}"

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yolort
 from yolort import _atomic
+from yolort._open import open_model
 from yolort.tools._formats import EXPORTED, FORMATS
 from yolort.tools.data.dataset import sample_image
 from yolort.tools.evaluate.detectors import task_of
@@ -122,13 +122,13 @@ def export_int8(
 
 def _to_openvino(onnx: Path, built: Path) -> Path:
     """Converts the INT8 ONNX file to an OpenVINO folder with the same metadata, and checks that the engine loads it."""
-    detector = yolort.Detector(onnx, engine="openvino", tuned=False)
+    detector = open_model(onnx, engine="openvino", tuned=False)
     described: dict[str, Any] = dict(detector.metadata)
     for key in {"imgsz", "batch", "stride", "channels", "kpt_shape"} & set(described):
         described[key] = json.loads(described[key])
     described["names"] = detector.names
-    for key in ("end2end", "dynamic"):
+    for key in {"end2end", "dynamic"} & set(described):
         described[key] = described[key] == "True"
     save_folder(onnx, built, described, fp16=False)
-    yolort.Detector(built, engine="openvino", tuned=False)(sample_image(detector.channels))
+    open_model(built, engine="openvino", tuned=False)(sample_image(detector.channels))
     return built

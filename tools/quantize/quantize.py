@@ -109,7 +109,7 @@ def quantize(
             products then saturate.
         exclude: names of convolutions that stay float; * and ? are wildcards.
         int8_stem: for mode "static", whether the first three convolutions are INT8; None: only on OpenVINO, TensorRT
-            and NCNN with our own layers (there not without NMS), where it is worth it.
+            and NCNN with our own layers (there not without NMS), where it is worth it; never of classifiers.
         stock: NCNN only: write only layers that every build of ncnn can run, and a table for ncnn's own tools.
             Otherwise maps stay INT8 between convolutions, with layers that only yolort has.
         data: labeled images for measuring accuracy before and after, see `load_dataset`.

@@ -20,9 +20,12 @@ import onnx
 import yolort
 from yolort import _core
 from yolort.tools._formats import FORMATS, TARGETS
-from yolort.tools.data.dataset import letterboxed, list_images
+from yolort.tools.data.dataset import letterboxed, list_images, load_dataset
+from yolort.tools.data.samples import check_fits
 from yolort.tools.evaluate.benchmark import Benchmark, Case, Row, benchmark
+from yolort.tools.evaluate.detectors import task_of
 from yolort.tools.export.pipeline import export
+from yolort.tools.models.checkpoints import load_checkpoint
 from yolort.tools.quantize.calibrate import METHODS, Calibration, observe
 from yolort.tools.quantize.quantize import quantize
 
@@ -69,12 +72,16 @@ def sweep(
     its
     row.
 
-    Raises ValueError for unknown choices, and the errors of `calibrate`, `export` and `benchmark`.
+    Raises ValueError for unknown choices, LabelError for labels of another task, and the errors of `calibrate`,
+    `export` and `benchmark`.
     """
     _check_choices("methods", methods, METHODS)
     _check_choices("granularities", granularities, GRANULARITIES)
     _check_choices("targets", targets, _TARGETS)
     path = Path(model)
+    labels = load_dataset(data, "val", task=task_of(path))  # what is wrong is found before anything takes long
+    if path.suffix == ".pt":
+        check_fits(labels, load_checkpoint(path, tasks=True).model, path)
     there = len(list_images(data, "train"))
     if max(images) > there:
         _log.warning("%s has %d images to calibrate on; that is the largest set", data, there)

@@ -31,6 +31,7 @@ import json
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,15 @@ from yolort.tools import _system
 from yolort.tools._processes import interruptible, jobs
 from yolort.tools.evaluate import charts, report
 from yolort.tools.evaluate.benchmark import Row
+from yolort.tools.evaluate.detectors import task_of
 from yolort.tools.search.pipeline import Accuracy, Pipeline
 from yolort.tools.search.recipe import Recipe
-from yolort.tools.search.study import Study, read_study
+from yolort.tools.search.study import Study, StudyError, read_study
 
 __all__ = ["REPORT_WRITERS", "Ablation", "Variant", "ablate"]
 
 _log = logging.getLogger(__name__)
+_METRICS = ("mAP50-95", "mAP50")  # of detectors
 _NORMAL = 1.96  # standard errors of a 95 % interval
 
 
@@ -70,7 +73,7 @@ class Variant:
 
 @dataclass
 class Difference:
-    """A change of mAP50-95 in points, with a 95 % interval."""
+    """A change of the accuracy in points, with a 95 % interval."""
 
     mean: float
     low: float
@@ -88,8 +91,11 @@ class Difference:
 class Ablation:
     """The outcome of `ablate`."""
 
-    def __init__(self, study: Study, variants: list[Variant], setup: dict[str, str]) -> None:
+    def __init__(
+        self, study: Study, variants: list[Variant], setup: dict[str, str], metrics: tuple[str, str] = _METRICS
+    ) -> None:
         self.study = study
+        self.metric, self.second_metric = metrics  # names of the figures
         self.variants = variants  # the baseline first
         self.setup = setup
 
@@ -120,10 +126,8 @@ class Ablation:
         if any(one.error or not one.accuracy for _, one in parts):
             return None
         # Not np.sum, so that a single seed of one is compared with all seeds of the other.
-        points = sum((sign * np.array([seed.map50_95 for seed in one.accuracy]) for sign, one in parts), np.zeros(1))
-        draws = sum(
-            (sign * np.array([seed.draws50_95 for seed in one.accuracy]) for sign, one in parts), np.zeros((1, 1))
-        )
+        points = sum((sign * np.array([seed.value for seed in one.accuracy]) for sign, one in parts), np.zeros(1))
+        draws = sum((sign * np.array([seed.draws for seed in one.accuracy]) for sign, one in parts), np.zeros((1, 1)))
         seeds, count = draws.shape
         chosen = np.random.default_rng(1).integers(0, seeds, (seeds, count))
         error = _NORMAL * float(np.take_along_axis(draws, chosen, axis=0).mean(axis=0).std(ddof=1))
@@ -137,10 +141,10 @@ class Ablation:
             base = self.reference(one)
             row: dict[str, Any] = {"variant": one.name, "error": one.error or None, "recipe": one.recipe.to_dict()}
             row["compared_with"] = None if one is base else "all" if one.left_out else base.name
-            by_seed = [100 * seed.map50_95 for seed in one.accuracy]
-            row["map50_95"] = float(np.mean(by_seed)) if by_seed else None
-            row["map50_95_of_seeds"] = by_seed
-            row["map50"] = float(np.mean([100 * seed.map50 for seed in one.accuracy])) if by_seed else None
+            by_seed = [100 * seed.value for seed in one.accuracy]
+            row["accuracy"] = float(np.mean(by_seed)) if by_seed else None
+            row["accuracy_of_seeds"] = by_seed
+            row["second"] = float(np.mean([100 * seed.second for seed in one.accuracy])) if by_seed else None
             for name, found in (("difference", self.difference(one)), ("interaction", self.interaction(one))):
                 given = None if found is None or one is base else found
                 row[name] = given and {"mean": given.mean, "low": given.low, "high": given.high}
@@ -158,8 +162,8 @@ class Ablation:
         """Headings and cells."""
         cells = []
         for row in self.rows():
-            spread = row["map50_95_of_seeds"]
-            accuracy = "-" if row["map50_95"] is None else f"{row['map50_95']:.2f}"
+            spread = row["accuracy_of_seeds"]
+            accuracy = "-" if row["accuracy"] is None else f"{row['accuracy']:.2f}"
             if len(spread) > 1:
                 accuracy += f" ± {np.std(spread, ddof=1):.2f}"
             cells.append(
@@ -167,7 +171,7 @@ class Ablation:
                     row["variant"],
                     row["compared_with"] or "-",
                     accuracy,
-                    _text(row["map50"], "{:.2f}"),
+                    _text(row["second"], "{:.2f}"),
                     *(str(Difference(**row[key])) if row[key] else "-" for key in ("difference", "interaction")),
                     _text(row["p50_ms"], "{:.2f}"),
                     _text(row["p95_ms"], "{:.2f}"),
@@ -176,7 +180,7 @@ class Ablation:
                     _text(row["size_mb"], "{:.1f}"),
                 ]
             )
-        return list(_HEADINGS), cells
+        return [heading.format(metric=self.metric, second=self.second_metric) for heading in _HEADINGS], cells
 
     def answer(self) -> str:
         """A sentence about the variant with the largest gain."""
@@ -185,7 +189,7 @@ class Ablation:
         if not gains:
             return "No variant is measurably more accurate than its reference." if changes else ""
         name, found = max(gains, key=lambda pair: pair[1].mean)
-        return f"Most accurate change: {name}, {found} mAP50-95."
+        return f"Most accurate change: {name}, {found} {self.metric}."
 
     def findings(self) -> list[str]:
         """One sentence per variant, derived from its figures; limitations come first."""
@@ -196,9 +200,9 @@ class Ablation:
                 out.append(f"{one.name}: no figures ({one.error or self.reference(one).error})")
                 continue
             if not found.certain:
-                said = f"changes mAP50-95 by {found.mean:+.2f}, which is within the noise"
+                said = f"changes {self.metric} by {found.mean:+.2f}, which is within the noise"
             else:
-                said = f"{'gains' if found.mean > 0 else 'costs'} {abs(found.mean):.2f} mAP50-95"
+                said = f"{'gains' if found.mean > 0 else 'costs'} {abs(found.mean):.2f} {self.metric}"
             if row["speedup"] is not None:
                 low, high = row["speedup_low"], row["speedup_high"]
                 if low <= 1 <= high:
@@ -241,29 +245,36 @@ class Ablation:
                 part = row[name] or {}
                 row[name] = part.get("mean")
                 row |= {f"{name}_{end}": part.get(end) for end in ("low", "high")}
-            flat.append({**row, **{key: json.dumps(row[key]) for key in ("recipe", "map50_95_of_seeds")}})
+            flat.append({**row, **{key: json.dumps(row[key]) for key in ("recipe", "accuracy_of_seeds")}})
         writer = csv.DictWriter(out, list(flat[0]))
         writer.writeheader()
         writer.writerows(flat)
         return out.getvalue()
 
     def to_json(self) -> str:
-        """Rows, findings, setup."""
-        return json.dumps({"rows": self.rows(), "findings": self.findings(), "setup": self.setup}, indent=1)
+        """Metric, rows, findings, setup."""
+        return json.dumps(
+            {"metric": self.metric, "rows": self.rows(), "findings": self.findings(), "setup": self.setup}, indent=1
+        )
 
     def to_html(self) -> str:
         """A self-contained HTML page: findings, table, charts, setup."""
 
-        rows = [row for row in self.rows() if row["map50_95"] is not None]
+        rows = [row for row in self.rows() if row["accuracy"] is not None]
         changed = [(row["variant"], *row["difference"].values()) for row in rows if row["difference"]]
-        timed = [(row["variant"], row["p50_ms"], row["map50_95"]) for row in rows if row["p50_ms"] is not None]
+        timed = [(row["variant"], row["p50_ms"], row["accuracy"]) for row in rows if row["p50_ms"] is not None]
         shown = []
         if changed:
             shown.append(
-                ("Change of mAP50-95, with its 95 % interval", charts.intervals(changed, "points of mAP50-95"))
+                (
+                    f"Change of {self.metric}, with its 95 % interval",
+                    charts.intervals(changed, f"points of {self.metric}"),
+                )
             )
         if timed:
-            shown.append(("Accuracy against latency", charts.pareto([charts.Point(*point) for point in timed])))
+            shown.append(
+                ("Accuracy against latency", charts.pareto([charts.Point(*point) for point in timed], self.metric))
+            )
         headings, cells = self.table()
         warnings = [*_system.load_doubts(self.setup), *self.doubts()]
         remarks = [text for text in self.findings() if text not in warnings]
@@ -280,7 +291,7 @@ class Ablation:
 
 
 _HEADINGS = (
-    *("variant", "compared with", "mAP50-95", "mAP50", "difference", "beyond the sum"),
+    *("variant", "compared with", "{metric}", "{second}", "difference", "beyond the sum"),
     *("p50 ms", "p95 ms", "speed-up", "M params", "file MB"),
 )
 
@@ -326,20 +337,23 @@ def ablate(
 
     The row of a failed variant has the reason; the others continue.
 
-    Raises FileNotFoundError, StudyError, LabelError; OSError if the folder cannot be written.
+    Raises FileNotFoundError, StudyError, CheckpointError, LabelError; OSError if the folder cannot be written.
     """
     chosen = study if isinstance(study, Study) else read_study(study)
-    pipeline = Pipeline(folder, chosen.data)
     variants = [Variant(steps, chosen.recipe(steps)) for steps in ((), *chosen.sets)]
     lacking = [(step, chosen.without(step)) for step in chosen.left_out]
     variants += [Variant(steps, chosen.recipe(steps), left_out=step) for step, steps in lacking]
+    pipeline = Pipeline(folder, chosen.data, task := _task(variants))
+    if not chosen.baseline.epochs:
+        pipeline.data.check(chosen.baseline.model)
+    metrics = pipeline.data.metric, pipeline.data.second_metric
     for doubt in Ablation(chosen, variants, {}).doubts():
         _log.warning("%s", doubt)
     setup = {"data": str(chosen.data), "seeds": ", ".join(map(str, chosen.seeds)), **_system.describe()}
-    with interruptible(lambda: Ablation(chosen, variants, setup)):
+    with interruptible(lambda: Ablation(chosen, variants, setup, metrics)):
         todo = [(one, seed) for one in variants for seed in chosen.seeds]
         with jobs(ray, ray_workers) as pool:
-            given = [(str(folder), str(chosen.data), one.recipe, seed) for one, seed in todo]
+            given = [(str(folder), str(chosen.data), one.recipe, seed, task) for one, seed in todo]
             made = pool.run(_measure, given, math.inf) if ray is not None else [{} for _ in todo]
         for (variant, seed), told in progress(list(zip(todo, made, strict=True)), "measuring"):
             if variant.error:
@@ -359,10 +373,23 @@ def ablate(
                     one.row = row
             except yolort.Error as error:
                 _log.warning("%s", error)
-    return Ablation(chosen, variants, setup)
+    return Ablation(chosen, variants, setup, metrics)
 
 
-def _measure(folder: str, data: str, recipe: Recipe, seed: int) -> dict[str, Any]:
+def _task(variants: Sequence[Variant]) -> str:
+    """The task of the baseline's model; StudyError if another variant's model has a different one."""
+    first, *others = dict.fromkeys(one.recipe.model for one in variants)
+    task = task_of(first)
+    for model in others:
+        other = task
+        with suppress(yolort.Error, OSError):  # an unreadable model is reported as its variant's failure
+            other = task_of(model)
+        if other != task:
+            raise StudyError(f"{model} is for {other}, the baseline {first} for {task}; run one study per task")
+    return task
+
+
+def _measure(folder: str, data: str, recipe: Recipe, seed: int, task: str) -> dict[str, Any]:
     """Runs in a process on another node; the accuracy is stored in the folder."""
-    Pipeline(folder, data).accuracy(recipe, seed)
+    Pipeline(folder, data, task).accuracy(recipe, seed)
     return {}

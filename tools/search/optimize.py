@@ -29,8 +29,9 @@ from yolort import _checks, _core
 from yolort.tools._hash import sha256, text_sha256
 from yolort.tools._processes import Jobs, interruptible, jobs
 from yolort.tools._stages import stage
-from yolort.tools.models.checkpoints import detect_head, load_checkpoint
-from yolort.tools.search.outcome import Budget, Optimized, Trial, best_within, map_points, pareto_front
+from yolort.tools._ultralytics import need_torchvision
+from yolort.tools.models.checkpoints import load_checkpoint, task_of
+from yolort.tools.search.outcome import Budget, Optimized, Trial, accuracy_of, best_within, pareto_front
 from yolort.tools.search.pipeline import Pipeline
 from yolort.tools.search.recipe import Recipe
 from yolort.tools.search.record import open_record
@@ -41,7 +42,7 @@ __all__ = ["optimize"]
 
 _log = logging.getLogger(__name__)
 
-#: Points of mAP50-95 that no short training gave back: docs/benchmarks/distillation.md, docs/benchmarks/pruning.md.
+#: Points of accuracy that no short training gave back: docs/benchmarks/distillation.md, docs/benchmarks/pruning.md.
 _RECOVERED = 2.0
 _PRUNED = 3  # number of unchanged models that are pruned before other choices are tried
 _CLOSE = 1.25  # times the fastest: within this factor, another size may run faster on another engine
@@ -71,12 +72,13 @@ def optimize(
     """Searches for the best artifact within a budget, and returns all trials.
 
     Args:
-        model: the checkpoint (.pt) to deploy, trained on `data` unless `epochs` is given.
-        data: a `data.yaml` with labeled images in train and val.
+        model: the checkpoint (.pt) of any task to deploy, trained on `data` unless `epochs` is given.
+        data: a `data.yaml` with images in train and val that are labeled for the model's task; of a classifier a folder
+            with a folder for each class in train/ and val/.
         budget: limits of latency, accuracy loss and size.
         folder: folder for all results; a search restarted in it resumes.
         engines: engines to consider; None: all available.
-        siblings: other sizes of the model, trained on `data` unless `epochs` is given.
+        siblings: other sizes of the model, of the same task, trained on `data` unless `epochs` is given.
         imgsz: side of the input; None: that of the training.
         epochs: number of epochs to train the model and its siblings first.
         finetune: number of epochs after pruning, with the unpruned model as teacher, and for siblings and smaller
@@ -92,15 +94,17 @@ def optimize(
         progress: called with a line of text for each trial.
         **training: other arguments of Ultralytics' train.
 
-    Raises ValueError, FileNotFoundError, CheckpointError or LabelError for unusable arguments, and EngineError if no
-    engine is available.
+    Raises ValueError, FileNotFoundError, CheckpointError or LabelError for unusable arguments, EngineError if no engine
+    is available, and ModuleNotFoundError if a classifier is to be trained and torchvision cannot be imported.
     """
     _check_limits(hours, trials, trial_minutes)
-    source = load_checkpoint(model)
-    for sibling in siblings:
-        load_checkpoint(sibling)
+    source = load_checkpoint(model, tasks=True)
+    task = task_of(source.model)
+    _check_task(task, siblings, epochs or finetune)
     side = _checks.integer("imgsz", imgsz) if imgsz is not None else source.side
-    pipeline = Pipeline(folder, data)
+    pipeline = Pipeline(folder, data, task)
+    if not epochs:
+        pipeline.data.check(model)
     base = Recipe(
         model=str(model),
         imgsz=side,
@@ -110,7 +114,8 @@ def optimize(
         engine="onnxruntime",
         train=training,
     )
-    one_to_one = getattr(detect_head(source.model), "one2one_cv2", None) is not None
+    network: Any = source.model
+    one_to_one = getattr(network.model[-1], "one2one_cv2", None) is not None
     space = search_space([str(model), *map(str, siblings)], side, engines, finetune, one_to_one)
     with ExitStack() as stack:
         record = stack.enter_context(_record(pipeline, base, finetune, seed, progress))
@@ -133,13 +138,24 @@ def _check_limits(hours: float | None, trials: int | None, trial_minutes: float)
             raise ValueError(f"{name} must be above 0, not {value}")
 
 
+def _check_task(task: str, siblings: Sequence[str | Path], trains: int) -> None:
+    """ValueError for a sibling of another task; ModuleNotFoundError for a training without what it needs."""
+    for sibling in siblings:
+        if (other := task_of(load_checkpoint(sibling, tasks=True).model)) != task:
+            raise ValueError(f"sibling {sibling} is for {other}, the model for {task}; give one of the same task")
+    if task == "classify" and trains:
+        need_torchvision()
+
+
 def _record(
     pipeline: Pipeline, base: Recipe, finetune: int, seed: int, progress: Callable[[str], None]
 ) -> AbstractContextManager[optuna.Study]:
     """Opens this search's study in the folder's file; another model, dataset or training gives another study."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    of = {"model": sha256(base.model), "data": list(pipeline.data.sha256.values()), "recipe": base.to_dict()}
-    text = json.dumps({**of, "finetune": finetune, "seed": seed, "machine": _core.machine()}, sort_keys=True)
+    data = pipeline.data
+    of: dict[str, Any] = {"model": sha256(base.model), "data": list(data.sha256.values()), "metric": data.metric}
+    of |= {"recipe": base.to_dict(), "finetune": finetune, "seed": seed, "machine": _core.machine()}
+    text = json.dumps(of, sort_keys=True)
     folder = pipeline.cache.folder
     return open_record(
         (folder / "study.db").absolute(),
@@ -164,11 +180,11 @@ def _go_on(
         wave = search.wave(pool, trials - search.count if trials is not None else pool.workers, trials)
         for trial in wave:
             rest = "" if deadline is None else f", {max(deadline - time.monotonic(), 0) / 60:.0f} min left"
-            found = trial.note or f"{trial.ms:.2f} ms, {map_points(trial):.2f} mAP50-95"
+            found = trial.note or f"{trial.ms:.2f} ms, {accuracy_of(trial):.2f} {search.metric}"
             progress(f"trial {trial.number}: {trial.name}: {found}{rest}")
         if not wave:
             break
-        if first and (doubt := budget.doubt(search.trials()[0])):
+        if first and (doubt := budget.doubt(search.trials()[0], search.metric)):
             progress(doubt)
 
 
@@ -199,6 +215,11 @@ class _Search:
             self._enqueue({"engine": engine} for engine in space["engine"])
 
     @property
+    def metric(self) -> str:
+        """Name of the figure that trials are compared by."""
+        return self._pipeline.data.metric
+
+    @property
     def count(self) -> int:
         """Finished trials."""
         return len(self.trials())
@@ -222,12 +243,10 @@ class _Search:
         return replace(recipe, epochs=self._base.epochs + self._finetune, teacher=self._base)
 
     def wave(self, pool: Jobs, most: int, total: int | None = None) -> list[Trial]:
-        """Runs up to `most` more trials, as many at a time as there are workers; returns none if nothing is left to
-        try.
-        """
+        """Runs up to `most` more trials, as many at a time as there are workers; none if nothing is left to try."""
         asked = self._ask(min(most, pool.workers))
         shared = (str(self._pipeline.cache.folder), self._pipeline.data.path, self._base)
-        given = {one.number: (*shared, self.recipe(one.params), self._seed) for one in asked}
+        given = {one.number: (*shared, self.recipe(one.params), self._seed, self._pipeline.data.task) for one in asked}
         found: dict[int, dict[str, Any]] = {one.number: {"seconds": 0.0} for one in asked}
         if asked:
             names = ", ".join(Trial(one[3], number).name for number, one in given.items())
@@ -250,8 +269,8 @@ class _Search:
             told = found[one.number]
             for name, value in told.items():
                 one.set_user_attr(name, value)
-            if told.get("map50_95") is not None:
-                self._study.tell(one, [told["ms"], told["map50_95"]])
+            if told.get("accuracy") is not None:
+                self._study.tell(one, [told["ms"], told["accuracy"]])
             else:
                 self._study.tell(one, state=TrialState.FAIL if told.get("failed") else TrialState.PRUNED)
         return [one for one in self.trials() if one.number in found]
@@ -259,9 +278,9 @@ class _Search:
     def _pass_over(self, recipes: Mapping[int, Recipe], found: dict[int, dict[str, Any]]) -> None:
         """Adds a note to trials that need training but cannot become the best; they are not trained."""
         before = self.trials()
-        rated = [trial for trial in before if trial.map50_95 is not None]
-        bar = max((map_points(trial) for trial in rated), default=None)
-        beaten = min((trial.ms for trial in rated if bar is not None and map_points(trial) >= bar), default=None)
+        rated = [trial for trial in before if trial.accuracy is not None]
+        bar = max((accuracy_of(trial) for trial in rated), default=None)
+        beaten = min((trial.ms for trial in rated if bar is not None and accuracy_of(trial) >= bar), default=None)
         best = best_within(self._budget, rated, before[0]) if rated else None
         for number, recipe in recipes.items():
             result = found[number]
@@ -278,12 +297,12 @@ class _Search:
 
     def _hopeless(self, recipe: Recipe, trials: Sequence[Trial]) -> bool:
         """Whether the same network, untrained, loses more accuracy than training could recover."""
-        if self._budget.max_drop is None or not trials or trials[0].map50_95 is None:
+        if self._budget.max_drop is None or not trials or trials[0].accuracy is None:
             return False
-        least = trials[0].map50_95 - self._budget.max_drop - _RECOVERED
-        same = [one for one in trials if one.plain and one.map50_95 is not None]
+        least = trials[0].accuracy - self._budget.max_drop - _RECOVERED
+        same = [one for one in trials if one.plain and one.accuracy is not None]
         same = [one for one in same if (one.recipe.model, one.recipe.imgsz) == (recipe.model, recipe.imgsz)]
-        return bool(same) and max(map(map_points, same)) < least
+        return bool(same) and max(map(accuracy_of, same)) < least
 
     def _enqueue(self, changes: Iterable[Mapping[str, Any]]) -> None:
         first = {name: one.choices[0] for name, one in self._space.items()}
@@ -301,7 +320,7 @@ class _Search:
         plain = [one for one in listed if (one.recipe.model, one.recipe.imgsz, one.recipe.head) == as_it_is]
         if self._study.user_attrs.get("siblings") or len(plain) < len(self._space["engine"].choices):
             return
-        rated = [one for one in plain if one.map50_95 is not None]
+        rated = [one for one in plain if one.accuracy is not None]
         close = [one.recipe for one in rated if one.ms <= _CLOSE * min(other.ms for other in rated)]
         fastest = [f"{one.engine} {one.precision}" for one in close]
         engines = dict.fromkeys([self._space["engine"].choices[0], *fastest])
@@ -321,7 +340,7 @@ class _Search:
         if self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             return
         reference = self.trials()[0]
-        plain = [one for one in self.trials() if one.plain and one.map50_95 is not None]
+        plain = [one for one in self.trials() if one.plain and one.accuracy is not None]
         accurate = [one for one in plain if self._budget.accurate(one, reference)]
         fast = [one for one in plain if self._budget.fits(one.ms, one.size_mb)]
         short = [one for one in fast if self._budget.max_drop is None or one not in accurate]
@@ -330,7 +349,7 @@ class _Search:
             known = {"model": one.recipe.model, "imgsz": one.recipe.imgsz, "head": one.recipe.head}
             return {**known, "engine": f"{one.recipe.engine} {one.recipe.precision}"}
 
-        for one in sorted(short, key=map_points, reverse=True):
+        for one in sorted(short, key=accuracy_of, reverse=True):
             if (one.recipe.model, one.recipe.imgsz) != (self._base.model, self._base.imgsz):
                 self._enqueue([{**choice(one), "distil": True}])
         front = pareto_front(accurate)  # if there is a latency target: those that miss it
@@ -369,11 +388,11 @@ class _Search:
                     one.number,
                     float(told.get("ms", "nan")),
                     float(told.get("size_mb", "nan")),
-                    told.get("map50_95"),
+                    told.get("accuracy"),
                     float(told["seconds"]),
                     str(told.get("note", "")),
                     told.get("ratio"),
-                    told.get("map_interval"),
+                    told.get("interval"),
                 )
             )
         return out

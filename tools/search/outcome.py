@@ -6,16 +6,18 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yolort
 from yolort.tools import _system
 from yolort.tools.data.dataset import list_images
 from yolort.tools.evaluate import charts, report
+from yolort.tools.evaluate.detectors import open_detector
 from yolort.tools.search.pipeline import Pipeline
 from yolort.tools.search.recipe import Recipe
 
-__all__ = ["REPORT_WRITERS", "Budget", "Optimized", "Trial", "best_within", "map_points", "pareto_front"]
+__all__ = ["REPORT_WRITERS", "Budget", "Optimized", "Trial", "accuracy_of", "best_within", "pareto_front"]
 
 _MEANINGFUL = 0.2  # share of the reference's accuracy: a larger allowed drop means little
 _SHOWN = 3  # number of images in the report
@@ -27,7 +29,8 @@ class Budget:
 
     Attributes:
         max_latency: median milliseconds per image, end to end, on this machine.
-        max_drop: allowed loss of mAP50-95 in points, relative to the unchanged model in FP32 on ONNX Runtime.
+        max_drop: allowed loss of the task's metric, such as mAP50-95, in points (of 100), relative to the unchanged
+            model in FP32 on ONNX Runtime.
         max_size: size of the artifact in MB.
     """
 
@@ -49,16 +52,16 @@ class Budget:
 
     def accurate(self, trial: Trial, reference: Trial) -> bool:
         """Whether a trial's measured accuracy is within the budget."""
-        if trial.map50_95 is None or (self.max_drop is not None and reference.map50_95 is None):
+        if trial.accuracy is None or (self.max_drop is not None and reference.accuracy is None):
             return False
-        return self.max_drop is None or map_points(reference) - trial.map50_95 <= self.max_drop
+        return self.max_drop is None or accuracy_of(reference) - trial.accuracy <= self.max_drop
 
-    def doubt(self, reference: Trial) -> str:
+    def doubt(self, reference: Trial, metric: str) -> str:
         """Warns if the reference is too inaccurate for the allowed drop to be meaningful; otherwise ""."""
-        if self.max_drop is None or reference.map50_95 is None or self.max_drop < _MEANINGFUL * reference.map50_95:
+        if self.max_drop is None or reference.accuracy is None or self.max_drop < _MEANINGFUL * reference.accuracy:
             return ""
         return (
-            f"max_drop {self.max_drop:g} is large against the {reference.map50_95:.2f} mAP50-95 of the reference: "
+            f"max_drop {self.max_drop:g} is large against the {reference.accuracy:.2f} {metric} of the reference: "
             "nearly anything is within it. Train the model on the data first (epochs), or allow less."
         )
 
@@ -77,11 +80,11 @@ class Trial:
     number: int
     ms: float = float("nan")  # p50, measured alternately with the reference
     size_mb: float = float("nan")
-    map50_95: float | None = None  # of 100
+    accuracy: float | None = None  # by the metric of the task, of 100
     seconds: float = 0.0
     note: str = ""
     ratio: Sequence[float] | None = None  # 95 % interval of the ratio to the reference's time
-    map_interval: Sequence[float] | None = None  # 95 % interval of map50_95
+    interval: Sequence[float] | None = None  # 95 % interval of the accuracy
 
     @property
     def plain(self) -> bool:
@@ -109,6 +112,11 @@ class Optimized:
         self._data = data
         self._seed = seed
         self.setup = _system.describe()
+
+    @property
+    def metric(self) -> str:
+        """Name of the figure that trials are compared by."""
+        return self._pipeline.data.metric
 
     @property
     def reference(self) -> Trial:
@@ -139,15 +147,15 @@ class Optimized:
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Headings and cells; the front first, then by time."""
         front = self.pareto_front
-        order = sorted(self.trials, key=lambda one: (one not in front, one.map50_95 is None, one.ms))
+        order = sorted(self.trials, key=lambda one: (one not in front, one.accuracy is None, one.ms))
         cells = []
         for one in order:
             marks = [mark for mark, is_so in _marks(self, one, front) if is_so]
             speed = self.reference.ms / one.ms
             drop = (
                 None
-                if None in (one.map50_95, self.reference.map50_95)
-                else map_points(one) - map_points(self.reference)
+                if None in (one.accuracy, self.reference.accuracy)
+                else accuracy_of(one) - accuracy_of(self.reference)
             )
             cells.append(
                 [
@@ -155,27 +163,27 @@ class Optimized:
                     ", ".join(marks) or "-",
                     "-" if np.isnan(one.ms) else f"{one.ms:.2f}",
                     "-" if np.isnan(speed) else f"{speed:.2f}x",
-                    "-" if one.map50_95 is None else f"{one.map50_95:.2f}",
+                    "-" if one.accuracy is None else f"{one.accuracy:.2f}",
                     "-" if drop is None else f"{drop:+.2f}",
                     "-" if np.isnan(one.size_mb) else f"{one.size_mb:.1f}",
                     f"{one.seconds:.0f}",
                     one.note or "-",
                 ]
             )
-        return ["model", "", "p50 ms", "speed-up", "mAP50-95", "change", "file MB", "took s", "note"], cells
+        return ["model", "", "p50 ms", "speed-up", self.metric, "change", "file MB", "took s", "note"], cells
 
     def findings(self) -> list[str]:
         """The findings, in sentences."""
         best, reference = self.best, self.reference
-        if reference.map50_95 is None:
+        if reference.accuracy is None:
             return [f"{reference.name}, to which all is compared, has no figures: {reference.note}"]
-        doubts = [doubt] if (doubt := self.budget.doubt(reference)) else []
+        doubts = [doubt] if (doubt := self.budget.doubt(reference, self.metric)) else []
         if best is None:
-            scored = sum(one.map50_95 is not None for one in self.trials)
+            scored = sum(one.accuracy is not None for one in self.trials)
             return [f"Nothing is within the budget: {len(self.trials)} were tried, {scored} of them scored.", *doubts]
         out = [
             f"{best.name}: {best.ms:.2f} ms, {_compared(best, reference)}, "
-            f"{map_points(best) - map_points(reference):+.2f} mAP50-95."
+            f"{accuracy_of(best) - accuracy_of(reference):+.2f} {self.metric}."
         ]
         if best.plain:
             out.append(self._untried())
@@ -184,14 +192,14 @@ class Optimized:
             if plain is not None:
                 out.append(
                     f"Without pruning and training the best is {plain.name}: {plain.ms:.2f} ms, "
-                    f"{map_points(plain):.2f} mAP50-95."
+                    f"{accuracy_of(plain):.2f} {self.metric}."
                 )
         return [*out, *doubts]
 
     def _untried(self) -> str:
         """What pruning and training achieved, if an unchanged model was best."""
         trained = [one for one in self.trials if not one.plain]
-        scored = [one for one in trained if one.map50_95 is not None]
+        scored = [one for one in trained if one.accuracy is not None]
         if scored:
             return f"None of the {len(scored)} pruned or distilled models that were scored is better."
         if trained:
@@ -211,19 +219,26 @@ class Optimized:
         rows = [
             {**asdict(one), "recipe": one.recipe.to_dict(), "front": one in self.pareto_front} for one in self.trials
         ]
-        told = {"budget": asdict(self.budget), "best": self.best and self.best.number, "trials": rows}
+        told = {
+            "budget": asdict(self.budget),
+            "metric": self.metric,
+            "best": self.best and self.best.number,
+            "trials": rows,
+        }
         return json.dumps({**told, "commands": self.commands(), "setup": self.setup}, indent=1).replace("NaN", "null")
 
     def to_html(self) -> str:
         """A self-contained HTML page: the Pareto front, all trials, the commands."""
-        rated = [one for one in self.trials if one.map50_95 is not None]
+        rated = [one for one in self.trials if one.accuracy is not None]
         headings, cells = self.table()
         answer, *remarks = self.findings()
         return report.page(
             "yolort optimize",
             headings,
             cells,
-            [("Accuracy against latency", charts.pareto([self._point(one) for one in rated]))] if rated else [],
+            [("Accuracy against latency", charts.pareto([self._point(one) for one in rated], self.metric))]
+            if rated
+            else [],
             self.setup,
             answer=answer,
             warnings=_system.load_doubts(self.setup),
@@ -237,8 +252,8 @@ class Optimized:
         reference = self.reference
         mark = "best" if trial == self.best else "reference" if trial is reference else ""
         times = None if trial.ratio is None else (trial.ratio[0] * reference.ms, trial.ratio[1] * reference.ms)
-        scores = None if trial.map_interval is None else (trial.map_interval[0], trial.map_interval[1])
-        return charts.Point(trial.name, trial.ms, map_points(trial), times, scores, mark)
+        scores = None if trial.interval is None else (trial.interval[0], trial.interval[1])
+        return charts.Point(trial.name, trial.ms, accuracy_of(trial), times, scores, mark)
 
     def _pictures(self) -> report.Pictures | None:
         """Some images of val with the detections of the unchanged model and of the best artifact."""
@@ -248,12 +263,12 @@ class Optimized:
         shown = [files[at] for at in np.unique(np.linspace(0, len(files) - 1, _SHOWN).round().astype(int))]
         trials = (self.reference, self.best)
         cases = [self._pipeline.case(trial.recipe, self._seed) for trial in trials]
-        detectors = [yolort.Detector(case.model, **case.options) for case in cases]
+        detectors = [open_detector(case.model, **case.options) for case in cases]
         rows = []
         for file in shown:
             image = yolort.images.read(file)
             found = [detector(image) for detector in detectors]
-            drawn = [(one.draw(image), f"{len(one)} objects" if len(one) else "nothing found") for one in found]
+            drawn = [(one.draw(image), _caption(one)) for one in found]
             rows.append(report.PictureRow(file.name, drawn))
         headings = [f"{when}: {trial.name}" for when, trial in zip(("Before", "After"), trials, strict=True)]
         return report.Pictures(headings, rows)
@@ -273,6 +288,13 @@ REPORT_WRITERS: dict[str, Callable[[Optimized], str]] = {
 }
 
 
+def _caption(found: Any) -> str:
+    """What was found in an image, in a few words."""
+    if isinstance(found, yolort.Classification):
+        return f"{found.name} {float(found.probs[found.top1]):.2f}"
+    return f"{len(found)} objects" if len(found) else "nothing found"
+
+
 def _compared(trial: Trial, reference: Trial) -> str:
     """Speed-up of a trial, with its interval."""
     if trial is reference:
@@ -286,19 +308,19 @@ def _compared(trial: Trial, reference: Trial) -> str:
 
 
 def pareto_front(trials: Iterable[Trial]) -> list[Trial]:
-    return charts.front([one for one in trials if one.map50_95 is not None], lambda one: (one.ms, map_points(one)))
+    return charts.front([one for one in trials if one.accuracy is not None], lambda one: (one.ms, accuracy_of(one)))
 
 
 def best_within(budget: Budget, trials: Sequence[Trial], reference: Trial) -> Trial | None:
-    within = [one for one in trials if one.map50_95 is not None and budget.met(one, reference)]
+    within = [one for one in trials if one.accuracy is not None and budget.met(one, reference)]
     if budget.max_latency is not None:
-        return max(within, key=lambda one: (map_points(one), -one.ms), default=None)
-    return min(within, key=lambda one: (one.ms, -map_points(one)), default=None)
+        return max(within, key=lambda one: (accuracy_of(one), -one.ms), default=None)
+    return min(within, key=lambda one: (one.ms, -accuracy_of(one)), default=None)
 
 
-def map_points(trial: Trial) -> float:
-    assert trial.map50_95 is not None
-    return trial.map50_95
+def accuracy_of(trial: Trial) -> float:
+    assert trial.accuracy is not None
+    return trial.accuracy
 
 
 def _marks(done: Optimized, trial: Trial, front: Sequence[Trial]) -> list[tuple[str, bool]]:

@@ -30,24 +30,24 @@ __all__ = ["Accuracy", "Pipeline"]
 class Accuracy:
     """Accuracy of an artifact on its engine; fractions, 0 to 1."""
 
-    map50_95: float
-    map50: float
-    draws50_95: np.ndarray  # (n,) on images drawn with replacement; the same draws for all artifacts of a dataset
-    draws50: np.ndarray
+    value: float  # by the metric of the task
+    second: float  # at IoU 0.5, or top-5
+    draws: np.ndarray  # (n,) on images drawn with replacement; the same draws for all artifacts of a dataset
+    second_draws: np.ndarray
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of map50_95 over the draws."""
-        low, high = np.percentile(self.draws50_95, (2.5, 97.5))
+        """95 % interval of the value over the draws."""
+        low, high = np.percentile(self.draws, (2.5, 97.5))
         return float(low), float(high)
 
 
 class Pipeline:
     """Builds and measures recipes; the result of every stage is cached in a folder."""
 
-    def __init__(self, folder: str | Path, data: str | Path) -> None:
-        """`data` is a `data.yaml` with labeled images in train and val. Raises what `load_dataset` raises."""
-        self.data = Data(data)
+    def __init__(self, folder: str | Path, data: str | Path, task: str = "detect") -> None:
+        """See `Data`. Raises what `load_dataset` raises."""
+        self.data = Data(data, task)
         self.cache = StageCache(folder)
 
     def make(self, stage: Stage) -> Path:
@@ -86,7 +86,7 @@ class Pipeline:
         """Accuracy of the artifact on the images of val."""
         with np.load(self.make(recipe.accuracy(seed)), allow_pickle=False) as known:
             figures = known["figures"]
-            return Accuracy(float(figures[0]), float(figures[1]), known["draws50_95"], known["draws50"])
+            return Accuracy(float(figures[0]), float(figures[1]), known["draws"], known["second_draws"])
 
     def latency(self, cases: Sequence[Case], runs: int = 100) -> list[Row]:
         """Times of all artifacts in milliseconds, measured alternately; cached for this machine."""

@@ -16,8 +16,10 @@ from typing import Any, ClassVar
 import numpy as np
 from yolort.tools._formats import FORMATS
 from yolort.tools.data.dataset import data_sha256
-from yolort.tools.evaluate.evaluator import Evaluator
+from yolort.tools.data.samples import check_fits
+from yolort.tools.evaluate.evaluator import Evaluator, metric_of
 from yolort.tools.export.pipeline import export
+from yolort.tools.models.checkpoints import load_checkpoint
 from yolort.tools.quantize.calibrate import calibrate
 
 __all__ = ["Calibrate", "Data", "Export", "Plan", "Prune", "Quantize", "Stage", "Train", "Validate", "in_order"]
@@ -28,15 +30,33 @@ _DRAWS = 1000  # resamples of the images; the same for all artifacts, so that di
 class Data:
     """The dataset for training, calibration and scoring."""
 
-    def __init__(self, path: str | Path) -> None:
-        """`path`: a `data.yaml` with labeled images in train and val. Raises what `load_dataset` raises."""
+    def __init__(self, path: str | Path, task: str = "detect") -> None:
+        """`path`: see `load_dataset`, with images labeled for `task` in train and val.
+
+        Raises what `load_dataset` raises.
+        """
         self.path = str(path)
-        self.sha256 = {split: data_sha256(path, split) for split in ("train", "val")}
+        self.task = task
+        self.sha256 = {split: data_sha256(path, split, task) for split in ("train", "val")}
+
+    @property
+    def metric(self) -> str:
+        """Name of the figure that artifacts are compared by."""
+        return metric_of(self.task)
+
+    @property
+    def second_metric(self) -> str:
+        """Name of the figure beside it: at IoU 0.5, or of the five best classes."""
+        return "top-5" if self.task == "classify" else self.metric.replace("50-95", "50")
+
+    def check(self, model: str | Path) -> None:
+        """LabelError for a checkpoint whose classes or keypoints are not those of the data."""
+        check_fits(self.evaluator.dataset, load_checkpoint(model, tasks=True).model, model)
 
     @cached_property
     def evaluator(self) -> Evaluator:
         """The evaluator of the split val."""
-        return Evaluator(self.path)
+        return Evaluator(self.path, task=self.task)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,8 +312,8 @@ class Validate(Stage):
 
     def run(self, inputs: Sequence[Path], data: Data, output: Path) -> None:
         scores = data.evaluator.score(data.evaluator.open(inputs[0], **self.options, tuned=False))
-        draws50_95, draws50 = scores.draws(_DRAWS)
-        np.savez(output, figures=[scores.value, scores.second], draws50_95=draws50_95, draws50=draws50)
+        draws, second = scores.draws(_DRAWS)
+        np.savez(output, figures=[scores.value, scores.second], draws=draws, second_draws=second)
 
     def command(self, inputs: Sequence[str], data: str, output: str) -> list[object]:
         options: list[object] = []

@@ -13,9 +13,9 @@ __all__ = ["measure_accuracy", "measure_time", "prepare", "untrained"]
 _RUNS = 60  # number of timed detections per trial, alternating with the baseline
 
 
-def prepare(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
+def prepare(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int, task: str) -> dict[str, Any]:
     """Builds what is timed; runs in a child process."""
-    pipeline = Pipeline(folder, data)
+    pipeline = Pipeline(folder, data, task)
     if recipe.engine != "tensorrt":  # TensorRT engines must be built on the machine that runs them
         pipeline.case(untrained(recipe, base), seed)
     return {}
@@ -26,9 +26,9 @@ def untrained(recipe: Recipe, base: Recipe) -> Recipe:
     return replace(recipe, finetune=0, epochs=base.epochs, teacher=None)
 
 
-def measure_time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
+def measure_time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int, task: str) -> dict[str, Any]:
     """Measures milliseconds (before training after pruning) and MB."""
-    pipeline = Pipeline(folder, data)
+    pipeline = Pipeline(folder, data, task)
     reference = pipeline.case(base, seed)
     first = pipeline.latency([reference], _RUNS)[0]
     pair = [reference, pipeline.case(untrained(recipe, base), seed)]
@@ -39,7 +39,7 @@ def measure_time(folder: str, data: str, base: Recipe, recipe: Recipe, seed: int
     return {"ms": first.p50 * rows[1].p50 / rows[0].p50, "size_mb": rows[1].size_mb, "ratio": interval}
 
 
-def measure_accuracy(folder: str, data: str, _base: Recipe, recipe: Recipe, seed: int) -> dict[str, Any]:
-    """Measures mAP50-95 of the artifact, training it first if its recipe says so."""
-    accuracy = Pipeline(folder, data).accuracy(recipe, seed)
-    return {"map50_95": 100 * accuracy.map50_95, "map_interval": [100 * bound for bound in accuracy.interval]}
+def measure_accuracy(folder: str, data: str, _base: Recipe, recipe: Recipe, seed: int, task: str) -> dict[str, Any]:
+    """Measures the accuracy of the artifact, training it first if its recipe says so."""
+    accuracy = Pipeline(folder, data, task).accuracy(recipe, seed)
+    return {"accuracy": 100 * accuracy.value, "interval": [100 * bound for bound in accuracy.interval]}

@@ -8,9 +8,20 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from ultralytics.utils.metrics import bbox_iou
+from ultralytics.utils.metrics import bbox_iou, probiou
 
-__all__ = ["ClassificationLoss", "FocalLoss", "box_loss", "logit_loss"]
+__all__ = [
+    "ClassificationLoss",
+    "FocalLoss",
+    "angle_loss",
+    "box_loss",
+    "keypoint_loss",
+    "logit_loss",
+    "mask_loss",
+    "prototype_loss",
+    "rotated_box_loss",
+    "soft_label_loss",
+]
 
 
 class FocalLoss(nn.Module):
@@ -84,5 +95,86 @@ def box_loss(student: torch.Tensor, teacher: torch.Tensor, scores: torch.Tensor)
     CIoU: Zheng et al. (arXiv:1911.08287), also used in Ultralytics' label loss.
     """
     iou = bbox_iou(student.float(), teacher.float(), xywh=False, CIoU=True).squeeze(-1)
-    mean: torch.Tensor = ((1 - iou) * scores).sum() / scores.sum().clamp(min=1)
+    return _averaged(1 - iou, scores)
+
+
+def rotated_box_loss(student: torch.Tensor, teacher: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """1 - probabilistic IoU of boxes, (batch, anchors, 5) x y width height angle, averaged as by `box_loss`.
+
+    That IoU (Llerena et al., arXiv:2106.06072) is the one of Ultralytics' loss of the labels.
+    """
+    iou = probiou(student.float().flatten(0, 1), teacher.float().flatten(0, 1)).view_as(scores)
+    return _averaged(1 - iou, scores)
+
+
+def angle_loss(student: torch.Tensor, teacher: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """sin^2 of twice the difference of the angles of boxes, as `rotated_box_loss` takes them, averaged alike.
+
+    As in Ultralytics' loss of the labels, a box turned by 90 degrees is the same with its sides exchanged, and
+    elongated boxes count less, because their IoU depends on the angle already.
+    """
+    sides = teacher[..., 2:4].float().clamp(min=1e-9).log()
+    weight = torch.exp(-((sides[..., 0] - sides[..., 1]) ** 2) / 9)
+    apart = torch.sin(2 * (student[..., 4].float() - teacher[..., 4].float())) ** 2
+    return _averaged(weight * apart, scores)
+
+
+def keypoint_loss(
+    student: torch.Tensor, teacher: torch.Tensor, areas: torch.Tensor, sigmas: torch.Tensor, scores: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Distance of keypoints, (batch, anchors, count, 2 or 3) x y and logit of visibility: of x y, and of the logits.
+
+    The first is 1 - OKS of each keypoint, whose `sigmas` (count,) and formula are those of Ultralytics' loss of the
+    labels; `areas` (batch, anchors) of the teacher's boxes have the unit of x y. Keypoints weigh as much as the teacher
+    sees them. The second, 0 without visibility, is the divergence of `logit_loss`. Both are averaged as by `box_loss`.
+    """
+    student, teacher = student.float(), teacher.float()
+    distance = (student[..., :2] - teacher[..., :2]).pow(2).sum(-1)
+    apart = 1 - torch.exp(-distance / ((2 * sigmas) ** 2 * (areas.float().unsqueeze(-1) + 1e-9) * 2))
+    if teacher.shape[-1] == 2:
+        return _averaged(apart.mean(-1), scores), apart.new_zeros(())
+    seen = teacher[..., 2].sigmoid()
+    cross = functional.binary_cross_entropy_with_logits(student[..., 2], seen, reduction="none")
+    entropy = functional.binary_cross_entropy_with_logits(teacher[..., 2], seen, reduction="none")
+    places = (apart * seen).sum(-1) / seen.sum(-1).clamp(min=1e-6)
+    return _averaged(places, scores), _averaged((cross - entropy).mean(-1), scores)
+
+
+def mask_loss(student: torch.Tensor, teacher: torch.Tensor, boxes: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """Divergence of mask logits, (batch, objects, height, width), within `boxes`, (batch, objects, 4) x1 y1 x2 y2.
+
+    Boxes are in pixels of the masks, each of which is a binary variable. The mean over the pixels of a box is averaged
+    over the objects as by `box_loss`.
+    """
+    height, width = teacher.shape[-2:]
+    x = torch.arange(width, device=teacher.device) + 0.5
+    y = torch.arange(height, device=teacher.device) + 0.5
+    left, top, right, bottom = boxes.float().unsqueeze(-1).unbind(2)
+    inside = ((y > top) & (y < bottom)).unsqueeze(-1) & ((x > left) & (x < right)).unsqueeze(-2)
+    target = teacher.float().sigmoid()
+    cross = functional.binary_cross_entropy_with_logits(student.float(), target, reduction="none")
+    entropy = functional.binary_cross_entropy_with_logits(teacher.float(), target, reduction="none")
+    mean = ((cross - entropy) * inside).sum((2, 3)) / inside.sum((2, 3)).clamp(min=1)
+    return _averaged(mean, scores)
+
+
+def prototype_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Squared distance of prototypes, both (batch, count, height, width), as a share of the teacher's variance."""
+    variance = teacher.float().var().clamp(min=1e-6)
+    return functional.mse_loss(student.float(), teacher.float()) / variance
+
+
+def soft_label_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Divergence of class logits, both (batch, classes), softened by a temperature, times its square.
+
+    That factor keeps the gradients as large as those of the labels (Hinton et al., arXiv:1503.02531).
+    """
+    found, target = (functional.log_softmax(logits.float() / temperature, 1) for logits in (student, teacher))
+    divergence = functional.kl_div(found, target, reduction="batchmean", log_target=True)
+    return divergence * temperature**2
+
+
+def _averaged(values: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """The mean of values with weights `scores`; where the weights are less than 1 together, their sum."""
+    mean: torch.Tensor = (values * scores).sum() / scores.sum().clamp(min=1)
     return mean

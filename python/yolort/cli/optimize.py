@@ -28,7 +28,9 @@ def optimize(
         list[str] | None, typer.Argument(help="Ultralytics training settings: lr0=0.001 batch=16", show_default=False)
     ] = None,
     max_latency: Annotated[float | None, typer.Option(help="Latency target in ms per image (p50, end to end).")] = None,
-    max_drop: Annotated[float | None, typer.Option(help="Allowed loss of mAP50-95 in points.")] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Allowed loss of accuracy (mAP50-95, of the task) in points.")
+    ] = None,
     max_size: Annotated[float | None, typer.Option(help="Maximum size of the artifact in MB.")] = None,
     engine: Annotated[
         str | None, typer.Option(help="Engines to consider: ncnn,openvino; default: all available.")

@@ -14,6 +14,7 @@ import yolort
 pytest.importorskip("ultralytics")
 
 from yolort.tools.evaluate.raw_maps import changed, map_error
+from yolort.tools.export.pipeline import export
 from yolort.tools.models.onnx_graph import read_graph
 from yolort.tools.quantize import ncnn_int8, ncnn_model
 from yolort.tools.quantize.calibrate import calibrate
@@ -42,8 +43,6 @@ Make = Callable[[str], Path]
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("architecture", ["yolo11n-seg", "yolo26n-pose", "yolov8n-obb"])
 def test_onnx_and_ncnn(architecture: str, checkpoint: Make, tmp_path: Path, pictures: Path) -> None:
-    from yolort.tools.export.pipeline import export
-
     source = checkpoint(architecture)
     onnx = export(source, imgsz=SIDE, output=tmp_path / "float.onnx")
     calibration = calibrate(onnx, pictures, images=8)
@@ -93,6 +92,30 @@ def test_one_step_keeps_the_skeleton(
     assert own["skeleton"] == described["skeleton"]
     assert own["flip_idx"] == described["flip_idx"]
     assert found.metadata["kpt_shape"].replace(" ", "") == "[17,3]"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("format", ["onnx", "ncnn", "openvino"])
+def test_a_classifier_from_its_checkpoint(
+    format: str, checkpoint: Make, class_names: dict[int, str], tmp_path: Path, pictures: Path
+) -> None:
+    for split in ("train", "val"):
+        for at, picture in enumerate(sorted(pictures.iterdir())[slice(0, 4) if split == "train" else slice(4, 8)]):
+            folder = tmp_path / "data" / split / f"class {at % len(class_names)}"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / picture.name).write_bytes(picture.read_bytes())
+    ending = {"onnx": ".onnx"}.get(format, f"_{format}_model")
+    source, output = checkpoint("yolo26n-cls"), tmp_path / f"int8{ending}"
+    done = export_int8(source, tmp_path / "data", format=format, imgsz=SIDE, images=4, measure=False, output=output)
+    assert done.metric == "top-1"
+    assert done.floats and set(done.floats.values()) == {"attention", "stem"}  # measured: docs/benchmarks/tasks.md
+    found = yolort.Classifier(done.path, tuned=False)
+    assert "int8" in found.precision
+    image = yolort.images.read(yolort.demo_image())
+    floats = export(source, imgsz=SIDE, output=tmp_path / "float.onnx")
+    expected = yolort.Classifier(floats, tuned=False)(image).probs
+    assert np.abs(found(image).probs - expected).max() < 0.1
 
 
 def test_additional_values_of_tasks_are_compared() -> None:

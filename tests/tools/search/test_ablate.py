@@ -275,7 +275,7 @@ def test_the_whole_way(
         shutil.rmtree(accuracy)
         on_ray = ablate(study, tmp_path / "store", runs=5, ray="local", ray_workers=2)
         assert accuracy.is_dir() and "accuracy" not in calls
-        assert [row["map50_95"] for row in on_ray.rows()] == [row["map50_95"] for row in done.rows()]
+        assert [row["accuracy"] for row in on_ray.rows()] == [row["accuracy"] for row in done.rows()]
         assert "none.pt" in on_ray.variants[4].error
 
 

@@ -57,7 +57,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
         accuracy -= 10 * (1 - recipe.imgsz / 64) * (0.3 if recipe.teacher else 1)
         if work is module.measure_accuracy:
             trained.append(recipe)
-            return {"map50_95": accuracy, "seconds": 1.0}
+            return {"accuracy": accuracy, "seconds": 1.0}
         return {"ms": ms, "size_mb": 6 * (1 - recipe.prune), "seconds": 1.0}
 
     monkeypatch.setattr(Jobs, "run", lambda _, work, given, __: [measure(work, one[3]) for one in given])
@@ -83,7 +83,7 @@ def test_the_search(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measu
     assert len({repr(one) for one in measured}) == 25  # nothing twice
     first = measured[0]
     assert (first.engine, first.precision, first.prune, first.imgsz) == ("onnxruntime", "fp32", 0, 64)
-    assert done.reference.map50_95 == 50
+    assert done.reference.accuracy == 50
     plain = [one.recipe for one in done.trials if one.plain]
     assert {Path(one.model).stem for one in plain} == {"yolov8n", "yolo11n"}
     assert {one.imgsz for one in plain} == {64, 32}
@@ -94,11 +94,11 @@ def test_the_search(checkpoint: Checkpoints, blocks: Path, tmp_path: Path, measu
     best = done.best
     assert best is not None
     assert best.recipe.engine == "openvino"
-    assert best.map50_95 is not None and best.map50_95 >= 48
-    assert all(one.ms >= best.ms for one in done.trials if (one.map50_95 or 0) >= 48)
+    assert best.accuracy is not None and best.accuracy >= 48
+    assert all(one.ms >= best.ms for one in done.trials if (one.accuracy or 0) >= 48)
     front = done.pareto_front
     assert [one.ms for one in front] == sorted(one.ms for one in front)
-    assert [one.map50_95 for one in front] == sorted(one.map50_95 or 0 for one in front)
+    assert [one.accuracy for one in front] == sorted(one.accuracy or 0 for one in front)
     for ending in (".md", ".json", ".html"):
         done.save(tmp_path / f"report{ending}")
     told = json.loads((tmp_path / "report.json").read_text())
@@ -137,7 +137,7 @@ def test_candidates_that_lose_too_much_are_distilled(
     best = done.best
     assert best is not None and best.recipe.imgsz == 32
     assert any(
-        one.recipe == first and one.map50_95 == 48.5 and done.budget.met(one, done.reference) for one in done.trials
+        one.recipe == first and one.accuracy == 48.5 and done.budget.met(one, done.reference) for one in done.trials
     )
     assert next(one.name for one in done.trials if one.recipe == first).endswith("distilled")
 
@@ -271,7 +271,7 @@ def test_the_commands_make_the_artifact(checkpoint: Checkpoints, blocks: Path, t
         for path in (tmp_path / "model.onnx", pipeline.make(recipe.artifact(0)))
     )
     assert ours and all(np.array_equal(*pair) for pair in zip(ours, theirs, strict=True))
-    assert f"{100 * pipeline.accuracy(recipe, 0).map50_95:.2f}" in done.stdout
+    assert f"{100 * pipeline.accuracy(recipe, 0).value:.2f}" in done.stdout
 
 
 def test_arguments(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_the_whole_way(checkpoint: Checkpoints, blocks: Path, tmp_path: Path) ->
         **quick,
     )
     assert [one.note for one in done.trials] == ["", "", ""]
-    assert all(one.ms > 0 and one.size_mb > 0 and one.map50_95 is not None for one in done.trials)
+    assert all(one.ms > 0 and one.size_mb > 0 and one.accuracy is not None for one in done.trials)
     assert done.artifact is not None and done.artifact.exists()
 
 
@@ -335,5 +335,5 @@ def test_two_ray_workers_give_the_results_of_one_process(checkpoint: Checkpoints
             **how,  # type: ignore[arg-type]
         )
         assert [one.note for one in done.trials] == ["", "", "", ""]
-        fronts.append({one.name: one.map50_95 for one in done.trials})
+        fronts.append({one.name: one.accuracy for one in done.trials})
     assert fronts[0] == fronts[1]

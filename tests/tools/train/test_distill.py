@@ -18,8 +18,9 @@ pytest.importorskip("ultralytics")
 import torch
 import training
 from yolort.tools.models.checkpoints import load_checkpoint
-from yolort.tools.train.distill import TeacherError, decoded, distill, distilling, prepare_teacher
+from yolort.tools.train.distill import TeacherError, distill, distilling, prepare_teacher
 from yolort.tools.train.losses import box_loss, logit_loss
+from yolort.tools.train.task_terms import decode_head
 from yolort.tools.train.trainer import Trainer, set_classes, train_module
 
 Checkpoints = Callable[[str], Path]
@@ -68,7 +69,8 @@ def test_boxes_are_decoded_as_ultralytics_does(architecture: str, checkpoint: Ch
     model = model_of(checkpoint(architecture))
     head = model.model[-1]
     found, raw = model(torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
-    scores, boxes = decoded(raw.get("one2many", raw), head)
+    decoded = decode_head(raw.get("one2many", raw), head)
+    scores, boxes = decoded.scores, decoded.boxes
     cells = torch.cat([torch.full((12 * 8 // 4**level,), 8.0 * 2**level) for level in range(3)])
     pixels = boxes[0] * cells[:, None]
     centres = torch.cat([(pixels[:, :2] + pixels[:, 2:]) / 2, pixels[:, 2:] - pixels[:, :2]], 1)
@@ -100,7 +102,7 @@ def test_teachers_that_do_not_fit(checkpoint: Checkpoints, blocks: Path, tmp_pat
     four.names = NAMES
     with pytest.raises(TeacherError, match=r"4 levels with strides \[4.0, 8.0, 16.0, 32.0\], the student 3"):
         distill(four, student, blocks, **run)
-    with pytest.raises(ValueError, match="gains must be 0 or more"):
+    with pytest.raises(ValueError, match="logit must be 0 or more"):
         distill(four, student, blocks, logit=-1, **run)
     with pytest.raises(
         ValueError, match="quantize is not available in this trainer; use Ultralytics' own train afterwards"

@@ -22,31 +22,15 @@ from batch_losses import batch_losses
 from yolort.tools import _ultralytics
 from yolort.tools.data.class_balance import class_report
 from yolort.tools.data.samples import LabelError
-from yolort.tools.demo.config import SceneConfig
 from yolort.tools.demo.dataset import write_dataset
-from yolort.tools.models.checkpoints import CheckpointError, load_checkpoint
+from yolort.tools.models.checkpoints import load_checkpoint
 from yolort.tools.train.adapt import set_classes, set_keypoints
-from yolort.tools.train.distill import distill
 from yolort.tools.train.losses import ClassificationLoss
 from yolort.tools.train.train import train
 from yolort.tools.train.trainer import Trainer, train_module
 
 Checkpoints = Callable[[str], Path]
-SCENES = SceneConfig(seed=3, height=96, width=96, objects=(6, 9), clutter=(0, 0))
 TASKS = {"seg": "segment", "pose": "pose", "obb": "obb"}
-
-
-@pytest.fixture(scope="session")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Function that returns the data.yaml of 8 + 4 generated scenes for a task."""
-    root = tmp_path_factory.mktemp("scenes")
-
-    def make(task: str) -> Path:
-        if not (root / task).exists():
-            write_dataset(root / task, 8, 4, SCENES, task=task, progress=False)
-        return root / task / "data.yaml"
-
-    return make
 
 
 def model_of(path: Path) -> Any:
@@ -196,16 +180,6 @@ def test_a_classifier_without_torchvision_is_refused_before_data_are_read(
     assert not (tmp_path / "run").exists()
 
 
-def test_only_detectors_are_distilled(checkpoint: Checkpoints, tmp_path: Path) -> None:
-    """Before the data is read."""
-    student, teacher = checkpoint("yolo11n-seg"), checkpoint("yolo11n")
-    for given in (student, model_of(student)):
-        with pytest.raises(CheckpointError, match="only detectors can be distilled; this student is for segment"):
-            distill(teacher, given, tmp_path / "absent.yaml", epochs=1, imgsz=64, output=tmp_path / "run")
-    with pytest.raises(CheckpointError, match="it holds a SegmentationModel; only detection"):
-        distill(student, teacher, tmp_path / "absent.yaml", epochs=1, imgsz=64, output=tmp_path / "run")
-
-
 def test_options_that_classifiers_lack(
     checkpoint: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,7 +210,7 @@ def test_a_narrow_classifier_stays_narrow(checkpoint: Checkpoints, tmp_path: Pat
     except ModuleNotFoundError as error:
         pytest.skip(str(error))
     data = tmp_path / "classes"
-    write_dataset(data, 16, 10, SCENES, task="classify", progress=False)
+    write_dataset(data, 16, 10, training.SCENES, task="classify", progress=False)
     given = training.narrowed(model_of(checkpoint("yolo26n-cls")))
     options: dict[str, Any] = {"gamma": 1.5, "class_weights": "inverse", "sampling": "balanced", "dropout": 0.2}
     best = train(given, data, epochs=1, output=tmp_path / "run", **options, **training.QUICK)
