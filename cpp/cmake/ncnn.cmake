@@ -128,6 +128,9 @@ endfunction()
 # Builds into a scratch folder that is renamed when whole, so that an interrupted build leaves nothing half; the lock
 # makes a second build wait for the first.
 function(yolort_build_ncnn)
+  if(EXISTS ${YOLORT_NCNN_PREFIX})  # no need to wait for a build of another version
+    return()
+  endif()
   file(MAKE_DIRECTORY ${cache})
   file(LOCK ${cache}/lock GUARD FUNCTION TIMEOUT 3600)
   if(EXISTS ${YOLORT_NCNN_PREFIX})

@@ -61,7 +61,7 @@ void take_share(Id* is_last, Integer* lower, Integer* upper, Integer* stride, st
   const auto at = [start = static_cast<Count>(*lower), step](Count i) {
     return static_cast<Integer>(start + i * static_cast<Count>(step));
   };
-  *stride = at(count) - at(0);
+  *stride = static_cast<Integer>(count * static_cast<Count>(step));
   *is_last = own != 0 && first + own == count;
   if (own == 0) {
     *lower = static_cast<Integer>(static_cast<Count>(*upper) + static_cast<Count>(step));
