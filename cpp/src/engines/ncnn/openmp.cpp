@@ -1,4 +1,7 @@
-// The functions of OpenMP that libncnn.a calls: its parallel loops run on the threads of platform/thread_pool.h.
+// What libncnn.a calls: the functions of OpenMP, so that its parallel loops run on the threads of
+// platform/thread_pool.h, and the choice between its variants for x86 (cpp/cmake/ncnn_project.cmake).
+#include <cpu.h>
+
 #include "platform/processor.h"
 #include "platform/thread_pool.h"
 
@@ -16,3 +19,10 @@ void yolort_omp_set_dynamic(int) {}
 void yolort_omp_set_num_threads(int) {}
 
 }  // extern "C"
+
+namespace ncnn {
+
+/// Called instead of cpu_support_x86_avx(), because the AVX variants are compiled for AVX2, FMA and F16C.
+int yolort_supports_avx_variants() { return cpu_support_x86_avx2() && cpu_support_x86_fma() && cpu_support_x86_f16c(); }
+
+}  // namespace ncnn
