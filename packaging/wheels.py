@@ -27,7 +27,7 @@ for word do
   shift
   case $word in
     -march=armv8.*)
-      word=$(echo "$word" | sed 's/-march=armv\\([0-9]\\)\\.\\([0-9]\\)-a/-mcpu=generic+v\\1_\\2a/; s/+fp16\\b/+fullfp16/') ;;
+      word=$(echo "$word" | sed 's/-march=armv8\\.\\([0-9]\\)-a/-mcpu=generic+v8_\\1a/; s/+fp16\\b/+fullfp16/') ;;
   esac
   set -- "$@" "$word"
 done
@@ -71,13 +71,13 @@ def build(python: str, arch: str, output: Path) -> Path:
             "_PYTHON_HOST_PLATFORM": f"linux-{arch}",  # the platform that Python's own modules report
             "SETUPTOOLS_EXT_SUFFIX": suffix,
         }
-        settings = {
+        settings: dict[str, object] = {
             "build-dir": ROOT / "build" / f"wheel-{tag}-{arch}",
             "cmake.define.CMAKE_TOOLCHAIN_FILE": ROOT / "cpp/cmake/zig.cmake",
         }
         if headers := os.environ.get("TENSORRT_INCLUDE_DIRS"):
             settings["cmake.define.TENSORRT_INCLUDE_DIR"] = headers.replace(":", ";")
-        command = [python, "-m", "pip", "wheel", "--no-deps", "--quiet", "--wheel-dir", raw, ROOT]
+        command: list[str | Path] = [python, "-m", "pip", "wheel", "--no-deps", "--quiet", "--wheel-dir", raw, ROOT]
         command += [f"--config-settings={name}={value}" for name, value in settings.items()]
         subprocess.run(command, env=environment, check=True)
         (wheel,) = raw.glob("*.whl")
