@@ -1,11 +1,22 @@
-// What libncnn.a calls: the functions of OpenMP, so that its parallel loops run on the threads of
-// platform/thread_pool.h, and the choice between its variants for x86 (cpp/cmake/ncnn_project.cmake).
+// What libncnn.a takes from yolort: the functions of OpenMP, so that its parallel loops run on the threads of
+// platform/thread_pool.h, its stderr, and the choice between its variants for x86 (cpp/cmake/ncnn_project.cmake).
 #include <cpu.h>
 
+#include <cstdio>
+#include <cstdlib>
+
 #include "platform/processor.h"
+#include "platform/system.h"
 #include "platform/thread_pool.h"
 
 extern "C" {
+
+/// The stream that ncnn uses as stderr (see cpp/cmake/ncnn.cmake): it would print eight lines for each GPU, and for
+/// each driver that it does not find. YOLORT_NCNN_LOG=1 shows them.
+std::FILE* yolort_stderr = [] {
+  std::FILE* nowhere = std::getenv("YOLORT_NCNN_LOG") ? nullptr : std::fopen(yolort::system::null_device, "w");
+  return nowhere ? nowhere : stderr;
+}();
 
 void yolort_GOMP_parallel(void (*function)(void*), void* data, unsigned threads, unsigned /*flags*/) {
   yolort::run_parts(threads ? threads : static_cast<unsigned>(yolort::available_cores()), function, data);
