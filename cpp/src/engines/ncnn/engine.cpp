@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -23,16 +22,7 @@
 #include "platform/processor.h"
 #include "platform/system.h"
 
-/// The stream that ncnn uses as stderr (see cpp/cmake/ncnn.cmake): it would print eight lines for each GPU, and for
-/// each driver that it does not find. YOLORT_NCNN_LOG=1 shows them.
-extern "C" {
-std::FILE* yolort_stderr = [] {
-  std::FILE* nowhere = std::getenv("YOLORT_NCNN_LOG") ? nullptr : std::fopen(yolort::system::null_device, "w");
-  return nowhere ? nowhere : stderr;
-}();
-}
-
-/// Defined in openmp.cpp. The call also makes the linker include that file, which libncnn.a needs.
+/// Defined in openmp.cpp. The call also makes the linker take that file, which libncnn.a needs, from libyolort.a.
 extern "C" int yolort_omp_get_max_threads();
 
 namespace yolort {
