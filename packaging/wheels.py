@@ -61,8 +61,9 @@ def build(python: str, arch: str, output: Path) -> Path:
     """One wheel; returns its path."""
     tag = version_of(python)
     with tempfile.TemporaryDirectory() as scratch:
-        tools, raw = Path(scratch, "tools"), Path(scratch, "raw")
-        tools.mkdir()
+        raw = Path(scratch)
+        tools = ROOT / "build" / "zig"  # always there: a compiler at another path would compile everything again
+        tools.mkdir(parents=True, exist_ok=True)
         write_tools(tools)
         suffix = f".cpython-{tag[2:]}-{arch}-linux-gnu.so"
         environment = os.environ | {

@@ -10,3 +10,5 @@ set(CMAKE_FIND_ROOT_PATH /usr/x86_64-w64-mingw32)
 set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
 set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+# GCC cannot align the stack for AVX on Windows (its bug 54412) and would crash on aligned moves of spilled registers.
+set(CMAKE_CXX_FLAGS_INIT -Wa,-muse-unaligned-vector-move)

@@ -22,7 +22,9 @@ std::string identity_of(const std::filesystem::path& file) {
   if (file.empty()) return {};
   return std::filesystem::absolute(file, error).string() + "\n" +
          std::to_string(std::filesystem::file_size(file, error)) + "\n" +
-         std::to_string(std::filesystem::last_write_time(file, error).time_since_epoch().count()) + "\n";
+         std::to_string(
+             static_cast<long long>(std::filesystem::last_write_time(file, error).time_since_epoch().count())) +
+         "\n";
 }
 
 constexpr std::size_t max_xml_bytes = std::size_t{1} << 28;  ///< the graph of a YOLO model takes less than one megabyte
