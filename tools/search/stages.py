@@ -7,6 +7,7 @@ stages, the dataset and its own settings.
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -51,7 +52,9 @@ class Data:
 
     def check(self, model: str | Path) -> None:
         """LabelError for a checkpoint whose classes or keypoints are not those of the data."""
-        check_fits(self.evaluator.dataset, load_checkpoint(model, tasks=True).model, model)
+        with warnings.catch_warnings():  # of names that differ, which each scoring tells
+            warnings.simplefilter("ignore", UserWarning)
+            check_fits(self.evaluator.dataset, load_checkpoint(model, tasks=True).model, model)
 
     @cached_property
     def evaluator(self) -> Evaluator:
