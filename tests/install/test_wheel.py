@@ -41,7 +41,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_name_and_size(wheel: Path) -> None:
     tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    assert wheel.name.startswith(f"yolort_runtime-{yolort.__version__}-{tag}-{tag}-manylinux_2_28_{ARCH}")
+    assert wheel.name.startswith(f"yolort_runtime-{yolort.__version__}-{tag}-{tag}-")
+    assert f"manylinux_2_28_{ARCH}" in wheel.name
     assert wheel.stat().st_size < MAX_BYTES
 
 
