@@ -43,7 +43,7 @@ set(options
 # CPUs with AVX-VNNI-INT8, -INT16 or AVX-NE-CONVERT use those for AVX-VNNI and FMA. yolort's INT8 layers are its own.
 list(APPEND options -DNCNN_XOP=OFF -DNCNN_FMA4=OFF -DNCNN_AVXVNNIINT8=OFF -DNCNN_AVXVNNIINT16=OFF -DNCNN_AVXNECONVERT=OFF)
 # ncnn's parallel loops run on yolort's own threads. GCC compiles them to calls of the functions below, which are renamed in
-# libncnn.a to those of cpp/src/engines/ncnn/openmp.cpp. In the Python module, which exports nothing, Clang's calls reach
+# libncnn.a to those of cpp/src/engines/ncnn/callbacks.cpp. In the Python module, which exports nothing, Clang's calls reach
 # openmp_clang.cpp under their own names. Elsewhere Clang's OpenMP stays.
 set(openmp_functions GOMP_parallel omp_get_num_threads omp_get_thread_num)
 set(own_threads OFF)

@@ -1,4 +1,4 @@
-// Included before every source of ncnn's: what it calls is defined by yolort.
+// Included before every source file of ncnn; yolort defines what it declares.
 #pragma once
 
 #include <cstdio>
@@ -12,7 +12,7 @@
 #define kmp_get_blocktime yolort_kmp_get_blocktime
 #define kmp_set_blocktime yolort_kmp_set_blocktime
 
-// What ncnn says goes to a stream of yolort's (cpp/src/engines/ncnn/engine.cpp), not to the user's terminal.
+// ncnn prints to a stream of yolort (cpp/src/engines/ncnn/callbacks.cpp), not to the user's terminal.
 extern "C" std::FILE* yolort_stderr;
 #undef stderr
 #define stderr yolort_stderr

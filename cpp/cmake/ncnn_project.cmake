@@ -7,12 +7,13 @@ endif()
 function(yolort_change_ncnn)
   get_target_property(sources ncnn SOURCES)
   list(FILTER sources EXCLUDE REGEX "(^|/)simpleomp\\.cpp$")  # yolort brings the functions itself
-  # At -O2 the kernels, which are written in intrinsics, run as fast as at -O3 and compile in three quarters of the time.
+  # At -O2 the kernels, which are written in intrinsics, run as fast as at -O3, and those for AVX-512 compile in three
+  # quarters of the time.
   target_compile_options(ncnn PRIVATE -O2 -w)
   if(NCNN_TARGET_ARCH STREQUAL "x86" AND NCNN_RUNTIME_CPU AND NCNN_AVX2 AND NCNN_FMA AND NCNN_F16C)
     # ncnn has variants of its layers for AVX, and of their kernels for FMA, F16C and AVX2. One variant replaces these four, for
     # CPUs that have all of them (from 2013). CPUs with AVX but without AVX2 (2011 and 2012) run the variants for SSE2. layer.cpp
-    # and net.cpp, which choose the variant, ask a function of yolort's (cpp/src/engines/ncnn/openmp.cpp).
+    # and net.cpp, which choose the variant, ask a function of yolort's (cpp/src/engines/ncnn/callbacks.cpp).
     list(FILTER sources EXCLUDE REGEX "_x86_(avx2|fma|f16c)\\.cpp$")
     set(avx ${sources})
     list(FILTER avx INCLUDE REGEX "_x86_avx\\.cpp$")

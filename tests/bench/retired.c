@@ -1,6 +1,7 @@
-/* A plugin of QEMU (user mode, API version 1, from QEMU 4.2) that counts retired instructions. It writes one line per block
- * of code that was translated, "ADDRESS INSTRUCTIONS EXECUTIONS", to the file named by out=FILE; arm.py sums them.
- * Counts are exact for a process with one thread. The declarations are those of qemu-plugin.h, which Debian does not package. */
+/* A plugin of QEMU (user mode, API version 1, from QEMU 4.2) that counts retired instructions. It writes one line per
+ * block of code that was translated, "ADDRESS INSTRUCTIONS EXECUTIONS", to the file named by out=FILE; arm.py sums
+ * them. Counts are exact for a process with one thread. The declarations are those of qemu-plugin.h, which Debian does
+ * not package. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

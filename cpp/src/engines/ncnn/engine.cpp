@@ -22,7 +22,7 @@
 #include "platform/processor.h"
 #include "platform/system.h"
 
-/// Defined in openmp.cpp. The call also makes the linker take that file, which libncnn.a needs, from libyolort.a.
+/// Defined in callbacks.cpp. The call also makes the linker take that file, which libncnn.a needs, from libyolort.a.
 extern "C" int yolort_omp_get_max_threads();
 
 namespace yolort {
