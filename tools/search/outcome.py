@@ -108,15 +108,11 @@ class Optimized:
     def __init__(self, budget: Budget, trials: list[Trial], pipeline: Pipeline, data: str, seed: int) -> None:
         self.budget = budget
         self.trials = trials  # the reference first
+        self.metric = pipeline.data.metric  # name of the figure that trials are compared by
         self._pipeline = pipeline
         self._data = data
         self._seed = seed
         self.setup = _system.describe()
-
-    @property
-    def metric(self) -> str:
-        """Name of the figure that trials are compared by."""
-        return self._pipeline.data.metric
 
     @property
     def reference(self) -> Trial:

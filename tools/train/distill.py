@@ -36,8 +36,9 @@ from yolort.tools.data.dataset import load_dataset
 from yolort.tools.data.samples import Dataset, listed
 from yolort.tools.models.checkpoints import detect_head, load_checkpoint, task_of
 from yolort.tools.train.losses import logit_loss, prototype_loss, soft_label_loss
+from yolort.tools.train.settings import check_settings
 from yolort.tools.train.task_terms import TERMS, Decoded, decode_head, prototypes, task_losses
-from yolort.tools.train.train import train
+from yolort.tools.train.train import OWN_ARGUMENTS, train
 from yolort.tools.train.trainer import Trainer, check_trainable, set_classes, trained_task
 
 __all__ = ["ClassifierDistillation", "Distillation", "TeacherError", "distill", "distilling", "prepare_teacher"]
@@ -107,6 +108,8 @@ def distill(
         task = trained_task(student)
         _check_task(network, task)
         _check_terms(own, task)
+        ours = (*OWN_ARGUMENTS, "seed", "output", "resume", "trainer", "on_report")
+        check_settings({name: value for name, value in arguments.items() if name not in ours})
         _check_taught(network, load_dataset(data, "train", task=task))
     trainer = distilling(arguments.pop("trainer", Trainer), network, logit=logit, **own)
     return train(student, data, epochs=epochs, imgsz=imgsz, trainer=trainer, dis=feature, **arguments)
