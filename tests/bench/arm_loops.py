@@ -27,7 +27,7 @@ Code = list[tuple[int, str]]
 
 def functions(binary: Path) -> dict[str, Code]:
     """Addresses and instructions of yolort's functions."""
-    command = ["aarch64-linux-gnu-objdump", "-dC", "--no-show-raw-insn", binary]
+    command = ["aarch64-linux-gnu-objdump", "-dC", "--no-show-raw-insn", str(binary)]
     found: dict[str, Code] = {}
     code: Code = []
     for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():

@@ -19,7 +19,7 @@ from yolort.tools.data.dataset import load_dataset
 from yolort.tools.demo.dataset import write_dataset
 from yolort.tools.export import export
 from yolort.tools.models.checkpoints import load_checkpoint
-from yolort.tools.prune.checkpoint import widths
+from yolort.tools.prune.prunable import widths
 from yolort.tools.prune.prune import prune
 from yolort.tools.train.adapt import set_classes, set_keypoints
 
