@@ -23,10 +23,6 @@ os.environ.setdefault("YOLORT_OPENVINO_CACHE", "off")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:  # one process runs the tests of a file, which share fixtures, and those of tests/install
-            group = item.path.parent if item.path.parent.name == "install" else item.path
-            item.add_marker(pytest.mark.xdist_group(str(group.relative_to(config.rootpath))))
     if config.pluginmanager.hasplugin("timeout"):  # not installed by tests/gpu/run.sh
         for item in items:
             item.add_marker(pytest.mark.timeout(SLOW_LIMIT if item.get_closest_marker("slow") else LIMIT))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import shutil
@@ -23,12 +24,15 @@ def run(*command: object, status: int = 0, stdin: bytes = b"") -> str:
 
 
 def install(build: Path, prefix: Path, *options: str) -> Path:
-    """Builds, with no tests and no Python, and installs."""
+    """Builds, with no tests and no Python, and installs; waits if another process of pytest -n does."""
     if not shutil.which("cmake") or not (shutil.which("c++") or shutil.which("g++")):
         pytest.skip("needs cmake and a C++ compiler")
-    run("cmake", "-G", "Ninja", "-S", ROOT, "-B", build, *options)
-    run("cmake", "--build", build)
-    run("cmake", "--install", build, "--prefix", prefix)
+    build.mkdir(parents=True, exist_ok=True)
+    with (build / "pytest.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run("cmake", "-G", "Ninja", "-S", ROOT, "-B", build, *options)
+        run("cmake", "--build", build)
+        run("cmake", "--install", build, "--prefix", prefix)
     return prefix
 
 
