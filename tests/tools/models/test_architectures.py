@@ -96,7 +96,7 @@ def layer(*parts: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (layer(-1, 1, "torch_load", ["x.pt"]), "layer 0 is a 'torch_load', which is no layer"),
+        (layer(-1, 1, "torch_load", ["x.pt"]), "layer 0 is a 'torch_load', which is not a supported layer"),
         (layer(-1, 1, "os.system", ["true"]), "layer 0 is a 'os.system'"),
         (layer(-1, 1, "TorchVision", [3, "resnet18", "DEFAULT"]), "layer 0 is a 'TorchVision'"),
         (layer(-1, 1, "DetectionModel", ["x.yaml"]), "layer 0 is a 'DetectionModel'"),
