@@ -43,6 +43,7 @@ from yolort.tools._processes import interruptible, jobs
 from yolort.tools.evaluate import charts, report
 from yolort.tools.evaluate.benchmark import Row
 from yolort.tools.evaluate.detectors import task_of
+from yolort.tools.models.checkpoints import load_checkpoint
 from yolort.tools.search.pipeline import Accuracy, Pipeline
 from yolort.tools.search.recipe import Recipe
 from yolort.tools.search.study import Study, StudyError, read_study
@@ -345,7 +346,7 @@ def ablate(
     variants += [Variant(steps, chosen.recipe(steps), left_out=step) for step, steps in lacking]
     pipeline = Pipeline(folder, chosen.data, task := _task(variants))
     if not chosen.baseline.epochs:
-        pipeline.data.check(chosen.baseline.model)
+        pipeline.data.check(load_checkpoint(chosen.baseline.model, tasks=True).model, chosen.baseline.model)
     metrics = pipeline.data.metric, pipeline.data.second_metric
     for doubt in Ablation(chosen, variants, {}).doubts():
         _log.warning("%s", doubt)

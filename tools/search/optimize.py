@@ -104,7 +104,7 @@ def optimize(
     side = _checks.integer("imgsz", imgsz) if imgsz is not None else source.side
     pipeline = Pipeline(folder, data, task)
     if not epochs:
-        pipeline.data.check(model)
+        pipeline.data.check(source.model, model)
     base = Recipe(
         model=str(model),
         imgsz=side,
@@ -139,7 +139,7 @@ def _check_limits(hours: float | None, trials: int | None, trial_minutes: float)
 
 
 def _check_task(task: str, siblings: Sequence[str | Path], trains: int) -> None:
-    """ValueError for a sibling of another task; ModuleNotFoundError for a training without what it needs."""
+    """Raises ValueError for a sibling of another task, ModuleNotFoundError if training lacks a package."""
     for sibling in siblings:
         if (other := task_of(load_checkpoint(sibling, tasks=True).model)) != task:
             raise ValueError(f"sibling {sibling} is for {other}, the model for {task}; give one of the same task")
@@ -216,7 +216,7 @@ class _Search:
 
     @property
     def metric(self) -> str:
-        """Name of the figure that trials are compared by."""
+        """Name of the metric that trials are compared by."""
         return self._pipeline.data.metric
 
     @property

@@ -20,7 +20,6 @@ from yolort.tools.data.dataset import data_sha256
 from yolort.tools.data.samples import check_fits
 from yolort.tools.evaluate.evaluator import Evaluator, metric_of
 from yolort.tools.export.pipeline import export
-from yolort.tools.models.checkpoints import load_checkpoint
 from yolort.tools.quantize.calibrate import calibrate
 
 __all__ = ["Calibrate", "Data", "Export", "Plan", "Prune", "Quantize", "Stage", "Train", "Validate", "in_order"]
@@ -42,19 +41,19 @@ class Data:
 
     @property
     def metric(self) -> str:
-        """Name of the figure that artifacts are compared by."""
+        """Name of the metric that artifacts are compared by."""
         return metric_of(self.task)
 
     @property
     def second_metric(self) -> str:
-        """Name of the figure beside it: at IoU 0.5, or of the five best classes."""
+        """Name of the secondary metric: the same at IoU 0.5, or top-5."""
         return "top-5" if self.task == "classify" else self.metric.replace("50-95", "50")
 
-    def check(self, model: str | Path) -> None:
-        """LabelError for a checkpoint whose classes or keypoints are not those of the data."""
-        with warnings.catch_warnings():  # of names that differ, which each scoring tells
+    def check(self, network: Any, model: str | Path) -> None:
+        """Raises LabelError if the classes or keypoints of a network, loaded from `model`, differ from the data's."""
+        with warnings.catch_warnings():  # each scoring warns if only the names differ
             warnings.simplefilter("ignore", UserWarning)
-            check_fits(self.evaluator.dataset, load_checkpoint(model, tasks=True).model, model)
+            check_fits(self.evaluator.dataset, network, model)
 
     @cached_property
     def evaluator(self) -> Evaluator:
