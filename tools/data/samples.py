@@ -143,7 +143,7 @@ class Dataset:
 
 
 def check_fits(dataset: Dataset, network: Any, model: str | Path) -> None:
-    """LabelError where a network, read from `model`, has other classes or keypoints than the data."""
+    """Raises LabelError if the classes or keypoints of a network, loaded from `model`, differ from the data's."""
     dataset.with_classes_of(network.names)
     shape = dataset.kpt_shape if dataset.task == "pose" else None
     if shape is not None and (count := network.model[-1].kpt_shape[0]) != shape[0]:

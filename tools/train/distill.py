@@ -73,21 +73,21 @@ def distill(
 
     Args:
         teacher: a model or checkpoint of the student's task with the classes of `data` (in any order), and keypoints if
-            it finds poses, preferably trained on them.
+            it finds poses, preferably trained on this data.
         student: a checkpoint, an architecture or a module, which may be pruned; see `train_module`.
         data: see `train_module`.
         epochs: see `train_module`.
         imgsz: see `train_module`.
         feature: gain of the feature loss (Ultralytics' `dis`).
-        logit: gain of the loss on class logits, a multiple of Ultralytics' `cls`; of a classifier, of the divergence
-            from the teacher's softened scores.
+        logit: gain of the loss on class logits, a multiple of Ultralytics' `cls`; for classifiers, gain of the
+            divergence from the teacher's softened scores.
         box: gain of the loss on boxes, a multiple of Ultralytics' `box`. Not for classifiers.
         mask: gain of the loss on masks, a multiple of Ultralytics' `box`. Only for models that segment.
         proto: gain of the loss on prototypes. Only for models that segment.
-        keypoint: gain of the losses on keypoints, multiples of Ultralytics' `pose` and, of their visibility, `kobj`.
+        keypoint: gain of the losses on keypoints, multiples of Ultralytics' `pose` (positions) and `kobj` (visibility).
             Only for poses.
         angle: gain of the loss on angles, a multiple of Ultralytics' `angle`. Only for oriented boxes.
-        temperature: divisor of the logits of both, 1 or more. Only for classifiers.
+        temperature: divisor of the logits of teacher and student, 1 or more. Only for classifiers.
         **arguments: arguments of `train` (seed, output, resume, trainer, gamma, class_weights, sampling, scales, ...)
             and of Ultralytics' train.
 
@@ -97,7 +97,7 @@ def distill(
         TeacherError: the teacher's task, levels, strides or keypoints differ from the student's, or its classes from
             the data.
         ValueError: a gain is negative or not for the student's task.
-        CheckpointError: teacher or student is of no task that yolort knows; see `train`.
+        CheckpointError: yolort does not support the task of the teacher or the student; see `train`.
         FileExistsError, WidthError, LabelError: see `train`.
     """
     given = {"box": box, "mask": mask, "proto": proto, "keypoint": keypoint, "angle": angle, "temperature": temperature}
@@ -137,7 +137,7 @@ def _teacher_network(teacher: nn.Module | str | Path) -> Any:
 
 
 def _check_gains(gains: Mapping[str, float]) -> None:
-    """ValueError for a gain that is negative, and a temperature below 1."""
+    """Raises ValueError for a negative gain or a temperature below 1."""
     for name, value in gains.items():
         least = 1 if name == "temperature" else 0
         if not least <= value < math.inf:
@@ -145,7 +145,7 @@ def _check_gains(gains: Mapping[str, float]) -> None:
 
 
 def _check_terms(own: Mapping[str, float], task: str) -> None:
-    """ValueError for a term that a task does not have."""
+    """Raises ValueError for a term that the task does not have."""
     known = ["temperature"] if task == "classify" else ["box", *TERMS[task]]
     for name in own:
         if name not in known:
@@ -174,7 +174,7 @@ def prepare_teacher(teacher: Any, student: Any, names: dict[int, str]) -> Any:
 
 
 def _check_classes(teacher: Any, names: dict[int, str]) -> None:
-    """TeacherError where the teacher has other classes."""
+    """Raises TeacherError if the teacher's classes differ from `names`."""
     theirs, ours = ({str(name).strip().lower() for name in one.values()} for one in (dict(teacher.names), names))
     if len(teacher.names) != len(names) or theirs != ours:
         raise TeacherError(
@@ -230,18 +230,19 @@ class _Pair(DistillationModel):  # type: ignore[misc]
 
 
 class Distillation(_Pair):
-    """With distillation of the raw head's logits and boxes, and of what its task adds."""
+    """Distills the raw head's logits and boxes, and the additional outputs of its task."""
 
     def __init__(self, teacher: nn.Module, student: nn.Module, gains: Mapping[str, float]) -> None:
-        """See `_Pair`. Prototypes get a projector: a linear map, because what two networks' span may be the same."""
+        """See `_Pair`. A linear projector maps the student's prototypes to the teacher's, which may be another basis of
+        the same masks.
+        """
         super().__init__(teacher, student, gains)
         settings: Any = student.args
         self.task = task_of(student)
-        parts = {"cls": settings.cls, "box": settings.box}
         self.factors = {
-            "logit_loss": self.gains["logit"] * parts["cls"],
-            "kdbox_loss": self.gains["box"] * parts["box"],
-            "kdmask_loss": self.gains["mask"] * parts["box"],
+            "logit_loss": self.gains["logit"] * settings.cls,
+            "kdbox_loss": self.gains["box"] * settings.box,
+            "kdmask_loss": self.gains["mask"] * settings.box,
             "kdproto_loss": self.gains["proto"],
             "kdpose_loss": self.gains["keypoint"] * settings.pose,
             "kdkobj_loss": self.gains["keypoint"] * settings.kobj,
@@ -262,7 +263,7 @@ class Distillation(_Pair):
         return torch.cat([total, extra * batch["img"].shape[0]]), items
 
     def _taught(self, total: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The losses by their names, without gains; terms whose gain is 0 are not computed."""
+        """The losses by name, without gains; 0 for terms whose gain is 0."""
         models = self.student_model, self.teacher_model
         heads = [detect_head(model, tasks=True) for model in models]
         outputs = [feats[len(self.feats_idx) - 1] for feats in (self._student_feats, self._teacher_feats)]
@@ -274,19 +275,19 @@ class Distillation(_Pair):
             )
             losses = {"logit_loss": logit_loss(student.scores, teacher.scores)}
             losses |= task_losses(student, teacher, (heads[0], heads[1]), self._sigmas())
-            if branch == "one2many" and self.task == "segment":  # those of the other branch have no gradient
+            if branch == "one2many" and self.task == "segment":  # the other branch gives prototypes no gradient
                 losses["kdproto_loss"] = self._proto_loss(student, teacher)
             for name, loss in losses.items():
-                if self.factors[name]:  # what is switched off must not spoil the sum, either
+                if self.factors[name]:  # a disabled term that is not finite must not spoil the sum
                     sums[name] = sums[name] + part * loss
         return sums
 
     def _proto_loss(self, student: Decoded, teacher: Decoded) -> torch.Tensor:
-        """Of the prototypes, the student's through the projector."""
+        """The loss of the prototypes, with the student's mapped by the projector."""
         return prototype_loss(self.projector[-1](prototypes(student.raw)), prototypes(teacher.raw))
 
     def _sigmas(self) -> torch.Tensor | None:
-        """Of the keypoints, as in the loss of the labels."""
+        """The sigmas of the keypoints in the label loss; None for other tasks."""
         criterion = self.student_model.criterion
         loss = getattr(getattr(criterion, "one2many", criterion), "keypoint_loss", None)
         return None if loss is None else loss.sigmas
@@ -306,7 +307,7 @@ class ClassifierDistillation(_Pair):
 
     @staticmethod
     def get_distill_layers(model: nn.Module) -> list[int]:
-        """The layer before the last one, and that one."""
+        """The last two layers."""
         layers: Any = model.model
         return [len(layers) - 2, len(layers) - 1]
 

@@ -82,11 +82,8 @@ def logit_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     by the sum of the teacher's best scores.
     """
     target = teacher.float().sigmoid()
-    found = student.float()
-    apart = (found.detach().sigmoid() - target).abs()
-    cross = functional.binary_cross_entropy_with_logits(found, target, reduction="none")
-    entropy = functional.binary_cross_entropy_with_logits(teacher.float(), target, reduction="none")
-    return (apart * (cross - entropy)).sum() / target.amax(1).sum().clamp(min=1)
+    apart = (student.detach().float().sigmoid() - target).abs()
+    return (apart * _divergence(student, teacher)).sum() / target.amax(1).sum().clamp(min=1)
 
 
 def box_loss(student: torch.Tensor, teacher: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -99,19 +96,19 @@ def box_loss(student: torch.Tensor, teacher: torch.Tensor, scores: torch.Tensor)
 
 
 def rotated_box_loss(student: torch.Tensor, teacher: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """1 - probabilistic IoU of boxes, (batch, anchors, 5) x y width height angle, averaged as by `box_loss`.
+    """1 - probabilistic IoU of boxes, (batch, anchors, 5) x y width height angle, averaged as in `box_loss`.
 
-    That IoU (Llerena et al., arXiv:2106.06072) is the one of Ultralytics' loss of the labels.
+    Probabilistic IoU: Llerena et al. (arXiv:2106.06072), also used in Ultralytics' label loss.
     """
     iou = probiou(student.float().flatten(0, 1), teacher.float().flatten(0, 1)).view_as(scores)
     return _averaged(1 - iou, scores)
 
 
 def angle_loss(student: torch.Tensor, teacher: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """sin^2 of twice the difference of the angles of boxes, as `rotated_box_loss` takes them, averaged alike.
+    """sin^2 of twice the angle difference of boxes, with the arguments and the average of `rotated_box_loss`.
 
-    As in Ultralytics' loss of the labels, a box turned by 90 degrees is the same with its sides exchanged, and
-    elongated boxes count less, because their IoU depends on the angle already.
+    The formula is that of Ultralytics' label loss: a turn by 90 degrees costs nothing, because it is the same box with
+    its sides exchanged, and elongated boxes weigh less, because their IoU already depends on the angle.
     """
     sides = teacher[..., 2:4].float().clamp(min=1e-9).log()
     weight = torch.exp(-((sides[..., 0] - sides[..., 1]) ** 2) / 9)
@@ -122,11 +119,12 @@ def angle_loss(student: torch.Tensor, teacher: torch.Tensor, scores: torch.Tenso
 def keypoint_loss(
     student: torch.Tensor, teacher: torch.Tensor, areas: torch.Tensor, sigmas: torch.Tensor, scores: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Distance of keypoints, (batch, anchors, count, 2 or 3) x y and logit of visibility: of x y, and of the logits.
+    """Two losses of keypoints, (batch, anchors, count, 2 or 3): x, y and the logit of the visibility.
 
-    The first is 1 - OKS of each keypoint, whose `sigmas` (count,) and formula are those of Ultralytics' loss of the
-    labels; `areas` (batch, anchors) of the teacher's boxes have the unit of x y. Keypoints weigh as much as the teacher
-    sees them. The second, 0 without visibility, is the divergence of `logit_loss`. Both are averaged as by `box_loss`.
+    The first compares x and y: 1 - OKS per keypoint, with the formula and the `sigmas`, (count,), of Ultralytics' label
+    loss, weighted by the visibility that the teacher predicts. `areas`, (batch, anchors), are those of the teacher's
+    boxes, in the unit of x and y squared. The second is the divergence of the visibilities, 0 if there are none. Both
+    are averaged as in `box_loss`.
     """
     student, teacher = student.float(), teacher.float()
     distance = (student[..., :2] - teacher[..., :2]).pow(2).sum(-1)
@@ -134,27 +132,21 @@ def keypoint_loss(
     if teacher.shape[-1] == 2:
         return _averaged(apart.mean(-1), scores), apart.new_zeros(())
     seen = teacher[..., 2].sigmoid()
-    cross = functional.binary_cross_entropy_with_logits(student[..., 2], seen, reduction="none")
-    entropy = functional.binary_cross_entropy_with_logits(teacher[..., 2], seen, reduction="none")
     places = (apart * seen).sum(-1) / seen.sum(-1).clamp(min=1e-6)
-    return _averaged(places, scores), _averaged((cross - entropy).mean(-1), scores)
+    return _averaged(places, scores), _averaged(_divergence(student[..., 2], teacher[..., 2]).mean(-1), scores)
 
 
 def mask_loss(student: torch.Tensor, teacher: torch.Tensor, boxes: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
     """Divergence of mask logits, (batch, objects, height, width), within `boxes`, (batch, objects, 4) x1 y1 x2 y2.
 
-    Boxes are in pixels of the masks, each of which is a binary variable. The mean over the pixels of a box is averaged
-    over the objects as by `box_loss`.
+    Boxes are in pixels of the masks. The mean over the pixels of a box is averaged over the objects as in `box_loss`.
     """
     height, width = teacher.shape[-2:]
     x = torch.arange(width, device=teacher.device) + 0.5
     y = torch.arange(height, device=teacher.device) + 0.5
     left, top, right, bottom = boxes.float().unsqueeze(-1).unbind(2)
     inside = ((y > top) & (y < bottom)).unsqueeze(-1) & ((x > left) & (x < right)).unsqueeze(-2)
-    target = teacher.float().sigmoid()
-    cross = functional.binary_cross_entropy_with_logits(student.float(), target, reduction="none")
-    entropy = functional.binary_cross_entropy_with_logits(teacher.float(), target, reduction="none")
-    mean = ((cross - entropy) * inside).sum((2, 3)) / inside.sum((2, 3)).clamp(min=1)
+    mean = (_divergence(student, teacher) * inside).sum((2, 3)) / inside.sum((2, 3)).clamp(min=1)
     return _averaged(mean, scores)
 
 
@@ -165,16 +157,24 @@ def prototype_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor
 
 
 def soft_label_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Divergence of class logits, both (batch, classes), softened by a temperature, times its square.
+    """Divergence of class logits, both (batch, classes), divided by a temperature; multiplied by its square.
 
-    That factor keeps the gradients as large as those of the labels (Hinton et al., arXiv:1503.02531).
+    The factor keeps the gradients as large as those of the labels (Hinton et al., arXiv:1503.02531).
     """
     found, target = (functional.log_softmax(logits.float() / temperature, 1) for logits in (student, teacher))
     divergence = functional.kl_div(found, target, reduction="batchmean", log_target=True)
     return divergence * temperature**2
 
 
+def _divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """The Kullback-Leibler divergence of logits of binary variables, elementwise; 0 where they are equal."""
+    target = teacher.float().sigmoid()
+    cross = functional.binary_cross_entropy_with_logits(student.float(), target, reduction="none")
+    entropy = functional.binary_cross_entropy_with_logits(teacher.float(), target, reduction="none")
+    return cross - entropy
+
+
 def _averaged(values: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """The mean of values with weights `scores`; where the weights are less than 1 together, their sum."""
+    """The mean of `values` with weights `scores`; their weighted sum if the weights add up to less than 1."""
     mean: torch.Tensor = (values * scores).sum() / scores.sum().clamp(min=1)
     return mean

@@ -1,4 +1,4 @@
-"""What each task adds to distillation: its outputs decoded from the raw head, and the terms of the loss on them."""
+"""The additional loss terms of each task in distillation, and the raw head's outputs decoded for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yolort.tools.train.losses import angle_loss, box_loss, keypoint_loss, mask_
 
 __all__ = ["TERMS", "Decoded", "decode_head", "prototypes", "task_losses"]
 
-#: The gain of each task's own terms, and the names of its losses in `results.csv`.
+#: For each task, the gains of its own terms, and the names of their losses in `results.csv`.
 TERMS: dict[str, dict[str, tuple[str, ...]]] = {
     "detect": {},
     "segment": {"mask": ("kdmask_loss",), "proto": ("kdproto_loss",)},
@@ -20,19 +20,19 @@ TERMS: dict[str, dict[str, tuple[str, ...]]] = {
     "obb": {"angle": ("kdangle_loss",)},
     "classify": {},
 }
-_MASKS = 32  # objects of an image whose masks are compared: those of the teacher's best scores
+_MASKS = 32  # masks compared per image: at the anchors with the teacher's best scores
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a branch of a head finds, in cells of each anchor's level.
+    """The decoded output of one branch of a head, in units of the cells of each anchor's level.
 
     Attributes:
         scores: class logits, (batch, classes, anchors).
-        boxes: (batch, anchors, 4) x1 y1 x2 y2, or of oriented boxes (batch, anchors, 5) x y width height angle.
-        anchors: centres, (anchors, 2).
-        strides: pixels of a cell, (anchors, 1).
-        raw: the branch's output.
+        boxes: (batch, anchors, 4) x1 y1 x2 y2; for oriented boxes (batch, anchors, 5) x y width height angle.
+        anchors: centers, (anchors, 2).
+        strides: pixels per cell, (anchors, 1).
+        raw: the undecoded output.
     """
 
     scores: torch.Tensor
@@ -50,7 +50,7 @@ class Decoded:
 def decode_head(preds: Mapping[str, Any], head: Any) -> Decoded:
     """Decodes the raw output of one branch of an Ultralytics head."""
     raw = preds["boxes"].float().transpose(1, 2)
-    if head.reg_max > 1:  # a distribution over 0, 1, ... cells for each side (Li et al., arXiv:2006.04388)
+    if head.reg_max > 1:  # a distribution over 0, 1, ... cells per side (Li et al., arXiv:2006.04388)
         bins = torch.arange(head.reg_max, dtype=raw.dtype, device=raw.device)
         raw = raw.unflatten(2, (4, head.reg_max)).softmax(3) @ bins
     anchors, strides = make_anchors(preds["feats"], head.stride, 0.5)
@@ -66,9 +66,9 @@ def decode_head(preds: Mapping[str, Any], head: Any) -> Decoded:
 def task_losses(
     student: Decoded, teacher: Decoded, heads: tuple[Any, Any], sigmas: torch.Tensor | None
 ) -> dict[str, torch.Tensor]:
-    """The loss of boxes, `kdbox_loss`, and those of the task's own terms by their names, without gains.
+    """The box loss, `kdbox_loss`, and the task's own losses, by name and without gains.
 
-    `heads` are the student's and the teacher's, `sigmas` those of the keypoints.
+    `heads`: those of the student and the teacher. `sigmas`: those of the keypoints, for poses.
     """
     weights = teacher.weights
     if "angle" in teacher.raw:
@@ -88,13 +88,13 @@ def task_losses(
 
 
 def prototypes(preds: Mapping[str, Any]) -> torch.Tensor:
-    """Of a branch's output, (batch, count, height, width); while YOLO26 trains, its regions come with them."""
+    """The prototypes, (batch, count, height, width); YOLO26 in training returns a tuple of them and its regions."""
     found: torch.Tensor = preds["proto"][0] if isinstance(preds["proto"], tuple) else preds["proto"]
     return found
 
 
 def _keypoints(branch: Decoded, head: Any) -> torch.Tensor:
-    """(batch, anchors, count, numbers of each), x and y in cells of the anchor's level."""
+    """Decoded keypoints, (batch, anchors, count, 2 or 3), x and y in units of the cells of the anchor's level."""
     points = branch.raw["kpts"].float().transpose(1, 2).unflatten(2, tuple(head.kpt_shape))
     scale, shift = (1.0, 0.0) if hasattr(head, "cv4_kpts") else (2.0, -0.5)  # Pose26 and Pose
     places = points[..., :2] * scale + (branch.anchors + shift).unsqueeze(1)
@@ -102,9 +102,8 @@ def _keypoints(branch: Decoded, head: Any) -> torch.Tensor:
 
 
 def _mask_loss(student: Decoded, teacher: Decoded) -> torch.Tensor:
-    """Of the masks that coefficients and prototypes give together, at the anchors with the teacher's best scores.
-
-    The coefficients alone cannot be compared: each network has prototypes of its own.
+    """The loss of the masks, each combined from coefficients and prototypes, at the anchors with the teacher's best
+    scores. Coefficients alone cannot be compared, because each network has its own prototypes.
     """
     weights, chosen = teacher.weights.topk(min(_MASKS, teacher.scores.shape[-1]), dim=1)
     cell = teacher.raw["feats"][0].shape[-1] / prototypes(teacher.raw).shape[-1] * teacher.strides[0]
