@@ -30,7 +30,7 @@ demo: $(VENV)/demo
 build: $(VENV)/test
 
 test: $(VENV)/test test-cpp
-	pytest -m "" --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder  # the longest first
+	pytest -m "" --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder  # long builds first
 
 test-cpp: $(VENV)/test
 	$(call BUILD,tests)
